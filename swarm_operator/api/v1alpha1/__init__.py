@@ -1,0 +1,8 @@
+"""Version v1alpha1 of group swarm.claudeflow.io."""
+
+from swarm_operator.api.v1alpha1.swarmcluster import SwarmCluster
+from swarm_operator.api.v1alpha1.swarmmemorystore import SwarmMemoryStore
+
+KINDS = (SwarmCluster, SwarmMemoryStore)
+
+__all__ = ["KINDS", "SwarmCluster", "SwarmMemoryStore"]

@@ -1,0 +1,80 @@
+"""What both kinds share: the base of the models, metadata, conditions."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+GROUP = "swarm.claudeflow.io"
+VERSION = "v1alpha1"
+
+
+_ACRONYMS = {"Mb": "MB", "Pvc": "PVC", "Wal": "WAL"}
+
+
+def _json_name(field: str) -> str:
+    """The JSON name of a field: camelCase, with the API's acronyms in capitals."""
+    return re.sub("|".join(_ACRONYMS), lambda match: _ACRONYMS[match[0]], to_camel(field))
+
+
+class ApiModel(BaseModel):
+    """A part of an object. Field names are camelCase in JSON; fields of a newer version are ignored."""
+
+    model_config = ConfigDict(
+        alias_generator=_json_name, populate_by_name=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+
+class ObjectMeta(ApiModel):
+    """The parts of metadata that the reconcilers read."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    generation: int = 0
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    deletion_timestamp: str | None = None
+
+
+class Condition(ApiModel):
+    """One aspect of an object's state: metav1.Condition."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """Name of the aspect, such as Ready."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    reason: Annotated[str, Field(max_length=1024)]
+    """Why, in one CamelCase word from the documented table."""
+    message: Annotated[str, Field(max_length=32768)] = ""
+    """Why, for people."""
+    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] = 0
+    """The metadata.generation that this was judged for."""
+    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the status last changed."""
+
+
+Conditions = Annotated[
+    list[Condition],
+    Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+]
+
+Int64 = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+def rule(cel: str, message: str, field: str | None = None) -> dict[str, Any]:
+    """One entry of `x-kubernetes-validations`.
+
+    Args:
+        cel: the rule; what it is about is `self`, and `oldSelf` on an update.
+        message: what is allowed. The API server puts the field's path in front.
+        field: path of the field to blame, where it is not the one that carries the rule.
+    """
+    found: dict[str, Any] = {"rule": cel, "message": message}
+    if field:
+        found["fieldPath"] = field
+    return found

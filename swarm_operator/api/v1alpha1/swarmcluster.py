@@ -1,0 +1,119 @@
+"""SwarmCluster: a swarm of agents, with its memory."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from swarm_operator.api.quantity import Interval, StorageSize
+from swarm_operator.api.v1alpha1.common import GROUP, VERSION, ApiModel, Conditions, Int64, ObjectMeta, rule
+from swarm_operator.api.v1alpha1.swarmmemorystore import MAX_NAME, NAME_PATTERN
+
+STORE_SUFFIX = "-memory"
+"""A cluster's store is named after it."""
+
+_MAX_CLUSTER_NAME = MAX_NAME - len(STORE_SUFFIX)
+
+
+class SQLiteMemoryConfig(ApiModel):
+    """Fine-tuning of the SQLite memory. What is absent has the default of SwarmMemoryStore's field of the same name."""
+
+    cache_size: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Largest number of entries in the cache."""
+    cache_memory_mb: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
+    """Largest size of the cache, in MiB."""
+    enable_wal: bool | None = None
+    """Use SQLite's write-ahead log."""
+    enable_vacuum: bool | None = None
+    """Give space that deleted entries leave back to the volume."""
+    gc_interval: Interval | None = None
+    """Time between two collections of expired entries."""
+    backup_interval: Interval | None = None
+    """Time between two backups."""
+
+
+class MemorySpec(ApiModel):
+    """The swarm's shared memory."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "self.persistence || !self.enableMemoryStore",
+                    "must be true when enableMemoryStore is true: a memory store always persists",
+                    ".persistence",
+                ),
+            ]
+        }
+    )
+
+    type: Annotated[
+        Literal["sqlite"],
+        Field(json_schema_extra={"x-kubernetes-validations": [rule("self == oldSelf", "cannot be changed")]}),
+    ] = "sqlite"
+    """Kind of memory. Only sqlite exists."""
+    size: StorageSize = "10Gi"
+    """Size of the store's volume. It can grow, if the storage class allows, and never shrink."""
+    persistence: bool = True
+    """Whether the memory outlives its pod; a memory store always does."""
+    enable_memory_store: bool = False
+    """Make a SwarmMemoryStore `NAME-memory` for this swarm. Setting it back to false keeps the store and its data."""
+    sqlite_config: SQLiteMemoryConfig | None = None
+    """Fine-tuning of the SQLite memory."""
+
+
+class SwarmClusterSpec(ApiModel):
+    """What the user wants of a swarm."""
+
+    memory: Annotated[MemorySpec, Field(json_schema_extra={"default": {}})] = Field(default_factory=MemorySpec)
+    """The swarm's shared memory."""
+
+
+class SwarmClusterStatus(ApiModel):
+    """What was observed."""
+
+    phase: Literal["Initializing", "Ready", "Error"] | None = None
+    """Summary of the conditions, for people."""
+    memory_status: str | None = None
+    """Phase of the swarm's memory store; absent when it has none."""
+    observed_generation: Int64 | None = None
+    """The metadata.generation that this status is about."""
+    conditions: Conditions = Field(default_factory=list)
+    """Ready and MemoryReady; docs/status-conditions.md has the table of reasons."""
+
+
+class SwarmCluster(ApiModel):
+    """A swarm of LLM agents, with the memory that they share."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    f"self.metadata.name.matches('{NAME_PATTERN}') && size(self.metadata.name) <= {_MAX_CLUSTER_NAME}",
+                    "metadata.name must start with a letter, hold only a-z, 0-9 and '-', and have at most"
+                    f" {_MAX_CLUSTER_NAME} characters: Services and pods are named after it",
+                ),
+            ]
+        }
+    )
+    GROUP: ClassVar = GROUP
+    VERSION: ClassVar = VERSION
+    KIND: ClassVar = "SwarmCluster"
+    PLURAL: ClassVar = "swarmclusters"
+    SHORT_NAMES: ClassVar = ["sc"]
+    COLUMNS: ClassVar = [
+        {"name": "Memory", "type": "string", "jsonPath": ".spec.memory.type"},
+        {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
+        {"name": "Memory-Status", "type": "string", "jsonPath": ".status.memoryStatus"},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ]
+
+    metadata: ObjectMeta
+    spec: SwarmClusterSpec = Field(default_factory=SwarmClusterSpec)
+    status: SwarmClusterStatus = Field(default_factory=SwarmClusterStatus)
+
+    @property
+    def store_name(self) -> str:
+        """Name of the memory store that this cluster has or would have."""
+        return self.metadata.name + STORE_SUFFIX

@@ -1,0 +1,168 @@
+"""SwarmMemoryStore: one SQLite memory with the pod that serves it."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from swarm_operator.api.quantity import Interval, StorageSize
+from swarm_operator.api.v1alpha1.common import GROUP, VERSION, ApiModel, Conditions, Int64, ObjectMeta, Timestamp, rule
+
+NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
+MAX_NAME = 52
+"""A StatefulSet's pods carry its name and a 10-character hash in a label, which holds 63 characters."""
+
+_LABEL_VALUE = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
+
+_SWARM_ID = "(has({0}.spec.swarmId) ? {0}.spec.swarmId : {0}.metadata.name)"
+
+
+class SwarmMemoryStoreSpec(ApiModel):
+    """What the user wants of a store."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "!self.migrateFromLegacy || has(self.legacyDataPVC)",
+                    "is required when migrateFromLegacy is true: the claim that holds the legacy data",
+                    ".legacyDataPVC",
+                ),
+                rule(
+                    "has(self.storageClass) == has(oldSelf.storageClass)"
+                    " && (!has(self.storageClass) || self.storageClass == oldSelf.storageClass)",
+                    "cannot be changed: a volume keeps its storage class",
+                    ".storageClass",
+                ),
+            ]
+        }
+    )
+
+    type: Annotated[
+        Literal["sqlite"],
+        Field(json_schema_extra={"x-kubernetes-validations": [rule("self == oldSelf", "cannot be changed")]}),
+    ] = "sqlite"
+    """Kind of storage engine. Only sqlite exists."""
+    swarm_id: Annotated[str, Field(min_length=1, max_length=63, pattern=_LABEL_VALUE)] | None = None
+    """Swarm whose memory this is. Default: the store's name. Cannot be changed."""
+    swarm_cluster_ref: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """Name of the SwarmCluster in the same namespace that this store belongs to; its pod carries it as a label."""
+    storage_size: StorageSize = "10Gi"
+    """Size of the data volume. It can grow, if the storage class allows, and never shrink."""
+    storage_class: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """StorageClass of the volumes. Default: the cluster's default class. Cannot be changed."""
+    version: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] | None = None
+    """Tag of the memory service's image. Default: the one that this operator was released with."""
+    cache_size: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
+    """Largest number of entries in the cache."""
+    cache_memory_mb: Annotated[int, Field(ge=1, le=1_048_576)] = 50
+    """Largest size of the cache, in MiB. The pod's memory limit grows with it."""
+    compression_threshold: Annotated[int, Field(ge=0, le=2_147_483_647)] = 10240
+    """Values larger than this, in bytes, are compressed where that saves space; 0 is never."""
+    gc_interval: Interval = "5m"
+    """Time between two collections of expired entries. Expired entries are never returned, collected or not."""
+    backup_interval: Interval | None = None
+    """Time between two backups. Default: none."""
+    backup_retention: Annotated[int, Field(ge=1, le=1000)] = 7
+    """Number of backups that are kept."""
+    migrate_from_legacy: bool = False
+    """Import legacy memory once, from legacyDataPVC."""
+    legacy_data_pvc: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """PersistentVolumeClaim with the legacy data, in the same namespace."""
+    backup_on_delete: bool = True
+    """Make a last backup when the store is deleted, and keep the backups."""
+    mcp_mode: bool = True
+    """Serve the Model Context Protocol."""
+    enable_wal: bool = True
+    """Use SQLite's write-ahead log; otherwise a rollback journal, which is slower but works on any file system."""
+    enable_vacuum: bool = True
+    """Give space that deleted entries leave back to the volume."""
+
+
+class Endpoints(ApiModel):
+    """Where clients in the cluster reach the store."""
+
+    grpc: str | None = None
+    """HOST:PORT of the gRPC API."""
+    http: str | None = None
+    """URL of the HTTP API."""
+    metrics: str | None = None
+    """URL of the Prometheus metrics."""
+
+
+class SwarmMemoryStoreStatus(ApiModel):
+    """What was observed. A number that is not known is absent, never zero."""
+
+    phase: Literal["Initializing", "Ready", "Error", "Migrating", "BackingUp"] | None = None
+    """Summary of the conditions, for people."""
+    storage_ready: bool | None = None
+    """Whether the data volume is bound."""
+    database_size: Int64 | None = None
+    """Bytes of the database file."""
+    entry_count: Int64 | None = None
+    """Entries that have not expired."""
+    agent_count: Int64 | None = None
+    """Agents on record."""
+    task_count: Int64 | None = None
+    """Tasks on record."""
+    pattern_count: Int64 | None = None
+    """Patterns on record."""
+    cache_hit_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of reads that the cache answered since the pod started, from 0 to 1."""
+    last_backup: Timestamp | None = None
+    """When the last good backup was made."""
+    migration_completed: bool | None = None
+    """Whether the legacy data is imported."""
+    migration_time: Timestamp | None = None
+    """When it was."""
+    endpoints: Endpoints | None = None
+    """Where clients reach the store."""
+    observed_generation: Int64 | None = None
+    """The metadata.generation that this status is about."""
+    conditions: Conditions = Field(default_factory=list)
+    """Ready, StorageReady and Degraded; docs/status-conditions.md has the table of reasons."""
+
+
+class SwarmMemoryStore(ApiModel):
+    """A durable memory for a swarm of agents: one SQLite database, one pod that serves it, one volume."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    f"self.metadata.name.matches('{NAME_PATTERN}') && size(self.metadata.name) <= {MAX_NAME}",
+                    f"metadata.name must start with a letter, hold only a-z, 0-9 and '-', and have at most {MAX_NAME}"
+                    " characters: Services and pods are named after it",
+                ),
+                rule(
+                    f"{_SWARM_ID.format('self')} == {_SWARM_ID.format('oldSelf')}",
+                    "cannot be changed: the data belongs to its swarm",
+                    ".spec.swarmId",
+                ),
+            ]
+        }
+    )
+    GROUP: ClassVar = GROUP
+    VERSION: ClassVar = VERSION
+    KIND: ClassVar = "SwarmMemoryStore"
+    PLURAL: ClassVar = "swarmmemorystores"
+    SHORT_NAMES: ClassVar = ["sms"]
+    COLUMNS: ClassVar = [
+        {"name": "Type", "type": "string", "jsonPath": ".spec.type"},
+        {"name": "SwarmID", "type": "string", "jsonPath": ".spec.swarmId"},
+        {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
+        {"name": "Storage", "type": "string", "jsonPath": ".spec.storageSize"},
+        {"name": "Entries", "type": "integer", "jsonPath": ".status.entryCount"},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ]
+
+    metadata: ObjectMeta
+    spec: SwarmMemoryStoreSpec = Field(default_factory=SwarmMemoryStoreSpec)
+    status: SwarmMemoryStoreStatus = Field(default_factory=SwarmMemoryStoreStatus)
+
+    @property
+    def swarm_id(self) -> str:
+        """The swarm whose memory this is."""
+        return self.spec.swarm_id or self.metadata.name

@@ -1,0 +1,1 @@
+"""The two programs: flags and wiring only."""

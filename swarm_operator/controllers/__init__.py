@@ -1,0 +1,1 @@
+"""The two reconcilers and their pure builders."""

@@ -1,0 +1,324 @@
+"""A client of the API server that speaks JSON dicts.
+
+kubernetes-asyncio supplies configuration, authentication and the aiohttp session; everything typed stays outside,
+because its generated models are what makes such clients slow. What it leaves open is closed here: every request has
+a timeout, every failure is a typed error, a 401 is tried once more with a token read anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import aiohttp
+from kubernetes_asyncio.client.configuration import Configuration
+from kubernetes_asyncio.client.rest import RESTClientObject
+
+from swarm_operator.runtime import errors, metrics
+from swarm_operator.runtime.resource import Object, Resource
+
+JSON = "application/json"
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+
+_PAGE = 500  # what client-go's pager and kube-rs ask for
+
+
+class Client:
+    """Requests to one API server, over one connection pool.
+
+    Args:
+        configuration: what `config.load_config` returned.
+        user_agent: who we are in the server's audit log.
+        timeout: seconds for one whole request (watches have their own).
+        max_connections: size of the pool. A watch holds one for as long as it lasts.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        user_agent: str = "swarm-operator",
+        timeout: float = 30.0,
+        max_connections: int = 100,
+    ) -> None:
+        self._configuration = configuration
+        self._rest = RESTClientObject(configuration, maxsize=max_connections)
+        self._base = str(configuration.host).rstrip("/")
+        self._host = urlsplit(self._base).netloc
+        self._user_agent = user_agent
+        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(10.0, timeout))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._rest.close()
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object:
+        """Read one object from the server. Raises NotFoundError when there is none."""
+        return await self.request("GET", resource.path(namespace=namespace, name=name))
+
+    async def list(
+        self,
+        resource: Resource,
+        *,
+        namespace: str = "",
+        label_selector: str = "",
+        resource_version: str = "",
+    ) -> tuple[list[Object], str]:
+        """Read all objects of a kind, page by page.
+
+        Args:
+            resource: the kind.
+            namespace: empty for all namespaces.
+            label_selector: only objects with these labels.
+            resource_version: "" reads through to etcd; "0" is whatever the server has cached; a version is
+                "not older than". The latter two are served from the cache, in one page.
+
+        Returns:
+            The objects, each with the `kind` and `apiVersion` that items of a list lack, and the list's version.
+
+        Raises:
+            GoneError: the version, or a continue token on the way, is too old.
+        """
+        query = {"labelSelector": label_selector, "resourceVersion": resource_version}
+        if not resource_version:
+            query["limit"] = str(_PAGE)
+        items: list[Object] = []
+        while True:
+            page = await self.request("GET", resource.path(namespace=namespace), query=query)
+            for item in page.get("items") or ():
+                item.setdefault("apiVersion", resource.api_version)
+                item.setdefault("kind", resource.kind)
+                items.append(item)
+            version = page["metadata"].get("resourceVersion", "")
+            token = page["metadata"].get("continue")
+            if not token:
+                return items, version
+            query = {"labelSelector": label_selector, "limit": str(_PAGE), "continue": token}
+
+    async def create(self, resource: Resource, obj: Object, *, field_manager: str) -> Object:
+        """Create an object. Raises ConflictError with reason AlreadyExists when the name is taken."""
+        path = resource.path(namespace=obj["metadata"].get("namespace", ""))
+        return await self.request("POST", path, body=obj, query={"fieldManager": field_manager})
+
+    async def apply(
+        self,
+        resource: Resource,
+        obj: Object,
+        *,
+        field_manager: str,
+        subresource: str = "",
+        force: bool = True,
+    ) -> Object:
+        """Server-side apply: state the fields that `field_manager` wants; the server merges, creates if need be.
+
+        Args:
+            resource: the kind.
+            obj: the wanted fields, with `apiVersion`, `kind`, name and namespace. Fields of ours that are no longer
+                in it are removed; other managers' fields stay.
+            field_manager: who owns these fields.
+            subresource: such as "status".
+            force: take fields over from other managers; otherwise theirs raise ConflictError.
+        """
+        metadata = obj["metadata"]
+        path = resource.path(
+            namespace=metadata.get("namespace", ""),
+            name=metadata["name"],
+            subresource=subresource,
+        )
+        query = {"fieldManager": field_manager, "force": "true" if force else "false"}
+        return await self.request("PATCH", path, body=obj, query=query, content_type=APPLY)
+
+    async def merge(
+        self, resource: Resource, namespace: str, name: str, patch: Object, *, field_manager: str
+    ) -> Object:
+        """JSON merge patch (RFC 7386). A `metadata.resourceVersion` in it makes it conditional."""
+        path = resource.path(namespace=namespace, name=name)
+        return await self.request("PATCH", path, body=patch, query={"fieldManager": field_manager}, content_type=MERGE)
+
+    async def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        *,
+        uid: str,
+        propagation: str = "Background",
+    ) -> None:
+        """Delete the object with this uid; one of the same name that came later is left alone (ConflictError)."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": propagation,
+        }
+        await self.request("DELETE", resource.path(namespace=namespace, name=name), body=body)
+
+    @contextlib.asynccontextmanager
+    async def watch(
+        self,
+        resource: Resource,
+        *,
+        namespace: str = "",
+        label_selector: str = "",
+        resource_version: str,
+        timeout_seconds: int,
+        idle_seconds: float,
+    ) -> AsyncIterator[AsyncIterator[Object]]:
+        """Stream watch events, each `{"type": ..., "object": ...}`, bookmarks and errors included.
+
+        Args:
+            resource: the kind.
+            namespace: empty for all namespaces.
+            label_selector: only objects with these labels.
+            resource_version: events after this version.
+            timeout_seconds: the server ends the stream after this long.
+            idle_seconds: give up when nothing, not even a bookmark, has come for so long. aiohttp speaks HTTP/1.1,
+                which has no ping that would find a half-open connection.
+
+        Raises:
+            UnreachableError: the stream broke or fell silent.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "labelSelector": label_selector,
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(timeout_seconds),
+        }
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=idle_seconds)
+        response = await self._send("GET", resource.path(namespace=namespace), query, None, JSON, timeout)
+        async with contextlib.aclosing(_decode_lines(response)) as events:
+            try:
+                if response.status >= 400:
+                    raise await _error_of(response)
+                yield events
+            finally:
+                response.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = JSON,
+    ) -> Object:
+        """Send one request and decode its JSON answer.
+
+        Raises:
+            ApiError: a subclass for what the server said, or UnreachableError when it said nothing.
+        """
+        try:
+            response = await self._send(method, path, query or {}, body, content_type, self._timeout)
+            async with response:
+                if response.status >= 400:
+                    raise await _error_of(response)
+                payload = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unreachable(method, path, error) from error
+        decoded: Object = json.loads(payload) if payload else {}
+        return decoded
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Object | None,
+        content_type: str,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        for attempt in (1, 2):
+            headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": self._user_agent}
+            headers.update(await self._authorization(refresh=attempt == 2))
+            try:
+                response: aiohttp.ClientResponse = await self._rest.request(
+                    method,
+                    self._base + path,
+                    query_params={name: value for name, value in query.items() if value} or None,
+                    headers=headers,
+                    body=body,
+                    _preload_content=False,
+                    _request_timeout=timeout,
+                )
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                metrics.REST_CLIENT_REQUESTS.labels("<error>", method, self._host).inc()
+                raise _unreachable(method, path, error) from error
+            metrics.REST_CLIENT_REQUESTS.labels(str(response.status), method, self._host).inc()
+            # The token may have been rotated since it was read: read it again and try once more, as client-go does.
+            if response.status == 401 and attempt == 1:
+                response.release()
+                continue
+            break
+        return response
+
+    async def _authorization(self, *, refresh: bool) -> dict[str, str]:
+        if refresh:
+            _expire_token(self._configuration)
+        for setting in (await self._configuration.auth_settings()).values():
+            if setting["in"] == "header" and setting["value"]:
+                return {setting["key"]: setting["value"]}
+        return {}
+
+
+def _expire_token(configuration: Configuration) -> None:
+    """Make kubernetes-asyncio's in-cluster hook read the token file again; it keeps one for a minute."""
+    hook = getattr(configuration, "refresh_api_key_hook", None)
+    for cell in getattr(hook, "__closure__", None) or ():
+        loader = cell.cell_contents
+        if hasattr(loader, "token_expires_at"):
+            loader.token_expires_at = type(loader.token_expires_at).fromtimestamp(0)
+
+
+async def _error_of(response: aiohttp.ClientResponse) -> errors.ApiError:
+    text = await response.text(errors="replace")
+    try:
+        status = json.loads(text)
+    except ValueError:
+        status = None
+    if not isinstance(status, dict):
+        status = {"message": f"HTTP {response.status}: {text[:500]}"}
+    return errors.from_status(response.status, status, retry_after=_seconds(response.headers.get("Retry-After")))
+
+
+def _seconds(header: str | None) -> float | None:
+    # The HTTP-date form is not used by the API server.
+    return float(header) if header and header.isdecimal() else None
+
+
+def _unreachable(method: str, path: str, error: BaseException) -> errors.UnreachableError:
+    return errors.UnreachableError(f"{method} {path}: {error or type(error).__name__}")
+
+
+async def _decode_lines(response: aiohttp.ClientResponse) -> AsyncGenerator[Object, None]:
+    """Split a stream into JSON lines. aiohttp's own readline refuses lines that are longer than its buffer."""
+    pending: list[bytes] = []
+    started = time.monotonic()
+    try:
+        async for chunk in response.content.iter_any():
+            *lines, rest = chunk.split(b"\n")
+            for line in lines:
+                pending.append(line)
+                whole = b"".join(pending)
+                pending.clear()
+                if whole.strip():
+                    yield json.loads(whole)
+            pending.append(rest)
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        elapsed = time.monotonic() - started
+        raise errors.UnreachableError(f"watch ended after {elapsed:.0f} s: {error or type(error).__name__}") from error

@@ -1,0 +1,47 @@
+"""Time, passed in, so that tests of waiting do not wait."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where the runtime takes the time from and how it waits."""
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment; never goes back."""
+
+    def now(self) -> datetime:
+        """The wall clock, in UTC. For what people read; never for measuring a delay."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class SystemClock:
+    """The machine's clock and the event loop's timers."""
+
+    def monotonic(self) -> float:
+        """See Clock.monotonic."""
+        return time.monotonic()
+
+    def now(self) -> datetime:
+        """See Clock.now."""
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        """See Clock.sleep."""
+        await asyncio.sleep(seconds)
+
+
+def rfc3339(moment: datetime) -> str:
+    """A metav1.Time: UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def rfc3339_micro(moment: datetime) -> str:
+    """A metav1.MicroTime: UTC, microseconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

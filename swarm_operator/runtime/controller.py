@@ -1,0 +1,184 @@
+"""Runs one reconciler: watches feed its queue, workers empty it.
+
+The results of a reconcile, as in controller-runtime `pkg/internal/controller`:
+
+    returns Result()                   forget the key's back-off                       result="success"
+    returns Result(requeue_after=s)    forget, and again in s seconds                  result="requeue_after"
+    raises TerminalError               not again until something changes               result="error"
+    raises ApiError                    again after the key's back-off, or Retry-After  result="error"
+    raises anything else               the same, and counted as a panic                result="error"
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from swarm_operator.runtime import handlers, metrics
+from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.clock import Clock, SystemClock
+from swarm_operator.runtime.errors import ApiError, TerminalError
+from swarm_operator.runtime.resource import Key, Resource
+from swarm_operator.runtime.store import Change
+from swarm_operator.runtime.workqueue import LOW_PRIORITY, ShutDownError, WorkQueue
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What is to happen after a reconcile that went well."""
+
+    requeue_after: float = 0.0
+    """Seconds after which to reconcile again; 0 is not before something changes."""
+
+
+class Reconciler(Protocol):
+    """Makes the cluster match what one object asks for."""
+
+    async def reconcile(self, key: Key) -> Result:
+        """Bring the world one step closer to what the object at `key` asks for; it may no longer exist.
+
+        Called for one key by one worker at a time. It must be correct with a cache that is behind, and make no write
+        when everything is as wanted.
+        """
+
+
+class Controller:
+    """See the module's docstring.
+
+    Args:
+        name: unique; the `controller` label of the metrics.
+        reconciler: what to run.
+        cache: where the watched kinds come from.
+        workers: how many keys are reconciled at once.
+        reconcile_timeout: seconds after which a reconcile is cancelled and counted as a timeout; None for never.
+        clock: where the time comes from.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reconciler: Reconciler,
+        cache: Cache,
+        *,
+        workers: int = 1,
+        reconcile_timeout: float | None = 120.0,
+        clock: Clock | None = None,
+    ) -> None:
+        self.name = name
+        self._reconciler = reconciler
+        self._cache = cache
+        self._workers = workers
+        self._timeout = reconcile_timeout
+        self._clock = clock or SystemClock()
+        self.queue: WorkQueue[Key] = WorkQueue(name, clock=self._clock)
+        metrics.initialise_controller(name, workers)
+
+    def watch(
+        self,
+        resource: Resource,
+        mapper: handlers.Mapper = handlers.own_key,
+        *,
+        predicate: handlers.Predicate = handlers.any_change,
+        label_selector: str = "",
+    ) -> None:
+        """Queue what `mapper` makes of every change of `resource` that `predicate` lets through."""
+
+        def enqueue(change: Change) -> None:
+            if predicate(change):
+                for key in handlers.keys_of(change, mapper):
+                    self.queue.add(key, priority=LOW_PRIORITY if change.initial else 0)
+
+        for informer in self._cache.add(resource, label_selector=label_selector):
+            informer.add_handler(enqueue)
+
+    async def run(self) -> None:
+        """Reconcile until cancelled or until the queue is shut down.
+
+        Workers start when the cache and all handlers have the whole first list, so that no reconcile takes what has
+        not been listed yet for missing.
+        """
+        await self._cache.wait_synced()
+        log.info("starting workers", controller=self.name, workers=self._workers)
+        async with asyncio.TaskGroup() as group:
+            gauges = group.create_task(self._refresh_gauges())
+            workers = [group.create_task(self._work()) for _ in range(self._workers)]
+            await asyncio.gather(*workers)
+            gauges.cancel()
+
+    def stop(self) -> None:
+        """Hand out no more keys; `run` returns when the reconciles under way have ended."""
+        self.queue.shut_down()
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                key, priority = await self.queue.get()
+            except ShutDownError:
+                return
+            try:
+                await self._reconcile(key, priority)
+            finally:
+                self.queue.done(key)
+
+    async def _reconcile(self, key: Key, priority: int) -> None:
+        active = metrics.ACTIVE_WORKERS.labels(self.name)
+        active.inc()
+        started = self._clock.monotonic()
+        with structlog.contextvars.bound_contextvars(
+            controller=self.name, namespace=key.namespace, name=key.name, reconcileID=str(uuid.uuid4())
+        ):
+            try:
+                result = await self._call(key, priority)
+            finally:
+                active.dec()
+                metrics.RECONCILE_TIME.labels(self.name).observe(self._clock.monotonic() - started)
+        metrics.RECONCILE_TOTAL.labels(self.name, result).inc()
+
+    async def _call(self, key: Key, priority: int) -> str:
+        """Run the reconciler once and queue what follows. Returns the `result` label."""
+        try:
+            deadline = asyncio.timeout(self._timeout)
+            try:
+                async with deadline:
+                    result = await self._reconciler.reconcile(key)
+            except TimeoutError:
+                if deadline.expired():
+                    metrics.RECONCILE_TIMEOUTS.labels(self.name).inc()
+                raise
+        except TerminalError as error:
+            log.error("reconcile failed for good", error=str(error))  # noqa: TRY400 - no bug, so no traceback
+            metrics.TERMINAL_RECONCILE_ERRORS.labels(self.name).inc()
+            metrics.RECONCILE_ERRORS.labels(self.name).inc()
+            return "error"
+        except ApiError as error:
+            return self._retry(key, priority, error.message, at_least=error.retry_after or 0.0)
+        except TimeoutError:
+            return self._retry(key, priority, f"reconcile took longer than {self._timeout} s")
+        except Exception as error:
+            metrics.RECONCILE_PANICS.labels(self.name).inc()
+            log.exception("reconcile raised something unforeseen")
+            return self._retry(key, priority, repr(error))
+        self.queue.forget(key)
+        if result.requeue_after > 0:
+            self.queue.add(key, priority=priority, after=result.requeue_after)
+            return "requeue_after"
+        return "success"
+
+    def _retry(self, key: Key, priority: int, reason: str, *, at_least: float = 0.0) -> str:
+        metrics.RECONCILE_ERRORS.labels(self.name).inc()
+        delay = self.queue.add_rate_limited(key, priority=priority, at_least=at_least)
+        log.warning("reconcile failed, will try again", error=reason, seconds=round(delay, 3))
+        return "error"
+
+    async def _refresh_gauges(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            while True:
+                self.queue.refresh_metrics()
+                await asyncio.sleep(0.5)

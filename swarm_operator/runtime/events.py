@@ -1,0 +1,156 @@
+"""Records events (events.k8s.io/v1) that `kubectl describe` shows, without ever holding up a reconcile.
+
+An event that repeats becomes a series: its count goes up on one object instead of a new object each time
+(client-go `tools/events`). What cannot be sent is dropped after a few tries and logged; events are for people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+from typing import Literal
+
+import structlog
+
+from swarm_operator.runtime.client import Client
+from swarm_operator.runtime.clock import Clock, SystemClock, rfc3339_micro
+from swarm_operator.runtime.errors import ApiError, NotFoundError
+from swarm_operator.runtime.resource import Object, Resource
+
+log = structlog.get_logger(__name__)
+
+EVENTS = Resource("events.k8s.io", "v1", "Event", "events")
+
+_QUEUE_SIZE = 1000
+_TRIES = 4
+_SERIES_ENDS = 360.0
+"""Seconds of silence after which the same event starts a new object."""
+_SERIES_WRITE = 60.0
+"""A series is written at most once in so many seconds; counts in between are kept here."""
+_MAX_NOTE = 1024  # what the API allows
+
+
+@dataclass(slots=True)
+class _Series:
+    event: Object
+    count: int = 1
+    last_seen: float = 0.0
+    last_write: float = field(default=float("-inf"))
+
+
+class EventRecorder:
+    """See the module's docstring.
+
+    Args:
+        client: where to send events.
+        controller: the `reportingController`, such as `swarm-operator`.
+        instance: the `reportingInstance`, such as the pod's name.
+        clock: where the time comes from.
+    """
+
+    def __init__(self, client: Client, *, controller: str, instance: str, clock: Clock | None = None) -> None:
+        self._client = client
+        self._controller = controller
+        self._instance = instance
+        self._clock = clock or SystemClock()
+        self._series: dict[tuple[str, ...], _Series] = {}
+        self._queue: asyncio.Queue[_Series] = asyncio.Queue(_QUEUE_SIZE)
+
+    def event(
+        self, regarding: Object, kind: Literal["Normal", "Warning"], reason: str, note: str, *, action: str
+    ) -> None:
+        """Record an event about an object; returns at once.
+
+        Args:
+            regarding: the object, with its uid.
+            kind: Normal or Warning.
+            reason: why, in one CamelCase word.
+            note: for people, at most 1024 characters.
+            action: what was being done, in one CamelCase word.
+        """
+        now = self._clock.monotonic()
+        metadata = regarding["metadata"]
+        identity = (kind, action, reason, metadata["uid"], note)
+        self._forget_ended(now)
+        series = self._series.get(identity)
+        if series:
+            series.count += 1
+            series.last_seen = now
+            if now - series.last_write >= _SERIES_WRITE:
+                series.last_write = now
+                self._put(series)
+            return
+        event: Object = {
+            "apiVersion": EVENTS.api_version,
+            "kind": EVENTS.kind,
+            "metadata": {
+                "name": f"{metadata['name'][:220]}.{uuid.uuid4().hex[:16]}",
+                "namespace": metadata.get("namespace") or "default",
+            },
+            "eventTime": rfc3339_micro(self._clock.now()),
+            "reportingController": self._controller,
+            "reportingInstance": self._instance,
+            "action": action,
+            "reason": reason,
+            "type": kind,
+            "note": note[:_MAX_NOTE],
+            "regarding": {
+                "apiVersion": regarding["apiVersion"],
+                "kind": regarding["kind"],
+                "name": metadata["name"],
+                "namespace": metadata.get("namespace", ""),
+                "uid": metadata["uid"],
+                "resourceVersion": metadata.get("resourceVersion", ""),
+            },
+        }
+        series = _Series(event, last_seen=now)
+        self._series[identity] = series
+        self._put(series)
+
+    async def run(self) -> None:
+        """Send events until cancelled."""
+        while True:
+            series = await self._queue.get()
+            try:
+                await self._send(series)
+            finally:
+                self._queue.task_done()
+
+    async def drain(self) -> None:
+        """Wait until everything that was recorded has been sent or dropped."""
+        await self._queue.join()
+
+    def _put(self, series: _Series) -> None:
+        try:
+            self._queue.put_nowait(series)
+        except asyncio.QueueFull:
+            log.warning("event dropped: too many are waiting", reason=series.event["reason"])
+
+    async def _send(self, series: _Series) -> None:
+        for attempt in range(1, _TRIES + 1):
+            try:
+                await self._write(series)
+            except ApiError as error:
+                if not error.transient or attempt == _TRIES:
+                    log.warning("event dropped", reason=series.event["reason"], error=error.message)
+                    return
+                await self._clock.sleep(error.retry_after or 0.5 * 2**attempt)
+            else:
+                return
+
+    async def _write(self, series: _Series) -> None:
+        namespace, name = series.event["metadata"]["namespace"], series.event["metadata"]["name"]
+        if series.count == 1:
+            await self._client.create(EVENTS, series.event, field_manager=self._controller)
+            return
+        seen = {"count": series.count, "lastObservedTime": rfc3339_micro(self._clock.now())}
+        try:
+            await self._client.merge(EVENTS, namespace, name, {"series": seen}, field_manager=self._controller)
+        except NotFoundError:  # events live for an hour
+            await self._client.create(EVENTS, {**series.event, "series": seen}, field_manager=self._controller)
+
+    def _forget_ended(self, now: float) -> None:
+        ended = [identity for identity, series in self._series.items() if now - series.last_seen > _SERIES_ENDS]
+        for identity in ended:
+            del self._series[identity]

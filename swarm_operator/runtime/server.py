@@ -1,0 +1,87 @@
+"""The HTTP endpoints of a manager: /metrics on one address, /healthz and /readyz on another."""
+
+from __future__ import annotations
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from swarm_operator.runtime.health import Checks
+
+log = structlog.get_logger(__name__)
+
+
+def parse_address(address: str) -> tuple[str, int] | None:
+    """Parse a Go-style bind address: ":8080", "127.0.0.1:8080", "[::1]:8080"; "0" is None, for not at all.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if address == "0":
+        return None
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f'{address!r} is not an address; allowed: ":PORT", "HOST:PORT" or "0" for none')
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - what ":PORT" means everywhere
+
+
+def metrics_app(registry: CollectorRegistry) -> web.Application:
+    """GET /metrics, in the format that the scraper asks for."""
+
+    async def metrics(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    return app
+
+
+def health_app(healthz: Checks, readyz: Checks) -> web.Application:
+    """GET /healthz and /readyz, with `/NAME` for one check, `?verbose` and `?exclude=NAME`."""
+    app = web.Application()
+    for path, checks in (("healthz", healthz), ("readyz", readyz)):
+        app.router.add_get(f"/{path}", _answer(path, checks))
+        app.router.add_get(f"/{path}/{{check}}", _answer(path, checks))
+    return app
+
+
+def _answer(path: str, checks: Checks):  # type: ignore[no-untyped-def]  # noqa: ANN202 - aiohttp's handler type is private
+    async def answer(request: web.Request) -> web.Response:
+        only = request.match_info.get("check")
+        results = checks.run(only=only, exclude=request.query.getall("exclude", []))
+        if results is None:
+            return web.Response(status=404, text=f"no check named {only}\n")
+        failed = {name: reason for name, reason in results.items() if reason}
+        for name, reason in failed.items():
+            log.warning("health check failed", path=path, check=name, reason=reason)
+        lines = [
+            f"[-]{name} failed: reason withheld" if reason else f"[+]{name} ok" for name, reason in results.items()
+        ]
+        if failed:
+            return web.Response(status=500, text="\n".join([*lines, f"{path} check failed", ""]))
+        if "verbose" in request.query:
+            return web.Response(text="\n".join([*lines, f"{path} check passed", ""]))
+        return web.Response(text="ok")
+
+    return answer
+
+
+class Server:
+    """One application on one address."""
+
+    def __init__(self, app: web.Application, address: tuple[str, int]) -> None:
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+        self._address = address
+
+    async def start(self) -> tuple[str, int]:
+        """Listen; returns the address, with the real port where 0 was asked for."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, *self._address).start()
+        host, port = self._runner.addresses[0][:2]
+        return host, port
+
+    async def stop(self) -> None:
+        """Stop listening and close the connections."""
+        await self._runner.cleanup()

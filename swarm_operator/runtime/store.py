@@ -1,0 +1,133 @@
+"""An indexed, in-memory copy of the objects of one kind.
+
+The newest version of an object wins, whoever brings it: the watch, a list, or the answer to one of our own writes.
+So a reconcile never sees a state older than its own last write, and an echo of that write is no news.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from swarm_operator.runtime.resource import Key, Object, controller_of, is_newer, key_of
+
+IndexFunction = Callable[[Object], Iterable[str]]
+"""Names under which an object is found in an index."""
+
+OWNER_INDEX = "controller-uid"
+
+
+def by_controller(obj: Object) -> Iterable[str]:
+    """Index function: the uid of the controlling owner."""
+    reference = controller_of(obj)
+    return (reference["uid"],) if reference else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One step in an object's life: created (no `old`), updated, or deleted (no `new`).
+
+    A delete and a create that nobody saw apart may come as one update whose uids differ.
+    """
+
+    old: Object | None
+    new: Object | None
+    initial: bool = False
+    """Part of the first list: true of everything that existed before we started."""
+
+    @property
+    def key(self) -> Key:
+        """The object's key."""
+        obj = self.new or self.old
+        if obj is None:
+            raise ValueError("a change has an old or a new object")
+        return key_of(obj)
+
+
+class Store:
+    """See the module's docstring. Objects are shared with all readers: nobody may change them."""
+
+    def __init__(self, indexes: dict[str, IndexFunction] | None = None) -> None:
+        self._objects: dict[Key, Object] = {}
+        self._functions: dict[str, IndexFunction] = {OWNER_INDEX: by_controller, **(indexes or {})}
+        self._indexes: dict[str, dict[str, dict[Key, None]]] = {name: defaultdict(dict) for name in self._functions}
+        # Versions of objects that are gone, so that an older event, still under way, cannot bring them back.
+        # Emptied by every full list.
+        self._deleted: dict[Key, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __iter__(self) -> Iterator[Object]:
+        return iter(list(self._objects.values()))
+
+    def get(self, key: Key) -> Object | None:
+        """The object, or None."""
+        return self._objects.get(key)
+
+    def by_index(self, index: str, value: str) -> list[Object]:
+        """All objects that the index function named `index` puts under `value`."""
+        return [self._objects[key] for key in self._indexes[index].get(value, ())]
+
+    def put(self, obj: Object, *, initial: bool = False) -> Change | None:
+        """Take an object in, unless a version at least as new is here or was deleted. Returns what changed."""
+        key = key_of(obj)
+        version = obj["metadata"].get("resourceVersion", "")
+        old = self._objects.get(key)
+        known = old["metadata"].get("resourceVersion", "") if old else self._deleted.get(key)
+        if known is not None and not is_newer(version, known):
+            return None
+        self._deleted.pop(key, None)
+        self._set(key, obj, old)
+        return Change(old, obj, initial)
+
+    def remove(self, obj: Object) -> Change | None:
+        """Take note of a deletion; `obj` is the last state. One that is older than what is here is no news."""
+        key = key_of(obj)
+        version = obj["metadata"].get("resourceVersion", "")
+        old = self._objects.get(key)
+        if old is None:
+            return None
+        if is_newer(old["metadata"].get("resourceVersion", ""), version):
+            return None
+        self._deleted[key] = version
+        self._set(key, None, old)
+        return Change(old, None)
+
+    def replace(self, objects: Iterable[Object], version: str, *, initial: bool = False) -> list[Change]:
+        """Take a full list in, and note as deleted what it lacks, unless that is newer than the list.
+
+        Args:
+            objects: the items of the list.
+            version: the list's resourceVersion.
+            initial: whether this is the first list.
+        """
+        changes: list[Change] = []
+        listed: set[Key] = set()
+        self._deleted.clear()
+        for obj in objects:
+            listed.add(key_of(obj))
+            change = self.put(obj, initial=initial)
+            if change:
+                changes.append(change)
+        for key, old in list(self._objects.items()):
+            # What we wrote after the list was made is not missing from it.
+            if key not in listed and not is_newer(old["metadata"].get("resourceVersion", ""), version):
+                self._set(key, None, old)
+                changes.append(Change(old, None))
+        return changes
+
+    def _set(self, key: Key, new: Object | None, old: Object | None) -> None:
+        for name, function in self._functions.items():
+            index = self._indexes[name]
+            for value in function(old) if old else ():
+                index[value].pop(key, None)
+                if not index[value]:
+                    del index[value]
+            for value in function(new) if new else ():
+                index[value][key] = None
+        if new is None:
+            self._objects.pop(key, None)
+        else:
+            self._objects[key] = new
