@@ -29,7 +29,7 @@ ensure_go() {
 go_tool() {
 	local dir=$KIND_DIR/go/$1 package=$2 name=$3 version=$4 ldflags=${5:-}
 	[[ -x $BIN/$name ]] && return
-	grep -qE "^(require )?[[:space:]]*[^ ]+ ${version//./\\.}( |$)" "$dir/go.mod" || die "$dir/go.mod does not pin $version: it and lib/common.sh must name the same version"
+	[[ -z $version ]] || grep -qE "^(require )?[[:space:]]*[^ ]+ ${version//./\\.}( |$)" "$dir/go.mod" || die "$dir/go.mod does not pin $version: it and lib/common.sh must name the same version"
 	ensure_go
 	# The caller's flags and workspace must not change what is built.
 	step "go build $name $version" env -C "$dir" CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off \
@@ -61,6 +61,7 @@ all)
 	control_plane
 	for program in kubelet kubeadm kube-proxy kube-scheduler kube-controller-manager; do kubernetes "$program"; done
 	go_tool coredns github.com/coredns/coredns coredns "$COREDNS_VERSION"
+	go_tool pause . pause ""
 	go_tool local-path-provisioner github.com/rancher/local-path-provisioner local-path-provisioner "$LOCAL_PATH_VERSION"
 	;;
 kind) go_tool kind sigs.k8s.io/kind kind "$KIND_VERSION" ;;

@@ -1,1 +1,5 @@
-"""The two reconcilers and their pure builders."""
+"""The two reconcilers. A folder each: `reconciler.py` reads as a list of steps, its neighbours hold one concern each.
+
+What both need stands here: the kinds (`kinds`), names and labels (`labels`), children (`children`), the status
+(`status`).
+"""

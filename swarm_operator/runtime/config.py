@@ -26,6 +26,6 @@ async def load_config(kubeconfig: str | None = None, context: str | None = None)
     if path is None and os.environ.get("KUBERNETES_SERVICE_HOST"):
         load_incluster_config(client_configuration=configuration)
         return configuration
-    location = path or os.path.expanduser(KUBE_CONFIG_DEFAULT_LOCATION)  # noqa: PTH111 - no file is touched
+    location = path or os.path.expanduser(KUBE_CONFIG_DEFAULT_LOCATION)  # noqa: ASYNC240, PTH111 - no file is touched
     await load_kube_config(config_file=location, context=context, client_configuration=configuration)
     return configuration

@@ -14,7 +14,8 @@ KIND_VERSION=v0.33.0
 COREDNS_VERSION=v1.12.1
 LOCAL_PATH_VERSION=v0.0.30
 PAUSE_VERSION=3.10.1
-ETCD_IMAGE_TAG=3.6.5-0
+ETCD_IMAGE_TAG=3.6.5-0       # this tag and the next are the names that kubeadm gives; what is inside is ours
+COREDNS_IMAGE_TAG=v1.12.1
 GO_MINIMUM=1.25 # what etcd's go.mod asks for
 DEBIAN_SUITE=bookworm
 

@@ -40,7 +40,8 @@ class MemorySpec(ApiModel):
         json_schema_extra={
             "x-kubernetes-validations": [
                 rule(
-                    "self.persistence || !self.enableMemoryStore",
+                    "!has(self.persistence) || self.persistence"
+                    " || !has(self.enableMemoryStore) || !self.enableMemoryStore",
                     "must be true when enableMemoryStore is true: a memory store always persists",
                     ".persistence",
                 ),

@@ -26,7 +26,7 @@ class SwarmMemoryStoreSpec(ApiModel):
         json_schema_extra={
             "x-kubernetes-validations": [
                 rule(
-                    "!self.migrateFromLegacy || has(self.legacyDataPVC)",
+                    "!has(self.migrateFromLegacy) || !self.migrateFromLegacy || has(self.legacyDataPVC)",
                     "is required when migrateFromLegacy is true: the claim that holds the legacy data",
                     ".legacyDataPVC",
                 ),

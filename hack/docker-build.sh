@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Builds the images, also where no image registry can be reached and behind a proxy with a CA of its own.
+#
+#   docker-build.sh              the operator ($IMG, default swarm-operator:dev) and the memory service ($MEMORY_IMG)
+#   docker-build.sh prometheus   Debian's Prometheus for the end-to-end tests ($PROMETHEUS_IMG)
+#
+# $PYTHON_IMAGE and $DEBIAN_IMAGE name other base images.
+. "$(dirname "$0")/kind/lib/common.sh"
+. "$KIND_DIR/lib/engine.sh"
+. "$KIND_DIR/lib/images.sh"
+
+cd "$(dirname "$0")/.."
+IMG=${IMG:-swarm-operator:dev}
+MEMORY_IMG=${MEMORY_IMG:-swarm-memory:dev}
+PROMETHEUS_IMG=${PROMETHEUS_IMG:-swarm-e2e-prometheus:dev}
+
+python_image() {
+	local public
+	public=$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
+	if [[ -n ${PYTHON_IMAGE:-} ]]; then
+		printf '%s\n' "$PYTHON_IMAGE"
+	elif registry_answers "$public"; then
+		printf '%s\n' "$public"
+	else
+		debian_image trixie python3
+	fi
+}
+
+debian_base() {
+	if [[ -n ${DEBIAN_IMAGE:-} ]]; then
+		printf '%s\n' "$DEBIAN_IMAGE"
+	elif registry_answers debian:bookworm-slim; then
+		printf '%s\n' debian:bookworm-slim
+	else
+		debian_image bookworm
+	fi
+}
+
+# The host's CA bundle, for the builder stage, whose layers are in no final image.
+provide_ca() {
+	local bundle
+	for bundle in "${PIP_CERT:-}" "${SSL_CERT_FILE:-}" /etc/ssl/certs/ca-certificates.crt; do
+		[[ -r $bundle ]] || continue
+		cmp -s "$bundle" .extra-ca.crt || cp "$bundle" .extra-ca.crt
+		return
+	done
+}
+
+build() {
+	# The value is taken from the environment, so that no command line and no log shows it.
+	PIP_INDEX_URL=$INDEX docker build --target "$1" -t "$2" --build-arg PIP_INDEX_URL --build-arg "PYTHON_IMAGE=$PYTHON" .
+}
+
+engine_up
+case ${1:-all} in
+all)
+	PYTHON=$(python_image)
+	provide_ca
+	INDEX=${PIP_INDEX_URL:-$(python3 -m pip config get global.index-url 2>/dev/null || true)}
+	step "docker build $IMG" build operator "$IMG"
+	step "docker build $MEMORY_IMG" build memory "$MEMORY_IMG"
+	;;
+prometheus)
+	DEBIAN=$(debian_base)
+	step "docker build $PROMETHEUS_IMG" docker build -t "$PROMETHEUS_IMG" --build-arg "DEBIAN_IMAGE=$DEBIAN" test/e2e/prometheus
+	;;
+*) die "usage: docker-build.sh [all|prometheus]" ;;
+esac

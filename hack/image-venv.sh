@@ -1,0 +1,22 @@
+#!/bin/sh
+# Run by the Dockerfile's builder stage: /venv/PROGRAM with the locked dependencies and the program's start script.
+# The folder becomes /app in the image, so everything in it names /app.
+set -eu
+program=$1
+ca=/src/hack/.extra-ca.crt
+[ -s $ca ] && export PIP_CERT=$ca
+[ -n "$PIP_INDEX_URL" ] || unset PIP_INDEX_URL
+python3 -m venv --symlinks "/venv/$program"
+"/venv/$program/bin/pip" install --quiet --require-hashes --only-binary=:all: -r "/src/requirements/$program.lock"
+"/venv/$program/bin/pip" uninstall --quiet --yes pip
+bin=/venv/$program/bin
+find "$bin" -type f ! -name 'python*' -delete
+module=manager
+[ "$program" = memory ] && module=memory
+cat >"$bin/swarm-$program" <<SCRIPT
+#!/app/bin/python3
+import sys
+from swarm_operator.cmd.$module import main
+sys.exit(main())
+SCRIPT
+chmod 0755 "$bin/swarm-$program"

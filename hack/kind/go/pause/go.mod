@@ -1,0 +1,3 @@
+module swarm.claudeflow.io/hack/kind/pause
+
+go 1.24.0

@@ -1,0 +1,150 @@
+"""swarm-operator: the manager that runs both reconcilers."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+import structlog
+import uvloop
+from kubernetes_asyncio.config import ConfigException
+
+from swarm_operator import __version__
+from swarm_operator.cmd import logs
+from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
+from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
+from swarm_operator.controllers.swarmmemorystore.observation import Observer
+from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.client import Client
+from swarm_operator.runtime.config import load_config
+from swarm_operator.runtime.controller import Controller
+from swarm_operator.runtime.events import EventRecorder
+from swarm_operator.runtime.manager import Manager, TaskEndedError
+from swarm_operator.runtime.server import parse_address
+
+log = structlog.get_logger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT. Returns the exit code."""
+    options = parse(argv)
+    logs.configure(options.log_level)
+    try:
+        uvloop.run(run(options))
+    except TaskEndedError as error:
+        log.error("exiting", reason=str(error))  # noqa: TRY400 - the traceback was logged where it happened
+        return 1
+    except ConfigException as error:
+        log.error("no way to reach a Kubernetes API server", error=str(error))  # noqa: TRY400 - no bug
+        return 1
+    return 0
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the flags; each can be given by an environment variable too."""
+    parser = argparse.ArgumentParser(
+        prog="swarm-operator",
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    env = os.environ.get
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--kubeconfig", default=None, help="kubeconfig file; $KUBECONFIG, in-cluster, ~/.kube/config")
+    parser.add_argument(
+        "--memory-image",
+        default=env("MEMORY_IMAGE", f"swarm-memory:{__version__}"),
+        help="image of the memory service, for stores that name no version ($MEMORY_IMAGE)",
+    )
+    parser.add_argument(
+        "--memory-url",
+        default=env("MEMORY_URL", "http://{name}.{namespace}.svc:8080"),
+        help="where the memory service of store {name} in {namespace} is reached ($MEMORY_URL)",
+    )
+    parser.add_argument(
+        "--watch-namespaces",
+        type=_names,
+        default=_names(env("WATCH_NAMESPACES", "")),
+        help="comma-separated namespaces to watch; empty for all ($WATCH_NAMESPACES)",
+    )
+    parser.add_argument("--max-concurrent-reconciles", type=_positive, default=4, help="workers of each controller")
+    parser.add_argument(
+        "--status-interval", type=_seconds, default=30.0, help="seconds between two looks at a ready store's numbers"
+    )
+    parser.add_argument(
+        "--metrics-bind-address", type=_address, default=":8080", help="where /metrics is served; 0 for nowhere"
+    )
+    parser.add_argument(
+        "--health-probe-bind-address", type=_address, default=":8081", help="where /healthz and /readyz are served"
+    )
+    parser.add_argument("--log-level", choices=logs.LEVELS, default=env("LOG_LEVEL", "info"), help="($LOG_LEVEL)")
+    return parser.parse_args(argv)
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Wire everything and run it until a signal comes."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    configuration = await load_config(options.kubeconfig)
+    async with Client(configuration, user_agent=f"swarm-operator/{__version__}") as client:
+        instance = os.environ.get("POD_NAME") or socket.gethostname()
+        recorder = EventRecorder(client, controller="swarm-operator", instance=instance)
+        cache = Cache(client, namespaces=options.watch_namespaces)
+        clusters = SwarmClusterReconciler(cache, recorder)
+        stores = SwarmMemoryStoreReconciler(
+            cache, recorder, Observer(options.memory_url), options.memory_image, status_interval=options.status_interval
+        )
+        workers = options.max_concurrent_reconciles
+        controllers = [
+            Controller("swarmcluster", clusters, cache, workers=workers),
+            Controller("swarmmemorystore", stores, cache, workers=workers),
+        ]
+        clusters.set_up(controllers[0])
+        stores.set_up(controllers[1])
+        manager = Manager(
+            cache,
+            recorder,
+            controllers,
+            metrics_address=options.metrics_bind_address,
+            health_address=options.health_probe_bind_address,
+        )
+        log.info("starting", version=__version__, server=configuration.host)
+        await manager.run(stop)
+        log.info("stopped")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 1 up is")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.1 <= value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; seconds from 0.1 to 86400 are")
+    return value
+
+
+def _address(text: str) -> tuple[str, int] | None:
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

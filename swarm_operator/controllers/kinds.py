@@ -1,0 +1,16 @@
+"""The kinds that the reconcilers read and write."""
+
+from __future__ import annotations
+
+from swarm_operator.api.v1alpha1 import SwarmCluster, SwarmMemoryStore
+from swarm_operator.runtime.resource import Resource
+
+SWARM_CLUSTER = Resource(SwarmCluster.GROUP, SwarmCluster.VERSION, SwarmCluster.KIND, SwarmCluster.PLURAL)
+SWARM_MEMORY_STORE = Resource(
+    SwarmMemoryStore.GROUP, SwarmMemoryStore.VERSION, SwarmMemoryStore.KIND, SwarmMemoryStore.PLURAL
+)
+PERSISTENT_VOLUME_CLAIM = Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+POD = Resource("", "v1", "Pod", "pods")
+SECRET = Resource("", "v1", "Secret", "secrets")
+SERVICE = Resource("", "v1", "Service", "services")
+STATEFUL_SET = Resource("apps", "v1", "StatefulSet", "statefulsets")

@@ -1,0 +1,37 @@
+"""Labels and annotations that the operator writes, and the field manager that it writes as."""
+
+from __future__ import annotations
+
+from swarm_operator.api.v1alpha1 import SwarmMemoryStore
+
+FIELD_MANAGER = "swarm-operator"
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED = f"{MANAGED_BY}={FIELD_MANAGER}"
+"""Selects everything that the operator makes."""
+
+STORE = "swarm.claudeflow.io/memory-store"
+CLUSTER = "swarm.claudeflow.io/cluster"
+SWARM_ID = "swarm.claudeflow.io/swarm-id"
+
+APPLIED = "swarm.claudeflow.io/applied-configuration"
+"""Annotation with the hash of what was last applied: fields that are no longer wanted show in it and nowhere else."""
+
+
+def selector(store: SwarmMemoryStore) -> dict[str, str]:
+    """Labels that pick out a store's pod. They are in immutable fields: never change them."""
+    return {"app.kubernetes.io/name": "swarm-memory", "app.kubernetes.io/instance": store.metadata.name}
+
+
+def of_store(store: SwarmMemoryStore) -> dict[str, str]:
+    """Labels of everything that belongs to a store."""
+    labels = {
+        **selector(store),
+        "app.kubernetes.io/part-of": "swarm",
+        MANAGED_BY: FIELD_MANAGER,
+        STORE: store.metadata.name,
+        SWARM_ID: store.swarm_id,
+    }
+    if store.spec.swarm_cluster_ref:
+        labels[CLUSTER] = store.spec.swarm_cluster_ref
+    return labels

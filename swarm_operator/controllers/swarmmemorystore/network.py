@@ -1,0 +1,47 @@
+"""The Services of a store, and the addresses that they give it."""
+
+from __future__ import annotations
+
+from swarm_operator.api.v1alpha1 import SwarmMemoryStore
+from swarm_operator.controllers import labels
+from swarm_operator.runtime.resource import Object
+
+HTTP_PORT = 8080
+METRICS_PORT = 9091
+
+_PORTS = [
+    {"name": "http", "port": HTTP_PORT, "targetPort": "http", "protocol": "TCP"},
+    {"name": "metrics", "port": METRICS_PORT, "targetPort": "metrics", "protocol": "TCP"},
+]
+
+
+def headless_name(store: SwarmMemoryStore) -> str:
+    """Name of the Service that gives the pod its DNS name."""
+    return f"{store.metadata.name}-headless"
+
+
+def service(store: SwarmMemoryStore) -> Object:
+    """The Service that clients use: it leads to the pod while that is ready."""
+    return {
+        "metadata": {"name": store.metadata.name, "labels": labels.of_store(store)},
+        "spec": {"type": "ClusterIP", "selector": labels.selector(store), "ports": _PORTS},
+    }
+
+
+def headless_service(store: SwarmMemoryStore) -> Object:
+    """The StatefulSet's governing Service: the pod's own DNS name, ready or not."""
+    return {
+        "metadata": {"name": headless_name(store), "labels": labels.of_store(store)},
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": labels.selector(store),
+            "ports": _PORTS,
+        },
+    }
+
+
+def endpoints(store: SwarmMemoryStore) -> dict[str, str]:
+    """Where clients in the cluster reach the store, as in status.endpoints."""
+    host = f"{store.metadata.name}.{store.metadata.namespace}.svc"
+    return {"http": f"http://{host}:{HTTP_PORT}", "metrics": f"http://{host}:{METRICS_PORT}/metrics"}

@@ -1,0 +1,178 @@
+"""The StatefulSet with the one pod that serves a store, and what its state means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from swarm_operator.api.quantity import canonical_quantity
+from swarm_operator.api.v1alpha1 import SwarmMemoryStore
+from swarm_operator.controllers import labels
+from swarm_operator.controllers.swarmmemorystore import network, storage, tokens
+from swarm_operator.runtime.resource import Object
+
+_UID = 65532  # "nonroot" of the common minimal images; the image has the same
+_BASE_MEMORY_MB = 192
+"""Interpreter, SQLite's own caches and requests in flight; the entry cache comes on top."""
+
+_SCHEDULING_PATIENCE = 15.0
+"""Seconds that a pod may be unschedulable before that counts as trouble."""
+
+_TOKEN_DIR = "/etc/swarm-memory/tokens"  # noqa: S105 - a path
+
+
+def image_of(store: SwarmMemoryStore, default: str) -> str:
+    """The image to run: the operator's default, with another tag when the store names a version."""
+    if store.spec.version is None:
+        return default
+    repository = default.split("@", maxsplit=1)[0]
+    # A colon behind the last slash starts a tag; one before it belongs to a registry's port.
+    head, slash, tail = repository.rpartition("/")
+    return f"{head}{slash}{tail.partition(':')[0]}:{store.spec.version}"
+
+
+def stateful_set(store: SwarmMemoryStore, *, image: str) -> Object:
+    """The StatefulSet. Quantities are in the API server's canonical form, as children.matches needs them."""
+    return {
+        "metadata": {"name": store.metadata.name, "labels": labels.of_store(store)},
+        "spec": {
+            "replicas": 1,
+            "serviceName": network.headless_name(store),
+            # OrderedReady would wait for ever for a pod that never gets ready before it replaces it with a good one.
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": labels.selector(store)},
+            "template": {
+                "metadata": {
+                    "labels": labels.of_store(store),
+                    "annotations": {
+                        "prometheus.io/scrape": "true",
+                        "prometheus.io/port": str(network.METRICS_PORT),
+                        "kubectl.kubernetes.io/default-container": "memory",
+                    },
+                },
+                "spec": _pod_spec(store, image),
+            },
+        },
+    }
+
+
+def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
+    memory = _BASE_MEMORY_MB + store.spec.cache_memory_mb
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        # Longer than the service takes to finish its requests and to checkpoint.
+        "terminationGracePeriodSeconds": 60,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _UID,
+            "runAsGroup": _UID,
+            "fsGroup": _UID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": "memory",
+                "image": image,
+                "imagePullPolicy": "IfNotPresent",
+                "args": ["serve", "--host=0.0.0.0"],
+                "env": [{"name": name, "value": value} for name, value in _environment(store).items()],
+                "ports": [
+                    {"name": "http", "containerPort": network.HTTP_PORT, "protocol": "TCP"},
+                    {"name": "metrics", "containerPort": network.METRICS_PORT, "protocol": "TCP"},
+                ],
+                # A database that was not closed cleanly is recovered before the first answer: up to 10 minutes.
+                "startupProbe": {**_probe("/healthz"), "periodSeconds": 1, "failureThreshold": 600},
+                "livenessProbe": {**_probe("/healthz"), "periodSeconds": 10, "failureThreshold": 3},
+                "readinessProbe": {**_probe("/readyz"), "periodSeconds": 3, "failureThreshold": 2},
+                "resources": {
+                    "requests": {"cpu": "50m", "memory": canonical_quantity(f"{memory}Mi")},
+                    "limits": {"memory": canonical_quantity(f"{2 * memory}Mi")},
+                },
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "volumeMounts": [
+                    {"name": "data", "mountPath": "/data"},
+                    {"name": "tokens", "mountPath": _TOKEN_DIR, "readOnly": True},
+                    {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
+                ],
+            }
+        ],
+        "volumes": [
+            {"name": "data", "persistentVolumeClaim": {"claimName": storage.data_claim_name(store)}},
+            {"name": "tokens", "secret": {"secretName": tokens.secret_name(store), "defaultMode": 0o440}},
+            {"name": "tmp", "emptyDir": {}},
+        ],
+    }
+
+
+def _environment(store: SwarmMemoryStore) -> dict[str, str]:
+    spec = store.spec
+    return {
+        "SWARM_ID": store.swarm_id,
+        "DATA_DIR": "/data",
+        "TOKEN_DIR": _TOKEN_DIR,
+        "CACHE_SIZE": str(spec.cache_size),
+        "CACHE_MEMORY_MB": str(spec.cache_memory_mb),
+        "ENABLE_WAL": str(spec.enable_wal).lower(),
+    }
+
+
+def _probe(path: str) -> dict[str, Any]:
+    return {"httpGet": {"path": path, "port": "http", "scheme": "HTTP"}, "timeoutSeconds": 5}
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether the wanted pod serves, and if not, why."""
+
+    ready: bool
+    reason: str
+    message: str
+
+
+def availability(workload: Object, pods: list[Object], *, now: datetime) -> Availability:
+    """Judge a StatefulSet and its pods.
+
+    Ready means that the pod of the newest template passes its readiness probe, which asks the service's /readyz.
+
+    Args:
+        workload: the StatefulSet.
+        pods: its pods.
+        now: the time, for troubles that count only when they last.
+
+    Returns:
+        Reasons: Available, WaitingForPod, or what keeps the pod from running, as Kubernetes names it
+        (Unschedulable, ImagePullBackOff, CrashLoopBackOff, ...).
+    """
+    status = workload.get("status") or {}
+    current = status.get("observedGeneration") == workload["metadata"].get("generation")
+    if current and status.get("readyReplicas") and status.get("currentRevision") == status.get("updateRevision"):
+        return Availability(True, "Available", "the memory service answers")
+    for pod in pods:
+        trouble = _trouble(pod, now)
+        if trouble:
+            return Availability(False, *trouble)
+    return Availability(False, "WaitingForPod", "the memory service's pod is not ready yet")
+
+
+def _trouble(pod: Object, now: datetime) -> tuple[str, str] | None:
+    name, status = pod["metadata"]["name"], pod.get("status") or {}
+    for container in status.get("containerStatuses") or ():
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        reason = waiting.get("reason", "")
+        if reason and reason not in {"ContainerCreating", "PodInitializing"}:
+            return reason, f"pod {name}: {waiting.get('message') or reason}"
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            # A volume that is still being made looks to the scheduler just like one that will never be.
+            since = datetime.fromisoformat(condition["lastTransitionTime"])
+            if (now - since).total_seconds() < _SCHEDULING_PATIENCE:
+                continue
+            return condition.get("reason") or "Unschedulable", f"pod {name}: {condition.get('message', '')}"
+    return None
