@@ -3,7 +3,9 @@
 # proxy into the cache. What is there already is not built again.
 #
 #   binaries.sh control-plane   kube-apiserver, etcd and kubectl: what the integration tests need
+#   binaries.sh kind            kind alone
 #   binaries.sh all             everything that a node image needs
+#   binaries.sh where           nothing
 #
 # Prints the directory of the binaries on standard output.
 . "$(dirname "$0")/lib/common.sh"
@@ -50,6 +52,11 @@ control_plane() {
 	kubernetes kube-apiserver
 }
 
+if [[ ${1:-} == where ]]; then
+	printf '%s\n' "$BIN"
+	exit
+fi
+
 # Only one build at a time: two would fill the same cache.
 exec 9>"$CACHE/build.lock"
 flock 9
@@ -65,6 +72,6 @@ all)
 	go_tool local-path-provisioner github.com/rancher/local-path-provisioner local-path-provisioner "$LOCAL_PATH_VERSION"
 	;;
 kind) go_tool kind sigs.k8s.io/kind kind "$KIND_VERSION" ;;
-*) die "usage: binaries.sh control-plane|all|kind" ;;
+*) die "usage: binaries.sh control-plane|kind|all|where" ;;
 esac
 printf '%s\n' "$BIN"

@@ -1,0 +1,93 @@
+# `make help` lists the targets. Their names are kubebuilder's where it has one.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+IMG ?= swarm-operator:dev
+MEMORY_IMG ?= swarm-memory:dev
+KUBECTL ?= kubectl
+export IMG MEMORY_IMG KUBECTL
+
+# What hack/kind built (kubectl, kind, etcd, kube-apiserver) is found behind what you have installed yourself.
+TOOLS := $(shell hack/kind/binaries.sh where)
+export PATH := $(PATH):$(TOOLS)
+
+PYTHON := .venv/bin/python
+VENV := .venv/.installed
+
+##@ Start here
+
+quickstart: ## A kind cluster with a swarm and its memory: stores a value, replaces the memory's pod, reads it again
+	hack/quickstart.sh
+
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Development
+
+manifests: $(VENV) ## Render config/crd/bases from swarm_operator/api
+	$(PYTHON) hack/manifests.py
+
+lint: $(VENV) ## ruff, mypy, import contracts
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
+
+check: lint ## lint, and fail when generated files are stale
+	$(PYTHON) hack/manifests.py --check
+
+test: $(VENV) cluster docker-build ## Every test: unit, integration (a real kube-apiserver and etcd) and end to end (kind)
+	hack/docker-build.sh prometheus
+	$(PYTHON) -m pytest $(ARGS)
+
+test-unit: $(VENV) ## Unit tests
+	$(PYTHON) -m pytest test/unit $(ARGS)
+
+test-integration: $(VENV) ## Integration tests, against a real kube-apiserver and etcd
+	$(PYTHON) -m pytest test/integration $(ARGS)
+
+test-e2e: $(VENV) cluster docker-build ## End-to-end tests, on the kind cluster
+	hack/docker-build.sh prometheus
+	$(PYTHON) -m pytest test/e2e $(ARGS)
+
+run: $(VENV) ## Run the manager here, against the cluster that kubectl points at
+	.venv/bin/swarm-operator $(ARGS)
+
+lock: $(VENV) ## Renew requirements/*.lock from pyproject.toml
+	hack/lock.sh
+
+venv: $(VENV) ## The development environment, .venv
+
+$(VENV): requirements/dev.lock pyproject.toml hack/venv.sh
+	hack/venv.sh
+	@touch $@
+
+##@ Build and deploy
+
+docker-build: ## Build the images $(IMG) and $(MEMORY_IMG)
+	hack/docker-build.sh
+
+install: ## Install the CRDs into the cluster that kubectl points at
+	$(KUBECTL) apply --server-side -k config/crd
+
+uninstall: ## Remove the CRDs, and with them every swarm and every memory
+	$(KUBECTL) delete --ignore-not-found -k config/crd
+
+deploy: ## Install everything with images $(IMG) and $(MEMORY_IMG)
+	hack/render.sh $(IMG) $(MEMORY_IMG) | $(KUBECTL) apply --server-side -f -
+
+undeploy: ## Remove everything, CRDs, swarms and memories included
+	hack/render.sh $(IMG) $(MEMORY_IMG) | $(KUBECTL) delete --ignore-not-found -f -
+
+##@ A cluster
+
+cluster: ## A kind cluster named swarm, also where no image registry can be reached
+	hack/kind/cluster.sh up
+
+cluster-down: ## Delete it, and stop the Docker engine if `make cluster` started it
+	hack/kind/cluster.sh down
+
+.PHONY: quickstart help manifests lint check test test-unit test-integration test-e2e run lock venv docker-build install \
+	uninstall deploy undeploy cluster cluster-down

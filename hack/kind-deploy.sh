@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Loads the built images into the kind cluster and deploys them. Prints the memory image's name in the cluster.
+#
+# In the cluster an image is named after its content: what is running is replaced when it differs, and only then.
+. "$(dirname "$0")/kind/lib/common.sh"
+cd "$(dirname "$0")/.."
+
+by_content() {
+	local id name
+	id=$(docker image inspect -f '{{.Id}}' "$1")
+	name=${1%:*}:${id:7:12}
+	docker tag "$1" "$name"
+	printf '%s\n' "$name"
+}
+
+operator=$(by_content "${IMG:-swarm-operator:dev}")
+memory=$(by_content "${MEMORY_IMG:-swarm-memory:dev}")
+hack/kind/cluster.sh load "$operator" "$memory"
+kubectl="kubectl --context kind-$CLUSTER"
+step "deploying the operator" sh -c "hack/render.sh '$operator' '$memory' | $kubectl apply --server-side -f -"
+step "waiting for the operator" $kubectl -n swarm-operator-system rollout status deployment/swarm-operator-controller-manager --timeout=120s
+printf '%s\n' "$memory"

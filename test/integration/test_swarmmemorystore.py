@@ -1,0 +1,220 @@
+"""SwarmMemoryStoreReconciler against a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+
+from swarm_operator.controllers import kinds
+from swarm_operator.runtime.resource import Resource
+
+EVENTS = Resource("events.k8s.io", "v1", "Event", "events")
+CHILDREN = (
+    (kinds.PERSISTENT_VOLUME_CLAIM, "s-data"),
+    (kinds.SECRET, "s-auth"),
+    (kinds.SERVICE, "s"),
+    (kinds.SERVICE, "s-headless"),
+    (kinds.STATEFUL_SET, "s"),
+)
+
+
+async def children(objects) -> list[dict]:
+    return [await objects.get(resource, name) for resource, name in CHILDREN]
+
+
+async def settled(objects, eventually, name: str = "s") -> None:
+    """Wait until the operator has judged the newest spec."""
+
+    async def observed() -> bool:
+        store = await objects.get(kinds.SWARM_MEMORY_STORE, name)
+        return store["status"]["observedGeneration"] == store["metadata"]["generation"]
+
+    await eventually(observed)
+
+
+async def test_a_store_gets_its_children_and_owns_them(objects, start_operator, eventually):
+    start_operator()
+    store = await objects.store("s", storageSize="2048Mi", storageClass="fast")
+    await settled(objects, eventually)
+    for child in await children(objects):
+        (owner,) = child["metadata"]["ownerReferences"]
+        assert owner["uid"] == store["metadata"]["uid"]
+        assert owner["controller"] is True
+    claim = await objects.get(kinds.PERSISTENT_VOLUME_CLAIM, "s-data")
+    assert claim["spec"]["resources"]["requests"]["storage"] == "2Gi"
+    assert claim["spec"]["storageClassName"] == "fast"
+    ready = await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "WaitingForPod")
+
+
+async def test_what_is_not_known_is_absent_and_never_zero(objects, start_operator, eventually):
+    start_operator()
+    await objects.store("s")
+    await settled(objects, eventually)
+    status = (await objects.get(kinds.SWARM_MEMORY_STORE, "s"))["status"]
+    assert status["phase"] == "Initializing"
+    assert not status.keys() & {"entryCount", "databaseSize", "agentCount", "cacheHitRate", "lastBackup"}
+
+
+async def test_parts_that_do_not_work_yet_are_named_in_a_condition_and_an_event(objects, start_operator, eventually):
+    start_operator()
+    await objects.store("s", backupInterval="1h", mcpMode=False)
+    await settled(objects, eventually)
+    degraded = await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "Degraded")
+    assert (degraded["status"], degraded["reason"]) == ("True", "NotImplemented")
+    assert "backupInterval" in degraded["message"]
+    assert "mcpMode" not in degraded["message"]
+
+    async def told() -> bool:
+        events, _ = await objects.client.list(EVENTS, namespace=objects.namespace)
+        return any(e["reason"] == "NotImplemented" and e["regarding"]["name"] == "s" for e in events)
+
+    await eventually(told)
+
+
+async def test_a_ready_pod_makes_the_store_ready_with_the_services_own_numbers(
+    objects, start_operator, eventually, memory_service, memory_port
+):
+    from swarm_operator.controllers.swarmmemorystore.tokens import token_of
+    from swarm_operator.memory.client import MemoryClient
+
+    start_operator("--memory-url", f"http://127.0.0.1:{memory_port}", "--status-interval", "0.2")
+    await objects.store("s")
+    await settled(objects, eventually)
+    secret = await objects.get(kinds.SECRET, "s-auth")
+    memory_service(secret["data"], memory_port)
+    async with MemoryClient(f"http://127.0.0.1:{memory_port}", token=token_of(secret), retries=20) as memory:
+        await memory.put("swarm:agents", "agent:1", {"name": "one"})
+        await memory.put("demo", "k", None)
+    await objects.pretend_ready("s")
+
+    async def counted() -> bool:
+        status = (await objects.get(kinds.SWARM_MEMORY_STORE, "s"))["status"]
+        return status["phase"] == "Ready" and (status["entryCount"], status["agentCount"]) == (2, 1)
+
+    await eventually(counted)
+    status = (await objects.get(kinds.SWARM_MEMORY_STORE, "s"))["status"]
+    assert status["databaseSize"] > 0
+    assert status["taskCount"] == 0
+    assert status["endpoints"]["http"] == f"http://s.{objects.namespace}.svc:8080"
+
+
+async def test_a_store_as_wanted_is_looked_at_again_and_again_without_a_write(
+    objects, start_operator, eventually, memory_service, memory_port
+):
+    operator = start_operator("--memory-url", f"http://127.0.0.1:{memory_port}", "--status-interval", "0.1")
+    await objects.store("s")
+    await settled(objects, eventually)
+    memory_service((await objects.get(kinds.SECRET, "s-auth"))["data"], memory_port)
+    await objects.pretend_ready("s")
+
+    async def ready() -> bool:
+        return "entryCount" in (await objects.get(kinds.SWARM_MEMORY_STORE, "s"))["status"]
+
+    await eventually(ready)
+    reconciles = 'controller_runtime_reconcile_total{controller="swarmmemorystore",result="requeue_after"}'
+    # The hit rate appears with the first read and the events of the last change are still on their way: let both pass.
+    seen = {"writes": -1.0, "reconciles": 0.0}
+
+    async def quiet_for_50_reconciles() -> bool:
+        writes, count = operator.writes(), operator.metric(reconciles)
+        if writes != seen["writes"]:
+            seen.update(writes=writes, reconciles=count)
+        return count - seen["reconciles"] >= 50
+
+    await eventually(quiet_for_50_reconciles)
+    before = [child["metadata"]["resourceVersion"] for child in await children(objects)]
+    await eventually(quiet_for_50_reconciles)
+    assert [child["metadata"]["resourceVersion"] for child in await children(objects)] == before
+
+
+async def test_what_others_change_or_delete_is_put_back(objects, start_operator, eventually):
+    start_operator()
+    await objects.store("s")
+    await settled(objects, eventually)
+    service = await objects.get(kinds.SERVICE, "s")
+    await objects.client.delete(kinds.SERVICE, objects.namespace, "s", uid=service["metadata"]["uid"])
+    patch = {"spec": {"replicas": 3}}
+    await objects.client.merge(kinds.STATEFUL_SET, objects.namespace, "s", patch, field_manager="somebody")
+
+    async def put_back() -> bool:
+        replicas = (await objects.get(kinds.STATEFUL_SET, "s"))["spec"]["replicas"]
+        return (
+            replicas == 1 and (await objects.get(kinds.SERVICE, "s"))["metadata"]["uid"] != service["metadata"]["uid"]
+        )
+
+    await eventually(put_back)
+
+
+async def test_what_others_add_is_left_alone(objects, start_operator, eventually):
+    operator = start_operator("--status-interval", "0.2")
+    await objects.store("s")
+    await settled(objects, eventually)
+    patch = {"metadata": {"annotations": {"their/note": "x"}, "labels": {"team": "blue"}}}
+    await objects.client.merge(kinds.STATEFUL_SET, objects.namespace, "s", patch, field_manager="somebody")
+    await objects.store("s", cacheSize=7)
+
+    async def applied() -> bool:
+        (container,) = (await objects.get(kinds.STATEFUL_SET, "s"))["spec"]["template"]["spec"]["containers"]
+        return {"name": "CACHE_SIZE", "value": "7"} in container["env"]
+
+    await eventually(applied)
+    metadata = (await objects.get(kinds.STATEFUL_SET, "s"))["metadata"]
+    assert metadata["annotations"]["their/note"] == "x"
+    assert metadata["labels"]["team"] == "blue"
+    assert operator.process.poll() is None
+
+
+async def test_an_object_of_somebody_else_is_never_taken_over(objects, start_operator, eventually):
+    theirs = await objects.apply(
+        kinds.PERSISTENT_VOLUME_CLAIM,
+        "s-data",
+        {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
+        manager="somebody",
+    )
+    start_operator()
+    await objects.store("s")
+
+    async def said() -> bool:
+        ready = await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "Ready")
+        return ready["reason"] == "NameTaken" and "PersistentVolumeClaim s-data" in ready["message"]
+
+    await eventually(said)
+    claim = await objects.get(kinds.PERSISTENT_VOLUME_CLAIM, "s-data")
+    assert claim["metadata"]["resourceVersion"] == theirs["metadata"]["resourceVersion"]
+    assert await objects.missing(kinds.STATEFUL_SET, "s")
+
+
+async def test_a_secret_that_exists_keeps_its_tokens(objects, start_operator, eventually):
+    operator = start_operator()
+    await objects.store("s")
+    await settled(objects, eventually)
+    tokens = (await objects.get(kinds.SECRET, "s-auth"))["data"]
+    operator.kill()
+    operator.start()
+    await objects.store("s", cacheSize=8)
+    await settled(objects, eventually)
+    assert (await objects.get(kinds.SECRET, "s-auth"))["data"] == tokens
+    assert len(tokens["client-token"]) >= 43
+    assert tokens["client-token"] != tokens["admin-token"]
+    log = operator.log.read_text()
+    assert not [value for value in tokens.values() if value in log]
+
+
+async def test_a_volume_that_must_not_grow_is_said_in_a_condition_and_not_tried_in_a_hot_loop(
+    objects, start_operator, eventually
+):
+    operator = start_operator()
+    await objects.store("s", storageSize="1Gi")
+    await settled(objects, eventually)
+    # An unbound claim is immutable, so the API server refuses the new size just as it does for a fixed-size class.
+    await objects.store("s", storageSize="2Gi")
+
+    async def said() -> bool:
+        ready = await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "Ready")
+        return ready["reason"] in {"Refused", "Forbidden"} and ready["status"] == "False"
+
+    await eventually(said)
+    before = operator.writes()
+    await asyncio.sleep(2)
+    # 5 ms doubling reaches 2.56 s after nine tries.
+    assert operator.writes() - before <= 12
