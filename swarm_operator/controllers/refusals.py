@@ -28,6 +28,8 @@ async def report(
         TerminalError: only a change of the object can help.
         ApiError: `error` itself, to be tried again with a growing delay: a quota or a right may be granted.
     """
+    if isinstance(error, ForbiddenError) and error.namespace_terminating:
+        return Result()  # the object itself goes next
     reason, message = explain(error)
     conditions.set("Ready", holds=False, reason=reason, message=message)
     status = {**(obj.get("status") or {}), "phase": "Error"}

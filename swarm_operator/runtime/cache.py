@@ -34,13 +34,21 @@ class Cache:
         return [informer for by_namespace in self._informers.values() for informer in by_namespace.values()]
 
     def add(self, resource: Resource, *, label_selector: str = "") -> list[Informer]:
-        """Make the informers of a kind, or find those that are there."""
+        """Make the informers of a kind, or find those that are there.
+
+        Raises:
+            ValueError: the kind is watched with another selector.
+        """
         if resource not in self._informers:
             self._informers[resource] = {
                 namespace: Informer(self.client, resource, namespace=namespace, label_selector=label_selector)
                 for namespace in self._namespaces
             }
-        return list(self._informers[resource].values())
+        informers = list(self._informers[resource].values())
+        selector = informers[0].reflector.label_selector
+        if selector != label_selector:
+            raise ValueError(f"{resource.plural} are watched with selector {selector!r}, not {label_selector!r}")
+        return informers
 
     async def wait_synced(self) -> None:
         """Wait until every informer has its first list."""

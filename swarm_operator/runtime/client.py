@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from kubernetes_asyncio.client.configuration import Configuration
 from kubernetes_asyncio.client.rest import RESTClientObject
+from kubernetes_asyncio.config import ConfigException
 
 from swarm_operator.runtime import errors, metrics
 from swarm_operator.runtime.resource import Object, Resource
@@ -103,8 +104,10 @@ class Client:
                 item.setdefault("apiVersion", resource.api_version)
                 item.setdefault("kind", resource.kind)
                 items.append(item)
-            version = page["metadata"].get("resourceVersion", "")
-            token = page["metadata"].get("continue")
+            metadata = page.get("metadata") or {}
+            version, token = metadata.get("resourceVersion"), metadata.get("continue")
+            if not version:
+                raise errors.UnreachableError(f"the list of {resource.plural} came without a resourceVersion")
             if not token:
                 return items, version
             query = {"labelSelector": label_selector, "limit": str(_PAGE), "continue": token}
@@ -231,8 +234,7 @@ class Client:
                 payload = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unreachable(method, path, error) from error
-        decoded: Object = json.loads(payload) if payload else {}
-        return decoded
+        return _decode(method, path, payload)
 
     async def _send(
         self,
@@ -245,8 +247,8 @@ class Client:
     ) -> aiohttp.ClientResponse:
         for attempt in (1, 2):
             headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": self._user_agent}
-            headers.update(await self._authorization(refresh=attempt == 2))
             try:
+                headers.update(await self._authorization(refresh=attempt == 2))
                 response: aiohttp.ClientResponse = await self._rest.request(
                     method,
                     self._base + path,
@@ -256,7 +258,7 @@ class Client:
                     _preload_content=False,
                     _request_timeout=timeout,
                 )
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            except (aiohttp.ClientError, ConfigException, TimeoutError, OSError) as error:
                 metrics.REST_CLIENT_REQUESTS.labels("<error>", method, self._host).inc()
                 raise _unreachable(method, path, error) from error
             metrics.REST_CLIENT_REQUESTS.labels(str(response.status), method, self._host).inc()
@@ -286,7 +288,10 @@ def _expire_token(configuration: Configuration) -> None:
 
 
 async def _error_of(response: aiohttp.ClientResponse) -> errors.ApiError:
-    text = await response.text(errors="replace")
+    try:
+        text = await response.text(errors="replace")
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        text = ""  # broke off; the code says enough
     try:
         status = json.loads(text)
     except ValueError:
@@ -294,6 +299,17 @@ async def _error_of(response: aiohttp.ClientResponse) -> errors.ApiError:
     if not isinstance(status, dict):
         status = {"message": f"HTTP {response.status}: {text[:500]}"}
     return errors.from_status(response.status, status, retry_after=_seconds(response.headers.get("Retry-After")))
+
+
+def _decode(method: str, path: str, payload: bytes) -> Object:
+    """Decode an answer. What is no JSON object comes from something between us and the API server."""
+    try:
+        decoded = json.loads(payload or b"{}")
+    except ValueError as error:
+        raise _unreachable(method, path, error) from error
+    if not isinstance(decoded, dict):
+        raise errors.UnreachableError(f"{method} {path}: the answer is not an object")
+    return decoded
 
 
 def _seconds(header: str | None) -> float | None:

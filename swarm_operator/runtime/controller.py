@@ -77,6 +77,7 @@ class Controller:
         self._workers = workers
         self._timeout = reconcile_timeout
         self._clock = clock or SystemClock()
+        self._stopping = asyncio.Event()
         self.queue: WorkQueue[Key] = WorkQueue(name, clock=self._clock)
         metrics.initialise_controller(name, workers)
 
@@ -104,7 +105,9 @@ class Controller:
         Workers start when the cache and all handlers have the whole first list, so that no reconcile takes what has
         not been listed yet for missing.
         """
-        await self._cache.wait_synced()
+        await self._wait_synced()
+        if self._stopping.is_set():
+            return
         log.info("starting workers", controller=self.name, workers=self._workers)
         async with asyncio.TaskGroup() as group:
             gauges = group.create_task(self._refresh_gauges())
@@ -114,7 +117,18 @@ class Controller:
 
     def stop(self) -> None:
         """Hand out no more keys; `run` returns when the reconciles under way have ended."""
+        self._stopping.set()
         self.queue.shut_down()
+
+    async def _wait_synced(self) -> None:
+        """Wait for the first lists, but no longer than until `stop`: an API server out of reach sends none."""
+        waits = [asyncio.ensure_future(self._cache.wait_synced()), asyncio.ensure_future(self._stopping.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
 
     async def _work(self) -> None:
         while True:
@@ -143,15 +157,10 @@ class Controller:
 
     async def _call(self, key: Key, priority: int) -> str:
         """Run the reconciler once and queue what follows. Returns the `result` label."""
+        deadline = asyncio.timeout(self._timeout)
         try:
-            deadline = asyncio.timeout(self._timeout)
-            try:
-                async with deadline:
-                    result = await self._reconciler.reconcile(key)
-            except TimeoutError:
-                if deadline.expired():
-                    metrics.RECONCILE_TIMEOUTS.labels(self.name).inc()
-                raise
+            async with deadline:
+                result = await self._reconciler.reconcile(key)
         except TerminalError as error:
             log.error("reconcile failed for good", error=str(error))  # noqa: TRY400 - no bug, so no traceback
             metrics.TERMINAL_RECONCILE_ERRORS.labels(self.name).inc()
@@ -159,9 +168,10 @@ class Controller:
             return "error"
         except ApiError as error:
             return self._retry(key, priority, error.message, at_least=error.retry_after or 0.0)
-        except TimeoutError:
-            return self._retry(key, priority, f"reconcile took longer than {self._timeout} s")
         except Exception as error:
+            if deadline.expired() and isinstance(error, TimeoutError):
+                metrics.RECONCILE_TIMEOUTS.labels(self.name).inc()
+                return self._retry(key, priority, f"reconcile took longer than {self._timeout} s")
             metrics.RECONCILE_PANICS.labels(self.name).inc()
             log.exception("reconcile raised something unforeseen")
             return self._retry(key, priority, repr(error))

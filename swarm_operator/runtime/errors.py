@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class TerminalError(Exception):
@@ -10,6 +10,14 @@ class TerminalError(Exception):
 
     The controller counts it, logs it and does not requeue (controller-runtime's `reconcile.TerminalError`).
     """
+
+
+class Cause(NamedTuple):
+    """One entry of a Status' `details.causes`."""
+
+    field: str
+    message: str
+    reason: str
 
 
 class ApiError(Exception):
@@ -20,7 +28,7 @@ class ApiError(Exception):
         reason: the `reason` of the returned `metav1.Status`, such as `AlreadyExists`; may be empty.
         message: what the server said, for people.
         retry_after: seconds that the server asked us to wait; None when it did not ask.
-        causes: the field errors of a 422, as `(field, message)`.
+        causes: what exactly is wrong: the field errors of a 422, or the reason of a 403.
     """
 
     transient = False
@@ -32,7 +40,7 @@ class ApiError(Exception):
         status: int = 0,
         reason: str = "",
         retry_after: float | None = None,
-        causes: tuple[tuple[str, str], ...] = (),
+        causes: tuple[Cause, ...] = (),
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -56,6 +64,11 @@ class ForbiddenError(ApiError):
     """403: RBAC, admission or a quota refuses this. Transient, since a grant may come at any time."""
 
     transient = True
+
+    @property
+    def namespace_terminating(self) -> bool:
+        """Whether it was refused because the namespace is being deleted: then nothing can be created any more."""
+        return any(cause.reason == "NamespaceTerminating" for cause in self.causes)
 
 
 class NotFoundError(ApiError):
@@ -125,5 +138,8 @@ def from_status(code: int, status: dict[str, Any], *, retry_after: float | None 
         status=code,
         reason=status.get("reason") or "",
         retry_after=retry_after,
-        causes=tuple((c.get("field", ""), c.get("message", "")) for c in details.get("causes") or ()),
+        causes=tuple(
+            Cause(cause.get("field", ""), cause.get("message", ""), cause.get("reason", ""))
+            for cause in details.get("causes") or ()
+        ),
     )

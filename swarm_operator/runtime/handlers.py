@@ -21,7 +21,7 @@ def controller_key(owner: Resource) -> Mapper:
 
     def map_to_owner(obj: Object) -> Iterable[Key]:
         reference = controller_of(obj)
-        if reference and reference["kind"] == owner.kind and reference["apiVersion"].split("/")[0] == owner.group:
+        if reference and reference["kind"] == owner.kind and reference["apiVersion"].rpartition("/")[0] == owner.group:
             return (Key(obj["metadata"].get("namespace", ""), reference["name"]),)
         return ()
 

@@ -16,7 +16,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -125,17 +125,21 @@ class Reflector:
         if not events and self.clock.monotonic() - started < SHORT_WATCH:
             raise errors.UnreachableError("the watch ended at once and without an event")
 
-    def _handle(self, event: Object) -> None:
-        kind, obj = event.get("type"), event.get("object")
+    def _handle(self, event: Any) -> None:
+        kind, obj = (event.get("type"), event.get("object")) if isinstance(event, dict) else (None, None)
         if not isinstance(obj, dict):
             raise errors.UnreachableError(f"a watch event of type {kind!r} came without an object")
         if kind == "ERROR":
             raise errors.from_status(int(obj.get("code") or 500), obj)
-        version = obj.get("metadata", {}).get("resourceVersion", "")
+        metadata = obj.get("metadata") or {}
+        version = metadata.get("resourceVersion")
+        # To go on from no version at all would be to start over without a list.
+        if not version or not (kind == "BOOKMARK" or metadata.get("name")):
+            raise errors.UnreachableError(f"a watch event of type {kind!r} came without a name or a version")
         if kind == "BOOKMARK":
             self.version = version
             return
-        obj["metadata"].pop("managedFields", None)
+        metadata.pop("managedFields", None)
         if kind in {"ADDED", "MODIFIED"}:
             self.sink.changed(obj)
         elif kind == "DELETED":

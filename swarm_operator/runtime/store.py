@@ -17,6 +17,9 @@ IndexFunction = Callable[[Object], Iterable[str]]
 
 OWNER_INDEX = "controller-uid"
 
+_DELETED_KEPT = 1000
+"""Deleted objects that are remembered: more than can go while the answer to a write is under way."""
+
 
 def by_controller(obj: Object) -> Iterable[str]:
     """Index function: the uid of the controlling owner."""
@@ -52,9 +55,10 @@ class Store:
         self._objects: dict[Key, Object] = {}
         self._functions: dict[str, IndexFunction] = {OWNER_INDEX: by_controller, **(indexes or {})}
         self._indexes: dict[str, dict[str, dict[Key, None]]] = {name: defaultdict(dict) for name in self._functions}
-        # Versions of objects that are gone, so that an older event, still under way, cannot bring them back.
-        # Emptied by every full list.
+        # Versions of objects that are gone, so that an older state, still under way, cannot bring them back. Emptied
+        # by every full list, which answers for all that went before it.
         self._deleted: dict[Key, str] = {}
+        self._listed: str | None = None
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -75,7 +79,7 @@ class Store:
         key = key_of(obj)
         version = obj["metadata"].get("resourceVersion", "")
         old = self._objects.get(key)
-        known = old["metadata"].get("resourceVersion", "") if old else self._deleted.get(key)
+        known = old["metadata"].get("resourceVersion", "") if old else self._deleted.get(key, self._listed)
         if known is not None and not is_newer(version, known):
             return None
         self._deleted.pop(key, None)
@@ -92,6 +96,8 @@ class Store:
         if is_newer(old["metadata"].get("resourceVersion", ""), version):
             return None
         self._deleted[key] = version
+        if len(self._deleted) > _DELETED_KEPT:
+            del self._deleted[next(iter(self._deleted))]
         self._set(key, None, old)
         return Change(old, None)
 
@@ -106,6 +112,7 @@ class Store:
         changes: list[Change] = []
         listed: set[Key] = set()
         self._deleted.clear()
+        self._listed = None
         for obj in objects:
             listed.add(key_of(obj))
             change = self.put(obj, initial=initial)
@@ -116,6 +123,7 @@ class Store:
             if key not in listed and not is_newer(old["metadata"].get("resourceVersion", ""), version):
                 self._set(key, None, old)
                 changes.append(Change(old, None))
+        self._listed = version
         return changes
 
     def _set(self, key: Key, new: Object | None, old: Object | None) -> None:

@@ -229,7 +229,7 @@ def start_operator(control_plane: ControlPlane, namespace: str, tmp_path: Path):
         if operator.process and operator.process.poll() is None:
             operator.terminate()
         log = operator.log.read_text()
-        assert " is forbidden: " not in log, log
+        assert " is forbidden: User" not in log, log
         assert "something unforeseen" not in log, log
 
 

@@ -1,0 +1,253 @@
+"""`swarm-memory`: the memory service, and a client for it on the command line. Flags and wiring only.
+
+Each command imports what it needs when it runs: `swarm-memory get` must not pay for the server's imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import swarm_operator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from swarm_operator.memory.client import MemoryClient
+
+__all__ = ["main"]
+
+OK: Final = 0
+FAILED: Final = 1
+NOT_FOUND: Final = 3
+"""2 is argparse's, for flags that are not allowed."""
+
+_LAPTOP_TOKEN: Final = Path("data/tokens/client-token")
+_TRUE: Final = frozenset({"true", "1", "yes", "on"})
+_FALSE: Final = frozenset({"false", "0", "no", "off"})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code: 0 done, 1 failed, 2 a flag is not allowed, 3 no such entry."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return run(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="swarm-memory",
+        description="A durable memory for swarms of agents: one SQLite file behind HTTP.",
+        epilog="Flags may also be given by the environment variables named in brackets; a flag wins.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {swarm_operator.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_serve(commands.add_parser("serve", help="run the service"))
+
+    put = _add_client(commands, "put", _put, "write an entry")
+    put.add_argument("namespace", metavar="NAMESPACE")
+    put.add_argument("key", metavar="KEY")
+    put.add_argument("value", metavar="VALUE", type=_json, help="JSON: '{\"a\": 1}', 42, '\"text\"'")
+    put.add_argument(
+        "--ttl", type=_whole(0), default=None, metavar="SECONDS", help="how long it lives; default for ever"
+    )
+    put.add_argument("--tag", action="append", default=[], metavar="TAG", help="may be repeated")
+    for name, run, text in (("get", _get, "print an entry"), ("delete", _delete, "delete an entry")):
+        command = _add_client(commands, name, run, text)
+        command.add_argument("namespace", metavar="NAMESPACE")
+        command.add_argument("key", metavar="KEY")
+    listing = _add_client(commands, "list", _list, "print a namespace's entries, one a line")
+    listing.add_argument("namespace", metavar="NAMESPACE")
+    listing.add_argument("--prefix", default="", help="only keys that start so")
+    _add_client(commands, "stats", _stats, "print counts, sizes and settings")
+    return parser
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_serve)
+    flag = _Flags(parser)
+    flag("--data-dir", "DATA_DIR", "data", Path, "where the database lies; made if it is missing")
+    flag("--swarm-id", "SWARM_ID", "default", _swarm_id, "whose memory this is")
+    flag("--cache-size", "CACHE_SIZE", "1000", _whole(1, 10_000_000), "entries that the cache holds at most")
+    flag("--cache-memory-mb", "CACHE_MEMORY_MB", "50", _whole(1, 65_536), "MiB that they take at most")
+    flag("--enable-wal", "ENABLE_WAL", "true", _switch, "write-ahead log; false: rollback journal")
+    flag("--host", "HOST", "127.0.0.1", str, "the address to listen on")
+    flag("--http-port", "HTTP_PORT", "8080", _whole(0, 65_535), "the API's port; 0 takes a free one")
+    flag("--metrics-port", "METRICS_PORT", "9091", _whole(0, 65_535), "the port of /metrics; 0 takes a free one")
+    flag("--token-dir", "TOKEN_DIR", "", str, "holds client-token and admin-token; default: DATA_DIR/tokens, made")
+    flag("--log-level", "LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error"), "the least that is logged")
+
+
+def _add_client(
+    commands: Any, name: str, run: Callable[[argparse.Namespace, MemoryClient], Any], text: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=lambda options: _call(options, run))
+    flag = _Flags(parser)
+    flag("--url", "SWARM_MEMORY_URL", "http://127.0.0.1:8080", _url, "where the service is")
+    default = str(_LAPTOP_TOKEN) if _LAPTOP_TOKEN.exists() else ""
+    flag(
+        "--token-file", "SWARM_MEMORY_TOKEN_FILE", default, str, f"holds the token; default: {_LAPTOP_TOKEN}, if there"
+    )
+    return parser
+
+
+class _Flags:
+    """Adds flags whose defaults come from the environment. argparse checks such a default like the flag itself."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._parser = parser
+
+    def __call__(self, flag: str, variable: str, default: str, kind: Callable[[str], Any], text: str) -> None:
+        """Add one. An empty variable counts as not set."""
+        shown = f"; default {default}" if default and "default" not in text else ""
+        self._parser.add_argument(
+            flag,
+            type=kind,
+            default=os.environ.get(variable) or default,
+            metavar=variable,
+            help=f"{text}{shown} [{variable}]",
+        )
+
+
+def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    allowed = f"a whole number from {least} to {most}" if most is not None else f"a whole number from {least}"
+
+    def parse(text: str) -> int:
+        if text.isascii() and text.isdigit() and len(text) < 19 and int(text) >= least:
+            number = int(text)
+            if most is None or number <= most:
+                return number
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: {allowed}")
+
+    return parse
+
+
+def _one_of(*names: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() in names:
+            return text.lower()
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: one of {', '.join(names)}")
+
+    return parse
+
+
+def _switch(text: str) -> bool:
+    if text.lower() in _TRUE | _FALSE:
+        return text.lower() in _TRUE
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed: true or false")
+
+
+def _swarm_id(text: str) -> str:
+    if 1 <= len(text.encode(errors="surrogateescape")) <= 255:
+        return text
+    raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: 1 to 255 bytes")
+
+
+def _url(text: str) -> str:
+    if text.startswith(("http://", "https://")):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed: http://HOST:PORT or https://HOST:PORT")
+
+
+def _json(text: str) -> Any:
+    def refuse(name: str) -> None:
+        raise ValueError(name)
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        raise argparse.ArgumentTypeError(
+            f"{text[:64]!r} is not allowed: a JSON value; a text needs its quotes: '\"text\"'"
+        ) from None
+
+
+def _serve(options: argparse.Namespace) -> int:
+    import uvloop  # noqa: PLC0415 - see the module's docstring
+
+    from swarm_operator.memory.engine import StoreConfig  # noqa: PLC0415
+    from swarm_operator.cmd import logs  # noqa: PLC0415
+    from swarm_operator.memory.service import server  # noqa: PLC0415
+    from swarm_operator.memory.service.settings import ServiceSettings  # noqa: PLC0415
+
+    logs.configure(options.log_level)
+    os.umask(0o077)  # the database and its log are as confidential as the tokens
+    settings = ServiceSettings(
+        data_dir=options.data_dir,
+        host=options.host,
+        http_port=options.http_port,
+        metrics_port=options.metrics_port,
+        token_dir=Path(options.token_dir) if options.token_dir else None,
+    )
+    config = StoreConfig(
+        swarm_id=options.swarm_id,
+        cache_size=options.cache_size,
+        cache_memory_mb=options.cache_memory_mb,
+        enable_wal=options.enable_wal,
+    )
+    return uvloop.run(server.serve(settings, config))
+
+
+def _call(options: argparse.Namespace, run: Callable[[argparse.Namespace, MemoryClient], Any]) -> int:
+    """Run a client command; print what it returns as JSON, each line of it if it is an iterator."""
+    from swarm_operator.memory.client import MemoryClient, MemoryClientError  # noqa: PLC0415
+
+    async def command() -> int:
+        token_file = Path(options.token_file) if options.token_file else None
+        async with MemoryClient(options.url, token_file=token_file) as client:
+            code: int = await run(options, client)
+            return code
+
+    try:
+        return asyncio.run(command())
+    except MemoryClientError as error:
+        print(f"swarm-memory: {error}", file=sys.stderr)  # noqa: T201 - this is a command line
+        return FAILED
+    except BrokenPipeError:  # `swarm-memory list ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+async def _put(options: argparse.Namespace, client: MemoryClient) -> int:
+    head = await client.put(options.namespace, options.key, options.value, ttl=options.ttl, tags=options.tag)
+    return _print(head.raw)
+
+
+async def _get(options: argparse.Namespace, client: MemoryClient) -> int:
+    entry = await client.get(options.namespace, options.key)
+    return _print(entry.raw) if entry is not None else _not_found(options)
+
+
+async def _delete(options: argparse.Namespace, client: MemoryClient) -> int:
+    if not await client.delete(options.namespace, options.key):
+        return _not_found(options)
+    return _print({"deleted": True, "namespace": options.namespace, "key": options.key})
+
+
+async def _list(options: argparse.Namespace, client: MemoryClient) -> int:
+    async for entry in client.iterate(options.namespace, prefix=options.prefix):
+        _print(entry.raw)
+    return OK
+
+
+async def _stats(_: argparse.Namespace, client: MemoryClient) -> int:
+    return _print((await client.stats()).raw)
+
+
+def _print(document: Any) -> int:
+    print(json.dumps(document, ensure_ascii=False))  # noqa: T201
+    return OK
+
+
+def _not_found(options: argparse.Namespace) -> int:
+    print(f"swarm-memory: no entry {options.key!r} in namespace {options.namespace!r}", file=sys.stderr)  # noqa: T201
+    return NOT_FOUND
+
+
+if __name__ == "__main__":
+    sys.exit(main())

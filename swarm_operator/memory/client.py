@@ -1,0 +1,455 @@
+"""The memory's client, for agents, the operator and the command line. It knows HTTP and nothing of the engine.
+
+    async with MemoryClient("http://my-store:8080", token_file=Path("/etc/swarm-memory/token")) as memory:
+        await memory.put("swarm:agents", "agent:1", {"status": "idle"})
+        entry = await memory.get("swarm:agents", "agent:1")
+
+Retries, at most `retries` with growing pauses:
+- A refusal that says nothing was done (429, or 503 with Retry-After), and a connection that could not be made: always.
+- An answer that got lost (a time-out, a broken connection): when repeating is harmless. That is so for reads, for
+  unconditional puts (their version may then go up by two) and for unconditional deletes (False may then mean that the
+  first attempt had deleted it). A conditional write is not repeated: MemoryUnavailableError says that it is uncertain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+import aiohttp
+import yarl
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+__all__ = [
+    "EntryHead",
+    "EntryPage",
+    "MemoryAuthError",
+    "MemoryBusyError",
+    "MemoryClient",
+    "MemoryClientError",
+    "MemoryConflictError",
+    "MemoryEntry",
+    "MemoryRequestError",
+    "MemoryServerError",
+    "MemoryUnavailableError",
+    "Readiness",
+    "Stats",
+]
+
+
+class MemoryClientError(Exception):
+    """The base of everything that the client raises.
+
+    Attributes:
+        transient: whether the same call may succeed later.
+    """
+
+    transient = False
+
+
+class MemoryUnavailableError(MemoryClientError):
+    """No answer: refused, broken or timed out.
+
+    Attributes:
+        uncertain: True when the request may have been carried out although its answer is lost.
+    """
+
+    transient = True
+
+    def __init__(self, message: str, *, uncertain: bool) -> None:
+        super().__init__(message)
+        self.uncertain = uncertain
+
+
+class MemoryAnswerError(MemoryClientError):
+    """The service answered with an error.
+
+    Attributes:
+        status: the HTTP status.
+        problem: the problem document (RFC 9457); empty when there was none.
+    """
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(f"{status}: {problem.get('detail') or problem.get('title') or 'no details'}")
+        self.status = status
+        self.problem = problem
+
+
+class MemoryRequestError(MemoryAnswerError):
+    """The request is wrong (4xx); `problem` names the field and what is allowed."""
+
+
+class MemoryAuthError(MemoryAnswerError):
+    """The token is missing or not valid (401, 403)."""
+
+
+class MemoryConflictError(MemoryAnswerError):
+    """A condition was not met (412): somebody else has written.
+
+    Attributes:
+        current_version: the version that is stored; None when there is no such entry.
+    """
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(status, problem)
+        self.current_version: int | None = problem.get("current_version")
+
+
+class MemoryBusyError(MemoryAnswerError):
+    """The service refused for now and did nothing (429, or 503 with Retry-After)."""
+
+    transient = True
+
+
+class MemoryServerError(MemoryAnswerError):
+    """The service could not do it: its disk is full or broken, or it has a defect (5xx)."""
+
+    transient = True
+
+
+@dataclass(frozen=True, slots=True)
+class EntryHead:
+    """What a write answers. Times are RFC 3339; `raw` is the document as it came."""
+
+    raw: Mapping[str, Any]
+
+    @property
+    def version(self) -> int:
+        """1 when created, one more with each write: what `if_version` wants."""
+        return int(self.raw["version"])
+
+    @property
+    def size(self) -> int:
+        """Bytes of the value as compact JSON."""
+        return int(self.raw["size"])
+
+    @property
+    def expires_at(self) -> str | None:
+        """When it expires; None is never."""
+        expires_at: str | None = self.raw["expires_at"]
+        return expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEntry(EntryHead):
+    """What a read answers."""
+
+    @property
+    def namespace(self) -> str:
+        """Where it is."""
+        return str(self.raw["namespace"])
+
+    @property
+    def key(self) -> str:
+        """Its name there."""
+        return str(self.raw["key"])
+
+    @property
+    def value(self) -> Any:
+        """The JSON value."""
+        return self.raw["value"]
+
+    @property
+    def tags(self) -> list[str]:
+        """Its tags."""
+        return list(self.raw["tags"])
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Its metadata."""
+        return dict(self.raw["metadata"])
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPage:
+    """Part of a list; `next_cursor` is None on the last page."""
+
+    entries: list[MemoryEntry]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts of live entries, sizes in bytes, what the service applies. `raw` has all of it."""
+
+    entries: int
+    agents: int
+    tasks: int
+    patterns: int
+    database_size_bytes: int
+    wal_size_bytes: int
+    cache_hit_rate: float | None
+    """0 to 1; None before the first lookup."""
+    settings: Mapping[str, Any]
+    swarm_id: str
+    version: str
+    sqlite_version: str
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """The answer of /readyz: whether to send requests there, and if not, why."""
+
+    ready: bool
+    reason: str
+
+
+class MemoryClient:
+    """Talks to one service over kept-alive connections. Use it as a context manager, in one event loop.
+
+    Args:
+        base_url: http://HOST:PORT.
+        token: the bearer token.
+        token_file: a file with the token, in place of `token`. It is read when first needed, and again after a 401:
+            tokens are rotated.
+        timeout: seconds for one attempt, from connecting to the last byte of the answer.
+        retries: attempts after the first; 0 for none.
+        backoff: seconds before the first retry at most; each further one waits up to twice as long, at most 5 s.
+        connections: kept open at most.
+        sleep: waits between attempts; tests pass their own.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: str | None = None,
+        token_file: Path | None = None,
+        timeout: float = 10.0,
+        retries: int = 3,
+        backoff: float = 0.1,
+        connections: int = 100,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._base = base_url.rstrip("/")
+        self._token = token
+        self._token_file = token_file
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._retries = retries
+        self._backoff = backoff
+        self._connections = connections
+        self._sleep = sleep
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            timeout=self._timeout, connector=aiohttp.TCPConnector(limit=self._connections)
+        )
+        # aiohttp repeats a PUT by itself when a kept-alive connection breaks, as if no PUT had a condition. Here
+        # `_request` decides; aiohttp has no public switch.
+        self._session._retry_connection = False  # noqa: SLF001
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def put(
+        self,
+        namespace: str,
+        key: str,
+        value: Any,
+        *,
+        tags: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        ttl: int | None = None,
+        create_only: bool = False,
+        if_version: int | None = None,
+    ) -> EntryHead:
+        """Write an entry; when this returns it is on the service's disk.
+
+        Args:
+            namespace: 1 to 255 bytes.
+            key: 1 to 1024 bytes.
+            value: any JSON value; None is null, which is a value.
+            tags: at most 64.
+            metadata: a JSON object.
+            ttl: seconds that it lives; None or 0 for ever.
+            create_only: refuse when it exists.
+            if_version: refuse unless it exists with this version.
+
+        Raises:
+            MemoryConflictError: a condition was not met.
+            ValueError: `value` or `metadata` is not JSON.
+        """
+        document = {"value": value, "tags": list(tags or ()), "metadata": dict(metadata or {}), "ttl": ttl or 0}
+        body = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        headers = {"Content-Type": "application/json", **_if_match(if_version)}
+        if create_only:
+            headers["If-None-Match"] = "*"
+        repeatable = not create_only and if_version is None
+        _, answer = await self._request("PUT", _path(namespace, key), headers, body=body, repeatable=repeatable)
+        return EntryHead(answer)
+
+    async def get(self, namespace: str, key: str) -> MemoryEntry | None:
+        """The entry, or None when there is none."""
+        status, answer = await self._request("GET", _path(namespace, key), may_miss=True)
+        return None if status == 404 else MemoryEntry(answer)
+
+    async def delete(self, namespace: str, key: str, *, if_version: int | None = None) -> bool:
+        """Delete an entry. False when there was none. With `if_version` as for `put`."""
+        status, _ = await self._request(
+            "DELETE", _path(namespace, key), _if_match(if_version), may_miss=True, repeatable=if_version is None
+        )
+        return status != 404
+
+    async def list(self, namespace: str, *, prefix: str = "", limit: int = 100, cursor: str | None = None) -> EntryPage:
+        """A page of a namespace's entries in the order of their keys. `limit` is 1 to 1000; pages may be shorter."""
+        query = {"namespace": namespace, "prefix": prefix, "limit": str(limit)}
+        if cursor is not None:
+            query["cursor"] = cursor
+        path = "/v1/entries?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
+        _, answer = await self._request("GET", path)
+        return EntryPage([MemoryEntry(entry) for entry in answer["entries"]], answer["next_cursor"])
+
+    async def iterate(self, namespace: str, *, prefix: str = "", page: int = 100) -> AsyncIterator[MemoryEntry]:
+        """All of a namespace's entries, page by page."""
+        cursor: str | None = None
+        while True:
+            part = await self.list(namespace, prefix=prefix, limit=page, cursor=cursor)
+            for entry in part.entries:
+                yield entry
+            cursor = part.next_cursor
+            if cursor is None:
+                return
+
+    async def stats(self) -> Stats:
+        """Counts, sizes and settings of the service."""
+        _, raw = await self._request("GET", "/v1/stats")
+        try:
+            return Stats(
+                entries=raw["entries"],
+                agents=raw["agents"],
+                tasks=raw["tasks"],
+                patterns=raw["patterns"],
+                database_size_bytes=raw["database_size_bytes"],
+                wal_size_bytes=raw["wal_size_bytes"],
+                cache_hit_rate=raw["cache"]["hit_rate"],
+                settings=raw["settings"],
+                swarm_id=raw["swarm_id"],
+                version=raw["version"],
+                sqlite_version=raw["sqlite_version"],
+                raw=raw,
+            )
+        except (KeyError, TypeError) as error:
+            raise MemoryServerError(200, {"detail": f"these are no statistics of a memory: {error!r}"}) from error
+
+    async def ready(self) -> Readiness:
+        """Ask /readyz once. Never raises MemoryClientError: no answer is an answer, too."""
+        try:
+            status, _, document = await self._attempt("GET", "/readyz", {}, None)
+        except MemoryClientError as error:
+            return Readiness(ready=False, reason=str(error))
+        return Readiness(ready=status == 200, reason=str(document.get("status") or f"HTTP {status}"))
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        body: bytes | None = None,
+        repeatable: bool = True,
+        may_miss: bool = False,
+    ) -> tuple[int, Any]:
+        """Send until it is answered or may not be repeated; raise what the answer says is wrong."""
+        rereads = self._token_file is not None
+        attempt = 0
+        while True:
+            try:
+                status, retry_after, document = await self._attempt(method, path, dict(headers or {}), body)
+                if status < 400 or (status == 404 and may_miss):
+                    return status, document
+                raise _error(status, document, refused=retry_after is not None)
+            except MemoryAuthError:
+                if not rereads:
+                    raise
+                rereads, self._token = False, None
+                continue
+            except MemoryBusyError:
+                if attempt >= self._retries:
+                    raise
+                pause = retry_after or 0.0
+            except MemoryUnavailableError as error:
+                if attempt >= self._retries or (error.uncertain and not repeatable):
+                    raise
+                pause = 0.0
+            limit = min(self._backoff * 2**attempt, 5.0)
+            attempt += 1
+            await self._sleep(max(random.uniform(limit / 2, limit), min(pause, 5.0)))  # noqa: S311 - jitter, no secret
+
+    async def _attempt(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[int, float | None, Any]:
+        """Send once: (status, Retry-After in seconds, the JSON document or {})."""
+        if self._session is None:
+            raise RuntimeError("use MemoryClient as a context manager")
+        if token := self._bearer():
+            headers["Authorization"] = f"Bearer {token}"
+        url = yarl.URL(self._base + path, encoded=True)  # as it is: yarl would decode %2F
+        try:
+            async with self._session.request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                text = await response.read()
+        except aiohttp.ClientConnectorError as error:
+            raise MemoryUnavailableError(f"{self._base}: {error}", uncertain=False) from error
+        except TimeoutError as error:
+            raise MemoryUnavailableError(
+                f"{self._base}: no answer within {self._timeout.total:g} s", uncertain=True
+            ) from error
+        except aiohttp.InvalidURL as error:
+            raise MemoryClientError(f"{self._base} is not a URL") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise MemoryUnavailableError(f"{self._base}: {error or type(error).__name__}", uncertain=True) from error
+        wait = response.headers.get("Retry-After")
+        return response.status, float(wait) if wait and wait.isdigit() else None, _document(text)
+
+    def _bearer(self) -> str | None:
+        if self._token is None and self._token_file is not None:
+            try:
+                self._token = self._token_file.read_text(encoding="ascii").strip()
+            except (OSError, ValueError) as error:
+                raise MemoryClientError(f"cannot read the token from {self._token_file}: {error}") from error
+        return self._token
+
+
+def _document(text: bytes) -> Any:
+    try:
+        document = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _path(namespace: str, key: str) -> str:
+    # Dots are escaped as well: proxies and clients take `.` and `..` between slashes for steps of a path.
+    parts = (quote(part, safe="").replace(".", "%2E") for part in (namespace, key))
+    return "/v1/entries/" + "/".join(parts)
+
+
+def _if_match(version: int | None) -> dict[str, str]:
+    return {} if version is None else {"If-Match": f'"{version}"'}
+
+
+def _error(status: int, problem: Mapping[str, Any], *, refused: bool) -> MemoryAnswerError:
+    if status in {401, 403}:
+        return MemoryAuthError(status, problem)
+    if status == 412:
+        return MemoryConflictError(status, problem)
+    if status == 429 or (status == 503 and refused):
+        return MemoryBusyError(status, problem)
+    if status >= 500:
+        return MemoryServerError(status, problem)
+    return MemoryRequestError(status, problem)

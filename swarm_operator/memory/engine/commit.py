@@ -1,0 +1,112 @@
+"""What runs on the writer's thread: a batch as one transaction. Plain sqlite3, no event loop."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import sqlite3
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from swarm_operator.memory.engine.errors import MemoryStoreError, StorageError, from_sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from swarm_operator.memory.engine.entry import Entry, Identity
+    from swarm_operator.memory.engine.operations import Applied, Operation
+
+__all__ = ["Outcome", "commit_batch", "trial_write"]
+
+_COUNT = """
+    INSERT INTO namespaces (name, entries, bytes) VALUES (?, ?, ?)
+    ON CONFLICT (name) DO UPDATE SET entries = entries + excluded.entries, bytes = bytes + excluded.bytes
+"""
+_FORGET = "DELETE FROM namespaces WHERE name = ? AND entries = 0"
+_TRIAL_BYTES = 256 * 1024
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a batch ended.
+
+    Attributes:
+        results: for each operation, in order: its result, or the error for its caller.
+        states: what the touched entries are now, in the order of their writes; empty when the batch failed.
+        changed: whether anything was written.
+        failure: why the batch as a whole failed; None when it was committed.
+    """
+
+    results: list[Any]
+    states: list[tuple[Identity, Entry | None]] = field(default_factory=list)
+    changed: bool = False
+    failure: MemoryStoreError | None = None
+
+
+def commit_batch(db: sqlite3.Connection, operations: Sequence[Operation], now: Callable[[], int]) -> Outcome:
+    """Apply the operations in order and commit them. Never raises: a failure is part of the outcome.
+
+    The clock is read once, inside the transaction, so that times in a batch do not run backwards.
+    """
+    outcome = Outcome([])
+    counts: dict[str, list[int]] = {}
+    before = db.total_changes
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        moment = now()
+        for operation in operations:
+            applied = _apply(db, operation, moment)
+            if isinstance(applied, MemoryStoreError):
+                outcome.results.append(applied)
+                continue
+            outcome.results.append(applied.result)
+            outcome.states.append((operation.identity, applied.entry))
+            count = counts.setdefault(operation.identity[0], [0, 0])
+            count[0] += applied.rows
+            count[1] += applied.size
+        for namespace, (rows, size) in counts.items():
+            if rows or size:
+                db.execute(_COUNT, (namespace, rows, size))
+            if rows < 0:
+                db.execute(_FORGET, (namespace,))
+        outcome.changed = db.total_changes != before
+        db.execute("COMMIT")
+    except Exception as error:  # noqa: BLE001 - it becomes the answer to every caller of the batch
+        if db.in_transaction:  # SQLite has rolled back by itself after some errors
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+        reason = from_sqlite(error)
+        # Each caller gets an error of its own: one exception object raised in many tasks would mix their tracebacks.
+        return Outcome([copy.copy(reason) for _ in operations], failure=reason)
+    return outcome
+
+
+def _apply(db: sqlite3.Connection, operation: Operation, now: int) -> Applied | MemoryStoreError:
+    """Apply one operation in a savepoint. Raises when the transaction as a whole can't go on."""
+    db.execute("SAVEPOINT request")
+    try:
+        applied = operation.apply(db, now)
+    except Exception as error:
+        reason = from_sqlite(error)
+        if isinstance(reason, StorageError) or not db.in_transaction:
+            raise
+        db.execute("ROLLBACK TO request")
+        db.execute("RELEASE request")
+        return reason
+    db.execute("RELEASE request")
+    return applied
+
+
+def trial_write(db: sqlite3.Connection) -> None:
+    """Write 256 KiB that can't be compressed away, commit, and take them back. Raises what SQLite raises."""
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("INSERT OR REPLACE INTO write_probe (id, filler) VALUES (1, ?)", (os.urandom(_TRIAL_BYTES),))
+        db.execute("COMMIT")
+        db.execute("DELETE FROM write_probe")
+    except sqlite3.Error:
+        if db.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+        raise

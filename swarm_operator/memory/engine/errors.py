@@ -1,0 +1,187 @@
+"""What the store may raise. Each class says whether a retry can help (transient) and what the caller's side of it is.
+
+SQLite's own errors never leave the engine: `from_sqlite` translates them by their primary result code.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import ClassVar
+
+__all__ = [
+    "BusyError",
+    "ConfigError",
+    "CorruptDatabaseError",
+    "DatabaseInUseError",
+    "DiskFullError",
+    "ForeignDatabaseError",
+    "InternalStoreError",
+    "InvalidInputError",
+    "MemoryStoreError",
+    "NewerSchemaError",
+    "OverloadedError",
+    "ReadOnlyError",
+    "StorageError",
+    "StorageIOError",
+    "StoreClosedError",
+    "VersionConflictError",
+    "from_sqlite",
+]
+
+
+class MemoryStoreError(Exception):
+    """The base of everything the store raises on purpose."""
+
+    code: ClassVar[str] = "internal"
+    """A word for logs, metrics and problem types; it never changes once released."""
+
+    transient: ClassVar[bool] = False
+    """True when the same call may succeed later without anyone changing it."""
+
+    def __copy__(self) -> MemoryStoreError:
+        """Another error that says the same: exceptions collect tracebacks, so each caller gets one of its own."""
+        twin = type(self).__new__(type(self), *self.args)
+        twin.args = self.args
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+
+class ConfigError(MemoryStoreError):
+    """A setting is out of its range. The message names the setting and what is allowed."""
+
+    code = "config"
+
+
+class InvalidInputError(MemoryStoreError):
+    """The caller's input breaks a limit. Nothing was read or written.
+
+    Attributes:
+        field: the part of the request that is wrong, as the caller spells it: `key`, `tags[3]`, `ttl`.
+        allowed: what would have been accepted, as a phrase.
+    """
+
+    code = "invalid-input"
+
+    def __init__(self, field: str, allowed: str) -> None:
+        super().__init__(f"{field}: {allowed}")
+        self.field = field
+        self.allowed = allowed
+
+
+class VersionConflictError(MemoryStoreError):
+    """A compare-and-set found another version than the caller expected. Nothing was written.
+
+    Attributes:
+        current_version: the version that is stored now; None when there is no such entry.
+    """
+
+    code = "version-conflict"
+
+    def __init__(self, current_version: int | None) -> None:
+        super().__init__(
+            "there is no such entry" if current_version is None else f"the entry has version {current_version}"
+        )
+        self.current_version = current_version
+
+
+class OverloadedError(MemoryStoreError):
+    """The write queue is full. Nothing was written; come back after a pause."""
+
+    code = "overloaded"
+    transient = True
+
+
+class StoreClosedError(MemoryStoreError):
+    """The store is closing or closed. Nothing was written."""
+
+    code = "closed"
+
+
+class InternalStoreError(MemoryStoreError):
+    """A defect of the store: the message is for its authors. The transaction was rolled back."""
+
+
+class StorageError(MemoryStoreError):
+    """The disk or the file let the store down. The transaction was rolled back as far as SQLite can tell.
+
+    A write that fails with StorageIOError may, after a crash, turn out to be there: SQLite can't know what a failed
+    fsync left behind. It is there whole or not at all.
+    """
+
+    code = "storage"
+    transient = True
+
+
+class DiskFullError(StorageError):
+    """The volume (or the file's page limit) has no room. Reads go on."""
+
+    code = "disk-full"
+
+
+class ReadOnlyError(StorageError):
+    """The file or its file system can't be written. Reads go on."""
+
+    code = "read-only"
+
+
+class StorageIOError(StorageError):
+    """The operating system reported an I/O error."""
+
+    code = "io-error"
+
+
+class BusyError(StorageError):
+    """Another program, a person's sqlite3 shell for example, holds a lock on the file."""
+
+    code = "busy"
+
+
+class CorruptDatabaseError(StorageError):
+    """SQLite found the file damaged. Restore a backup."""
+
+    code = "corrupt"
+    transient = False
+
+
+class DatabaseInUseError(MemoryStoreError):
+    """Another process has this database open. The message names it."""
+
+    code = "in-use"
+
+
+class ForeignDatabaseError(MemoryStoreError):
+    """The file is not a swarm memory. It was not touched."""
+
+    code = "foreign-database"
+
+
+class NewerSchemaError(MemoryStoreError):
+    """A newer release wrote this file. It was not touched."""
+
+    code = "newer-schema"
+
+
+_BY_PRIMARY_CODE: dict[int, type[MemoryStoreError]] = {
+    sqlite3.SQLITE_FULL: DiskFullError,
+    sqlite3.SQLITE_READONLY: ReadOnlyError,
+    sqlite3.SQLITE_PERM: ReadOnlyError,
+    sqlite3.SQLITE_IOERR: StorageIOError,
+    sqlite3.SQLITE_CANTOPEN: StorageIOError,
+    sqlite3.SQLITE_NOMEM: StorageIOError,
+    sqlite3.SQLITE_BUSY: BusyError,
+    sqlite3.SQLITE_LOCKED: BusyError,
+    sqlite3.SQLITE_PROTOCOL: BusyError,
+    sqlite3.SQLITE_CORRUPT: CorruptDatabaseError,
+    sqlite3.SQLITE_NOTADB: CorruptDatabaseError,
+}
+
+
+def from_sqlite(error: Exception) -> MemoryStoreError:
+    """Translate an exception that came out of a connection. Errors of the store pass through as they are."""
+    if isinstance(error, MemoryStoreError):
+        return error
+    # Extended result codes (SQLITE_IOERR_WRITE, ...) carry the primary code in their low byte.
+    primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    kind = _BY_PRIMARY_CODE.get(primary, InternalStoreError)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return kind(f"{error} ({name})")

@@ -1,0 +1,203 @@
+"""The reading side: SQL, and the connections that run it.
+
+With a WAL two connections read beside the writer: one for single entries, one for lists and counts, so that a long page
+does not hold up a get. With a rollback journal a reader and the writer would lock each other out, so reads run on the
+writer's own connection, between its batches. Each call is one hop, its reads are one snapshot, and it leaves no
+statement open that would keep the log from being moved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from swarm_operator.memory.engine.database import open_reader
+from swarm_operator.memory.engine.entry import Entry
+from swarm_operator.memory.engine.errors import from_sqlite
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from swarm_operator.memory.engine.config import StoreConfig
+    from swarm_operator.memory.engine.entry import Identity
+    from swarm_operator.memory.engine.worker import Worker
+
+__all__ = ["NamespaceCount", "Readers", "Totals"]
+
+T = TypeVar("T")
+
+_COLUMNS = "namespace, key, value, tags, metadata, ttl, version, created_at, updated_at, expires_at"
+_GET = f"SELECT {_COLUMNS} FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only
+_PAGE = f"""
+    SELECT {_COLUMNS} FROM entries
+    WHERE namespace = ? AND key >= ? AND key < ? AND (expires_at IS NULL OR expires_at > ?)
+    ORDER BY key LIMIT ?
+"""  # noqa: S608
+_TOTAL = "SELECT coalesce(sum(entries), 0), coalesce(sum(bytes), 0) FROM namespaces"
+_COUNT = "SELECT entries, bytes FROM namespaces WHERE name = ?"
+_NAMESPACES = "SELECT name, entries, bytes FROM namespaces WHERE name >= ? ORDER BY name"
+# Without the hint SQLite may prefer to walk the whole namespace.
+_EXPIRED = """
+    SELECT namespace, count(*), sum(size) FROM entries INDEXED BY entries_expiry
+    WHERE expires_at <= ? AND namespace >= ? GROUP BY namespace
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceCount:
+    """What lives in a namespace: entries, and bytes of their values."""
+
+    namespace: str
+    entries: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts of one moment.
+
+    Attributes:
+        entries: live entries in all namespaces.
+        bytes: of their values.
+        counts: the same for each namespace that was asked for, in that order.
+        database_bytes: pages of the database times their size, those that are still in the log included.
+    """
+
+    entries: int
+    bytes: int
+    counts: list[NamespaceCount]
+    database_bytes: int
+
+
+class Readers:
+    """Runs reads."""
+
+    def __init__(self, points: Worker, scans: Worker, *, owned: bool) -> None:
+        self._points = points
+        self._scans = scans
+        self._owned = owned
+
+    @classmethod
+    async def open(cls, path: Path, config: StoreConfig, writer: Worker) -> Readers:
+        """Open the reading connections; the writer's must be open."""
+        if not config.enable_wal:
+            return cls(writer, writer, owned=False)
+        points = await open_reader(path, config)
+        try:
+            scans = await open_reader(path, config)
+        except BaseException:
+            await points.close()
+            raise
+        return cls(points, scans, owned=True)
+
+    async def close(self) -> None:
+        """Close what was opened here. Must come before the writer closes: the last connection out checkpoints."""
+        if self._owned:
+            try:
+                await self._points.close()
+            finally:
+                await self._scans.close()
+
+    async def entries(self, identities: Sequence[Identity]) -> list[Entry | None]:
+        """The rows of these entries, expired or not; None where there is none."""
+
+        def read(db: sqlite3.Connection) -> list[Entry | None]:
+            rows = [db.execute(_GET, identity).fetchall() for identity in identities]
+            return [Entry(*row[0]) if row else None for row in rows]
+
+        return await _run(self._points, read)
+
+    async def page(
+        self, namespace: str, *, start: str, end: str | bytes, limit: int, max_bytes: int, now: int
+    ) -> tuple[list[Entry], bool]:
+        """Live entries with start <= key < end in the order of their keys, and whether there are more.
+
+        At most `limit`, and no more once their values have reached `max_bytes`; at least one if there is one.
+        """
+
+        def read(db: sqlite3.Connection) -> tuple[list[Entry], bool]:
+            entries: list[Entry] = []
+            size = 0
+            # Closing the cursor resets the statement: one that stays open would hold its snapshot.
+            with contextlib.closing(db.execute(_PAGE, (namespace, start, end, now, limit + 1))) as rows:
+                for row in rows:
+                    if len(entries) == limit or (entries and size + len(row[2]) > max_bytes):
+                        return entries, True
+                    entries.append(Entry(*row))
+                    size += entries[-1].size
+            return entries, False
+
+        return await _run(self._scans, read)
+
+    async def totals(self, namespaces: Sequence[str], now: int) -> Totals:
+        """Count everything, and these namespaces."""
+
+        def read(db: sqlite3.Connection) -> Totals:
+            rows, size = _pair(db, _TOTAL)
+            expired = _expired(db, now)
+            expired_rows = sum(count for count, _ in expired.values())
+            expired_size = sum(size for _, size in expired.values())
+            counts = []
+            for namespace in namespaces:
+                its_rows, its_size = _pair(db, _COUNT, namespace)
+                its_expired_rows, its_expired_size = expired.get(namespace, (0, 0))
+                counts.append(NamespaceCount(namespace, its_rows - its_expired_rows, its_size - its_expired_size))
+            pages = db.execute("PRAGMA page_count").fetchall()[0][0]
+            page_bytes = db.execute("PRAGMA page_size").fetchall()[0][0]
+            return Totals(rows - expired_rows, size - expired_size, counts, pages * page_bytes)
+
+        return await _run(self._scans, read)
+
+    async def namespaces(self, *, start: str, limit: int, now: int) -> tuple[list[NamespaceCount], bool]:
+        """Namespaces with live entries, from `start` on in the order of their names, and whether there are more."""
+
+        def read(db: sqlite3.Connection) -> tuple[list[NamespaceCount], bool]:
+            expired = _expired(db, now, start)
+            found: list[NamespaceCount] = []
+            with contextlib.closing(db.execute(_NAMESPACES, (start,))) as rows:
+                for name, entries, size in rows:
+                    expired_rows, expired_size = expired.get(name, (0, 0))
+                    if entries == expired_rows:
+                        continue
+                    if len(found) == limit:
+                        return found, True
+                    found.append(NamespaceCount(name, entries - expired_rows, size - expired_size))
+            return found, False
+
+        return await _run(self._scans, read)
+
+
+def _expired(db: sqlite3.Connection, now: int, start: str = "") -> dict[str, tuple[int, int]]:
+    """Expired rows that still lie there, and their bytes, by namespace."""
+    return {name: (rows, size) for name, rows, size in db.execute(_EXPIRED, (now, start)).fetchall()}
+
+
+def _pair(db: sqlite3.Connection, sql: str, *parameters: Any) -> tuple[int, int]:
+    rows = db.execute(sql, parameters).fetchall()
+    return (rows[0][0], rows[0][1]) if rows else (0, 0)
+
+
+async def _run(worker: Worker, read: Callable[[sqlite3.Connection], T]) -> T:
+    try:
+        return await worker.run(lambda db: _in_snapshot(db, read))
+    except Exception as error:
+        raise from_sqlite(error) from error
+
+
+def _in_snapshot(db: sqlite3.Connection, read: Callable[[sqlite3.Connection], T]) -> T:
+    with _transaction(db):
+        return read(db)
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """A deferred transaction: its first read takes the snapshot, and it takes no lock that a writer would mind."""
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if db.in_transaction:  # SQLite has rolled back by itself after some errors
+            db.execute("COMMIT")

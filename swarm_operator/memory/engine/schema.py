@@ -1,0 +1,104 @@
+"""The shape of the file: which file is ours, which version it has, and the steps from each version to the next.
+
+A file is ours by its application_id; its version is its user_version. Each migration and its version number are one
+transaction, so a crash leaves a file that is before or after a step. Migrations only go forward: a file from a newer
+release is refused, because this one can't know what the newer columns promise.
+
+Counts are kept in `namespaces`, by the writer, in the transaction that changes the entries. They count rows; a reader
+subtracts those that have expired and still lie there, which the partial index `entries_expiry` finds without touching
+the entries. So counting costs as much as there are expired rows, not as much as there are rows.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from swarm_operator.memory.engine.errors import ForeignDatabaseError, NewerSchemaError, from_sqlite
+
+__all__ = ["APPLICATION_ID", "LATEST", "inspect", "migrate"]
+
+APPLICATION_ID = 0x53574D45
+"""'SWME'. Written at offset 68 of the file, where file(1) looks for it too."""
+
+# `value` comes last: SQLite reads a row from its start, and a long value lies on overflow pages behind the rest.
+# Times are milliseconds since the Unix epoch.
+_VERSION_1 = (
+    """
+    CREATE TABLE entries (
+        id INTEGER PRIMARY KEY,
+        namespace TEXT NOT NULL,
+        key TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        ttl INTEGER NOT NULL,
+        expires_at INTEGER,
+        size INTEGER NOT NULL,
+        tags TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        value BLOB NOT NULL,
+        UNIQUE (namespace, key)
+    ) STRICT
+    """,
+    "CREATE INDEX entries_expiry ON entries (expires_at, namespace, size) WHERE expires_at IS NOT NULL",
+    """
+    CREATE TABLE namespaces (
+        name TEXT PRIMARY KEY,
+        entries INTEGER NOT NULL,
+        bytes INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    # Trial writes go here, see Writer: never more than one row, and none between two trials.
+    "CREATE TABLE write_probe (id INTEGER PRIMARY KEY, filler BLOB NOT NULL) STRICT",
+)
+
+_MIGRATIONS = (_VERSION_1,)
+"""_MIGRATIONS[n] takes a file from version n to n + 1."""
+
+LATEST = len(_MIGRATIONS)
+
+
+def inspect(db: sqlite3.Connection, path: str) -> int:
+    """The version of the open file; 0 for a new one. Only reads, so a file that is refused stays as it was.
+
+    Raises:
+        ForeignDatabaseError: no SQLite database, or another program's.
+        NewerSchemaError: a newer release wrote it.
+        CorruptDatabaseError: ours and damaged.
+    """
+    try:
+        application_id = db.execute("PRAGMA application_id").fetchone()[0]
+        version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            raise ForeignDatabaseError(f"{path} is not an SQLite database; it was left alone") from error
+        raise from_sqlite(error) from error
+    if application_id == 0 and version == 0 and tables == 0:
+        return 0
+    if application_id != APPLICATION_ID:
+        raise ForeignDatabaseError(
+            f"{path} is another program's database (application_id {application_id}); it was left alone"
+        )
+    if version > LATEST:
+        raise NewerSchemaError(
+            f"{path} has schema version {version} and this release knows up to {LATEST}; it was left alone. "
+            "Use the release that wrote it, or a newer one"
+        )
+    return version
+
+
+def migrate(db: sqlite3.Connection, version: int) -> None:
+    """Bring a file from that version to the latest, one transaction a step."""
+    for target, statements in enumerate(_MIGRATIONS[version:], start=version + 1):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in statements:
+                db.execute(statement)
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {target}")
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise

@@ -1,0 +1,313 @@
+"""The store: what callers hold. It wires the parts in the order that keeps the promises and closes them in reverse.
+
+Guarantees:
+    A put or delete that returned is on disk. A get or list that starts after it sees it. Conditions (create only, if
+    version) are decided in the write's own transaction. An expired entry is never returned or counted.
+
+Assumptions:
+    The file lies on a local file system with working flock and fsync; no other program writes to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swarm_operator.memory.engine import checkpoint, database, limits
+from swarm_operator.memory.engine.cache import EntryCache
+from swarm_operator.memory.engine.config import MIB, StoreConfig
+from swarm_operator.memory.engine.entry import Draft
+from swarm_operator.memory.engine.errors import InvalidInputError, StorageError, StoreClosedError
+from swarm_operator.memory.engine.lock import ProcessLock
+from swarm_operator.memory.engine.lookup import Lookup
+from swarm_operator.memory.engine.observer import Observer, SilentObserver
+from swarm_operator.memory.engine.operations import Delete, Put
+from swarm_operator.memory.engine.readers import NamespaceCount, Readers
+from swarm_operator.memory.engine.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from swarm_operator.memory.engine.entry import Entry
+    from swarm_operator.memory.engine.worker import Worker
+
+__all__ = ["MemoryStore", "NamespacePage", "Page", "StoreStats"]
+
+RECORD_NAMESPACES = ("swarm:agents", "swarm:tasks", "swarm:patterns")
+_PAST_EVERY_TEXT = b""
+"""SQLite orders any blob after any text: as an upper bound it bounds nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a list.
+
+    Attributes:
+        entries: in the order of their keys (UTF-8 bytes).
+        next_key: the key after which the next page starts; None when this is the last page.
+    """
+
+    entries: list[Entry]
+    next_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NamespacePage:
+    """Part of the namespaces.
+
+    Attributes:
+        namespaces: by name (UTF-8 bytes).
+        next_name: the name after which the next page starts; None when this is the last page.
+    """
+
+    namespaces: list[NamespaceCount]
+    next_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """The store at one moment. Sizes are bytes; counts are of live entries."""
+
+    entries: int
+    value_bytes: int
+    agents: int
+    tasks: int
+    patterns: int
+    database_size_bytes: int
+    wal_size_bytes: int
+    cache_hits: int
+    cache_misses: int
+    cache_evictions: int
+    cache_entries: int
+    cache_bytes: int
+    checkpoints_busy: int
+
+    @property
+    def cache_hit_rate(self) -> float | None:
+        """Hits of all lookups since the start, 0 to 1; None before the first lookup."""
+        lookups = self.cache_hits + self.cache_misses
+        return self.cache_hits / lookups if lookups else None
+
+
+class MemoryStore:
+    """A swarm's memory in one SQLite file. Made by `open`.
+
+    Attributes:
+        config: the settings.
+        path: the file.
+        sqlite_version: of the library in use, e.g. "3.46.1".
+    """
+
+    def __init__(
+        self, path: Path, config: StoreConfig, *, worker: Worker, readers: Readers, now: Callable[[], int],
+        observer: Observer,
+    ) -> None:  # fmt: skip
+        self.path = path
+        self.config = config
+        self.sqlite_version = sqlite3.sqlite_version
+        self._now = now
+        self._worker = worker
+        self._readers = readers
+        self._cache = EntryCache(max_entries=config.cache_size, max_bytes=config.cache_memory_mb * MIB)
+        self._checkpoints = checkpoint.CheckpointPolicy(path, config)
+        self._lookup = Lookup(self._cache, readers.entries, now=now)
+        self._closed = False
+        self._writer = Writer(
+            worker, config, now=now, checkpoints=self._checkpoints, coherence=self._lookup, observer=observer
+        )
+        self.stopped = self._writer.start()
+        """Done when the writer has ended: by closing, or by a defect, which is then its exception."""
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(
+        cls,
+        path: str | Path,
+        config: StoreConfig | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        observer: Observer | None = None,
+    ) -> AsyncIterator[MemoryStore]:
+        """Open the file, or create it; its directory must exist. Closing waits for what was submitted.
+
+        Args:
+            path: the database file. `-wal`, `-shm` and `.lock` lie beside it.
+            config: the settings.
+            clock: seconds since the Unix epoch; decides times and expiry. Called on several threads.
+            observer: told about commits and failures.
+
+        Raises:
+            DatabaseInUseError: another process has it open.
+            ForeignDatabaseError, NewerSchemaError: not a file for this release; it was left alone.
+            StorageError: the disk or the file failed.
+        """
+        path = Path(path)
+        config = config or StoreConfig()
+
+        def now() -> int:
+            return int(clock() * 1000)
+
+        async with contextlib.AsyncExitStack() as stack:
+            lock = ProcessLock(path)
+            lock.acquire()
+            stack.callback(lock.release)
+            worker = await database.open_writer(path, config)
+            stack.push_async_callback(database.close_writer, worker, config)
+            readers = await Readers.open(path, config, worker)
+            stack.push_async_callback(readers.close)
+            store = cls(path, config, worker=worker, readers=readers, now=now, observer=observer or SilentObserver())
+            stack.push_async_callback(store._close)
+            yield store
+
+    @property
+    def alive(self) -> bool:
+        """Whether the writer and its thread run."""
+        return self._writer.alive
+
+    @property
+    def fault(self) -> StorageError | None:
+        """Why writes fail at present, if the disk or the file is the reason. Reads go on."""
+        return self._writer.fault
+
+    async def put(
+        self,
+        namespace: str,
+        key: str,
+        value: Any,
+        *,
+        tags: Sequence[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        ttl: int | None = None,
+        create_only: bool = False,
+        if_version: int | None = None,
+    ) -> tuple[Entry, bool]:
+        """Write an entry and return it, and whether it is new.
+
+        Args:
+            namespace: 1 to 255 bytes.
+            key: 1 to 1024 bytes.
+            value: any JSON value; null is one.
+            tags: at most 64.
+            metadata: a JSON object of at most 64 KiB.
+            ttl: whole seconds from this write; 0 or None for ever. A write replaces the former ttl.
+            create_only: refuse when the entry exists.
+            if_version: refuse unless the entry exists with this version.
+
+        Raises:
+            InvalidInputError: names the field.
+            VersionConflictError: a condition was not met.
+            OverloadedError, StorageError, StoreClosedError: see Writer.submit.
+        """
+        draft = Draft.create(namespace, key, value, tags=tags, metadata=metadata, ttl=ttl)
+        return await self.write(draft, create_only=create_only, if_version=if_version)
+
+    async def write(
+        self, draft: Draft, *, create_only: bool = False, if_version: int | None = None
+    ) -> tuple[Entry, bool]:
+        """As `put`, for an entry that is already checked and encoded."""
+        if len(draft.value_json) > self.config.max_value_bytes:
+            raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
+        result: tuple[Entry, bool] = await self._writer.submit(Put(draft, create_only, if_version))
+        return result
+
+    async def get(self, namespace: str, key: str) -> Entry | None:
+        """The entry, or None when there is none or it has expired."""
+        self._check_open()
+        return await self._lookup.get((limits.check_namespace(namespace), limits.check_key(key)))
+
+    async def delete(self, namespace: str, key: str, *, if_version: int | None = None) -> bool:
+        """Delete an entry. False when there was none.
+
+        Raises:
+            VersionConflictError: `if_version` was given and the entry has another version or does not exist.
+        """
+        identity = (limits.check_namespace(namespace), limits.check_key(key))
+        result: bool = await self._writer.submit(Delete(identity, if_version))
+        return result
+
+    async def list(self, namespace: str, *, prefix: str = "", after: str | None = None, limit: int = 100) -> Page:
+        """A page of a namespace's live entries in the order of their keys.
+
+        Pages are cut by key, not by number: entries that stay are neither skipped nor repeated, whatever is written
+        between two pages.
+
+        Args:
+            namespace: which.
+            prefix: only keys that start so.
+            after: `next_key` of the page before.
+            limit: 1 to 1000. A page may be shorter, see StoreConfig.max_page_bytes.
+        """
+        self._check_open()
+        limits.check_namespace(namespace)
+        limits.check_prefix(prefix)
+        limits.check_page_size(limit)
+        start = prefix
+        if after is not None:
+            limits.check_key(after)
+            # No key contains NUL, so this is the first text after `after`.
+            start = max(prefix, after + "\0")
+        entries, more = await self._readers.page(
+            namespace,
+            start=start,
+            end=_after_prefix(prefix),
+            limit=limit,
+            max_bytes=self.config.max_page_bytes,
+            now=self._now(),
+        )
+        return Page(entries, entries[-1].key if more else None)
+
+    async def namespaces(self, *, after: str | None = None, limit: int = 100) -> NamespacePage:
+        """A page of the namespaces that have live entries, by name. `after` and `limit` as for `list`."""
+        self._check_open()
+        limits.check_page_size(limit)
+        start = "" if after is None else limits.check_namespace(after) + "\0"
+        counts, more = await self._readers.namespaces(start=start, limit=limit, now=self._now())
+        return NamespacePage(counts, counts[-1].namespace if more else None)
+
+    async def stats(self) -> StoreStats:
+        """Counts and sizes. Costs as much as there are namespaces and uncollected expired entries."""
+        self._check_open()
+        totals = await self._readers.totals(RECORD_NAMESPACES, self._now())
+        agents, tasks, patterns = (count.entries for count in totals.counts)
+        cache = self._cache
+        return StoreStats(
+            entries=totals.entries,
+            value_bytes=totals.bytes,
+            agents=agents,
+            tasks=tasks,
+            patterns=patterns,
+            database_size_bytes=totals.database_bytes,
+            wal_size_bytes=checkpoint.wal_size(self.path),
+            cache_hits=cache.hits,
+            cache_misses=cache.misses,
+            cache_evictions=cache.evictions,
+            cache_entries=len(cache),
+            cache_bytes=cache.bytes,
+            checkpoints_busy=self._checkpoints.busy,
+        )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosedError("the store is closed")
+
+    async def _close(self) -> None:
+        self._closed = True
+        try:
+            await self._writer.close()
+        finally:
+            await self._lookup.close()
+
+
+def _after_prefix(prefix: str) -> str | bytes:
+    """The least text that is greater than every text with that prefix, in the order of UTF-8 bytes."""
+    stem = prefix.rstrip("\U0010ffff")
+    if not stem:
+        return _PAST_EVERY_TEXT
+    last = ord(stem[-1]) + 1
+    if last == 0xD800:  # the surrogates are not characters of UTF-8
+        last = 0xE000
+    return stem[:-1] + chr(last)

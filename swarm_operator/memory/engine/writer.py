@@ -1,0 +1,224 @@
+"""Group commit: the one place that writes.
+
+Requests wait in a bounded queue. While one batch is being committed the next one gathers, so batches grow with the load
+and a lone request waits for nobody. A batch is one transaction in one function on the writer's thread (`commit`), with
+a savepoint for each request: a request that fails is undone alone. Futures are resolved after COMMIT has returned,
+which with synchronous=FULL means after the log was synced: acknowledged is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from swarm_operator.memory.engine.commit import commit_batch, trial_write
+from swarm_operator.memory.engine.errors import (
+    InternalStoreError,
+    MemoryStoreError,
+    OverloadedError,
+    StorageError,
+    StoreClosedError,
+    from_sqlite,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from swarm_operator.memory.engine.checkpoint import CheckpointPolicy
+    from swarm_operator.memory.engine.config import StoreConfig
+    from swarm_operator.memory.engine.entry import Entry, Identity
+    from swarm_operator.memory.engine.observer import Observer
+    from swarm_operator.memory.engine.operations import Operation
+    from swarm_operator.memory.engine.worker import Worker
+
+__all__ = ["Coherence", "Writer"]
+
+
+class Coherence(Protocol):
+    """Whoever keeps copies of entries (see lookup) is told around each commit, on the event loop."""
+
+    def begin(self, identities: Iterable[Identity]) -> None:
+        """These entries are about to change: copies of them are worth nothing from now on."""
+
+    def end(self, states: Iterable[tuple[Identity, Entry | None]]) -> None:
+        """The commit is over. What these entries are now; those of a failed commit are not among them."""
+
+
+@dataclass(slots=True)
+class _Request:
+    operation: Operation
+    future: asyncio.Future[Any]
+
+
+class Writer:
+    """Takes operations, commits them in batches, answers each.
+
+    Attributes:
+        fault: why the last write failed, if the disk or the file was the reason; None when writes work.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        config: StoreConfig,
+        *,
+        now: Callable[[], int],
+        checkpoints: CheckpointPolicy,
+        coherence: Coherence,
+        observer: Observer,
+    ) -> None:
+        self.fault: StorageError | None = None
+        self._worker = worker
+        self._config = config
+        self._now = now
+        self._checkpoints = checkpoints
+        self._coherence = coherence
+        self._observer = observer
+        self._queue: deque[_Request] = deque()
+        self._queued_bytes = 0
+        self._wakeup = asyncio.Event()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the loop and its thread run."""
+        return self._task is not None and not self._task.done() and self._worker.alive
+
+    def start(self) -> asyncio.Task[None]:
+        """Start the loop. The task ends with `close`, or with the defect that stopped it."""
+        self._task = asyncio.create_task(self._run(), name="memory-writer")
+        return self._task
+
+    async def submit(self, operation: Operation) -> Any:
+        """Queue the operation and wait until it is on disk. Cancelling the wait does not undo what was begun.
+
+        Raises:
+            OverloadedError: the queue is full; nothing was written.
+            StoreClosedError: the store is closing; nothing was written.
+            StorageError: the whole batch failed; nothing was written, see StorageError for the fine print.
+            MemoryStoreError: what the operation itself raises.
+        """
+        if self._closing or not self.alive:
+            raise StoreClosedError("the store is closing")
+        weight = operation.weight
+        if len(self._queue) >= self._config.max_queue:
+            raise OverloadedError(f"{len(self._queue)} writes are waiting")
+        if self._queue and self._queued_bytes + weight > self._config.max_queue_bytes:
+            raise OverloadedError(f"{self._queued_bytes} bytes of values are waiting to be written")
+        request = _Request(operation, asyncio.get_running_loop().create_future())
+        self._queue.append(request)
+        self._queued_bytes += weight
+        self._wakeup.set()
+        return await request.future
+
+    async def close(self) -> None:
+        """Refuse new requests, commit those that wait, stop. Raises the defect if the loop had died of one."""
+        self._closing = True
+        self._wakeup.set()
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                if not self._queue:
+                    if self._closing:
+                        return
+                    await self._wait()
+                if batch := self._take():
+                    await self._commit(batch)
+                elif self.fault is not None and not self._closing:
+                    await self._try_disk()
+                if self._checkpoints.due:
+                    await self._checkpoint()
+        finally:
+            # Only a defect gets here with requests left; their callers must not wait for ever.
+            for request in self._queue:
+                if not request.future.done():
+                    request.future.set_exception(InternalStoreError("the writer has stopped"))
+            self._queue.clear()
+
+    async def _wait(self) -> None:
+        self._wakeup.clear()
+        if self.fault is None:
+            await self._wakeup.wait()
+            return
+        try:
+            async with asyncio.timeout(self._config.probe_interval):
+                await self._wakeup.wait()
+        except TimeoutError:
+            pass
+
+    def _take(self) -> list[_Request]:
+        """The next batch: what waits, up to the bounds; requests whose callers have gone are left out."""
+        batch: list[_Request] = []
+        weight = 0
+        while self._queue and len(batch) < self._config.max_batch:
+            size = self._queue[0].operation.weight
+            if batch and weight + size > self._config.max_batch_bytes:
+                break
+            request = self._queue.popleft()
+            self._queued_bytes -= size
+            if not request.future.done():
+                weight += size
+                batch.append(request)
+        return batch
+
+    async def _commit(self, batch: list[_Request]) -> None:
+        operations = [request.operation for request in batch]
+        started = time.perf_counter()
+        self._coherence.begin(operation.identity for operation in operations)
+        try:
+            outcome = await self._worker.run(lambda db: commit_batch(db, operations, self._now))
+        except BaseException:
+            self._coherence.end(())
+            for request in batch:
+                if not request.future.done():
+                    request.future.set_exception(InternalStoreError("the writer has stopped"))
+            raise
+        self._coherence.end(outcome.states)
+        for request, result in zip(batch, outcome.results, strict=True):
+            if request.future.done():
+                continue
+            if isinstance(result, MemoryStoreError):
+                request.future.set_exception(result)
+            else:
+                request.future.set_result(result)
+        if outcome.failure is not None:
+            self._failed(outcome.failure)
+            return
+        self._observer.committed(requests=len(batch), seconds=time.perf_counter() - started)
+        if outcome.changed:
+            self._checkpoints.note(requests=len(batch), value_bytes=sum(op.weight for op in operations))
+            self._succeeded()
+
+    async def _checkpoint(self) -> None:
+        try:
+            await self._worker.run(self._checkpoints.run)
+        except Exception as error:  # noqa: BLE001 - acknowledged writes are safe in the log; it is tried again
+            reason = from_sqlite(error)
+            self._observer.failed(code=reason.code, reason=f"checkpoint: {reason}")
+
+    async def _try_disk(self) -> None:
+        """See whether the disk takes writes again: while the store isn't ready, nobody else may send it one."""
+        try:
+            await self._worker.run(trial_write)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the fault stays
+            self._failed(from_sqlite(error))
+        else:
+            self._succeeded()
+
+    def _failed(self, failure: MemoryStoreError) -> None:
+        if isinstance(failure, StorageError):
+            self.fault = failure
+        self._observer.failed(code=failure.code, reason=str(failure))
+
+    def _succeeded(self) -> None:
+        # A damaged file stays damaged although some writes succeed: only a restart clears that.
+        if self.fault is not None and self.fault.transient:
+            self.fault = None
+            self._observer.recovered()

@@ -1,0 +1,102 @@
+"""The service's ASGI application: authentication, counting and errors around the routes.
+
+request -> token -> /v1/entries/{namespace}/{key}: entries (plain ASGI)
+                 -> everything else: routes (Starlette)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from swarm_operator.memory.engine.errors import MemoryStoreError
+from swarm_operator.memory.service.asgi import BodyReader, header_map
+from swarm_operator.memory.service.entries import PREFIX, ROUTE, EntryRoutes
+from swarm_operator.memory.service.errors import ClientGoneError, RequestError, UnauthorizedError
+from swarm_operator.memory.service.problems import problem, reply_to
+from swarm_operator.memory.service.routes import OPEN_PATHS, PATHS, create_routes
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope, Send
+
+    from swarm_operator.memory.engine import MemoryStore
+    from swarm_operator.memory.service.auth import Tokens
+    from swarm_operator.memory.service.metrics import ServiceMetrics
+    from swarm_operator.memory.service.settings import ServiceSettings
+
+__all__ = ["MemoryApp"]
+
+_OTHER = "other"
+
+_log = structlog.get_logger(__name__)
+
+
+class MemoryApp:
+    """Answers HTTP on the service's port."""
+
+    def __init__(
+        self, store: MemoryStore, *, tokens: Tokens, metrics: ServiceMetrics, settings: ServiceSettings
+    ) -> None:
+        bodies = BodyReader(
+            limit=settings.max_body_bytes, total=settings.max_held_body_bytes, timeout=settings.body_timeout
+        )
+        self._entries = EntryRoutes(store, metrics, bodies)
+        self._routes = create_routes(store, metrics)
+        self._tokens = tokens
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        method: str = scope["method"]
+        path: bytes = scope["raw_path"]
+        route = _OTHER
+        counted: _Counted | None = None
+        try:
+            headers = header_map(scope)
+            if path not in OPEN_PATHS:
+                self._authenticate(headers)
+            if path.startswith(PREFIX):
+                route = ROUTE
+                reply = await self._entries.answer(method, path, headers, receive)
+            else:
+                route = PATHS.get(path, _OTHER)
+                counted = _Counted(self._metrics, method, route, send)
+                await self._routes(scope, receive, counted)
+                return
+        except ClientGoneError:
+            return
+        except (RequestError, MemoryStoreError) as error:
+            reply = reply_to(error)
+            self._metrics.refused(error.code)
+            if reply.status == 500:
+                _log.error("request failed", method=method, route=route, exc_info=error)
+        except Exception:  # noqa: BLE001 - the last line of defence: logged with its traceback, answered with a 500
+            self._metrics.refused("internal")
+            _log.exception("request failed", method=method, route=route)
+            if counted is not None and counted.started:
+                return
+            reply = problem(500, "internal", "a defect of the service; its log has the details")
+        self._metrics.answered(method, route, reply.status)
+        await reply.send(send)
+
+    def _authenticate(self, headers: dict[bytes, bytes]) -> None:
+        if not self._tokens.accepts(headers.get(b"authorization")):
+            raise UnauthorizedError("no valid token")
+
+
+class _Counted:
+    """Counts the answer that Starlette sends."""
+
+    def __init__(self, metrics: ServiceMetrics, method: str, route: str, send: Send) -> None:
+        self._metrics = metrics
+        self._method = method
+        self._route = route
+        self._send = send
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self._metrics.answered(self._method, self._route, message["status"])
+        await self._send(message)

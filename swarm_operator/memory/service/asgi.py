@@ -1,0 +1,215 @@
+"""The bit of HTTP that the hot routes need, on plain ASGI: strict paths, bounded bodies, entity tags, small answers.
+
+A framework's request and response objects cost as much as the work itself here, so these are functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedError
+from swarm_operator.memory.service.errors import (
+    BodyTimeoutError,
+    BodyTooLargeError,
+    ClientGoneError,
+    UnsupportedEncodingError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import Receive, Scope, Send
+
+__all__ = [
+    "JSON",
+    "BodyReader",
+    "Reply",
+    "etag",
+    "header_map",
+    "if_match",
+    "if_none_match",
+    "parse_query",
+    "percent_decode",
+]
+
+JSON: Final = (b"content-type", b"application/json")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_STRONG_TAG = re.compile(r'"([1-9][0-9]{0,18})"')
+_DRAIN_FACTOR = 4
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer whose body is complete."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    async def send(self, send: Send) -> None:
+        """Send it."""
+        headers = list(self.headers)
+        if self.status not in {204, 304}:
+            headers.append((b"content-length", b"%d" % len(self.body)))
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def percent_decode(field: str, raw: bytes) -> str:
+    """Decode a part of a URL. Unlike urllib it refuses what it can't decode.
+
+    Raises:
+        InvalidInputError: a `%` without two hexadecimal digits, or bytes that are not UTF-8.
+    """
+    if b"%" in raw:
+        decoded = _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), raw)
+        if len(raw) - len(decoded) != 2 * raw.count(b"%"):
+            raise InvalidInputError(field, "percent-encoding: % and two hexadecimal digits; % itself is %25")
+        raw = decoded
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise InvalidInputError(field, "UTF-8, percent-encoded") from None
+
+
+def parse_query(raw: bytes, allowed: tuple[str, ...]) -> dict[str, str]:
+    """The parameters of a query string; + is a space, as in forms.
+
+    Raises:
+        InvalidInputError: an unknown or repeated parameter, or bad encoding.
+    """
+    found: dict[str, str] = {}
+    for part in raw.split(b"&") if raw else ():
+        name_raw, _, value_raw = part.partition(b"=")
+        name = percent_decode("query", name_raw.replace(b"+", b" "))
+        if name not in allowed:
+            raise InvalidInputError(f"query parameter {name[:64]!r}", f"one of {', '.join(allowed)}")
+        if name in found:
+            raise InvalidInputError(name, "given once")
+        found[name] = percent_decode(name, value_raw.replace(b"+", b" "))
+    return found
+
+
+def etag(version: int) -> tuple[bytes, bytes]:
+    """The entity tag of a version: the number in quotes."""
+    return b"etag", b'"%d"' % version
+
+
+def if_match(header: bytes | None) -> int | None:
+    """The version that If-Match asks for.
+
+    Raises:
+        InvalidInputError: anything but one strong tag.
+    """
+    if header is None:
+        return None
+    match = _STRONG_TAG.fullmatch(header.decode("latin-1").strip())
+    if match is None or int(match[1]) >= 2**63:
+        raise InvalidInputError("If-Match", 'one version in quotes, as the ETag gave it: "3"')
+    return int(match[1])
+
+
+def if_none_match(header: bytes | None, version: int) -> bool:
+    """Whether If-None-Match names this version, so that the client need not be sent it again."""
+    if header is None:
+        return False
+    tags = [tag.strip().removeprefix("W/") for tag in header.decode("latin-1").split(",")]
+    return f'"{version}"' in tags or tags == ["*"]
+
+
+class BodyReader:
+    """Reads request bodies: each bounded, and all of them together bounded too.
+
+    Args:
+        limit: bytes of one body at most.
+        total: bytes of all large bodies that are being received or handled; a request beyond it gets a 429.
+        timeout: seconds that a client may pause.
+    """
+
+    _SMALL = 64 * 1024
+    """Bodies up to this size are not counted in the total: open connections bound them well enough."""
+
+    def __init__(self, *, limit: int, total: int, timeout: float) -> None:
+        self.limit = limit
+        self._total = total
+        self._timeout = timeout
+        self._held = 0
+
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        """The whole body.
+
+        Raises:
+            BodyTooLargeError, BodyTimeoutError, UnsupportedEncodingError: see there.
+            OverloadedError: too many large bodies at once.
+            ClientGoneError: the client hung up.
+        """
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise UnsupportedEncodingError("send the body without Content-Encoding", (b"accept-encoding", b"identity"))
+        # The server has checked that Content-Length is a number, and holds the client to it.
+        announced = int(headers.get(b"content-length", b"0"))
+        if announced > self.limit:
+            await self._drain(announced, receive)
+            raise self._too_large()
+        message = await self._next(receive)
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body", False) and len(body) <= self._SMALL:
+            return body
+        return await self._read_large(announced, body, message, receive)
+
+    async def _read_large(self, announced: int, body: bytes, message: Any, receive: Receive) -> bytes:
+        chunks = [body]
+        size = len(body)
+        held = 0
+        try:
+            while True:
+                more = message.get("more_body", False)
+                wanted = max(announced, size)
+                overloaded = self._held - held + wanted > self._total and self._held > held
+                if size > self.limit or overloaded:
+                    chunks.clear()
+                    await self._drain(wanted, receive, more=more)
+                    raise OverloadedError("too many large requests at once") if overloaded else self._too_large()
+                self._held += wanted - held
+                held = wanted
+                if not more:
+                    return b"".join(chunks)
+                message = await self._next(receive)
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
+        finally:
+            self._held -= held
+
+    def _too_large(self) -> BodyTooLargeError:
+        return BodyTooLargeError(f"a body has at most {self.limit} bytes", (b"connection", b"close"))
+
+    async def _drain(self, announced: int, receive: Receive, *, more: bool = True) -> None:
+        """Read what is still on its way to a refused request and keep none of it, if it isn't too much.
+
+        A client that is still sending when the connection closes would see a reset instead of the answer.
+        """
+        most = _DRAIN_FACTOR * self.limit
+        received = 0
+        while more and announced <= most and received <= most:
+            message = await self._next(receive)
+            more = message.get("more_body", False)
+            received += len(message.get("body", b""))
+
+    async def _next(self, receive: Receive) -> Any:
+        try:
+            async with asyncio.timeout(self._timeout):
+                message = await receive()
+        except TimeoutError:
+            raise BodyTimeoutError(
+                f"no part of the body arrived for {self._timeout:g} seconds", (b"connection", b"close")
+            ) from None
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        return message
+
+
+def header_map(scope: Scope) -> dict[bytes, bytes]:
+    """The request's headers by lower-case name; the last of a repeated one counts."""
+    return dict(scope["headers"])

@@ -1,0 +1,114 @@
+"""Bearer tokens from a directory of files, such as a mounted Secret.
+
+The directory holds `client-token` and `admin-token`. Both may use the whole of /v1 so far. The files are read at the
+start, and again within a second of a change: Kubernetes swaps a mounted Secret's files, and a former token then stops
+working. While a file is missing or empty during such a change the tokens read before stay valid.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from swarm_operator.memory.service.errors import BadTokenFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ADMIN_FILE", "CLIENT_FILE", "Tokens", "generate"]
+
+CLIENT_FILE: Final = "client-token"
+ADMIN_FILE: Final = "admin-token"
+_FILES: Final = (CLIENT_FILE, ADMIN_FILE)
+_CHECK_SECONDS: Final = 1.0
+_MAX_BYTES: Final = 4096
+
+_log = structlog.get_logger(__name__)
+
+
+class Tokens:
+    """Knows the valid tokens.
+
+    Raises:
+        BadTokenFileError: a file is missing, empty or not a token.
+    """
+
+    def __init__(self, directory: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._directory = directory
+        self._monotonic = monotonic
+        self._checked_at = monotonic()
+        self._stamp = self._look()
+        self._tokens = [_read(directory / name) for name in _FILES]
+
+    def accepts(self, authorization: bytes | None) -> bool:
+        """Whether an Authorization header carries a valid token. Takes as long whichever token it is like."""
+        self._refresh()
+        if authorization is None or authorization[:7].lower() != b"bearer ":
+            return False
+        offered = authorization[7:].strip()
+        valid = False
+        for token in self._tokens:
+            valid |= hmac.compare_digest(offered, token)
+        return valid
+
+    def _refresh(self) -> None:
+        now = self._monotonic()
+        if now - self._checked_at < _CHECK_SECONDS:
+            return
+        self._checked_at = now
+        stamp = self._look()
+        if stamp == self._stamp:
+            return
+        try:
+            self._tokens = [_read(self._directory / name) for name in _FILES]
+        except BadTokenFileError as error:
+            _log.warning("tokens not read again, the former ones stay valid", reason=str(error))
+        else:
+            _log.info("tokens read again", directory=str(self._directory))
+        self._stamp = stamp
+
+    def _look(self) -> list[tuple[int, int, int] | None]:
+        """What changes when a file does."""
+        stamps: list[tuple[int, int, int] | None] = []
+        for name in _FILES:
+            try:
+                facts = (self._directory / name).stat()
+            except OSError:
+                stamps.append(None)
+            else:
+                stamps.append((facts.st_ino, facts.st_mtime_ns, facts.st_size))
+        return stamps
+
+
+def generate(directory: Path) -> bool:
+    """Make the directory and the files that are missing, readable by their owner only. False when none was missing."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = False
+    for name in _FILES:
+        try:
+            descriptor = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            continue
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+        made = True
+    return made
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            token = file.read(_MAX_BYTES + 1).strip()
+    except OSError as error:
+        raise BadTokenFileError(f"{path}: {error.strerror}") from error
+    if not token:
+        raise BadTokenFileError(f"{path} is empty")
+    if len(token) > _MAX_BYTES or not all(0x21 <= byte <= 0x7E for byte in token):
+        raise BadTokenFileError(f"{path}: a token is one line of at most {_MAX_BYTES} printable ASCII characters")
+    return token

@@ -1,0 +1,104 @@
+"""Entries and statistics as JSON. Values go out as they are stored, without being parsed again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+import swarm_operator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from swarm_operator.memory.engine import Entry, MemoryStore
+    from swarm_operator.memory.engine.readers import NamespaceCount
+    from swarm_operator.memory.engine.store import StoreStats
+
+__all__ = ["entries_page", "entry_head", "entry_whole", "namespaces_page", "statistics"]
+
+
+def timestamp(milliseconds: int) -> str:
+    """RFC 3339 in UTC with milliseconds: 2026-01-31T12:00:00.250Z."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def entry_head(entry: Entry) -> bytes:
+    """An entry without its value: the answer to a write."""
+    return orjson.dumps(_head(entry))
+
+
+def entry_whole(entry: Entry) -> bytes:
+    """An entry with its value: the answer to a read."""
+    return orjson.dumps(_whole(entry))
+
+
+def entries_page(entries: Sequence[Entry], cursor: str | None) -> bytes:
+    """A page of a list; `next_cursor` is null on the last one."""
+    return orjson.dumps({"entries": [_whole(entry) for entry in entries], "next_cursor": cursor})
+
+
+def namespaces_page(counts: Sequence[NamespaceCount], cursor: str | None) -> bytes:
+    """A page of namespaces."""
+    namespaces = [{"namespace": count.namespace, "entries": count.entries, "bytes": count.bytes} for count in counts]
+    return orjson.dumps({"namespaces": namespaces, "next_cursor": cursor})
+
+
+def statistics(store: MemoryStore, stats: StoreStats) -> bytes:
+    """Counts, sizes, the cache, and the settings that this process applies."""
+    config = store.config
+    return orjson.dumps(
+        {
+            "swarm_id": config.swarm_id,
+            "version": swarm_operator.__version__,
+            "sqlite_version": store.sqlite_version,
+            "entries": stats.entries,
+            "agents": stats.agents,
+            "tasks": stats.tasks,
+            "patterns": stats.patterns,
+            "value_bytes": stats.value_bytes,
+            "database_size_bytes": stats.database_size_bytes,
+            "wal_size_bytes": stats.wal_size_bytes,
+            "cache": {
+                "hits": stats.cache_hits,
+                "misses": stats.cache_misses,
+                "hit_rate": stats.cache_hit_rate,
+                "evictions": stats.cache_evictions,
+                "entries": stats.cache_entries,
+                "bytes": stats.cache_bytes,
+                "max_entries": config.cache_size,
+                "max_bytes": config.cache_memory_mb * 1024 * 1024,
+            },
+            "settings": {
+                "cache_size": config.cache_size,
+                "cache_memory_mb": config.cache_memory_mb,
+                "enable_wal": config.enable_wal,
+                "max_value_bytes": config.max_value_bytes,
+                "checkpoint_bytes": config.checkpoint_bytes,
+                "wal_limit_bytes": config.wal_limit_bytes,
+            },
+        }
+    )
+
+
+def _head(entry: Entry) -> dict[str, Any]:
+    return {
+        "namespace": entry.namespace,
+        "key": entry.key,
+        "version": entry.version,
+        "size": entry.size,
+        "ttl": entry.ttl,
+        "created_at": timestamp(entry.created_at),
+        "updated_at": timestamp(entry.updated_at),
+        "expires_at": None if entry.expires_at is None else timestamp(entry.expires_at),
+    }
+
+
+def _whole(entry: Entry) -> dict[str, Any]:
+    return {
+        **_head(entry),
+        "tags": orjson.Fragment(entry.tags_json),
+        "metadata": orjson.Fragment(entry.metadata_json),
+        "value": orjson.Fragment(entry.value_json),
+    }

@@ -1,0 +1,42 @@
+"""The settings of the service; those of the store are in engine.config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["ServiceSettings"]
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceSettings:
+    """Where the service listens, what it lets in, how it stops."""
+
+    data_dir: Path = Path("data")
+    """Holds `swarm-memory.db` and what belongs to it. Made if it is missing; must be on a local file system."""
+
+    host: str = "127.0.0.1"
+    """The address that both ports listen on. 0.0.0.0 is all of IPv4, :: all of both."""
+
+    http_port: int = 8080
+    """The API's TCP port; 0 takes a free one, which the log then names."""
+
+    metrics_port: int = 9091
+    """The TCP port of /metrics; 0 as above."""
+
+    token_dir: Path | None = None
+    """A directory with `client-token` and `admin-token`. None: DATA_DIR/tokens, made with random tokens if missing."""
+
+    max_body_bytes: int = 16 * MIB
+    """The longest request body; a longer one is answered with 413."""
+
+    max_held_body_bytes: int = 128 * MIB
+    """All bodies over 64 KiB that are being received, together; beyond it 429."""
+
+    body_timeout: float = 30.0
+    """Seconds that a client may pause while it sends a body; then 408."""
+
+    grace: int = 20
+    """Seconds that requests under way get to finish after SIGTERM. Kubernetes' own grace must be longer."""

@@ -1,0 +1,53 @@
+"""Ways to the kind cluster that the tests share: kubectl, waiting, killing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+TOP = Path(__file__).resolve().parents[2]
+CONTEXT = f"kind-{os.environ.get('KIND_CLUSTER', 'swarm')}"
+NODE = f"{os.environ.get('KIND_CLUSTER', 'swarm')}-control-plane"
+SYSTEM = "swarm-operator-system"
+
+
+def run(*command: str | Path, stdin: str | None = None, check: bool = True, timeout: float = 180) -> str:
+    done = subprocess.run(
+        list(map(str, command)), input=stdin, capture_output=True, text=True, check=False, timeout=timeout, cwd=TOP
+    )
+    assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def kubectl(*arguments: str, **options: Any) -> str:
+    return run("kubectl", "--context", CONTEXT, *arguments, **options)
+
+
+def eventually(check: Callable[[], object], *, seconds: float = 60.0) -> Any:
+    """Wait until `check` returns something true without failing, and return that; else fail as it last failed."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            found = check()
+            if found or time.monotonic() > deadline:
+                assert found, f"still not so after {seconds} s"
+                return found
+        except (AssertionError, KeyError, ValueError):
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.3)
+
+
+def container_id(pod: dict[str, Any]) -> str:
+    (status,) = pod["status"]["containerStatuses"]
+    assert "running" in status["state"]
+    return str(status["containerID"]).removeprefix("containerd://")
+
+
+def kill_9(pod: dict[str, Any]) -> None:
+    """kill -9 of a pod's process, from the node: inside the pod it is process 1, which ignores it."""
+    run("docker", "exec", NODE, "ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", container_id(pod))

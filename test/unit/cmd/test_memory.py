@@ -1,0 +1,164 @@
+"""The command line."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from swarm_operator.cmd import memory as command
+from swarm_operator.memory.engine import MemoryStore
+from swarm_operator.memory.service.settings import ServiceSettings
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch, tmp_path):
+    for name in ("CACHE_SIZE", "DATA_DIR", "SWARM_MEMORY_URL", "SWARM_MEMORY_TOKEN_FILE", "TOKEN_DIR", "SWARM_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def parse(*arguments):
+    return command._parser().parse_args(["serve", *arguments])
+
+
+@pytest.fixture
+def service(tmp_path):
+    """A service on tmp_path/data, where the client commands look for its token by themselves."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "swarm_operator.cmd.memory", "serve", "--http-port", "0", "--metrics-port", "0"],
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+    )
+    for line in process.stderr:
+        event = json.loads(line)
+        if event["event"] == "serving":
+            break
+    yield event["http"]
+    process.send_signal(signal.SIGTERM)
+    process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 0
+
+
+def test_the_defaults_are_the_documented_ones():
+    options = parse()
+    assert (str(options.data_dir), options.swarm_id, options.host) == ("data", "default", "127.0.0.1")
+    assert (options.cache_size, options.cache_memory_mb, options.enable_wal) == (1000, 50, True)
+    assert (options.http_port, options.metrics_port, options.log_level) == (8080, 9091, "info")
+    assert ServiceSettings().http_port == options.http_port
+
+
+def test_a_flag_wins_over_the_environment_and_an_empty_variable_counts_as_unset(monkeypatch):
+    monkeypatch.setenv("CACHE_SIZE", "77")
+    monkeypatch.setenv("ENABLE_WAL", "False")
+    monkeypatch.setenv("SWARM_ID", "")
+    assert (parse().cache_size, parse().enable_wal, parse().swarm_id) == (77, False, "default")
+    assert parse("--cache-size", "88").cache_size == 88
+
+
+@pytest.mark.parametrize(
+    ("flag", "variable", "value", "allowed"),
+    [
+        ("--cache-size", "CACHE_SIZE", "0", "a whole number from 1 to 10000000"),
+        ("--cache-size", "CACHE_SIZE", "1e3", "a whole number"),
+        ("--cache-memory-mb", "CACHE_MEMORY_MB", "-1", "a whole number from 1 to 65536"),
+        ("--enable-wal", "ENABLE_WAL", "maybe", "true or false"),
+        ("--http-port", "HTTP_PORT", "65536", "a whole number from 0 to 65535"),
+        ("--log-level", "LOG_LEVEL", "loud", "debug, info, warning, error"),
+        ("--swarm-id", "SWARM_ID", "x" * 256, "1 to 255 bytes"),
+    ],
+)
+def test_a_bad_value_exits_2_and_names_the_flag_and_what_is_allowed(
+    capsys, monkeypatch, flag, variable, value, allowed
+):
+    def check():
+        with pytest.raises(SystemExit) as caught:
+            parse(*arguments)
+        assert caught.value.code == 2
+        message = capsys.readouterr().err
+        assert f"argument {flag}" in message
+        assert allowed in message
+
+    arguments = [f"{flag}={value}"]
+    check()
+    arguments = []
+    monkeypatch.setenv(variable, value)
+    check()
+
+
+def test_the_client_commands_do_what_they_say(service, capsys):
+    def run(*arguments):
+        code = command.main([arguments[0], "--url", service, *arguments[1:]])
+        return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    code, (head,) = run("put", "a/b", "k 1", '{"x": "ü"}', "--ttl", "60", "--tag", "one", "--tag", "two")
+    assert (code, head["version"]) == (0, 1)
+    assert run("put", "a/b", "k 2", "null")[0] == 0
+    code, (entry,) = run("get", "a/b", "k 1")
+    assert (code, entry["value"], entry["tags"], entry["ttl"]) == (0, {"x": "ü"}, ["one", "two"], 60)
+    code, entries = run("list", "a/b", "--prefix", "k")
+    assert (code, [entry["key"] for entry in entries]) == (0, ["k 1", "k 2"])
+    code, (stats,) = run("stats")
+    assert (code, stats["entries"]) == (0, 2)
+    assert run("delete", "a/b", "k 1")[0] == 0
+    assert run("get", "a/b", "k 1") == (3, [])
+    assert run("delete", "a/b", "k 1") == (3, [])
+
+
+def test_what_went_wrong_is_one_line_and_exit_1(service, capsys, tmp_path):
+    (tmp_path / "wrong").write_text("wrong")
+    assert command.main(["stats", "--url", service, "--token-file", str(tmp_path / "wrong")]) == 1
+    assert capsys.readouterr().err == "swarm-memory: 401: a valid bearer token is required\n"
+    assert command.main(["put", "--url", service, "n", "k" * 2000, "1"]) == 1
+    assert capsys.readouterr().err.startswith("swarm-memory: 400: key: ")
+
+
+@pytest.mark.parametrize("value", ["{bad", "text", "NaN", "", pytest.param("[" * 100_000, id="deep")])
+def test_a_value_that_is_not_json_exits_2(capsys, value):
+    with pytest.raises(SystemExit) as caught:
+        command.main(["put", "n", "k", value])
+    assert caught.value.code == 2
+    assert "a JSON value" in capsys.readouterr().err
+
+
+def test_the_client_commands_start_without_the_engine_and_the_server():
+    code = (
+        "import sys; from swarm_operator.cmd import memory;"
+        "memory.main(['get', 'n', 'k', '--url', 'http://127.0.0.1:1', '--token-file', '/dev/null']);"
+        "heavy = ('swarm_operator.memory.engine', 'swarm_operator.memory.service',"
+        " 'aiosqlite', 'starlette', 'uvicorn', 'structlog');"
+        "bad = [m for m in sys.modules if m.startswith(heavy)];"
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version_and_help_are_there(capsys):
+    for flag in ("--version", "--help"):
+        with pytest.raises(SystemExit) as caught:
+            command.main([flag])
+        assert caught.value.code == 0
+    assert "serve" in capsys.readouterr().out
+
+
+async def test_the_database_is_its_owners_business_only(tmp_path):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "swarm_operator.cmd.memory", "serve", "--http-port", "0", "--metrics-port", "0",
+        "--cache-size", "5", stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "DATA_DIR": str(tmp_path / "elsewhere"), "SWARM_ID": "mine"},
+    )  # fmt: skip
+    while (event := json.loads(await process.stderr.readline()))["event"] != "serving":
+        continue
+    assert event["swarm_id"] == "mine"
+    process.send_signal(signal.SIGTERM)
+    await process.stderr.read()
+    assert await process.wait() == 0
+    assert (tmp_path / "elsewhere" / "swarm-memory.db").stat().st_mode & 0o077 == 0
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(MemoryStore.open(tmp_path / "elsewhere" / "swarm-memory.db"))

@@ -1,0 +1,256 @@
+"""A clock that tests move, stores on real files, and the service behind a real socket."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+import pytest
+import uvicorn
+
+from swarm_operator.memory.engine import MemoryStore, StoreConfig
+from swarm_operator.memory.service.app import MemoryApp
+from swarm_operator.memory.service.auth import Tokens
+from swarm_operator.memory.service.metrics import MetricsApp, ServiceMetrics
+from swarm_operator.memory.service.settings import ServiceSettings
+
+TOKEN = "client-0123456789abcdef"
+ADMIN_TOKEN = "admin-0123456789abcdef"
+
+
+class FakeClock:
+    """Seconds since the epoch that only move when they are told to."""
+
+    def __init__(self):
+        self.seconds = 1_800_000_000.0
+
+    def __call__(self):
+        return self.seconds
+
+    def advance(self, seconds):
+        self.seconds += seconds
+
+
+@dataclass
+class Recorder:
+    """An observer that remembers."""
+
+    batches: list = field(default_factory=list)
+    failures: list = field(default_factory=list)
+    recoveries: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def committed(self, *, requests, seconds):
+        assert seconds >= 0
+        self.batches.append(requests)
+
+    def failed(self, *, code, reason):
+        self.failures.append((code, reason))
+
+    def recovered(self):
+        self.recoveries.set()
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict
+    body: bytes
+
+    @property
+    def json(self):
+        return orjson.loads(self.body)
+
+
+async def exchange(port, request):
+    """Send bytes, read the whole answer; the server closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        # A server may answer and close before it has read everything.
+        with contextlib.suppress(ConnectionError):
+            writer.write(request)
+            await writer.drain()
+        raw = await reader.read()
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+    head, _, body = raw.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    headers = {
+        name.decode().lower(): value.decode().strip() for name, _, value in (x.partition(b":") for x in lines[1:])
+    }
+    return Answer(int(lines[0].split()[1]), headers, body)
+
+
+@dataclass
+class Service:
+    """The service in this process."""
+
+    port: int
+    metrics_port: int
+    store: MemoryStore
+    tokens: Path
+
+    async def call(self, method, path, body=None, *, token=TOKEN, port=None, **headers):
+        """One request. `body` is bytes, or a document that is sent as JSON; header_name="..." sends header-name."""
+        if body is not None and not isinstance(body, bytes):
+            body = orjson.dumps(body)
+        lines = [f"{method} {path} HTTP/1.1".encode(), b"Host: test", b"Connection: close"]
+        if token is not None:
+            lines.append(b"Authorization: Bearer " + token.encode())
+        if body is not None:
+            lines.append(b"Content-Length: %d" % len(body))
+        lines += [f"{name.replace('_', '-')}: {value}".encode() for name, value in headers.items()]
+        return await exchange(port or self.port, b"\r\n".join(lines) + b"\r\n\r\n" + (body or b""))
+
+    async def put(self, path, value, **members):
+        answer = await self.call("PUT", f"/v1/entries/{path}", {"value": value, **members})
+        assert answer.status in {200, 201}, answer
+        return answer
+
+    async def metrics(self):
+        answer = await self.call("GET", "/metrics", token=None, port=self.metrics_port)
+        assert answer.status == 200
+        return answer.body.decode()
+
+
+@contextlib.asynccontextmanager
+async def listening(app):
+    """uvicorn's own HTTP protocol on a free port, without its server's ticking."""
+    loop = asyncio.get_running_loop()
+    config = uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None, server_header=False)
+    config.load()
+    state = uvicorn.server.ServerState()
+    server = await loop.create_server(
+        lambda: config.http_protocol_class(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        if state.tasks:
+            await asyncio.wait(state.tasks)
+        await server.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def running_service(directory, *, clock=None, config=None, **settings):
+    tokens = directory / "tokens"
+    tokens.mkdir(exist_ok=True)
+    (tokens / "client-token").write_text(TOKEN + "\n")
+    (tokens / "admin-token").write_text(ADMIN_TOKEN)
+    metrics = ServiceMetrics()
+    clocks = {} if clock is None else {"clock": clock}
+    async with contextlib.AsyncExitStack() as stack:
+        store = await stack.enter_async_context(
+            MemoryStore.open(directory / "swarm-memory.db", config, observer=metrics, **clocks)
+        )
+        app = MemoryApp(store, tokens=Tokens(tokens), metrics=metrics, settings=ServiceSettings(**settings))
+        port = await stack.enter_async_context(listening(app))
+        metrics_port = await stack.enter_async_context(listening(MetricsApp(metrics, metrics.watch(store))))
+        yield Service(port, metrics_port, store, tokens)
+
+
+class Process:
+    """`swarm-memory serve` as a process of its own."""
+
+    def __init__(self, process, data_dir):
+        self.process = process
+        self.data_dir = data_dir
+        self.log = []
+        self.url = ""
+        self.metrics_url = ""
+
+    @classmethod
+    async def start(cls, data_dir, *arguments, limits=None, **environment):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "swarm_operator.cmd.memory", "serve", "--data-dir", str(data_dir),
+            "--http-port", "0", "--metrics-port", "0", *arguments,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, **environment},
+            preexec_fn=limits,
+        )  # fmt: skip
+        self = cls(process, data_dir)
+        while line := await process.stderr.readline():
+            event = json.loads(line)
+            self.log.append(event)
+            if event["event"] == "serving":
+                self.url, self.metrics_url = event["http"], event["metrics"]
+                return self
+        await process.wait()
+        return self
+
+    @property
+    def token(self):
+        return (self.data_dir / "tokens" / "client-token").read_text().strip()
+
+    async def stop(self, signal):
+        """Send the signal, read the rest of the log, return the exit code."""
+        if self.process.returncode is None:
+            self.process.send_signal(signal)
+        # Children's watchers run in the loop, so both can be awaited.
+        rest = await self.process.stderr.read()
+        self.log += [json.loads(line) for line in rest.splitlines()]
+        return await self.process.wait()
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+async def store(tmp_path, clock):
+    async with MemoryStore.open(tmp_path / "store.db", clock=clock) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["wal", "rollback journal"])
+async def either_store(request, tmp_path, clock):
+    """A store in each journal mode."""
+    config = StoreConfig(enable_wal=request.param == "wal")
+    async with MemoryStore.open(tmp_path / "store.db", config, clock=clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+def recorder():
+    return Recorder()
+
+
+@pytest.fixture
+def start_service(tmp_path):
+    """start_service(clock=..., config=..., max_body_bytes=...) is a context manager that gives a Service."""
+
+    def start(**options):
+        return running_service(tmp_path, **options)
+
+    return start
+
+
+@pytest.fixture
+async def service(start_service, clock):
+    async with start_service(clock=clock) as running:
+        yield running
+
+
+@pytest.fixture
+async def start_process(tmp_path):
+    """start_process(*flags, limits=...) starts `swarm-memory serve` on tmp_path/data; all are killed at the end."""
+    started = []
+
+    async def start(*arguments, data_dir=tmp_path / "data", **options):
+        process = await Process.start(data_dir, *arguments, **options)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        await process.stop(signal.SIGKILL)

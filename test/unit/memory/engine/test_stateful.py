@@ -1,0 +1,166 @@
+"""Random operations on the store and on a plain dictionary; the clock is the test's; the store restarts in between."""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from swarm_operator.memory.engine import MemoryStore, StoreConfig
+from swarm_operator.memory.engine.errors import VersionConflictError
+
+NAMESPACES = st.sampled_from(["swarm:agents", "swarm:tasks", "a/b"])
+KEYS = st.sampled_from(["k", "k1", "k2", "é", "z/1", "\U0010ffff"])
+VALUES = st.none() | st.integers(-5, 5) | st.text(max_size=3) | st.lists(st.booleans(), max_size=2)
+TTLS = st.sampled_from([0, 0, 1, 5])
+VERSIONS = st.integers(1, 4)
+
+
+class Clock:
+    seconds = 1_800_000_000.0
+
+    def __call__(self):
+        return self.seconds
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """The model is {(namespace, key): (value, version, expires_at or None)}; expired rows go when looked at."""
+
+    def __init__(self):
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp())
+        self.runner = asyncio.Runner()
+        self.clock = Clock()
+        self.model = {}
+        self.stack = None
+
+    @initialize(enable_wal=st.booleans(), cache_size=st.sampled_from([1, 2, 1000]))
+    def start(self, enable_wal, cache_size):
+        self.config = StoreConfig(enable_wal=enable_wal, cache_size=cache_size, checkpoint_bytes=32 * 1024, max_batch=3)
+        self.open()
+
+    def open(self):
+        async def enter():
+            self.stack = contextlib.AsyncExitStack()
+            self.store = await self.stack.enter_async_context(
+                MemoryStore.open(self.directory / "db", self.config, clock=self.clock)
+            )
+
+        self.runner.run(enter())
+
+    def close(self):
+        self.runner.run(self.stack.aclose())
+
+    def live(self, identity):
+        row = self.model.get(identity)
+        if row is not None and row[2] is not None and row[2] <= self.clock.seconds:
+            del self.model[identity]
+            return None
+        return row
+
+    def model_put(self, identity, value, ttl):
+        row = self.live(identity)
+        version = 1 if row is None else row[1] + 1
+        self.model[identity] = (value, version, self.clock.seconds + ttl if ttl else None)
+        return version, row is None
+
+    @rule(namespace=NAMESPACES, key=KEYS, value=VALUES, ttl=TTLS)
+    def put(self, namespace, key, value, ttl):
+        entry, created = self.runner.run(self.store.put(namespace, key, value, ttl=ttl))
+        assert (entry.version, created) == self.model_put((namespace, key), value, ttl)
+
+    @rule(namespace=NAMESPACES, key=KEYS, value=VALUES, condition=st.just("new") | VERSIONS)
+    def put_if(self, namespace, key, value, condition):
+        row = self.live((namespace, key))
+        expected = row is None if condition == "new" else row is not None and row[1] == condition
+        options = {"create_only": True} if condition == "new" else {"if_version": condition}
+        if expected:
+            self.runner.run(self.store.put(namespace, key, value, **options))
+            self.model_put((namespace, key), value, 0)
+        else:
+            with pytest.raises(VersionConflictError) as caught:
+                self.runner.run(self.store.put(namespace, key, value, **options))
+            assert caught.value.current_version == (row and row[1])
+
+    @rule(
+        writes=st.lists(st.tuples(NAMESPACES, KEYS, VALUES, TTLS), max_size=8),
+        reads=st.lists(st.tuples(NAMESPACES, KEYS)),
+    )
+    def put_many_at_once(self, writes, reads):
+        async def all_at_once():
+            tasks = [asyncio.ensure_future(self.store.put(n, k, v, ttl=t)) for n, k, v, t in writes]
+            gets = [asyncio.ensure_future(self.store.get(*identity)) for identity in reads]
+            await asyncio.gather(*gets)
+            return await asyncio.gather(*tasks)
+
+        results = self.runner.run(all_at_once())
+        for (namespace, key, value, ttl), (entry, created) in zip(writes, results, strict=True):
+            assert (entry.version, created) == self.model_put((namespace, key), value, ttl)
+
+    @rule(namespace=NAMESPACES, key=KEYS)
+    def delete(self, namespace, key):
+        existed = self.live((namespace, key)) is not None
+        assert self.runner.run(self.store.delete(namespace, key)) is existed
+        self.model.pop((namespace, key), None)
+
+    @rule(namespace=NAMESPACES, key=KEYS)
+    def get(self, namespace, key):
+        entry = self.runner.run(self.store.get(namespace, key))
+        row = self.live((namespace, key))
+        assert (entry and (entry.value, entry.version)) == (row and row[:2])
+
+    @rule(namespace=NAMESPACES, prefix=st.sampled_from(["", "k", "z/", "\U0010ffff"]), limit=st.integers(1, 3))
+    def list(self, namespace, prefix, limit):
+        async def pages():
+            found, after = [], None
+            while True:
+                page = await self.store.list(namespace, prefix=prefix, after=after, limit=limit)
+                found += [(entry.key, entry.value, entry.version) for entry in page.entries]
+                after = page.next_key
+                if after is None:
+                    return found
+
+        expected = [
+            (key, *self.live((name, key))[:2])
+            for name, key in sorted(self.model)
+            if name == namespace and key.startswith(prefix) and self.live((name, key))
+        ]
+        assert self.runner.run(pages()) == expected
+
+    @rule(seconds=st.sampled_from([0.5, 1, 4.999]))
+    def wait(self, seconds):
+        self.clock.seconds += seconds
+
+    @rule()
+    def restart(self):
+        self.close()
+        self.open()
+
+    @invariant()
+    def counts_are_exact(self):
+        if self.stack is None:
+            return
+        live = [name for name, key in list(self.model) if self.live((name, key))]
+        stats = self.runner.run(self.store.stats())
+        counted = (stats.entries, stats.agents, stats.tasks)
+        assert counted == (len(live), live.count("swarm:agents"), live.count("swarm:tasks"))
+
+    def teardown(self):
+        if self.stack is not None:
+            self.close()
+        self.runner.close()
+        shutil.rmtree(self.directory)
+
+
+TestStore = StoreMachine.TestCase
+TestStore.settings = settings(
+    max_examples=40,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)

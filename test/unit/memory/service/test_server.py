@@ -1,0 +1,123 @@
+"""The process: signals, ports, the lock, a failing disk."""
+
+import asyncio
+import json
+import resource
+import signal
+
+import aiohttp
+import pytest
+
+from swarm_operator.memory.client import MemoryClient, MemoryServerError
+
+KIB = 1024
+
+
+def client(process, **options):
+    return MemoryClient(process.url, token=process.token, **options)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_the_service_cleanly(start_process, number):
+    process = await start_process()
+    async with client(process) as memory:
+        await memory.put("n", "k", 1)
+        assert (process.data_dir / "swarm-memory.db-wal").stat().st_size > 0
+        assert await process.stop(number) == 0
+    assert sorted(file.name for file in process.data_dir.iterdir()) == [
+        "swarm-memory.db",
+        "swarm-memory.db.lock",
+        "tokens",
+    ]
+    assert [event["event"] for event in process.log] == ["tokens made", "serving", "stopping", "stopped"]
+
+
+async def test_requests_under_way_are_finished_before_the_end(start_process):
+    process = await start_process()
+    host, port = process.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"PUT /v1/entries/n/k HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\nExpect: 100-continue\r\n"
+        b"Authorization: Bearer " + process.token.encode() + b"\r\n\r\n"
+    )
+    await reader.readuntil(b"100 Continue\r\n\r\n")
+    process.process.send_signal(signal.SIGTERM)
+    while process.log[-1]["event"] != "stopping":
+        process.log.append(json.loads(await process.process.stderr.readline()))
+    writer.write(b'{"value":1}')
+    assert (await reader.read()).startswith(b"HTTP/1.1 201")
+    writer.close()
+    assert await process.stop(signal.SIGTERM) == 0
+    again = await start_process()
+    async with client(again) as memory:
+        assert (await memory.get("n", "k")).value == 1
+
+
+async def test_a_second_process_on_the_same_directory_is_told_who_has_it(start_process):
+    first = await start_process()
+    second = await start_process()
+    assert second.url == ""
+    assert second.process.returncode == 1
+    assert f"is already open in process {first.process.pid} on host" in second.log[-1]["reason"]
+    async with client(first) as memory:
+        await memory.put("n", "k", 1)
+
+
+async def test_a_port_in_use_and_a_bad_token_directory_are_told(start_process, tmp_path):
+    first = await start_process()
+    port = first.url.rsplit(":", 1)[1]
+    second = await start_process("--http-port", port, data_dir=tmp_path / "second")
+    assert second.process.returncode == 1
+    assert f"cannot listen on 127.0.0.1 port {port}" in second.log[-1]["reason"]
+    third = await start_process("--token-dir", str(tmp_path), data_dir=tmp_path / "third")
+    assert third.process.returncode == 1
+    assert "client-token" in third.log[-1]["reason"]
+
+
+async def test_both_ports_serve_and_the_log_is_json_without_secrets(start_process):
+    process = await start_process("--log-level", "debug")
+    async with client(process) as memory, aiohttp.ClientSession() as session:
+        await memory.put("n", "k", "a secret value")
+        async with session.get(f"{process.metrics_url}/metrics") as answer:
+            assert "swarm_memory_entries_total 1.0" in await answer.text()
+    assert await process.stop(signal.SIGTERM) == 0
+    text = json.dumps(process.log)
+    assert process.token not in text
+    assert "secret value" not in text
+    assert all({"event", "level", "timestamp"} <= event.keys() for event in process.log)
+
+
+async def test_when_the_disk_takes_no_more_reads_go_on_and_writes_come_back(start_process):
+    """A limit on the size of files stands in for the end of the disk: the same path, without root's rights."""
+    unlimited = resource.RLIM_INFINITY
+
+    def limits():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (256 * KIB, unlimited))
+
+    process = await start_process(limits=limits)
+    async with client(process, retries=0) as memory:
+        stored = []
+
+        async def fill():
+            for number in range(100):
+                await memory.put("n", f"{number:03d}", "x" * 20_000)
+                stored.append(f"{number:03d}")
+
+        with pytest.raises(MemoryServerError) as caught:
+            await fill()
+        assert caught.value.status in {503, 507}
+        assert len(stored) > 1
+        assert [entry.key async for entry in memory.iterate("n")] == stored
+        readiness = await memory.ready()
+        assert not readiness.ready
+        assert "the last write failed" in readiness.reason
+        assert (await memory.stats()).entries == len(stored)
+
+        resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
+        async with asyncio.timeout(20):
+            while not (await memory.ready()).ready:  # noqa: ASYNC110 - another process's state
+                await asyncio.sleep(0.05)
+        await memory.put("n", "after", "x" * 20_000)
+        assert [entry.key async for entry in memory.iterate("n")] == [*stored, "after"]
+    assert await process.stop(signal.SIGTERM) == 0
+    assert {"write failed", "writes work again"} <= {event["event"] for event in process.log}
