@@ -38,14 +38,14 @@ lint: $(VENV) ## ruff, mypy, import contracts
 check: lint ## lint, and fail when generated files are stale
 	$(PYTHON) hack/manifests.py --check
 
-test: $(VENV) cluster docker-build ## Every test: unit, integration (a real kube-apiserver and etcd) and end to end (kind)
+test: $(VENV) control-plane cluster docker-build ## Every test: unit, integration (a real kube-apiserver and etcd) and end to end (kind)
 	hack/docker-build.sh prometheus
 	$(PYTHON) -m pytest $(ARGS)
 
 test-unit: $(VENV) ## Unit tests
 	$(PYTHON) -m pytest test/unit $(ARGS)
 
-test-integration: $(VENV) ## Integration tests, against a real kube-apiserver and etcd
+test-integration: $(VENV) control-plane ## Integration tests, against a real kube-apiserver and etcd
 	$(PYTHON) -m pytest test/integration $(ARGS)
 
 test-e2e: $(VENV) cluster docker-build ## End-to-end tests, on the kind cluster
@@ -83,6 +83,9 @@ undeploy: ## Remove everything, CRDs, swarms and memories included
 
 ##@ A cluster
 
+control-plane: ## kube-apiserver, etcd and kubectl for the integration tests; KUBEBUILDER_ASSETS names your own
+	@test -n "$$KUBEBUILDER_ASSETS" || hack/kind/binaries.sh control-plane >/dev/null
+
 cluster: ## A kind cluster named swarm, also where no image registry can be reached
 	hack/kind/cluster.sh up
 
@@ -90,4 +93,4 @@ cluster-down: ## Delete it, and stop the Docker engine if `make cluster` started
 	hack/kind/cluster.sh down
 
 .PHONY: quickstart help manifests lint check test test-unit test-integration test-e2e run lock venv docker-build install \
-	uninstall deploy undeploy cluster cluster-down
+	uninstall deploy undeploy control-plane cluster cluster-down

@@ -170,8 +170,8 @@ def _json(text: str) -> Any:
 def _serve(options: argparse.Namespace) -> int:
     import uvloop  # noqa: PLC0415 - see the module's docstring
 
-    from swarm_operator.memory.engine import StoreConfig  # noqa: PLC0415
     from swarm_operator.cmd import logs  # noqa: PLC0415
+    from swarm_operator.memory.engine import StoreConfig  # noqa: PLC0415
     from swarm_operator.memory.service import server  # noqa: PLC0415
     from swarm_operator.memory.service.settings import ServiceSettings  # noqa: PLC0415
 

@@ -15,7 +15,7 @@ import structlog
 
 from swarm_operator.controllers import labels
 from swarm_operator.runtime.cache import Cache
-from swarm_operator.runtime.errors import ConflictError
+from swarm_operator.runtime.errors import NotFoundError
 from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.resource import Object, Resource, controller_of, key_of, owner_reference
 
@@ -77,24 +77,29 @@ class Children:
         if live is None:
             return await self._create(owner, resource, wanted)
         _check_owner(owner, resource, live)
+        return await self._keep(resource, wanted, live)
+
+    async def _create(self, owner: Object, resource: Resource, wanted: Object) -> Object:
+        namespace, name = key_of(wanted)
+        try:
+            # The cache has no objects without our label. An apply takes such an object over, as long as none of its
+            # values differ from ours, so the name must be known to be free first.
+            live = await self._cache.client.get(resource, namespace, name)
+        except NotFoundError:
+            # Without force the server refuses to change the values of an object that came just now.
+            created = await self._cache.apply(resource, wanted, field_manager=labels.FIELD_MANAGER, force=False)
+            _check_owner(owner, resource, created)
+            self._recorder.event(owner, "Normal", "Created", f"created {resource.kind} {name}", action="Create")
+            return created
+        # Ours after all, and the cache is behind; or somebody else's.
+        _check_owner(owner, resource, live)
+        return await self._keep(resource, wanted, live)
+
+    async def _keep(self, resource: Resource, wanted: Object, live: Object) -> Object:
         if live["metadata"].get("deletionTimestamp") or matches(wanted, live):
             return live
         log.info("applying", kind=resource.kind, child=live["metadata"]["name"])
         return await self._cache.apply(resource, wanted, field_manager=labels.FIELD_MANAGER)
-
-    async def _create(self, owner: Object, resource: Resource, wanted: Object) -> Object:
-        name = wanted["metadata"]["name"]
-        try:
-            # Without force the server refuses where somebody else's object has the name.
-            created = await self._cache.apply(resource, wanted, field_manager=labels.FIELD_MANAGER, force=False)
-        except ConflictError:
-            # Ours after all, and the cache is behind; or somebody else's, which this finds out.
-            live = await self._cache.client.get(resource, wanted["metadata"]["namespace"], name)
-            _check_owner(owner, resource, live)
-            return await self._cache.apply(resource, wanted, field_manager=labels.FIELD_MANAGER)
-        _check_owner(owner, resource, created)
-        self._recorder.event(owner, "Normal", "Created", f"created {resource.kind} {name}", action="Create")
-        return created
 
 
 def _complete(owner: Object, resource: Resource, wanted: Object) -> Object:

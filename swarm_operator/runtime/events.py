@@ -15,7 +15,7 @@ import structlog
 
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.clock import Clock, SystemClock, rfc3339_micro
-from swarm_operator.runtime.errors import ApiError, NotFoundError
+from swarm_operator.runtime.errors import ApiError, ConflictError, NotFoundError
 from swarm_operator.runtime.resource import Object, Resource
 
 log = structlog.get_logger(__name__)
@@ -28,7 +28,7 @@ _SERIES_ENDS = 360.0
 """Seconds of silence after which the same event starts a new object."""
 _SERIES_WRITE = 60.0
 """A series is written at most once in so many seconds; counts in between are kept here."""
-_MAX_NOTE = 1024  # what the API allows
+_MAX_NOTE = 1024  # bytes; what the API allows
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class EventRecorder:
             regarding: the object, with its uid.
             kind: Normal or Warning.
             reason: why, in one CamelCase word.
-            note: for people, at most 1024 characters.
+            note: for people; cut to 1024 bytes.
             action: what was being done, in one CamelCase word.
         """
         now = self._clock.monotonic()
@@ -94,7 +94,7 @@ class EventRecorder:
             "action": action,
             "reason": reason,
             "type": kind,
-            "note": note[:_MAX_NOTE],
+            "note": note.encode()[:_MAX_NOTE].decode(errors="ignore"),
             "regarding": {
                 "apiVersion": regarding["apiVersion"],
                 "kind": regarding["kind"],
@@ -131,6 +131,8 @@ class EventRecorder:
         for attempt in range(1, _TRIES + 1):
             try:
                 await self._write(series)
+            except ConflictError:
+                return  # it exists: an earlier try went through, and its answer was lost
             except ApiError as error:
                 if not error.transient or attempt == _TRIES:
                     log.warning("event dropped", reason=series.event["reason"], error=error.message)

@@ -93,8 +93,9 @@ class Manager:
             await _cancel([stopping])
         for task in done - {stopping}:
             self._failure = f"{task.get_name()} has ended"
-            log.error("a part of the manager has ended", task=task.get_name(), exc_info=task.exception())
-            raise TaskEndedError(self._failure) from task.exception()
+            error = None if task.cancelled() else task.exception()
+            log.error("a part of the manager has ended", task=task.get_name(), exc_info=error)
+            raise TaskEndedError(self._failure) from error
         log.info("stopping")
 
     async def _drain(self, controllers: list[asyncio.Task[None]]) -> None:
