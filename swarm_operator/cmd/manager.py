@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import sys
+import uuid
 from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 import uvloop
+from kubernetes_asyncio.client.configuration import Configuration
 from kubernetes_asyncio.config import ConfigException
 
 from swarm_operator import __version__
@@ -24,6 +28,7 @@ from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.events import EventRecorder
+from swarm_operator.runtime.leader_election import LeaderElector, check_times
 from swarm_operator.runtime.manager import Manager, TaskEndedError
 from swarm_operator.runtime.server import parse_address
 
@@ -81,8 +86,39 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--health-probe-bind-address", type=_address, default=":8081", help="where /healthz and /readyz are served"
     )
+    parser.add_argument(
+        "--leader-elect",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="reconcile only while holding the lease; needed as soon as there is a second replica",
+    )
+    parser.add_argument("--leader-election-id", default="swarm-operator", help="name of the lease")
+    parser.add_argument(
+        "--leader-election-namespace",
+        default=_own_namespace(),
+        help="namespace of the lease; a pod's default is its own",
+    )
+    parser.add_argument(
+        "--leader-election-lease-duration", type=_seconds, default=15.0, help="seconds until another takes over"
+    )
+    parser.add_argument(
+        "--leader-election-renew-deadline", type=_seconds, default=10.0, help="seconds until the leader gives up"
+    )
+    parser.add_argument(
+        "--leader-election-retry-period", type=_seconds, default=2.0, help="seconds between two renewals"
+    )
     parser.add_argument("--log-level", choices=logs.LEVELS, default=env("LOG_LEVEL", "info"), help="($LOG_LEVEL)")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    times = (
+        options.leader_election_lease_duration,
+        options.leader_election_renew_deadline,
+        options.leader_election_retry_period,
+    )
+    try:
+        check_times(*times)
+    except ValueError as error:
+        parser.error(str(error))
+    return options
 
 
 async def run(options: argparse.Namespace) -> None:
@@ -92,8 +128,13 @@ async def run(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     configuration = await load_config(options.kubeconfig)
-    async with Client(configuration, user_agent=f"swarm-operator/{__version__}") as client:
+    async with contextlib.AsyncExitStack() as stack:
         instance = os.environ.get("POD_NAME") or socket.gethostname()
+        elector = await _elector(options, configuration, instance, stack) if options.leader_elect else None
+        agent = f"swarm-operator/{__version__}"
+        client = await stack.enter_async_context(
+            Client(configuration, user_agent=agent, may_write=elector.is_leading if elector else lambda: True)
+        )
         recorder = EventRecorder(client, controller="swarm-operator", instance=instance)
         cache = Cache(client, namespaces=options.watch_namespaces)
         clusters = SwarmClusterReconciler(cache, recorder)
@@ -111,12 +152,39 @@ async def run(options: argparse.Namespace) -> None:
             cache,
             recorder,
             controllers,
+            elector=elector,
             metrics_address=options.metrics_bind_address,
             health_address=options.health_probe_bind_address,
         )
         log.info("starting", version=__version__, server=configuration.host)
         await manager.run(stop)
         log.info("stopped")
+
+
+async def _elector(
+    options: argparse.Namespace, configuration: Configuration, instance: str, stack: contextlib.AsyncExitStack
+) -> LeaderElector:
+    # A client of its own, and half the deadline for one request: a hung one must leave time for another.
+    timeout = max(1.0, options.leader_election_renew_deadline / 2)
+    client = Client(configuration, user_agent=f"swarm-operator/{__version__}/leader-election", timeout=timeout)
+    return LeaderElector(
+        await stack.enter_async_context(client),
+        options.leader_election_namespace,
+        options.leader_election_id,
+        # A restarted container has its pod's name still: without the suffix it would take its predecessor for itself.
+        f"{instance}_{uuid.uuid4()}",
+        lease_duration=options.leader_election_lease_duration,
+        renew_deadline=options.leader_election_renew_deadline,
+        retry_period=options.leader_election_retry_period,
+    )
+
+
+def _own_namespace() -> str:
+    """The namespace of the pod that this runs in, or default."""
+    try:
+        return Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read_text(encoding="utf-8").strip()
+    except OSError:
+        return "default"
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -38,6 +38,8 @@ class Client:
         user_agent: who we are in the server's audit log.
         timeout: seconds for one whole request (watches have their own).
         max_connections: size of the pool. A watch holds one for as long as it lasts.
+        may_write: asked before every request that writes; when it says no, the request fails with FencedError. A leader
+            that was stopped and woken after its lease ran out must not write.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class Client:
         user_agent: str = "swarm-operator",
         timeout: float = 30.0,
         max_connections: int = 100,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self._configuration = configuration
         self._rest = RESTClientObject(configuration, maxsize=max_connections)
         self._base = str(configuration.host).rstrip("/")
         self._host = urlsplit(self._base).netloc
         self._user_agent = user_agent
+        self._may_write = may_write
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(10.0, timeout))
 
     async def __aenter__(self) -> Self:
@@ -116,6 +120,12 @@ class Client:
         """Create an object. Raises ConflictError with reason AlreadyExists when the name is taken."""
         path = resource.path(namespace=obj["metadata"].get("namespace", ""))
         return await self.request("POST", path, body=obj, query={"fieldManager": field_manager})
+
+    async def update(self, resource: Resource, obj: Object, *, field_manager: str) -> Object:
+        """Replace an object. Raises ConflictError when it is no longer at its `metadata.resourceVersion`."""
+        metadata = obj["metadata"]
+        path = resource.path(namespace=metadata.get("namespace", ""), name=metadata["name"])
+        return await self.request("PUT", path, body=obj, query={"fieldManager": field_manager})
 
     async def apply(
         self,
@@ -245,6 +255,8 @@ class Client:
         content_type: str,
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
+        if method != "GET" and not self._may_write():
+            raise errors.FencedError(f"{method} {path}: this process no longer leads")
         for attempt in (1, 2):
             headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": self._user_agent}
             try:

@@ -79,6 +79,8 @@ class Controller:
         self._clock = clock or SystemClock()
         self._stopping = asyncio.Event()
         self.queue: WorkQueue[Key] = WorkQueue(name, clock=self._clock)
+        self.working = False
+        """Whether the workers have been started: if not, there is nothing to wait for when stopping."""
         metrics.initialise_controller(name, workers)
 
     def watch(

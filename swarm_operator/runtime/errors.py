@@ -109,6 +109,12 @@ class UnreachableError(ApiError):
     transient = True
 
 
+class FencedError(ApiError):
+    """Not sent: this process was the leader and is no longer. It is about to end."""
+
+    transient = True
+
+
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: BadRequestError,
     401: UnauthorizedError,

@@ -1,7 +1,9 @@
 """Starts everything in order, notices when a part of it ends, and stops everything in order.
 
-Start: HTTP servers, then informers and the event recorder, then the controllers, which wait for the informers.
-Stop: controllers first, with time to finish what they do; then informers; then what is left of the events; then HTTP.
+Start: HTTP servers, then informers and the event recorder, then the controllers, which wait for the informers and for
+this process to be the leader. A process that stands by has its cache and its queues filled.
+Stop: controllers first, with time to finish what they do; then informers; then what is left of the events; then the
+lease; then HTTP. When leadership is lost there is no time to finish anything.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.health import Checks
+from swarm_operator.runtime.leader_election import LeaderElector, LeadershipLostError
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +36,7 @@ class Manager:
         cache: its informers are started here.
         recorder: sends the events.
         controllers: what to run.
+        elector: decides whether the controllers run here; None when there is only one process.
         metrics_address: where /metrics is served; None for nowhere.
         health_address: where /healthz and /readyz are served; None for nowhere.
         graceful_timeout: seconds that reconciles under way have to end, before they are cancelled.
@@ -44,6 +48,7 @@ class Manager:
         recorder: EventRecorder,
         controllers: Iterable[Controller],
         *,
+        elector: LeaderElector | None = None,
         metrics_address: tuple[str, int] | None = None,
         health_address: tuple[str, int] | None = None,
         graceful_timeout: float = 30.0,
@@ -51,6 +56,7 @@ class Manager:
         self._cache = cache
         self._recorder = recorder
         self._controllers = list(controllers)
+        self._elector = elector
         self._graceful_timeout = graceful_timeout
         self._failure: str | None = None
         self.healthz = Checks()
@@ -74,6 +80,11 @@ class Manager:
                 host, port = await http.start()
                 stack.push_async_callback(http.stop)
                 log.info("serving", host=host, port=port)
+            election = []
+            if self._elector:
+                election = [_task("leader election", self._elector.run())]
+                stack.push_async_callback(self._elector.release)
+                stack.push_async_callback(_cancel, election)
             recorder = [_task("event recorder", self._recorder.run())]
             stack.push_async_callback(_cancel, recorder)
             stack.push_async_callback(self._drain_events)
@@ -81,9 +92,14 @@ class Manager:
                 _task(f"informer {informer.resource.plural}", informer.run()) for informer in self._cache.informers
             ]
             stack.push_async_callback(_cancel, informers)
-            controllers = [_task(f"controller {c.name}", c.run()) for c in self._controllers]
+            controllers = [_task(f"controller {c.name}", self._run_when_leading(c)) for c in self._controllers]
             stack.push_async_callback(self._drain, controllers)
-            await self._supervise([*recorder, *informers, *controllers], stop)
+            await self._supervise([*election, *recorder, *informers, *controllers], stop)
+
+    async def _run_when_leading(self, controller: Controller) -> None:
+        if self._elector:
+            await self._elector.elected.wait()
+        await controller.run()
 
     async def _supervise(self, tasks: list[asyncio.Task[None]], stop: asyncio.Event) -> None:
         stopping = _task("stop signal", _wait(stop))
@@ -93,6 +109,8 @@ class Manager:
             await _cancel([stopping])
         for task in done - {stopping}:
             self._failure = f"{task.get_name()} has ended"
+            if isinstance(task.exception(), LeadershipLostError):
+                self._graceful_timeout = 0.0
             error = None if task.cancelled() else task.exception()
             log.error("a part of the manager has ended", task=task.get_name(), exc_info=error)
             raise TaskEndedError(self._failure) from error
@@ -101,8 +119,9 @@ class Manager:
     async def _drain(self, controllers: list[asyncio.Task[None]]) -> None:
         for controller in self._controllers:
             controller.stop()
-        if controllers:
-            await asyncio.wait(controllers, timeout=self._graceful_timeout)
+        working = [task for task, controller in zip(controllers, self._controllers, strict=True) if controller.working]
+        if working:
+            await asyncio.wait(working, timeout=self._graceful_timeout)
         await _cancel(controllers)
 
     async def _drain_events(self) -> None:

@@ -122,6 +122,13 @@ REST_CLIENT_REQUESTS = Counter(
     registry=REGISTRY,
 )
 
+LEADER_ELECTION_MASTER_STATUS = Gauge(
+    "leader_election_master_status",
+    "Whether this process is the leader of the lease: 1, or 0",
+    ["name"],
+    registry=REGISTRY,
+)
+
 
 def initialise_controller(name: str, workers: int) -> None:
     """Create every series of a controller at 0, so that rates and alerts work from the first scrape."""
