@@ -57,8 +57,9 @@ def parse_duration(text: str) -> float:
 
 
 def _check_size(text: str) -> str:
-    if parse_quantity(text) <= 0:
-        raise ValueError(f"{text!r} must be greater than zero")
+    # The API server keeps quantities of bytes in 63 bits, and caps what is larger.
+    if not 0 < parse_quantity(text) < 2**63:
+        raise ValueError(f"{text!r} must be greater than zero and less than 8Ei")
     return text
 
 
@@ -76,8 +77,9 @@ StorageSize = Annotated[
             "pattern": QUANTITY_PATTERN,
             "x-kubernetes-validations": [
                 {
-                    "rule": "isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",
-                    "message": "must be a quantity of bytes greater than zero, such as 10Gi",
+                    "rule": "isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))"
+                    " && quantity(self).isLessThan(quantity('8Ei'))",
+                    "message": "must be a quantity of bytes greater than zero and less than 8Ei, such as 10Gi",
                 },
                 {
                     "rule": "!isQuantity(self) || !isQuantity(oldSelf)"

@@ -87,6 +87,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--health-probe-bind-address", type=_address, default=":8081", help="where /healthz and /readyz are served"
     )
     parser.add_argument(
+        "--graceful-shutdown-timeout",
+        type=_grace,
+        default=30.0,
+        help="seconds that reconciles under way have to end when the process is told to stop",
+    )
+    parser.add_argument(
         "--leader-elect",
         action=argparse.BooleanOptionalAction,
         default=False,
@@ -135,30 +141,45 @@ async def run(options: argparse.Namespace) -> None:
         client = await stack.enter_async_context(
             Client(configuration, user_agent=agent, may_write=elector.is_leading if elector else lambda: True)
         )
-        recorder = EventRecorder(client, controller="swarm-operator", instance=instance)
-        cache = Cache(client, namespaces=options.watch_namespaces)
-        clusters = SwarmClusterReconciler(cache, recorder)
-        stores = SwarmMemoryStoreReconciler(
-            cache, recorder, Observer(options.memory_url), options.memory_image, status_interval=options.status_interval
-        )
-        workers = options.max_concurrent_reconciles
-        controllers = [
-            Controller("swarmcluster", clusters, cache, workers=workers),
-            Controller("swarmmemorystore", stores, cache, workers=workers),
-        ]
-        clusters.set_up(controllers[0])
-        stores.set_up(controllers[1])
-        manager = Manager(
-            cache,
-            recorder,
-            controllers,
-            elector=elector,
-            metrics_address=options.metrics_bind_address,
-            health_address=options.health_probe_bind_address,
-        )
+        manager = assemble(client, options, elector=elector, instance=instance)
         log.info("starting", version=__version__, server=configuration.host)
         await manager.run(stop)
         log.info("stopped")
+
+
+def assemble(
+    client: Client, options: argparse.Namespace, *, elector: LeaderElector | None = None, instance: str
+) -> Manager:
+    """Wire both reconcilers into a manager that is ready to run.
+
+    Args:
+        client: where to read and write.
+        options: what `parse` returned.
+        elector: decides whether they run here; None for always.
+        instance: who we are, in events.
+    """
+    recorder = EventRecorder(client, controller="swarm-operator", instance=instance)
+    cache = Cache(client, namespaces=options.watch_namespaces)
+    clusters = SwarmClusterReconciler(cache, recorder)
+    stores = SwarmMemoryStoreReconciler(
+        cache, recorder, Observer(options.memory_url), options.memory_image, status_interval=options.status_interval
+    )
+    workers = options.max_concurrent_reconciles
+    controllers = [
+        Controller("swarmcluster", clusters, cache, workers=workers),
+        Controller("swarmmemorystore", stores, cache, workers=workers),
+    ]
+    clusters.set_up(controllers[0])
+    stores.set_up(controllers[1])
+    return Manager(
+        cache,
+        recorder,
+        controllers,
+        elector=elector,
+        metrics_address=options.metrics_bind_address,
+        health_address=options.health_probe_bind_address,
+        graceful_timeout=options.graceful_shutdown_timeout,
+    )
 
 
 async def _elector(
@@ -197,14 +218,18 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str, *, least: float = 0.1) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = 0.0
-    if not 0.1 <= value <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; seconds from 0.1 to 86400 are")
+        value = -1.0
+    if not least <= value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; seconds from {least:g} to 86400 are")
     return value
+
+
+def _grace(text: str) -> float:
+    return _seconds(text, least=0.0)
 
 
 def _address(text: str) -> tuple[str, int] | None:

@@ -110,6 +110,7 @@ class Controller:
         await self._wait_synced()
         if self._stopping.is_set():
             return
+        self.working = True
         log.info("starting workers", controller=self.name, workers=self._workers)
         async with asyncio.TaskGroup() as group:
             gauges = group.create_task(self._refresh_gauges())

@@ -109,9 +109,9 @@ class Manager:
             await _cancel([stopping])
         for task in done - {stopping}:
             self._failure = f"{task.get_name()} has ended"
-            if isinstance(task.exception(), LeadershipLostError):
-                self._graceful_timeout = 0.0
             error = None if task.cancelled() else task.exception()
+            if isinstance(error, LeadershipLostError):
+                self._graceful_timeout = 0.0
             log.error("a part of the manager has ended", task=task.get_name(), exc_info=error)
             raise TaskEndedError(self._failure) from error
         log.info("stopping")
@@ -126,7 +126,7 @@ class Manager:
 
     async def _drain_events(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._recorder.drain(), timeout=2.0)
+            await asyncio.wait_for(self._recorder.drain(), timeout=min(2.0, self._graceful_timeout))
 
     def _unsynced(self) -> str | None:
         behind = sorted({informer.resource.plural for informer in self._cache.informers if not informer.synced})

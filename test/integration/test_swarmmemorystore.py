@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from swarm_operator.controllers import kinds
 from swarm_operator.runtime.resource import Resource
 
@@ -164,11 +166,15 @@ async def test_what_others_add_is_left_alone(objects, start_operator, eventually
     assert operator.process.poll() is None
 
 
-async def test_an_object_of_somebody_else_is_never_taken_over(objects, start_operator, eventually):
+@pytest.mark.parametrize(
+    ("mode", "size"), [("ReadWriteMany", "1Gi"), ("ReadWriteOnce", "10Gi")], ids=["other", "equal"]
+)
+async def test_an_object_of_somebody_else_is_never_taken_over(objects, start_operator, eventually, mode, size):
+    """Equal values are the hard case: server-side apply sees no conflict in them."""
     theirs = await objects.apply(
         kinds.PERSISTENT_VOLUME_CLAIM,
         "s-data",
-        {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
+        {"accessModes": [mode], "resources": {"requests": {"storage": size}}},
         manager="somebody",
     )
     start_operator()

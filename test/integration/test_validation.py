@@ -18,6 +18,7 @@ REFUSED = {
     "unknown type": ({"type": "redis"}, ["spec.type", '"sqlite"']),
     "size that is no quantity": ({"storageSize": "lots"}, ["spec.storageSize", "must be a quantity", "10Gi"]),
     "size of zero": ({"storageSize": "0"}, ["spec.storageSize", "greater than zero"]),
+    "size beyond what quantities hold": ({"storageSize": "8Ei"}, ["spec.storageSize", "less than 8Ei"]),
     "negative size": ({"storageSize": "-1Gi"}, ["spec.storageSize", "should match"]),
     "interval that is no duration": ({"gcInterval": "soon"}, ["spec.gcInterval", "must be a duration", "5m"]),
     "interval below a second": ({"gcInterval": "10ms"}, ["spec.gcInterval", "at least one second"]),

@@ -1,4 +1,4 @@
-"""A real control plane for the whole run, a namespace for each test, and the operator as a process of its own.
+"""A real control plane for the whole run, a namespace for each test that asks, and the operator as a process.
 
 There is no kubelet and no controller-manager here: no pod runs and nothing is garbage collected. Where a test needs a
 pod to be ready, it says so in the StatefulSet's status, as that controller would; the memory service is a real one.
@@ -32,7 +32,7 @@ from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.errors import NotFoundError
 from swarm_operator.runtime.resource import Object, Resource
 
-TOP = Path(__file__).resolve().parents[2]
+TOP = Path(__file__).resolve().parents[1]
 NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 OPERATOR_ACCOUNT = "system:serviceaccount:swarm-operator-system:swarm-operator-controller-manager"
 

@@ -1,0 +1,56 @@
+import pytest
+from pydantic import ValidationError
+
+from swarm_operator.api.v1alpha1 import SwarmCluster
+from swarm_operator.api.v1alpha1.swarmcluster import STORE_SUFFIX
+from swarm_operator.api.v1alpha1.swarmmemorystore import MAX_NAME
+
+
+def cluster(**memory):
+    return SwarmCluster.model_validate({"metadata": {"name": "hive"}, "spec": {"memory": memory}})
+
+
+def test_every_field_has_the_default_that_is_documented():
+    assert cluster().spec.model_dump(by_alias=True) == {
+        "memory": {
+            "type": "sqlite",
+            "size": "10Gi",
+            "persistence": True,
+            "enableMemoryStore": False,
+            "sqliteConfig": None,
+        }
+    }
+
+
+def test_an_object_without_a_spec_is_complete():
+    assert SwarmCluster.model_validate({"metadata": {"name": "hive"}}).spec == cluster().spec
+
+
+def test_fine_tuning_that_is_not_given_is_not_known():
+    tuning = cluster(sqliteConfig={"enableWAL": False, "cacheMemoryMB": 9}).spec.memory.sqlite_config
+    assert tuning.model_dump(by_alias=True, exclude_none=True) == {"cacheMemoryMB": 9, "enableWAL": False}
+
+
+def test_the_store_is_named_after_the_cluster():
+    assert cluster().store_name == "hive-memory"
+
+
+def test_the_longest_name_of_a_cluster_leaves_room_for_its_store_s():
+    (rule,) = SwarmCluster.model_json_schema()["x-kubernetes-validations"]
+    assert f"size(self.metadata.name) <= {MAX_NAME - len(STORE_SUFFIX)}" in rule["rule"]
+
+
+@pytest.mark.parametrize(
+    ("memory", "field"),
+    [
+        ({"type": "redis"}, ("type",)),
+        ({"size": "0"}, ("size",)),
+        ({"size": "x"}, ("size",)),
+        ({"sqliteConfig": {"cacheSize": 0}}, ("sqliteConfig", "cacheSize")),
+        ({"sqliteConfig": {"gcInterval": "1ms"}}, ("sqliteConfig", "gcInterval")),
+    ],
+)
+def test_a_wrong_value_is_refused_by_the_name_of_its_field(memory, field):
+    with pytest.raises(ValidationError) as caught:
+        cluster(**memory)
+    assert [error["loc"] for error in caught.value.errors()] == [("spec", "memory", *field)]

@@ -1,0 +1,189 @@
+"""A cluster of dicts, a clock that tests move, and custom resources to reconcile."""
+
+import copy
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from swarm_operator.api.v1alpha1 import SwarmCluster, SwarmMemoryStore
+from swarm_operator.controllers import kinds
+from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.errors import ConflictError, NotFoundError
+from swarm_operator.runtime.resource import key_of
+
+
+class FakeClock:
+    def __init__(self):
+        self.moment = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+
+    def now(self):
+        return self.moment
+
+    def monotonic(self):
+        return self.moment.timestamp()
+
+    def advance(self, seconds):
+        self.moment += timedelta(seconds=seconds)
+
+
+class FakeClient:
+    """Keeps objects, merges what is applied, and notes every request."""
+
+    def __init__(self):
+        self.objects = {}
+        self.requests = []
+        self.refusals = {}
+        self.version = 100
+
+    def put(self, resource, obj):
+        """Another's write."""
+        self.version += 1
+        obj["metadata"]["resourceVersion"] = str(self.version)
+        self.objects[resource, key_of(obj)] = obj
+        return obj
+
+    def writes(self):
+        return [request for request in self.requests if request[0] != "get"]
+
+    async def get(self, resource, namespace, name):
+        self._note("get", resource, name)
+        for (kind, key), obj in self.objects.items():
+            if (kind, *key) == (resource, namespace, name):
+                return copy.deepcopy(obj)
+        raise NotFoundError(f"{resource.plural} {name!r} not found", status=404)
+
+    async def create(self, resource, obj, *, field_manager):
+        self._note("create", resource, obj["metadata"]["name"])
+        if (resource, key_of(obj)) in self.objects:
+            raise ConflictError("exists", status=409, reason="AlreadyExists")
+        return copy.deepcopy(self.put(resource, copy.deepcopy(obj)))
+
+    async def apply(self, resource, obj, *, field_manager, subresource="", force=True):
+        self._note(f"apply {subresource}".strip(), resource, obj["metadata"]["name"])
+        live = self.objects.get((resource, key_of(obj)), {})
+        if subresource:
+            merged = {**live, "status": copy.deepcopy(obj["status"])}
+            merged["metadata"] = dict(live["metadata"])
+        else:
+            merged = _merged(live, obj)
+            merged["metadata"].setdefault("uid", f"uid-{obj['metadata']['name']}")
+        return copy.deepcopy(self.put(resource, merged))
+
+    def _note(self, verb, resource, name):
+        self.requests.append((verb, resource.kind, name))
+        if refusal := self.refusals.get((verb, resource.kind)):
+            raise refusal
+
+
+def _merged(live, wanted):
+    if not isinstance(live, dict) or not isinstance(wanted, dict):
+        return copy.deepcopy(wanted)
+    return {**live, **{name: _merged(live.get(name), value) for name, value in wanted.items()}}
+
+
+class FakeRecorder:
+    def __init__(self):
+        self.events = []
+
+    def event(self, regarding, kind, reason, note, *, action):
+        self.events.append((kind, reason, note))
+
+    @property
+    def reasons(self):
+        return [reason for _, reason, _ in self.events]
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def recorder():
+    return FakeRecorder()
+
+
+@pytest.fixture
+def client():
+    return FakeClient()
+
+
+@pytest.fixture
+async def cache(client):
+    made = Cache(client)
+    for resource in (
+        kinds.SWARM_CLUSTER,
+        kinds.SWARM_MEMORY_STORE,
+        kinds.STATEFUL_SET,
+        kinds.SERVICE,
+        kinds.PERSISTENT_VOLUME_CLAIM,
+        kinds.POD,
+    ):
+        made.add(resource)
+    return made
+
+
+@pytest.fixture
+def seen(cache, client):
+    """Another's write, of which an event has come."""
+
+    def put(resource, obj):
+        stored = client.put(resource, copy.deepcopy(obj))
+        (informer,) = cache.add(resource)
+        informer.changed(copy.deepcopy(stored))
+        return stored
+
+    return put
+
+
+@pytest.fixture
+def logged():
+    """Every entry that is logged during the test."""
+    capture = LogCapture()
+    processors = structlog.get_config()["processors"]
+    old = processors[:]
+    # In place, since loggers that were used before keep a reference to the list.
+    processors[:] = [structlog.contextvars.merge_contextvars, capture]
+    yield capture.entries
+    processors[:] = old
+
+
+def _object(model, name, spec):
+    return {
+        "apiVersion": f"{model.GROUP}/{model.VERSION}",
+        "kind": model.KIND,
+        "metadata": {"name": name, "namespace": "ns", "uid": f"uid-{name}", "generation": 1, "resourceVersion": "1"},
+        "spec": spec,
+    }
+
+
+@pytest.fixture
+def store_object():
+    """Makes SwarmMemoryStores as the API server has them."""
+
+    def make(name="bees", **spec):
+        return _object(SwarmMemoryStore, name, spec)
+
+    return make
+
+
+@pytest.fixture
+def store(store_object):
+    """Makes SwarmMemoryStores as the reconciler reads them."""
+
+    def make(name="bees", **spec):
+        return SwarmMemoryStore.model_validate(store_object(name, **spec))
+
+    return make
+
+
+@pytest.fixture
+def cluster_object():
+    """Makes SwarmClusters as the API server has them."""
+
+    def make(name="hive", **memory):
+        return _object(SwarmCluster, name, {"memory": memory})
+
+    return make

@@ -1,0 +1,35 @@
+from swarm_operator.api.v1alpha1 import SwarmCluster, SwarmMemoryStore
+from swarm_operator.controllers.swarmcluster.memorystore import memory_store
+
+
+def made(cluster_object, **memory):
+    return memory_store(SwarmCluster.model_validate(cluster_object(**memory)))
+
+
+def test_the_store_belongs_to_its_cluster(cluster_object):
+    store = made(cluster_object)
+    assert store["metadata"] == {
+        "name": "hive-memory",
+        "labels": {"app.kubernetes.io/managed-by": "swarm-operator", "swarm.claudeflow.io/cluster": "hive"},
+    }
+    assert store["spec"] == {"type": "sqlite", "swarmId": "hive", "swarmClusterRef": "hive", "storageSize": "10Gi"}
+
+
+def test_what_the_cluster_states_is_passed_on_and_nothing_else(cluster_object):
+    store = made(cluster_object, size="1Gi", sqliteConfig={"enableWAL": False, "cacheMemoryMB": 9})
+    assert store["spec"] == {
+        "type": "sqlite",
+        "swarmId": "hive",
+        "swarmClusterRef": "hive",
+        "storageSize": "1Gi",
+        "enableWAL": False,
+        "cacheMemoryMB": 9,
+    }
+
+
+def test_every_setting_is_one_that_the_store_has(cluster_object):
+    settings = {"cacheSize": 1, "cacheMemoryMB": 2, "enableWAL": False, "enableVacuum": False}
+    store = made(cluster_object, sqliteConfig=settings | {"gcInterval": "9m", "backupInterval": "2h"})
+    read = SwarmMemoryStore.model_validate(store)
+    assert read.spec.model_dump(by_alias=True, exclude_unset=True) == store["spec"]
+    assert store["spec"].keys() >= {*settings, "gcInterval", "backupInterval"}

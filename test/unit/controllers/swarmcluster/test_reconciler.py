@@ -1,0 +1,139 @@
+import pytest
+
+from swarm_operator.controllers import kinds
+from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
+from swarm_operator.runtime.controller import Controller, Result
+from swarm_operator.runtime.errors import TerminalError
+from swarm_operator.runtime.resource import Key, owner_reference
+
+KEY, STORE_KEY = Key("ns", "hive"), Key("ns", "hive-memory")
+CLUSTER, STORE = kinds.SWARM_CLUSTER, kinds.SWARM_MEMORY_STORE
+
+
+@pytest.fixture
+def reconciler(cache, recorder, clock):
+    return SwarmClusterReconciler(cache, recorder, clock)
+
+
+@pytest.fixture
+def status(cache):
+    return lambda: cache.get(CLUSTER, KEY)["status"]
+
+
+@pytest.fixture
+def judged(status):
+    """Status and reason of both conditions."""
+    return lambda: {c["type"]: (c["status"], c["reason"]) for c in status()["conditions"]}
+
+
+@pytest.fixture
+def store_says(seen, cache):
+    def say(phase, status, reason, message="so it is"):
+        store = cache.get(STORE, STORE_KEY)
+        ready = {"type": "Ready", "status": status, "reason": reason, "message": message}
+        seen(STORE, store | {"status": {"phase": phase, "conditions": [ready]}})
+
+    return say
+
+
+async def test_a_cluster_that_is_gone_is_left_alone(reconciler, client, seen, cluster_object):
+    assert await reconciler.reconcile(KEY) == Result()
+    obj = cluster_object(enableMemoryStore=True)
+    obj["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:00Z"
+    seen(CLUSTER, obj)
+    assert await reconciler.reconcile(KEY) == Result()
+    assert client.requests == []
+
+
+async def test_a_cluster_without_memory_is_ready(reconciler, client, seen, cluster_object, status, judged):
+    seen(CLUSTER, cluster_object())
+    assert await reconciler.reconcile(KEY) == Result()
+    assert client.writes() == [("apply status", "SwarmCluster", "hive")]
+    assert judged() == {"MemoryReady": ("False", "Disabled"), "Ready": ("True", "Disabled")}
+    assert status()["phase"] == "Ready"
+    assert "memoryStatus" not in status()
+
+
+async def test_a_cluster_with_memory_gets_a_store_that_it_owns(reconciler, seen, cluster_object, cache, judged, status):
+    seen(CLUSTER, cluster_object(enableMemoryStore=True, size="1Gi"))
+    await reconciler.reconcile(KEY)
+    store = cache.get(STORE, STORE_KEY)
+    assert store["metadata"]["ownerReferences"] == [owner_reference(cluster_object())]
+    assert store["spec"]["storageSize"] == "1Gi"
+    assert judged() == {"MemoryReady": ("False", "WaitingForStore"), "Ready": ("False", "WaitingForStore")}
+    assert status()["phase"] == "Initializing"
+
+
+@pytest.mark.parametrize(
+    ("phase", "ready", "reason", "shown"),
+    [
+        ("Ready", "True", "Available", "Ready"),
+        ("Initializing", "False", "WaitingForPod", "Initializing"),
+        ("Error", "False", "CrashLoopBackOff", "Error"),
+        ("BackingUp", "True", "Available", "Ready"),
+    ],
+)
+async def test_the_cluster_says_what_its_store_says(
+    reconciler, seen, cluster_object, store_says, status, judged, phase, ready, reason, shown
+):
+    seen(CLUSTER, cluster_object(enableMemoryStore=True))
+    await reconciler.reconcile(KEY)
+    store_says(phase, ready, reason)
+    await reconciler.reconcile(KEY)
+    assert judged() == {"MemoryReady": (ready, reason), "Ready": (ready, reason)}
+    assert (status()["phase"], status()["memoryStatus"]) == (shown, phase)
+    assert status()["conditions"][0]["message"] == "SwarmMemoryStore hive-memory: so it is"
+
+
+async def test_taking_the_flag_back_keeps_the_store_and_says_so(
+    reconciler, seen, cluster_object, client, store_says, status, judged
+):
+    seen(CLUSTER, cluster_object(enableMemoryStore=True))
+    await reconciler.reconcile(KEY)
+    store_says("Ready", "True", "Available")
+    seen(CLUSTER, cluster_object(size="99Gi"))
+    client.requests.clear()
+    await reconciler.reconcile(KEY)
+    assert client.requests == [("apply status", "SwarmCluster", "hive")]
+    assert judged()["Ready"] == ("True", "Disabled")
+    assert "is kept with its data" in status()["conditions"][0]["message"]
+    assert status()["memoryStatus"] == "Ready"
+
+
+async def test_when_everything_is_as_wanted_nothing_is_written(reconciler, seen, cluster_object, client, store_says):
+    seen(CLUSTER, cluster_object(enableMemoryStore=True))
+    await reconciler.reconcile(KEY)
+    store_says("Ready", "True", "Available")
+    await reconciler.reconcile(KEY)
+    client.requests.clear()
+    for _ in range(50):
+        await reconciler.reconcile(KEY)
+    assert client.requests == []
+
+
+async def test_a_store_of_somebody_else_is_never_taken_over(reconciler, seen, cluster_object, client, judged):
+    seen(CLUSTER, cluster_object(enableMemoryStore=True))
+    seen(STORE, {"metadata": {"name": "hive-memory", "namespace": "ns", "uid": "theirs"}, "spec": {}})
+    assert await reconciler.reconcile(KEY) == Result(requeue_after=60.0)
+    assert judged() == {"Ready": ("False", "NameTaken")}
+    assert client.writes() == [("apply status", "SwarmCluster", "hive")]
+
+
+async def test_a_spec_that_is_not_valid_makes_no_store(reconciler, seen, cluster_object, cache, judged):
+    seen(CLUSTER, cluster_object(enableMemoryStore=True, size="lots"))
+    with pytest.raises(TerminalError, match=r"spec\.memory\.size"):
+        await reconciler.reconcile(KEY)
+    assert judged() == {"Ready": ("False", "InvalidSpec")}
+    assert cache.get(STORE, STORE_KEY) is None
+
+
+async def test_a_change_of_its_store_is_a_reason_to_look(reconciler, cache, client, cluster_object):
+    fresh = type(cache)(client)
+    controller = Controller("watching-clusters", reconciler, fresh)
+    reconciler.cache = fresh
+    reconciler.set_up(controller)
+    watched = {informer.resource: informer for informer in fresh.informers}
+    assert watched.keys() == {CLUSTER, STORE}
+    metadata = {"name": "hive-memory", "namespace": "ns", "ownerReferences": [owner_reference(cluster_object())]}
+    watched[STORE].changed({"metadata": metadata, "status": {}})
+    assert await controller.queue.get() == (KEY, 0)

@@ -1,0 +1,31 @@
+from swarm_operator.api.v1alpha1.swarmmemorystore import SwarmMemoryStoreSpec
+from swarm_operator.controllers.swarmmemorystore.coverage import not_implemented
+
+NOTHING = {"backupOnDelete": False, "compressionThreshold": 0, "enableVacuum": False, "mcpMode": False}
+
+
+def test_fields_that_ask_for_nothing_are_not_named(store):
+    named = set(not_implemented(store(**NOTHING)))
+    assert not named & {"backupInterval", "migrateFromLegacy", *NOTHING}
+
+
+def test_each_field_that_asks_for_something_is_named(store):
+    asking = {
+        "backupInterval": "1h",
+        "backupOnDelete": True,
+        "compressionThreshold": 1,
+        "enableVacuum": True,
+        "mcpMode": True,
+        "migrateFromLegacy": True,
+    }
+    silent = not_implemented(store(**NOTHING))
+    for field, value in asking.items():
+        if field in not_implemented(store(**asking)):  # a release that carries it out takes it off the list
+            assert field in not_implemented(store(**NOTHING | {field: value}))
+            assert field not in silent
+
+
+def test_what_is_named_is_a_field_as_users_write_it_in_order(store):
+    named = not_implemented(store(backupInterval="1h", migrateFromLegacy=True, legacyDataPVC="old"))
+    assert named == sorted(named)
+    assert set(named) <= set(SwarmMemoryStoreSpec().model_dump(by_alias=True))

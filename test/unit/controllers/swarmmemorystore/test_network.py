@@ -1,0 +1,33 @@
+from swarm_operator.controllers import labels
+from swarm_operator.controllers.swarmmemorystore import network
+from swarm_operator.controllers.swarmmemorystore.workload import stateful_set
+
+
+def test_clients_reach_the_pod_while_it_is_ready(store):
+    service = network.service(store())
+    assert service["metadata"]["name"] == "bees"
+    assert service["spec"]["type"] == "ClusterIP"
+    assert service["spec"]["selector"] == labels.selector(store())
+    assert "publishNotReadyAddresses" not in service["spec"]
+
+
+def test_the_pod_has_a_name_of_its_own_ready_or_not(store):
+    service = network.headless_service(store())
+    assert service["metadata"]["name"] == network.headless_name(store()) == "bees-headless"
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["publishNotReadyAddresses"] is True
+    assert service["spec"]["selector"] == labels.selector(store())
+
+
+def test_services_lead_to_ports_that_the_pod_has(store):
+    (container,) = stateful_set(store(), image="i")["spec"]["template"]["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    for service in (network.service(store()), network.headless_service(store())):
+        assert {port["targetPort"]: port["port"] for port in service["spec"]["ports"]} == ports
+
+
+def test_the_status_says_where_clients_reach_the_store(store):
+    assert network.endpoints(store()) == {
+        "http": "http://bees.ns.svc:8080",
+        "metrics": "http://bees.ns.svc:9091/metrics",
+    }

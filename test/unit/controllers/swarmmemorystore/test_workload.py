@@ -1,0 +1,198 @@
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from swarm_operator.api.quantity import canonical_quantity, parse_quantity
+from swarm_operator.controllers.swarmmemorystore import workload
+from swarm_operator.controllers.swarmmemorystore.workload import availability, image_of, stateful_set
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("default", "image"),
+    [
+        ("swarm-memory", "swarm-memory:v2"),
+        ("swarm-memory:v1", "swarm-memory:v2"),
+        ("ghcr.io/claudeflow/swarm-memory:v1", "ghcr.io/claudeflow/swarm-memory:v2"),
+        ("localhost:5000/swarm-memory", "localhost:5000/swarm-memory:v2"),
+        ("localhost:5000/a/swarm-memory:v1", "localhost:5000/a/swarm-memory:v2"),
+        ("registry:5000/swarm-memory@sha256:" + "0" * 64, "registry:5000/swarm-memory:v2"),
+        ("registry:5000/swarm-memory:v1@sha256:" + "0" * 64, "registry:5000/swarm-memory:v2"),
+    ],
+)
+def test_a_version_is_the_tag_of_the_operator_s_own_image(store, default, image):
+    assert image_of(store(version="v2"), default) == image
+    assert image_of(store(), default) == default, "the default is taken as it is, digest and all"
+
+
+@pytest.fixture
+def pod(store):
+    return stateful_set(store(), image="i")["spec"]["template"]["spec"]
+
+
+@pytest.fixture
+def container(pod):
+    (only,) = pod["containers"]
+    return only
+
+
+def test_the_pod_meets_the_restricted_standard(pod, container):
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] > 0
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & pod.keys()
+    assert all("hostPort" not in port for port in container["ports"])
+    kinds = {kind for volume in pod["volumes"] for kind in volume.keys() - {"name"}}
+    assert kinds == {"persistentVolumeClaim", "secret", "emptyDir"}
+
+
+def test_the_pod_has_no_token_of_the_api_server(pod):
+    assert pod["automountServiceAccountToken"] is False
+    assert "serviceAccountName" not in pod
+    assert pod["enableServiceLinks"] is False
+
+
+def test_the_pod_may_write_to_its_volume_and_to_tmp_only(pod, container):
+    writable = {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
+    assert writable == {"/data", "/tmp"}
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+
+
+def test_tokens_are_mounted_as_files_that_others_cannot_read(pod, container):
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "tokens"]
+    assert volume["secret"] == {"secretName": "bees-auth", "defaultMode": 0o440}
+    assert not [variable for variable in container["env"] if "valueFrom" in variable or "TOKEN" in variable["value"]]
+
+
+def test_the_environment_carries_the_spec(store):
+    made = stateful_set(
+        store(swarmId="hive", cacheSize=7, cacheMemoryMB=9, enableWAL=False), image="registry/swarm-memory:v2"
+    )
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry/swarm-memory:v2"
+    assert {variable["name"]: variable["value"] for variable in container["env"]} == {
+        "SWARM_ID": "hive",
+        "DATA_DIR": "/data",
+        "TOKEN_DIR": "/etc/swarm-memory/tokens",
+        "CACHE_SIZE": "7",
+        "CACHE_MEMORY_MB": "9",
+        "ENABLE_WAL": "false",
+    }
+
+
+@pytest.mark.parametrize("cache", [1, 50, 320, 832, 1_048_576])
+def test_memory_grows_with_the_cache_and_is_in_canonical_form(store, cache):
+    made = stateful_set(store(cacheMemoryMB=cache), image="i")
+    resources = made["spec"]["template"]["spec"]["containers"][0]["resources"]
+    request, limit = resources["requests"]["memory"], resources["limits"]["memory"]
+    assert parse_quantity(request) == (192 + cache) * 2**20
+    assert parse_quantity(limit) == 2 * parse_quantity(request)
+    for quantity in (request, limit):
+        assert quantity == canonical_quantity(quantity)
+    assert "cpu" not in resources["limits"], "a limit of CPU time would only add latency"
+
+
+def test_there_is_one_pod_that_is_replaced_even_if_it_never_got_ready(store):
+    spec = stateful_set(store(), image="i")["spec"]
+    assert (spec["replicas"], spec["podManagementPolicy"]) == (1, "Parallel")
+    assert spec["serviceName"] == "bees-headless"
+    assert "volumeClaimTemplates" not in spec
+
+
+def test_the_selector_finds_the_pod(store):
+    spec = stateful_set(store(swarmId="hive"), image="i")["spec"]
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+
+
+def test_probes_leave_time_to_recover_a_database(container):
+    startup = container["startupProbe"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] >= 600
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    names = {port["name"] for port in container["ports"]}
+    assert {container[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "liveness", "readiness")} <= names
+
+
+def test_the_same_store_makes_the_same_object(store):
+    assert json.dumps(stateful_set(store(), image="i")) == json.dumps(stateful_set(store(), image="i"))
+
+
+def workload_with(**status):
+    ready = {"observedGeneration": 3, "readyReplicas": 1, "currentRevision": "b", "updateRevision": "b"}
+    return {"metadata": {"name": "bees", "generation": 3}, "status": ready | status}
+
+
+def pod_with(**status):
+    return {"metadata": {"name": "bees-0"}, "status": status}
+
+
+def waiting(reason, message=""):
+    return pod_with(containerStatuses=[{"state": {"waiting": {"reason": reason, "message": message}}}])
+
+
+def unscheduled(seconds, **more):
+    since = (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    condition = {"type": "PodScheduled", "status": "False", "lastTransitionTime": since, "message": "0/1 nodes"}
+    return pod_with(conditions=[{"type": "Initialized", "status": "False"}, condition | more])
+
+
+@pytest.mark.parametrize("pods", [[], [waiting("CrashLoopBackOff")]])
+def test_the_newest_pod_being_ready_is_availability(pods):
+    found = availability(workload_with(), pods, now=NOW)
+    assert (found.ready, found.reason) == (True, "Available")
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"observedGeneration": 2},
+        {"readyReplicas": 0},
+        {"readyReplicas": None},
+        {"currentRevision": "a"},
+    ],
+    ids=lambda status: next(iter(status)),
+)
+def test_a_pod_that_is_not_the_newest_or_not_ready_is_not(status):
+    found = availability(workload_with(**status), [], now=NOW)
+    assert (found.ready, found.reason) == (False, "WaitingForPod")
+
+
+@pytest.mark.parametrize("status", [{}, None])
+def test_a_workload_without_a_status_is_waited_for(status):
+    found = availability({"metadata": {"name": "bees", "generation": 1}, "status": status}, [], now=NOW)
+    assert (found.ready, found.reason) == (False, "WaitingForPod")
+
+
+TROUBLES = {
+    "nothing": (pod_with(), "WaitingForPod", "not ready yet"),
+    "no status": ({"metadata": {"name": "bees-0"}}, "WaitingForPod", "not ready yet"),
+    "creating": (waiting("ContainerCreating"), "WaitingForPod", "not ready yet"),
+    "initialising": (waiting("PodInitializing"), "WaitingForPod", "not ready yet"),
+    "running": (pod_with(containerStatuses=[{"state": {"running": {}}}]), "WaitingForPod", "not ready yet"),
+    "null": (pod_with(containerStatuses=None, conditions=None), "WaitingForPod", "not ready yet"),
+    "image": (waiting("ImagePullBackOff", "no such tag"), "ImagePullBackOff", "pod bees-0: no such tag"),
+    "crash": (waiting("CrashLoopBackOff"), "CrashLoopBackOff", "pod bees-0: CrashLoopBackOff"),
+    "just unscheduled": (unscheduled(14), "WaitingForPod", "not ready yet"),
+    "unscheduled": (unscheduled(16, reason="Unschedulable"), "Unschedulable", "pod bees-0: 0/1 nodes"),
+    "without a reason": (unscheduled(16), "Unschedulable", "pod bees-0: 0/1 nodes"),
+    "gated": (unscheduled(16, reason="SchedulingGated"), "SchedulingGated", "pod bees-0: 0/1 nodes"),
+    "scheduled": (unscheduled(16, status="True"), "WaitingForPod", "not ready yet"),
+}
+
+
+@pytest.mark.parametrize(("pod", "reason", "message"), TROUBLES.values(), ids=TROUBLES)
+def test_what_keeps_a_pod_from_running_is_told_as_kubernetes_names_it(pod, reason, message):
+    found = availability(workload_with(readyReplicas=0), [pod], now=NOW)
+    assert (found.ready, found.reason) == (False, reason)
+    assert message in found.message
+
+
+def test_the_patience_with_the_scheduler_is_longer_than_making_a_volume_takes():
+    assert workload._SCHEDULING_PATIENCE >= 10

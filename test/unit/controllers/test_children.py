@@ -1,0 +1,212 @@
+import copy
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from swarm_operator.controllers import kinds, labels
+from swarm_operator.controllers.children import Children, NameTakenError, matches
+from swarm_operator.runtime.errors import ForbiddenError
+from swarm_operator.runtime.resource import Key, owner_reference
+
+scalars = st.none() | st.booleans() | st.integers(-5, 5) | st.text("ab", max_size=2)
+documents = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abcd"), inner, max_size=3),
+    max_leaves=8,
+)
+objects = st.dictionaries(st.sampled_from("abcd"), documents, max_size=4)
+
+
+def extended(value, extra):
+    """The value with something added wherever others may add something."""
+    if isinstance(value, dict):
+        return {"theirs": extra} | {name: extended(part, extra) for name, part in value.items()}
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return [{"theirs": extra}, *(extended(item, extra) for item in value)]
+    return value
+
+
+@given(documents)
+def test_everything_matches_itself(document):
+    assert matches(document, copy.deepcopy(document))
+
+
+@given(objects, documents)
+def test_what_others_added_does_not_matter(wanted, extra):
+    assert matches(wanted, extended(wanted, extra))
+
+
+@given(objects, st.sampled_from("abcd"))
+def test_a_field_that_is_missing_or_changed_is_found(wanted, name):
+    wanted = wanted | {name: "wanted"}
+    assert not matches(wanted, {key: value for key, value in wanted.items() if key != name})
+    assert not matches(wanted, wanted | {name: "changed"})
+    assert not matches({"outer": [wanted]}, {"outer": [wanted | {name: "changed"}]})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "live"),
+    [
+        ({"emptyDir": {}}, {"emptyDir": {"sizeLimit": "1Gi"}}),
+        ({"emptyDir": {}}, {}),
+        ({"env": [{"name": "a"}]}, {"env": [{"name": "b"}, {"name": "a", "value": "x"}]}),
+        ({"args": ["a", "b"]}, {"args": ["a", "b"]}),
+    ],
+)
+def test_these_match(wanted, live):
+    assert matches(wanted, live)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "live"),
+    [
+        ({"a": 1}, None),
+        ({"a": 1}, []),
+        ({"a": None}, {"a": 1}),
+        ({"emptyDir": {}}, {"emptyDir": "x"}),
+        ({"env": [{"name": "a"}]}, {"env": None}),
+        ({"env": [{"name": "a"}]}, {"env": {"name": "a"}}),
+        ({"env": [{"name": "a"}, {"name": "b"}]}, {"env": [{"name": "a"}]}),
+        ({"args": ["a", "b"]}, {"args": ["b", "a"]}),
+        ({"args": ["a"]}, {"args": ["a", "b"]}),
+    ],
+)
+def test_these_do_not(wanted, live):
+    assert not matches(wanted, live)
+
+
+SERVICE = kinds.SERVICE
+
+
+def wanted(**spec):
+    return {"metadata": {"name": "child", "labels": {"x": "y"}}, "spec": spec}
+
+
+@pytest.fixture
+def owner(store_object):
+    return store_object()
+
+
+@pytest.fixture
+def ensure(cache, recorder, owner):
+    children = Children(cache, recorder)
+
+    async def call(child):
+        return await children.ensure(owner, SERVICE, child)
+
+    return call
+
+
+async def test_a_child_is_created_with_its_owner_its_kind_and_a_hash(ensure, client, owner, recorder, cache):
+    created = await ensure(wanted(type="ClusterIP"))
+    assert (created["apiVersion"], created["kind"]) == ("v1", "Service")
+    assert created["metadata"]["namespace"] == "ns"
+    assert created["metadata"]["ownerReferences"] == [owner_reference(owner)]
+    assert created["metadata"]["labels"] == {"x": "y"}
+    assert len(created["metadata"]["annotations"][labels.APPLIED]) == 16
+    assert recorder.events == [("Normal", "Created", "created Service child")]
+    assert cache.get(SERVICE, Key("ns", "child")) == created
+    assert client.writes() == [("apply", "Service", "child")]
+
+
+async def test_a_child_that_is_as_wanted_is_not_written(ensure, client, recorder):
+    await ensure(wanted(type="ClusterIP"))
+    client.requests.clear()
+    for _ in range(3):
+        await ensure(wanted(type="ClusterIP"))
+    assert client.requests == []
+    assert len(recorder.events) == 1
+
+
+async def test_what_others_changed_is_set_right(ensure, client, seen):
+    created = await ensure(wanted(type="ClusterIP"))
+    seen(SERVICE, created | {"spec": {"type": "NodePort"}})
+    client.requests.clear()
+    assert (await ensure(wanted(type="ClusterIP")))["spec"] == {"type": "ClusterIP"}
+    assert client.requests == [("apply", "Service", "child")]
+
+
+async def test_what_others_added_is_left_alone(ensure, client, seen):
+    created = await ensure(wanted(type="ClusterIP"))
+    created["metadata"]["annotations"]["theirs"] = "x"
+    seen(SERVICE, created | {"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1"}})
+    client.requests.clear()
+    await ensure(wanted(type="ClusterIP"))
+    assert client.requests == []
+
+
+async def test_a_field_that_is_no_longer_wanted_is_noticed(ensure, client):
+    """What is left would match; only the hash tells that more was applied."""
+    await ensure(wanted(type="ClusterIP", sessionAffinity="ClientIP"))
+    client.requests.clear()
+    await ensure(wanted(type="ClusterIP"))
+    assert client.requests == [("apply", "Service", "child")]
+
+
+async def test_annotations_of_our_own_stand_beside_the_hash(ensure):
+    child = wanted()
+    child["metadata"]["annotations"] = {"a": "b"}
+    assert (await ensure(child))["metadata"]["annotations"].keys() == {"a", labels.APPLIED}
+    assert child["metadata"]["annotations"] == {"a": "b"}, "what was given is not changed"
+
+
+def foreign(**spec):
+    return {"metadata": {"name": "child", "namespace": "ns", "uid": "theirs"}, "spec": spec}
+
+
+@pytest.mark.parametrize("spec", [{"type": "ClusterIP"}, {"type": "NodePort"}, {}], ids=["same", "other", "none"])
+@pytest.mark.parametrize("cached", [True, False])
+async def test_somebody_else_s_object_is_never_taken_over(ensure, client, seen, spec, cached, recorder):
+    """Not even one with the same values, where a server-side apply would meet no conflict."""
+    before = (seen if cached else client.put)(SERVICE, foreign(**spec))
+    with pytest.raises(NameTakenError, match="Service child exists and belongs to somebody else"):
+        await ensure(wanted(type="ClusterIP"))
+    assert client.writes() == []
+    assert client.objects[SERVICE, Key("ns", "child")] == before
+    assert recorder.events == []
+
+
+async def test_an_object_of_another_owner_of_the_same_name_is_somebody_else_s(ensure, client, seen, owner):
+    """The owner was deleted and made again; the old one's child is still to be collected."""
+    child = foreign()
+    child["metadata"]["ownerReferences"] = [owner_reference(owner) | {"uid": "an older one"}]
+    seen(SERVICE, child)
+    with pytest.raises(NameTakenError):
+        await ensure(wanted())
+
+
+async def test_an_owner_that_does_not_control_is_not_enough(ensure, seen, owner):
+    child = foreign()
+    child["metadata"]["ownerReferences"] = [owner_reference(owner) | {"controller": False}]
+    seen(SERVICE, child)
+    with pytest.raises(NameTakenError):
+        await ensure(wanted())
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_a_child_that_the_cache_does_not_know_yet_is_kept(ensure, client, cache, recorder, same):
+    created = await ensure(wanted(type="ClusterIP"))
+    cache.add(SERVICE)[0].store._objects.clear()
+    client.requests.clear()
+    assert (await ensure(wanted(type="ClusterIP" if same else "NodePort")))["metadata"]["uid"] == created["metadata"][
+        "uid"
+    ]
+    assert client.writes() == ([] if same else [("apply", "Service", "child")])
+    assert len(recorder.events) == 1
+
+
+async def test_a_child_on_its_way_out_is_not_written(ensure, client, seen):
+    created = await ensure(wanted(type="ClusterIP"))
+    created["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:00Z"
+    seen(SERVICE, created)
+    client.requests.clear()
+    assert (await ensure(wanted(type="NodePort")))["spec"] == {"type": "ClusterIP"}
+    assert client.requests == []
+
+
+async def test_a_refusal_is_passed_on_and_makes_no_event(ensure, client, recorder):
+    client.refusals["apply", "Service"] = ForbiddenError("quota", status=403)
+    with pytest.raises(ForbiddenError):
+        await ensure(wanted())
+    assert recorder.events == []

@@ -1,0 +1,113 @@
+import asyncio
+
+import pytest
+
+from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.errors import ConflictError
+from swarm_operator.runtime.resource import Key, Resource
+
+pytestmark = pytest.mark.virtual_time
+
+GADGETS = Resource("example.com", "v1", "Gadget", "gadgets")
+
+
+class Answering:
+    """A client that answers every apply with the object in its next version."""
+
+    def __init__(self):
+        self.applied = []
+        self.refusal = None
+
+    async def apply(self, resource, obj, **options):
+        self.applied.append((resource, obj, options))
+        if self.refusal:
+            raise self.refusal
+        return {**obj, "metadata": obj["metadata"] | {"resourceVersion": "9", "managedFields": [{}]}}
+
+
+@pytest.fixture
+def cache():
+    return Cache(Answering())
+
+
+def test_one_informer_serves_all_namespaces_where_none_are_named(cache, widgets):
+    (informer,) = cache.add(widgets)
+    assert informer.reflector.namespace == ""
+
+
+def test_each_named_namespace_has_an_informer_of_its_own(widgets, widget):
+    cache = Cache(None, namespaces=["one", "two", "one"])
+    first, second = cache.add(widgets, label_selector="x=y")
+    assert [first.reflector.namespace, second.reflector.namespace] == ["one", "two"]
+    assert {first.reflector.label_selector, second.reflector.label_selector} == {"x=y"}
+    first.changed(widget("a", namespace="one"))
+    second.changed(widget("a", namespace="two"))
+    assert cache.get(widgets, Key("one", "a"))["metadata"]["namespace"] == "one"
+    assert cache.get(widgets, Key("two", "a"))["metadata"]["namespace"] == "two"
+    assert len(cache.list(widgets)) == 2
+
+
+def test_a_kind_that_is_added_twice_is_watched_once(cache, widgets):
+    assert cache.add(widgets) == cache.add(widgets)
+    assert len(cache.informers) == 1
+
+
+def test_a_kind_cannot_be_watched_with_two_selectors(cache, widgets):
+    """The second would be ignored, and whoever asked for it would miss objects or get too many."""
+    cache.add(widgets, label_selector="x=y")
+    with pytest.raises(ValueError, match="x=y"):
+        cache.add(widgets)
+
+
+def test_objects_are_found_by_key_and_by_owner(cache, widgets, widget):
+    (informer,) = cache.add(widgets)
+    mine = widget("mine", owner="boss")
+    informer.changed(mine)
+    informer.changed(widget("other"))
+    assert cache.get(widgets, Key("ns", "mine")) is mine
+    assert cache.get(widgets, Key("elsewhere", "mine")) is None
+    assert cache.owned(widgets, widget("boss")) == [mine]
+    assert cache.owned(widgets, widget("nobody")) == []
+
+
+async def test_it_is_synced_when_every_informer_is(cache, widgets, background, settled):
+    (one,), (other,) = cache.add(widgets), cache.add(GADGETS)
+    waiting = background(cache.wait_synced())
+    one.replaced([], "1")
+    await settled()
+    assert not waiting.done()
+    other.replaced([], "1")
+    await asyncio.wait_for(waiting, 1)
+
+
+async def test_what_was_applied_is_read_at_once(cache, widgets, widget):
+    cache.add(widgets)
+    answer = await cache.apply(widgets, widget("a", 3), field_manager="me", subresource="status", force=False)
+    assert cache.get(widgets, Key("ns", "a")) is answer
+    assert answer["metadata"]["resourceVersion"] == "9"
+    assert "managedFields" not in answer["metadata"]
+    assert cache.client.applied == [
+        (widgets, widget("a", 3), {"field_manager": "me", "subresource": "status", "force": False})
+    ]
+
+
+async def test_handlers_hear_of_what_was_applied_and_not_of_its_echo(cache, widgets, widget):
+    (informer,) = cache.add(widgets)
+    heard = []
+    informer.add_handler(heard.append)
+    answer = await cache.apply(widgets, widget("a"), field_manager="me")
+    informer.changed(answer | {"echo": True})
+    assert [change.new for change in heard] == [answer]
+
+
+async def test_a_kind_that_is_not_watched_can_be_applied_too(cache, widgets, widget):
+    assert (await cache.apply(widgets, widget("a"), field_manager="me"))["metadata"]["resourceVersion"] == "9"
+
+
+async def test_a_refused_write_leaves_the_cache_as_it_is(cache, widgets, widget):
+    (informer,) = cache.add(widgets)
+    informer.changed(widget("a", 3))
+    cache.client.refusal = ConflictError("no", status=409)
+    with pytest.raises(ConflictError):
+        await cache.apply(widgets, widget("a"), field_manager="me")
+    assert cache.get(widgets, Key("ns", "a")) == widget("a", 3)

@@ -1,0 +1,306 @@
+import asyncio
+from types import SimpleNamespace
+
+import aiohttp
+import pytest
+
+from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.controller import Controller, Result
+from swarm_operator.runtime.leader_election import LeadershipLostError
+from swarm_operator.runtime.manager import Manager, TaskEndedError
+from swarm_operator.runtime.resource import Key
+
+
+class Part:
+    """Something that runs until it is cancelled, or as it is told, and writes down when it starts and ends."""
+
+    def __init__(self, name, journal):
+        self.name = name
+        self.journal = journal
+        self.fate = asyncio.get_running_loop().create_future()
+        self.resource = SimpleNamespace(plural=name)
+        self.synced = self.working = True
+        self.drained = asyncio.Event()
+        self.drained.set()
+
+    async def run(self):
+        self.journal.append(f"{self.name} starts")
+        try:
+            await self.fate
+        finally:
+            self.journal.append(f"{self.name} ends")
+
+    def stop(self):
+        self.journal.append(f"{self.name} is told to stop")
+        if not self.fate.done():
+            self.fate.set_result(None)
+
+    async def drain(self):
+        self.journal.append(f"{self.name} drains")
+        await self.drained.wait()
+
+
+@pytest.fixture
+def journal():
+    return []
+
+
+@pytest.fixture
+async def parts(journal):
+    names = ("informer", "recorder", "controller")
+    return SimpleNamespace(**{name: Part(name, journal) for name in names})
+
+
+@pytest.fixture
+async def elector(journal):
+    async def release():
+        journal.append("elector releases")
+
+    made = Part("elector", journal)
+    made.elected, made.release = asyncio.Event(), release
+    return made
+
+
+@pytest.fixture
+def make(parts):
+    def manager(**options):
+        return Manager(SimpleNamespace(informers=[parts.informer]), parts.recorder, [parts.controller], **options)
+
+    return manager
+
+
+@pytest.mark.virtual_time
+class TestOrder:
+    @pytest.fixture
+    def stop(self):
+        return asyncio.Event()
+
+    async def test_it_runs_until_it_is_told_to_stop(self, make, journal, stop, background, settled):
+        running = background(make().run(stop))
+        await settled()
+        assert journal == ["recorder starts", "informer starts", "controller starts"]
+        assert not running.done()
+        stop.set()
+        await asyncio.wait_for(running, 1)
+
+    async def test_controllers_stop_first_then_informers_then_the_rest_of_the_events(
+        self, make, journal, stop, background, settled
+    ):
+        running = background(make().run(stop))
+        await settled()
+        journal.clear()
+        stop.set()
+        await running
+        assert journal == [
+            "controller is told to stop",
+            "controller ends",
+            "informer ends",
+            "recorder drains",
+            "recorder ends",
+        ]
+
+    @pytest.mark.parametrize("part", ["informer", "recorder", "controller"])
+    @pytest.mark.parametrize("how", ["with an error", "quietly", "by being cancelled"])
+    async def test_a_part_that_ends_by_itself_ends_everything(
+        self, make, parts, journal, stop, background, settled, part, how
+    ):
+        manager = make()
+        running = background(manager.run(stop))
+        await settled()
+        error = LookupError("broken") if how == "with an error" else None
+        fate = getattr(parts, part).fate
+        if how == "by being cancelled":
+            fate.cancel()
+        elif error:
+            fate.set_exception(error)
+        else:
+            fate.set_result(None)
+        with pytest.raises(TaskEndedError, match=f"{part}.* has ended") as caught:
+            await running
+        assert caught.value.__cause__ is error
+        assert sorted(entry for entry in journal if entry.endswith(" ends")) == [
+            "controller ends",
+            "informer ends",
+            "recorder ends",
+        ]
+
+    async def test_a_controller_that_will_not_end_is_cancelled_after_the_grace(
+        self, make, parts, stop, background, settled, clock
+    ):
+        parts.controller.stop = lambda: None
+        running = background(make(graceful_timeout=30.0).run(stop))
+        await settled()
+        stop.set()
+        await running
+        assert clock.monotonic() == pytest.approx(30.0)
+        assert parts.controller.fate.cancelled()
+
+    async def test_events_that_cannot_be_sent_hold_it_up_for_two_seconds(
+        self, make, parts, stop, background, settled, clock
+    ):
+        parts.recorder.drained.clear()
+        running = background(make().run(stop))
+        await settled()
+        stop.set()
+        await running
+        assert clock.monotonic() == pytest.approx(2.0)
+
+    async def test_a_reconcile_under_way_is_finished_before_the_informers_stop(
+        self, parts, journal, stop, background, settled, clock, name
+    ):
+        class Slow:
+            async def reconcile(self, key):
+                journal.append("reconcile starts")
+                await clock.sleep(20)
+                journal.append("reconcile ends")
+                return Result()
+
+        cache = Cache(None)
+        controller = Controller(name, Slow(), cache, clock=clock)
+        manager = Manager(SimpleNamespace(informers=[parts.informer]), parts.recorder, [controller])
+        running = background(manager.run(stop))
+        controller.queue.add(Key("ns", "a"))
+        await settled()
+        stop.set()
+        await running
+        assert journal.index("reconcile ends") < journal.index("informer ends")
+        assert clock.monotonic() == pytest.approx(20.0)
+
+    async def test_controllers_start_when_this_process_is_the_leader_and_the_lease_goes_last(
+        self, make, journal, elector, stop, background, settled
+    ):
+        running = background(make(elector=elector).run(stop))
+        await settled()
+        assert journal == ["elector starts", "recorder starts", "informer starts"]
+        elector.elected.set()
+        await settled()
+        assert journal[-1] == "controller starts"
+        journal.clear()
+        stop.set()
+        await running
+        assert journal[0] == "controller is told to stop"
+        assert journal[-2:] == ["elector ends", "elector releases"]
+
+    async def test_a_process_that_stands_by_stops_at_once(
+        self, make, parts, elector, stop, background, settled, clock, journal
+    ):
+        parts.controller.working = False
+        running = background(make(elector=elector).run(stop))
+        await settled()
+        stop.set()
+        await running
+        assert clock.monotonic() == 0.0
+        assert "controller starts" not in journal
+
+    async def test_when_leadership_is_lost_nothing_is_finished(
+        self, make, parts, elector, stop, background, settled, clock
+    ):
+        elector.elected.set()
+        parts.controller.stop = lambda: None
+        running = background(make(elector=elector, graceful_timeout=30.0).run(stop))
+        await settled()
+        elector.fate.set_exception(LeadershipLostError("lost"))
+        with pytest.raises(TaskEndedError, match="leader election"):
+            await running
+        assert clock.monotonic() == 0.0
+        assert parts.controller.fate.cancelled()
+
+    async def test_stopping_before_the_first_list_takes_no_time(
+        self, parts, stop, background, settled, clock, name, widgets
+    ):
+        cache = Cache(None)
+        controller = Controller(name, None, cache, clock=clock)
+        controller.watch(widgets)
+        manager = Manager(SimpleNamespace(informers=[parts.informer]), parts.recorder, [controller])
+        running = background(manager.run(stop))
+        await settled()
+        stop.set()
+        await running
+        assert clock.monotonic() == 0.0
+
+    async def test_cancelling_it_stops_everything_in_order_too(self, make, journal, stop, background, settled):
+        running = background(make().run(stop))
+        await settled()
+        journal.clear()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert journal[0] == "controller is told to stop"
+        assert journal[-1] == "recorder ends"
+
+    async def test_it_is_ready_when_every_informer_is_synced(self, make, parts):
+        manager = make()
+        parts.informer.synced = False
+        assert manager.readyz.run() == {"ping": None, "informers": "not listed yet: informer"}
+        parts.informer.synced = True
+        assert manager.readyz.run() == {"ping": None, "informers": None}
+
+
+@pytest.fixture
+def address(unused_tcp_port_factory):
+    return "127.0.0.1", unused_tcp_port_factory()
+
+
+@pytest.fixture
+async def get():
+    async with aiohttp.ClientSession() as session:
+
+        async def ask(address, path):
+            async with session.get(f"http://{address[0]}:{address[1]}{path}") as answer:
+                return answer.status
+
+        yield ask
+
+
+async def test_health_and_metrics_are_served_before_anything_else_runs_and_until_all_has_ended(
+    make, parts, address, unused_tcp_port_factory, get, background, settled
+):
+    stop, answers = asyncio.Event(), []
+    metrics_address = "127.0.0.1", unused_tcp_port_factory()
+    begun = asyncio.Event()
+
+    async def run():
+        answers.append(await get(address, "/healthz"))
+        answers.append(await get(metrics_address, "/metrics"))
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            answers.append(await get(address, "/healthz"))
+
+    parts.recorder.run = run
+    running = background(make(health_address=address, metrics_address=metrics_address).run(stop))
+    await asyncio.wait_for(begun.wait(), 5)
+    stop.set()
+    await asyncio.wait_for(running, 5)
+    assert answers == [200, 200, 200]
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await get(address, "/healthz")
+
+
+async def test_healthz_fails_from_the_moment_a_part_has_ended(make, parts, address, get, background):
+    """The reconciles under way may take their time to end; nobody is to think that all is well meanwhile."""
+    draining = asyncio.Event()
+    parts.controller.stop = draining.set
+    running = background(make(health_address=address).run(asyncio.Event()))
+    parts.informer.fate.set_exception(LookupError("broken"))
+    await asyncio.wait_for(draining.wait(), 5)
+    assert await get(address, "/healthz") == 500
+    assert await get(address, "/healthz/ping") == 200
+    parts.controller.fate.set_result(None)
+    with pytest.raises(TaskEndedError, match="informer"):
+        await running
+
+
+async def test_an_address_that_is_taken_is_an_error_and_leaves_nothing_behind(
+    make, journal, address, unused_tcp_port_factory
+):
+    first = "127.0.0.1", unused_tcp_port_factory()
+    taken = await asyncio.start_server(lambda reader, writer: None, *address)
+    async with taken:
+        with pytest.raises(OSError, match="address already in use"):
+            await make(metrics_address=first, health_address=address).run(asyncio.Event())
+    assert journal == []
+    free = await asyncio.start_server(lambda reader, writer: None, *first)
+    free.close()
+    await free.wait_closed()

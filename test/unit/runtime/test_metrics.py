@@ -1,0 +1,110 @@
+"""Names and labels are those of controller-runtime, whose dashboards and alerts are to fit."""
+
+import pytest
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from swarm_operator.runtime import metrics
+from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.controller import Controller
+
+RECONCILE_BUCKETS = [
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.25, 1.5),
+    *(1.75, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30, 40, 50, 60, float("inf")),
+]
+
+QUEUE = {"name", "controller"}
+NAMES = {
+    "controller_runtime_reconcile_total": ("counter", {"controller", "result"}),
+    "controller_runtime_reconcile_errors_total": ("counter", {"controller"}),
+    "controller_runtime_terminal_reconcile_errors_total": ("counter", {"controller"}),
+    "controller_runtime_reconcile_panics_total": ("counter", {"controller"}),
+    "controller_runtime_reconcile_timeouts_total": ("counter", {"controller"}),
+    "controller_runtime_reconcile_time_seconds": ("histogram", {"controller"}),
+    "controller_runtime_max_concurrent_reconciles": ("gauge", {"controller"}),
+    "controller_runtime_active_workers": ("gauge", {"controller"}),
+    "workqueue_depth": ("gauge", QUEUE | {"priority"}),
+    "workqueue_adds_total": ("counter", QUEUE),
+    "workqueue_retries_total": ("counter", QUEUE),
+    "workqueue_queue_duration_seconds": ("histogram", QUEUE),
+    "workqueue_work_duration_seconds": ("histogram", QUEUE),
+    "workqueue_unfinished_work_seconds": ("gauge", QUEUE),
+    "workqueue_longest_running_processor_seconds": ("gauge", QUEUE),
+    "leader_election_master_status": ("gauge", {"name"}),
+    "rest_client_requests_total": ("counter", {"code", "method", "host"}),
+}
+
+
+def families():
+    """What a scrape finds, by the name that the samples have."""
+    found = {}
+    for family in text_string_to_metric_families(generate_latest(metrics.REGISTRY).decode()):
+        found[family.name + ("_total" if family.type == "counter" else "")] = family
+    return found
+
+
+@pytest.fixture
+async def controller(name):
+    return Controller(name, None, Cache(None), workers=3)
+
+
+@pytest.mark.parametrize("metric", NAMES)
+async def test_a_metric_has_the_name_type_and_labels_of_controller_runtime_s(controller, name, metric):
+    metrics.REST_CLIENT_REQUESTS.labels("200", "GET", name)
+    metrics.LEADER_ELECTION_MASTER_STATUS.labels(name)
+    controller.queue.add("key")
+    kind, labels = NAMES[metric]
+    family = families()[metric]
+    assert family.type == kind
+    for sample in family.samples:
+        assert set(sample.labels) - {"le"} == labels
+
+
+def test_no_other_metric_of_ours_is_there():
+    ours = {
+        metric
+        for metric in families()
+        if not metric.startswith(("process_", "python_")) and metric.rpartition("_")[2] != "info"
+    }
+    assert ours <= set(NAMES)
+
+
+async def test_every_series_of_a_controller_is_there_at_0_from_the_start(controller, name):
+    found = families()
+    for metric in NAMES:
+        if metric == "workqueue_depth" or "controller" not in NAMES[metric][1]:
+            continue  # the priorities are not known beforehand, and the others are no controller's
+        samples = [sample for sample in found[metric].samples if sample.labels["controller"] == name]
+        assert samples, metric
+        expected = 3.0 if metric == "controller_runtime_max_concurrent_reconciles" else 0.0
+        assert {sample.value for sample in samples} == {expected}, metric
+    results = {
+        sample.labels["result"]
+        for sample in found["controller_runtime_reconcile_total"].samples
+        if sample.labels["controller"] == name
+    }
+    assert results == {"success", "error", "requeue", "requeue_after"}
+
+
+async def test_a_queue_s_name_is_its_controller_s(controller, name):
+    (sample,) = [sample for sample in families()["workqueue_adds_total"].samples if sample.labels["controller"] == name]
+    assert sample.labels["name"] == name
+
+
+async def test_histograms_have_controller_runtime_s_buckets(controller, name):
+    found = families()
+
+    def buckets(metric):
+        return [
+            float(sample.labels["le"])
+            for sample in found[metric].samples
+            if sample.labels["controller"] == name and sample.name.endswith("_bucket")
+        ]
+
+    assert buckets("controller_runtime_reconcile_time_seconds") == RECONCILE_BUCKETS
+    for metric in ("workqueue_queue_duration_seconds", "workqueue_work_duration_seconds"):
+        assert buckets(metric) == pytest.approx([10.0**exponent for exponent in range(-8, 4)] + [float("inf")])
+
+
+async def test_no_created_series_doubles_the_number_of_series(controller):
+    assert "_created" not in generate_latest(metrics.REGISTRY).decode()
