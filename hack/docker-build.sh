@@ -6,10 +6,12 @@
 #
 # $PYTHON_IMAGE and $DEBIAN_IMAGE name other base images.
 . "$(dirname "$0")/kind/lib/common.sh"
+# shellcheck source=kind/lib/engine.sh
 . "$KIND_DIR/lib/engine.sh"
+# shellcheck source=kind/lib/images.sh
 . "$KIND_DIR/lib/images.sh"
 
-cd "$(dirname "$0")/.."
+cd "$KIND_DIR/../.."
 IMG=${IMG:-swarm-operator:dev}
 MEMORY_IMG=${MEMORY_IMG:-swarm-memory:dev}
 PROMETHEUS_IMG=${PROMETHEUS_IMG:-swarm-e2e-prometheus:dev}
@@ -19,7 +21,7 @@ python_image() {
 	public=$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
 	if [[ -n ${PYTHON_IMAGE:-} ]]; then
 		printf '%s\n' "$PYTHON_IMAGE"
-	elif registry_answers "$public"; then
+	elif have_image "$public"; then
 		printf '%s\n' "$public"
 	else
 		debian_image trixie python3
@@ -29,7 +31,7 @@ python_image() {
 debian_base() {
 	if [[ -n ${DEBIAN_IMAGE:-} ]]; then
 		printf '%s\n' "$DEBIAN_IMAGE"
-	elif registry_answers debian:bookworm-slim; then
+	elif have_image debian:bookworm-slim; then
 		printf '%s\n' debian:bookworm-slim
 	else
 		debian_image bookworm
@@ -51,6 +53,7 @@ build() {
 	PIP_INDEX_URL=$INDEX docker build --target "$1" -t "$2" --build-arg PIP_INDEX_URL --build-arg "PYTHON_IMAGE=$PYTHON" .
 }
 
+lock
 engine_up
 case ${1:-all} in
 all)

@@ -3,7 +3,7 @@
 #
 # In the cluster an image is named after its content: what is running is replaced when it differs, and only then.
 . "$(dirname "$0")/kind/lib/common.sh"
-cd "$(dirname "$0")/.."
+cd "$KIND_DIR/../.."
 
 by_content() {
 	local id name
@@ -16,7 +16,8 @@ by_content() {
 operator=$(by_content "${IMG:-swarm-operator:dev}")
 memory=$(by_content "${MEMORY_IMG:-swarm-memory:dev}")
 hack/kind/cluster.sh load "$operator" "$memory"
-kubectl="kubectl --context kind-$CLUSTER"
-step "deploying the operator" sh -c "hack/render.sh '$operator' '$memory' | $kubectl apply --server-side -f -"
-step "waiting for the operator" $kubectl -n swarm-operator-system rollout status deployment/swarm-operator-controller-manager --timeout=120s
+kube() { kubectl --context "kind-$CLUSTER" "$@"; }
+deploy() { hack/render.sh "$operator" "$memory" | kube apply --server-side -f -; }
+step "deploying the operator" deploy
+step "waiting for the operator" kube -n swarm-operator-system rollout status deployment/swarm-operator-controller-manager --timeout=120s
 printf '%s\n' "$memory"

