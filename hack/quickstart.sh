@@ -43,6 +43,7 @@ compare='import json, sys; sys.exit(json.loads(sys.argv[1]) != json.loads(sys.ar
 kube exec agent -- python3 -c "$compare" "$value" "$answer" || die "the memory lost what it had acknowledged"
 
 step "waiting for swarmmemorystore/$STORE to be Ready" kube wait --for=condition=Ready "swarmmemorystore/$STORE" --timeout=120s
+step "waiting for the numbers in its status" kube wait --for=jsonpath='{.status.entryCount}' "swarmmemorystore/$STORE" --timeout=60s
 say
 say "\$ kubectl get swarmclusters,swarmmemorystores,pods -A"
 kubectl --context "kind-$CLUSTER" get swarmclusters,swarmmemorystores,pods -A
