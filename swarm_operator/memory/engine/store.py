@@ -10,6 +10,7 @@ Assumptions:
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 import time
@@ -17,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swarm_operator.memory.engine import checkpoint, database, limits
+from swarm_operator.memory.engine import checkpoint, compression, database, limits
 from swarm_operator.memory.engine.cache import EntryCache
 from swarm_operator.memory.engine.config import MIB, StoreConfig
 from swarm_operator.memory.engine.entry import Draft
-from swarm_operator.memory.engine.errors import InvalidInputError, StorageError, StoreClosedError
+from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedError, StorageError, StoreClosedError
 from swarm_operator.memory.engine.lock import ProcessLock
 from swarm_operator.memory.engine.lookup import Lookup
 from swarm_operator.memory.engine.observer import Observer, SilentObserver
@@ -70,7 +71,7 @@ class NamespacePage:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """The store at one moment. Sizes are bytes; counts are of live entries."""
+    """The store at one moment. Sizes are bytes; counts are of live entries, those of `compressed` of stored rows."""
 
     entries: int
     value_bytes: int
@@ -85,6 +86,15 @@ class StoreStats:
     cache_entries: int
     cache_bytes: int
     checkpoints_busy: int
+    free_bytes: int
+    compressed_entries: int
+    compressed_raw_bytes: int
+    compressed_stored_bytes: int
+
+    @property
+    def compression_ratio(self) -> float | None:
+        """What the compressed values take, as a part of what they would take plain; None while there are none."""
+        return self.compressed_stored_bytes / self.compressed_raw_bytes if self.compressed_raw_bytes else None
 
     @property
     def cache_hit_rate(self) -> float | None:
@@ -116,6 +126,7 @@ class MemoryStore:
         self._checkpoints = checkpoint.CheckpointPolicy(path, config)
         self._lookup = Lookup(self._cache, readers.entries, now=now)
         self._closed = False
+        self._packing = 0
         self._writer = Writer(
             worker, config, now=now, checkpoints=self._checkpoints, coherence=self._lookup, observer=observer
         )
@@ -211,7 +222,8 @@ class MemoryStore:
         """As `put`, for an entry that is already checked and encoded."""
         if len(draft.value_json) > self.config.max_value_bytes:
             raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
-        result: tuple[Entry, bool] = await self._writer.submit(Put(draft, create_only, if_version))
+        packed = await self._pack(draft.value_json)
+        result: tuple[Entry, bool] = await self._writer.submit(Put(draft, packed, create_only, if_version))
         return result
 
     async def get(self, namespace: str, key: str) -> Entry | None:
@@ -273,6 +285,7 @@ class MemoryStore:
         self._check_open()
         totals = await self._readers.totals(RECORD_NAMESPACES, self._now())
         agents, tasks, patterns = (count.entries for count in totals.counts)
+        packed_entries, packed_raw, packed_stored = totals.packed
         cache = self._cache
         return StoreStats(
             entries=totals.entries,
@@ -288,7 +301,25 @@ class MemoryStore:
             cache_entries=len(cache),
             cache_bytes=cache.bytes,
             checkpoints_busy=self._checkpoints.busy,
+            free_bytes=totals.free_bytes,
+            compressed_entries=packed_entries,
+            compressed_raw_bytes=packed_raw,
+            compressed_stored_bytes=packed_stored,
         )
+
+    async def _pack(self, raw: bytes) -> compression.Packed:
+        threshold = self.config.compression_threshold
+        if len(raw) <= compression.INLINE_BYTES or not 0 < threshold < len(raw):
+            return compression.pack(raw, threshold)
+        self._check_open()
+        # Those who wait for a thread hold their values like those who wait in the writer's queue.
+        if self._packing and self._packing + len(raw) > self.config.max_queue_bytes:
+            raise OverloadedError(f"{self._packing} bytes of values are waiting to be compressed")
+        self._packing += len(raw)
+        try:
+            return await asyncio.to_thread(compression.pack, raw, threshold)
+        finally:
+            self._packing -= len(raw)
 
     def _check_open(self) -> None:
         if self._closed:

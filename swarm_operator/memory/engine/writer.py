@@ -193,7 +193,7 @@ class Writer:
             return
         self._observer.committed(requests=len(batch), seconds=time.perf_counter() - started)
         if outcome.changed:
-            self._checkpoints.note(requests=len(batch), value_bytes=sum(op.weight for op in operations))
+            self._checkpoints.note(requests=len(batch), value_bytes=outcome.written)
             self._succeeded()
 
     async def _checkpoint(self) -> None:

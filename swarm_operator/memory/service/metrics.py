@@ -31,6 +31,7 @@ OPERATIONS: Final = ("put", "get", "delete", "list", "namespaces", "stats")
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"})
 _ERROR_CODES: Final = (
     "invalid-input", "overloaded", "closed", "internal", "disk-full", "read-only", "io-error", "busy", "corrupt",
+    "corrupt-value",
 )  # fmt: skip
 _SECONDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -152,6 +153,12 @@ class StoreCollector(Collector):
         yield GaugeMetricFamily("swarm_memory_entries_total", "Live entries.", stats.entries)
         yield GaugeMetricFamily("swarm_memory_value_bytes", "Bytes of the live entries' values.", stats.value_bytes)
         yield GaugeMetricFamily("swarm_memory_db_size_bytes", "Pages of the database.", stats.database_size_bytes)
+        yield GaugeMetricFamily("swarm_memory_free_bytes", "Pages of it that hold nothing.", stats.free_bytes)
+        ratio = 1.0 if stats.compression_ratio is None else stats.compression_ratio
+        yield GaugeMetricFamily(
+            "swarm_memory_compression_ratio", "Stored bytes of the compressed values / their length; 1: none.", ratio
+        )
+        yield GaugeMetricFamily("swarm_memory_compressed_entries", "Compressed values.", stats.compressed_entries)
         yield GaugeMetricFamily("swarm_memory_wal_size_bytes", "The write-ahead log's file.", stats.wal_size_bytes)
         yield GaugeMetricFamily("swarm_memory_cache_entries", "Entries in the cache.", stats.cache_entries)
         yield GaugeMetricFamily("swarm_memory_cache_bytes", "Bytes that they take.", stats.cache_bytes)

@@ -59,6 +59,7 @@ def statistics(store: MemoryStore, stats: StoreStats) -> bytes:
             "patterns": stats.patterns,
             "value_bytes": stats.value_bytes,
             "database_size_bytes": stats.database_size_bytes,
+            "free_bytes": stats.free_bytes,
             "wal_size_bytes": stats.wal_size_bytes,
             "cache": {
                 "hits": stats.cache_hits,
@@ -70,10 +71,19 @@ def statistics(store: MemoryStore, stats: StoreStats) -> bytes:
                 "max_entries": config.cache_size,
                 "max_bytes": config.cache_memory_mb * 1024 * 1024,
             },
+            "compression": {
+                "entries": stats.compressed_entries,
+                "raw_bytes": stats.compressed_raw_bytes,
+                "stored_bytes": stats.compressed_stored_bytes,
+                "ratio": stats.compression_ratio,
+            },
             "settings": {
                 "cache_size": config.cache_size,
                 "cache_memory_mb": config.cache_memory_mb,
                 "enable_wal": config.enable_wal,
+                "compression_threshold": config.compression_threshold,
+                "gc_interval_seconds": config.gc_interval,
+                "enable_vacuum": config.enable_vacuum,
                 "max_value_bytes": config.max_value_bytes,
                 "checkpoint_bytes": config.checkpoint_bytes,
                 "wal_limit_bytes": config.wal_limit_bytes,
