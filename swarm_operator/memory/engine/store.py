@@ -14,12 +14,13 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swarm_operator.memory.engine import checkpoint, compression, database, limits
 from swarm_operator.memory.engine.cache import EntryCache
+from swarm_operator.memory.engine.collector import Collection, Collector, CollectorStats
 from swarm_operator.memory.engine.config import MIB, StoreConfig
 from swarm_operator.memory.engine.entry import Draft
 from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedError, StorageError, StoreClosedError
@@ -31,7 +32,7 @@ from swarm_operator.memory.engine.readers import NamespaceCount, Readers
 from swarm_operator.memory.engine.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from swarm_operator.memory.engine.entry import Entry
     from swarm_operator.memory.engine.worker import Worker
@@ -90,6 +91,7 @@ class StoreStats:
     compressed_entries: int
     compressed_raw_bytes: int
     compressed_stored_bytes: int
+    gc: CollectorStats
 
     @property
     def compression_ratio(self) -> float | None:
@@ -114,7 +116,7 @@ class MemoryStore:
 
     def __init__(
         self, path: Path, config: StoreConfig, *, worker: Worker, readers: Readers, now: Callable[[], int],
-        observer: Observer,
+        sleep: Callable[[float], Awaitable[object]], observer: Observer,
     ) -> None:  # fmt: skip
         self.path = path
         self.config = config
@@ -132,6 +134,8 @@ class MemoryStore:
         )
         self.stopped = self._writer.start()
         """Done when the writer has ended: by closing, or by a defect, which is then its exception."""
+        self._collector = Collector(self._writer, config, now=now, sleep=sleep, observer=observer)
+        self._collector.start()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -141,6 +145,7 @@ class MemoryStore:
         config: StoreConfig | None = None,
         *,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         observer: Observer | None = None,
     ) -> AsyncIterator[MemoryStore]:
         """Open the file, or create it; its directory must exist. Closing waits for what was submitted.
@@ -149,7 +154,8 @@ class MemoryStore:
             path: the database file. `-wal`, `-shm` and `.lock` lie beside it.
             config: the settings.
             clock: seconds since the Unix epoch; decides times and expiry. Called on several threads.
-            observer: told about commits and failures.
+            sleep: waits for the time of the next garbage collection.
+            observer: told about commits, collections and failures.
 
         Raises:
             DatabaseInUseError: another process has it open.
@@ -170,7 +176,8 @@ class MemoryStore:
             stack.push_async_callback(database.close_writer, worker, config)
             readers = await Readers.open(path, config, worker)
             stack.push_async_callback(readers.close)
-            store = cls(path, config, worker=worker, readers=readers, now=now, observer=observer or SilentObserver())
+            watching = observer or SilentObserver()
+            store = cls(path, config, worker=worker, readers=readers, now=now, sleep=sleep, observer=watching)
             stack.push_async_callback(store._close)
             yield store
 
@@ -280,6 +287,11 @@ class MemoryStore:
         counts, more = await self._readers.namespaces(start=start, limit=limit, now=self._now())
         return NamespacePage(counts, counts[-1].namespace if more else None)
 
+    async def collect_garbage(self) -> Collection:
+        """Delete what has expired by now and, with enable_vacuum, give empty pages back. See Collector.collect."""
+        self._check_open()
+        return await self._collector.collect()
+
     async def stats(self) -> StoreStats:
         """Counts and sizes. Costs as much as there are namespaces and uncollected expired entries."""
         self._check_open()
@@ -305,6 +317,7 @@ class MemoryStore:
             compressed_entries=packed_entries,
             compressed_raw_bytes=packed_raw,
             compressed_stored_bytes=packed_stored,
+            gc=replace(self._collector.stats),
         )
 
     async def _pack(self, raw: bytes) -> compression.Packed:
@@ -328,6 +341,7 @@ class MemoryStore:
     async def _close(self) -> None:
         self._closed = True
         try:
+            await self._collector.close()
             await self._writer.close()
         finally:
             await self._lookup.close()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPERATIONS", "MetricsApp", "ServiceMetrics"]
 
-OPERATIONS: Final = ("put", "get", "delete", "list", "namespaces", "stats")
+OPERATIONS: Final = ("put", "get", "delete", "list", "namespaces", "stats", "gc")
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"})
 _ERROR_CODES: Final = (
     "invalid-input", "overloaded", "closed", "internal", "disk-full", "read-only", "io-error", "busy", "corrupt",
@@ -77,11 +77,20 @@ class ServiceMetrics:
         )
         self._request_series: dict[tuple[str, str, int], Counter] = {}
         errors = Counter(
-            "swarm_memory_errors_total", "Requests, commits and checkpoints that failed.", ["code"],
+            "swarm_memory_errors_total", "Requests, commits, checkpoints and collections that failed.", ["code"],
             registry=self.registry,
         )  # fmt: skip
         self._errors = {code: errors.labels(code) for code in _ERROR_CODES}
         self._failing: set[str] = set()
+        self._gc_seconds = Histogram(
+            "swarm_memory_gc_duration_seconds",
+            "Garbage collections, from the first step to the last.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._gc_expired = Counter(
+            "swarm_memory_gc_expired_total", "Expired entries that were collected.", registry=self.registry
+        )
         self._sqlite = Gauge(
             "swarm_memory_sqlite_info", "The SQLite library in use; always 1.", ["version"], registry=self.registry
         )
@@ -120,6 +129,14 @@ class ServiceMetrics:
         if code not in self._failing:
             self._failing.add(code)
             _log.error("write failed", code=code, reason=reason)
+
+    def expired(self, *, entries: int) -> None:
+        """Count what was collected."""
+        self._gc_expired.inc(entries)
+
+    def collected(self, *, seconds: float) -> None:
+        """Count a collection."""
+        self._gc_seconds.observe(seconds)
 
     def recovered(self) -> None:
         """The disk is back."""
@@ -165,6 +182,9 @@ class StoreCollector(Collector):
         yield CounterMetricFamily("swarm_memory_cache_hits", "Lookups that the cache answered.", stats.cache_hits)
         yield CounterMetricFamily("swarm_memory_cache_misses", "Lookups that it did not.", stats.cache_misses)
         yield CounterMetricFamily("swarm_memory_cache_evictions", "Entries dropped for room.", stats.cache_evictions)
+        yield CounterMetricFamily(
+            "swarm_memory_gc_given_back_bytes", "Empty pages that collections gave back.", stats.gc.given_back_bytes
+        )
         yield CounterMetricFamily(
             "swarm_memory_checkpoints_busy", "Checkpoints that a reader kept from finishing.", stats.checkpoints_busy
         )
