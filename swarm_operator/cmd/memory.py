@@ -28,6 +28,7 @@ NOT_FOUND: Final = 3
 """2 is argparse's, for flags that are not allowed."""
 
 _LAPTOP_TOKEN: Final = Path("data/tokens/client-token")
+_LAPTOP_ADMIN_TOKEN: Final = Path("data/tokens/admin-token")
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off"})
 
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("namespace", metavar="NAMESPACE")
     listing.add_argument("--prefix", default="", help="only keys that start so")
     _add_client(commands, "stats", _stats, "print counts, sizes and settings")
+    _add_client(commands, "gc", _gc, "collect expired entries now; needs the admin token", admin=True)
     return parser
 
 
@@ -76,6 +78,15 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     flag("--cache-size", "CACHE_SIZE", "1000", _whole(1, 10_000_000), "entries that the cache holds at most")
     flag("--cache-memory-mb", "CACHE_MEMORY_MB", "50", _whole(1, 65_536), "MiB that they take at most")
     flag("--enable-wal", "ENABLE_WAL", "true", _switch, "write-ahead log; false: rollback journal")
+    flag(
+        "--compression-threshold", "COMPRESSION_THRESHOLD", "10240", _whole(0, 2**31 - 1),
+        "values over so many bytes are compressed where that saves space; 0: none",
+    )  # fmt: skip
+    flag(
+        "--gc-interval", "GC_INTERVAL", "5m", _interval,
+        "time between two collections of expired entries: 5m, 1h30m, or seconds",
+    )  # fmt: skip
+    flag("--enable-vacuum", "ENABLE_VACUUM", "true", _switch, "give empty pages back to the file system after each")
     flag("--host", "HOST", "127.0.0.1", str, "the address to listen on")
     flag("--http-port", "HTTP_PORT", "8080", _whole(0, 65_535), "the API's port; 0 takes a free one")
     flag("--metrics-port", "METRICS_PORT", "9091", _whole(0, 65_535), "the port of /metrics; 0 takes a free one")
@@ -84,16 +95,21 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_client(
-    commands: Any, name: str, run: Callable[[argparse.Namespace, MemoryClient], Any], text: str
+    commands: Any,
+    name: str,
+    run: Callable[[argparse.Namespace, MemoryClient], Any],
+    text: str,
+    *,
+    admin: bool = False,
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(run=lambda options: _call(options, run))
     flag = _Flags(parser)
     flag("--url", "SWARM_MEMORY_URL", "http://127.0.0.1:8080", _url, "where the service is")
-    default = str(_LAPTOP_TOKEN) if _LAPTOP_TOKEN.exists() else ""
-    flag(
-        "--token-file", "SWARM_MEMORY_TOKEN_FILE", default, str, f"holds the token; default: {_LAPTOP_TOKEN}, if there"
-    )
+    laptop = _LAPTOP_ADMIN_TOKEN if admin else _LAPTOP_TOKEN
+    variable = "SWARM_MEMORY_ADMIN_TOKEN_FILE" if admin else "SWARM_MEMORY_TOKEN_FILE"
+    default = str(laptop) if laptop.exists() else ""
+    flag("--token-file", variable, default, str, f"holds the token; default: {laptop}, if there")
     return parser
 
 
@@ -126,6 +142,19 @@ def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed: {allowed}")
 
     return parse
+
+
+def _interval(text: str) -> float:
+    from swarm_operator.api.quantity import parse_duration  # noqa: PLC0415 - only serve needs it
+
+    # What the CRD allows, and plain seconds.
+    try:
+        seconds = float(text) if text.isascii() and text.isdigit() and len(text) <= 10 else parse_duration(text)
+    except ValueError:
+        seconds = 0.0
+    if 1 <= seconds <= 1e10:
+        return seconds
+    raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: 1s or longer, as 90, 5m or 1h30m")
 
 
 def _one_of(*names: str) -> Callable[[str], str]:
@@ -189,6 +218,9 @@ def _serve(options: argparse.Namespace) -> int:
         cache_size=options.cache_size,
         cache_memory_mb=options.cache_memory_mb,
         enable_wal=options.enable_wal,
+        compression_threshold=options.compression_threshold,
+        gc_interval=options.gc_interval,
+        enable_vacuum=options.enable_vacuum,
     )
     return uvloop.run(server.serve(settings, config))
 
@@ -237,6 +269,10 @@ async def _list(options: argparse.Namespace, client: MemoryClient) -> int:
 
 async def _stats(_: argparse.Namespace, client: MemoryClient) -> int:
     return _print((await client.stats()).raw)
+
+
+async def _gc(_: argparse.Namespace, client: MemoryClient) -> int:
+    return _print(await client.gc())
 
 
 def _print(document: Any) -> int:

@@ -345,6 +345,22 @@ class MemoryClient:
         except (KeyError, TypeError) as error:
             raise MemoryServerError(200, {"detail": f"these are no statistics of a memory: {error!r}"}) from error
 
+    async def gc(self, *, timeout: float = 600.0) -> dict[str, Any]:
+        """Have expired entries collected now, and empty pages given back. Needs the admin token.
+
+        Args:
+            timeout: seconds to wait for one attempt. The service goes on when nobody waits any more.
+
+        Returns:
+            What was done: `collected` entries, their `value_bytes`, `given_back_bytes`, `started_at`,
+            `duration_seconds`.
+
+        Raises:
+            MemoryAuthError: 403 with the client token.
+        """
+        _, answer = await self._request("POST", "/admin/gc", timeout=timeout)
+        return dict(answer)
+
     async def ready(self) -> Readiness:
         """Ask /readyz once. Never raises MemoryClientError: no answer is an answer, too."""
         try:
@@ -362,13 +378,14 @@ class MemoryClient:
         body: bytes | None = None,
         repeatable: bool = True,
         may_miss: bool = False,
+        timeout: float | None = None,
     ) -> tuple[int, Any]:
         """Send until it is answered or may not be repeated; raise what the answer says is wrong."""
         rereads = self._token_file is not None
         attempt = 0
         while True:
             try:
-                status, retry_after, document = await self._attempt(method, path, dict(headers or {}), body)
+                status, retry_after, document = await self._attempt(method, path, dict(headers or {}), body, timeout)
                 if status < 400 or (status == 404 and may_miss):
                     return status, document
                 raise _error(status, document, refused=retry_after is not None)
@@ -390,25 +407,24 @@ class MemoryClient:
             await self._sleep(max(random.uniform(limit / 2, limit), min(pause, 5.0)))  # noqa: S311 - jitter, no secret
 
     async def _attempt(
-        self, method: str, path: str, headers: dict[str, str], body: bytes | None
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None, timeout: float | None = None
     ) -> tuple[int, float | None, Any]:
         """Send once: (status, Retry-After in seconds, the JSON document or {})."""
         if self._session is None:
             raise RuntimeError("use MemoryClient as a context manager")
         if token := self._bearer():
             headers["Authorization"] = f"Bearer {token}"
+        limit = self._timeout if timeout is None else aiohttp.ClientTimeout(total=timeout)
         url = yarl.URL(self._base + path, encoded=True)  # as it is: yarl would decode %2F
         try:
             async with self._session.request(
-                method, url, data=body, headers=headers, allow_redirects=False
+                method, url, data=body, headers=headers, allow_redirects=False, timeout=limit
             ) as response:
                 text = await response.read()
         except aiohttp.ClientConnectorError as error:
             raise MemoryUnavailableError(f"{self._base}: {error}", uncertain=False) from error
         except TimeoutError as error:
-            raise MemoryUnavailableError(
-                f"{self._base}: no answer within {self._timeout.total:g} s", uncertain=True
-            ) from error
+            raise MemoryUnavailableError(f"{self._base}: no answer within {limit.total:g} s", uncertain=True) from error
         except aiohttp.InvalidURL as error:
             raise MemoryClientError(f"{self._base} is not a URL") from error
         except (aiohttp.ClientError, OSError) as error:

@@ -11,9 +11,6 @@ def not_implemented(store: SwarmMemoryStore) -> list[str]:
     asked = {
         "backupInterval": spec.backup_interval is not None,
         "backupOnDelete": spec.backup_on_delete,
-        "compressionThreshold": spec.compression_threshold > 0,
-        "enableVacuum": spec.enable_vacuum,
-        "gcInterval": True,
         "mcpMode": spec.mcp_mode,
         "migrateFromLegacy": spec.migrate_from_legacy,
     }

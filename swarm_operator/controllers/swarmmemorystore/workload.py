@@ -120,6 +120,9 @@ def _environment(store: SwarmMemoryStore) -> dict[str, str]:
         "CACHE_SIZE": str(spec.cache_size),
         "CACHE_MEMORY_MB": str(spec.cache_memory_mb),
         "ENABLE_WAL": str(spec.enable_wal).lower(),
+        "COMPRESSION_THRESHOLD": str(spec.compression_threshold),
+        "GC_INTERVAL": spec.gc_interval,
+        "ENABLE_VACUUM": str(spec.enable_vacuum).lower(),
     }
 
 

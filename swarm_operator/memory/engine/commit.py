@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from swarm_operator.memory.engine.errors import MemoryStoreError, StorageError, from_sqlite
+from swarm_operator.memory.engine.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "commit_batch", "trial_write"]
 
-_COUNT = """
-    INSERT INTO namespaces (name, entries, bytes) VALUES (?, ?, ?)
-    ON CONFLICT (name) DO UPDATE SET entries = entries + excluded.entries, bytes = bytes + excluded.bytes
-"""
-_FORGET = "DELETE FROM namespaces WHERE name = ? AND entries = 0"
 _TRIAL_BYTES = 256 * 1024
 
 
@@ -34,12 +30,14 @@ class Outcome:
     Attributes:
         results: for each operation, in order: its result, or the error for its caller.
         states: what the touched entries are now, in the order of their writes; empty when the batch failed.
+        written: bytes of values as they were stored.
         changed: whether anything was written.
         failure: why the batch as a whole failed; None when it was committed.
     """
 
     results: list[Any]
     states: list[tuple[Identity, Entry | None]] = field(default_factory=list)
+    written: int = 0
     changed: bool = False
     failure: MemoryStoreError | None = None
 
@@ -50,7 +48,7 @@ def commit_batch(db: sqlite3.Connection, operations: Sequence[Operation], now: C
     The clock is read once, inside the transaction, so that times in a batch do not run backwards.
     """
     outcome = Outcome([])
-    counts: dict[str, list[int]] = {}
+    tally = Tally()
     before = db.total_changes
     try:
         db.execute("BEGIN IMMEDIATE")
@@ -62,14 +60,10 @@ def commit_batch(db: sqlite3.Connection, operations: Sequence[Operation], now: C
                 continue
             outcome.results.append(applied.result)
             outcome.states.append((operation.identity, applied.entry))
-            count = counts.setdefault(operation.identity[0], [0, 0])
-            count[0] += applied.rows
-            count[1] += applied.size
-        for namespace, (rows, size) in counts.items():
-            if rows or size:
-                db.execute(_COUNT, (namespace, rows, size))
-            if rows < 0:
-                db.execute(_FORGET, (namespace,))
+            outcome.written += applied.written
+            tally.add(operation.identity[0], rows=applied.rows, size=applied.size)
+            tally.packed.add(applied.packed)
+        tally.write(db)
         outcome.changed = db.total_changes != before
         db.execute("COMMIT")
     except Exception as error:  # noqa: BLE001 - it becomes the answer to every caller of the batch

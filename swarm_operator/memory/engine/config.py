@@ -32,6 +32,17 @@ class StoreConfig:
     """True: write-ahead log; readers run beside the writer. False: rollback journal (DELETE), for file systems without
     shared memory; reads then take turns with writes on the one connection, so nothing ever waits for a file lock."""
 
+    compression_threshold: int = 10_240
+    """Values longer than this, in bytes of compact JSON, are stored as LZ4 frames where that makes them smaller. 0 is
+    never. Short values gain next to nothing. What is stored already stays as it is until it is written again."""
+
+    gc_interval: float = 300.0
+    """Seconds between two collections of expired entries. Expired entries are never returned, collected or not."""
+
+    enable_vacuum: bool = True
+    """True: after each collection the pages that hold nothing are given back to the file system, in short steps. False:
+    they stay in the file for later entries."""
+
     max_batch: int = 256
     """Requests that are committed together at most. Larger batches spend fewer fsyncs and take longer each."""
 
@@ -75,6 +86,8 @@ class StoreConfig:
 _RANGES = (
     ("cache_size", 1, 10_000_000),
     ("cache_memory_mb", 1, 65_536),
+    ("compression_threshold", 0, 2**31 - 1),
+    ("gc_interval", 0.001, 1e10),
     ("max_batch", 1, 10_000),
     ("max_batch_bytes", 1, 1024 * MIB),
     ("max_queue", 1, 1_000_000),

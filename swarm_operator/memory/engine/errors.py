@@ -12,6 +12,7 @@ __all__ = [
     "BusyError",
     "ConfigError",
     "CorruptDatabaseError",
+    "CorruptValueError",
     "DatabaseInUseError",
     "DiskFullError",
     "ForeignDatabaseError",
@@ -140,6 +141,16 @@ class CorruptDatabaseError(StorageError):
     """SQLite found the file damaged. Restore a backup."""
 
     code = "corrupt"
+    transient = False
+
+
+class CorruptValueError(StorageError):
+    """A compressed value is damaged: its checksum or its length is wrong. Other entries are not concerned.
+
+    The entry can still be overwritten or deleted.
+    """
+
+    code = "corrupt-value"
     transient = False
 
 

@@ -15,6 +15,8 @@ import asyncio
 import copy
 from typing import TYPE_CHECKING
 
+from swarm_operator.memory.engine.errors import MemoryStoreError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
@@ -43,7 +45,7 @@ class Lookup:
     def __init__(
         self,
         cache: EntryCache,
-        fetch: Callable[[Sequence[Identity]], Awaitable[list[Entry | None]]],
+        fetch: Callable[[Sequence[Identity]], Awaitable[list[Entry | MemoryStoreError | None]]],
         *,
         now: Callable[[], int],
     ) -> None:
@@ -110,17 +112,23 @@ class Lookup:
             entries = await self._fetch([read.identity for read in reads])
         except Exception as error:  # noqa: BLE001 - it belongs to those who wait
             for read in reads:
-                self._forget(read)
-                for waiter in read.waiters:
-                    if not waiter.done():
-                        waiter.set_exception(copy.copy(error))
+                self._fail(read, error)
             return
         for read, entry in zip(reads, entries, strict=True):
+            if isinstance(entry, MemoryStoreError):  # one damaged value is no concern of those who want others
+                self._fail(read, entry)
+                continue
             if self._forget(read) and entry is not None:
                 self._cache.put(entry)
             for waiter in read.waiters:
                 if not waiter.done():
                     waiter.set_result(entry)
+
+    def _fail(self, read: _Read, error: Exception) -> None:
+        self._forget(read)
+        for waiter in read.waiters:
+            if not waiter.done():
+                waiter.set_exception(copy.copy(error))
 
     def _forget(self, read: _Read) -> bool:
         """End sharing. False when a write has come between: what was read may already be old."""

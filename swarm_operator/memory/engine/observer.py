@@ -14,10 +14,16 @@ class Observer(Protocol):
         """A batch of that many requests was committed, in that time."""
 
     def failed(self, *, code: str, reason: str) -> None:
-        """A commit, a checkpoint or a trial write failed. `code` is an error's code."""
+        """A commit, a checkpoint, a trial write or a garbage collection failed. `code` is an error's code."""
 
     def recovered(self) -> None:
         """The first write after failures has succeeded."""
+
+    def expired(self, *, entries: int) -> None:
+        """That many expired entries were deleted by a step of garbage collection."""
+
+    def collected(self, *, seconds: float) -> None:
+        """A garbage collection has ended well, after that time."""
 
 
 class SilentObserver:
@@ -30,4 +36,10 @@ class SilentObserver:
         """Ignore it."""
 
     def recovered(self) -> None:
+        """Ignore it."""
+
+    def expired(self, *, entries: int) -> None:
+        """Ignore it."""
+
+    def collected(self, *, seconds: float) -> None:
         """Ignore it."""

@@ -12,9 +12,10 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from swarm_operator.memory.engine.compression import unpack
 from swarm_operator.memory.engine.database import open_reader
 from swarm_operator.memory.engine.entry import Entry
-from swarm_operator.memory.engine.errors import from_sqlite
+from swarm_operator.memory.engine.errors import CorruptValueError, MemoryStoreError, from_sqlite
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,7 +30,7 @@ __all__ = ["NamespaceCount", "Readers", "Totals"]
 
 T = TypeVar("T")
 
-_COLUMNS = "namespace, key, value, tags, metadata, ttl, version, created_at, updated_at, expires_at"
+_COLUMNS = "namespace, key, value, tags, metadata, ttl, version, created_at, updated_at, expires_at, codec, size"
 _GET = f"SELECT {_COLUMNS} FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only
 _PAGE = f"""
     SELECT {_COLUMNS} FROM entries
@@ -39,6 +40,7 @@ _PAGE = f"""
 _TOTAL = "SELECT coalesce(sum(entries), 0), coalesce(sum(bytes), 0) FROM namespaces"
 _COUNT = "SELECT entries, bytes FROM namespaces WHERE name = ?"
 _NAMESPACES = "SELECT name, entries, bytes FROM namespaces WHERE name >= ? ORDER BY name"
+_PACKED = "SELECT entries, raw, stored FROM compression WHERE id = 1"
 # Without the hint SQLite may prefer to walk the whole namespace.
 _EXPIRED = """
     SELECT namespace, count(*), sum(size) FROM entries INDEXED BY entries_expiry
@@ -64,12 +66,17 @@ class Totals:
         bytes: of their values.
         counts: the same for each namespace that was asked for, in that order.
         database_bytes: pages of the database times their size, those that are still in the log included.
+        free_bytes: those of them that hold nothing.
+        packed: rows whose values are compressed, bytes of their values, bytes that are stored. Expired rows count until
+            they are collected: they take their place as long.
     """
 
     entries: int
     bytes: int
     counts: list[NamespaceCount]
     database_bytes: int
+    free_bytes: int
+    packed: tuple[int, int, int]
 
 
 class Readers:
@@ -101,12 +108,18 @@ class Readers:
             finally:
                 await self._scans.close()
 
-    async def entries(self, identities: Sequence[Identity]) -> list[Entry | None]:
-        """The rows of these entries, expired or not; None where there is none."""
+    async def entries(self, identities: Sequence[Identity]) -> list[Entry | MemoryStoreError | None]:
+        """The rows of these entries, expired or not; None where there is none, an error where the value is damaged."""
 
-        def read(db: sqlite3.Connection) -> list[Entry | None]:
-            rows = [db.execute(_GET, identity).fetchall() for identity in identities]
-            return [Entry(*row[0]) if row else None for row in rows]
+        def read(db: sqlite3.Connection) -> list[Entry | MemoryStoreError | None]:
+            found: list[Entry | MemoryStoreError | None] = []
+            for identity in identities:
+                rows = db.execute(_GET, identity).fetchall()
+                try:
+                    found.append(_entry(rows[0]) if rows else None)
+                except CorruptValueError as error:
+                    found.append(error)
+            return found
 
         return await _run(self._points, read)
 
@@ -115,7 +128,8 @@ class Readers:
     ) -> tuple[list[Entry], bool]:
         """Live entries with start <= key < end in the order of their keys, and whether there are more.
 
-        At most `limit`, and no more once their values have reached `max_bytes`; at least one if there is one.
+        At most `limit`, and no more once their values have reached `max_bytes`; at least one if there is one. A
+        damaged value is an error of the whole page: leaving it out would look like a deletion.
         """
 
         def read(db: sqlite3.Connection) -> tuple[list[Entry], bool]:
@@ -124,9 +138,9 @@ class Readers:
             # Closing the cursor resets the statement: one that stays open would hold its snapshot.
             with contextlib.closing(db.execute(_PAGE, (namespace, start, end, now, limit + 1))) as rows:
                 for row in rows:
-                    if len(entries) == limit or (entries and size + len(row[2]) > max_bytes):
+                    if len(entries) == limit or (entries and size + row[-1] > max_bytes):
                         return entries, True
-                    entries.append(Entry(*row))
+                    entries.append(_entry(row))
                     size += entries[-1].size
             return entries, False
 
@@ -146,8 +160,12 @@ class Readers:
                 its_expired_rows, its_expired_size = expired.get(namespace, (0, 0))
                 counts.append(NamespaceCount(namespace, its_rows - its_expired_rows, its_size - its_expired_size))
             pages = db.execute("PRAGMA page_count").fetchall()[0][0]
+            free = db.execute("PRAGMA freelist_count").fetchall()[0][0]
             page_bytes = db.execute("PRAGMA page_size").fetchall()[0][0]
-            return Totals(rows - expired_rows, size - expired_size, counts, pages * page_bytes)
+            packed = db.execute(_PACKED).fetchall()[0]
+            return Totals(
+                rows - expired_rows, size - expired_size, counts, pages * page_bytes, free * page_bytes, packed
+            )
 
         return await _run(self._scans, read)
 
@@ -168,6 +186,17 @@ class Readers:
             return found, False
 
         return await _run(self._scans, read)
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    """An entry from its _COLUMNS. Raises CorruptValueError, which names the entry."""
+    namespace, key, value, *others, codec, size = row
+    if codec:
+        try:
+            value = unpack(codec, value, size)
+        except CorruptValueError as error:
+            raise CorruptValueError(f"the value of {key!r} in {namespace!r} is damaged: {error}") from None
+    return Entry(namespace, key, value, *others)
 
 
 def _expired(db: sqlite3.Connection, now: int, start: str = "") -> dict[str, tuple[int, int]]:

@@ -52,7 +52,22 @@ _VERSION_1 = (
     "CREATE TABLE write_probe (id INTEGER PRIMARY KEY, filler BLOB NOT NULL) STRICT",
 )
 
-_MIGRATIONS = (_VERSION_1,)
+# How each value is stored, see compression; a row that an older release wrote is plain. The one row of `compression`
+# counts the rows whose codec is not 0, as `namespaces` counts all of them.
+_VERSION_2 = (
+    "ALTER TABLE entries ADD COLUMN codec INTEGER NOT NULL DEFAULT 0",
+    """
+    CREATE TABLE compression (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        entries INTEGER NOT NULL,
+        raw INTEGER NOT NULL,
+        stored INTEGER NOT NULL
+    ) STRICT
+    """,
+    "INSERT INTO compression (id, entries, raw, stored) VALUES (1, 0, 0, 0)",
+)
+
+_MIGRATIONS = (_VERSION_1, _VERSION_2)
 """_MIGRATIONS[n] takes a file from version n to n + 1."""
 
 LATEST = len(_MIGRATIONS)

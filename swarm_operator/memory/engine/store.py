@@ -10,18 +10,20 @@ Assumptions:
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swarm_operator.memory.engine import checkpoint, database, limits
+from swarm_operator.memory.engine import checkpoint, compression, database, limits
 from swarm_operator.memory.engine.cache import EntryCache
+from swarm_operator.memory.engine.collector import Collection, Collector, CollectorStats
 from swarm_operator.memory.engine.config import MIB, StoreConfig
 from swarm_operator.memory.engine.entry import Draft
-from swarm_operator.memory.engine.errors import InvalidInputError, StorageError, StoreClosedError
+from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedError, StorageError, StoreClosedError
 from swarm_operator.memory.engine.lock import ProcessLock
 from swarm_operator.memory.engine.lookup import Lookup
 from swarm_operator.memory.engine.observer import Observer, SilentObserver
@@ -30,7 +32,7 @@ from swarm_operator.memory.engine.readers import NamespaceCount, Readers
 from swarm_operator.memory.engine.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from swarm_operator.memory.engine.entry import Entry
     from swarm_operator.memory.engine.worker import Worker
@@ -70,7 +72,7 @@ class NamespacePage:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """The store at one moment. Sizes are bytes; counts are of live entries."""
+    """The store at one moment. Sizes are bytes; counts are of live entries, those of `compressed` of stored rows."""
 
     entries: int
     value_bytes: int
@@ -85,6 +87,16 @@ class StoreStats:
     cache_entries: int
     cache_bytes: int
     checkpoints_busy: int
+    free_bytes: int
+    compressed_entries: int
+    compressed_raw_bytes: int
+    compressed_stored_bytes: int
+    gc: CollectorStats
+
+    @property
+    def compression_ratio(self) -> float | None:
+        """What the compressed values take, as a part of what they would take plain; None while there are none."""
+        return self.compressed_stored_bytes / self.compressed_raw_bytes if self.compressed_raw_bytes else None
 
     @property
     def cache_hit_rate(self) -> float | None:
@@ -104,7 +116,7 @@ class MemoryStore:
 
     def __init__(
         self, path: Path, config: StoreConfig, *, worker: Worker, readers: Readers, now: Callable[[], int],
-        observer: Observer,
+        sleep: Callable[[float], Awaitable[object]], observer: Observer,
     ) -> None:  # fmt: skip
         self.path = path
         self.config = config
@@ -116,11 +128,14 @@ class MemoryStore:
         self._checkpoints = checkpoint.CheckpointPolicy(path, config)
         self._lookup = Lookup(self._cache, readers.entries, now=now)
         self._closed = False
+        self._packing = 0
         self._writer = Writer(
             worker, config, now=now, checkpoints=self._checkpoints, coherence=self._lookup, observer=observer
         )
         self.stopped = self._writer.start()
         """Done when the writer has ended: by closing, or by a defect, which is then its exception."""
+        self._collector = Collector(self._writer, config, now=now, sleep=sleep, observer=observer)
+        self._collector.start()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -130,6 +145,7 @@ class MemoryStore:
         config: StoreConfig | None = None,
         *,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         observer: Observer | None = None,
     ) -> AsyncIterator[MemoryStore]:
         """Open the file, or create it; its directory must exist. Closing waits for what was submitted.
@@ -138,7 +154,8 @@ class MemoryStore:
             path: the database file. `-wal`, `-shm` and `.lock` lie beside it.
             config: the settings.
             clock: seconds since the Unix epoch; decides times and expiry. Called on several threads.
-            observer: told about commits and failures.
+            sleep: waits for the time of the next garbage collection.
+            observer: told about commits, collections and failures.
 
         Raises:
             DatabaseInUseError: another process has it open.
@@ -159,7 +176,8 @@ class MemoryStore:
             stack.push_async_callback(database.close_writer, worker, config)
             readers = await Readers.open(path, config, worker)
             stack.push_async_callback(readers.close)
-            store = cls(path, config, worker=worker, readers=readers, now=now, observer=observer or SilentObserver())
+            watching = observer or SilentObserver()
+            store = cls(path, config, worker=worker, readers=readers, now=now, sleep=sleep, observer=watching)
             stack.push_async_callback(store._close)
             yield store
 
@@ -211,7 +229,8 @@ class MemoryStore:
         """As `put`, for an entry that is already checked and encoded."""
         if len(draft.value_json) > self.config.max_value_bytes:
             raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
-        result: tuple[Entry, bool] = await self._writer.submit(Put(draft, create_only, if_version))
+        packed = await self._pack(draft.value_json)
+        result: tuple[Entry, bool] = await self._writer.submit(Put(draft, packed, create_only, if_version))
         return result
 
     async def get(self, namespace: str, key: str) -> Entry | None:
@@ -268,11 +287,17 @@ class MemoryStore:
         counts, more = await self._readers.namespaces(start=start, limit=limit, now=self._now())
         return NamespacePage(counts, counts[-1].namespace if more else None)
 
+    async def collect_garbage(self) -> Collection:
+        """Delete what has expired by now and, with enable_vacuum, give empty pages back. See Collector.collect."""
+        self._check_open()
+        return await self._collector.collect()
+
     async def stats(self) -> StoreStats:
         """Counts and sizes. Costs as much as there are namespaces and uncollected expired entries."""
         self._check_open()
         totals = await self._readers.totals(RECORD_NAMESPACES, self._now())
         agents, tasks, patterns = (count.entries for count in totals.counts)
+        packed_entries, packed_raw, packed_stored = totals.packed
         cache = self._cache
         return StoreStats(
             entries=totals.entries,
@@ -288,7 +313,26 @@ class MemoryStore:
             cache_entries=len(cache),
             cache_bytes=cache.bytes,
             checkpoints_busy=self._checkpoints.busy,
+            free_bytes=totals.free_bytes,
+            compressed_entries=packed_entries,
+            compressed_raw_bytes=packed_raw,
+            compressed_stored_bytes=packed_stored,
+            gc=replace(self._collector.stats),
         )
+
+    async def _pack(self, raw: bytes) -> compression.Packed:
+        threshold = self.config.compression_threshold
+        if len(raw) <= compression.INLINE_BYTES or not 0 < threshold < len(raw):
+            return compression.pack(raw, threshold)
+        self._check_open()
+        # Those who wait for a thread hold their values like those who wait in the writer's queue.
+        if self._packing and self._packing + len(raw) > self.config.max_queue_bytes:
+            raise OverloadedError(f"{self._packing} bytes of values are waiting to be compressed")
+        self._packing += len(raw)
+        try:
+            return await asyncio.to_thread(compression.pack, raw, threshold)
+        finally:
+            self._packing -= len(raw)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -297,6 +341,7 @@ class MemoryStore:
     async def _close(self) -> None:
         self._closed = True
         try:
+            await self._collector.close()
             await self._writer.close()
         finally:
             await self._lookup.close()

@@ -12,8 +12,9 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from swarm_operator.memory.engine import sweep
 from swarm_operator.memory.engine.commit import commit_batch, trial_write
 from swarm_operator.memory.engine.errors import (
     InternalStoreError,
@@ -25,16 +26,20 @@ from swarm_operator.memory.engine.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    import sqlite3
+    from collections.abc import Awaitable, Callable, Iterable
 
     from swarm_operator.memory.engine.checkpoint import CheckpointPolicy
     from swarm_operator.memory.engine.config import StoreConfig
     from swarm_operator.memory.engine.entry import Entry, Identity
     from swarm_operator.memory.engine.observer import Observer
     from swarm_operator.memory.engine.operations import Operation
+    from swarm_operator.memory.engine.sweep import Expired
     from swarm_operator.memory.engine.worker import Worker
 
 __all__ = ["Coherence", "Writer"]
+
+T = TypeVar("T")
 
 
 class Coherence(Protocol):
@@ -50,6 +55,14 @@ class Coherence(Protocol):
 @dataclass(slots=True)
 class _Request:
     operation: Operation
+    future: asyncio.Future[Any]
+
+
+@dataclass(slots=True)
+class _Chore:
+    """A step of maintenance, run where a batch could be."""
+
+    step: Callable[[], Awaitable[Any]]
     future: asyncio.Future[Any]
 
 
@@ -78,6 +91,7 @@ class Writer:
         self._coherence = coherence
         self._observer = observer
         self._queue: deque[_Request] = deque()
+        self._chores: deque[_Chore] = deque()
         self._queued_bytes = 0
         self._wakeup = asyncio.Event()
         self._closing = False
@@ -115,6 +129,55 @@ class Writer:
         self._wakeup.set()
         return await request.future
 
+    async def sweep(self, moment: int) -> list[Expired]:
+        """Delete some rows that have expired by that moment and say which; none when there are none left.
+
+        Raises:
+            StorageError, StoreClosedError: as `submit`.
+        """
+
+        async def step() -> list[Expired]:
+            found = await self._worker.run(lambda db: sweep.find(db, moment))
+            if not found:
+                return found
+            self._coherence.begin(row.identity for row in found)
+            done = 0
+            try:
+                done = await self._worker.run(lambda db: sweep.delete(db, found))
+            finally:
+                self._coherence.end((row.identity, None) for row in found[:done])
+            self._checkpoints.note(requests=done, value_bytes=0)
+            self._succeeded()
+            return found[:done]
+
+        return await self._chore(step)
+
+    async def vacuum(self) -> tuple[int, int]:
+        """Give some empty pages back: (bytes given back, bytes still empty). Raises as `sweep`."""
+
+        async def step() -> tuple[int, int]:
+            given_back, left = await self._worker.run(sweep.vacuum)
+            self._checkpoints.note(requests=0, value_bytes=given_back)
+            if given_back and not left:
+                self._checkpoints.hasten()
+            return given_back, left
+
+        return await self._chore(step)
+
+    async def between_batches(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function of the connection while nothing is being written. Raises as `sweep`."""
+        return await self._chore(lambda: self._worker.run(function))
+
+    async def _chore(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Have a step run between two batches: one chore, one batch, and so on, while both wait."""
+        if self._closing or not self.alive:
+            raise StoreClosedError("the store is closing")
+        chore = _Chore(step, asyncio.get_running_loop().create_future())
+        self._chores.append(chore)
+        self._wakeup.set()
+        result: T = await chore.future
+        return result
+
     async def close(self) -> None:
         """Refuse new requests, commit those that wait, stop. Raises the defect if the loop had died of one."""
         self._closing = True
@@ -125,22 +188,26 @@ class Writer:
     async def _run(self) -> None:
         try:
             while True:
-                if not self._queue:
+                if not self._queue and not self._chores:
                     if self._closing:
                         return
                     await self._wait()
                 if batch := self._take():
                     await self._commit(batch)
-                elif self.fault is not None and not self._closing:
+                elif self.fault is not None and not self._closing and not self._chores:
                     await self._try_disk()
+                if self._chores:
+                    await self._do(self._chores.popleft())
                 if self._checkpoints.due:
                     await self._checkpoint()
         finally:
             # Only a defect gets here with requests left; their callers must not wait for ever.
-            for request in self._queue:
-                if not request.future.done():
-                    request.future.set_exception(InternalStoreError("the writer has stopped"))
+            waiting: list[_Request | _Chore] = [*self._queue, *self._chores]
+            for each in waiting:
+                if not each.future.done():
+                    each.future.set_exception(InternalStoreError("the writer has stopped"))
             self._queue.clear()
+            self._chores.clear()
 
     async def _wait(self) -> None:
         self._wakeup.clear()
@@ -193,8 +260,26 @@ class Writer:
             return
         self._observer.committed(requests=len(batch), seconds=time.perf_counter() - started)
         if outcome.changed:
-            self._checkpoints.note(requests=len(batch), value_bytes=sum(op.weight for op in operations))
+            self._checkpoints.note(requests=len(batch), value_bytes=outcome.written)
             self._succeeded()
+
+    async def _do(self, chore: _Chore) -> None:
+        if chore.future.done():  # whoever wanted it has gone
+            return
+        try:
+            result = await chore.step()
+        except Exception as error:  # noqa: BLE001 - it becomes the answer to whoever asked, who tells the observer
+            reason = from_sqlite(error)
+            if isinstance(reason, StorageError):
+                self.fault = reason
+            if not chore.future.done():
+                chore.future.set_exception(reason)
+        except BaseException:
+            chore.future.cancel()
+            raise
+        else:
+            if not chore.future.done():
+                chore.future.set_result(result)
 
     async def _checkpoint(self) -> None:
         try:

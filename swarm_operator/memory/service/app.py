@@ -12,8 +12,9 @@ import structlog
 
 from swarm_operator.memory.engine.errors import MemoryStoreError
 from swarm_operator.memory.service.asgi import BodyReader, header_map
+from swarm_operator.memory.service.auth import Role
 from swarm_operator.memory.service.entries import PREFIX, ROUTE, EntryRoutes
-from swarm_operator.memory.service.errors import ClientGoneError, RequestError, UnauthorizedError
+from swarm_operator.memory.service.errors import ClientGoneError, ForbiddenError, RequestError, UnauthorizedError
 from swarm_operator.memory.service.problems import problem, reply_to
 from swarm_operator.memory.service.routes import OPEN_PATHS, PATHS, create_routes
 
@@ -55,7 +56,7 @@ class MemoryApp:
         try:
             headers = header_map(scope)
             if path not in OPEN_PATHS:
-                self._authenticate(headers)
+                self._authorize(scope["path"], headers)
             if path.startswith(PREFIX):
                 route = ROUTE
                 reply = await self._entries.answer(method, path, headers, receive)
@@ -80,9 +81,13 @@ class MemoryApp:
         self._metrics.answered(method, route, reply.status)
         await reply.send(send)
 
-    def _authenticate(self, headers: dict[bytes, bytes]) -> None:
-        if not self._tokens.accepts(headers.get(b"authorization")):
+    def _authorize(self, path: str, headers: dict[bytes, bytes]) -> None:
+        """Let it pass or raise. The path is the decoded one, which the router takes: `/%61dmin/gc` is `/admin/gc`."""
+        role = self._tokens.role(headers.get(b"authorization"))
+        if role is None:
             raise UnauthorizedError("no valid token")
+        if role < Role.ADMIN and (path == "/admin" or path.startswith("/admin/")):
+            raise ForbiddenError("this takes the admin token")
 
 
 class _Counted:

@@ -1,8 +1,9 @@
 """Bearer tokens from a directory of files, such as a mounted Secret.
 
-The directory holds `client-token` and `admin-token`. Both may use the whole of /v1 so far. The files are read at the
-start, and again within a second of a change: Kubernetes swaps a mounted Secret's files, and a former token then stops
-working. While a file is missing or empty during such a change the tokens read before stay valid.
+The directory holds `client-token`, which is good for /v1, and `admin-token`, which is good for /v1 and /admin. The
+files are read at the start, and again within a second of a change: Kubernetes swaps a mounted Secret's files, and a
+former token then stops working. While a file is missing or empty during such a change the tokens read before stay
+valid.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hmac
 import os
 import secrets
 import time
+from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +23,7 @@ from swarm_operator.memory.service.errors import BadTokenFileError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ADMIN_FILE", "CLIENT_FILE", "Tokens", "generate"]
+__all__ = ["ADMIN_FILE", "CLIENT_FILE", "Role", "Tokens", "generate"]
 
 CLIENT_FILE: Final = "client-token"
 ADMIN_FILE: Final = "admin-token"
@@ -30,6 +32,17 @@ _CHECK_SECONDS: Final = 1.0
 _MAX_BYTES: Final = 4096
 
 _log = structlog.get_logger(__name__)
+
+
+class Role(IntEnum):
+    """What a token is good for; a greater one may do all that a smaller one may."""
+
+    CLIENT = 1
+    ADMIN = 2
+
+
+_ROLES: Final = (Role.CLIENT, Role.ADMIN)
+"""Of _FILES, in their order."""
 
 
 class Tokens:
@@ -46,16 +59,16 @@ class Tokens:
         self._stamp = self._look()
         self._tokens = [_read(directory / name) for name in _FILES]
 
-    def accepts(self, authorization: bytes | None) -> bool:
-        """Whether an Authorization header carries a valid token. Takes as long whichever token it is like."""
+    def role(self, authorization: bytes | None) -> Role | None:
+        """Whose token an Authorization header carries; None without a valid one. Takes as long whatever it is like."""
         self._refresh()
         if authorization is None or authorization[:7].lower() != b"bearer ":
-            return False
+            return None
         offered = authorization[7:].strip()
-        valid = False
-        for token in self._tokens:
-            valid |= hmac.compare_digest(offered, token)
-        return valid
+        role = 0
+        for token, its_role in zip(self._tokens, _ROLES, strict=True):
+            role = max(role, hmac.compare_digest(offered, token) * its_role)
+        return Role(role) if role else None
 
     def _refresh(self) -> None:
         now = self._monotonic()

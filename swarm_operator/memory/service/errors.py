@@ -9,6 +9,7 @@ __all__ = [
     "BodyTimeoutError",
     "BodyTooLargeError",
     "ClientGoneError",
+    "ForbiddenError",
     "NotFoundError",
     "RequestError",
     "UnauthorizedError",
@@ -39,6 +40,13 @@ class UnauthorizedError(RequestError):
 
     status = 401
     code = "unauthorized"
+
+
+class ForbiddenError(RequestError):
+    """A valid token, of one who may not do this."""
+
+    status = 403
+    code = "forbidden"
 
 
 class NotFoundError(RequestError):

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["OPERATIONS", "MetricsApp", "ServiceMetrics"]
 
-OPERATIONS: Final = ("put", "get", "delete", "list", "namespaces", "stats")
+OPERATIONS: Final = ("put", "get", "delete", "list", "namespaces", "stats", "gc")
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"})
 _ERROR_CODES: Final = (
     "invalid-input", "overloaded", "closed", "internal", "disk-full", "read-only", "io-error", "busy", "corrupt",
+    "corrupt-value",
 )  # fmt: skip
 _SECONDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -76,11 +77,20 @@ class ServiceMetrics:
         )
         self._request_series: dict[tuple[str, str, int], Counter] = {}
         errors = Counter(
-            "swarm_memory_errors_total", "Requests, commits and checkpoints that failed.", ["code"],
+            "swarm_memory_errors_total", "Requests, commits, checkpoints and collections that failed.", ["code"],
             registry=self.registry,
         )  # fmt: skip
         self._errors = {code: errors.labels(code) for code in _ERROR_CODES}
         self._failing: set[str] = set()
+        self._gc_seconds = Histogram(
+            "swarm_memory_gc_duration_seconds",
+            "Garbage collections, from the first step to the last.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._gc_expired = Counter(
+            "swarm_memory_gc_expired_total", "Expired entries that were collected.", registry=self.registry
+        )
         self._sqlite = Gauge(
             "swarm_memory_sqlite_info", "The SQLite library in use; always 1.", ["version"], registry=self.registry
         )
@@ -120,6 +130,14 @@ class ServiceMetrics:
             self._failing.add(code)
             _log.error("write failed", code=code, reason=reason)
 
+    def expired(self, *, entries: int) -> None:
+        """Count what was collected."""
+        self._gc_expired.inc(entries)
+
+    def collected(self, *, seconds: float) -> None:
+        """Count a collection."""
+        self._gc_seconds.observe(seconds)
+
     def recovered(self) -> None:
         """The disk is back."""
         self._failing.clear()
@@ -152,12 +170,21 @@ class StoreCollector(Collector):
         yield GaugeMetricFamily("swarm_memory_entries_total", "Live entries.", stats.entries)
         yield GaugeMetricFamily("swarm_memory_value_bytes", "Bytes of the live entries' values.", stats.value_bytes)
         yield GaugeMetricFamily("swarm_memory_db_size_bytes", "Pages of the database.", stats.database_size_bytes)
+        yield GaugeMetricFamily("swarm_memory_free_bytes", "Pages of it that hold nothing.", stats.free_bytes)
+        ratio = 1.0 if stats.compression_ratio is None else stats.compression_ratio
+        yield GaugeMetricFamily(
+            "swarm_memory_compression_ratio", "Stored bytes of the compressed values / their length; 1: none.", ratio
+        )
+        yield GaugeMetricFamily("swarm_memory_compressed_entries", "Compressed values.", stats.compressed_entries)
         yield GaugeMetricFamily("swarm_memory_wal_size_bytes", "The write-ahead log's file.", stats.wal_size_bytes)
         yield GaugeMetricFamily("swarm_memory_cache_entries", "Entries in the cache.", stats.cache_entries)
         yield GaugeMetricFamily("swarm_memory_cache_bytes", "Bytes that they take.", stats.cache_bytes)
         yield CounterMetricFamily("swarm_memory_cache_hits", "Lookups that the cache answered.", stats.cache_hits)
         yield CounterMetricFamily("swarm_memory_cache_misses", "Lookups that it did not.", stats.cache_misses)
         yield CounterMetricFamily("swarm_memory_cache_evictions", "Entries dropped for room.", stats.cache_evictions)
+        yield CounterMetricFamily(
+            "swarm_memory_gc_given_back_bytes", "Empty pages that collections gave back.", stats.gc.given_back_bytes
+        )
         yield CounterMetricFamily(
             "swarm_memory_checkpoints_busy", "Checkpoints that a reader kept from finishing.", stats.checkpoints_busy
         )

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from swarm_operator.memory.engine import Entry, MemoryStore
+    from swarm_operator.memory.engine.collector import Collection
     from swarm_operator.memory.engine.readers import NamespaceCount
     from swarm_operator.memory.engine.store import StoreStats
 
-__all__ = ["entries_page", "entry_head", "entry_whole", "namespaces_page", "statistics"]
+__all__ = ["collection", "entries_page", "entry_head", "entry_whole", "namespaces_page", "statistics"]
 
 
 def timestamp(milliseconds: int) -> str:
@@ -59,6 +60,7 @@ def statistics(store: MemoryStore, stats: StoreStats) -> bytes:
             "patterns": stats.patterns,
             "value_bytes": stats.value_bytes,
             "database_size_bytes": stats.database_size_bytes,
+            "free_bytes": stats.free_bytes,
             "wal_size_bytes": stats.wal_size_bytes,
             "cache": {
                 "hits": stats.cache_hits,
@@ -70,16 +72,49 @@ def statistics(store: MemoryStore, stats: StoreStats) -> bytes:
                 "max_entries": config.cache_size,
                 "max_bytes": config.cache_memory_mb * 1024 * 1024,
             },
+            "compression": {
+                "entries": stats.compressed_entries,
+                "raw_bytes": stats.compressed_raw_bytes,
+                "stored_bytes": stats.compressed_stored_bytes,
+                "ratio": stats.compression_ratio,
+            },
+            "gc": {
+                "runs": stats.gc.runs,
+                "failures": stats.gc.failures,
+                "collected": stats.gc.entries,
+                "given_back_bytes": stats.gc.given_back_bytes,
+                "auto_vacuum": stats.gc.auto_vacuum,
+                "last_run": None if stats.gc.last is None else _collection(stats.gc.last),
+                "last_error": stats.gc.last_error,
+            },
             "settings": {
                 "cache_size": config.cache_size,
                 "cache_memory_mb": config.cache_memory_mb,
                 "enable_wal": config.enable_wal,
+                "compression_threshold": config.compression_threshold,
+                "gc_interval_seconds": config.gc_interval,
+                "enable_vacuum": config.enable_vacuum,
                 "max_value_bytes": config.max_value_bytes,
                 "checkpoint_bytes": config.checkpoint_bytes,
                 "wal_limit_bytes": config.wal_limit_bytes,
             },
         }
     )
+
+
+def collection(done: Collection) -> bytes:
+    """What a garbage collection did."""
+    return orjson.dumps(_collection(done))
+
+
+def _collection(done: Collection) -> dict[str, Any]:
+    return {
+        "started_at": timestamp(done.started_at),
+        "duration_seconds": round(done.seconds, 6),
+        "collected": done.entries,
+        "value_bytes": done.value_bytes,
+        "given_back_bytes": done.given_back_bytes,
+    }
 
 
 def _head(entry: Entry) -> dict[str, Any]:

@@ -29,7 +29,9 @@ __all__ = ["OPEN_PATHS", "PATHS", "create_routes"]
 
 OPEN_PATHS: Final = frozenset({b"/healthz", b"/readyz"})
 """Paths that need no token."""
-PATHS: Final = {path: path.decode() for path in (b"/v1/entries", b"/v1/namespaces", b"/v1/stats", *sorted(OPEN_PATHS))}
+PATHS: Final = {
+    path: path.decode() for path in (b"/v1/entries", b"/v1/namespaces", b"/v1/stats", b"/admin/gc", *sorted(OPEN_PATHS))
+}
 """Route names for the metrics."""
 _DEFAULT_LIMIT: Final = 100
 
@@ -42,6 +44,7 @@ def create_routes(store: MemoryStore, metrics: ServiceMetrics) -> Starlette:
             Route("/v1/entries", handlers.list, methods=["GET"]),
             Route("/v1/namespaces", handlers.namespaces, methods=["GET"]),
             Route("/v1/stats", handlers.stats, methods=["GET"]),
+            Route("/admin/gc", handlers.gc, methods=["POST"]),
             Route("/healthz", handlers.healthz, methods=["GET"]),
             Route("/readyz", handlers.readyz, methods=["GET"]),
         ],
@@ -60,7 +63,7 @@ class _Handlers:
     def __init__(self, store: MemoryStore, metrics: ServiceMetrics) -> None:
         self._store = store
         self._metrics = metrics
-        self._observe = {name: metrics.operations[name].observe for name in ("list", "namespaces", "stats")}
+        self._observe = {name: metrics.operations[name].observe for name in ("list", "namespaces", "stats", "gc")}
 
     async def list(self, request: Request) -> Response:
         started = time.perf_counter()
@@ -90,6 +93,14 @@ class _Handlers:
         parse_query(request.scope["query_string"], ())
         body = rendering.statistics(self._store, await self._store.stats())
         self._observe["stats"](time.perf_counter() - started)
+        return Response(body, media_type="application/json")
+
+    async def gc(self, request: Request) -> Response:
+        """Collect now. Who asks while a collection runs gets the one after it, shared with all who ask meanwhile."""
+        started = time.perf_counter()
+        parse_query(request.scope["query_string"], ())
+        body = rendering.collection(await self._store.collect_garbage())
+        self._observe["gc"](time.perf_counter() - started)
         return Response(body, media_type="application/json")
 
     async def healthz(self, _: Request) -> Response:

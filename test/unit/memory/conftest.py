@@ -42,6 +42,8 @@ class Recorder:
 
     batches: list = field(default_factory=list)
     failures: list = field(default_factory=list)
+    expired_entries: int = 0
+    collections: int = 0
     recoveries: asyncio.Event = field(default_factory=asyncio.Event)
 
     def committed(self, *, requests, seconds):
@@ -50,6 +52,13 @@ class Recorder:
 
     def failed(self, *, code, reason):
         self.failures.append((code, reason))
+
+    def expired(self, *, entries):
+        self.expired_entries += entries
+
+    def collected(self, *, seconds):
+        assert seconds >= 0
+        self.collections += 1
 
     def recovered(self):
         self.recoveries.set()

@@ -73,7 +73,16 @@ def test_tokens_are_mounted_as_files_that_others_cannot_read(pod, container):
 
 def test_the_environment_carries_the_spec(store):
     made = stateful_set(
-        store(swarmId="hive", cacheSize=7, cacheMemoryMB=9, enableWAL=False), image="registry/swarm-memory:v2"
+        store(
+            swarmId="hive",
+            cacheSize=7,
+            cacheMemoryMB=9,
+            enableWAL=False,
+            compressionThreshold=0,
+            gcInterval="1h30m",
+            enableVacuum=False,
+        ),
+        image="registry/swarm-memory:v2",
     )
     (container,) = made["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "registry/swarm-memory:v2"
@@ -84,6 +93,9 @@ def test_the_environment_carries_the_spec(store):
         "CACHE_SIZE": "7",
         "CACHE_MEMORY_MB": "9",
         "ENABLE_WAL": "false",
+        "COMPRESSION_THRESHOLD": "0",
+        "GC_INTERVAL": "1h30m",
+        "ENABLE_VACUUM": "false",
     }
 
 

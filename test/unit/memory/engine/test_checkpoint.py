@@ -20,7 +20,9 @@ async def test_the_log_is_moved_while_the_store_runs(tmp_path):
 
 async def test_a_reader_with_an_old_snapshot_delays_the_log_and_never_a_write(tmp_path):
     path = tmp_path / "db"
-    config = StoreConfig(checkpoint_bytes=64 * KIB, wal_limit_bytes=256 * KIB, busy_timeout_ms=1)
+    config = StoreConfig(
+        checkpoint_bytes=64 * KIB, wal_limit_bytes=256 * KIB, busy_timeout_ms=1, compression_threshold=0
+    )
     async with MemoryStore.open(path, config) as store:
         await store.put("n", "k", 1)
         reader = store._readers._scans

@@ -80,21 +80,23 @@ async def test_a_refused_file_is_not_left_locked(path):
 async def test_a_migration_that_fails_leaves_the_version_before_it(path, monkeypatch):
     await open_once(path)
     broken = ("CREATE TABLE half (x INTEGER) STRICT", "CREATE TABLE half (x INTEGER) STRICT")
-    monkeypatch.setattr(schema, "_MIGRATIONS", (schema._VERSION_1, broken))
-    monkeypatch.setattr(schema, "LATEST", 2)
+    before = schema.LATEST
+    monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS, broken))
+    monkeypatch.setattr(schema, "LATEST", before + 1)
     with pytest.raises(Exception, match="half already exists"):
         await open_once(path)
-    assert run(path, "PRAGMA user_version", "SELECT name FROM sqlite_schema WHERE name = 'half'") == [[(1,)], []]
+    assert run(path, "PRAGMA user_version", "SELECT name FROM sqlite_schema WHERE name = 'half'") == [[(before,)], []]
 
 
 async def test_an_older_file_is_brought_forward_with_its_entries(path, monkeypatch):
     await open_once(path)
     step = ("CREATE TABLE more (x INTEGER) STRICT",)
-    monkeypatch.setattr(schema, "_MIGRATIONS", (schema._VERSION_1, step))
-    monkeypatch.setattr(schema, "LATEST", 2)
+    after = schema.LATEST + 1
+    monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS, step))
+    monkeypatch.setattr(schema, "LATEST", after)
     async with MemoryStore.open(path) as store:
         assert (await store.get("n", "k")).value == 1
-    assert run(path, "PRAGMA user_version") == [[(2,)]]
+    assert run(path, "PRAGMA user_version") == [[(after,)]]
 
 
 async def test_a_directory_that_does_not_exist_is_an_error_of_the_storage(tmp_path):

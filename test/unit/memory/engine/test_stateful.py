@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shutil
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from swarm_operator.memory.engine.errors import VersionConflictError
 
 NAMESPACES = st.sampled_from(["swarm:agents", "swarm:tasks", "a/b"])
 KEYS = st.sampled_from(["k", "k1", "k2", "é", "z/1", "\U0010ffff"])
-VALUES = st.none() | st.integers(-5, 5) | st.text(max_size=3) | st.lists(st.booleans(), max_size=2)
+LONG = st.builds(lambda text, times: text * times, st.text(min_size=1, max_size=2), st.integers(40, 400))
+VALUES = st.none() | st.integers(-5, 5) | st.text(max_size=3) | st.lists(st.booleans(), max_size=2) | LONG
 TTLS = st.sampled_from([0, 0, 1, 5])
 VERSIONS = st.integers(1, 4)
 
@@ -39,9 +41,21 @@ class StoreMachine(RuleBasedStateMachine):
         self.model = {}
         self.stack = None
 
-    @initialize(enable_wal=st.booleans(), cache_size=st.sampled_from([1, 2, 1000]))
-    def start(self, enable_wal, cache_size):
-        self.config = StoreConfig(enable_wal=enable_wal, cache_size=cache_size, checkpoint_bytes=32 * 1024, max_batch=3)
+    @initialize(
+        enable_wal=st.booleans(),
+        cache_size=st.sampled_from([1, 2, 1000]),
+        threshold=st.sampled_from([0, 1, 60]),
+        vacuum=st.booleans(),
+    )
+    def start(self, enable_wal, cache_size, threshold, vacuum):
+        self.config = StoreConfig(
+            enable_wal=enable_wal,
+            cache_size=cache_size,
+            checkpoint_bytes=32 * 1024,
+            max_batch=3,
+            compression_threshold=threshold,
+            enable_vacuum=vacuum,
+        )
         self.open()
 
     def open(self):
@@ -55,6 +69,14 @@ class StoreMachine(RuleBasedStateMachine):
 
     def close(self):
         self.runner.run(self.stack.aclose())
+        db = sqlite3.connect(self.directory / "db")
+        rows = "SELECT namespace, count(*), sum(size) FROM entries GROUP BY namespace ORDER BY namespace"
+        assert db.execute("SELECT * FROM namespaces ORDER BY name").fetchall() == db.execute(rows).fetchall()
+        packed = "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(length(value)), 0) FROM entries WHERE codec > 0"
+        kept = db.execute("SELECT entries, raw, stored FROM compression").fetchall()
+        assert kept == db.execute(packed).fetchall()
+        assert self.config.compression_threshold or kept[0][0] == 0
+        db.close()
 
     def live(self, identity):
         row = self.model.get(identity)
@@ -135,6 +157,13 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.5, 1, 4.999]))
     def wait(self, seconds):
         self.clock.seconds += seconds
+
+    @rule()
+    def collect(self):
+        self.runner.run(self.store.collect_garbage())
+        rows = self.runner.run(self.store._worker.run(lambda db: db.execute("SELECT count(*) FROM entries").fetchone()))
+        assert rows[0] == len([identity for identity in list(self.model) if self.live(identity)])
+        assert self.store._cache.bytes == sum(entry.weight for entry in self.store._cache._entries.values())
 
     @rule()
     def restart(self):

@@ -13,7 +13,7 @@ from swarm_operator.memory.engine.errors import (
     from_sqlite,
 )
 
-CONFIG = StoreConfig(probe_interval=0.01)
+CONFIG = StoreConfig(probe_interval=0.01, compression_threshold=0)
 
 
 async def set_pragma(store, pragma):
@@ -22,7 +22,7 @@ async def set_pragma(store, pragma):
 
 @pytest.mark.parametrize("enable_wal", [True, False])
 async def test_a_full_disk_refuses_writes_keeps_reads_and_recovers_by_itself(tmp_path, recorder, enable_wal):
-    config = StoreConfig(probe_interval=0.01, enable_wal=enable_wal)
+    config = StoreConfig(probe_interval=0.01, enable_wal=enable_wal, compression_threshold=0)
     async with MemoryStore.open(tmp_path / "db", config, observer=recorder) as store:
         await store.put("n", "kept", "x" * 100)
         await set_pragma(store, "max_page_count = 1")  # SQLite takes the present size instead

@@ -59,10 +59,10 @@ def test_files_are_looked_at_once_a_second(directory):
     former = bearer(directory / "client-token")
     (directory / "client-token").write_text("new-token-of-another-length")
     clock.now = 0.9
-    assert tokens.accepts(former)
+    assert tokens.role(former)
     clock.now = 1.0
-    assert not tokens.accepts(former)
-    assert tokens.accepts(b"Bearer new-token-of-another-length")
+    assert not tokens.role(former)
+    assert tokens.role(b"Bearer new-token-of-another-length")
 
 
 def test_a_secrets_files_are_swapped_by_a_link(tmp_path):
@@ -74,8 +74,8 @@ def test_a_secrets_files_are_swapped_by_a_link(tmp_path):
     (tmp_path / "new").symlink_to("2")
     (tmp_path / "new").replace(tmp_path / "data")
     clock.now = 1.0
-    assert tokens.accepts(bearer(tmp_path / "2" / "admin-token"))
-    assert not tokens.accepts(bearer(tmp_path / "1" / "admin-token"))
+    assert tokens.role(bearer(tmp_path / "2" / "admin-token"))
+    assert not tokens.role(bearer(tmp_path / "1" / "admin-token"))
 
 
 def test_while_a_file_is_missing_or_empty_the_former_tokens_stay_valid(directory):
@@ -84,14 +84,14 @@ def test_while_a_file_is_missing_or_empty_the_former_tokens_stay_valid(directory
     former = bearer(directory / "client-token")
     (directory / "client-token").write_text("")
     clock.now += 1
-    assert tokens.accepts(former)
+    assert tokens.role(former)
     (directory / "client-token").unlink()
     clock.now += 1
-    assert tokens.accepts(former)
+    assert tokens.role(former)
     (directory / "client-token").write_text("after-the-gap")
     clock.now += 1
-    assert tokens.accepts(b"Bearer after-the-gap")
-    assert not tokens.accepts(former)
+    assert tokens.role(b"Bearer after-the-gap")
+    assert not tokens.role(former)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"  \n", b"two words", b"two\nlines", "ü".encode(), b"x" * 4097])

@@ -16,7 +16,7 @@ async def write_until_it_dies(memory, name, acknowledged, enough):
     """Overwrite a few keys again and again; note the version and value of each acknowledged write."""
     for number in range(1_000_000):
         key = f"{name}-{number % KEYS}"
-        value = [name, number, "x" * random.randrange(2000)]
+        value = [name, number, "x" * random.choice([random.randrange(2000), 20_000])]
         try:
             head = await memory.put("n", key, value)
         except MemoryClientError:
@@ -55,4 +55,62 @@ async def test_no_acknowledged_write_is_lost_when_the_process_is_killed(start_pr
     assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     counted = database.execute("SELECT sum(entries), sum(bytes) FROM namespaces").fetchone()
     assert counted == database.execute("SELECT count(*), sum(size) FROM entries").fetchone()
+    packed = database.execute("SELECT entries, raw, stored FROM compression").fetchone()
+    rows = "SELECT count(*), sum(size), sum(length(value)) FROM entries WHERE codec <> 0"
+    assert packed == database.execute(rows).fetchone()
+    database.close()
+
+
+async def collect_until_it_dies(url, token):
+    async with MemoryClient(url, token=token, retries=0) as admin:
+        while True:
+            try:
+                await admin.gc()
+            except MemoryClientError:
+                return
+
+
+async def expire_until_it_dies(memory, name):
+    for number in range(1_000_000):
+        try:
+            await memory.put("short", f"{name}-{number}", ["y" * random.choice([10, 30_000])], ttl=1)
+        except MemoryClientError:
+            return
+
+
+async def test_a_kill_during_garbage_collection_loses_nothing_that_lives(start_process):
+    acknowledged = {}
+    for cycle in range(5):
+        process = await start_process("--gc-interval", "1")
+        admin = (process.data_dir / "tokens" / "admin-token").read_text().strip()
+        async with MemoryClient(process.url, token=process.token, retries=0) as memory:
+            found = {entry.key: entry async for entry in memory.iterate("n", page=1000)}
+            assert acknowledged.keys() <= found.keys()
+            for key, (version, value) in acknowledged.items():
+                assert found[key].version >= version
+                if found[key].version == version:
+                    assert found[key].value == value
+            if cycle == 4:
+                break
+            enough = asyncio.Event()
+            tasks = [
+                asyncio.ensure_future(task)
+                for task in (
+                    *(write_until_it_dies(memory, f"w{number}", acknowledged, enough) for number in range(2)),
+                    *(expire_until_it_dies(memory, f"{cycle}-{number}") for number in range(4)),
+                    collect_until_it_dies(process.url, admin),
+                )
+            ]
+            await enough.wait()
+            await asyncio.sleep(random.uniform(1.1, 1.5))
+            await process.stop(signal.SIGKILL)
+            await asyncio.gather(*tasks)
+    await process.stop(signal.SIGKILL)
+    database = sqlite3.connect(process.data_dir / "swarm-memory.db")
+    assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    counted = database.execute("SELECT sum(entries), sum(bytes) FROM namespaces").fetchone()
+    assert counted == database.execute("SELECT count(*), sum(size) FROM entries").fetchone()
+    packed = database.execute("SELECT entries, raw, stored FROM compression").fetchone()
+    rows = "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(length(value)), 0) FROM entries WHERE codec <> 0"
+    assert packed == database.execute(rows).fetchone()
     database.close()

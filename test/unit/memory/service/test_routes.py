@@ -101,7 +101,7 @@ async def test_health_and_readiness_need_no_token(service):
 
 
 async def test_readiness_tells_why_not_and_reads_go_on(start_service):
-    async with start_service(config=StoreConfig(probe_interval=3600)) as service:
+    async with start_service(config=StoreConfig(probe_interval=3600, compression_threshold=0)) as service:
         await service.put("n/k", 1)
         await service.store._worker.run(lambda db: db.execute("PRAGMA max_page_count = 1").fetchall())
         answer = await service.call("PUT", "/v1/entries/n/large", {"value": "x" * 100_000})
