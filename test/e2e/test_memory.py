@@ -24,7 +24,8 @@ def test_the_example_becomes_a_ready_store_that_applies_its_settings(space):
     space.start_agent()
     stats = space.memory("stats")
     assert stats["swarm_id"] == "my-cluster"
-    assert {"cache_size": 2000, "cache_memory_mb": 100, "enable_wal": True}.items() <= stats["settings"].items()
+    wanted = {"cache_size": 2000, "cache_memory_mb": 100, "enable_wal": True, "gc_interval_seconds": 600}
+    assert wanted.items() <= stats["settings"].items()
 
     def counted() -> bool:
         status = space.get("swarmmemorystore/my-cluster-memory")["status"]
