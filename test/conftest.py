@@ -38,9 +38,16 @@ OPERATOR_ACCOUNT = "system:serviceaccount:swarm-operator-system:swarm-operator-c
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port for a server that is about to start.
+
+    It lies below those that the kernel gives to outgoing connections (from 32768 on): one of these could take it
+    between this look and the server's own bind.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(22_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @pytest.fixture(scope="session")
