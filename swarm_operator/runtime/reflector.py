@@ -133,8 +133,9 @@ class Reflector:
             self.resource,
             namespace=self.namespace,
             label_selector=self.label_selector,
-            # "0" is anything that the server has cached, "" is the newest.
-            resource_version="" if self.newest else self.version or "0",
+            # Empty is the newest. The first list of a process is no place to save: "0", whatever the server has cached,
+            # would let a restart go back in time, and old specs be applied once more.
+            resource_version="" if self.newest else self.version,
         )
         for obj in objects:
             obj["metadata"].pop("managedFields", None)

@@ -70,14 +70,12 @@ async def steps(reflector, count):
         await reflector.step()
 
 
-async def test_it_lists_from_the_server_s_cache_and_then_watches_from_the_list_s_version(
-    server, reflector, sink, widget
-):
+async def test_it_lists_the_newest_state_and_then_watches_from_the_list_s_version(server, reflector, sink, widget):
     server.then(server.listing(widget("a"), version="42"), server.stream(bookmark(43)))
     await steps(reflector, 2)
     assert sink.calls == [("replaced", ["a"], "42")]
     listed, watched = server.asked
-    assert listed.query == {"resourceVersion": "0"}
+    assert listed.query == {"limit": "500"}, "a restart must not go back in time"
     assert watched.query["resourceVersion"] == "42"
 
 
@@ -130,7 +128,7 @@ async def test_after_the_end_of_a_stream_it_watches_on_from_the_last_version(ser
         server.stream(bookmark(9), lambda: clock.advance(300)),
     )
     await steps(reflector, 4)
-    assert [asked.query["resourceVersion"] for asked in server.asked] == ["0", "1", "7", "9"]
+    assert [asked.query.get("resourceVersion") for asked in server.asked] == [None, "1", "7", "9"]
     assert clock.sleeps == [], "there is nothing to back off from"
 
 
@@ -200,7 +198,7 @@ async def test_a_watch_in_which_nothing_was_ever_heard_makes_it_list(server, ref
         server.listing(version="42"),
     )
     await steps(reflector, 4)
-    assert [asked.query.get("resourceVersion") for asked in server.asked] == ["0", "900", "900", None]
+    assert [asked.query.get("resourceVersion") for asked in server.asked] == [None, "900", "900", None]
     assert (reflector.state, reflector.version) == (State.WATCH, "42")
 
 
@@ -350,7 +348,7 @@ async def test_a_fault_of_a_list_is_backed_off_from_and_listed_again(server, ref
     assert clock.sleeps == [0.8, 1.6]
     assert sink.calls == [("replaced", [], "7")]
     assert all(isinstance(failure, errors.ApiError) for failure in failures)
-    assert {asked.query["resourceVersion"] for asked in server.asked} == {"0"}
+    assert all("resourceVersion" not in asked.query for asked in server.asked)
 
 
 async def test_a_watch_that_falls_silent_is_watched_on_from_the_last_version(server, reflector, failures):
