@@ -199,6 +199,7 @@ async def test_a_watch_in_which_nothing_was_ever_heard_makes_it_list(server, ref
     )
     await steps(reflector, 4)
     assert [asked.query.get("resourceVersion") for asked in server.asked] == [None, "900", "900", None]
+    assert [asked.query.get("watch") for asked in server.asked] == [None, "true", None, None]
     assert (reflector.state, reflector.version) == (State.WATCH, "42")
 
 

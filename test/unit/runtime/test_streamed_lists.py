@@ -5,6 +5,7 @@ import random
 import pytest
 
 from swarm_operator.runtime.backoff import Backoff
+from swarm_operator.runtime.errors import SilentError
 from swarm_operator.runtime.reflector import Reflector, State
 
 
@@ -31,7 +32,12 @@ def sink():
 
 
 @pytest.fixture
-def reflector(client, widgets, sink, clock):
+def failures():
+    return []
+
+
+@pytest.fixture
+def reflector(client, widgets, sink, clock, failures):
     return Reflector(
         client,
         widgets,
@@ -40,6 +46,7 @@ def reflector(client, widgets, sink, clock):
         clock=clock,
         rng=random.Random(1),
         backoff=Backoff(clock=clock, jitter=0.0),
+        on_error=failures.append,
     )
 
 
@@ -130,7 +137,7 @@ async def test_a_server_that_refuses_is_listed_at_once_and_never_asked_again(ser
 
 @pytest.mark.parametrize("fault", ["ends", "breaks", "is silent", "has no end", "is an error"])
 async def test_a_stream_that_does_not_come_to_its_end_is_dropped_and_a_plain_list_follows(
-    server, reflector, sink, clock, widget, fault
+    server, reflector, sink, clock, failures, widget, fault
 ):
     reflector.idle_seconds, reflector.initial_seconds = (0.05, 60.0) if fault == "is silent" else (5.0, 0.2)
     event = added(widget("a", 3))
@@ -145,16 +152,25 @@ async def test_a_stream_that_does_not_come_to_its_end_is_dropped_and_a_plain_lis
     await steps(reflector, 2)
     assert sink.calls == [("replaced", ["b"], "7")]
     assert clock.sleeps == [0.8]
+    reasons = {
+        "ends": "before the list did",
+        "breaks": "watch ended after",
+        "is silent": "watch ended after",
+        "has no end": "within 0.2 s",
+        "is an error": "no",
+    }
+    assert reasons[fault] in failures[0].message
     await steps(reflector, 2)
     assert sink.calls[1:] == [("replaced", [], "9")], "the next one is streamed again"
 
 
-async def test_a_stream_that_has_come_to_its_end_may_last(server, reflector, sink, widget):
+async def test_a_stream_that_has_come_to_its_end_may_last(server, reflector, failures):
     """The limit is for the list, not for the watch that follows it on the same connection."""
     reflector.initial_seconds, reflector.idle_seconds = 0.1, 0.4
     server.then(server.stream(end(5), hold=True))
     await reflector.step()
-    assert (reflector.state, reflector.version) == (State.WATCH, "5"), "it ended by silence, not by the limit"
+    assert (reflector.state, reflector.version) == (State.WATCH, "5")
+    assert isinstance(failures[0], SilentError), "it ended by silence, not by the limit"
 
 
 @pytest.mark.parametrize("fault", ["reset", "429", "401"])
