@@ -255,6 +255,21 @@ async def eventually(check: Callable[[], Awaitable[object]], *, seconds: float =
         await asyncio.sleep(0.05)
 
 
+@pytest.fixture
+async def background_task():
+    """Starts coroutines as tasks that end with the test."""
+    tasks: list[asyncio.Task[None]] = []
+
+    def start(coroutine) -> asyncio.Task[None]:
+        tasks.append(asyncio.create_task(coroutine))
+        return tasks[-1]
+
+    yield start
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 @pytest.fixture(name="eventually")
 def eventually_fixture():
     return eventually

@@ -190,6 +190,7 @@ class Client:
         resource_version: str,
         timeout_seconds: int,
         idle_seconds: float,
+        send_initial_events: bool = False,
     ) -> AsyncIterator[AsyncIterator[Object]]:
         """Stream watch events, each `{"type": ..., "object": ...}`, bookmarks and errors included.
 
@@ -201,9 +202,13 @@ class Client:
             timeout_seconds: the server ends the stream after this long.
             idle_seconds: give up when nothing, not even a bookmark, has come for so long. aiohttp speaks HTTP/1.1,
                 which has no ping that would find a half-open connection.
+            send_initial_events: begin with what exists, in a state not older than `resource_version` ("" is the
+                newest), as ADDED events; a bookmark annotated `k8s.io/initial-events-end` marks their end (WatchList).
 
         Raises:
-            UnreachableError: the stream broke or fell silent.
+            SilentError: it fell silent.
+            UnreachableError: the stream broke.
+            InvalidError: the server does not send initial events.
         """
         query = {
             "watch": "true",
@@ -212,6 +217,8 @@ class Client:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(timeout_seconds),
         }
+        if send_initial_events:
+            query |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=idle_seconds)
         response = await self._send("GET", resource.path(namespace=namespace), query, None, JSON, timeout)
         async with contextlib.aclosing(_decode_lines(response)) as events:
@@ -349,4 +356,5 @@ async def _decode_lines(response: aiohttp.ClientResponse) -> AsyncGenerator[Obje
             pending.append(rest)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         elapsed = time.monotonic() - started
-        raise errors.UnreachableError(f"watch ended after {elapsed:.0f} s: {error or type(error).__name__}") from error
+        kind = errors.SilentError if isinstance(error, TimeoutError) else errors.UnreachableError
+        raise kind(f"watch ended after {elapsed:.0f} s: {error or type(error).__name__}") from error

@@ -49,6 +49,11 @@ class ApiError(Exception):
         self.retry_after = retry_after
         self.causes = causes
 
+    @property
+    def version_too_large(self) -> bool:
+        """Whether the server has not seen the resourceVersion yet that was asked for: it is behind, or was restored."""
+        return any(cause.reason == "ResourceVersionTooLarge" for cause in self.causes)
+
 
 class BadRequestError(ApiError):
     """400: the request is malformed."""
@@ -107,6 +112,10 @@ class UnreachableError(ApiError):
     """No answer: the connection failed, broke or timed out. The request may or may not have taken effect."""
 
     transient = True
+
+
+class SilentError(UnreachableError):
+    """A stream is open, but nothing has come for so long that it is taken for dead."""
 
 
 class FencedError(ApiError):

@@ -62,9 +62,9 @@ class Informer:
         """Run until cancelled."""
         await self.reflector.run()
 
-    def replaced(self, objects: list[Object], version: str) -> None:
+    def replaced(self, objects: list[Object], version: str, *, restored: bool = False) -> None:
         """See reflector.Sink."""
-        for change in self.store.replace(objects, version, initial=not self.synced):
+        for change in self.store.replace(objects, version, initial=not self.synced, restored=restored):
             self._notify(change)
         self._synced.set()
 

@@ -1,7 +1,8 @@
 """Starts everything in order, notices when a part of it ends, and stops everything in order.
 
 Start: HTTP servers, then informers and the event recorder, then the controllers, which wait for the informers and for
-this process to be the leader. A process that stands by has its cache and its queues filled.
+this process to be the leader. A process that stands by has its cache and its queues filled. The event loop is monitored
+from the first to the last.
 Stop: controllers first, with time to finish what they do; then informers; then what is left of the events; then the
 lease; then HTTP. When leadership is lost there is no time to finish anything.
 """
@@ -21,6 +22,7 @@ from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.health import Checks
 from swarm_operator.runtime.leader_election import LeaderElector, LeadershipLostError
+from swarm_operator.runtime.loop_lag import LoopMonitor
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +87,8 @@ class Manager:
                 election = [_task("leader election", self._elector.run())]
                 stack.push_async_callback(self._elector.release)
                 stack.push_async_callback(_cancel, election)
+            monitor = [_task("loop monitor", LoopMonitor().run())]
+            stack.push_async_callback(_cancel, monitor)
             recorder = [_task("event recorder", self._recorder.run())]
             stack.push_async_callback(_cancel, recorder)
             stack.push_async_callback(self._drain_events)
@@ -94,7 +98,7 @@ class Manager:
             stack.push_async_callback(_cancel, informers)
             controllers = [_task(f"controller {c.name}", self._run_when_leading(c)) for c in self._controllers]
             stack.push_async_callback(self._drain, controllers)
-            await self._supervise([*election, *recorder, *informers, *controllers], stop)
+            await self._supervise([*election, *monitor, *recorder, *informers, *controllers], stop)
 
     async def _run_when_leading(self, controller: Controller) -> None:
         if self._elector:

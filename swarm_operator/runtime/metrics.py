@@ -129,6 +129,13 @@ LEADER_ELECTION_MASTER_STATUS = Gauge(
     registry=REGISTRY,
 )
 
+LOOP_LAG = Histogram(
+    "asyncio_event_loop_lag_seconds",
+    "How much later than asked for the event loop woke up a task that slept",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+    registry=REGISTRY,
+)
+
 
 def initialise_controller(name: str, workers: int) -> None:
     """Create every series of a controller at 0, so that rates and alerts work from the first scrape."""

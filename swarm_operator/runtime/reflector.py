@@ -1,17 +1,22 @@
-"""Keeps a sink in step with the API server: list, then watch, for ever.
+"""Keeps a sink in step with the API server: what exists, then what changes, for ever.
 
 A state machine after kube-rs' `watcher` and client-go's `reflector`:
 
-    LIST ──ok──► WATCH ──end of stream──► WATCH (from the last version seen)
-     ▲             │
-     └──── 410 ────┘       every other failure: back off, then go on in the same state
+    STREAM ──end of initial events──► WATCH, on the same connection
+      │ refused or unfinished           ▲ │
+      ▼                                 │ │ end of stream: WATCH again, from the last version seen
+    LIST ──────────ok───────────────────┘ │
+      ▲                                   │
+      └── STREAM or LIST ◄── 410, a version that the server does not have yet, silence, a full list long ago
 
-Only a 410 makes it list again. The first list and a relist ask the server's cache for a state not older than the last
-one seen, so that it never goes back in time; after a 410 it reads through to etcd.
+Every other failure is backed off from, and then it goes on in the same state. A full list, streamed or not, is asked
+for in a state not older than the last one seen, so that it never goes back in time; when the server cannot do that,
+the newest state is read through to etcd. The reasons are in docs/design/reflector.md.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,19 +29,22 @@ from swarm_operator.runtime import errors
 from swarm_operator.runtime.backoff import Backoff
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.clock import Clock, SystemClock
-from swarm_operator.runtime.resource import Object, Resource
+from swarm_operator.runtime.resource import Key, Object, Resource, is_newer, key_of
 
 log = structlog.get_logger(__name__)
 
 SHORT_WATCH = 1.0
-"""A watch without an event that ends within so many seconds counts as a failure (client-go VeryShortWatchError)."""
+"""Seconds. No two watches start closer to each other, and one without an event that is shorter counts as a failure
+(client-go's VeryShortWatchError)."""
+
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 class Sink(Protocol):
     """Where the objects go. The methods are called in the order of events and must not wait."""
 
-    def replaced(self, objects: list[Object], version: str) -> None:
-        """A full list has come."""
+    def replaced(self, objects: list[Object], version: str, *, restored: bool = False) -> None:
+        """A full list has come. `restored`: the server went back in time; nothing known before it counts any more."""
 
     def changed(self, obj: Object) -> None:
         """An object was added or modified."""
@@ -48,6 +56,8 @@ class Sink(Protocol):
 class State(Enum):
     """What the next step does."""
 
+    STREAM = "stream"
+    """A watch that begins with all that exists (WatchList)."""
     LIST = "list"
     WATCH = "watch"
 
@@ -62,18 +72,40 @@ class Reflector:
     namespace: str = ""
     """Empty for all namespaces."""
     label_selector: str = ""
+    streaming: bool = True
+    """Whether to have full lists streamed. Turned off for good when the server refuses it."""
     watch_seconds: tuple[int, int] = (300, 600)
     """The server ends each watch after a random time in this range, so that none hangs for ever (client-go)."""
     idle_seconds: float = 90.0
     """Without an event or a bookmark for so long, the connection is taken for dead. Bookmarks come every minute."""
+    initial_seconds: float = 60.0
+    """A streamed list must have come to its end within so many seconds; else a plain one is asked for."""
+    relist_seconds: float = 1800.0
+    """When a watch ends so long after the last full list, another full list is taken: it puts right what an event that
+    never came has left wrong. Half an hour, and up to 10 minutes until the watch ends."""
     clock: Clock = field(default_factory=SystemClock)
     rng: random.Random = field(default_factory=random.Random)
     backoff: Backoff = field(default_factory=Backoff)
     on_error: Callable[[errors.ApiError], None] = lambda _: None
     """Told of every failure, before backing off."""
-    state: State = State.LIST
-    version: str = "0"
-    """resourceVersion to list from or to watch from: "0" is anything the server has cached, "" is the newest."""
+    state: State = field(init=False)
+    version: str = ""
+    """The last resourceVersion seen: the next watch starts there, and the next list is not older. Empty before the
+    first list."""
+    newest: bool = False
+    """The server could not list from `version`: the next list reads the newest state instead."""
+    _initial: dict[Key, Object] = field(default_factory=dict)
+    """What a streamed list has brought so far."""
+    _listed_at: float = 0.0
+    _opened: bool = False
+    """Whether the server has answered the present watch."""
+    _heard: int = 0
+    """What the present watch has brought: events and bookmarks,"""
+    _news: int = 0
+    """and those that were no bookmarks."""
+
+    def __post_init__(self) -> None:
+        self._list_next()
 
     async def run(self) -> None:
         """Run until cancelled. Never returns and raises nothing but what the sink raises."""
@@ -87,13 +119,13 @@ class Reflector:
                 await self._list()
             else:
                 await self._watch()
-        except errors.GoneError as error:
-            log.info("version too old, listing again", kind=self.resource.kind, version=self.version)
-            # A list from a version that is too old reads the newest state next; a watch from one lists from it first.
-            self.version = "" if self.state is State.LIST else self.version
-            self.state = State.LIST
-            await self._pause(error)
         except errors.ApiError as error:
+            if self._cannot_stream(error):
+                log.info("the server streams no lists, listing", kind=self.resource.kind, error=error.message)
+                self.streaming = False
+                self._list_next()
+                return
+            self._after(error)
             await self._pause(error)
 
     async def _list(self) -> None:
@@ -101,29 +133,51 @@ class Reflector:
             self.resource,
             namespace=self.namespace,
             label_selector=self.label_selector,
-            resource_version=self.version,
+            # Empty is the newest. The first list of a process is no place to save: "0", whatever the server has cached,
+            # would let a restart go back in time, and old specs be applied once more.
+            resource_version="" if self.newest else self.version,
         )
         for obj in objects:
             obj["metadata"].pop("managedFields", None)
-        self.version = version
-        self.state = State.WATCH
-        self.sink.replaced(objects, version)
+        self._replace(objects, version)
 
     async def _watch(self) -> None:
-        started, events = self.clock.monotonic(), 0
-        async with self.client.watch(
-            self.resource,
-            namespace=self.namespace,
-            label_selector=self.label_selector,
-            resource_version=self.version,
-            timeout_seconds=self.rng.randint(*self.watch_seconds),
-            idle_seconds=self.idle_seconds,
-        ) as stream:
-            async for event in stream:
-                events += 1
-                self._handle(event)
-        if not events and self.clock.monotonic() - started < SHORT_WATCH:
+        """One watch; in STREAM it begins with the initial events."""
+        started = self.clock.monotonic()
+        streaming = self.state is State.STREAM
+        self._initial, self._opened, self._heard, self._news = {}, False, 0, 0
+        deadline = asyncio.timeout(self.initial_seconds if streaming else None)
+        try:
+            async with (
+                deadline,
+                self.client.watch(
+                    self.resource,
+                    namespace=self.namespace,
+                    label_selector=self.label_selector,
+                    resource_version="" if self.newest else self.version,
+                    timeout_seconds=self.rng.randint(*self.watch_seconds),
+                    idle_seconds=self.idle_seconds,
+                    send_initial_events=streaming,
+                ) as stream,
+            ):
+                self._opened = True
+                async for event in stream:
+                    self._heard += 1
+                    self._handle(event)
+                    if streaming and self.state is State.WATCH:
+                        streaming = False
+                        deadline.reschedule(None)
+        except TimeoutError as error:
+            raise errors.UnreachableError(f"the list was not streamed within {self.initial_seconds:g} s") from error
+        if streaming:
+            raise errors.UnreachableError("the stream ended before the list did")
+        now = self.clock.monotonic()
+        if now - started < SHORT_WATCH and not self._news:
             raise errors.UnreachableError("the watch ended at once and without an event")
+        if now - self._listed_at >= self.relist_seconds:
+            self._list_next()
+        if now - started < SHORT_WATCH:
+            await self.clock.sleep(started + SHORT_WATCH - now)
 
     def _handle(self, event: Any) -> None:
         kind, obj = (event.get("type"), event.get("object")) if isinstance(event, dict) else (None, None)
@@ -137,17 +191,68 @@ class Reflector:
         if not version or not (kind == "BOOKMARK" or metadata.get("name")):
             raise errors.UnreachableError(f"a watch event of type {kind!r} came without a name or a version")
         if kind == "BOOKMARK":
-            self.version = version
+            self._bookmark(version, metadata.get("annotations") or {})
             return
         metadata.pop("managedFields", None)
-        if kind in {"ADDED", "MODIFIED"}:
-            self.sink.changed(obj)
-        elif kind == "DELETED":
-            self.sink.deleted(obj)
-        else:
+        if kind not in {"ADDED", "MODIFIED", "DELETED"}:
             log.warning("unknown watch event skipped", type=kind, kind=self.resource.kind)
             return
+        self._news += 1
+        if self.state is State.STREAM:
+            self._collect(kind, obj)
+            return
+        if kind == "DELETED":
+            self.sink.deleted(obj)
+        else:
+            self.sink.changed(obj)
         self.version = version
+
+    def _bookmark(self, version: str, annotations: dict[str, str]) -> None:
+        if self.state is State.WATCH:
+            self.version = version
+        elif annotations.get(INITIAL_EVENTS_END) == "true":
+            self._replace(list(self._initial.values()), version)
+
+    def _collect(self, kind: str, obj: Object) -> None:
+        """Take in an initial event. None of them moves the version on: they come in no order."""
+        if kind == "DELETED":
+            self._initial.pop(key_of(obj), None)
+        else:
+            self._initial[key_of(obj)] = obj
+
+    def _replace(self, objects: list[Object], version: str) -> None:
+        # The newest state is older than one that was seen: etcd was restored from a backup.
+        restored = self.newest and bool(self.version) and is_newer(self.version, version)
+        if restored:
+            log.warning("the server has gone back in time", kind=self.resource.kind, version=version, seen=self.version)
+        self.version, self.newest, self.state, self._initial = version, False, State.WATCH, {}
+        self._listed_at = self.clock.monotonic()
+        self.sink.replaced(objects, version, restored=restored)
+
+    def _list_next(self) -> None:
+        self.state = State.STREAM if self.streaming else State.LIST
+
+    def _cannot_stream(self, error: errors.ApiError) -> bool:
+        """Whether a server refuses `sendInitialEvents`, or `resourceVersionMatch` for a watch if it is older."""
+        return self.state is State.STREAM and isinstance(error, errors.BadRequestError | errors.InvalidError)
+
+    def _after(self, error: errors.ApiError) -> None:
+        """Decide the next state."""
+        if isinstance(error, errors.GoneError) or error.version_too_large:
+            log.info("cannot go on from this version, listing", kind=self.resource.kind, version=self.version)
+            # What is too old to watch from may still do to list from.
+            self.newest = self.newest or self.state is not State.WATCH or error.version_too_large
+            self._list_next()
+        elif self.state is State.WATCH:
+            # A watch from a version that a restored server does not have yet is just silent. A list finds that out.
+            if isinstance(error, errors.SilentError) and not self._heard:
+                self._list_next()
+        elif self.state is State.STREAM:
+            # Whatever is the matter with the stream, a plain list may still do. Out of reach is out of reach for both,
+            # though, and the plain list is the one that may be stale.
+            retried = errors.UnreachableError | errors.TooManyRequestsError | errors.UnauthorizedError
+            if self._opened or not isinstance(error, retried):
+                self.state = State.LIST
 
     async def _pause(self, error: errors.ApiError) -> None:
         self.on_error(error)

@@ -101,26 +101,38 @@ class Store:
         self._set(key, None, old)
         return Change(old, None)
 
-    def replace(self, objects: Iterable[Object], version: str, *, initial: bool = False) -> list[Change]:
+    def replace(
+        self, objects: Iterable[Object], version: str, *, initial: bool = False, restored: bool = False
+    ) -> list[Change]:
         """Take a full list in, and note as deleted what it lacks, unless that is newer than the list.
 
         Args:
             objects: the items of the list.
             version: the list's resourceVersion.
             initial: whether this is the first list.
+            restored: the server has gone back in time, so that versions that are here mean nothing any more: the list
+                is the truth, whatever it lacks or has in an older version. What we wrote since then comes back by the
+                watch that starts at the list's version.
         """
         changes: list[Change] = []
         listed: set[Key] = set()
         self._deleted.clear()
         self._listed = None
         for obj in objects:
-            listed.add(key_of(obj))
-            change = self.put(obj, initial=initial)
-            if change:
-                changes.append(change)
+            key = key_of(obj)
+            listed.add(key)
+            old = self._objects.get(key)
+            if not restored:
+                change = self.put(obj, initial=initial)
+                if change:
+                    changes.append(change)
+            elif old != obj:
+                self._set(key, obj, old)
+                changes.append(Change(old, obj, initial))
         for key, old in list(self._objects.items()):
             # What we wrote after the list was made is not missing from it.
-            if key not in listed and not is_newer(old["metadata"].get("resourceVersion", ""), version):
+            kept = not restored and is_newer(old["metadata"].get("resourceVersion", ""), version)
+            if key not in listed and not kept:
                 self._set(key, None, old)
                 changes.append(Change(old, None))
         self._listed = version

@@ -11,31 +11,18 @@ import asyncio
 import contextlib
 import itertools
 import re
-import secrets
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import pytest
+from fault.world import QUIET, SCENARIO, World
 
 from swarm_operator.cmd import manager
-from swarm_operator.controllers import kinds
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.config import load_config
-from swarm_operator.runtime.errors import NotFoundError, UnreachableError, from_status
+from swarm_operator.runtime.errors import UnreachableError, from_status
 from swarm_operator.runtime.events import EVENTS
-from swarm_operator.runtime.resource import Object, Resource
 
 pytestmark = pytest.mark.timeout(400)
-
-NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
-WATCHED = (
-    kinds.SWARM_CLUSTER,
-    kinds.SWARM_MEMORY_STORE,
-    kinds.PERSISTENT_VOLUME_CLAIM,
-    kinds.SECRET,
-    kinds.SERVICE,
-    kinds.STATEFUL_SET,
-)
 
 Verdict = Callable[[int], str | None]
 """What becomes of the k-th write, counted from 1: None for nothing, or the name of a fault."""
@@ -68,121 +55,6 @@ class FaultyClient(Client):
             self.dead.set()
             await asyncio.Event().wait()
         return answer
-
-
-@dataclass
-class World:
-    """A namespace in which scenarios happen."""
-
-    plane: object
-    admin: Client
-    namespace: str
-
-    async def cluster(self, **memory: object) -> None:
-        body = {
-            "apiVersion": kinds.SWARM_CLUSTER.api_version,
-            "kind": "SwarmCluster",
-            "metadata": {"name": "c", "namespace": self.namespace},
-            "spec": {"memory": {"enableMemoryStore": True, **memory}},
-        }
-        await self.admin.apply(kinds.SWARM_CLUSTER, body, field_manager="user")
-
-    async def get(self, resource: Resource, name: str) -> Object:
-        return await self.admin.get(resource, self.namespace, name)
-
-    async def status(self, resource: Resource, name: str, status: Object) -> None:
-        body = {
-            "apiVersion": resource.api_version,
-            "kind": resource.kind,
-            "metadata": {"name": name, "namespace": self.namespace},
-            "status": status,
-        }
-        await self.admin.apply(resource, body, field_manager="kubelet", subresource="status")
-
-    async def settled(self) -> bool:
-        """Whether the operator has judged the newest specs, and the cluster says what its store says."""
-        store = await self.get(kinds.SWARM_MEMORY_STORE, "c-memory")
-        cluster = await self.get(kinds.SWARM_CLUSTER, "c")
-        for obj in (store, cluster):
-            assert obj["status"]["observedGeneration"] == obj["metadata"]["generation"]
-        ready = [c for c in store["status"]["conditions"] if c["type"] == "Ready"]
-        theirs = [c for c in cluster["status"]["conditions"] if c["type"] == "Ready"]
-        assert theirs[0]["reason"] == ready[0]["reason"]
-        assert cluster["status"]["memoryStatus"] == store["status"]["phase"]
-        return True
-
-    async def uids(self) -> dict[tuple[str, str], str]:
-        found = {}
-        for resource in WATCHED:
-            for obj in (await self.admin.list(resource, namespace=self.namespace))[0]:
-                found[resource.kind, obj["metadata"]["name"]] = obj["metadata"]["uid"]
-        return found
-
-    async def picture(self) -> dict[str, object]:
-        """Everything that should be the same after any history, with what differs from run to run masked."""
-        found = {}
-        for resource in WATCHED:
-            for obj in (await self.admin.list(resource, namespace=self.namespace))[0]:
-                found[f"{resource.kind}/{obj['metadata']['name']}"] = _masked(obj, self.namespace)
-        return found
-
-
-def _masked(value: object, namespace: str) -> object:
-    volatile = {
-        "uid",
-        "resourceVersion",
-        "creationTimestamp",
-        "managedFields",
-        "lastTransitionTime",
-        "clusterIP",
-        "clusterIPs",
-    }
-    if isinstance(value, dict):
-        if value.get("kind") == "Secret":
-            return sorted(value["data"])
-        return {
-            name: _masked(part, namespace)
-            for name, part in value.items()
-            # The hash covers the owner's uid.
-            if name not in volatile and name != "swarm.claudeflow.io/applied-configuration"
-        }
-    if isinstance(value, list):
-        return [_masked(part, namespace) for part in value]
-    return value.replace(namespace, "NAMESPACE") if isinstance(value, str) else value
-
-
-async def create(world: World) -> None:
-    """A user makes a cluster with a store."""
-    await world.cluster(size="1Gi", sqliteConfig={"cacheSize": 5})
-
-
-async def change(world: World) -> None:
-    """A user changes one setting and takes another back."""
-    await world.cluster(size="1Gi", sqliteConfig={"cacheMemoryMB": 77})
-
-
-async def become_ready(world: World) -> None:
-    """The volume is bound and the pod gets ready."""
-    await world.status(kinds.PERSISTENT_VOLUME_CLAIM, "c-memory-data", {"phase": "Bound"})
-    generation = (await world.get(kinds.STATEFUL_SET, "c-memory"))["metadata"]["generation"]
-    ready = {"replicas": 1, "readyReplicas": 1, "currentRevision": "r", "updateRevision": "r"}
-    await world.status(kinds.STATEFUL_SET, "c-memory", {"observedGeneration": generation, **ready})
-
-
-async def has_env(world: World) -> bool:
-    (container,) = (await world.get(kinds.STATEFUL_SET, "c-memory"))["spec"]["template"]["spec"]["containers"]
-    env = {e["name"]: e["value"] for e in container["env"]}
-    assert (env["CACHE_SIZE"], env["CACHE_MEMORY_MB"]) == ("1000", "77")
-    return True
-
-
-async def is_ready(world: World) -> bool:
-    assert (await world.get(kinds.SWARM_CLUSTER, "c"))["status"]["phase"] == "Ready"
-    return True
-
-
-Step = tuple[Callable[[World], Awaitable[None]], Callable[[World], Awaitable[bool]]]
-SCENARIO: tuple[Step, ...] = ((create, World.settled), (change, has_env), (become_ready, is_ready))
 
 
 async def play(world: World, verdict: Verdict, *, eventually) -> tuple[int, int]:
@@ -219,37 +91,6 @@ async def play(world: World, verdict: Verdict, *, eventually) -> tuple[int, int]
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
     return clients[0].writes, clients[1].writes if len(clients) > 1 else 0
-
-
-QUIET = (
-    *("--metrics-bind-address", "0", "--health-probe-bind-address", "0"),
-    # Nobody serves the memory here: an address that refuses at once.
-    *("--memory-url", "http://127.0.0.1:9"),
-    # What is killed ends at once.
-    *("--graceful-shutdown-timeout", "0"),
-)
-
-
-@pytest.fixture
-def new_world(control_plane, admin):
-    async def make() -> World:
-        name = f"fault-{secrets.token_hex(4)}"
-        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        await admin.create(NAMESPACES, body, field_manager="test")
-        return World(control_plane, admin, name)
-
-    return make
-
-
-@pytest.fixture
-def in_time(eventually):
-    async def wait(check):
-        try:
-            return await eventually(check, seconds=40)
-        except NotFoundError as error:
-            raise AssertionError(str(error)) from error
-
-    return wait
 
 
 async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(new_world, in_time):

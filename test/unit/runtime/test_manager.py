@@ -7,6 +7,7 @@ import pytest
 from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.controller import Controller, Result
 from swarm_operator.runtime.leader_election import LeadershipLostError
+from swarm_operator.runtime.loop_lag import LoopMonitor
 from swarm_operator.runtime.manager import Manager, TaskEndedError
 from swarm_operator.runtime.resource import Key
 
@@ -82,6 +83,27 @@ class TestOrder:
         assert not running.done()
         stop.set()
         await asyncio.wait_for(running, 1)
+
+    async def test_the_lag_of_the_loop_is_sampled_four_times_a_second_while_it_runs(
+        self, make, stop, background, sample
+    ):
+        before = sample("asyncio_event_loop_lag_seconds_count")
+        running = background(make().run(stop))
+        await asyncio.sleep(10.1)
+        stop.set()
+        await running
+        after = sample("asyncio_event_loop_lag_seconds_count")
+        assert after - before == 40
+        await asyncio.sleep(10)
+        assert sample("asyncio_event_loop_lag_seconds_count") == after
+
+    async def test_a_monitor_that_ends_by_itself_ends_everything(self, make, stop, monkeypatch):
+        async def broken(_):
+            raise LookupError("broken")
+
+        monkeypatch.setattr(LoopMonitor, "run", broken)
+        with pytest.raises(TaskEndedError, match="loop monitor has ended"):
+            await make().run(stop)
 
     async def test_controllers_stop_first_then_informers_then_the_rest_of_the_events(
         self, make, journal, stop, background, settled

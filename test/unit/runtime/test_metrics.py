@@ -32,6 +32,8 @@ NAMES = {
     "workqueue_longest_running_processor_seconds": ("gauge", QUEUE),
     "leader_election_master_status": ("gauge", {"name"}),
     "rest_client_requests_total": ("counter", {"code", "method", "host"}),
+    # Not theirs: a Go program has no event loop.
+    "asyncio_event_loop_lag_seconds": ("histogram", set()),
 }
 
 

@@ -16,8 +16,9 @@ class Recorder:
     def __init__(self):
         self.calls = []
 
-    def replaced(self, objects, version):
-        self.calls.append(("replaced", [obj["metadata"]["name"] for obj in objects], version))
+    def replaced(self, objects, version, *, restored=False):
+        call = ("replaced", [obj["metadata"]["name"] for obj in objects], version)
+        self.calls.append((*call, "restored") if restored else call)
 
     def changed(self, obj):
         self.calls.append(("changed", obj["metadata"]["name"]))
@@ -38,10 +39,12 @@ def failures():
 
 @pytest.fixture
 def reflector(client, widgets, sink, clock, failures):
+    """One that knows of no streamed lists; those are in test_streamed_lists.py."""
     return Reflector(
         client,
         widgets,
         sink,
+        streaming=False,
         idle_seconds=5.0,
         clock=clock,
         rng=random.Random(1),
@@ -67,14 +70,12 @@ async def steps(reflector, count):
         await reflector.step()
 
 
-async def test_it_lists_from_the_server_s_cache_and_then_watches_from_the_list_s_version(
-    server, reflector, sink, widget
-):
+async def test_it_lists_the_newest_state_and_then_watches_from_the_list_s_version(server, reflector, sink, widget):
     server.then(server.listing(widget("a"), version="42"), server.stream(bookmark(43)))
     await steps(reflector, 2)
     assert sink.calls == [("replaced", ["a"], "42")]
     listed, watched = server.asked
-    assert listed.query == {"resourceVersion": "0"}
+    assert listed.query == {"limit": "500"}, "a restart must not go back in time"
     assert watched.query["resourceVersion"] == "42"
 
 
@@ -122,12 +123,12 @@ async def test_managed_fields_are_not_kept(server, client, reflector, widgets, w
 async def test_after_the_end_of_a_stream_it_watches_on_from_the_last_version(server, reflector, clock, widget):
     server.then(
         server.listing(version="1"),
-        server.stream(event("ADDED", widget("a", 7))),
-        server.stream(bookmark(9)),
-        server.stream(bookmark(9)),
+        server.stream(event("ADDED", widget("a", 7)), lambda: clock.advance(300)),
+        server.stream(bookmark(9), lambda: clock.advance(300)),
+        server.stream(bookmark(9), lambda: clock.advance(300)),
     )
     await steps(reflector, 4)
-    assert [asked.query["resourceVersion"] for asked in server.asked] == ["0", "1", "7", "9"]
+    assert [asked.query.get("resourceVersion") for asked in server.asked] == [None, "1", "7", "9"]
     assert clock.sleeps == [], "there is nothing to back off from"
 
 
@@ -137,12 +138,91 @@ async def test_a_quiet_watch_that_ends_after_its_time_is_no_failure(server, refl
     assert (clock.sleeps, failures) == ([], [])
 
 
-async def test_a_server_that_ends_every_watch_at_once_is_asked_less_and_less_often(server, reflector, clock):
-    server.then(server.listing(version="1"), *(server.stream() for _ in range(20)))
+@pytest.mark.parametrize("events", [[], [bookmark(2)]], ids=["with nothing", "with a bookmark"])
+async def test_a_server_that_ends_every_watch_at_once_is_asked_less_and_less_often(server, reflector, clock, events):
+    server.then(server.listing(version="1"), *(server.stream(*events) for _ in range(20)))
     await steps(reflector, 21)
     assert clock.sleeps[:4] == [0.8, 1.6, 3.2, 6.4]
     assert clock.sleeps[-1] == 30.0
     assert len(clock.sleeps) == 20
+
+
+async def test_a_server_that_ends_every_watch_after_one_event_is_asked_once_a_second(server, reflector, clock, widget):
+    server.then(server.listing(version="1"), *(server.stream(event("ADDED", widget("a", n))) for n in range(2, 22)))
+    await steps(reflector, 21)
+    assert clock.seconds == pytest.approx(20.0), "news must not wait for 30 s, and no two watches start within one"
+    assert server.asked[-1].query["resourceVersion"] == "20"
+
+
+async def test_after_half_an_hour_the_end_of_a_watch_is_followed_by_a_full_list(server, reflector, sink, clock, widget):
+    """What puts an event right that never came."""
+
+    def watch(version):
+        return server.stream(bookmark(version), lambda: clock.advance(600))
+
+    server.then(server.listing(version="1"), watch(2), watch(3), watch(4), server.listing(widget("a"), version="9"))
+    server.then(watch(10))
+    await steps(reflector, 6)
+    assert [asked.query.get("watch") for asked in server.asked] == [None, "true", "true", "true", None, "true"]
+    assert server.asked[4].query == {"resourceVersion": "4"}
+    assert sink.calls[-1] == ("replaced", ["a"], "9")
+    assert clock.sleeps == []
+
+
+TOO_LARGE = {"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]}
+
+
+async def test_a_list_from_a_version_that_the_server_does_not_have_reads_the_newest_state(server, reflector, sink):
+    reflector.version = "900"
+    server.then(server.status(504, "Timeout", details=TOO_LARGE), server.listing(version="42"))
+    await steps(reflector, 2)
+    assert [asked.query for asked in server.asked] == [{"resourceVersion": "900"}, {"limit": "500"}]
+    assert sink.calls == [("replaced", [], "42", "restored")]
+    assert (reflector.version, reflector.newest) == ("42", False)
+
+
+async def test_another_timeout_of_the_server_does_not_make_it_read_the_newest_state(server, reflector):
+    reflector.version = "900"
+    server.then(server.status(504, "Timeout"), server.listing(version="900"))
+    await steps(reflector, 2)
+    assert server.asked[1].query == {"resourceVersion": "900"}
+
+
+async def test_a_watch_in_which_nothing_was_ever_heard_makes_it_list(server, reflector):
+    """A watch from a version that a restored server does not have yet is accepted, and stays silent for ever."""
+    reflector.idle_seconds = 0.05
+    server.then(
+        server.listing(version="900"),
+        server.stream(hold=True),
+        server.status(504, "Timeout", details=TOO_LARGE),
+        server.listing(version="42"),
+    )
+    await steps(reflector, 4)
+    assert [asked.query.get("resourceVersion") for asked in server.asked] == [None, "900", "900", None]
+    assert [asked.query.get("watch") for asked in server.asked] == [None, "true", None, None]
+    assert (reflector.state, reflector.version) == (State.WATCH, "42")
+
+
+async def test_after_a_restore_of_etcd_the_newest_list_is_the_truth(server, client, reflector, widgets, widget):
+    """Newer versions in the store are of a history that is no more."""
+    informer, changes = Informer(client, widgets), []
+    informer.add_handler(changes.append)
+    reflector.sink = informer
+    server.then(
+        server.listing(widget("a", 800), widget("b", 810), widget("same", 5), version="900"),
+        server.status(410, "Expired"),
+        server.status(504, "Timeout", details=TOO_LARGE),
+        server.listing(widget("a", 30), widget("same", 5), version="42"),
+        server.stream(event("MODIFIED", widget("a", 43))),
+    )
+    await steps(reflector, 4)
+    assert {obj["metadata"]["name"]: obj["metadata"]["resourceVersion"] for obj in informer.store} == {
+        "a": "30",
+        "same": "5",
+    }
+    assert [(change.key.name, change.new is None) for change in changes[3:]] == [("a", False), ("b", True)]
+    await reflector.step()
+    assert informer.store.get(Key("ns", "a")) == widget("a", 43), "and it goes on from there"
 
 
 @pytest.mark.parametrize(
@@ -210,7 +290,8 @@ async def test_too_many_requests_are_waited_out_as_the_server_says_and_watched_o
     server, reflector, clock
 ):
     retry_after = {"Retry-After": "17"}
-    server.then(server.listing(version="7"), server.status(429, **retry_after), server.stream(bookmark(8)))
+    server.then(server.listing(version="7"), server.status(429, **retry_after))
+    server.then(server.stream(bookmark(8), lambda: clock.advance(300)))
     await steps(reflector, 3)
     assert clock.sleeps == [17.0]
     assert [asked.query.get("watch") for asked in server.asked] == [None, "true", "true"]
@@ -268,7 +349,7 @@ async def test_a_fault_of_a_list_is_backed_off_from_and_listed_again(server, ref
     assert clock.sleeps == [0.8, 1.6]
     assert sink.calls == [("replaced", [], "7")]
     assert all(isinstance(failure, errors.ApiError) for failure in failures)
-    assert {asked.query["resourceVersion"] for asked in server.asked} == {"0"}
+    assert all("resourceVersion" not in asked.query for asked in server.asked)
 
 
 async def test_a_watch_that_falls_silent_is_watched_on_from_the_last_version(server, reflector, failures):

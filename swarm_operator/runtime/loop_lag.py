@@ -1,0 +1,69 @@
+"""How late the event loop is, and where it hangs.
+
+Everything here runs on one loop: whatever holds it up delays renewals of the lease, watches and probes alike. The lag
+is sampled: sleep for an interval, see how much later it was. A thread looks on from outside, since a loop that hangs
+cannot tell.
+
+/healthz needs no check of its own for that. It is answered by the same loop, so that a probe times out as long as the
+loop hangs, and passes again when it goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass, field
+
+import structlog
+
+from swarm_operator.runtime import metrics
+from swarm_operator.runtime.clock import Clock, SystemClock
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class LoopMonitor:
+    """Measures the lag of the loop that `run` is called on, and logs the stack of whatever hangs it."""
+
+    interval: float = 0.25
+    """Seconds between two samples."""
+    stuck_seconds: float = 5.0
+    """Seconds without a sample after which the loop is said to hang, once for each time that it does."""
+    clock: Clock = field(default_factory=SystemClock)
+    _sampled_at: float = 0.0
+    _stopped: threading.Event = field(default_factory=threading.Event)
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        self._sampled_at = time.monotonic()
+        self._stopped.clear()
+        arguments = (threading.get_ident(),)
+        watchdog = threading.Thread(target=self._look_on, args=arguments, name="loop watchdog", daemon=True)
+        watchdog.start()
+        try:
+            while True:
+                started = self.clock.monotonic()
+                await self.clock.sleep(self.interval)
+                metrics.LOOP_LAG.observe(max(0.0, self.clock.monotonic() - started - self.interval))
+                self._sampled_at = time.monotonic()
+        finally:
+            # It wakes up at once and has nothing left to wait for: joining it would hold the loop up.
+            self._stopped.set()
+
+    def _look_on(self, loop_thread: int) -> None:
+        told = 0.0
+        while not self._stopped.wait(self.stuck_seconds / 5):
+            sampled_at = self._sampled_at
+            silent = time.monotonic() - sampled_at
+            if silent < self.stuck_seconds + self.interval or told == sampled_at:
+                continue
+            told = sampled_at
+            frame = sys._current_frames().get(loop_thread)  # noqa: SLF001 - the documented way to another thread's stack
+            log.error(
+                "the event loop hangs",
+                seconds=round(silent, 1),
+                stack="".join(traceback.format_stack(frame)) if frame else "",
+            )

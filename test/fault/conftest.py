@@ -1,0 +1,31 @@
+import secrets
+
+import pytest
+from fault.world import World
+
+from swarm_operator.runtime.errors import NotFoundError
+from swarm_operator.runtime.resource import Resource
+
+NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
+
+
+@pytest.fixture
+def new_world(control_plane, admin):
+    async def make() -> World:
+        name = f"fault-{secrets.token_hex(4)}"
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        await admin.create(NAMESPACES, body, field_manager="test")
+        return World(control_plane, admin, name)
+
+    return make
+
+
+@pytest.fixture
+def in_time(eventually):
+    async def wait(check):
+        try:
+            return await eventually(check, seconds=40)
+        except NotFoundError as error:
+            raise AssertionError(str(error)) from error
+
+    return wait
