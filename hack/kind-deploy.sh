@@ -17,7 +17,7 @@ operator=$(by_content "${IMG:-swarm-operator:dev}")
 memory=$(by_content "${MEMORY_IMG:-swarm-memory:dev}")
 hack/kind/cluster.sh load "$operator" "$memory"
 kube() { kubectl --context "kind-$CLUSTER" "$@"; }
-deploy() { hack/render.sh "$operator" "$memory" | kube apply --server-side -f -; }
+deploy() { hack/render.sh "$operator" "$memory" | hack/kind/cluster.sh apply; }
 step "deploying the operator" deploy
 step "waiting for the operator" kube -n swarm-operator-system rollout status deployment/swarm-operator-controller-manager --timeout=120s
 printf '%s\n' "$memory"

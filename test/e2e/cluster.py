@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -13,6 +14,11 @@ TOP = Path(__file__).resolve().parents[2]
 CONTEXT = f"kind-{os.environ.get('KIND_CLUSTER', 'swarm')}"
 NODE = f"{os.environ.get('KIND_CLUSTER', 'swarm')}-control-plane"
 SYSTEM = "swarm-operator-system"
+# Naming its address, kubectl failed on the way to the server. A server that has just started forbids everything.
+_API_SERVER_AWAY = re.compile(
+    r"https://127\.0\.0\.1:\d+/|connection to the server|Unable to connect to the server|etcdserver: "
+    r'|User "kubernetes-admin" cannot'
+)
 
 
 def run(*command: str | Path, stdin: str | None = None, check: bool = True, timeout: float = 180) -> str:
@@ -24,7 +30,15 @@ def run(*command: str | Path, stdin: str | None = None, check: bool = True, time
 
 
 def kubectl(*arguments: str, **options: Any) -> str:
-    return run("kubectl", "--context", CONTEXT, *arguments, **options)
+    """Run kubectl. When a starved machine has its one API server start anew, try again for two minutes."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return run("kubectl", "--context", CONTEXT, *arguments, **options)
+        except AssertionError as error:
+            if not _API_SERVER_AWAY.search(str(error)) or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 def eventually(check: Callable[[], object], *, seconds: float = 60.0) -> Any:

@@ -24,7 +24,11 @@ class Deployment:
 
 @pytest.fixture(scope="session")
 def deployment() -> Iterator[Deployment]:
-    image = run(TOP / "hack/kind-deploy.sh", timeout=300).strip()
+    try:
+        image = run(TOP / "hack/kind-deploy.sh", timeout=600).strip()
+    except AssertionError as error:
+        error.add_note(run(TOP / "hack/kind/cluster.sh", "diagnose", check=False))
+        raise
     yield Deployment(image)
     log = kubectl("-n", SYSTEM, "logs", "deployment/swarm-operator-controller-manager")
     assert " is forbidden: User" not in log, "the Role lacks a right that the operator needs"

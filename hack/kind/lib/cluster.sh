@@ -39,6 +39,41 @@ wait_ready() {
 		kube -n default wait --for=create serviceaccount/default --timeout=60s >/dev/null
 }
 
+# cluster_apply: apply the manifests on standard input. On a starved machine the kubelet may start the one API server anew,
+# which takes it away for a minute; applying again is harmless.
+cluster_apply() {
+	local manifests i
+	cluster_exists || die "no cluster $CLUSTER: make it first (make cluster)"
+	manifests=$(cat)
+	for i in 1 2 3; do
+		kube apply --server-side -f - <<<"$manifests" && return
+		kube get --raw /readyz >/dev/null 2>&1 && ((i > 1)) && break
+		say "applying failed (attempt $i); waiting for the API server"
+		wait_ready || break
+	done
+	return 1
+}
+
+# cluster_diagnose: what one asks first when the cluster misbehaves.
+cluster_diagnose() {
+	cluster_exists || die "no cluster $CLUSTER"
+	docker ps -a || true
+	free -m || true
+	df -h "$CACHE" /tmp || true
+	docker exec "$NODE" sh -c '
+		uptime
+		ctr --namespace=k8s.io tasks ls
+		for log in /var/log/pods/kube-system_kube-apiserver-*/*/*.log /var/log/pods/kube-system_etcd-*/*/*.log; do
+			printf "\n== %s\n" "$log"
+			tail -n 15 "$log" | cut -c1-300
+		done
+		printf "\n== kubelet\n"
+		journalctl -u kubelet --no-pager | grep -E "Killing container|Liveness|probe failed|CrashLoop|[Ee]vict" | tail -n 20 | cut -c1-300
+	' || true
+	dmesg 2>/dev/null | grep -iE "oom|killed process" | tail -n 5 || true
+	kube get pods -A -o wide || true
+}
+
 cluster_down() {
 	if docker info >/dev/null 2>&1 && cluster_exists; then
 		command -v kind >/dev/null || "$KIND_DIR/binaries.sh" kind >/dev/null
