@@ -11,6 +11,8 @@ import time
 import pytest
 from e2e.cluster import CONTEXT, SYSTEM, eventually, kill_9, kubectl
 
+from swarm_operator.memory.engine.sqlite import has_wal_reset_bug
+
 pytestmark = pytest.mark.timeout(420)
 
 CHILDREN = "statefulsets,services,persistentvolumeclaims,secrets,pods"
@@ -24,6 +26,7 @@ def test_the_example_becomes_a_ready_store_that_applies_its_settings(space):
     space.start_agent()
     stats = space.memory("stats")
     assert stats["swarm_id"] == "my-cluster"
+    assert not has_wal_reset_bug(stats["sqlite_version"])
     wanted = {"cache_size": 2000, "cache_memory_mb": 100, "enable_wal": True, "gc_interval_seconds": 600}
     assert wanted.items() <= stats["settings"].items()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-import sqlite3
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from swarm_operator.memory.engine.errors import MemoryStoreError, StorageError, from_sqlite
+from swarm_operator.memory.engine.sqlite import sqlite3
 from swarm_operator.memory.engine.tally import Tally
 
 if TYPE_CHECKING:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from typing import TYPE_CHECKING
 
 from swarm_operator.memory.engine import checkpoint, schema
 from swarm_operator.memory.engine.errors import StorageError, from_sqlite
+from swarm_operator.memory.engine.sqlite import sqlite3
 from swarm_operator.memory.engine.worker import Worker
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ SQLite's own errors never leave the engine: `from_sqlite` translates them by the
 
 from __future__ import annotations
 
-import sqlite3
 from typing import ClassVar
+
+from swarm_operator.memory.engine.sqlite import sqlite3
 
 __all__ = [
     "BusyError",

@@ -11,9 +11,8 @@ the entries. So counting costs as much as there are expired rows, not as much as
 
 from __future__ import annotations
 
-import sqlite3
-
 from swarm_operator.memory.engine.errors import ForeignDatabaseError, NewerSchemaError, from_sqlite
+from swarm_operator.memory.engine.sqlite import sqlite3
 
 __all__ = ["APPLICATION_ID", "LATEST", "inspect", "migrate"]
 

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swarm_operator.memory.engine import checkpoint, compression, database, limits
+from swarm_operator.memory.engine import checkpoint, compression, database, limits, sqlite
 from swarm_operator.memory.engine.cache import EntryCache
 from swarm_operator.memory.engine.collector import Collection, Collector, CollectorStats
 from swarm_operator.memory.engine.config import MIB, StoreConfig
@@ -111,7 +110,7 @@ class MemoryStore:
     Attributes:
         config: the settings.
         path: the file.
-        sqlite_version: of the library in use, e.g. "3.46.1".
+        sqlite_version: of the library in use, e.g. "3.53.4".
     """
 
     def __init__(
@@ -120,7 +119,7 @@ class MemoryStore:
     ) -> None:  # fmt: skip
         self.path = path
         self.config = config
-        self.sqlite_version = sqlite3.sqlite_version
+        self.sqlite_version = sqlite.VERSION
         self._now = now
         self._worker = worker
         self._readers = readers

@@ -7,12 +7,12 @@ What is left is the next step's. Only a single value that is large by itself can
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from swarm_operator.memory.engine.errors import from_sqlite
+from swarm_operator.memory.engine.sqlite import sqlite3
 from swarm_operator.memory.engine.tally import Tally
 
 if TYPE_CHECKING:

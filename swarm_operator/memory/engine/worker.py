@@ -7,12 +7,12 @@ cancelled meanwhile: no cancellation can leave a transaction open.
 
 from __future__ import annotations
 
-import sqlite3
 from typing import TYPE_CHECKING, TypeVar
 
 import aiosqlite
 
 from swarm_operator.memory.engine.errors import StoreClosedError, from_sqlite
+from swarm_operator.memory.engine.sqlite import sqlite3
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +36,13 @@ class Worker:
         Raises:
             StorageError: the file can't be opened.
         """
+
+        def connect() -> sqlite3.Connection:
+            return sqlite3.connect(path, isolation_level=None, cached_statements=256)
+
         try:
-            connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=256)
+            # Not aiosqlite.connect(), which knows Python's own SQLite only.
+            connection = await aiosqlite.Connection(connect, iter_chunk_size=64)
         except sqlite3.Error as error:
             raise from_sqlite(error) from error
         return cls(connection)

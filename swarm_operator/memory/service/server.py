@@ -16,7 +16,7 @@ import structlog
 import uvicorn
 
 import swarm_operator
-from swarm_operator.memory.engine import MemoryStore, MemoryStoreError
+from swarm_operator.memory.engine import MemoryStore, MemoryStoreError, sqlite
 from swarm_operator.memory.service import auth
 from swarm_operator.memory.service.app import MemoryApp
 from swarm_operator.memory.service.errors import BadTokenFileError
@@ -90,6 +90,11 @@ async def _announce(servers: list[tuple[_Server, socket.socket]], store: MemoryS
     for server, _ in servers:
         await server.listening.wait()
     (_, http_socket), (_, metrics_socket) = servers
+    if sqlite.has_wal_reset_bug():
+        _log.warning(
+            "this SQLite can lose pages when two connections checkpoint; here only one does, and nothing else may",
+            sqlite_version=store.sqlite_version,
+        )
     _log.info(
         "serving",
         http=_address(http_socket),

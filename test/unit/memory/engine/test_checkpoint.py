@@ -3,6 +3,7 @@
 import asyncio
 
 from swarm_operator.memory.engine import MemoryStore, StoreConfig, checkpoint
+from swarm_operator.memory.engine.sqlite import sqlite3
 
 KIB = 1024
 
@@ -46,8 +47,6 @@ async def test_a_clean_end_leaves_the_database_alone_without_a_log(tmp_path):
 
 
 async def test_a_checkpoint_that_fails_is_told_and_loses_nothing(tmp_path, recorder, monkeypatch):
-    import sqlite3
-
     def fail(_self, _db):
         raise sqlite3.OperationalError("disk I/O error")
 

@@ -1,12 +1,12 @@
 """Expired rows go, in short steps that nobody notices, and the room that they took is given back."""
 
 import asyncio
-import sqlite3
 
 import pytest
 
 from swarm_operator.memory.engine import MemoryStore, StoreConfig, sweep
 from swarm_operator.memory.engine.errors import DiskFullError, StoreClosedError
+from swarm_operator.memory.engine.sqlite import sqlite3
 
 
 class Sleeper:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sqlite3
 import threading
 
 import lz4.frame
@@ -11,6 +10,7 @@ import pytest
 from swarm_operator.memory.engine import MemoryStore, StoreConfig, compression, schema
 from swarm_operator.memory.engine.compression import Codec, pack, unpack
 from swarm_operator.memory.engine.errors import ConfigError, CorruptValueError
+from swarm_operator.memory.engine.sqlite import sqlite3
 
 LONG = {"notes": ["the same words again and again"] * 2000}
 NOISE = os.urandom(20_000).hex()  # hexadecimal digits: half of it can be saved

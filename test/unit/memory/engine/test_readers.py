@@ -1,10 +1,9 @@
 """Reading connections can do nothing but read."""
 
-import sqlite3
-
 import pytest
 
 from swarm_operator.memory.engine import MemoryStore, StoreConfig
+from swarm_operator.memory.engine.sqlite import sqlite3
 
 
 async def test_readers_can_not_write_and_never_checkpoint(store):

@@ -1,11 +1,10 @@
 """Which files are opened, and how a file gets its shape."""
 
-import sqlite3
-
 import pytest
 
 from swarm_operator.memory.engine import MemoryStore, schema
 from swarm_operator.memory.engine.errors import ForeignDatabaseError, NewerSchemaError, StorageError
+from swarm_operator.memory.engine.sqlite import sqlite3
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import shutil
-import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from swarm_operator.memory.engine import MemoryStore, StoreConfig
 from swarm_operator.memory.engine.errors import VersionConflictError
+from swarm_operator.memory.engine.sqlite import sqlite3
 
 NAMESPACES = st.sampled_from(["swarm:agents", "swarm:tasks", "a/b"])
 KEYS = st.sampled_from(["k", "k1", "k2", "é", "z/1", "\U0010ffff"])

@@ -1,7 +1,6 @@
 """Group commit."""
 
 import asyncio
-import sqlite3
 import threading
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from swarm_operator.memory.engine.errors import (
     VersionConflictError,
 )
 from swarm_operator.memory.engine.operations import Applied
+from swarm_operator.memory.engine.sqlite import sqlite3
 
 
 class Gate:

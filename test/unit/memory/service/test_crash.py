@@ -3,9 +3,9 @@
 import asyncio
 import random
 import signal
-import sqlite3
 
 from swarm_operator.memory.client import MemoryClient, MemoryClientError
+from swarm_operator.memory.engine.sqlite import sqlite3
 
 CYCLES = 10
 WRITERS = 8

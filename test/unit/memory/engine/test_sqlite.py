@@ -1,0 +1,74 @@
+"""Which SQLite is used, and that the engine is safe on one with the WAL-reset bug too."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from swarm_operator.memory.engine import sqlite
+
+STRESS = """
+import asyncio, sys
+if sys.argv[1] == "sqlite3":
+    sys.modules["pysqlite3"] = None  # as where there is no wheel
+
+from pathlib import Path
+from swarm_operator.memory.engine import MemoryStore, StoreConfig, sqlite
+
+async def main(path):
+    config = StoreConfig(wal_limit_bytes=64 * 1024, cache_size=1, cache_memory_mb=1)
+    acknowledged, done = {}, False
+    async with MemoryStore.open(path, config) as store:
+        async def write(writer):
+            for number in range(400):
+                key = f"{writer}-{number % 50}"
+                entry, _ = await store.put("stress", key, {"n": number, "pad": "x" * 700})
+                acknowledged[key] = number
+
+        async def read():
+            while not done:
+                await store.list("stress", limit=200)
+                for key, number in list(acknowledged.items())[:20]:
+                    entry = await store.get("stress", key)
+                    assert entry.value["n"] >= number, (key, number)
+
+        readers = [asyncio.create_task(read()) for _ in range(4)]
+        await asyncio.gather(*(write(writer) for writer in range(16)))
+        done = True
+        await asyncio.gather(*readers)
+    db = sqlite.sqlite3.connect(path)
+    assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    db.close()
+    async with MemoryStore.open(path, config) as store:
+        for key, number in acknowledged.items():
+            assert (await store.get("stress", key)).value["n"] == number, key
+    print(sqlite.sqlite3.__name__, sqlite.VERSION, len(acknowledged))
+
+asyncio.run(main(Path(sys.argv[2])))
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "affected"),
+    [
+        ("3.7.0", True), ("3.40.1", True), ("3.44.5", True), ("3.44.6", False), ("3.46.1", True), ("3.50.4", True),
+        ("3.50.7", False), ("3.51.2", True), ("3.51.3", False), ("3.52.0", False), ("3.53.4", False), ("4.0.0", False),
+    ],
+)  # fmt: skip
+def test_the_versions_with_the_wal_reset_bug_are_known(version, affected):
+    assert sqlite.has_wal_reset_bug(version) is affected
+
+
+def test_where_there_is_a_wheel_the_library_has_no_such_bug():
+    assert not sqlite.has_wal_reset_bug() or platform.machine() == "aarch64", sqlite.VERSION
+
+
+@pytest.mark.parametrize("library", sorted({"sqlite3", sqlite.sqlite3.__name__}))
+def test_checkpoints_under_writers_and_readers_lose_nothing_on_either_library(tmp_path, library):
+    """The log is taken over and begun anew every few commits: what the bug needs, but for a second checkpointer."""
+    done = subprocess.run(
+        [sys.executable, "-c", STRESS, library, str(tmp_path / "db")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] == library
