@@ -256,12 +256,12 @@ async def eventually(check: Callable[[], Awaitable[object]], *, seconds: float =
 
 
 @pytest.fixture
-async def background_task():
+async def background():
     """Starts coroutines as tasks that end with the test."""
-    tasks: list[asyncio.Task[None]] = []
+    tasks = []
 
-    def start(coroutine) -> asyncio.Task[None]:
-        tasks.append(asyncio.create_task(coroutine))
+    def start(coroutine):
+        tasks.append(asyncio.ensure_future(coroutine))
         return tasks[-1]
 
     yield start

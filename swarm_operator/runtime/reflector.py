@@ -94,14 +94,14 @@ class Reflector:
     first list."""
     newest: bool = False
     """The server could not list from `version`: the next list reads the newest state instead."""
-    _initial: dict[Key, Object] = field(default_factory=dict)
+    _initial: dict[Key, Object] = field(default_factory=dict, init=False)
     """What a streamed list has brought so far."""
-    _listed_at: float = 0.0
-    _opened: bool = False
+    _listed_at: float = field(default=0.0, init=False)
+    _opened: bool = field(default=False, init=False)
     """Whether the server has answered the present watch."""
-    _heard: int = 0
+    _heard: int = field(default=0, init=False)
     """What the present watch has brought: events and bookmarks,"""
-    _news: int = 0
+    _news: int = field(default=0, init=False)
     """and those that were no bookmarks."""
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +26,8 @@ class Deployment:
 @pytest.fixture(scope="session")
 def deployment() -> Iterator[Deployment]:
     try:
-        image = run(TOP / "hack/kind-deploy.sh", timeout=600).strip()
-    except AssertionError as error:
+        image = run(TOP / "hack/kind-deploy.sh", timeout=300).strip()
+    except (AssertionError, subprocess.TimeoutExpired) as error:
         error.add_note(run(TOP / "hack/kind/cluster.sh", "diagnose", check=False))
         raise
     yield Deployment(image)

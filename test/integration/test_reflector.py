@@ -46,13 +46,13 @@ def informer(client, namespace):
 
 
 async def test_a_list_is_streamed_and_the_same_watch_goes_on(
-    admin, client, informer, namespace, background_task, eventually
+    admin, client, informer, namespace, background, eventually
 ):
     for number in range(20):
         await admin.create(CONFIG_MAPS, config_map(namespace, f"c{number}"), field_manager="test")
     changes = []
     informer.add_handler(changes.append)
-    background_task(informer.run())
+    background(informer.run())
     await informer.wait_synced()
     assert len(informer.store) == 20, "all at once"
     assert all(change.initial for change in changes)
@@ -67,7 +67,7 @@ async def test_a_list_is_streamed_and_the_same_watch_goes_on(
 
 
 async def test_a_version_of_the_future_is_given_up_for_the_truth(
-    admin, client, informer, namespace, background_task, eventually
+    admin, client, informer, namespace, background, eventually
 ):
     """As after a restore of etcd: the store has newer versions than the server, and one object too many."""
     created = await admin.create(CONFIG_MAPS, config_map(namespace, "c"), field_manager="test")
@@ -78,7 +78,7 @@ async def test_a_version_of_the_future_is_given_up_for_the_truth(
     informer.replaced(old, future)
     informer.reflector.version, informer.reflector.state = future, State.WATCH
     informer.reflector.idle_seconds = 5.0
-    background_task(informer.run())
+    background(informer.run())
 
     async def restored():
         return not informer.store.get(Key(namespace, "ghost"))

@@ -42,16 +42,14 @@ wait_ready() {
 # cluster_apply: apply the manifests on standard input. On a starved machine the kubelet may start the one API server anew,
 # which takes it away for a minute; applying again is harmless.
 cluster_apply() {
-	local manifests i
+	local manifests tries=0
 	cluster_exists || die "no cluster $CLUSTER: make it first (make cluster)"
 	manifests=$(cat)
-	for i in 1 2 3; do
-		kube apply --server-side -f - <<<"$manifests" && return
-		kube get --raw /readyz >/dev/null 2>&1 && ((i > 1)) && break
-		say "applying failed (attempt $i); waiting for the API server"
-		wait_ready || break
+	until kube apply --server-side -f - <<<"$manifests"; do
+		((++tries < 3)) || return 1
+		say "applying failed; waiting for the API server"
+		wait_ready || return 1
 	done
-	return 1
 }
 
 # cluster_diagnose: what one asks first when the cluster misbehaves.

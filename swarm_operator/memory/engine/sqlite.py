@@ -24,11 +24,11 @@ __all__ = ["VERSION", "has_wal_reset_bug", "sqlite3"]
 VERSION: Final = sqlite3.sqlite_version
 """Of the library in use, e.g. "3.53.4"."""
 
+_FIXED: Final = {(3, 44): (3, 44, 6), (3, 50): (3, 50, 7), (3, 51): (3, 51, 3)}
+"""The first version without the bug, of the release lines that got one; 3.52 never had it."""
+
 
 def has_wal_reset_bug(version: str = VERSION) -> bool:
     """Whether that SQLite can lose committed pages when two connections write or checkpoint at the same time."""
-    major, minor, patch = (int(number) for number in version.split(".")[:3])
-    fixed_patch = {44: 6, 50: 7, 51: 3}.get(minor)
-    if fixed_patch is not None:
-        return patch < fixed_patch
-    return (major, minor) < (3, 52)
+    major, minor, patch = (int(number) for number in version.split("."))
+    return (major, minor, patch) < _FIXED.get((major, minor), (3, 52, 0))

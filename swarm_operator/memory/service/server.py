@@ -90,11 +90,6 @@ async def _announce(servers: list[tuple[_Server, socket.socket]], store: MemoryS
     for server, _ in servers:
         await server.listening.wait()
     (_, http_socket), (_, metrics_socket) = servers
-    if sqlite.has_wal_reset_bug():
-        _log.warning(
-            "this SQLite can lose pages when two connections checkpoint; here only one does, and nothing else may",
-            sqlite_version=store.sqlite_version,
-        )
     _log.info(
         "serving",
         http=_address(http_socket),
@@ -102,6 +97,7 @@ async def _announce(servers: list[tuple[_Server, socket.socket]], store: MemoryS
         database=str(store.path),
         swarm_id=store.config.swarm_id,
         sqlite_version=store.sqlite_version,
+        sqlite_wal_reset_bug=sqlite.has_wal_reset_bug(),
         version=swarm_operator.__version__,
     )
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +19,9 @@ from kubernetes_asyncio.client.configuration import Configuration
 from structlog.testing import LogCapture
 
 from swarm_operator.runtime import metrics
+from swarm_operator.runtime.backoff import Backoff
 from swarm_operator.runtime.client import Client
+from swarm_operator.runtime.reflector import Reflector
 from swarm_operator.runtime.resource import Resource
 
 EPOCH = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -151,22 +154,6 @@ def settled():
             await asyncio.sleep(0)
 
     return settle
-
-
-@pytest.fixture
-async def background():
-    """Starts coroutines as tasks that end with the test."""
-    tasks = []
-
-    def start(coroutine):
-        task = asyncio.ensure_future(coroutine)
-        tasks.append(task)
-        return task
-
-    yield start
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture
@@ -335,3 +322,50 @@ async def client(server):
     configuration.host = server.url
     async with Client(configuration, timeout=5.0) as connected:
         yield connected
+
+
+class Recorder:
+    """A reflector's sink that remembers."""
+
+    def __init__(self):
+        self.calls = []
+
+    def replaced(self, objects, version, *, restored=False):
+        call = ("replaced", [obj["metadata"]["name"] for obj in objects], version)
+        self.calls.append((*call, "restored") if restored else call)
+
+    def changed(self, obj):
+        self.calls.append(("changed", obj["metadata"]["name"]))
+
+    def deleted(self, obj):
+        self.calls.append(("deleted", obj["metadata"]["name"]))
+
+
+@pytest.fixture
+def sink():
+    return Recorder()
+
+
+@pytest.fixture
+def failures():
+    return []
+
+
+@pytest.fixture
+def new_reflector(client, widgets, sink, clock, failures):
+    """Makes reflectors of widgets that fill `sink` and tell `failures`."""
+
+    def make(*, streaming):
+        return Reflector(
+            client,
+            widgets,
+            sink,
+            streaming=streaming,
+            idle_seconds=5.0,
+            clock=clock,
+            rng=random.Random(1),
+            backoff=Backoff(clock=clock, jitter=0.0),
+            on_error=failures.append,
+        )
+
+    return make

@@ -1,56 +1,17 @@
 import json
-import random
 
 import pytest
 
 from swarm_operator.runtime import errors
-from swarm_operator.runtime.backoff import Backoff
 from swarm_operator.runtime.informer import Informer
-from swarm_operator.runtime.reflector import Reflector, State
+from swarm_operator.runtime.reflector import State
 from swarm_operator.runtime.resource import Key
 
 
-class Recorder:
-    """A sink that remembers."""
-
-    def __init__(self):
-        self.calls = []
-
-    def replaced(self, objects, version, *, restored=False):
-        call = ("replaced", [obj["metadata"]["name"] for obj in objects], version)
-        self.calls.append((*call, "restored") if restored else call)
-
-    def changed(self, obj):
-        self.calls.append(("changed", obj["metadata"]["name"]))
-
-    def deleted(self, obj):
-        self.calls.append(("deleted", obj["metadata"]["name"]))
-
-
 @pytest.fixture
-def sink():
-    return Recorder()
-
-
-@pytest.fixture
-def failures():
-    return []
-
-
-@pytest.fixture
-def reflector(client, widgets, sink, clock, failures):
+def reflector(new_reflector):
     """One that knows of no streamed lists; those are in test_streamed_lists.py."""
-    return Reflector(
-        client,
-        widgets,
-        sink,
-        streaming=False,
-        idle_seconds=5.0,
-        clock=clock,
-        rng=random.Random(1),
-        backoff=Backoff(clock=clock, jitter=0.0),
-        on_error=failures.append,
-    )
+    return new_reflector(streaming=False)
 
 
 def event(kind, obj):

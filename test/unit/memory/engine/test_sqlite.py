@@ -14,10 +14,20 @@ if sys.argv[1] == "sqlite3":
     sys.modules["pysqlite3"] = None  # as where there is no wheel
 
 from pathlib import Path
-from swarm_operator.memory.engine import MemoryStore, StoreConfig, sqlite
+from swarm_operator.memory.engine import MemoryStore, StoreConfig, checkpoint, sqlite
+
+class Counted(checkpoint.CheckpointPolicy):
+    finished = 0
+
+    def run(self, db):
+        busy = self.busy
+        super().run(db)
+        Counted.finished += self.busy == busy
+
+checkpoint.CheckpointPolicy = Counted
 
 async def main(path):
-    config = StoreConfig(wal_limit_bytes=64 * 1024, cache_size=1, cache_memory_mb=1)
+    config = StoreConfig(checkpoint_bytes=64 * 1024, cache_size=1, cache_memory_mb=1)
     acknowledged, done = {}, False
     async with MemoryStore.open(path, config) as store:
         async def write(writer):
@@ -43,7 +53,7 @@ async def main(path):
     async with MemoryStore.open(path, config) as store:
         for key, number in acknowledged.items():
             assert (await store.get("stress", key)).value["n"] == number, key
-    print(sqlite.sqlite3.__name__, sqlite.VERSION, len(acknowledged))
+    print(sqlite.sqlite3.__name__, Counted.finished)
 
 asyncio.run(main(Path(sys.argv[2])))
 """
@@ -66,9 +76,15 @@ def test_where_there_is_a_wheel_the_library_has_no_such_bug():
 
 @pytest.mark.parametrize("library", sorted({"sqlite3", sqlite.sqlite3.__name__}))
 def test_checkpoints_under_writers_and_readers_lose_nothing_on_either_library(tmp_path, library):
-    """The log is taken over and begun anew every few commits: what the bug needs, but for a second checkpointer."""
+    """The log is moved and begun anew every few commits, under readers.
+
+    The bug also needs a second checkpointer at an unlucky moment, too rare to be had on purpose: 75 runs with one on
+    SQLite 3.40.1 lost nothing. That readers never checkpoint is shown in test_readers.py.
+    """
     done = subprocess.run(
         [sys.executable, "-c", STRESS, library, str(tmp_path / "db")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[0] == library
+    used, finished = done.stdout.split()
+    assert used == library
+    assert int(finished) > 50, "too few checkpoints to prove anything"

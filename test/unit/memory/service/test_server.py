@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from swarm_operator.memory.client import MemoryClient, MemoryServerError
+from swarm_operator.memory.engine.sqlite import has_wal_reset_bug
 
 KIB = 1024
 
@@ -30,6 +31,8 @@ async def test_a_signal_ends_the_service_cleanly(start_process, number):
         "tokens",
     ]
     assert [event["event"] for event in process.log] == ["tokens made", "serving", "stopping", "stopped"]
+    serving = process.log[1]
+    assert serving["sqlite_wal_reset_bug"] is has_wal_reset_bug(serving["sqlite_version"])
 
 
 async def test_requests_under_way_are_finished_before_the_end(start_process):
