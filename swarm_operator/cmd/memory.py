@@ -58,10 +58,15 @@ def _parser() -> argparse.ArgumentParser:
         "--ttl", type=_whole(0), default=None, metavar="SECONDS", help="how long it lives; default for ever"
     )
     put.add_argument("--tag", action="append", default=[], metavar="TAG", help="may be repeated")
-    for name, run, text in (("get", _get, "print an entry"), ("delete", _delete, "delete an entry")):
+    for name, run, text in (("get", _get, "print an entry"), ("delete", _delete, "delete an entry, or many")):
         command = _add_client(commands, name, run, text)
         command.add_argument("namespace", metavar="NAMESPACE")
-        command.add_argument("key", metavar="KEY")
+        if name == "get":
+            command.add_argument("key", metavar="KEY")
+        else:
+            which = command.add_mutually_exclusive_group(required=True)
+            which.add_argument("key", metavar="KEY", nargs="?")
+            which.add_argument("--prefix", help="all whose keys start so; --prefix '' empties the namespace")
     listing = _add_client(commands, "list", _list, "print a namespace's entries, one a line")
     listing.add_argument("namespace", metavar="NAMESPACE")
     listing.add_argument("--prefix", default="", help="only keys that start so")
@@ -256,6 +261,9 @@ async def _get(options: argparse.Namespace, client: MemoryClient) -> int:
 
 
 async def _delete(options: argparse.Namespace, client: MemoryClient) -> int:
+    if options.prefix is not None:
+        deleted = await client.delete_range(options.namespace, prefix=options.prefix)
+        return _print({"deleted": deleted, "namespace": options.namespace, "prefix": options.prefix})
     if not await client.delete(options.namespace, options.key):
         return _not_found(options)
     return _print({"deleted": True, "namespace": options.namespace, "key": options.key})

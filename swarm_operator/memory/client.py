@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = [
+    "BatchResult",
     "EntryHead",
     "EntryPage",
     "MemoryAuthError",
@@ -169,6 +170,26 @@ class MemoryEntry(EntryHead):
 
 
 @dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of one operation of a batch.
+
+    Attributes:
+        status: as the same request alone would have been answered: 200, 201, 204, 404, 412, ...
+        entry: of a put or get; that of a put has no value.
+        problem: why it failed; None when it didn't.
+    """
+
+    status: int
+    entry: MemoryEntry | None
+    problem: Mapping[str, Any] | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was done."""
+        return self.status < 400
+
+
+@dataclass(frozen=True, slots=True)
 class EntryPage:
     """Part of a list; `next_cursor` is None on the last page."""
 
@@ -303,6 +324,43 @@ class MemoryClient:
             "DELETE", _path(namespace, key), _if_match(if_version), may_miss=True, repeatable=if_version is None
         )
         return status != 404
+
+    async def batch(self, operations: Sequence[Mapping[str, Any]], *, atomic: bool = True) -> list[BatchResult]:
+        """Several operations in one request; the writes are one transaction, in their order.
+
+        Args:
+            operations: at most 1000 of `{"op": "put", "namespace": ..., "key": ..., "value": ..., "tags": [...],
+                "metadata": {...}, "ttl": ..., "create_only": ..., "if_version": ...}`, `{"op": "delete", ...,
+                "if_version": ...}` and `{"op": "get", ...}`. Gets see what the batch wrote.
+            atomic: all writes or none. False: each stands alone, and says so in its result.
+
+        Returns:
+            A result for each operation, in order.
+
+        Raises:
+            MemoryConflictError, MemoryRequestError: an atomic batch failed; nothing was written. `problem["index"]`
+                tells which operation.
+            ValueError: a value is not JSON.
+        """
+        document = {"atomic": atomic, "operations": [dict(operation) for operation in operations]}
+        body = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        conditional = any(each.get("create_only") or each.get("if_version") is not None for each in operations)
+        headers = {"Content-Type": "application/json"}
+        _, answer = await self._request("POST", "/v1/batch", headers, body=body, repeatable=not conditional)
+        return [
+            BatchResult(
+                status=result["status"],
+                entry=MemoryEntry(result["entry"]) if "entry" in result else None,
+                problem=result.get("problem"),
+            )
+            for result in answer["results"]
+        ]
+
+    async def delete_range(self, namespace: str, *, prefix: str, timeout: float = 600.0) -> int:
+        """Delete a namespace's entries whose keys start so, all with "". Says how many there were."""
+        path = f"/v1/entries?namespace={quote(namespace, safe='')}&prefix={quote(prefix, safe='')}"
+        _, answer = await self._request("DELETE", path, timeout=timeout)
+        return int(answer["deleted"])
 
     async def list(self, namespace: str, *, prefix: str = "", limit: int = 100, cursor: str | None = None) -> EntryPage:
         """A page of a namespace's entries in the order of their keys. `limit` is 1 to 1000; pages may be shorter."""

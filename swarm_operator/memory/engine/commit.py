@@ -59,10 +59,11 @@ def commit_batch(db: sqlite3.Connection, operations: Sequence[Operation], now: C
                 outcome.results.append(applied)
                 continue
             outcome.results.append(applied.result)
-            outcome.states.append((operation.identity, applied.entry))
-            outcome.written += applied.written
-            tally.add(operation.identity[0], rows=applied.rows, size=applied.size)
-            tally.packed.add(applied.packed)
+            for change in applied.changes:
+                outcome.states.append((change.identity, change.entry))
+                outcome.written += change.written
+                tally.add(change.identity[0], rows=change.rows, size=change.size)
+                tally.packed.add(change.packed)
         tally.write(db)
         outcome.changed = db.total_changes != before
         db.execute("COMMIT")

@@ -44,13 +44,15 @@ class StoreConfig:
     they stay in the file for later entries."""
 
     max_batch: int = 256
-    """Requests that are committed together at most. Larger batches spend fewer fsyncs and take longer each."""
+    """Entries that are committed together at most, or one request with more. Larger batches spend fewer fsyncs and take
+    longer each."""
 
     max_batch_bytes: int = 32 * MIB
     """Bytes of values in one batch at most; a single larger value is a batch of its own."""
 
-    max_queue: int = 4096
-    """Requests that wait for the writer at most; the next one fails with OverloadedError."""
+    max_queue: int = 32_768
+    """Entries that wait for the writer at most, about half a second's work; the next request fails with
+    OverloadedError."""
 
     max_queue_bytes: int = 64 * MIB
     """Bytes of values that wait for the writer at most. One value is always let in when nothing waits."""

@@ -10,6 +10,7 @@ from typing import ClassVar
 from swarm_operator.memory.engine.sqlite import sqlite3
 
 __all__ = [
+    "BatchItemError",
     "BusyError",
     "ConfigError",
     "CorruptDatabaseError",
@@ -84,6 +85,26 @@ class VersionConflictError(MemoryStoreError):
             "there is no such entry" if current_version is None else f"the entry has version {current_version}"
         )
         self.current_version = current_version
+
+
+class BatchItemError(MemoryStoreError):
+    """One write of an atomic batch failed, and with it the batch. Nothing was written.
+
+    Attributes:
+        index: which one, from 0.
+        cause: why.
+    """
+
+    code = "batch-item"
+
+    def __init__(self, index: int, cause: MemoryStoreError) -> None:
+        super().__init__(f"operations[{index}]: {cause}")
+        self.index = index
+        self.cause = cause
+
+    def __copy__(self) -> BatchItemError:
+        """Another error that says the same."""
+        return BatchItemError(self.index, self.cause)
 
 
 class OverloadedError(MemoryStoreError):

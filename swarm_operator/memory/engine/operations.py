@@ -1,23 +1,33 @@
 """What a request does inside the writer's transaction. Compare-and-set is decided here, where nothing can come between.
 
-An operation reads the row's head, decides, and writes. An expired row counts as absent for every decision, so results
+An operation reads what it needs, decides, and writes. An expired row counts as absent for every decision, so results
 do not depend on whether it has been collected; writing over it starts a new entry at version 1.
+
+Put and Delete are one entry each; Batch and Transaction are made of them and hold together or fail together. What each
+may write is known before it runs: copies of those entries are dropped first (see lookup).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from swarm_operator.memory.engine import rows
 from swarm_operator.memory.engine.compression import Codec, Packed
 from swarm_operator.memory.engine.entry import Draft, Entry, Identity
-from swarm_operator.memory.engine.errors import VersionConflictError
+from swarm_operator.memory.engine.errors import (
+    BatchItemError,
+    InternalStoreError,
+    MemoryStoreError,
+    VersionConflictError,
+)
 from swarm_operator.memory.engine.tally import PackedDelta
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable, Sequence
 
-__all__ = ["Applied", "Delete", "Operation", "Put"]
+__all__ = ["Applied", "Batch", "Change", "Delete", "Operation", "Put", "Transaction", "Write"]
 
 # SQLite knows a blob's length from the row's header: this reads no page of the value.
 _SELECT_HEAD = """
@@ -36,19 +46,19 @@ _NO_HEAD = (None, 0, 0, None, 0, Codec.PLAIN, 0)
 
 
 @dataclass(slots=True)
-class Applied:
-    """What an operation did.
+class Change:
+    """What became of one entry.
 
     Attributes:
-        result: for its caller.
-        entry: the entry as it is now; None when there is none.
+        identity: which.
+        entry: as it is now; None when there is none.
         rows: by how much the namespace's count of rows changed.
         size: by how many bytes of values the namespace changed.
         packed: by how much the compressed rows changed.
         written: bytes of the value as it was stored.
     """
 
-    result: Any
+    identity: Identity
     entry: Entry | None
     rows: int = 0
     size: int = 0
@@ -56,12 +66,20 @@ class Applied:
     written: int = 0
 
 
+@dataclass(slots=True)
+class Applied:
+    """What an operation did: the result for its caller, and the entries that it touched, in order."""
+
+    result: Any
+    changes: Sequence[Change]
+
+
 class Operation(Protocol):
     """A request to the writer."""
 
     @property
-    def identity(self) -> Identity:
-        """The entry that it writes."""
+    def identities(self) -> Sequence[Identity]:
+        """The entries that it may write."""
 
     @property
     def weight(self) -> int:
@@ -88,9 +106,9 @@ class Put:
     if_version: int | None = None
 
     @property
-    def identity(self) -> Identity:
+    def identities(self) -> tuple[Identity]:
         """The entry that it writes."""
-        return self.draft.namespace, self.draft.key
+        return ((self.draft.namespace, self.draft.key),)
 
     @property
     def weight(self) -> int:
@@ -132,10 +150,11 @@ class Put:
             updated_at=now,
             expires_at=expires_at,
         )
-        applied = Applied((entry, not live), entry, int(row_id is None), size - old_size, written=len(blob))
-        applied.packed.row(-1, old_codec, old_size, old_stored)
-        applied.packed.row(1, codec, size, len(blob))
-        return applied
+        identity = (draft.namespace, draft.key)
+        change = Change(identity, entry, int(row_id is None), size - old_size, written=len(blob))
+        change.packed.row(-1, old_codec, old_size, old_stored)
+        change.packed.row(1, codec, size, len(blob))
+        return Applied((entry, not live), (change,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +170,11 @@ class Delete:
     if_version: int | None = None
 
     @property
+    def identities(self) -> tuple[Identity]:
+        """The entry that it deletes."""
+        return (self.identity,)
+
+    @property
     def weight(self) -> int:
         """Nothing to speak of."""
         return 0
@@ -163,8 +187,93 @@ class Delete:
         if self.if_version is not None and (not live or version != self.if_version):
             raise VersionConflictError(version if live else None)
         if row_id is None:
-            return Applied(False, None)
+            return Applied(False, (Change(self.identity, None),))
         db.execute(_DELETE, (row_id,))
-        applied = Applied(live, None, rows=-1, size=-size)
-        applied.packed.row(-1, codec, size, stored)
-        return applied
+        change = Change(self.identity, None, rows=-1, size=-size)
+        change.packed.row(-1, codec, size, stored)
+        return Applied(live, (change,))
+
+
+Write: TypeAlias = Put | Delete
+"""An operation on one entry. It writes in one statement, so one that fails has written nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Several writes in their order. The result is the list of theirs.
+
+    Attributes:
+        writes: what to do. A later one sees what an earlier one did.
+        atomic: all or none: the first that fails undoes all and is raised as BatchItemError. Else each stands alone,
+            and the result of one that failed is its MemoryStoreError.
+    """
+
+    writes: Sequence[Write]
+    atomic: bool = True
+
+    @property
+    def identities(self) -> list[Identity]:
+        """Those of its writes."""
+        return [write.identities[0] for write in self.writes]
+
+    @property
+    def weight(self) -> int:
+        """The sum of its writes."""
+        return sum(write.weight for write in self.writes)
+
+    def apply(self, db: sqlite3.Connection, now: int) -> Applied:
+        """Apply one after the other."""
+        results: list[Any] = []
+        changes: list[Change] = []
+        for index, write in enumerate(self.writes):
+            try:
+                applied = write.apply(db, now)
+            except MemoryStoreError as error:
+                if self.atomic:
+                    raise BatchItemError(index, error) from error
+                results.append(error)
+                continue
+            results.append(applied.result)
+            changes.extend(applied.changes)
+        return Applied(results, changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Read some entries, decide, write some of them; nothing comes between. The result is the list of the writes' own.
+
+    Attributes:
+        identities: the entries that are read and may be written.
+        decide: gets the live ones, in that order, None where there is none, and the time (milliseconds since the Unix
+            epoch); returns what to write. It runs on the writer's thread while others wait: it must be quick, and must
+            not touch what the event loop touches. A MemoryStoreError that it raises undoes this transaction and no
+            other.
+        pack: how a value that it writes is to be stored.
+    """
+
+    identities: Sequence[Identity]
+    decide: Callable[[list[Entry | None], int], Sequence[Write]]
+    pack: Callable[[bytes], Packed]
+
+    @property
+    def weight(self) -> int:
+        """Nothing while it waits: what it writes is made when it runs."""
+        return 0
+
+    def apply(self, db: sqlite3.Connection, now: int) -> Applied:
+        """Read, decide, write."""
+        found = [rows.read(db, identity) for identity in self.identities]
+        entries = [entry if entry is not None and entry.live_at(now) else None for entry in found]
+        writes = self.decide(entries, now)
+        allowed = frozenset(self.identities)
+        results: list[Any] = []
+        changes: list[Change] = []
+        for write in writes:
+            if write.identities[0] not in allowed:
+                raise InternalStoreError(f"a transaction wrote {write.identities[0]}, which it had not announced")
+            if isinstance(write, Put) and write.packed is None:
+                write = replace(write, packed=self.pack(write.draft.value_json))  # noqa: PLW2901 - the same write
+            applied = write.apply(db, now)
+            results.append(applied.result)
+            changes.extend(applied.changes)
+        return Applied(results, changes)

@@ -12,9 +12,8 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from swarm_operator.memory.engine.compression import unpack
+from swarm_operator.memory.engine import rows
 from swarm_operator.memory.engine.database import open_reader
-from swarm_operator.memory.engine.entry import Entry
 from swarm_operator.memory.engine.errors import CorruptValueError, MemoryStoreError, from_sqlite
 
 if TYPE_CHECKING:
@@ -23,20 +22,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swarm_operator.memory.engine.config import StoreConfig
-    from swarm_operator.memory.engine.entry import Identity
+    from swarm_operator.memory.engine.entry import Entry, Identity
     from swarm_operator.memory.engine.worker import Worker
 
 __all__ = ["NamespaceCount", "Readers", "Totals"]
 
 T = TypeVar("T")
 
-_COLUMNS = "namespace, key, value, tags, metadata, ttl, version, created_at, updated_at, expires_at, codec, size"
-_GET = f"SELECT {_COLUMNS} FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only
 _PAGE = f"""
-    SELECT {_COLUMNS} FROM entries
+    SELECT {rows.COLUMNS} FROM entries
     WHERE namespace = ? AND key >= ? AND key < ? AND (expires_at IS NULL OR expires_at > ?)
     ORDER BY key LIMIT ?
 """  # noqa: S608
+_KEYS = "SELECT key FROM entries WHERE namespace = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
 _TOTAL = "SELECT coalesce(sum(entries), 0), coalesce(sum(bytes), 0) FROM namespaces"
 _COUNT = "SELECT entries, bytes FROM namespaces WHERE name = ?"
 _NAMESPACES = "SELECT name, entries, bytes FROM namespaces WHERE name >= ? ORDER BY name"
@@ -114,9 +112,8 @@ class Readers:
         def read(db: sqlite3.Connection) -> list[Entry | MemoryStoreError | None]:
             found: list[Entry | MemoryStoreError | None] = []
             for identity in identities:
-                rows = db.execute(_GET, identity).fetchall()
                 try:
-                    found.append(_entry(rows[0]) if rows else None)
+                    found.append(rows.read(db, identity))
                 except CorruptValueError as error:
                     found.append(error)
             return found
@@ -136,13 +133,21 @@ class Readers:
             entries: list[Entry] = []
             size = 0
             # Closing the cursor resets the statement: one that stays open would hold its snapshot.
-            with contextlib.closing(db.execute(_PAGE, (namespace, start, end, now, limit + 1))) as rows:
-                for row in rows:
+            with contextlib.closing(db.execute(_PAGE, (namespace, start, end, now, limit + 1))) as found:
+                for row in found:
                     if len(entries) == limit or (entries and size + row[-1] > max_bytes):
                         return entries, True
-                    entries.append(_entry(row))
+                    entries.append(rows.entry_of(row))
                     size += entries[-1].size
             return entries, False
+
+        return await _run(self._scans, read)
+
+    async def keys(self, namespace: str, *, start: str, end: str | bytes, limit: int) -> list[str]:
+        """At most that many keys with start <= key < end, in their order, expired entries' too."""
+
+        def read(db: sqlite3.Connection) -> list[str]:
+            return [key for (key,) in db.execute(_KEYS, (namespace, start, end, limit)).fetchall()]
 
         return await _run(self._scans, read)
 
@@ -150,7 +155,7 @@ class Readers:
         """Count everything, and these namespaces."""
 
         def read(db: sqlite3.Connection) -> Totals:
-            rows, size = _pair(db, _TOTAL)
+            total_rows, size = _pair(db, _TOTAL)
             expired = _expired(db, now)
             expired_rows = sum(count for count, _ in expired.values())
             expired_size = sum(size for _, size in expired.values())
@@ -164,7 +169,7 @@ class Readers:
             page_bytes = db.execute("PRAGMA page_size").fetchall()[0][0]
             packed = db.execute(_PACKED).fetchall()[0]
             return Totals(
-                rows - expired_rows, size - expired_size, counts, pages * page_bytes, free * page_bytes, packed
+                total_rows - expired_rows, size - expired_size, counts, pages * page_bytes, free * page_bytes, packed
             )
 
         return await _run(self._scans, read)
@@ -175,8 +180,8 @@ class Readers:
         def read(db: sqlite3.Connection) -> tuple[list[NamespaceCount], bool]:
             expired = _expired(db, now, start)
             found: list[NamespaceCount] = []
-            with contextlib.closing(db.execute(_NAMESPACES, (start,))) as rows:
-                for name, entries, size in rows:
+            with contextlib.closing(db.execute(_NAMESPACES, (start,))) as counted:
+                for name, entries, size in counted:
                     expired_rows, expired_size = expired.get(name, (0, 0))
                     if entries == expired_rows:
                         continue
@@ -188,25 +193,14 @@ class Readers:
         return await _run(self._scans, read)
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
-    """An entry from its _COLUMNS. Raises CorruptValueError, which names the entry."""
-    namespace, key, value, *others, codec, size = row
-    if codec:
-        try:
-            value = unpack(codec, value, size)
-        except CorruptValueError as error:
-            raise CorruptValueError(f"the value of {key!r} in {namespace!r} is damaged: {error}") from None
-    return Entry(namespace, key, value, *others)
-
-
 def _expired(db: sqlite3.Connection, now: int, start: str = "") -> dict[str, tuple[int, int]]:
     """Expired rows that still lie there, and their bytes, by namespace."""
-    return {name: (rows, size) for name, rows, size in db.execute(_EXPIRED, (now, start)).fetchall()}
+    return {name: (count, size) for name, count, size in db.execute(_EXPIRED, (now, start)).fetchall()}
 
 
 def _pair(db: sqlite3.Connection, sql: str, *parameters: Any) -> tuple[int, int]:
-    rows = db.execute(sql, parameters).fetchall()
-    return (rows[0][0], rows[0][1]) if rows else (0, 0)
+    found = db.execute(sql, parameters).fetchall()
+    return (found[0][0], found[0][1]) if found else (0, 0)
 
 
 async def _run(worker: Worker, read: Callable[[sqlite3.Connection], T]) -> T:

@@ -26,19 +26,22 @@ from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedErr
 from swarm_operator.memory.engine.lock import ProcessLock
 from swarm_operator.memory.engine.lookup import Lookup
 from swarm_operator.memory.engine.observer import Observer, SilentObserver
-from swarm_operator.memory.engine.operations import Delete, Put
+from swarm_operator.memory.engine.operations import Batch, Delete, Put, Transaction
 from swarm_operator.memory.engine.readers import NamespaceCount, Readers
 from swarm_operator.memory.engine.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from swarm_operator.memory.engine.entry import Entry
+    from swarm_operator.memory.engine.entry import Entry, Identity
+    from swarm_operator.memory.engine.operations import Write
     from swarm_operator.memory.engine.worker import Worker
 
 __all__ = ["MemoryStore", "NamespacePage", "Page", "StoreStats"]
 
 RECORD_NAMESPACES = ("swarm:agents", "swarm:tasks", "swarm:patterns")
+_DELETED_AT_ONCE = 200
+"""Entries in one step of deleting many: a few milliseconds, for which other writers wait."""
 _PAST_EVERY_TEXT = b""
 """SQLite orders any blob after any text: as an upper bound it bounds nothing."""
 
@@ -247,6 +250,79 @@ class MemoryStore:
         result: bool = await self._writer.submit(Delete(identity, if_version))
         return result
 
+    async def get_many(self, identities: Sequence[Identity]) -> list[Entry | None]:
+        """As `get` for each, in that order; at most 1000."""
+        self._check_open()
+        limits.check_batch_size("operations", len(identities))
+        checked = [(limits.check_namespace(namespace), limits.check_key(key)) for namespace, key in identities]
+        return list(await asyncio.gather(*map(self._lookup.get, checked)))
+
+    async def batch(self, writes: Sequence[Write], *, atomic: bool = True) -> list[Any]:
+        """Several writes in their order, in one transaction; at most 1000.
+
+        Args:
+            writes: `Put(Draft.create(...))` and `Delete((namespace, key))`, with their conditions.
+            atomic: all or none. False: each stands alone.
+
+        Returns:
+            For each write what `put` or `delete` returns, or with `atomic=False` the MemoryStoreError that it met.
+
+        Raises:
+            BatchItemError: an atomic batch failed; names the write and why.
+            InvalidInputError, OverloadedError, StorageError, StoreClosedError: as for `put`.
+        """
+        limits.check_batch_size("operations", len(writes))
+        if not writes:
+            self._check_open()
+            return []
+        packed: list[Write] = []
+        for index, write in enumerate(writes):
+            if isinstance(write, Delete):
+                namespace, key = write.identity
+                limits.check_namespace(namespace)
+                limits.check_key(key)
+                packed.append(write)
+                continue
+            value = write.draft.value_json
+            if len(value) > self.config.max_value_bytes:
+                raise InvalidInputError(f"operations[{index}].value", f"at most {self.config.max_value_bytes} bytes")
+            packed.append(Put(write.draft, await self._pack(value), write.create_only, write.if_version))
+        results: list[Any] = await self._writer.submit(Batch(packed, atomic))
+        return results
+
+    async def transact(
+        self, identities: Sequence[Identity], decide: Callable[[list[Entry | None], int], Sequence[Write]]
+    ) -> list[Any]:
+        """Read these entries, decide, write some of them; nothing comes between. See Transaction.
+
+        Returns:
+            For each write that `decide` returned what `put` or `delete` returns.
+
+        Raises:
+            MemoryStoreError: what `decide` or one of its writes raised; nothing was written.
+            OverloadedError, StorageError, StoreClosedError: as for `put`.
+        """
+        results: list[Any] = await self._writer.submit(Transaction(identities, decide, self._pack_now))
+        return results
+
+    async def delete_range(self, namespace: str, *, prefix: str = "") -> int:
+        """Delete a namespace's entries whose keys start so, all by default. Says how many there were.
+
+        It goes in steps between which others write: entries that are written meanwhile may be deleted or stay. When it
+        fails, what the steps before deleted stays deleted.
+        """
+        self._check_open()
+        start: str = limits.check_prefix(prefix)
+        limits.check_namespace(namespace)
+        deleted = 0
+        while keys := await self._readers.keys(
+            namespace, start=start, end=_after_prefix(prefix), limit=_DELETED_AT_ONCE
+        ):
+            deletes = [Delete((namespace, key)) for key in keys]
+            deleted += sum(await self._writer.submit(Batch(deletes)))
+            start = keys[-1] + "\0"
+        return deleted
+
     async def list(self, namespace: str, *, prefix: str = "", after: str | None = None, limit: int = 100) -> Page:
         """A page of a namespace's live entries in the order of their keys.
 
@@ -332,6 +408,11 @@ class MemoryStore:
             return await asyncio.to_thread(compression.pack, raw, threshold)
         finally:
             self._packing -= len(raw)
+
+    def _pack_now(self, raw: bytes) -> compression.Packed:
+        if len(raw) > self.config.max_value_bytes:
+            raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
+        return compression.pack(raw, self.config.compression_threshold)
 
     def _check_open(self) -> None:
         if self._closed:

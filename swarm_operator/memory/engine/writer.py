@@ -27,7 +27,7 @@ from swarm_operator.memory.engine.errors import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from swarm_operator.memory.engine.checkpoint import CheckpointPolicy
     from swarm_operator.memory.engine.config import StoreConfig
@@ -55,6 +55,8 @@ class Coherence(Protocol):
 @dataclass(slots=True)
 class _Request:
     operation: Operation
+    identities: Sequence[Identity]
+    weight: int
     future: asyncio.Future[Any]
 
 
@@ -93,6 +95,7 @@ class Writer:
         self._queue: deque[_Request] = deque()
         self._chores: deque[_Chore] = deque()
         self._queued_bytes = 0
+        self._queued_entries = 0
         self._wakeup = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -118,14 +121,16 @@ class Writer:
         """
         if self._closing or not self.alive:
             raise StoreClosedError("the store is closing")
-        weight = operation.weight
-        if len(self._queue) >= self._config.max_queue:
-            raise OverloadedError(f"{len(self._queue)} writes are waiting")
+        weight, identities = operation.weight, operation.identities
+        entries = len(identities)
+        if self._queue and self._queued_entries + entries > self._config.max_queue:
+            raise OverloadedError(f"{self._queued_entries} writes are waiting")
         if self._queue and self._queued_bytes + weight > self._config.max_queue_bytes:
             raise OverloadedError(f"{self._queued_bytes} bytes of values are waiting to be written")
-        request = _Request(operation, asyncio.get_running_loop().create_future())
+        request = _Request(operation, identities, weight, asyncio.get_running_loop().create_future())
         self._queue.append(request)
         self._queued_bytes += weight
+        self._queued_entries += entries
         self._wakeup.set()
         return await request.future
 
@@ -207,6 +212,7 @@ class Writer:
                 if not each.future.done():
                     each.future.set_exception(InternalStoreError("the writer has stopped"))
             self._queue.clear()
+            self._queued_bytes = self._queued_entries = 0
             self._chores.clear()
 
     async def _wait(self) -> None:
@@ -223,22 +229,28 @@ class Writer:
     def _take(self) -> list[_Request]:
         """The next batch: what waits, up to the bounds; requests whose callers have gone are left out."""
         batch: list[_Request] = []
-        weight = 0
-        while self._queue and len(batch) < self._config.max_batch:
-            size = self._queue[0].operation.weight
-            if batch and weight + size > self._config.max_batch_bytes:
+        weight = entries = 0
+        while self._queue:
+            request = self._queue[0]
+            fits = (
+                weight + request.weight <= self._config.max_batch_bytes
+                and entries + len(request.identities) <= self._config.max_batch
+            )
+            if batch and not fits:
                 break
-            request = self._queue.popleft()
-            self._queued_bytes -= size
+            self._queue.popleft()
+            self._queued_bytes -= request.weight
+            self._queued_entries -= len(request.identities)
             if not request.future.done():
-                weight += size
+                weight += request.weight
+                entries += len(request.identities)
                 batch.append(request)
         return batch
 
     async def _commit(self, batch: list[_Request]) -> None:
         operations = [request.operation for request in batch]
         started = time.perf_counter()
-        self._coherence.begin(operation.identity for operation in operations)
+        self._coherence.begin(identity for request in batch for identity in request.identities)
         try:
             outcome = await self._worker.run(lambda db: commit_batch(db, operations, self._now))
         except BaseException:
@@ -260,7 +272,7 @@ class Writer:
             return
         self._observer.committed(requests=len(batch), seconds=time.perf_counter() - started)
         if outcome.changed:
-            self._checkpoints.note(requests=len(batch), value_bytes=outcome.written)
+            self._checkpoints.note(requests=len(outcome.states), value_bytes=outcome.written)
             self._succeeded()
 
     async def _do(self, chore: _Chore) -> None:

@@ -1,6 +1,7 @@
 """The service's ASGI application: authentication, counting and errors around the routes.
 
 request -> token -> /v1/entries/{namespace}/{key}: entries (plain ASGI)
+                 -> /v1/batch: batch (plain ASGI)
                  -> everything else: routes (Starlette)
 """
 
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from swarm_operator.memory.engine.errors import MemoryStoreError
+from swarm_operator.memory.service import batch
 from swarm_operator.memory.service.asgi import BodyReader, header_map
 from swarm_operator.memory.service.auth import Role
 from swarm_operator.memory.service.entries import PREFIX, ROUTE, EntryRoutes
@@ -43,6 +45,7 @@ class MemoryApp:
             limit=settings.max_body_bytes, total=settings.max_held_body_bytes, timeout=settings.body_timeout
         )
         self._entries = EntryRoutes(store, metrics, bodies)
+        self._batch = batch.BatchRoute(store, metrics, bodies)
         self._routes = create_routes(store, metrics)
         self._tokens = tokens
         self._metrics = metrics
@@ -60,6 +63,9 @@ class MemoryApp:
             if path.startswith(PREFIX):
                 route = ROUTE
                 reply = await self._entries.answer(method, path, headers, receive)
+            elif path == batch.PATH:
+                route = batch.ROUTE
+                reply = await self._batch.answer(method, headers, receive)
             else:
                 route = PATHS.get(path, _OTHER)
                 counted = _Counted(self._metrics, method, route, send)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from swarm_operator.memory.engine.errors import (
+    BatchItemError,
     BusyError,
     DiskFullError,
     InvalidInputError,
@@ -62,6 +63,10 @@ def reply_to(error: RequestError | MemoryStoreError) -> Reply:
         return problem(401, error.code, "a valid bearer token is required", (b"www-authenticate", b"Bearer"))
     if isinstance(error, RequestError):
         return problem(error.status, error.code, str(error), *error.headers)
+    if isinstance(error, BatchItemError):
+        cause = reply_to(error.cause)
+        document = {**orjson.loads(cause.body), "detail": str(error), "index": error.index}
+        return Reply(cause.status, orjson.dumps(document), (_MEDIA_TYPE,))
     if isinstance(error, InvalidInputError):
         return problem(400, error.code, str(error), field=error.field, allowed=error.allowed)
     if isinstance(error, VersionConflictError):

@@ -34,6 +34,7 @@ PATHS: Final = {
 }
 """Route names for the metrics."""
 _DEFAULT_LIMIT: Final = 100
+_OPERATIONS: Final = ("list", "delete-range", "namespaces", "stats", "gc")
 
 
 def create_routes(store: MemoryStore, metrics: ServiceMetrics) -> Starlette:
@@ -42,6 +43,7 @@ def create_routes(store: MemoryStore, metrics: ServiceMetrics) -> Starlette:
     app = Starlette(
         routes=[
             Route("/v1/entries", handlers.list, methods=["GET"]),
+            Route("/v1/entries", handlers.delete_range, methods=["DELETE"]),
             Route("/v1/namespaces", handlers.namespaces, methods=["GET"]),
             Route("/v1/stats", handlers.stats, methods=["GET"]),
             Route("/admin/gc", handlers.gc, methods=["POST"]),
@@ -63,7 +65,7 @@ class _Handlers:
     def __init__(self, store: MemoryStore, metrics: ServiceMetrics) -> None:
         self._store = store
         self._metrics = metrics
-        self._observe = {name: metrics.operations[name].observe for name in ("list", "namespaces", "stats", "gc")}
+        self._observe = {name: metrics.operations[name].observe for name in _OPERATIONS}
 
     async def list(self, request: Request) -> Response:
         started = time.perf_counter()
@@ -78,6 +80,19 @@ class _Handlers:
         body = rendering.entries_page(page.entries, _encode_cursor(page.next_key))
         self._observe["list"](time.perf_counter() - started)
         return Response(body, media_type="application/json")
+
+    async def delete_range(self, request: Request) -> Response:
+        """Delete a namespace's entries. Both parameters are asked for: a forgotten prefix must not mean everything."""
+        started = time.perf_counter()
+        query = parse_query(request.scope["query_string"], ("namespace", "prefix"))
+        for name in ("namespace", "prefix"):
+            if name not in query:
+                raise InvalidInputError(
+                    name, "given: DELETE /v1/entries?namespace=...&prefix=...; an empty prefix is all"
+                )
+        deleted = await self._store.delete_range(query["namespace"], prefix=query["prefix"])
+        self._observe["delete-range"](time.perf_counter() - started)
+        return Response(orjson.dumps({"deleted": deleted}), media_type="application/json")
 
     async def namespaces(self, request: Request) -> Response:
         started = time.perf_counter()

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from swarm_operator.memory.engine import MemoryStore, StoreConfig
-from swarm_operator.memory.engine.errors import VersionConflictError
+from swarm_operator.memory.engine import Delete, Draft, MemoryStore, Put, StoreConfig
+from swarm_operator.memory.engine.errors import BatchItemError, VersionConflictError
 from swarm_operator.memory.engine.sqlite import sqlite3
 
 NAMESPACES = st.sampled_from(["swarm:agents", "swarm:tasks", "a/b"])
@@ -123,6 +123,68 @@ class StoreMachine(RuleBasedStateMachine):
         results = self.runner.run(all_at_once())
         for (namespace, key, value, ttl), (entry, created) in zip(writes, results, strict=True):
             assert (entry.version, created) == self.model_put((namespace, key), value, ttl)
+
+    @rule(
+        writes=st.lists(st.tuples(NAMESPACES, KEYS, st.just("delete") | VALUES, st.none() | VERSIONS), max_size=5),
+        atomic=st.booleans(),
+    )
+    def batch(self, writes, atomic):
+        operations = [
+            Delete((namespace, key), condition)
+            if value == "delete"
+            else Put(Draft.create(namespace, key, value), if_version=condition)
+            for namespace, key, value, condition in writes
+        ]
+        before, expected, failed = dict(self.model), [], None
+        for index, (namespace, key, value, condition) in enumerate(writes):
+            row = self.live((namespace, key))
+            if condition is not None and (row is None or row[1] != condition):
+                expected.append(("conflict", row and row[1]))
+                failed = index if failed is None else failed
+            elif value == "delete":
+                expected.append(row is not None)
+                self.model.pop((namespace, key), None)
+            else:
+                expected.append(self.model_put((namespace, key), value, 0))
+        if atomic and failed is not None:
+            self.model = before
+            with pytest.raises(BatchItemError) as caught:
+                self.runner.run(self.store.batch(operations))
+            assert (caught.value.index, caught.value.cause.current_version) == (failed, expected[failed][1])
+            return
+        results = [
+            ("conflict", result.current_version)
+            if isinstance(result, VersionConflictError)
+            else (result[0].version, result[1])
+            if isinstance(result, tuple)
+            else result
+            for result in self.runner.run(self.store.batch(operations, atomic=atomic))
+        ]
+        assert results == expected
+
+    @rule(origin=st.tuples(NAMESPACES, KEYS), destination=st.tuples(NAMESPACES, KEYS))
+    def move(self, origin, destination):
+        def decide(entries, _now):
+            if entries[0] is None:
+                raise VersionConflictError(None)
+            return [Delete(origin), Put(Draft.create(*destination, entries[0].value))]
+
+        row = self.live(origin)
+        if row is None:
+            with pytest.raises(VersionConflictError):
+                self.runner.run(self.store.transact([origin, destination], decide))
+            return
+        removed, (entry, created) = self.runner.run(self.store.transact([origin, destination], decide))
+        del self.model[origin]
+        assert (removed, (entry.version, created)) == (True, self.model_put(destination, row[0], 0))
+
+    @rule(namespace=NAMESPACES, prefix=st.sampled_from(["", "k", "z/"]))
+    def delete_range(self, namespace, prefix):
+        gone = [each for each in list(self.model) if each[0] == namespace and each[1].startswith(prefix)]
+        expected = sum(self.live(identity) is not None for identity in gone)
+        assert self.runner.run(self.store.delete_range(namespace, prefix=prefix)) == expected
+        for identity in gone:
+            self.model.pop(identity, None)
 
     @rule(namespace=NAMESPACES, key=KEYS)
     def delete(self, namespace, key):
