@@ -8,7 +8,8 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from swarm_operator.memory.engine.errors import MemoryStoreError, StorageError, from_sqlite
+from swarm_operator.memory.engine.errors import from_sqlite
+from swarm_operator.memory.engine.operations import Work, apply_alone
 from swarm_operator.memory.engine.sqlite import sqlite3
 from swarm_operator.memory.engine.tally import Tally
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from swarm_operator.memory.engine.entry import Entry, Identity
-    from swarm_operator.memory.engine.operations import Applied, Operation
+    from swarm_operator.memory.engine.errors import MemoryStoreError
+    from swarm_operator.memory.engine.operations import Operation
 
 __all__ = ["Outcome", "commit_batch", "trial_write"]
 
@@ -48,22 +50,18 @@ def commit_batch(db: sqlite3.Connection, operations: Sequence[Operation], now: C
     The clock is read once, inside the transaction, so that times in a batch do not run backwards.
     """
     outcome = Outcome([])
-    tally = Tally()
     before = db.total_changes
     try:
         db.execute("BEGIN IMMEDIATE")
-        moment = now()
-        for operation in operations:
-            applied = _apply(db, operation, moment)
-            if isinstance(applied, MemoryStoreError):
-                outcome.results.append(applied)
-                continue
-            outcome.results.append(applied.result)
-            for change in applied.changes:
-                outcome.states.append((change.identity, change.entry))
-                outcome.written += change.written
-                tally.add(change.identity[0], rows=change.rows, size=change.size)
-                tally.packed.add(change.packed)
+        work = Work(db, now())
+        outcome.results = [apply_alone(work, operation) for operation in operations]
+        outcome.states = work.states
+        tally = Tally()
+        for namespace, rows, size in work.counts:
+            tally.add(namespace, rows=rows, size=size)
+        for sign, codec, size, stored in work.packed:
+            tally.packed.row(sign, codec, size, stored)
+            outcome.written += stored if sign > 0 else 0
         tally.write(db)
         outcome.changed = db.total_changes != before
         db.execute("COMMIT")
@@ -75,22 +73,6 @@ def commit_batch(db: sqlite3.Connection, operations: Sequence[Operation], now: C
         # Each caller gets an error of its own: one exception object raised in many tasks would mix their tracebacks.
         return Outcome([copy.copy(reason) for _ in operations], failure=reason)
     return outcome
-
-
-def _apply(db: sqlite3.Connection, operation: Operation, now: int) -> Applied | MemoryStoreError:
-    """Apply one operation in a savepoint. Raises when the transaction as a whole can't go on."""
-    db.execute("SAVEPOINT request")
-    try:
-        applied = operation.apply(db, now)
-    except Exception as error:
-        reason = from_sqlite(error)
-        if isinstance(reason, StorageError) or not db.in_transaction:
-            raise
-        db.execute("ROLLBACK TO request")
-        db.execute("RELEASE request")
-        return reason
-    db.execute("RELEASE request")
-    return applied
 
 
 def trial_write(db: sqlite3.Connection) -> None:

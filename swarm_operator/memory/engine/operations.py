@@ -3,7 +3,7 @@
 An operation reads what it needs, decides, and writes. An expired row counts as absent for every decision, so results
 do not depend on whether it has been collected; writing over it starts a new entry at version 1.
 
-Put and Delete are one entry each; Batch and Transaction are made of them and hold together or fail together. What each
+Put, Delete and Update are one entry each; Batch and Transaction are several that hold or fail together. What each
 may write is known before it runs: copies of those entries are dropped first (see lookup).
 """
 
@@ -17,17 +17,19 @@ from swarm_operator.memory.engine.compression import Codec, Packed
 from swarm_operator.memory.engine.entry import Draft, Entry, Identity
 from swarm_operator.memory.engine.errors import (
     BatchItemError,
+    CorruptValueError,
     InternalStoreError,
     MemoryStoreError,
+    StorageError,
     VersionConflictError,
+    from_sqlite,
 )
-from swarm_operator.memory.engine.tally import PackedDelta
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
-__all__ = ["Applied", "Batch", "Change", "Delete", "Operation", "Put", "Transaction", "Write"]
+__all__ = ["Batch", "Delete", "Operation", "Put", "Transaction", "Update", "Work", "Write", "apply_alone"]
 
 # SQLite knows a blob's length from the row's header: this reads no page of the value.
 _SELECT_HEAD = """
@@ -46,32 +48,24 @@ _NO_HEAD = (None, 0, 0, None, 0, Codec.PLAIN, 0)
 
 
 @dataclass(slots=True)
-class Change:
-    """What became of one entry.
+class Work:
+    """A transaction of the writer: what operations work on, and where they note what they did.
+
+    The lists only grow; what an operation that is undone has added is cut off again, see `apply_alone`.
 
     Attributes:
-        identity: which.
-        entry: as it is now; None when there is none.
-        rows: by how much the namespace's count of rows changed.
-        size: by how many bytes of values the namespace changed.
-        packed: by how much the compressed rows changed.
-        written: bytes of the value as it was stored.
+        db: the writer's connection, inside the transaction. Only its own thread may touch it.
+        now: the transaction's moment, in milliseconds since the Unix epoch.
+        states: the entries that were written, as they are now, in the order of the writes; None: there is none.
+        counts: by how many rows, and by how many bytes of values, namespaces changed.
+        packed: rows that came (1) or went (-1): sign, codec, bytes of the value, bytes as they are stored.
     """
 
-    identity: Identity
-    entry: Entry | None
-    rows: int = 0
-    size: int = 0
-    packed: PackedDelta = field(default_factory=PackedDelta)
-    written: int = 0
-
-
-@dataclass(slots=True)
-class Applied:
-    """What an operation did: the result for its caller, and the entries that it touched, in order."""
-
-    result: Any
-    changes: Sequence[Change]
+    db: sqlite3.Connection
+    now: int
+    states: list[tuple[Identity, Entry | None]] = field(default_factory=list)
+    counts: list[tuple[str, int, int]] = field(default_factory=list)
+    packed: list[tuple[int, int, int, int]] = field(default_factory=list)
 
 
 class Operation(Protocol):
@@ -85,8 +79,8 @@ class Operation(Protocol):
     def weight(self) -> int:
         """Bytes that it holds while it waits."""
 
-    def apply(self, db: sqlite3.Connection, now: int) -> Applied:
-        """Do it, inside a savepoint. An exception undoes this operation and no other."""
+    def apply(self, work: Work) -> Any:
+        """Do it, inside a savepoint; return the answer for its caller. An exception undoes it and no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +111,9 @@ class Put:
         frame = 0 if packed is None or packed.blob is draft.value_json else len(packed.blob)
         return len(draft.value_json) + frame + len(draft.metadata_json) + len(draft.tags_json)
 
-    def apply(self, db: sqlite3.Connection, now: int) -> Applied:
+    def apply(self, work: Work) -> tuple[Entry, bool]:
         """Insert or update, as the conditions allow."""
-        draft = self.draft
+        db, now, draft = work.db, work.now, self.draft
         head = db.execute(_SELECT_HEAD, (draft.namespace, draft.key)).fetchone()
         row_id, old_version, created_at, old_expiry, old_size, old_codec, old_stored = head or _NO_HEAD
         if live := row_id is not None and (old_expiry is None or old_expiry > now):
@@ -150,11 +144,12 @@ class Put:
             updated_at=now,
             expires_at=expires_at,
         )
-        identity = (draft.namespace, draft.key)
-        change = Change(identity, entry, int(row_id is None), size - old_size, written=len(blob))
-        change.packed.row(-1, old_codec, old_size, old_stored)
-        change.packed.row(1, codec, size, len(blob))
-        return Applied((entry, not live), (change,))
+        work.states.append(((draft.namespace, draft.key), entry))
+        work.counts.append((draft.namespace, int(row_id is None), size - old_size))
+        if old_codec:
+            work.packed.append((-1, old_codec, old_size, old_stored))
+        work.packed.append((1, codec, size, len(blob)))
+        return entry, not live
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,19 +174,19 @@ class Delete:
         """Nothing to speak of."""
         return 0
 
-    def apply(self, db: sqlite3.Connection, now: int) -> Applied:
+    def apply(self, work: Work) -> bool:
         """Delete the row, as the condition allows; an expired one is swept away and counts as not found."""
-        head = db.execute(_SELECT_HEAD, self.identity).fetchone()
+        head = work.db.execute(_SELECT_HEAD, self.identity).fetchone()
         row_id, version, _, expires_at, size, codec, stored = head or _NO_HEAD
-        live = row_id is not None and (expires_at is None or expires_at > now)
+        live = row_id is not None and (expires_at is None or expires_at > work.now)
         if self.if_version is not None and (not live or version != self.if_version):
             raise VersionConflictError(version if live else None)
-        if row_id is None:
-            return Applied(False, (Change(self.identity, None),))
-        db.execute(_DELETE, (row_id,))
-        change = Change(self.identity, None, rows=-1, size=-size)
-        change.packed.row(-1, codec, size, stored)
-        return Applied(live, (change,))
+        work.states.append((self.identity, None))
+        if row_id is not None:
+            work.db.execute(_DELETE, (row_id,))
+            work.counts.append((self.identity[0], -1, -size))
+            work.packed.append((-1, codec, size, stored))
+        return live
 
 
 Write: TypeAlias = Put | Delete
@@ -221,21 +216,17 @@ class Batch:
         """The sum of its writes."""
         return sum(write.weight for write in self.writes)
 
-    def apply(self, db: sqlite3.Connection, now: int) -> Applied:
+    def apply(self, work: Work) -> list[Any]:
         """Apply one after the other."""
         results: list[Any] = []
-        changes: list[Change] = []
         for index, write in enumerate(self.writes):
             try:
-                applied = write.apply(db, now)
+                results.append(write.apply(work))
             except MemoryStoreError as error:
                 if self.atomic:
                     raise BatchItemError(index, error) from error
                 results.append(error)
-                continue
-            results.append(applied.result)
-            changes.extend(applied.changes)
-        return Applied(results, changes)
+        return results
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,20 +251,83 @@ class Transaction:
         """Nothing while it waits: what it writes is made when it runs."""
         return 0
 
-    def apply(self, db: sqlite3.Connection, now: int) -> Applied:
+    def apply(self, work: Work) -> list[Any]:
         """Read, decide, write."""
-        found = [rows.read(db, identity) for identity in self.identities]
-        entries = [entry if entry is not None and entry.live_at(now) else None for entry in found]
-        writes = self.decide(entries, now)
+        writes = self.decide([_live(work, identity) for identity in self.identities], work.now)
         allowed = frozenset(self.identities)
         results: list[Any] = []
-        changes: list[Change] = []
         for write in writes:
             if write.identities[0] not in allowed:
                 raise InternalStoreError(f"a transaction wrote {write.identities[0]}, which it had not announced")
             if isinstance(write, Put) and write.packed is None:
                 write = replace(write, packed=self.pack(write.draft.value_json))  # noqa: PLW2901 - the same write
-            applied = write.apply(db, now)
-            results.append(applied.result)
-            changes.extend(applied.changes)
-        return Applied(results, changes)
+            results.append(write.apply(work))
+        return results
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Read an entry and write what is made of it; nothing comes between. The result is (entry, written).
+
+    `entry` is the entry as it is now, None when there is none; `written` is False when `change` left it as it was.
+
+    Attributes:
+        identity: which.
+        change: gets the live entry, or None; gives what to write, or None to leave it. Else as Transaction.decide.
+        pack: how a value that it writes is to be stored.
+    """
+
+    identity: Identity
+    change: Callable[[Entry | None], Draft | None]
+    pack: Callable[[bytes], Packed]
+
+    @property
+    def identities(self) -> tuple[Identity]:
+        """The entry that it may write."""
+        return (self.identity,)
+
+    @property
+    def weight(self) -> int:
+        """Nothing while it waits: what it writes is made when it runs."""
+        return 0
+
+    def apply(self, work: Work) -> tuple[Entry | None, bool]:
+        """Read, change, write."""
+        entry = _live(work, self.identity)
+        draft = self.change(entry)
+        if draft is None:
+            return entry, False
+        if (draft.namespace, draft.key) != self.identity:
+            raise InternalStoreError(f"an update of {self.identity} wrote {(draft.namespace, draft.key)}")
+        written, _ = Put(draft, self.pack(draft.value_json)).apply(work)
+        return written, True
+
+
+def apply_alone(work: Work, operation: Operation) -> Any:
+    """Apply one operation in a savepoint of its own: its error undoes it and is returned as a MemoryStoreError.
+
+    Raises:
+        Exception: the transaction as a whole can't go on.
+    """
+    db = work.db
+    states, counts, packed = len(work.states), len(work.counts), len(work.packed)
+    db.execute("SAVEPOINT request")
+    try:
+        result = operation.apply(work)
+    except Exception as error:
+        reason = from_sqlite(error)
+        # A damaged value is its own entry's trouble: the file as a whole still works.
+        fatal = isinstance(reason, StorageError) and not isinstance(reason, CorruptValueError)
+        if fatal or not db.in_transaction:
+            raise
+        db.execute("ROLLBACK TO request")
+        db.execute("RELEASE request")
+        del work.states[states:], work.counts[counts:], work.packed[packed:]
+        return reason
+    db.execute("RELEASE request")
+    return result
+
+
+def _live(work: Work, identity: Identity) -> Entry | None:
+    entry = rows.read(work.db, identity)
+    return entry if entry is not None and entry.live_at(work.now) else None

@@ -26,7 +26,7 @@ from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedErr
 from swarm_operator.memory.engine.lock import ProcessLock
 from swarm_operator.memory.engine.lookup import Lookup
 from swarm_operator.memory.engine.observer import Observer, SilentObserver
-from swarm_operator.memory.engine.operations import Batch, Delete, Put, Transaction
+from swarm_operator.memory.engine.operations import Batch, Delete, Put, Transaction, Update
 from swarm_operator.memory.engine.readers import NamespaceCount, Readers
 from swarm_operator.memory.engine.writer import Writer
 
@@ -231,7 +231,7 @@ class MemoryStore:
         """As `put`, for an entry that is already checked and encoded."""
         if len(draft.value_json) > self.config.max_value_bytes:
             raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
-        packed = await self._pack(draft.value_json)
+        packed = self._pack_inline(draft.value_json) or await self._pack(draft.value_json)
         result: tuple[Entry, bool] = await self._writer.submit(Put(draft, packed, create_only, if_version))
         return result
 
@@ -286,7 +286,8 @@ class MemoryStore:
             value = write.draft.value_json
             if len(value) > self.config.max_value_bytes:
                 raise InvalidInputError(f"operations[{index}].value", f"at most {self.config.max_value_bytes} bytes")
-            packed.append(Put(write.draft, await self._pack(value), write.create_only, write.if_version))
+            stored = self._pack_inline(value) or await self._pack(value)
+            packed.append(Put(write.draft, stored, write.create_only, write.if_version))
         results: list[Any] = await self._writer.submit(Batch(packed, atomic))
         return results
 
@@ -304,6 +305,27 @@ class MemoryStore:
         """
         results: list[Any] = await self._writer.submit(Transaction(identities, decide, self._pack_now))
         return results
+
+    async def update(
+        self, namespace: str, key: str, change: Callable[[Entry | None], Draft | None]
+    ) -> tuple[Entry | None, bool]:
+        """Read an entry and write what is made of it; nothing comes between. See Update.
+
+        Args:
+            namespace: which.
+            key: which.
+            change: runs on the writer's thread: must be quick and without side effects.
+
+        Returns:
+            The entry as it is now (None: there is none), and whether it was written.
+
+        Raises:
+            MemoryStoreError: what `change` raised; nothing was written.
+            InvalidInputError, OverloadedError, StorageError, StoreClosedError: as for `put`.
+        """
+        identity = (limits.check_namespace(namespace), limits.check_key(key))
+        result: tuple[Entry | None, bool] = await self._writer.submit(Update(identity, change, self._pack_now))
+        return result
 
     async def delete_range(self, namespace: str, *, prefix: str = "") -> int:
         """Delete a namespace's entries whose keys start so, all by default. Says how many there were.
@@ -395,17 +417,22 @@ class MemoryStore:
             gc=replace(self._collector.stats),
         )
 
-    async def _pack(self, raw: bytes) -> compression.Packed:
+    def _pack_inline(self, raw: bytes) -> compression.Packed | None:
+        """A value as it is to be stored; None if compressing it would hold up the event loop."""
         threshold = self.config.compression_threshold
         if len(raw) <= compression.INLINE_BYTES or not 0 < threshold < len(raw):
             return compression.pack(raw, threshold)
+        return None
+
+    async def _pack(self, raw: bytes) -> compression.Packed:
+        """The same on a thread."""
         self._check_open()
         # Those who wait for a thread hold their values like those who wait in the writer's queue.
         if self._packing and self._packing + len(raw) > self.config.max_queue_bytes:
             raise OverloadedError(f"{self._packing} bytes of values are waiting to be compressed")
         self._packing += len(raw)
         try:
-            return await asyncio.to_thread(compression.pack, raw, threshold)
+            return await asyncio.to_thread(compression.pack, raw, self.config.compression_threshold)
         finally:
             self._packing -= len(raw)
 

@@ -36,12 +36,6 @@ class PackedDelta:
             self.raw += sign * size
             self.stored += sign * stored
 
-    def add(self, other: PackedDelta) -> None:
-        """Add another one's changes."""
-        self.entries += other.entries
-        self.raw += other.raw
-        self.stored += other.stored
-
 
 class Tally:
     """Gathers changes; `write` adds them to the file, in the transaction that made them."""

@@ -46,13 +46,13 @@ class Faulty:
     identities: tuple = (("n", "faulty"),)
     weight: int = 0
 
-    def apply(self, db, now):
-        db.execute(
+    def apply(self, work):
+        work.db.execute(
             "INSERT INTO entries (namespace, key, version, created_at, updated_at, ttl, size, tags, metadata, value)"
             " VALUES ('n', 'faulty', 1, 1, 1, 0, 1, '[]', '{}', x'31')"
         )
         if isinstance(self.error, sqlite3.IntegrityError):
-            return Faulty(self.error).apply(db, now)
+            return Faulty(self.error).apply(work)
         raise self.error
 
 
