@@ -193,6 +193,10 @@ class MemoryStore:
         """Why writes fail at present, if the disk or the file is the reason. Reads go on."""
         return self._writer.fault
 
+    def now(self) -> int:
+        """The time by the store's clock, in milliseconds since the Unix epoch: what decides expiry."""
+        return self._now()
+
     async def put(
         self,
         namespace: str,
