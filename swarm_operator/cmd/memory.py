@@ -70,6 +70,20 @@ def _parser() -> argparse.ArgumentParser:
     listing = _add_client(commands, "list", _list, "print a namespace's entries, one a line")
     listing.add_argument("namespace", metavar="NAMESPACE")
     listing.add_argument("--prefix", default="", help="only keys that start so")
+    searching = _add_client(commands, "search", _search, "print the entries that a search finds, one a line")
+    searching.add_argument("text", metavar="WORD", nargs="*", help="words that all occur; wor* is the start of one")
+    searching.add_argument("--namespace", help="default: everywhere")
+    searching.add_argument("--subtree", action="store_true", help="also in the namespaces below it")
+    searching.add_argument("--prefix", default="", help="only keys that start so")
+    searching.add_argument("--glob", help="only keys that match, as 'agent:*'")
+    searching.add_argument("--tag", action="append", default=[], metavar="TAG", help="may be repeated: all of them")
+    searching.add_argument("--any-tag", action="append", default=[], metavar="TAG", help="may be repeated: one of them")
+    searching.add_argument("--metadata", type=_json, metavar="JSON", help="fields that have these values")
+    searching.add_argument("--updated-since", metavar="TIME", help="RFC 3339: 2026-01-31T12:00:00Z")
+    searching.add_argument("--match", metavar="EXPRESSION", help="an FTS5 expression in place of words")
+    searching.add_argument("--order", choices=("key", "updated", "rank"), help="default: rank with a text")
+    searching.add_argument("--no-values", action="store_true", help="without values and metadata")
+    searching.add_argument("--limit", type=_whole(1), metavar="N", help="at most so many; default: all")
     _add_client(commands, "stats", _stats, "print counts, sizes and settings")
     _add_client(commands, "gc", _gc, "collect expired entries now; needs the admin token", admin=True)
     return parser
@@ -92,6 +106,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         "time between two collections of expired entries: 5m, 1h30m, or seconds",
     )  # fmt: skip
     flag("--enable-vacuum", "ENABLE_VACUUM", "true", _switch, "give empty pages back to the file system after each")
+    flag("--full-text", "FULL_TEXT", "true", _switch, "find entries by their words; false makes writes cheaper")
     flag("--host", "HOST", "127.0.0.1", str, "the address to listen on")
     flag("--http-port", "HTTP_PORT", "8080", _whole(0, 65_535), "the API's port; 0 takes a free one")
     flag("--metrics-port", "METRICS_PORT", "9091", _whole(0, 65_535), "the port of /metrics; 0 takes a free one")
@@ -226,6 +241,7 @@ def _serve(options: argparse.Namespace) -> int:
         compression_threshold=options.compression_threshold,
         gc_interval=options.gc_interval,
         enable_vacuum=options.enable_vacuum,
+        full_text=options.full_text,
     )
     return uvloop.run(server.serve(settings, config))
 
@@ -272,6 +288,34 @@ async def _delete(options: argparse.Namespace, client: MemoryClient) -> int:
 async def _list(options: argparse.Namespace, client: MemoryClient) -> int:
     async for entry in client.iterate(options.namespace, prefix=options.prefix):
         _print(entry.raw)
+    return OK
+
+
+async def _search(options: argparse.Namespace, client: MemoryClient) -> int:
+    if options.metadata is not None and not isinstance(options.metadata, dict):
+        print("swarm-memory: --metadata takes a JSON object", file=sys.stderr)  # noqa: T201
+        return FAILED
+    hits = client.find(
+        namespace=options.namespace,
+        subtree=options.subtree,
+        prefix=options.prefix,
+        glob=options.glob,
+        tags=options.tag,
+        any_tags=options.any_tag,
+        metadata=options.metadata,
+        updated_since=options.updated_since,
+        text=" ".join(options.text) or None,
+        match=options.match,
+        order=options.order,
+        values=not options.no_values,
+        limit=min(options.limit or 100, 1000),
+    )
+    printed = 0
+    async for hit in hits:
+        _print(hit.raw)
+        printed += 1
+        if printed == options.limit:
+            break
     return OK
 
 

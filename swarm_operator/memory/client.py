@@ -38,10 +38,12 @@ __all__ = [
     "MemoryClientError",
     "MemoryConflictError",
     "MemoryEntry",
+    "MemoryHit",
     "MemoryRequestError",
     "MemoryServerError",
     "MemoryUnavailableError",
     "Readiness",
+    "SearchPage",
     "Stats",
 ]
 
@@ -187,6 +189,38 @@ class BatchResult:
     def ok(self) -> bool:
         """Whether it was done."""
         return self.status < 400
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryHit(MemoryEntry):
+    """What a search finds: an entry; without its value and metadata if none were asked for."""
+
+    @property
+    def score(self) -> float | None:
+        """How well its text matches, greater is better; None without a rank."""
+        score: float | None = self.raw.get("score")
+        return score
+
+    @property
+    def snippet(self) -> str | None:
+        """An extract around the words found, which are between ** and **; None without a text."""
+        snippet: str | None = self.raw.get("snippet")
+        return snippet
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """Part of a search.
+
+    Attributes:
+        hits: in order; may be empty on a page that is not the last one.
+        next_cursor: None on the last page.
+        searched: what was searched: `namespaces` (all, subtree, one), `order`, `partial`, `candidates`.
+    """
+
+    hits: list[MemoryHit]
+    next_cursor: str | None
+    searched: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +413,69 @@ class MemoryClient:
             for entry in part.entries:
                 yield entry
             cursor = part.next_cursor
+            if cursor is None:
+                return
+
+    async def search(
+        self,
+        *,
+        namespace: str | None = None,
+        subtree: bool = False,
+        prefix: str = "",
+        glob: str | None = None,
+        tags: Sequence[str] = (),
+        any_tags: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        updated_since: str | None = None,
+        text: str | None = None,
+        match: str | None = None,
+        order: str | None = None,
+        values: bool = True,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> SearchPage:
+        """A page of the entries for which all of this holds.
+
+        Args:
+            namespace: where; None: everywhere that the token may read.
+            subtree: also below it: of `a` that is `a/b`.
+            prefix: of the key.
+            glob: of the key: `*`, `?`, `[abc]`.
+            tags: all of them.
+            any_tags: at least one of them.
+            metadata: top-level fields that have these values.
+            updated_since: RFC 3339.
+            text: words that all occur in the key or value; `wor*` is the start of one, `"two words"` stand together.
+            match: an FTS5 expression in place of `text`.
+            order: key, updated (the last written first) or rank (the best first, with a text).
+            values: False: without values and metadata, which is shorter.
+            limit: 1 to 1000; pages may be shorter.
+            cursor: `next_cursor` of the page before, with all else as it was.
+
+        Raises:
+            MemoryRequestError: 400; `problem` names the field.
+        """
+        query: list[tuple[str, str]] = [("tag", tag) for tag in tags] + [("any_tag", tag) for tag in any_tags]
+        wanted = {
+            "namespace": namespace, "prefix": prefix or None, "glob": glob, "updated_since": updated_since,
+            "text": text, "match": match, "order": order, "cursor": cursor, "limit": str(limit),
+            "subtree": "true" if subtree else None, "values": None if values else "false",
+            "metadata": json.dumps(dict(metadata), allow_nan=False) if metadata else None,
+        }  # fmt: skip
+        query += [(name, value) for name, value in wanted.items() if value is not None]
+        path = "/v1/search?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in query)
+        _, answer = await self._request("GET", path)
+        hits = [MemoryHit(entry) for entry in answer["entries"]]
+        return SearchPage(hits, answer["next_cursor"], answer["searched"])
+
+    async def find(self, **query: Any) -> AsyncIterator[MemoryHit]:
+        """All that `search` finds, page by page. Takes what `search` takes, but for `cursor`."""
+        cursor: str | None = None
+        while True:
+            page = await self.search(**query, cursor=cursor)
+            for hit in page.hits:
+                yield hit
+            cursor = page.next_cursor
             if cursor is None:
                 return
 

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from swarm_operator.memory.engine import indexing
 from swarm_operator.memory.engine.errors import from_sqlite
 from swarm_operator.memory.engine.operations import Work, apply_alone
 from swarm_operator.memory.engine.sqlite import sqlite3
@@ -44,7 +45,9 @@ class Outcome:
     failure: MemoryStoreError | None = None
 
 
-def commit_batch(db: sqlite3.Connection, operations: Sequence[Operation], now: Callable[[], int]) -> Outcome:
+def commit_batch(
+    db: sqlite3.Connection, operations: Sequence[Operation], now: Callable[[], int], *, full_text: bool
+) -> Outcome:
     """Apply the operations in order and commit them. Never raises: a failure is part of the outcome.
 
     The clock is read once, inside the transaction, so that times in a batch do not run backwards.
@@ -53,7 +56,7 @@ def commit_batch(db: sqlite3.Connection, operations: Sequence[Operation], now: C
     before = db.total_changes
     try:
         db.execute("BEGIN IMMEDIATE")
-        work = Work(db, now())
+        work = Work(db, now(), full_text)
         outcome.results = [apply_alone(work, operation) for operation in operations]
         outcome.states = work.states
         tally = Tally()
@@ -63,6 +66,7 @@ def commit_batch(db: sqlite3.Connection, operations: Sequence[Operation], now: C
             tally.packed.row(sign, codec, size, stored)
             outcome.written += stored if sign > 0 else 0
         tally.write(db)
+        indexing.write(db, work.notes, full_text=full_text)
         outcome.changed = db.total_changes != before
         db.execute("COMMIT")
     except Exception as error:  # noqa: BLE001 - it becomes the answer to every caller of the batch

@@ -43,6 +43,11 @@ class StoreConfig:
     """True: after each collection the pages that hold nothing are given back to the file system, in short steps. False:
     they stay in the file for later entries."""
 
+    full_text: bool = True
+    """True: the words of keys and values are found by searches; each write then indexes them in its own transaction,
+    which takes it about half as much time again. False: searches by text are refused. Switching it on for a file that
+    was written without it indexes every entry at the start, see indexing.prepare."""
+
     max_batch: int = 256
     """Entries that are committed together at most, or one request with more. Larger batches spend fewer fsyncs and take
     longer each."""

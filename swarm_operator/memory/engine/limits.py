@@ -53,9 +53,9 @@ def check_key(key: Any) -> str:
     return _text("key", key, MAX_KEY_BYTES)
 
 
-def check_prefix(prefix: Any) -> str:
+def check_prefix(prefix: Any, *, field: str = "prefix") -> str:
     """A prefix of a key: as a key, but it may be empty."""
-    return _text("prefix", prefix, MAX_KEY_BYTES, least=0)
+    return _text(field, prefix, MAX_KEY_BYTES, least=0)
 
 
 def check_tags(tags: Sequence[Any] | None) -> tuple[str, ...]:

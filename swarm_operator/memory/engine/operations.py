@@ -24,6 +24,7 @@ from swarm_operator.memory.engine.errors import (
     VersionConflictError,
     from_sqlite,
 )
+from swarm_operator.memory.engine.indexing import MAX_TEXT_BYTES, Indexed, Note, stored_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,9 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Delete", "Operation", "Put", "Transaction", "Update", "Work", "Write", "apply_alone"]
 
 # SQLite knows a blob's length from the row's header: this reads no page of the value.
-_SELECT_HEAD = """
-    SELECT id, version, created_at, expires_at, size, codec, length(value) FROM entries WHERE namespace = ? AND key = ?
-"""
+_HEAD = "id, version, created_at, expires_at, size, codec, length(value), tags"
+_SELECT_HEAD = f"SELECT {_HEAD}, NULL FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only
+# The full-text index must be told what it is to forget. Of a plain value it has only seen the start.
+_SELECT_HEAD_AND_TEXT = f"""
+    SELECT {_HEAD}, CASE codec WHEN 0 THEN substr(value, 1, {MAX_TEXT_BYTES}) ELSE value END
+    FROM entries WHERE namespace = ? AND key = ?
+"""  # noqa: S608
 _INSERT = """
     INSERT INTO entries (namespace, key, version, created_at, updated_at, ttl, expires_at, size, tags, metadata, value,
     codec) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -44,7 +49,7 @@ _UPDATE = """
     metadata = ?, value = ?, codec = ? WHERE id = ?
 """
 _DELETE = "DELETE FROM entries WHERE id = ?"
-_NO_HEAD = (None, 0, 0, None, 0, Codec.PLAIN, 0)
+_NO_HEAD = (None, 0, 0, None, 0, Codec.PLAIN, 0, "[]", None)
 
 
 @dataclass(slots=True)
@@ -56,16 +61,41 @@ class Work:
     Attributes:
         db: the writer's connection, inside the transaction. Only its own thread may touch it.
         now: the transaction's moment, in milliseconds since the Unix epoch.
+        full_text: whether values are in the full-text index.
         states: the entries that were written, as they are now, in the order of the writes; None: there is none.
         counts: by how many rows, and by how many bytes of values, namespaces changed.
         packed: rows that came (1) or went (-1): sign, codec, bytes of the value, bytes as they are stored.
+        notes: what the indexes must learn.
     """
 
     db: sqlite3.Connection
     now: int
+    full_text: bool = False
     states: list[tuple[Identity, Entry | None]] = field(default_factory=list)
     counts: list[tuple[str, int, int]] = field(default_factory=list)
     packed: list[tuple[int, int, int, int]] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+    def marks(self) -> tuple[int, int, int, int]:
+        """Where the lists end now, for `cut`."""
+        return len(self.states), len(self.counts), len(self.packed), len(self.notes)
+
+    def cut(self, marks: tuple[int, int, int, int]) -> None:
+        """Forget what was added since."""
+        states, counts, packed, notes = marks
+        del self.states[states:], self.counts[counts:], self.packed[packed:], self.notes[notes:]
+
+    def head(self, identity: Identity) -> tuple[Any, ...]:
+        """What there is of a row, see _HEAD; _NO_HEAD when there is none."""
+        sql = _SELECT_HEAD_AND_TEXT if self.full_text else _SELECT_HEAD
+        return self.db.execute(sql, identity).fetchone() or _NO_HEAD
+
+    def indexed(self, head: tuple[Any, ...]) -> Indexed | None:
+        """What the indexes know of a row."""
+        row_id, *_, size, codec, _, tags_json, value = head
+        if row_id is None:
+            return None
+        return Indexed(tags_json, None if value is None else stored_text(value, codec, size))
 
 
 class Operation(Protocol):
@@ -114,8 +144,9 @@ class Put:
     def apply(self, work: Work) -> tuple[Entry, bool]:
         """Insert or update, as the conditions allow."""
         db, now, draft = work.db, work.now, self.draft
-        head = db.execute(_SELECT_HEAD, (draft.namespace, draft.key)).fetchone()
-        row_id, old_version, created_at, old_expiry, old_size, old_codec, old_stored = head or _NO_HEAD
+        identity = (draft.namespace, draft.key)
+        head = work.head(identity)
+        row_id, old_version, created_at, old_expiry, old_size, old_codec, old_stored, *_ = head
         if live := row_id is not None and (old_expiry is None or old_expiry > now):
             version = old_version + 1
         else:
@@ -129,8 +160,11 @@ class Put:
         expires_at = now + ttl * 1000 if ttl else None
         values = (version, created_at, now, ttl, expires_at, size, draft.tags_json, draft.metadata_json)
         if row_id is None:
-            db.execute(_INSERT, (draft.namespace, draft.key, *values, blob, codec))
+            cursor = db.execute(_INSERT, (draft.namespace, draft.key, *values, blob, codec))
+            new_id = cursor.lastrowid
+            assert new_id is not None  # noqa: S101 - for mypy: it was an INSERT
         else:
+            new_id = row_id
             db.execute(_UPDATE, (*values, blob, codec, row_id))
         entry = Entry(
             namespace=draft.namespace,
@@ -144,7 +178,10 @@ class Put:
             updated_at=now,
             expires_at=expires_at,
         )
-        work.states.append(((draft.namespace, draft.key), entry))
+        if work.full_text or draft.tags_json != "[]" or head[7] != "[]":
+            new = Indexed(draft.tags_json, draft.value_json if work.full_text else None)
+            work.notes.append(Note(new_id, identity, work.indexed(head), new))
+        work.states.append((identity, entry))
         work.counts.append((draft.namespace, int(row_id is None), size - old_size))
         if old_codec:
             work.packed.append((-1, old_codec, old_size, old_stored))
@@ -176,14 +213,15 @@ class Delete:
 
     def apply(self, work: Work) -> bool:
         """Delete the row, as the condition allows; an expired one is swept away and counts as not found."""
-        head = work.db.execute(_SELECT_HEAD, self.identity).fetchone()
-        row_id, version, _, expires_at, size, codec, stored = head or _NO_HEAD
+        head = work.head(self.identity)
+        row_id, version, _, expires_at, size, codec, stored, *_ = head
         live = row_id is not None and (expires_at is None or expires_at > work.now)
         if self.if_version is not None and (not live or version != self.if_version):
             raise VersionConflictError(version if live else None)
         work.states.append((self.identity, None))
         if row_id is not None:
             work.db.execute(_DELETE, (row_id,))
+            work.notes.append(Note(row_id, self.identity, work.indexed(head), None))
             work.counts.append((self.identity[0], -1, -size))
             work.packed.append((-1, codec, size, stored))
         return live
@@ -310,7 +348,7 @@ def apply_alone(work: Work, operation: Operation) -> Any:
         Exception: the transaction as a whole can't go on.
     """
     db = work.db
-    states, counts, packed = len(work.states), len(work.counts), len(work.packed)
+    marks = work.marks()
     db.execute("SAVEPOINT request")
     try:
         result = operation.apply(work)
@@ -322,7 +360,7 @@ def apply_alone(work: Work, operation: Operation) -> Any:
             raise
         db.execute("ROLLBACK TO request")
         db.execute("RELEASE request")
-        del work.states[states:], work.counts[counts:], work.packed[packed:]
+        work.cut(marks)
         return reason
     db.execute("RELEASE request")
     return result

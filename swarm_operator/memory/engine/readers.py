@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from swarm_operator.memory.engine import rows
 from swarm_operator.memory.engine.database import open_reader
 from swarm_operator.memory.engine.errors import CorruptValueError, MemoryStoreError, from_sqlite
+from swarm_operator.memory.engine.search import search
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from swarm_operator.memory.engine.config import StoreConfig
     from swarm_operator.memory.engine.entry import Entry, Identity
+    from swarm_operator.memory.engine.query import Query
+    from swarm_operator.memory.engine.search import Found, Position
     from swarm_operator.memory.engine.worker import Worker
 
 __all__ = ["NamespaceCount", "Readers", "Totals"]
@@ -150,6 +153,12 @@ class Readers:
             return [key for (key,) in db.execute(_KEYS, (namespace, start, end, limit)).fetchall()]
 
         return await _run(self._scans, read)
+
+    async def search(self, query: Query, position: Position | None, *, limit: int, max_bytes: int, now: int) -> Found:
+        """A page of a search, see search.search."""
+        return await _run(
+            self._scans, lambda db: search(db, query, position, limit=limit, max_bytes=max_bytes, now=now)
+        )
 
     async def totals(self, namespaces: Sequence[str], now: int) -> Totals:
         """Count everything, and these namespaces."""

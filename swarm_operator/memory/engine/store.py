@@ -28,6 +28,7 @@ from swarm_operator.memory.engine.lookup import Lookup
 from swarm_operator.memory.engine.observer import Observer, SilentObserver
 from swarm_operator.memory.engine.operations import Batch, Delete, Put, Transaction, Update
 from swarm_operator.memory.engine.readers import NamespaceCount, Readers
+from swarm_operator.memory.engine.search import after_prefix
 from swarm_operator.memory.engine.writer import Writer
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
     from swarm_operator.memory.engine.entry import Entry, Identity
     from swarm_operator.memory.engine.operations import Write
+    from swarm_operator.memory.engine.query import Query
+    from swarm_operator.memory.engine.search import Found, Position
     from swarm_operator.memory.engine.worker import Worker
 
 __all__ = ["MemoryStore", "NamespacePage", "Page", "StoreStats"]
@@ -42,8 +45,6 @@ __all__ = ["MemoryStore", "NamespacePage", "Page", "StoreStats"]
 RECORD_NAMESPACES = ("swarm:agents", "swarm:tasks", "swarm:patterns")
 _DELETED_AT_ONCE = 200
 """Entries in one step of deleting many: a few milliseconds, for which other writers wait."""
-_PAST_EVERY_TEXT = b""
-"""SQLite orders any blob after any text: as an upper bound it bounds nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +343,7 @@ class MemoryStore:
         limits.check_namespace(namespace)
         deleted = 0
         while keys := await self._readers.keys(
-            namespace, start=start, end=_after_prefix(prefix), limit=_DELETED_AT_ONCE
+            namespace, start=start, end=after_prefix(prefix), limit=_DELETED_AT_ONCE
         ):
             deletes = [Delete((namespace, key)) for key in keys]
             deleted += sum(await self._writer.submit(Batch(deletes)))
@@ -373,12 +374,32 @@ class MemoryStore:
         entries, more = await self._readers.page(
             namespace,
             start=start,
-            end=_after_prefix(prefix),
+            end=after_prefix(prefix),
             limit=limit,
             max_bytes=self.config.max_page_bytes,
             now=self._now(),
         )
         return Page(entries, entries[-1].key if more else None)
+
+    async def search(self, query: Query, *, position: Position | None = None, limit: int = 50) -> Found:
+        """A page of the live entries that a query asks for. See search for what it costs.
+
+        Args:
+            query: made by Query.create.
+            position: of the page before, for the same query.
+            limit: 1 to 1000. A page may be shorter, even empty, and still have a position to go on from.
+
+        Raises:
+            InvalidInputError: names the field; a text when `full_text` is off, too.
+            StorageError, StoreClosedError: as for `list`.
+        """
+        self._check_open()
+        limits.check_page_size(limit)
+        if query.expression is not None and not self.config.full_text:
+            raise InvalidInputError("text", "nothing: full-text search is switched off (full_text)")
+        return await self._readers.search(
+            query, position, limit=limit, max_bytes=self.config.max_page_bytes, now=self._now()
+        )
 
     async def namespaces(self, *, after: str | None = None, limit: int = 100) -> NamespacePage:
         """A page of the namespaces that have live entries, by name. `after` and `limit` as for `list`."""
@@ -456,14 +477,3 @@ class MemoryStore:
             await self._writer.close()
         finally:
             await self._lookup.close()
-
-
-def _after_prefix(prefix: str) -> str | bytes:
-    """The least text that is greater than every text with that prefix, in the order of UTF-8 bytes."""
-    stem = prefix.rstrip("\U0010ffff")
-    if not stem:
-        return _PAST_EVERY_TEXT
-    last = ord(stem[-1]) + 1
-    if last == 0xD800:  # the surrogates are not characters of UTF-8
-        last = 0xE000
-    return stem[:-1] + chr(last)

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from swarm_operator.memory.engine import indexing
 from swarm_operator.memory.engine.errors import from_sqlite
 from swarm_operator.memory.engine.sqlite import sqlite3
 from swarm_operator.memory.engine.tally import Tally
@@ -35,6 +36,7 @@ _FIND = """
     SELECT id, namespace, key, size, codec, length(value) FROM entries INDEXED BY entries_expiry
     WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
 """
+_TEXT = "SELECT tags, CASE WHEN ? THEN value END, codec, size FROM entries WHERE id = ?"
 _DELETE = "DELETE FROM entries WHERE id = ?"
 _AUTO_VACUUM: Final = {0: "none", 1: "full", 2: "incremental"}
 
@@ -65,7 +67,7 @@ def find(db: sqlite3.Connection, moment: int) -> list[Expired]:
     return found
 
 
-def delete(db: sqlite3.Connection, rows: Sequence[Expired]) -> int:
+def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, full_text: bool) -> int:
     """Delete rows in one transaction, from the first on, as many as the step's time allows. Says how many.
 
     The caller sees to it that nothing was written since they were found.
@@ -73,8 +75,12 @@ def delete(db: sqlite3.Connection, rows: Sequence[Expired]) -> int:
     deadline = time.perf_counter() + _DELETE_SECONDS
     tally = Tally()
     done = 0
+    notes: list[indexing.Note] = []
     with _transaction(db):
         for row in rows:
+            tags_json, value, codec, size = db.execute(_TEXT, (full_text, row.row_id)).fetchone()
+            text = None if value is None else indexing.stored_text(value, codec, size)
+            notes.append(indexing.Note(row.row_id, row.identity, indexing.Indexed(tags_json, text), None))
             db.execute(_DELETE, (row.row_id,))
             tally.add(row.identity[0], rows=-1, size=-row.size)
             tally.packed.row(-1, row.codec, row.size, row.stored)
@@ -82,6 +88,7 @@ def delete(db: sqlite3.Connection, rows: Sequence[Expired]) -> int:
             if time.perf_counter() > deadline:
                 break
         tally.write(db)
+        indexing.write(db, notes, full_text=full_text)
     return done
 
 

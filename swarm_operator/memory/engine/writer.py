@@ -148,7 +148,7 @@ class Writer:
             self._coherence.begin(row.identity for row in found)
             done = 0
             try:
-                done = await self._worker.run(lambda db: sweep.delete(db, found))
+                done = await self._worker.run(lambda db: sweep.delete(db, found, full_text=self._config.full_text))
             finally:
                 self._coherence.end((row.identity, None) for row in found[:done])
             self._checkpoints.note(requests=done, value_bytes=0)
@@ -252,7 +252,8 @@ class Writer:
         started = time.perf_counter()
         self._coherence.begin(identity for request in batch for identity in request.identities)
         try:
-            outcome = await self._worker.run(lambda db: commit_batch(db, operations, self._now))
+            full_text = self._config.full_text
+            outcome = await self._worker.run(lambda db: commit_batch(db, operations, self._now, full_text=full_text))
         except BaseException:
             self._coherence.end(())
             for request in batch:

@@ -32,6 +32,7 @@ __all__ = [
     "if_match",
     "if_none_match",
     "parse_query",
+    "parse_query_lists",
     "percent_decode",
 ]
 
@@ -81,15 +82,22 @@ def parse_query(raw: bytes, allowed: tuple[str, ...]) -> dict[str, str]:
     Raises:
         InvalidInputError: an unknown or repeated parameter, or bad encoding.
     """
-    found: dict[str, str] = {}
+    return {name: values[0] for name, values in parse_query_lists(raw, allowed).items()}
+
+
+def parse_query_lists(
+    raw: bytes, allowed: tuple[str, ...], *, repeated: frozenset[str] = frozenset()
+) -> dict[str, list[str]]:
+    """As `parse_query`, with the parameters that may be given several times, each with all its values in order."""
+    found: dict[str, list[str]] = {}
     for part in raw.split(b"&") if raw else ():
         name_raw, _, value_raw = part.partition(b"=")
         name = percent_decode("query", name_raw.replace(b"+", b" "))
         if name not in allowed:
             raise InvalidInputError(f"query parameter {name[:64]!r}", f"one of {', '.join(allowed)}")
-        if name in found:
+        if name in found and name not in repeated:
             raise InvalidInputError(name, "given once")
-        found[name] = percent_decode(name, value_raw.replace(b"+", b" "))
+        found.setdefault(name, []).append(percent_decode(name, value_raw.replace(b"+", b" ")))
     return found
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPERATIONS", "MetricsApp", "ServiceMetrics"]
 
-OPERATIONS: Final = ("put", "get", "delete", "batch", "list", "delete-range", "namespaces", "stats", "gc")
+OPERATIONS: Final = ("put", "get", "delete", "batch", "list", "delete-range", "search", "namespaces", "stats", "gc")
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"})
 _ERROR_CODES: Final = (
     "invalid-input", "overloaded", "closed", "internal", "disk-full", "read-only", "io-error", "busy", "corrupt",

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from swarm_operator.memory.engine.errors import InvalidInputError, MemoryStoreError
-from swarm_operator.memory.service import rendering
+from swarm_operator.memory.service import rendering, searching
 from swarm_operator.memory.service.asgi import Reply, parse_query
 from swarm_operator.memory.service.errors import NotFoundError, RequestError, WrongMethodError
 from swarm_operator.memory.service.problems import problem, reply_to
@@ -30,11 +30,12 @@ __all__ = ["OPEN_PATHS", "PATHS", "create_routes"]
 OPEN_PATHS: Final = frozenset({b"/healthz", b"/readyz"})
 """Paths that need no token."""
 PATHS: Final = {
-    path: path.decode() for path in (b"/v1/entries", b"/v1/namespaces", b"/v1/stats", b"/admin/gc", *sorted(OPEN_PATHS))
+    path: path.decode()
+    for path in (b"/v1/entries", b"/v1/search", b"/v1/namespaces", b"/v1/stats", b"/admin/gc", *sorted(OPEN_PATHS))
 }
 """Route names for the metrics."""
 _DEFAULT_LIMIT: Final = 100
-_OPERATIONS: Final = ("list", "delete-range", "namespaces", "stats", "gc")
+_OPERATIONS: Final = ("list", "delete-range", "search", "namespaces", "stats", "gc")
 
 
 def create_routes(store: MemoryStore, metrics: ServiceMetrics) -> Starlette:
@@ -44,6 +45,7 @@ def create_routes(store: MemoryStore, metrics: ServiceMetrics) -> Starlette:
         routes=[
             Route("/v1/entries", handlers.list, methods=["GET"]),
             Route("/v1/entries", handlers.delete_range, methods=["DELETE"]),
+            Route("/v1/search", handlers.search, methods=["GET"]),
             Route("/v1/namespaces", handlers.namespaces, methods=["GET"]),
             Route("/v1/stats", handlers.stats, methods=["GET"]),
             Route("/admin/gc", handlers.gc, methods=["POST"]),
@@ -93,6 +95,12 @@ class _Handlers:
         deleted = await self._store.delete_range(query["namespace"], prefix=query["prefix"])
         self._observe["delete-range"](time.perf_counter() - started)
         return Response(orjson.dumps({"deleted": deleted}), media_type="application/json")
+
+    async def search(self, request: Request) -> Response:
+        started = time.perf_counter()
+        body = await searching.answer(self._store, request.scope["query_string"])
+        self._observe["search"](time.perf_counter() - started)
+        return Response(body, media_type="application/json")
 
     async def namespaces(self, request: Request) -> Response:
         started = time.perf_counter()
