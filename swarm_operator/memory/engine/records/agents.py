@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.engine.records import fields, times
-from swarm_operator.memory.engine.records.record import Kind, Record, RecordPage, Records, text_of, texts_of
+from swarm_operator.memory.engine.records.record import Kind, Record, RecordPage, Records, tags_of, text_of, texts_of
 
 if TYPE_CHECKING:
     from swarm_operator.memory.engine.store import MemoryStore
@@ -115,7 +115,7 @@ class Agents:
         after: str | None = None,
         limit: int = 100,
     ) -> RecordPage:
-        """A page of the agents that are so, by id.
+        """A page of the agents that are so, by id. Status and type are looked up by their tags.
 
         Args:
             status: this one.
@@ -138,8 +138,9 @@ class Agents:
                 and (stale is None or (heard_of(document) <= deadline) == stale)
             )
 
-        unfiltered = status is None and agent_type is None and capability is None and stale is None
-        return await self._records.page(None if unfiltered else matches, after=after, limit=limit)
+        tags = tags_of(status=status, type=agent_type)
+        unfiltered = not tags and capability is None and stale is None
+        return await self._records.page(None if unfiltered else matches, tags=tags, after=after, limit=limit)
 
 
 def _checked(agent_id: str, document: dict[str, Any]) -> dict[str, Any]:

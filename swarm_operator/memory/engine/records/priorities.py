@@ -6,12 +6,17 @@ from typing import Any, Final
 
 from swarm_operator.memory.engine.errors import InvalidInputError
 
-__all__ = ["DEFAULT", "check", "rank"]
+__all__ = ["BY_URGENCY", "DEFAULT", "check", "rank"]
 
 DEFAULT: Final = "medium"
 _MOST: Final = 10
 _RANKS: Final = {"low": 2, "medium": 5, "normal": 5, "high": 8, "critical": 10}
 """The seed's words. Its hive database has numbers from 1 to 10 with 5 as the default."""
+BY_URGENCY: Final = tuple(
+    (number, (*(label for label, its_rank in _RANKS.items() if its_rank == number), str(number)))
+    for number in range(_MOST, -1, -1)
+)
+"""Ranks from the highest, each with the tags that such tasks have."""
 
 
 def check(value: Any) -> str | int:

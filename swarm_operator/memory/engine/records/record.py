@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from swarm_operator.memory.engine import limits
 from swarm_operator.memory.engine.entry import Draft
 from swarm_operator.memory.engine.operations import Put
+from swarm_operator.memory.engine.query import Order, Query
 from swarm_operator.memory.engine.records import fields
 from swarm_operator.memory.engine.records.errors import RecordNotFoundError
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
     from swarm_operator.memory.engine.entry import Entry, Identity
     from swarm_operator.memory.engine.operations import Write
+    from swarm_operator.memory.engine.search import Position
     from swarm_operator.memory.engine.store import MemoryStore
 
-__all__ = ["Kind", "Record", "RecordPage", "Records", "text_of", "texts_of"]
+__all__ = ["Kind", "Record", "RecordPage", "Records", "tags_of", "text_of", "texts_of"]
 
 _SCANNED_AT_ONCE: Final = 200
 _MOST_SCANNED: Final = 2000
@@ -41,6 +43,11 @@ def texts_of(document: dict[str, Any], name: str) -> list[str]:
     """The texts of a list of a stored document; [] when it isn't one."""
     value = document.get(name)
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def tags_of(**words: str | None) -> list[str]:
+    """The tags that entries have whose members have these values; those that are None are not asked for."""
+    return list(dict.fromkeys(fields.word(name, value) for name, value in words.items() if value is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,30 +221,48 @@ class Records:
         return self.record(kept[0])
 
     async def page(
-        self, matches: Callable[[Record], bool] | None = None, *, after: str | None = None, limit: int = 100
+        self,
+        matches: Callable[[Record], bool] | None = None,
+        *,
+        tags: Sequence[str] = (),
+        after: str | None = None,
+        limit: int = 100,
     ) -> RecordPage:
-        """A page of those that match, in the order of their ids. Looks at 2000 entries at most.
+        """A page of those that match, in the order of their ids. Looks at some 2000 entries at most.
 
         Args:
             matches: which; all by default.
+            tags: look only at entries that have all of these: they have an index.
             after: `next_key` of the page before.
             limit: 1 to 1000.
         """
         limits.check_page_size(limit)
+        if after is not None:
+            limits.check_key(after)
         records: list[Record] = []
         for _ in range(_MOST_SCANNED // _SCANNED_AT_ONCE):
             wanted = limit - len(records) if matches is None else _SCANNED_AT_ONCE
-            part = await self._store.list(
-                self.kind.namespace, prefix=self.kind.prefix, after=after, limit=min(wanted, limits.MAX_PAGE_SIZE)
-            )
-            for entry in part.entries:
+            entries, after = await self.scan(tags=tags, after=after, limit=wanted)
+            for entry in entries:
                 record = self.record(entry)
                 if matches is None or matches(record):
                     records.append(record)
                     if len(records) == limit:
-                        more = part.next_key is not None or entry is not part.entries[-1]
+                        more = after is not None or entry is not entries[-1]
                         return RecordPage(records, entry.key if more else None)
-            after = part.next_key
             if after is None:
                 break
         return RecordPage(records, after)
+
+    async def scan(
+        self, *, tags: Sequence[str] = (), after: str | None = None, limit: int = _SCANNED_AT_ONCE
+    ) -> tuple[list[Entry], str | None]:
+        """Some entries with all these tags, by key, from behind `after` on; and behind which key to go on."""
+        namespace, prefix = self.kind.namespace, self.kind.prefix
+        if not tags:
+            page = await self._store.list(namespace, prefix=prefix, after=after, limit=limit)
+            return page.entries, page.next_key
+        query = Query.create(namespace=namespace, prefix=prefix, tags=tags, order=Order.KEY)
+        position: Position | None = None if after is None else ["key", namespace, after]
+        found = await self._store.search(query, position=position, limit=limit)
+        return [hit.entry for hit in found.hits], None if found.position is None else found.position[2]

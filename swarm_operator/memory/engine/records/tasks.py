@@ -7,18 +7,17 @@ with the tasks that it waits for.
 
 from __future__ import annotations
 
-import heapq
-import uuid
+import secrets
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from swarm_operator.memory.engine import limits
 from swarm_operator.memory.engine.errors import InvalidInputError, MemoryStoreError, OverloadedError
 from swarm_operator.memory.engine.records import dependencies, fields, priorities, task_rules, times
 from swarm_operator.memory.engine.records.errors import RecordStateError
-from swarm_operator.memory.engine.records.record import Kind, Record, RecordPage, Records, text_of, texts_of
+from swarm_operator.memory.engine.records.record import Kind, Record, RecordPage, Records, tags_of, text_of, texts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from swarm_operator.memory.engine.entry import Entry, Identity
     from swarm_operator.memory.engine.operations import Write
@@ -49,7 +48,6 @@ TASK: Final = Kind(
 Ids: TypeAlias = list[str]
 Documents: TypeAlias = list[dict[str, Any]]
 Found: TypeAlias = list[dict[str, Any] | None]
-Ranked: TypeAlias = list[tuple[tuple[int, int, str], dict[str, Any]]]
 Entries: TypeAlias = "list[Entry | None]"
 
 
@@ -78,7 +76,7 @@ class Tasks:
             RecordStateError: `exists`.
         """
         given = document.get("id") if isinstance(document, dict) else None
-        task_id = fields.identifier("id", task_id or given or uuid.uuid4().hex)
+        task_id = fields.identifier("id", task_id or given or self._new_id())
         changes = task_rules.check_changes(document, task_id, None)
 
         def change(found: dict[str, Any] | None, now: int) -> dict[str, Any]:
@@ -131,7 +129,7 @@ class Tasks:
         after: str | None = None,
         limit: int = 100,
     ) -> RecordPage:
-        """A page of the tasks that are so, by id.
+        """A page of the tasks that are so, by id. The status is looked up by its tag.
 
         Args:
             status: this one.
@@ -149,8 +147,9 @@ class Tasks:
                 and (agent is None or agent in {text_of(document, "claimedBy"), *texts_of(document, "assignedAgents")})
             )
 
-        unfiltered = status is None and task_type is None and agent is None
-        return await self._records.page(None if unfiltered else matches, after=after, limit=limit)
+        tags = tags_of(status=status)
+        unfiltered = not tags and task_type is None and agent is None
+        return await self._records.page(None if unfiltered else matches, tags=tags, after=after, limit=limit)
 
     async def claim(self, task_id: str, agent: str, *, lease: float | None = None) -> Record:
         """Claim a task. Of many that try at once exactly one succeeds. Who holds it already renews the lease.
@@ -173,9 +172,13 @@ class Tasks:
     async def claim_next(
         self, agent: str, *, types: Sequence[str] | None = None, lease: float | None = None
     ) -> Record | None:
-        """Claim the most urgent task that this agent may claim: the highest priority, then the oldest.
+        """Claim the most urgent task that this agent may claim. Of those of one priority the first by id.
 
-        Each task goes to one agent. None when there is nothing to claim: nothing pending and no lease that has ended.
+        Ids that `create` made up are in the order of creation. Tasks are found by the tags of their status and
+        priority; those without a priority come last. Each task goes to one agent.
+
+        Returns:
+            The task; None when there is nothing to claim: nothing pending, and no lease that has ended.
 
         Args:
             agent: for whom.
@@ -243,6 +246,10 @@ class Tasks:
             ),
         )
 
+    def _new_id(self) -> str:
+        """Ids that are made up are in the order of their creation, as far as the clock is."""
+        return f"{self._store.now():012x}-{secrets.token_hex(6)}"
+
     async def _decide(
         self, task_id: str, decide: Callable[[dict[str, Any], int, Ids], dict[str, Any] | None]
     ) -> Record:
@@ -297,31 +304,50 @@ class Tasks:
         return [None if entry is None else TASK.document(entry) for entry in found]
 
     async def _candidates(self, agent: str, types: frozenset[str] | None) -> Documents:
-        """The most urgent tasks that this agent may claim, by what can be seen now."""
-        best: Ranked = []
+        """The tasks to claim first, by what can be seen now: all of one priority, by id.
+
+        Tags lead there, so what is completed, and what is less urgent, is not looked at. Those that are claimed are
+        looked at all: a lease may have ended.
+        """
+        ended = [task async for task in self._ready(("in_progress",), agent, types)]
+        for rank, labels in priorities.BY_URGENCY:
+            found = {task["id"]: task for task in ended if priorities.rank(task.get("priority")) == rank}
+            for label in labels:
+                count = 0
+                async for task in self._ready(("pending", label), agent, types):
+                    found[task["id"]] = task
+                    count += 1
+                    if count == _CANDIDATES:
+                        break
+            if found:
+                return [found[task_id] for task_id in sorted(found)][:_CANDIDATES]
+        rest: Documents = []
+        async for task in self._ready(("pending",), agent, types):
+            rest.append(task)
+            if len(rest) == _CANDIDATES:
+                break
+        return rest
+
+    async def _ready(
+        self, tags: Sequence[str], agent: str, types: frozenset[str] | None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """The tasks with these tags that this agent may claim now, by id."""
         after: str | None = None
         while True:
-            page = await self._store.list(TASK.namespace, prefix=TASK.prefix, after=after, limit=_SCANNED_AT_ONCE)
+            entries, after = await self._records.scan(tags=tags, after=after, limit=_SCANNED_AT_ONCE)
             now = self._store.now()
-            tasks = [TASK.document(entry) for entry in page.entries]
-            tasks = [
-                task
-                for task in tasks
-                if (types is None or task.get("type") in types) and task_rules.claimable(task, agent, now) is None
-            ]
-            known = await self._known(tasks)
-            ready = [(_urgency(task), task) for task in tasks if not dependencies.unmet(task, known)]
-            best = heapq.nsmallest(_CANDIDATES, best + ready, key=lambda pair: pair[0])
-            after = page.next_key
+            for entry in entries:
+                task = TASK.document(entry)
+                if types is not None and task.get("type") not in types:
+                    continue
+                if task_rules.claimable(task, agent, now) is not None:
+                    continue
+                waits_for = dependencies.of(task)
+                if dependencies.unmet(task, dict(zip(waits_for, await self._read(waits_for), strict=True))):
+                    continue
+                yield task
             if after is None:
-                return [task for _, task in best]
-
-    async def _known(self, tasks: Iterable[dict[str, Any]]) -> dependencies.Tasks:
-        known: dependencies.Tasks = {}
-        for task in tasks:
-            new = [other for other in dependencies.of(task) if other not in known]
-            known |= dict(zip(new, await self._read(new), strict=True))
-        return known
+                return
 
     async def _claim_first(self, candidates: Documents, agent: str, lease: float) -> Record | None:
         """Claim the first of these that is still to be had; None when there is none."""
@@ -348,10 +374,6 @@ class Tasks:
 
 class _Again(MemoryStoreError):  # noqa: N818 - no failure: the caller looks again
     """Somebody has changed dependencies meanwhile: more tasks have to be read first. Never leaves this module."""
-
-
-def _urgency(task: dict[str, Any]) -> tuple[int, int, str]:
-    return -priorities.rank(task.get("priority")), times.from_text(task.get("createdAt")) or 0, task["id"]
 
 
 def _identities(ids: Sequence[str]) -> list[Identity]:

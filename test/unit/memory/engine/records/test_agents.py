@@ -128,11 +128,11 @@ async def test_a_page_looks_at_a_bounded_number_of_entries(agents, monkeypatch):
     from swarm_operator.memory.engine.records import record
 
     monkeypatch.setattr(record, "_MOST_SCANNED", 400)
-    await asyncio.gather(*(agents.register(f"a{number:03}", {"type": "common"}) for number in range(450)))
-    await agents.register("z", {"type": "rare"})
-    first = await agents.list(agent_type="rare")
+    await asyncio.gather(*(agents.register(f"a{number:03}", {"capabilities": ["common"]}) for number in range(450)))
+    await agents.register("z", {"capabilities": ["rare"]})
+    first = await agents.list(capability="rare")
     assert (first.records, first.next_key) == ([], "agent:a399")
-    assert await ids(agents.list(agent_type="rare", after=first.next_key)) == ["z"]
+    assert await ids(agents.list(capability="rare", after=first.next_key)) == ["z"]
 
 
 @pytest.mark.parametrize(
