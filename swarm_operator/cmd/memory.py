@@ -84,6 +84,14 @@ def _parser() -> argparse.ArgumentParser:
     searching.add_argument("--order", choices=("key", "updated", "rank"), help="default: rank with a text")
     searching.add_argument("--no-values", action="store_true", help="without values and metadata")
     searching.add_argument("--limit", type=_whole(1), metavar="N", help="at most so many; default: all")
+    agents = _add_client(commands, "agents", _agents, "print the swarm's agents, one a line")
+    tasks = _add_client(commands, "tasks", _tasks, "print the swarm's tasks, one a line")
+    for command in (agents, tasks):
+        command.add_argument("--status", help="only those of this status")
+        command.add_argument("--type", help="only those of this type")
+    agents.add_argument("--capability", help="only those that have it")
+    agents.add_argument("--stale", type=_switch, default=None, metavar="BOOL", help="whether they were silent for long")
+    tasks.add_argument("--agent", help="only those that it has claimed, or that are assigned to it")
     _add_client(commands, "stats", _stats, "print counts, sizes and settings")
     _add_client(commands, "gc", _gc, "collect expired entries now; needs the admin token", admin=True)
     return parser
@@ -316,6 +324,19 @@ async def _search(options: argparse.Namespace, client: MemoryClient) -> int:
         printed += 1
         if printed == options.limit:
             break
+    return OK
+
+
+async def _agents(options: argparse.Namespace, client: MemoryClient) -> int:
+    filters = {name: getattr(options, name) for name in ("status", "type", "capability", "stale")}
+    async for agent in client.agents.iterate(**filters):
+        _print(agent)
+    return OK
+
+
+async def _tasks(options: argparse.Namespace, client: MemoryClient) -> int:
+    async for task in client.tasks.iterate(**{name: getattr(options, name) for name in ("status", "type", "agent")}):
+        _print(task)
     return OK
 
 

@@ -2,6 +2,7 @@
 
 request -> token -> /v1/entries/{namespace}/{key}: entries (plain ASGI)
                  -> /v1/batch: batch (plain ASGI)
+                 -> /v1/agents, /v1/tasks, ...: records (plain ASGI)
                  -> everything else: routes (Starlette)
 """
 
@@ -18,6 +19,7 @@ from swarm_operator.memory.service.auth import Role
 from swarm_operator.memory.service.entries import PREFIX, ROUTE, EntryRoutes
 from swarm_operator.memory.service.errors import ClientGoneError, ForbiddenError, RequestError, UnauthorizedError
 from swarm_operator.memory.service.problems import problem, reply_to
+from swarm_operator.memory.service.records import RecordRoutes
 from swarm_operator.memory.service.routes import OPEN_PATHS, PATHS, create_routes
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ class MemoryApp:
         )
         self._entries = EntryRoutes(store, metrics, bodies)
         self._batch = batch.BatchRoute(store, metrics, bodies)
+        observers = {name: histogram.observe for name, histogram in metrics.operations.items()}
+        self._records = RecordRoutes(store, bodies, observers)
         self._routes = create_routes(store, metrics)
         self._tokens = tokens
         self._metrics = metrics
@@ -66,6 +70,10 @@ class MemoryApp:
             elif path == batch.PATH:
                 route = batch.ROUTE
                 reply = await self._batch.answer(method, headers, receive)
+            elif self._records.knows(path):
+                endpoint, record_id = self._records.find(method, path)
+                route = f"/v1/{endpoint.path}"
+                reply = await self._records.answer(endpoint, record_id, scope["query_string"], headers, receive)
             else:
                 route = PATHS.get(path, _OTHER)
                 counted = _Counted(self._metrics, method, route, send)

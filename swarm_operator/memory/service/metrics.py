@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from swarm_operator.memory.engine.errors import MemoryStoreError
 from swarm_operator.memory.service.asgi import Reply
+from swarm_operator.memory.service.records import OPERATIONS as RECORD_OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +69,7 @@ class ServiceMetrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self.operations = {name: operations.labels(name) for name in OPERATIONS}
+        self.operations = {name: operations.labels(name) for name in (*OPERATIONS, *RECORD_OPERATIONS)}
         self._requests = Counter(
             "swarm_memory_http_requests_total",
             "Requests that were answered.",

@@ -18,6 +18,7 @@ from swarm_operator.memory.engine.errors import (
     StoreClosedError,
     VersionConflictError,
 )
+from swarm_operator.memory.engine.records import RecordNotFoundError, RecordStateError
 from swarm_operator.memory.service.asgi import Reply, etag
 from swarm_operator.memory.service.errors import RequestError, UnauthorizedError
 
@@ -27,6 +28,7 @@ _MEDIA_TYPE: Final = (b"content-type", b"application/problem+json")
 _RETRY: Final = (b"retry-after", b"1")
 _STATUS: Final[tuple[tuple[type[MemoryStoreError], int], ...]] = (
     (InvalidInputError, 400),
+    (RecordNotFoundError, 404),
     (VersionConflictError, 412),
     (OverloadedError, 429),
     (DiskFullError, 507),
@@ -69,6 +71,8 @@ def reply_to(error: RequestError | MemoryStoreError) -> Reply:
         return Reply(cause.status, orjson.dumps(document), (_MEDIA_TYPE,))
     if isinstance(error, InvalidInputError):
         return problem(400, error.code, str(error), field=error.field, allowed=error.allowed)
+    if isinstance(error, RecordStateError):
+        return problem(409, error.code, str(error), reason=error.reason)
     if isinstance(error, VersionConflictError):
         current = error.current_version
         headers = () if current is None else (etag(current),)

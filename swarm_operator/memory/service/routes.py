@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from swarm_operator.memory.engine.errors import InvalidInputError, MemoryStoreError
-from swarm_operator.memory.service import rendering, searching
+from swarm_operator.memory.service import cursors, rendering, searching
 from swarm_operator.memory.service.asgi import Reply, parse_query
 from swarm_operator.memory.service.errors import NotFoundError, RequestError, WrongMethodError
 from swarm_operator.memory.service.problems import problem, reply_to
@@ -34,7 +32,6 @@ PATHS: Final = {
     for path in (b"/v1/entries", b"/v1/search", b"/v1/namespaces", b"/v1/stats", b"/admin/gc", *sorted(OPEN_PATHS))
 }
 """Route names for the metrics."""
-_DEFAULT_LIMIT: Final = 100
 _OPERATIONS: Final = ("list", "delete-range", "search", "namespaces", "stats", "gc")
 
 
@@ -75,11 +72,11 @@ class _Handlers:
         if "namespace" not in query:
             raise InvalidInputError("namespace", "given: /v1/entries?namespace=...")
         prefix = query.get("prefix", "")
-        after = _decode_cursor(query.get("cursor"))
+        after = cursors.decode(query.get("cursor"))
         if after is not None and not after.startswith(prefix):
             raise InvalidInputError("cursor", "used with the prefix that it came from")
-        page = await self._store.list(query["namespace"], prefix=prefix, after=after, limit=_limit(query))
-        body = rendering.entries_page(page.entries, _encode_cursor(page.next_key))
+        page = await self._store.list(query["namespace"], prefix=prefix, after=after, limit=cursors.limit(query))
+        body = rendering.entries_page(page.entries, cursors.encode(page.next_key))
         self._observe["list"](time.perf_counter() - started)
         return Response(body, media_type="application/json")
 
@@ -105,9 +102,9 @@ class _Handlers:
     async def namespaces(self, request: Request) -> Response:
         started = time.perf_counter()
         query = parse_query(request.scope["query_string"], ("limit", "cursor"))
-        after = _decode_cursor(query.get("cursor"))
-        page = await self._store.namespaces(after=after, limit=_limit(query))
-        body = rendering.namespaces_page(page.namespaces, _encode_cursor(page.next_name))
+        after = cursors.decode(query.get("cursor"))
+        page = await self._store.namespaces(after=after, limit=cursors.limit(query))
+        body = rendering.namespaces_page(page.namespaces, cursors.encode(page.next_name))
         self._observe["namespaces"](time.perf_counter() - started)
         return Response(body, media_type="application/json")
 
@@ -149,29 +146,6 @@ class _Handlers:
 
 def _status(status: int, reason: str) -> Response:
     return Response(orjson.dumps({"status": reason}), status, media_type="application/json")
-
-
-def _limit(query: dict[str, str]) -> int:
-    text = query.get("limit", str(_DEFAULT_LIMIT))
-    # int() also takes signs, blanks, underscores and other scripts' digits; the store checks the range.
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-
-
-def _encode_cursor(name: str | None) -> str | None:
-    """A cursor is the last name of the page in URL-safe base64; what it means may change, so clients must not look."""
-    return None if name is None else base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
-
-
-def _decode_cursor(cursor: str | None) -> str | None:
-    if cursor is None:
-        return None
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
-        text = ""
-    if not text or "\0" in text:
-        raise InvalidInputError("cursor", "the next_cursor of the page before, as it was given")
-    return text
 
 
 def _to_response(reply: Reply) -> Response:

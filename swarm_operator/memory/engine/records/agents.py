@@ -145,7 +145,7 @@ class Agents:
 
 def _checked(agent_id: str, document: dict[str, Any]) -> dict[str, Any]:
     changes = fields.document("agent", document)
-    if changes.get("id", agent_id) != agent_id:
+    if changes.get("id") not in (None, agent_id):
         raise InvalidInputError("id", "left out, or the agent's own")
     for name in ("id", "swarmId", "registeredAt", "lastUpdated", "lastHeartbeat"):
         changes.pop(name, None)

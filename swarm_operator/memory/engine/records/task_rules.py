@@ -87,7 +87,7 @@ def check_changes(document: Any, task_id: str, stored: Task | None) -> Task:
         InvalidInputError: names the member.
     """
     changes = fields.document("task", document)
-    if changes.pop("id", task_id) != task_id:
+    if changes.pop("id", None) not in (None, task_id):
         raise InvalidInputError("id", "left out, or the task's own")
     known = {"status": "pending"} if stored is None else stored
     for name in _OWN:

@@ -1,4 +1,4 @@
-"""The memory's client, for agents, the operator and the command line. It knows HTTP and nothing of the engine.
+"""The client itself: entries, and what is asked of the service as a whole. Records are in records.
 
     async with MemoryClient("http://my-store:8080", token_file=Path("/etc/swarm-memory/token")) as memory:
         await memory.put("swarm:agents", "agent:1", {"status": "idle"})
@@ -23,6 +23,8 @@ from urllib.parse import quote
 import aiohttp
 import yarl
 
+from swarm_operator.memory.client.records import AgentsClient, TasksClient
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
@@ -39,8 +41,10 @@ __all__ = [
     "MemoryConflictError",
     "MemoryEntry",
     "MemoryHit",
+    "MemoryNotFoundError",
     "MemoryRequestError",
     "MemoryServerError",
+    "MemoryStateError",
     "MemoryUnavailableError",
     "Readiness",
     "SearchPage",
@@ -88,6 +92,22 @@ class MemoryAnswerError(MemoryClientError):
 
 class MemoryRequestError(MemoryAnswerError):
     """The request is wrong (4xx); `problem` names the field and what is allowed."""
+
+
+class MemoryNotFoundError(MemoryRequestError):
+    """There is no such record (404)."""
+
+
+class MemoryStateError(MemoryRequestError):
+    """The record is in a state in which this can't be done (409).
+
+    Attributes:
+        reason: a word for programs: `claimed`, `blocked`, `closed`, ...
+    """
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(status, problem)
+        self.reason: str | None = problem.get("reason")
 
 
 class MemoryAuthError(MemoryAnswerError):
@@ -271,6 +291,9 @@ class MemoryClient:
         backoff: seconds before the first retry at most; each further one waits up to twice as long, at most 5 s.
         connections: kept open at most.
         sleep: waits between attempts; tests pass their own.
+
+    Attributes:
+        agents, tasks: the swarm's records, see records.
     """
 
     def __init__(
@@ -294,6 +317,8 @@ class MemoryClient:
         self._connections = connections
         self._sleep = sleep
         self._session: aiohttp.ClientSession | None = None
+        self.agents = AgentsClient(self._request)
+        self.tasks = TasksClient(self._request)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -623,4 +648,8 @@ def _error(status: int, problem: Mapping[str, Any], *, refused: bool) -> MemoryA
         return MemoryBusyError(status, problem)
     if status >= 500:
         return MemoryServerError(status, problem)
+    if status == 404:
+        return MemoryNotFoundError(status, problem)
+    if status == 409:
+        return MemoryStateError(status, problem)
     return MemoryRequestError(status, problem)

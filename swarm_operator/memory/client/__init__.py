@@ -1,0 +1,49 @@
+"""The memory's client, for agents, the operator and the command line. It knows HTTP and nothing of the engine.
+
+http has the client itself, with entries and all that is asked of the service as a whole; records has what it knows of
+agents, tasks and the like.
+"""
+
+from swarm_operator.memory.client.http import (
+    BatchResult,
+    EntryHead,
+    EntryPage,
+    MemoryAuthError,
+    MemoryBusyError,
+    MemoryClient,
+    MemoryClientError,
+    MemoryConflictError,
+    MemoryEntry,
+    MemoryHit,
+    MemoryNotFoundError,
+    MemoryRequestError,
+    MemoryServerError,
+    MemoryStateError,
+    MemoryUnavailableError,
+    Readiness,
+    SearchPage,
+    Stats,
+)
+from swarm_operator.memory.client.records import RecordPage
+
+__all__ = [
+    "BatchResult",
+    "EntryHead",
+    "EntryPage",
+    "MemoryAuthError",
+    "MemoryBusyError",
+    "MemoryClient",
+    "MemoryClientError",
+    "MemoryConflictError",
+    "MemoryEntry",
+    "MemoryHit",
+    "MemoryNotFoundError",
+    "MemoryRequestError",
+    "MemoryServerError",
+    "MemoryStateError",
+    "MemoryUnavailableError",
+    "Readiness",
+    "RecordPage",
+    "SearchPage",
+    "Stats",
+]
