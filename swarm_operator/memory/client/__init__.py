@@ -24,7 +24,7 @@ from swarm_operator.memory.client.http import (
     SearchPage,
     Stats,
 )
-from swarm_operator.memory.client.records import RecordPage
+from swarm_operator.memory.client.records import MessagePage, RecordPage
 
 __all__ = [
     "BatchResult",
@@ -42,6 +42,7 @@ __all__ = [
     "MemoryServerError",
     "MemoryStateError",
     "MemoryUnavailableError",
+    "MessagePage",
     "Readiness",
     "RecordPage",
     "SearchPage",

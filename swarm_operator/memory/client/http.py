@@ -23,7 +23,15 @@ from urllib.parse import quote
 import aiohttp
 import yarl
 
-from swarm_operator.memory.client.records import AgentsClient, TasksClient
+from swarm_operator.memory.client.records import (
+    AgentsClient,
+    CommunicationsClient,
+    ConsensusClient,
+    CoordinationClient,
+    MetricsClient,
+    PatternsClient,
+    TasksClient,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -293,7 +301,7 @@ class MemoryClient:
         sleep: waits between attempts; tests pass their own.
 
     Attributes:
-        agents, tasks: the swarm's records, see records.
+        agents, tasks, patterns, consensus, communications, coordination, metrics: the swarm's records, see records.
     """
 
     def __init__(
@@ -319,6 +327,11 @@ class MemoryClient:
         self._session: aiohttp.ClientSession | None = None
         self.agents = AgentsClient(self._request)
         self.tasks = TasksClient(self._request)
+        self.patterns = PatternsClient(self._request)
+        self.consensus = ConsensusClient(self._request)
+        self.communications = CommunicationsClient(self._request)
+        self.coordination = CoordinationClient(self._request)
+        self.metrics = MetricsClient(self._request)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(

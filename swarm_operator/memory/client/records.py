@@ -11,11 +11,23 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
-__all__ = ["AgentsClient", "Record", "RecordPage", "TasksClient"]
+__all__ = [
+    "AgentsClient",
+    "CommunicationsClient",
+    "ConsensusClient",
+    "CoordinationClient",
+    "MessagePage",
+    "MetricsClient",
+    "PatternsClient",
+    "Record",
+    "RecordPage",
+    "TasksClient",
+]
 
 Record: TypeAlias = dict[str, Any]
+Records: TypeAlias = list[Record]
 Request: TypeAlias = "Callable[..., Awaitable[tuple[int, Any]]]"
 
 _JSON: Final = {"Content-Type": "application/json"}
@@ -27,6 +39,15 @@ class RecordPage:
 
     records: list[Record]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """Part of the messages; read on with `since=cursor`, now if there are `more`, or later."""
+
+    messages: list[Record]
+    cursor: str | None
+    more: bool
 
 
 class _Records:
@@ -54,7 +75,7 @@ class _Records:
                 return
 
     async def _list(self, query: Mapping[str, Any]) -> RecordPage:
-        _, answer = await self._request("GET", _with_query(f"/v1/{self._kind}", query))
+        _, answer = await self._request("GET", _with_query(f"/v1/{self._kind}", query.items()))
         return RecordPage(answer[self._kind], answer["next_cursor"])
 
     async def _delete(self, record_id: str) -> bool:
@@ -64,13 +85,11 @@ class _Records:
     async def _send(
         self, method: str, path: str, document: Mapping[str, Any], *, repeatable: bool = False
     ) -> tuple[int, Record]:
-        body = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-        status, answer = await self._request(method, path, _JSON, body=body, repeatable=repeatable)
+        status, answer = await self._request(method, path, _JSON, body=_encode(document), repeatable=repeatable)
         return status, dict(answer)
 
     def _path(self, record_id: str, *action: str) -> str:
-        # Dots are escaped as well: proxies and clients take `.` and `..` between slashes for steps of a path.
-        return "/".join(["/v1", self._kind, quote(record_id, safe="").replace(".", "%2E"), *action])
+        return _path(self._kind, record_id, *action)
 
 
 class AgentsClient(_Records):
@@ -208,13 +227,158 @@ class TasksClient(_Records):
         return await self._list({"status": status, "type": type, "agent": agent, "limit": limit, "cursor": cursor})
 
 
+class PatternsClient(_Records):
+    """`/v1/patterns`."""
+
+    _kind = "patterns"
+
+    async def store(self, pattern_id: str, **members: Any) -> Record:
+        """Add a pattern, or say more about one: `type`, `confidence`, `tags=[...]`, anything. May be repeated.
+
+        Members replace those of before, None removes one, the others stay; so does what its uses have shown.
+        """
+        _, pattern = await self._send("PUT", self._path(pattern_id), members, repeatable=True)
+        return pattern
+
+    async def record_use(self, pattern_id: str, *, success: bool) -> Record:
+        """Count a use of a pattern."""
+        _, pattern = await self._send("POST", self._path(pattern_id, "uses"), {"success": success})
+        return pattern
+
+    async def best(self, *, tags: Sequence[str] = (), limit: int = 5) -> Records:
+        """The patterns to try first, each with its `score`: of those with one of these tags, or of all."""
+        pairs = [("tag", tag) for tag in tags] + [("limit", limit)]
+        _, answer = await self._request("GET", _with_query("/v1/best-patterns", pairs))
+        return [dict(pattern) for pattern in answer["patterns"]]
+
+    async def delete(self, pattern_id: str) -> bool:
+        """Delete a pattern. False when there was none."""
+        return await self._delete(pattern_id)
+
+    async def list(self, *, type: str | None = None, limit: int = 100, cursor: str | None = None) -> RecordPage:  # noqa: A002
+        """A page of the patterns of this type."""
+        return await self._list({"type": type, "limit": limit, "cursor": cursor})
+
+
+class ConsensusClient(_Records):
+    """`/v1/consensus`."""
+
+    _kind = "consensus"
+
+    async def propose(self, **members: Any) -> Record:
+        """Open a proposal: `options=[...]`, `threshold`, `voters=[...]`, `minVotes`, `deadlineSeconds`, anything."""
+        _, proposal = await self._send("POST", "/v1/consensus", members)
+        return proposal
+
+    async def vote(self, proposal_id: str, *, agent: str, choice: str, reason: str | None = None) -> Record:
+        """Vote, or vote otherwise. MemoryStateError: `closed`, `not-a-voter`, `full`. May be repeated."""
+        members = _given(agent=agent, choice=choice, reason=reason)
+        _, proposal = await self._send("POST", self._path(proposal_id, "votes"), members, repeatable=True)
+        return proposal
+
+    async def close(self, proposal_id: str) -> Record:
+        """End a proposal now. May be repeated."""
+        _, proposal = await self._send("POST", self._path(proposal_id, "close"), {}, repeatable=True)
+        return proposal
+
+    async def delete(self, proposal_id: str) -> bool:
+        """Delete a proposal. False when there was none."""
+        return await self._delete(proposal_id)
+
+    async def list(
+        self, *, status: str | None = None, task: str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> RecordPage:
+        """A page of the proposals with that status and task."""
+        return await self._list({"status": status, "task": task, "limit": limit, "cursor": cursor})
+
+
+class CommunicationsClient:
+    """`/v1/communications`."""
+
+    def __init__(self, request: Request) -> None:
+        self._records = _Records(request)
+        self._request = request
+
+    async def send(self, message: Any, *, from_agent: str, to_agent: str | None = None) -> Record:
+        """Send a message: to one agent, or to everyone else. Sent twice it is there twice, so it is not repeated."""
+        members = _given(fromAgent=from_agent, toAgent=to_agent) | {"message": message}
+        _, sent = await self._records._send("POST", "/v1/communications", members)  # noqa: SLF001
+        return sent
+
+    async def read(
+        self,
+        *,
+        agent: str | None = None,
+        from_agent: str | None = None,
+        type: str | None = None,  # noqa: A002 - the member's name
+        since: str | None = None,
+        limit: int = 100,
+    ) -> MessagePage:
+        """Messages in the order in which they were sent; those to `agent` and to everyone, or all."""
+        query = {"agent": agent, "from": from_agent, "type": type, "since": since, "limit": limit}
+        _, answer = await self._request("GET", _with_query("/v1/communications", query.items()))
+        return MessagePage(answer["messages"], answer["cursor"], answer["more"])
+
+
+class CoordinationClient:
+    """`/v1/coordination`: any value under any key, for an hour."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    async def put(self, key: str, state: Any) -> None:
+        """Write a value. May be repeated."""
+        await self._request("PUT", _path("coordination", key), _JSON, body=_encode(state))
+
+    async def get(self, key: str) -> Any:
+        """What was written; None when there is nothing."""
+        status, answer = await self._request("GET", _path("coordination", key), may_miss=True)
+        return None if status == 404 else answer["value"]
+
+    async def delete(self, key: str) -> bool:
+        """Delete it. False when there was nothing."""
+        status, _ = await self._request("DELETE", _path("coordination", key), may_miss=True)
+        return bool(status != 404)
+
+
+class MetricsClient(_Records):
+    """`/v1/metrics`: what agents measured, for a week."""
+
+    _kind = "metrics"
+
+    async def store(self, metrics_id: str, **members: Any) -> Record:
+        """Write measurements: `type`, `agentId`, anything. May be repeated."""
+        _, metrics = await self._send("PUT", self._path(metrics_id), members, repeatable=True)
+        return metrics
+
+    async def list(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002 - the member's name
+        agent: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> RecordPage:
+        """A page of those of this type and agent."""
+        return await self._list({"type": type, "agent": agent, "limit": limit, "cursor": cursor})
+
+
+def _path(kind: str, record_id: str, *action: str) -> str:
+    # Dots are escaped as well: proxies and clients take `.` and `..` between slashes for steps of a path.
+    return "/".join(["/v1", kind, quote(record_id, safe="").replace(".", "%2E"), *action])
+
+
+def _encode(document: Any) -> bytes:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
 def _given(**members: Any) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _with_query(path: str, query: Mapping[str, Any]) -> str:
+def _with_query(path: str, query: Iterable[tuple[str, Any]]) -> str:
     parts = []
-    for name, value in query.items():
+    for name, value in query:
         if value is not None:
             text = str(value).lower() if isinstance(value, bool) else str(value)
             parts.append(f"{name}={quote(text, safe='')}")

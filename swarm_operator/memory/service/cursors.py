@@ -18,7 +18,7 @@ def encode(name: str | None) -> str | None:
     return None if name is None else base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
 
 
-def decode(cursor: str | None) -> str | None:
+def decode(cursor: str | None, field: str = "cursor") -> str | None:
     """The name in a cursor. Raises InvalidInputError."""
     if cursor is None:
         return None
@@ -27,7 +27,7 @@ def decode(cursor: str | None) -> str | None:
     except (binascii.Error, ValueError):
         text = ""
     if not text or "\0" in text:
-        raise InvalidInputError("cursor", "the next_cursor of the page before, as it was given")
+        raise InvalidInputError(field, "what the page before gave, as it was given: its next_cursor or cursor")
     return text
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.engine.records import fields, times
 from swarm_operator.memory.engine.records.record import Kind, Record, RecordPage, Records, tags_of, text_of, texts_of
 
@@ -145,9 +144,8 @@ class Agents:
 
 def _checked(agent_id: str, document: dict[str, Any]) -> dict[str, Any]:
     changes = fields.document("agent", document)
-    if changes.get("id") not in (None, agent_id):
-        raise InvalidInputError("id", "left out, or the agent's own")
-    for name in ("id", "swarmId", "registeredAt", "lastUpdated", "lastHeartbeat"):
+    fields.check_id(changes, agent_id)
+    for name in ("swarmId", "registeredAt", "lastUpdated", "lastHeartbeat"):
         changes.pop(name, None)
     for name in ("type", "status"):
         if changes.get(name) is not None:

@@ -12,7 +12,7 @@ from swarm_operator.memory.engine.records.task_rules import status_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-__all__ = ["MAX_UPSTREAM", "Unforeseen", "check_acyclic", "of", "unmet", "upstream"]
+__all__ = ["MAX_UPSTREAM", "Unforeseen", "check_acyclic", "completed", "of", "unmet", "upstream"]
 
 MAX_UPSTREAM: Final = 1000
 """Tasks that a task may wait for, directly and through others."""
@@ -38,13 +38,18 @@ def of(task: Mapping[str, Any]) -> list[str]:
 
 
 def unmet(task: Mapping[str, Any], known: Tasks) -> list[str]:
-    """The dependencies that are not completed. One that does not exist, or that isn't in `known`, is not."""
-    waiting = []
-    for dependency in dict.fromkeys(texts_of(dict(task), "dependencies")):
-        other = known.get(dependency)
-        if other is None or status_of(other) != "completed":
-            waiting.append(dependency)
-    return waiting
+    """The dependencies that are not completed. One that does not exist, or that isn't in `known`, is not.
+
+    One that was completed already when it was named is, whatever has become of it: it may have been cleaned up.
+    """
+    done = texts_of(dict(task), "completedDependencies")
+    names = dict.fromkeys(texts_of(dict(task), "dependencies"))
+    return [name for name in names if name not in done and not _completed(known.get(name))]
+
+
+def completed(names: Sequence[str], known: Tasks) -> list[str]:
+    """Those of them that are completed."""
+    return [name for name in names if _completed(known.get(name))]
 
 
 async def upstream(
@@ -97,6 +102,10 @@ def check_acyclic(task_id: str, dependencies: Sequence[str], known: Tasks) -> No
                 if other not in seen:
                     seen.add(other)
                     left.append(other)
+
+
+def _completed(task: dict[str, Any] | None) -> bool:
+    return task is not None and status_of(task) == "completed"
 
 
 def _is_id(name: str) -> bool:

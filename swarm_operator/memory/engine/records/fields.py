@@ -16,12 +16,15 @@ __all__ = [
     "MAX_ID_BYTES",
     "MAX_ITEMS",
     "MAX_WORD_BYTES",
+    "check_id",
     "choice",
     "document",
     "identifier",
     "identifiers",
     "number",
+    "own",
     "seconds",
+    "share",
     "whole",
     "word",
     "words",
@@ -84,6 +87,30 @@ def seconds(field: str, value: Any, most: int) -> float:
     if type(value) not in {int, float} or not 0 < value <= most:
         raise InvalidInputError(field, f"a number of seconds over 0, at most {most}")
     return float(value)
+
+
+def share(field: str, value: Any, least: float = 0.0) -> float:
+    """A number from `least` to 1."""
+    if type(value) not in {int, float} or not least <= value <= 1:
+        raise InvalidInputError(field, f"a number from {least:g} to 1")
+    return float(value)
+
+
+def own(changes: dict[str, Any], names: Sequence[str], known: Mapping[str, Any], hint: str) -> None:
+    """Take members that only the store sets out of what a caller sent: they may be repeated, not changed.
+
+    Raises:
+        InvalidInputError: one was changed; `hint` says what sets it.
+    """
+    for name in names:
+        if name in changes and (name not in known or changes.pop(name) != known[name]):
+            raise InvalidInputError(name, f"left out: {hint}")
+
+
+def check_id(document: dict[str, Any], record_id: str) -> None:
+    """Take the id out of what a caller sent: it may be repeated."""
+    if document.pop("id", None) not in (None, record_id):
+        raise InvalidInputError("id", "left out, or the record's own")
 
 
 def number(document: Mapping[str, Any], name: str, default: float = 0.0) -> float:

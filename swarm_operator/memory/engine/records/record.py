@@ -58,7 +58,7 @@ class Kind:
         name: in errors, and the first tag.
         namespace: where its records are.
         prefix: of their keys; the id follows.
-        tagged: members whose values are the further tags.
+        tagged: members whose values are the further tags; one that is a list gives several.
         ttl: seconds that a record lives from its last write on; 0 for ever.
         metadata: the entry's metadata, made from the document.
     """
@@ -91,10 +91,11 @@ class Kind:
         tags = [self.name]
         for name in self.tagged:
             value = document.get(name)
-            text = str(value) if type(value) is int else value
-            if isinstance(text, str) and 0 < len(text.encode(errors="replace")) <= limits.MAX_TAG_BYTES:
-                tags.append(text)
-        return tags
+            for item in value if isinstance(value, list) else [value]:
+                text = str(item) if type(item) is int else item
+                if isinstance(text, str) and 0 < len(text.encode(errors="replace")) <= limits.MAX_TAG_BYTES:
+                    tags.append(text)
+        return tags[: limits.MAX_TAGS]
 
     def put(self, document: dict[str, Any], entry: Entry | None, *, if_version: int | None = None) -> Put:
         """Write a document in the place of an entry; tags and metadata that others gave that one stay."""
@@ -255,14 +256,19 @@ class Records:
         return RecordPage(records, after)
 
     async def scan(
-        self, *, tags: Sequence[str] = (), after: str | None = None, limit: int = _SCANNED_AT_ONCE
+        self,
+        *,
+        tags: Sequence[str] = (),
+        any_tags: Sequence[str] = (),
+        after: str | None = None,
+        limit: int = _SCANNED_AT_ONCE,
     ) -> tuple[list[Entry], str | None]:
-        """Some entries with all these tags, by key, from behind `after` on; and behind which key to go on."""
+        """Some entries with all these tags, and one of those, by key, from behind `after` on; and where to go on."""
         namespace, prefix = self.kind.namespace, self.kind.prefix
-        if not tags:
+        if not tags and not any_tags:
             page = await self._store.list(namespace, prefix=prefix, after=after, limit=limit)
             return page.entries, page.next_key
-        query = Query.create(namespace=namespace, prefix=prefix, tags=tags, order=Order.KEY)
+        query = Query.create(namespace=namespace, prefix=prefix, tags=tags, any_tags=any_tags, order=Order.KEY)
         position: Position | None = None if after is None else ["key", namespace, after]
         found = await self._store.search(query, position=position, limit=limit)
         return [hit.entry for hit in found.hits], None if found.position is None else found.position[2]

@@ -60,7 +60,7 @@ _NEXT: Final = {
 _NEEDS_DEPENDENCIES: Final = frozenset({"in_progress", "completed"})
 _OWN: Final = (
     "swarmId", "createdAt", "updatedAt", "startedAt", "completedAt", "claimedBy", "leaseExpiresAt", "attempts",
-    "failures", "history", "result", "error", "status",
+    "failures", "history", "result", "error", "status", "completedDependencies",
 )  # fmt: skip
 """Members that only these functions set."""
 
@@ -87,12 +87,9 @@ def check_changes(document: Any, task_id: str, stored: Task | None) -> Task:
         InvalidInputError: names the member.
     """
     changes = fields.document("task", document)
-    if changes.pop("id", None) not in (None, task_id):
-        raise InvalidInputError("id", "left out, or the task's own")
+    fields.check_id(changes, task_id)
     known = {"status": "pending"} if stored is None else stored
-    for name in _OWN:
-        if name in changes and (name not in known or changes.pop(name) != known[name]):
-            raise InvalidInputError(name, "left out: claims and changes of status set it")
+    fields.own(changes, _OWN, known, "claims and changes of status set it")
     for name, check in _CHECKS.items():
         if changes.get(name) is not None:
             changes[name] = check(name, changes[name])

@@ -79,10 +79,11 @@ class Tasks:
         task_id = fields.identifier("id", task_id or given or self._new_id())
         changes = task_rules.check_changes(document, task_id, None)
 
-        def change(found: dict[str, Any] | None, now: int) -> dict[str, Any]:
+        def change(found: dict[str, Any] | None, now: int, completed: Ids) -> dict[str, Any]:
             if found is not None:
                 raise RecordStateError("exists", f"there is a task {task_id!r} already")
             task = {name: value for name, value in changes.items() if value is not None}
+            task |= {"completedDependencies": completed} if completed else {}
             return {**task_rules.new(task, now), "swarmId": self._store.config.swarm_id}
 
         return await self._with_dependencies(task_id, changes.get("dependencies") or [], change)
@@ -97,12 +98,14 @@ class Tasks:
         """
         wanted = fields.document("task", document).get("dependencies") or []
 
-        def change(found: dict[str, Any] | None, now: int) -> dict[str, Any] | None:
+        def change(found: dict[str, Any] | None, now: int, completed: Ids) -> dict[str, Any] | None:
             if found is None:
                 return None
             changes = task_rules.check_changes(document, task_id, found)
-            if "dependencies" in changes and task_rules.status_of(found) != "pending":
-                raise RecordStateError("not-allowed", f"the task is {task_rules.status_of(found)}")
+            if "dependencies" in changes and changes["dependencies"] != found.get("dependencies"):
+                if task_rules.status_of(found) != "pending":
+                    raise RecordStateError("not-allowed", f"the task is {task_rules.status_of(found)}")
+                changes["completedDependencies"] = completed or None
             for name, value in changes.items():
                 if value is None:
                     found.pop(name, None)
@@ -279,21 +282,28 @@ class Tasks:
         self,
         task_id: str,
         wanted: Sequence[str],
-        change: Callable[[dict[str, Any] | None, int], dict[str, Any] | None],
+        change: Callable[[dict[str, Any] | None, int, Ids], dict[str, Any] | None],
     ) -> Record:
         """Write a task that is to wait for these, if that leads in no circle, in one transaction."""
+        completed: Ids = []
+
+        def decide(found: dict[str, Any] | None, now: int) -> dict[str, Any] | None:
+            return change(found, now, list(completed))
+
         while True:
             upstream = await dependencies.upstream(wanted, self._read)
             foreseen = [other for other in upstream if other != task_id]
 
             def look(entries: Entries, foreseen: Ids = foreseen) -> None:
+                known = _documents(foreseen, entries)
                 try:
-                    dependencies.check_acyclic(task_id, wanted, _documents(foreseen, entries))
+                    dependencies.check_acyclic(task_id, wanted, known)
                 except dependencies.Unforeseen:
                     raise _Again from None
+                completed[:] = dependencies.completed(wanted, known)
 
             try:
-                return await self._records.change(task_id, change, others=_identities(foreseen), look=look)
+                return await self._records.change(task_id, decide, others=_identities(foreseen), look=look)
             except _Again:
                 continue
 

@@ -30,6 +30,7 @@ __all__ = [
     "page_reply",
     "record_reply",
     "switch",
+    "whole",
 ]
 
 _TRUE_FALSE: Final = {"true": True, "false": False}
@@ -119,6 +120,14 @@ def decimal(query: dict[str, str], name: str, default: float) -> float:
     if text is None:
         return default
     return float(text) if text.isascii() and text.replace(".", "", 1).isdigit() and len(text) < 20 else float("nan")
+
+
+def whole(query: dict[str, str], name: str, default: int) -> int:
+    """A parameter that is a whole number; -1, which every check refuses, when it is none."""
+    text = query.get(name)
+    if text is None:
+        return default
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else -1
 
 
 def record_reply(record: Record) -> Reply:

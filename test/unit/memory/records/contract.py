@@ -203,4 +203,126 @@ TASKS = [
     ]),
 ]  # fmt: skip
 
-SCENARIOS = [*AGENTS, *TASKS]
+PATTERNS = [
+    Scenario("a pattern is stored, used and found again", [
+        step("patterns.store", has(usageCount=0, successRate=0, confidence=0.5), id="p1",
+             document={"type": "coordination", "confidence": 0.5}),
+        step("patterns.record_use", has(usageCount=1, successRate=0.1), id="p1", success=True),
+        step("patterns.store", has(usageCount=1, successRate=0.1, note="x"), id="p1", document={"note": "x"}),
+        step("patterns.record_use", has(usageCount=2, successRate=0.09000000000000001), id="p1", success=False),
+        step("patterns.list", ["p1"], type="coordination"),
+        step("patterns.list", [], type="other"),
+        step("patterns.delete", True, id="p1"),
+        step("patterns.record_use", MISSING, id="p1", success=True),
+        step("patterns.get", None, id="p1"),
+    ]),
+    Scenario("the best patterns are those with the highest score in a context", [
+        step("patterns.store", has(), id="sure", document={"confidence": 1, "tags": ["review"]}),
+        step("patterns.store", has(), id="used", document={"confidence": 0.6, "tags": ["review", "code"]}),
+        step("patterns.store", has(), id="other", document={"confidence": 0.9, "type": "code"}),
+        step("patterns.record_use", has(), id="used", success=True),
+        step("patterns.best", ["used", "sure", "other"]),
+        step("patterns.best", ["used"], limit=1),
+        step("patterns.best", ["used", "other"], tags=["code"]),
+        step("patterns.best", ["used", "sure"], tags=["review", "none"]),
+        step("patterns.best", [], tags=["none"]),
+    ]),
+    Scenario("what is wrong with a pattern is named", [
+        step("patterns.store", invalid("confidence"), id="p", document={"confidence": 1.1}),
+        step("patterns.store", invalid("confidence"), id="p", document={"confidence": True}),
+        step("patterns.store", invalid("tags[0]"), id="p", document={"tags": [1]}),
+        step("patterns.store", invalid("usageCount"), id="p", document={"usageCount": 5}),
+        step("patterns.record_use", invalid("success"), id="p", success="yes"),
+        step("patterns.best", invalid("limit"), limit=101),
+    ]),
+]  # fmt: skip
+
+CONSENSUS = [
+    Scenario("named voters decide as soon as enough of them agree", [
+        step("consensus.propose", has(status="open", threshold=0.66), document={
+            "id": "c1", "voters": ["a", "b", "c"], "threshold": 0.66, "taskId": "t1"}),
+        step("consensus.propose", state("exists"), document={"id": "c1"}),
+        step("consensus.vote", has(status="open", tally={"approve": 1, "reject": 0, "abstain": 0}), id="c1", agent="a",
+             choice="approve"),
+        step("consensus.vote", state("not-a-voter"), id="c1", agent="x", choice="approve"),
+        step("consensus.vote", has(tally={"approve": 0, "reject": 1, "abstain": 0}), id="c1", agent="a",
+             choice="reject"),
+        step("consensus.vote", has("outcome", status="open"), id="c1", agent="b", choice="abstain"),
+        step("consensus.list", ["c1"], status="open", task="t1"),
+        step("consensus.vote", has(status="decided", outcome="reject", decidedAt="2027-01-15T08:00:00.000Z"), id="c1",
+             agent="c", choice="reject"),
+        step("consensus.vote", has(outcome="reject"), id="c1", agent="c", choice="reject"),
+        step("consensus.vote", state("closed"), id="c1", agent="c", choice="approve"),
+        step("consensus.vote", state("closed"), id="c1", agent="b", choice="reject"),
+        step("consensus.list", [], status="open"),
+        step("consensus.delete", True, id="c1"),
+        step("consensus.get", None, id="c1"),
+    ]),
+    Scenario("everyone may vote until the deadline", [
+        step("consensus.propose", has(deadline="2027-01-15T08:01:00.000Z"), document={
+            "id": "c1", "options": ["red", "green", "blue"], "deadlineSeconds": 60, "minVotes": 3}),
+        step("consensus.vote", has(), id="c1", agent="a", choice="red"),
+        step("consensus.vote", has(), id="c1", agent="b", choice="red"),
+        step("consensus.vote", has(status="open"), id="c1", agent="c", choice="blue"),
+        Advance(59.999),
+        step("consensus.get", has(status="open"), id="c1"),
+        Advance(0.001),
+        step("consensus.list", ["c1"], status="decided"),
+        step("consensus.vote", state("closed"), id="c1", agent="d", choice="blue"),
+        step("consensus.get", has(status="decided", outcome="red", decidedAt="2027-01-15T08:01:00.000Z"), id="c1"),
+    ]),
+    Scenario("half is not more than half, and too few are none", [
+        step("consensus.propose", has(), document={"id": "half"}),
+        step("consensus.vote", has(), id="half", agent="a", choice="approve"),
+        step("consensus.vote", has(), id="half", agent="b", choice="reject"),
+        step("consensus.close", has(status="failed", outcome=None), id="half"),
+        step("consensus.close", has(status="failed"), id="half"),
+        step("consensus.propose", has(), document={"id": "few", "minVotes": 2}),
+        step("consensus.vote", has(), id="few", agent="a", choice="approve"),
+        step("consensus.close", has(status="failed"), id="few"),
+        step("consensus.propose", has(), document={"id": "none"}),
+        step("consensus.close", has(status="failed"), id="none"),
+    ]),
+    Scenario("what is wrong with a proposal is named", [
+        step("consensus.propose", invalid("options"), document={"options": ["one"]}),
+        step("consensus.propose", invalid("options"), document={"options": ["yes", "abstain"]}),
+        step("consensus.propose", invalid("threshold"), document={"threshold": 0.4}),
+        step("consensus.propose", invalid("voters"), document={"voters": []}),
+        step("consensus.propose", invalid("minVotes"), document={"minVotes": 0}),
+        step("consensus.propose", invalid("deadlineSeconds"), document={"deadlineSeconds": 0}),
+        step("consensus.propose", invalid("status"), document={"status": "decided"}),
+        step("consensus.propose", invalid("votes"), document={"votes": {}}),
+        step("consensus.propose", has(), document={"id": "c1"}),
+        step("consensus.vote", invalid("choice"), id="c1", agent="a", choice="maybe"),
+        step("consensus.vote", invalid("choice"), id="c1", agent="a", choice=["approve"]),
+        step("consensus.vote", invalid("agent"), id="c1", agent="", choice="approve"),
+        step("consensus.vote", MISSING, id="c2", agent="a", choice="approve"),
+        step("consensus.close", MISSING, id="c2"),
+    ]),
+]  # fmt: skip
+
+BULLETINS = [
+    Scenario("coordination is kept for an hour", [
+        step("coordination.get", None, id="plan/a"),
+        step("coordination.put", True, id="plan/a", state={"step": [1, None]}),
+        step("coordination.get", {"step": [1, None]}, id="plan/a"),
+        step("coordination.put", True, id="plan/a", state="text"),
+        step("coordination.get", "text", id="plan/a"),
+        Advance(3599.999),
+        step("coordination.get", "text", id="plan/a"),
+        Advance(0.001),
+        step("coordination.get", None, id="plan/a"),
+        step("coordination.delete", False, id="plan/a"),
+        step("coordination.put", invalid("key"), id="x" * 1025, state=1),
+    ]),
+    Scenario("metrics are kept for a week", [
+        step("metrics.store", has(id="m1", ms=5), id="m1", document={"type": "latency", "agentId": "a", "ms": 5}),
+        step("metrics.list", ["m1"], type="latency", agent="a"),
+        step("metrics.list", [], agent="b"),
+        Advance(7 * 86_400),
+        step("metrics.get", None, id="m1"),
+        step("metrics.store", invalid("type"), id="m1", document={"type": 5}),
+    ]),
+]  # fmt: skip
+
+SCENARIOS = [*AGENTS, *TASKS, *PATTERNS, *CONSENSUS, *BULLETINS]

@@ -12,6 +12,11 @@ from swarm_operator.memory.engine.records import RecordNotFoundError, RecordPage
 _spec = importlib.util.spec_from_file_location("records_contract", Path(__file__).with_name("contract.py"))
 contract = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(contract)
+KEYWORDS = {
+    "type": {"agents": "agent_type", "tasks": "task_type", "patterns": "pattern_type", "metrics": "metrics_type"},
+    "task": {"consensus": "task_id"},
+}
+"""How the library calls what the others call by its member's name."""
 
 
 class Engine:
@@ -26,8 +31,9 @@ class Engine:
         positional = [keywords.pop("id")] if "id" in keywords else []
         if "document" in keywords:
             positional.append(keywords.pop("document"))
-        if name == "list" and "type" in keywords:
-            keywords[{"agents": "agent_type", "tasks": "task_type"}[kind]] = keywords.pop("type")
+        for short, names in KEYWORDS.items():
+            if name == "list" and short in keywords:
+                keywords[names.get(kind, short)] = keywords.pop(short)
         try:
             result = await getattr(getattr(self.swarm, kind), name)(*positional, **keywords)
         except InvalidInputError as error:
@@ -38,6 +44,10 @@ class Engine:
             return None if name == "get" else contract.MISSING
         if isinstance(result, RecordPage):
             return [record.id for record in result.records]
+        if operation == "patterns.best":
+            return [record.id for record, _ in result.scored]
+        if operation == "coordination.put":
+            return True  # its caller is not told more
         return getattr(result, "document", result)
 
 
@@ -62,6 +72,10 @@ class Http:
             return contract.MISSING
         except MemoryRequestError as error:
             return contract.invalid(error.problem["field"] if error.status == 400 else str(error))
+        if operation == "coordination.put":
+            return True
+        if operation == "patterns.best":
+            return [pattern["id"] for pattern in result]
         return [record["id"] for record in result.records] if hasattr(result, "records") else result
 
 

@@ -72,3 +72,12 @@ async def test_the_working_agent_works(service):
         }  # fmt: skip
         assert found["after"]["result"] == 5
         assert found["bad"]["failures"] == 2
+
+
+async def test_messages_are_read_on_from_where_one_was(service):
+    code = re.search(r"## Communications\n\n((?:    .*\n)+)", TEXT)[1]
+    async with MemoryClient(f"http://127.0.0.1:{service.port}", token_file=service.tokens / "client-token") as memory:
+        await memory.communications.send("old", from_agent="lead")
+        scope = {}
+        exec("async def example(memory):\n" + code, scope)
+        await scope["example"](memory)

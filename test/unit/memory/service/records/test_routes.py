@@ -161,3 +161,49 @@ async def test_of_fifty_connections_that_claim_one_task_one_gets_it(service):
         *(service.call("POST", "/v1/tasks/t1/claim", {"agent": f"a{number}"}) for number in range(50))
     )
     assert sorted(answer.status for answer in answers) == [200] + [409] * 49
+
+
+async def test_messages_are_read_with_a_cursor_that_is_never_lost(service):
+    async def send(number, **members):
+        body = {"fromAgent": "a", "message": number, **members}
+        assert (await service.call("POST", "/v1/communications", body)).status == 201
+
+    async def read(query):
+        return (await service.call("GET", f"/v1/communications?{query}")).json
+
+    assert await read("agent=b") == {"messages": [], "cursor": None, "more": False}
+    for number in range(3):
+        await send(number, toAgent="b")
+    first = await read("agent=b&limit=2")
+    assert ([message["message"] for message in first["messages"]], first["more"]) == ([0, 1], True)
+    rest = await read(f"agent=b&since={first['cursor']}")
+    assert ([message["message"] for message in rest["messages"]], rest["more"]) == ([2], False)
+    assert await read(f"agent=b&since={rest['cursor']}") == {"messages": [], "cursor": rest["cursor"], "more": False}
+    await send(3)
+    assert [m["message"] for m in (await read(f"agent=b&since={rest['cursor']}"))["messages"]] == [3]
+    answer = await service.call("GET", "/v1/communications?since=%21")
+    assert (answer.status, answer.json["field"]) == (400, "since")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field"),
+    [
+        ("POST", "/v1/communications", b'{"fromAgent":"a"}', "message"),
+        ("POST", "/v1/communications", b'{"fromAgent":"a","message":1,"to":"b"}', "body: unknown member 'to'"),
+        ("PUT", "/v1/patterns/p", b'{"type":[]}', "type"),
+        ("POST", "/v1/patterns/p/uses", b'{"success":1}', "success"),
+        ("GET", "/v1/best-patterns?limit=0", None, "limit"),
+        ("GET", "/v1/best-patterns?limit=1.5", None, "limit"),
+        ("GET", "/v1/best-patterns?" + "&".join(f"tag={n}" for n in range(17)), None, "tags"),
+        ("POST", "/v1/consensus", b'{"options":{"a":1}}', "options"),
+        ("POST", "/v1/consensus/c/votes", b'{"agent":"a"}', "choice"),
+        ("POST", "/v1/consensus/c/close", b'{"now":true}', "body: unknown member 'now'"),
+        ("PUT", "/v1/coordination/k", b"", "body"),
+        ("PUT", "/v1/coordination/k", b"[1,]", "body"),
+        ("PUT", "/v1/coordination/", b"1", "key"),
+        ("PUT", "/v1/metrics/m", b"1", "body"),
+        ("GET", "/v1/metrics?type=" + "x" * 200, None, "type"),
+    ],
+)
+async def test_bad_input_of_the_other_kinds_is_named_too(service, method, path, body, field):
+    await test_bad_input_is_a_400_that_names_the_field(service, method, path, body, field)
