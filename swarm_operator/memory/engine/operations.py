@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from swarm_operator.memory.engine import rows
+from swarm_operator.memory.engine.changes import ChangeNote, Op
 from swarm_operator.memory.engine.compression import Codec, Packed
 from swarm_operator.memory.engine.entry import Draft, Entry, Identity
 from swarm_operator.memory.engine.errors import (
@@ -66,6 +67,7 @@ class Work:
         counts: by how many rows, and by how many bytes of values, namespaces changed.
         packed: rows that came (1) or went (-1): sign, codec, bytes of the value, bytes as they are stored.
         notes: what the indexes must learn.
+        changes: what watches must learn.
     """
 
     db: sqlite3.Connection
@@ -75,15 +77,16 @@ class Work:
     counts: list[tuple[str, int, int]] = field(default_factory=list)
     packed: list[tuple[int, int, int, int]] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    changes: list[ChangeNote] = field(default_factory=list)
 
-    def marks(self) -> tuple[int, int, int, int]:
+    def marks(self) -> tuple[int, int, int, int, int]:
         """Where the lists end now, for `cut`."""
-        return len(self.states), len(self.counts), len(self.packed), len(self.notes)
+        return len(self.states), len(self.counts), len(self.packed), len(self.notes), len(self.changes)
 
-    def cut(self, marks: tuple[int, int, int, int]) -> None:
+    def cut(self, marks: tuple[int, int, int, int, int]) -> None:
         """Forget what was added since."""
-        states, counts, packed, notes = marks
-        del self.states[states:], self.counts[counts:], self.packed[packed:], self.notes[notes:]
+        states, counts, packed, notes, changes = marks
+        del self.states[states:], self.counts[counts:], self.packed[packed:], self.notes[notes:], self.changes[changes:]
 
     def head(self, identity: Identity) -> tuple[Any, ...]:
         """What there is of a row, see _HEAD; _NO_HEAD when there is none."""
@@ -181,6 +184,7 @@ class Put:
         if work.full_text or draft.tags_json != "[]" or head[7] != "[]":
             new = Indexed(draft.tags_json, draft.value_json if work.full_text else None)
             work.notes.append(Note(new_id, identity, work.indexed(head), new))
+        work.changes.append((draft.namespace, draft.key, Op.PUT, version))
         work.states.append((identity, entry))
         work.counts.append((draft.namespace, int(row_id is None), size - old_size))
         if old_codec:
@@ -222,6 +226,7 @@ class Delete:
         if row_id is not None:
             work.db.execute(_DELETE, (row_id,))
             work.notes.append(Note(row_id, self.identity, work.indexed(head), None))
+            work.changes.append((*self.identity, Op.DELETE if live else Op.EXPIRE, version))
             work.counts.append((self.identity[0], -1, -size))
             work.packed.append((-1, codec, size, stored))
         return live

@@ -88,7 +88,21 @@ _VERSION_3 = (
     "INSERT INTO text_index (id, revision) VALUES (1, 0)",
 )
 
-_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
+# See changes.
+_VERSION_4 = (
+    """
+    CREATE TABLE changes (
+        seq INTEGER PRIMARY KEY,
+        namespace TEXT NOT NULL,
+        key TEXT NOT NULL,
+        op INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        at INTEGER NOT NULL
+    ) STRICT
+    """,
+)
+
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 """_MIGRATIONS[n] takes a file from version n to n + 1."""
 
 LATEST = len(_MIGRATIONS)

@@ -2,6 +2,7 @@
 
 request -> token -> /v1/entries/{namespace}/{key}: entries (plain ASGI)
                  -> /v1/batch: batch (plain ASGI)
+                 -> /v1/watch: watching (plain ASGI)
                  -> everything else: routes (Starlette)
 """
 
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from swarm_operator.memory.engine.errors import MemoryStoreError
-from swarm_operator.memory.service import batch
+from swarm_operator.memory.service import batch, watching
 from swarm_operator.memory.service.asgi import BodyReader, header_map
 from swarm_operator.memory.service.auth import Role
 from swarm_operator.memory.service.entries import PREFIX, ROUTE, EntryRoutes
@@ -46,6 +47,7 @@ class MemoryApp:
         )
         self._entries = EntryRoutes(store, metrics, bodies)
         self._batch = batch.BatchRoute(store, metrics, bodies)
+        self._watch = watching.WatchRoute(store, metrics, settings)
         self._routes = create_routes(store, metrics)
         self._tokens = tokens
         self._metrics = metrics
@@ -66,6 +68,10 @@ class MemoryApp:
             elif path == batch.PATH:
                 route = batch.ROUTE
                 reply = await self._batch.answer(method, headers, receive)
+            elif path == watching.PATH:
+                route = watching.ROUTE
+                await self._watch.serve(method, scope["query_string"], headers, receive, send)
+                return
             else:
                 route = PATHS.get(path, _OTHER)
                 counted = _Counted(self._metrics, method, route, send)
@@ -86,6 +92,10 @@ class MemoryApp:
             reply = problem(500, "internal", "a defect of the service; its log has the details")
         self._metrics.answered(method, route, reply.status)
         await reply.send(send)
+
+    def stop(self) -> None:
+        """End what would not end by itself: watches."""
+        self._watch.stop()
 
     def _authorize(self, path: str, headers: dict[bytes, bytes]) -> None:
         """Let it pass or raise. The path is the decoded one, which the router takes: `/%61dmin/gc` is `/admin/gc`."""
