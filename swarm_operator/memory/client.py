@@ -140,7 +140,7 @@ class EntryHead:
 
     @property
     def version(self) -> int:
-        """1 when created, one more with each write: what `if_version` wants."""
+        """One more with each write, never the same again for other content: what `if_version` wants."""
         return int(self.raw["version"])
 
     @property

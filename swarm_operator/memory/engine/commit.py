@@ -8,11 +8,10 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from swarm_operator.memory.engine import changes, indexing
+from swarm_operator.memory.engine import changes, indexing, tally
 from swarm_operator.memory.engine.errors import from_sqlite
 from swarm_operator.memory.engine.operations import Work, apply_alone
 from swarm_operator.memory.engine.sqlite import sqlite3
-from swarm_operator.memory.engine.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,16 +65,19 @@ def commit_batch(
     before = db.total_changes
     try:
         db.execute("BEGIN IMMEDIATE")
-        work = Work(db, now(), full_text)
+        highest = tally.highest_deleted(db)
+        work = Work(db, now(), full_text, highest_deleted=highest)
         outcome.results = [apply_alone(work, operation) for operation in operations]
         outcome.states = work.states
-        tally = Tally()
+        sums = tally.Tally()
         for namespace, rows, size in work.counts:
-            tally.add(namespace, rows=rows, size=size)
+            sums.add(namespace, rows=rows, size=size)
         for sign, codec, size, stored in work.packed:
-            tally.packed.row(sign, codec, size, stored)
+            sums.packed.row(sign, codec, size, stored)
             outcome.written += stored if sign > 0 else 0
-        tally.write(db)
+        sums.write(db)
+        if work.highest_deleted > highest:
+            tally.raise_highest_deleted(db, work.highest_deleted)
         indexing.write(db, work.notes, full_text=full_text)
         outcome.changes = changes.append(db, work.changes, now=work.now, keep=keep)
         outcome.changed = db.total_changes != before

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from swarm_operator.memory.engine import changes, indexing
 from swarm_operator.memory.engine.errors import from_sqlite
 from swarm_operator.memory.engine.sqlite import sqlite3
-from swarm_operator.memory.engine.tally import Tally
+from swarm_operator.memory.engine.tally import Tally, raise_highest_deleted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,6 +90,7 @@ def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, full_text: bool, 
             if time.perf_counter() > deadline:
                 break
         tally.write(db)
+        raise_highest_deleted(db, max((row.version for row in rows[:done]), default=0))
         indexing.write(db, notes, full_text=full_text)
         expired = [(*row.identity, changes.Op.EXPIRE, row.version) for row in rows[:done]]
         return changes.append(db, expired, now=now, keep=keep)

@@ -39,6 +39,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.clock = Clock()
         self.model = {}
+        self.expired = {}  # versions of rows that have expired and still lie there
+        self.floor = 0  # the highest version of all that were deleted
         self.stack = None
 
     @initialize(
@@ -81,15 +83,21 @@ class StoreMachine(RuleBasedStateMachine):
     def live(self, identity):
         row = self.model.get(identity)
         if row is not None and row[2] is not None and row[2] <= self.clock.seconds:
-            del self.model[identity]
+            self.expired[identity] = self.model.pop(identity)[1]
             return None
         return row
 
     def model_put(self, identity, value, ttl):
         row = self.live(identity)
-        version = 1 if row is None else row[1] + 1
+        version = max(self.floor, self.expired.pop(identity, 0)) + 1 if row is None else row[1] + 1
         self.model[identity] = (value, version, self.clock.seconds + ttl if ttl else None)
         return version, row is None
+
+    def model_delete(self, identity):
+        row = self.live(identity)
+        self.model.pop(identity, None)
+        self.floor = max(self.floor, self.expired.pop(identity, 0), row[1] if row else 0)
+        return row is not None
 
     @rule(namespace=NAMESPACES, key=KEYS, value=VALUES, ttl=TTLS)
     def put(self, namespace, key, value, ttl):
@@ -135,19 +143,20 @@ class StoreMachine(RuleBasedStateMachine):
             else Put(Draft.create(namespace, key, value), if_version=condition)
             for namespace, key, value, condition in writes
         ]
-        before, expected, failed = dict(self.model), [], None
+        for namespace, key, *_ in writes:
+            self.live((namespace, key))
+        before, expected, failed = (dict(self.model), dict(self.expired), self.floor), [], None
         for index, (namespace, key, value, condition) in enumerate(writes):
             row = self.live((namespace, key))
             if condition is not None and (row is None or row[1] != condition):
                 expected.append(("conflict", row and row[1]))
                 failed = index if failed is None else failed
             elif value == "delete":
-                expected.append(row is not None)
-                self.model.pop((namespace, key), None)
+                expected.append(self.model_delete((namespace, key)))
             else:
                 expected.append(self.model_put((namespace, key), value, 0))
         if atomic and failed is not None:
-            self.model = before
+            self.model, self.expired, self.floor = before
             with pytest.raises(BatchItemError) as caught:
                 self.runner.run(self.store.batch(operations))
             assert (caught.value.index, caught.value.cause.current_version) == (failed, expected[failed][1])
@@ -175,22 +184,21 @@ class StoreMachine(RuleBasedStateMachine):
                 self.runner.run(self.store.transact([origin, destination], decide))
             return
         removed, (entry, created) = self.runner.run(self.store.transact([origin, destination], decide))
-        del self.model[origin]
+        self.model_delete(origin)
         assert (removed, (entry.version, created)) == (True, self.model_put(destination, row[0], 0))
 
     @rule(namespace=NAMESPACES, prefix=st.sampled_from(["", "k", "z/"]))
     def delete_range(self, namespace, prefix):
-        gone = [each for each in list(self.model) if each[0] == namespace and each[1].startswith(prefix)]
+        known = [*self.model, *self.expired]
+        gone = [each for each in known if each[0] == namespace and each[1].startswith(prefix)]
         expected = sum(self.live(identity) is not None for identity in gone)
         assert self.runner.run(self.store.delete_range(namespace, prefix=prefix)) == expected
         for identity in gone:
-            self.model.pop(identity, None)
+            self.model_delete(identity)
 
     @rule(namespace=NAMESPACES, key=KEYS)
     def delete(self, namespace, key):
-        existed = self.live((namespace, key)) is not None
-        assert self.runner.run(self.store.delete(namespace, key)) is existed
-        self.model.pop((namespace, key), None)
+        assert self.runner.run(self.store.delete(namespace, key)) is self.model_delete((namespace, key))
 
     @rule(namespace=NAMESPACES, key=KEYS)
     def get(self, namespace, key):
@@ -225,6 +233,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.runner.run(self.store.collect_garbage())
         rows = self.runner.run(self.store._worker.run(lambda db: db.execute("SELECT count(*) FROM entries").fetchone()))
         assert rows[0] == len([identity for identity in list(self.model) if self.live(identity)])
+        self.floor = max([self.floor, *self.expired.values()])
+        self.expired.clear()
         assert self.store._cache.bytes == sum(entry.weight for entry in self.store._cache._entries.values())
 
     @rule()
