@@ -175,3 +175,10 @@ async def test_what_cannot_be_watched_is_named(store, options, field):
 async def test_the_bounds_of_the_table_are_found_without_reading_it(store):
     plan = await store._worker.run(lambda db: db.execute("EXPLAIN QUERY PLAN " + changes._BOUNDS).fetchall())
     assert {row[3] for row in plan} == {"SCAN CONSTANT ROW", "SCALAR SUBQUERY 1", "SCALAR SUBQUERY 2", "SEARCH changes"}
+
+
+async def test_a_watch_may_begin_in_the_middle_of_a_commit(store):
+    async with store.watch():
+        await store.batch([Put(Draft.create("n", str(number), number)) for number in range(3)])
+        async with store.watch(since=2) as watch:
+            assert [change.seq for change in await watch.next(0.001)] == [3]
