@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import json
 import os
 import sys
@@ -92,6 +93,13 @@ def _parser() -> argparse.ArgumentParser:
     agents.add_argument("--capability", help="only those that have it")
     agents.add_argument("--stale", type=_switch, default=None, metavar="BOOL", help="whether they were silent for long")
     tasks.add_argument("--agent", help="only those that it has claimed, or that are assigned to it")
+    watching = _add_client(commands, "watch", _watch, "print changes as they are committed, one a line")
+    watching.add_argument("namespace", metavar="NAMESPACE", nargs="?", help="default: everywhere")
+    watching.add_argument("--prefix", default="", help="only keys that start so")
+    watching.add_argument(
+        "--since", type=_whole(0), metavar="SEQ", help="go on after that change; default: from now on"
+    )
+    watching.add_argument("--limit", type=_whole(1), metavar="N", help="end after so many; default: never")
     _add_client(commands, "stats", _stats, "print counts, sizes and settings")
     _add_client(commands, "gc", _gc, "collect expired entries now; needs the admin token", admin=True)
     return parser
@@ -269,6 +277,8 @@ def _call(options: argparse.Namespace, run: Callable[[argparse.Namespace, Memory
     except MemoryClientError as error:
         print(f"swarm-memory: {error}", file=sys.stderr)  # noqa: T201 - this is a command line
         return FAILED
+    except KeyboardInterrupt:  # the usual end of a watch
+        return OK
     except BrokenPipeError:  # `swarm-memory list ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
@@ -337,6 +347,23 @@ async def _agents(options: argparse.Namespace, client: MemoryClient) -> int:
 async def _tasks(options: argparse.Namespace, client: MemoryClient) -> int:
     async for task in client.tasks.iterate(**{name: getattr(options, name) for name in ("status", "type", "agent")}):
         _print(task)
+    return OK
+
+
+async def _watch(options: argparse.Namespace, client: MemoryClient) -> int:
+    seen = 0
+    changes = client.watch(
+        namespace=options.namespace,
+        prefix=options.prefix,
+        since=options.since,
+        on_ready=lambda position: print(f"watching from {position} on", file=sys.stderr, flush=True),  # noqa: T201
+    )
+    async for change in changes:
+        _print(dataclasses.asdict(change))
+        sys.stdout.flush()
+        seen += 1
+        if seen == options.limit:
+            break
     return OK
 
 

@@ -6,6 +6,7 @@ agents, tasks and the like.
 
 from swarm_operator.memory.client.http import (
     BatchResult,
+    Change,
     EntryHead,
     EntryPage,
     MemoryAuthError,
@@ -14,6 +15,7 @@ from swarm_operator.memory.client.http import (
     MemoryClientError,
     MemoryConflictError,
     MemoryEntry,
+    MemoryGoneError,
     MemoryHit,
     MemoryNotFoundError,
     MemoryRequestError,
@@ -28,6 +30,7 @@ from swarm_operator.memory.client.records import MessagePage, RecordPage
 
 __all__ = [
     "BatchResult",
+    "Change",
     "EntryHead",
     "EntryPage",
     "MemoryAuthError",
@@ -36,6 +39,7 @@ __all__ = [
     "MemoryClientError",
     "MemoryConflictError",
     "MemoryEntry",
+    "MemoryGoneError",
     "MemoryHit",
     "MemoryNotFoundError",
     "MemoryRequestError",

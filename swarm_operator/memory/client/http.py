@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchResult",
+    "Change",
     "EntryHead",
     "EntryPage",
     "MemoryAuthError",
@@ -48,6 +49,7 @@ __all__ = [
     "MemoryClientError",
     "MemoryConflictError",
     "MemoryEntry",
+    "MemoryGoneError",
     "MemoryHit",
     "MemoryNotFoundError",
     "MemoryRequestError",
@@ -134,6 +136,18 @@ class MemoryConflictError(MemoryAnswerError):
         self.current_version: int | None = problem.get("current_version")
 
 
+class MemoryGoneError(MemoryAnswerError):
+    """A watch can't go on from where it was (410): changes are gone. List anew, then watch from now on.
+
+    Attributes:
+        oldest: the first position that could be gone on from.
+    """
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(status, problem)
+        self.oldest: int | None = problem.get("oldest")
+
+
 class MemoryBusyError(MemoryAnswerError):
     """The service refused for now and did nothing (429, or 503 with Retry-After)."""
 
@@ -154,7 +168,7 @@ class EntryHead:
 
     @property
     def version(self) -> int:
-        """1 when created, one more with each write: what `if_version` wants."""
+        """One more with each write, never the same again for other content: what `if_version` wants."""
         return int(self.raw["version"])
 
     @property
@@ -249,6 +263,27 @@ class SearchPage:
     hits: list[MemoryHit]
     next_cursor: str | None
     searched: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An entry that changed.
+
+    Attributes:
+        seq: its place among all changes: what `since` wants.
+        op: put, delete or expire.
+        namespace: of the entry.
+        key: of the entry.
+        version: that was written, or that is gone.
+        at: when, RFC 3339.
+    """
+
+    seq: int
+    op: str
+    namespace: str
+    key: str
+    version: int
+    at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -517,6 +552,73 @@ class MemoryClient:
             if cursor is None:
                 return
 
+    async def watch(
+        self,
+        *,
+        namespace: str | None = None,
+        prefix: str = "",
+        since: int | None = None,
+        on_ready: Callable[[int], None] | None = None,
+        silence: float = 45.0,
+    ) -> AsyncIterator[Change]:
+        """Changes as they are committed, for ever. A watch that breaks is resumed from its last change.
+
+        Args:
+            namespace: only there; None: everywhere that the token may read.
+            prefix: only keys that start so.
+            since: `seq` of the last change that is known; None: from now on.
+            on_ready: told the position that the watch begins at, and is resumed at: what is committed later is seen.
+            silence: seconds without any sign, the service's heartbeats included, after which it is resumed.
+
+        Raises:
+            MemoryGoneError: changes after the last one are gone, or this is another database now.
+            MemoryClientError: as other calls, but only after as many attempts in a row as they make.
+        """
+        failures = 0
+        while True:
+            try:
+                async for position, change in self._stream(namespace, prefix, since, silence):
+                    failures, since = 0, position
+                    if change is not None:
+                        yield change
+                    elif on_ready is not None:
+                        on_ready(position)
+            except (MemoryUnavailableError, MemoryBusyError):
+                failures += 1
+                if failures > self._retries:
+                    raise
+            limit = min(self._backoff * 2**failures, 5.0)
+            await self._sleep(random.uniform(limit / 2, limit))  # noqa: S311 - jitter, no secret
+
+    async def _stream(
+        self, namespace: str | None, prefix: str, since: int | None, silence: float
+    ) -> AsyncIterator[tuple[int, Change | None]]:
+        """One connection's changes with their positions; without a change where it begins."""
+        if self._session is None:
+            raise RuntimeError("use MemoryClient as a context manager")
+        wanted = {"namespace": namespace, "prefix": prefix or None, "since": None if since is None else str(since)}
+        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in wanted.items() if value is not None)
+        url = yarl.URL(f"{self._base}/v1/watch?{query}", encoded=True)
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout.total, sock_read=silence)
+        try:
+            for _ in range(2):
+                token = self._bearer()
+                headers = {"Authorization": f"Bearer {token}"} if token else {}
+                async with self._session.get(url, headers=headers, allow_redirects=False, timeout=limit) as response:
+                    if response.status == 401 and self._token_file is not None and _ == 0:
+                        self._token = None
+                        continue
+                    if response.status != 200:
+                        refused = response.headers.get("Retry-After") is not None
+                        raise _error(response.status, _document(await response.read()), refused=refused)
+                    async for name, data in _events(response.content):
+                        if name == "missed":
+                            raise MemoryGoneError(410, {"detail": "this watch was too slow", **data})
+                        yield (data["seq"], Change(**data)) if name == "change" else (data["seq"], None)
+                    return
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise MemoryUnavailableError(f"{self._base}: {error or type(error).__name__}", uncertain=False) from error
+
     async def stats(self) -> Stats:
         """Counts, sizes and settings of the service."""
         _, raw = await self._request("GET", "/v1/stats")
@@ -642,6 +744,17 @@ def _document(text: bytes) -> Any:
     return document if isinstance(document, dict) else {}
 
 
+async def _events(lines: aiohttp.StreamReader) -> AsyncIterator[tuple[str, Any]]:
+    """The events of an event stream, as the service sends them: one line of data each."""
+    name = ""
+    async for line in lines:
+        field, _, value = line.decode().rstrip("\n").partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            yield name, json.loads(value)
+
+
 def _path(namespace: str, key: str) -> str:
     # Dots are escaped as well: proxies and clients take `.` and `..` between slashes for steps of a path.
     parts = (quote(part, safe="").replace(".", "%2E") for part in (namespace, key))
@@ -655,6 +768,8 @@ def _if_match(version: int | None) -> dict[str, str]:
 def _error(status: int, problem: Mapping[str, Any], *, refused: bool) -> MemoryAnswerError:
     if status in {401, 403}:
         return MemoryAuthError(status, problem)
+    if status == 410:
+        return MemoryGoneError(status, problem)
     if status == 412:
         return MemoryConflictError(status, problem)
     if status == 429 or (status == 503 and refused):

@@ -8,15 +8,15 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from swarm_operator.memory.engine import indexing
+from swarm_operator.memory.engine import changes, indexing, tally
 from swarm_operator.memory.engine.errors import from_sqlite
 from swarm_operator.memory.engine.operations import Work, apply_alone
 from swarm_operator.memory.engine.sqlite import sqlite3
-from swarm_operator.memory.engine.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from swarm_operator.memory.engine.changes import Change
     from swarm_operator.memory.engine.entry import Entry, Identity
     from swarm_operator.memory.engine.errors import MemoryStoreError
     from swarm_operator.memory.engine.operations import Operation
@@ -33,6 +33,7 @@ class Outcome:
     Attributes:
         results: for each operation, in order: its result, or the error for its caller.
         states: what the touched entries are now, in the order of their writes; empty when the batch failed.
+        changes: for those who watch, in order; empty when the batch failed.
         written: bytes of values as they were stored.
         changed: whether anything was written.
         failure: why the batch as a whole failed; None when it was committed.
@@ -40,33 +41,45 @@ class Outcome:
 
     results: list[Any]
     states: list[tuple[Identity, Entry | None]] = field(default_factory=list)
+    changes: Sequence[Change] = ()
     written: int = 0
     changed: bool = False
     failure: MemoryStoreError | None = None
 
 
 def commit_batch(
-    db: sqlite3.Connection, operations: Sequence[Operation], now: Callable[[], int], *, full_text: bool
+    db: sqlite3.Connection, operations: Sequence[Operation], now: Callable[[], int], *, full_text: bool, keep: int
 ) -> Outcome:
     """Apply the operations in order and commit them. Never raises: a failure is part of the outcome.
 
     The clock is read once, inside the transaction, so that times in a batch do not run backwards.
+
+    Args:
+        db: the writer's connection.
+        operations: what to do.
+        now: the clock, in milliseconds.
+        full_text: whether values are in the full-text index.
+        keep: changes that the feed's table keeps.
     """
     outcome = Outcome([])
     before = db.total_changes
     try:
         db.execute("BEGIN IMMEDIATE")
-        work = Work(db, now(), full_text)
+        highest = tally.highest_deleted(db)
+        work = Work(db, now(), full_text, highest_deleted=highest)
         outcome.results = [apply_alone(work, operation) for operation in operations]
         outcome.states = work.states
-        tally = Tally()
+        sums = tally.Tally()
         for namespace, rows, size in work.counts:
-            tally.add(namespace, rows=rows, size=size)
+            sums.add(namespace, rows=rows, size=size)
         for sign, codec, size, stored in work.packed:
-            tally.packed.row(sign, codec, size, stored)
+            sums.packed.row(sign, codec, size, stored)
             outcome.written += stored if sign > 0 else 0
-        tally.write(db)
+        sums.write(db)
+        if work.highest_deleted > highest:
+            tally.raise_highest_deleted(db, work.highest_deleted)
         indexing.write(db, work.notes, full_text=full_text)
+        outcome.changes = changes.append(db, work.changes, now=work.now, keep=keep)
         outcome.changed = db.total_changes != before
         db.execute("COMMIT")
     except Exception as error:  # noqa: BLE001 - it becomes the answer to every caller of the batch

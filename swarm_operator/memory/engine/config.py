@@ -48,6 +48,12 @@ class StoreConfig:
     which takes it about half as much time again. False: searches by text are refused. Switching it on for a file that
     was written without it indexes every entry at the start, see indexing.prepare."""
 
+    change_log_entries: int = 100_000
+    """Changes that watches can go back, at most. 1 to 100,000,000; each takes about 60 bytes of the file."""
+
+    change_log_seconds: float = 86_400.0
+    """Seconds that watches can go back, at most; older changes go with each collection."""
+
     max_batch: int = 256
     """Entries that are committed together at most, or one request with more. Larger batches spend fewer fsyncs and take
     longer each."""
@@ -95,6 +101,8 @@ _RANGES = (
     ("cache_memory_mb", 1, 65_536),
     ("compression_threshold", 0, 2**31 - 1),
     ("gc_interval", 0.001, 1e10),
+    ("change_log_entries", 1, 100_000_000),
+    ("change_log_seconds", 0.0, 1e10),
     ("max_batch", 1, 10_000),
     ("max_batch_bytes", 1, 1024 * MIB),
     ("max_queue", 1, 1_000_000),

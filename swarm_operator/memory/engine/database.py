@@ -82,7 +82,8 @@ def _prepare(db: sqlite3.Connection, path: Path, config: StoreConfig) -> None:
         _set_journal(db, path, config)
         _common(db)
         schema.migrate(db, version)
-        indexing.prepare(db, full_text=config.full_text)
+        if indexing.prepare(db, full_text=config.full_text) and config.enable_wal:
+            checkpoint.truncate(db)
         if version == 0:
             _sync_directory(path.parent)
     except sqlite3.Error as error:

@@ -21,6 +21,7 @@ __all__ = [
     "InternalStoreError",
     "InvalidInputError",
     "MemoryStoreError",
+    "MissedChangesError",
     "NewerSchemaError",
     "OverloadedError",
     "ReadOnlyError",
@@ -105,6 +106,26 @@ class BatchItemError(MemoryStoreError):
     def __copy__(self) -> BatchItemError:
         """Another error that says the same."""
         return BatchItemError(self.index, self.cause)
+
+
+class MissedChangesError(MemoryStoreError):
+    """Changes after the position asked for are gone from the feed. List anew, then watch from the present on.
+
+    Attributes:
+        since: the position.
+        oldest: the first that can be gone on from.
+    """
+
+    code = "gone"
+
+    def __init__(self, since: int, oldest: int) -> None:
+        super().__init__(since, oldest)
+        self.since = since
+        self.oldest = oldest
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"no watch can go on from {self.since}; the oldest position is {self.oldest}"
 
 
 class OverloadedError(MemoryStoreError):

@@ -1,7 +1,10 @@
 """What a request does inside the writer's transaction. Compare-and-set is decided here, where nothing can come between.
 
-An operation reads what it needs, decides, and writes. An expired row counts as absent for every decision, so results
-do not depend on whether it has been collected; writing over it starts a new entry at version 1.
+An operation reads what it needs, decides, and writes. An expired row counts as absent for every decision, so what
+succeeds does not depend on whether it has been collected.
+
+The versions of an entry only ever grow, also when it was deleted and is created anew: a new entry begins above the
+highest version of all that were deleted. So a version that a client remembers is that value or none.
 
 Put, Delete and Update are one entry each; Batch and Transaction are several that hold or fail together. What each
 may write is known before it runs: copies of those entries are dropped first (see lookup).
@@ -13,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from swarm_operator.memory.engine import rows
+from swarm_operator.memory.engine.changes import ChangeNote, Op
 from swarm_operator.memory.engine.compression import Codec, Packed
 from swarm_operator.memory.engine.entry import Draft, Entry, Identity
 from swarm_operator.memory.engine.errors import (
@@ -66,6 +70,8 @@ class Work:
         counts: by how many rows, and by how many bytes of values, namespaces changed.
         packed: rows that came (1) or went (-1): sign, codec, bytes of the value, bytes as they are stored.
         notes: what the indexes must learn.
+        changes: what watches must learn.
+        highest_deleted: the highest version that a deleted entry had.
     """
 
     db: sqlite3.Connection
@@ -75,15 +81,18 @@ class Work:
     counts: list[tuple[str, int, int]] = field(default_factory=list)
     packed: list[tuple[int, int, int, int]] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    changes: list[ChangeNote] = field(default_factory=list)
+    highest_deleted: int = 0
 
-    def marks(self) -> tuple[int, int, int, int]:
-        """Where the lists end now, for `cut`."""
-        return len(self.states), len(self.counts), len(self.packed), len(self.notes)
+    def marks(self) -> tuple[int, int, int, int, int, int]:
+        """Where things stand now, for `cut`."""
+        lengths = len(self.states), len(self.counts), len(self.packed), len(self.notes), len(self.changes)
+        return *lengths, self.highest_deleted
 
-    def cut(self, marks: tuple[int, int, int, int]) -> None:
-        """Forget what was added since."""
-        states, counts, packed, notes = marks
-        del self.states[states:], self.counts[counts:], self.packed[packed:], self.notes[notes:]
+    def cut(self, marks: tuple[int, int, int, int, int, int]) -> None:
+        """Forget what came since."""
+        states, counts, packed, notes, changes, self.highest_deleted = marks
+        del self.states[states:], self.counts[counts:], self.packed[packed:], self.notes[notes:], self.changes[changes:]
 
     def head(self, identity: Identity) -> tuple[Any, ...]:
         """What there is of a row, see _HEAD; _NO_HEAD when there is none."""
@@ -150,7 +159,7 @@ class Put:
         if live := row_id is not None and (old_expiry is None or old_expiry > now):
             version = old_version + 1
         else:
-            version, created_at = 1, now
+            version, created_at = max(old_version, work.highest_deleted) + 1, now
         if self.create_only and live:
             raise VersionConflictError(old_version)
         if self.if_version is not None and (not live or old_version != self.if_version):
@@ -181,6 +190,7 @@ class Put:
         if work.full_text or draft.tags_json != "[]" or head[7] != "[]":
             new = Indexed(draft.tags_json, draft.value_json if work.full_text else None)
             work.notes.append(Note(new_id, identity, work.indexed(head), new))
+        work.changes.append((draft.namespace, draft.key, Op.PUT, version))
         work.states.append((identity, entry))
         work.counts.append((draft.namespace, int(row_id is None), size - old_size))
         if old_codec:
@@ -222,6 +232,8 @@ class Delete:
         if row_id is not None:
             work.db.execute(_DELETE, (row_id,))
             work.notes.append(Note(row_id, self.identity, work.indexed(head), None))
+            work.highest_deleted = max(work.highest_deleted, version)
+            work.changes.append((*self.identity, Op.DELETE if live else Op.EXPIRE, version))
             work.counts.append((self.identity[0], -1, -size))
             work.packed.append((-1, codec, size, stored))
         return live

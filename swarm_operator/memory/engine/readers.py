@@ -12,9 +12,10 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from swarm_operator.memory.engine import rows
+from swarm_operator.memory.engine import changes, rows
 from swarm_operator.memory.engine.database import open_reader
 from swarm_operator.memory.engine.errors import CorruptValueError, MemoryStoreError, from_sqlite
+from swarm_operator.memory.engine.feed import ChangePage
 from swarm_operator.memory.engine.search import search
 
 if TYPE_CHECKING:
@@ -151,6 +152,14 @@ class Readers:
 
         def read(db: sqlite3.Connection) -> list[str]:
             return [key for (key,) in db.execute(_KEYS, (namespace, start, end, limit)).fetchall()]
+
+        return await _run(self._scans, read)
+
+    async def changes(self, since: int) -> ChangePage:
+        """Some changes after a position, and how far the table goes."""
+
+        def read(db: sqlite3.Connection) -> ChangePage:
+            return ChangePage(*changes.bounds(db), changes.read(db, since))
 
         return await _run(self._scans, read)
 

@@ -88,7 +88,28 @@ _VERSION_3 = (
     "INSERT INTO text_index (id, revision) VALUES (1, 0)",
 )
 
-_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
+# See changes.
+_VERSION_4 = (
+    """
+    CREATE TABLE changes (
+        seq INTEGER PRIMARY KEY,
+        namespace TEXT NOT NULL,
+        key TEXT NOT NULL,
+        op INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        at INTEGER NOT NULL
+    ) STRICT
+    """,
+)
+
+# The highest version that any deleted entry had: new ones begin above it, so that an old ETag never matches a new
+# entry. What earlier releases deleted is not known; the highest version that there is comes closest.
+_VERSION_5 = (
+    "CREATE TABLE deleted_versions (id INTEGER PRIMARY KEY CHECK (id = 1), highest INTEGER NOT NULL) STRICT",
+    "INSERT INTO deleted_versions (id, highest) SELECT 1, coalesce(max(version), 0) FROM entries",
+)
+
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 """_MIGRATIONS[n] takes a file from version n to n + 1."""
 
 LATEST = len(_MIGRATIONS)

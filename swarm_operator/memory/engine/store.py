@@ -22,7 +22,14 @@ from swarm_operator.memory.engine.cache import EntryCache
 from swarm_operator.memory.engine.collector import Collection, Collector, CollectorStats
 from swarm_operator.memory.engine.config import MIB, StoreConfig
 from swarm_operator.memory.engine.entry import Draft
-from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedError, StorageError, StoreClosedError
+from swarm_operator.memory.engine.errors import (
+    InvalidInputError,
+    MissedChangesError,
+    OverloadedError,
+    StorageError,
+    StoreClosedError,
+)
+from swarm_operator.memory.engine.feed import Feed, Watch
 from swarm_operator.memory.engine.lock import ProcessLock
 from swarm_operator.memory.engine.lookup import Lookup
 from swarm_operator.memory.engine.observer import Observer, SilentObserver
@@ -132,9 +139,11 @@ class MemoryStore:
         self._lookup = Lookup(self._cache, readers.entries, now=now)
         self._closed = False
         self._packing = 0
+        self._feed = Feed(readers.changes)
         self._writer = Writer(
-            worker, config, now=now, checkpoints=self._checkpoints, coherence=self._lookup, observer=observer
-        )
+            worker, config, now=now, checkpoints=self._checkpoints, coherence=self._lookup, publish=self._feed.publish,
+            observer=observer,
+        )  # fmt: skip
         self.stopped = self._writer.start()
         """Done when the writer has ended: by closing, or by a defect, which is then its exception."""
         self._collector = Collector(self._writer, config, now=now, sleep=sleep, observer=observer)
@@ -182,6 +191,7 @@ class MemoryStore:
             watching = observer or SilentObserver()
             store = cls(path, config, worker=worker, readers=readers, now=now, sleep=sleep, observer=watching)
             stack.push_async_callback(store._close)
+            await store._feed.start()
             yield store
 
     @property
@@ -409,6 +419,45 @@ class MemoryStore:
         counts, more = await self._readers.namespaces(start=start, limit=limit, now=self._now())
         return NamespacePage(counts, counts[-1].namespace if more else None)
 
+    @contextlib.asynccontextmanager
+    async def watch(
+        self, namespace: str | None = None, *, prefix: str = "", since: int | None = None
+    ) -> AsyncIterator[Watch]:
+        """Be told what is committed from now on, or from a former position on.
+
+        Like this::
+
+            async with store.watch("swarm:tasks") as watch:
+                while True:
+                    for change in await watch.next():
+                        ...
+
+        Args:
+            namespace: only there; None: everywhere.
+            prefix: only keys that start so.
+            since: the position of the last change that is known; None: now.
+
+        Raises:
+            MissedChangesError: the changes after `since` are gone, or it never was. Raised when entered.
+            InvalidInputError: names the field.
+        """
+        self._check_open()
+        if namespace is not None:
+            limits.check_namespace(namespace)
+        limits.check_prefix(prefix)
+        if since is not None and (type(since) is not int or not 0 <= since <= limits.MAX_VERSION):
+            raise InvalidInputError("since", "the number of a change")
+        # It is registered before the table is read, so that nothing falls between.
+        watch = self._feed.watch(namespace, prefix, self._feed.newest if since is None else since)
+        try:
+            if since is not None:
+                page = await self._readers.changes(since)
+                if not page.oldest <= since <= page.newest:
+                    raise MissedChangesError(since, page.oldest)
+            yield watch
+        finally:
+            watch.close()
+
     async def collect_garbage(self) -> Collection:
         """Delete what has expired by now and, with enable_vacuum, give empty pages back. See Collector.collect."""
         self._check_open()
@@ -472,6 +521,7 @@ class MemoryStore:
 
     async def _close(self) -> None:
         self._closed = True
+        self._feed.close()
         try:
             await self._collector.close()
             await self._writer.close()

@@ -11,17 +11,18 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from swarm_operator.memory.engine import indexing
+from swarm_operator.memory.engine import changes, indexing
 from swarm_operator.memory.engine.errors import from_sqlite
 from swarm_operator.memory.engine.sqlite import sqlite3
-from swarm_operator.memory.engine.tally import Tally
+from swarm_operator.memory.engine.tally import Tally, raise_highest_deleted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from swarm_operator.memory.engine.changes import Change
     from swarm_operator.memory.engine.entry import Identity
 
-__all__ = ["Expired", "auto_vacuum", "delete", "find", "vacuum"]
+__all__ = ["Expired", "auto_vacuum", "delete", "find", "trim", "vacuum"]
 
 _FIND_SECONDS: Final = 0.003
 _DELETE_SECONDS: Final = 0.005
@@ -33,7 +34,7 @@ _MOST_PAGES: Final = 256
 
 # Without the hint SQLite may prefer another index. The head and the blob's length cost no page of the value.
 _FIND = """
-    SELECT id, namespace, key, size, codec, length(value) FROM entries INDEXED BY entries_expiry
+    SELECT id, namespace, key, size, codec, length(value), version FROM entries INDEXED BY entries_expiry
     WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
 """
 _TEXT = "SELECT tags, CASE WHEN ? THEN value END, codec, size FROM entries WHERE id = ?"
@@ -50,6 +51,7 @@ class Expired:
     size: int
     codec: int
     stored: int
+    version: int
 
 
 def find(db: sqlite3.Connection, moment: int) -> list[Expired]:
@@ -59,16 +61,16 @@ def find(db: sqlite3.Connection, moment: int) -> list[Expired]:
     deadline = time.perf_counter() + _FIND_SECONDS
     # Closing the cursor resets the statement: one that stays open would hold its snapshot.
     with _translated(), contextlib.closing(db.execute(_FIND, (moment, _MOST_ROWS))) as rows:
-        for row_id, namespace, key, size, codec, stored in rows:
+        for row_id, namespace, key, size, codec, stored, version in rows:
             weight += stored
             if found and (weight > _MOST_BYTES or time.perf_counter() > deadline):
                 break
-            found.append(Expired(row_id, (namespace, key), size, codec, stored))
+            found.append(Expired(row_id, (namespace, key), size, codec, stored, version))
     return found
 
 
-def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, full_text: bool) -> int:
-    """Delete rows in one transaction, from the first on, as many as the step's time allows. Says how many.
+def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, full_text: bool, now: int, keep: int) -> list[Change]:
+    """Delete rows in one transaction, from the first on, as many as the step's time allows. Says what changed.
 
     The caller sees to it that nothing was written since they were found.
     """
@@ -88,8 +90,16 @@ def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, full_text: bool) 
             if time.perf_counter() > deadline:
                 break
         tally.write(db)
+        raise_highest_deleted(db, max((row.version for row in rows[:done]), default=0))
         indexing.write(db, notes, full_text=full_text)
-    return done
+        expired = [(*row.identity, changes.Op.EXPIRE, row.version) for row in rows[:done]]
+        return changes.append(db, expired, now=now, keep=keep)
+
+
+def trim(db: sqlite3.Connection, before: int) -> int:
+    """Delete some changes that are older than that moment; says how many."""
+    with _transaction(db):
+        return changes.trim(db, before)
 
 
 def auto_vacuum(db: sqlite3.Connection) -> str:

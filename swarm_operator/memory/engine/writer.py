@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from swarm_operator.memory.engine.changes import Change
     from swarm_operator.memory.engine.checkpoint import CheckpointPolicy
     from swarm_operator.memory.engine.config import StoreConfig
     from swarm_operator.memory.engine.entry import Entry, Identity
@@ -83,6 +84,7 @@ class Writer:
         now: Callable[[], int],
         checkpoints: CheckpointPolicy,
         coherence: Coherence,
+        publish: Callable[[Sequence[Change]], None],
         observer: Observer,
     ) -> None:
         self.fault: StorageError | None = None
@@ -91,6 +93,7 @@ class Writer:
         self._now = now
         self._checkpoints = checkpoints
         self._coherence = coherence
+        self._publish = publish
         self._observer = observer
         self._queue: deque[_Request] = deque()
         self._chores: deque[_Chore] = deque()
@@ -146,16 +149,26 @@ class Writer:
             if not found:
                 return found
             self._coherence.begin(row.identity for row in found)
-            done = 0
+            config, now = self._config, self._now()
+            done: list[Change] = []
             try:
-                done = await self._worker.run(lambda db: sweep.delete(db, found, full_text=self._config.full_text))
+                done = await self._worker.run(
+                    lambda db: sweep.delete(
+                        db, found, full_text=config.full_text, now=now, keep=config.change_log_entries
+                    )
+                )
             finally:
-                self._coherence.end((row.identity, None) for row in found[:done])
-            self._checkpoints.note(requests=done, value_bytes=0)
+                self._coherence.end((row.identity, None) for row in found[: len(done)])
+            self._publish(done)
+            self._checkpoints.note(requests=len(done), value_bytes=0)
             self._succeeded()
-            return found[:done]
+            return found[: len(done)]
 
         return await self._chore(step)
+
+    async def trim(self, before: int) -> int:
+        """Delete some changes of before that moment from the feed's table; 0 when none are left. Raises as `sweep`."""
+        return await self.between_batches(lambda db: sweep.trim(db, before))
 
     async def vacuum(self) -> tuple[int, int]:
         """Give some empty pages back: (bytes given back, bytes still empty). Raises as `sweep`."""
@@ -248,12 +261,15 @@ class Writer:
         return batch
 
     async def _commit(self, batch: list[_Request]) -> None:
-        operations = [request.operation for request in batch]
+        operations, config = [request.operation for request in batch], self._config
         started = time.perf_counter()
         self._coherence.begin(identity for request in batch for identity in request.identities)
         try:
-            full_text = self._config.full_text
-            outcome = await self._worker.run(lambda db: commit_batch(db, operations, self._now, full_text=full_text))
+            outcome = await self._worker.run(
+                lambda db: commit_batch(
+                    db, operations, self._now, full_text=config.full_text, keep=config.change_log_entries
+                )
+            )
         except BaseException:
             self._coherence.end(())
             for request in batch:
@@ -261,6 +277,7 @@ class Writer:
                     request.future.set_exception(InternalStoreError("the writer has stopped"))
             raise
         self._coherence.end(outcome.states)
+        self._publish(outcome.changes)
         for request, result in zip(batch, outcome.results, strict=True):
             if request.future.done():
                 continue

@@ -3,6 +3,7 @@
 request -> token -> /v1/entries/{namespace}/{key}: entries (plain ASGI)
                  -> /v1/batch: batch (plain ASGI)
                  -> /v1/agents, /v1/tasks, ...: records (plain ASGI)
+                 -> /v1/watch: watching (plain ASGI)
                  -> everything else: routes (Starlette)
 """
 
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from swarm_operator.memory.engine.errors import MemoryStoreError
-from swarm_operator.memory.service import batch
+from swarm_operator.memory.service import batch, watching
 from swarm_operator.memory.service.asgi import BodyReader, header_map
 from swarm_operator.memory.service.auth import Role
 from swarm_operator.memory.service.entries import PREFIX, ROUTE, EntryRoutes
@@ -50,6 +51,7 @@ class MemoryApp:
         self._batch = batch.BatchRoute(store, metrics, bodies)
         observers = {name: histogram.observe for name, histogram in metrics.operations.items()}
         self._records = RecordRoutes(store, bodies, observers)
+        self._watch = watching.WatchRoute(store, metrics, settings)
         self._routes = create_routes(store, metrics)
         self._tokens = tokens
         self._metrics = metrics
@@ -74,6 +76,10 @@ class MemoryApp:
                 endpoint, record_id = self._records.find(method, path)
                 route = f"/v1/{endpoint.path}"
                 reply = await self._records.answer(endpoint, record_id, scope["query_string"], headers, receive)
+            elif path == watching.PATH:
+                route = watching.ROUTE
+                await self._watch.serve(method, scope["query_string"], headers, receive, send)
+                return
             else:
                 route = PATHS.get(path, _OTHER)
                 counted = _Counted(self._metrics, method, route, send)
@@ -94,6 +100,10 @@ class MemoryApp:
             reply = problem(500, "internal", "a defect of the service; its log has the details")
         self._metrics.answered(method, route, reply.status)
         await reply.send(send)
+
+    def stop(self) -> None:
+        """End what would not end by itself: watches."""
+        self._watch.stop()
 
     def _authorize(self, path: str, headers: dict[bytes, bytes]) -> None:
         """Let it pass or raise. The path is the decoded one, which the router takes: `/%61dmin/gc` is `/admin/gc`."""

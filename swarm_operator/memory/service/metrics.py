@@ -32,7 +32,7 @@ OPERATIONS: Final = ("put", "get", "delete", "batch", "list", "delete-range", "s
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"})
 _ERROR_CODES: Final = (
     "invalid-input", "overloaded", "closed", "internal", "disk-full", "read-only", "io-error", "busy", "corrupt",
-    "corrupt-value",
+    "corrupt-value", "gone",
 )  # fmt: skip
 _SECONDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -92,6 +92,7 @@ class ServiceMetrics:
         self._gc_expired = Counter(
             "swarm_memory_gc_expired_total", "Expired entries that were collected.", registry=self.registry
         )
+        self.watches = Gauge("swarm_memory_watches", "Watches that are open.", registry=self.registry)
         self._sqlite = Gauge(
             "swarm_memory_sqlite_info", "The SQLite library in use; always 1.", ["version"], registry=self.registry
         )

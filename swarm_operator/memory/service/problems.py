@@ -13,6 +13,7 @@ from swarm_operator.memory.engine.errors import (
     DiskFullError,
     InvalidInputError,
     MemoryStoreError,
+    MissedChangesError,
     OverloadedError,
     StorageError,
     StoreClosedError,
@@ -69,6 +70,8 @@ def reply_to(error: RequestError | MemoryStoreError) -> Reply:
         cause = reply_to(error.cause)
         document = {**orjson.loads(cause.body), "detail": str(error), "index": error.index}
         return Reply(cause.status, orjson.dumps(document), (_MEDIA_TYPE,))
+    if isinstance(error, MissedChangesError):
+        return problem(410, error.code, str(error), oldest=error.oldest)
     if isinstance(error, InvalidInputError):
         return problem(400, error.code, str(error), field=error.field, allowed=error.allowed)
     if isinstance(error, RecordStateError):

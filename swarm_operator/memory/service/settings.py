@@ -38,5 +38,11 @@ class ServiceSettings:
     body_timeout: float = 30.0
     """Seconds that a client may pause while it sends a body; then 408."""
 
+    max_watches: int = 100
+    """Watches at once; the next one gets a 429. Each is a connection, and some work at each commit that it wants."""
+
+    watch_heartbeat: float = 15.0
+    """Seconds without a change after which a watch is sent a sign of life, so that proxies don't cut it off."""
+
     grace: int = 20
     """Seconds that requests under way get to finish after SIGTERM. Kubernetes' own grace must be longer."""
