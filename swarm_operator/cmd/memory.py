@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import dataclasses
 import json
 import os
@@ -85,6 +86,20 @@ def _parser() -> argparse.ArgumentParser:
     searching.add_argument("--order", choices=("key", "updated", "rank"), help="default: rank with a text")
     searching.add_argument("--no-values", action="store_true", help="without values and metadata")
     searching.add_argument("--limit", type=_whole(1), metavar="N", help="at most so many; default: all")
+    watching = _add_client(commands, "watch", _watch, "print changes as they are committed, one a line")
+    watching.add_argument("namespace", metavar="NAMESPACE", nargs="?", help="default: everywhere")
+    watching.add_argument("--prefix", default="", help="only keys that start so")
+    watching.add_argument(
+        "--since", type=_whole(0), metavar="SEQ", help="go on after that change; default: from now on"
+    )
+    watching.add_argument("--limit", type=_whole(1), metavar="N", help="end after so many; default: never")
+    _add_swarm(commands)
+    _add_client(commands, "stats", _stats, "print counts, sizes and settings")
+    _add_client(commands, "gc", _gc, "collect expired entries now; needs the admin token", admin=True)
+    return parser
+
+
+def _add_swarm(commands: Any) -> None:
     agents = _add_client(commands, "agents", _agents, "print the swarm's agents, one a line")
     tasks = _add_client(commands, "tasks", _tasks, "print the swarm's tasks, one a line")
     for command in (agents, tasks):
@@ -93,16 +108,22 @@ def _parser() -> argparse.ArgumentParser:
     agents.add_argument("--capability", help="only those that have it")
     agents.add_argument("--stale", type=_switch, default=None, metavar="BOOL", help="whether they were silent for long")
     tasks.add_argument("--agent", help="only those that it has claimed, or that are assigned to it")
-    watching = _add_client(commands, "watch", _watch, "print changes as they are committed, one a line")
-    watching.add_argument("namespace", metavar="NAMESPACE", nargs="?", help="default: everywhere")
-    watching.add_argument("--prefix", default="", help="only keys that start so")
-    watching.add_argument(
-        "--since", type=_whole(0), metavar="SEQ", help="go on after that change; default: from now on"
+    export = _add_client(commands, "export", _export, "print the swarm's entries as lines of JSON")
+    export.add_argument(
+        "--all", action="store_true", help="of all namespaces, not only of those that start with swarm:"
     )
-    watching.add_argument("--limit", type=_whole(1), metavar="N", help="end after so many; default: never")
-    _add_client(commands, "stats", _stats, "print counts, sizes and settings")
-    _add_client(commands, "gc", _gc, "collect expired entries now; needs the admin token", admin=True)
-    return parser
+    export.add_argument("--namespace", action="append", default=[], help="only of this one; may be repeated")
+    imports = _add_client(commands, "import", _import, "write what export printed; may be repeated")
+    imports.add_argument("file", metavar="FILE", help="- is the standard input")
+    imports.add_argument("--keep", action="store_true", help="leave entries that are there with another value")
+    cleanup = _add_client(
+        commands, "cleanup", _cleanup, "delete old messages, completed tasks and metrics; needs the admin token",
+        admin=True,
+    )  # fmt: skip
+    cleanup.add_argument(
+        "--max-age", type=_interval, metavar="AGE", help="what counts as old: 168h, or seconds; 7 days"
+    )
+    cleanup.add_argument("--dry-run", action="store_true", help="only count")
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
@@ -365,6 +386,29 @@ async def _watch(options: argparse.Namespace, client: MemoryClient) -> int:
         if seen == options.limit:
             break
     return OK
+
+
+async def _export(options: argparse.Namespace, client: MemoryClient) -> int:
+    async for line in client.swarm.export(namespaces=options.namespace, everything=options.all):
+        sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
+    return OK
+
+
+async def _import(options: argparse.Namespace, client: MemoryClient) -> int:
+    try:
+        # The files of a command line are as slow as they are, and nothing else runs in this process.
+        with contextlib.ExitStack() as stack:
+            standard = options.file == "-"
+            lines = sys.stdin.buffer if standard else stack.enter_context(Path(options.file).open("rb"))  # noqa: ASYNC230
+            return _print(await client.swarm.import_(lines, keep_existing=options.keep))
+    except OSError as error:
+        print(f"swarm-memory: {options.file}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return FAILED
+
+
+async def _cleanup(options: argparse.Namespace, client: MemoryClient) -> int:
+    return _print(await client.swarm.cleanup(max_age=options.max_age, dry_run=options.dry_run))
 
 
 async def _stats(_: argparse.Namespace, client: MemoryClient) -> int:

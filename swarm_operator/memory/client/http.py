@@ -14,6 +14,7 @@ Retries, at most `retries` with growing pauses:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from swarm_operator.memory.client.records import (
     PatternsClient,
     TasksClient,
 )
+from swarm_operator.memory.client.transfer import TransferClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -337,6 +339,7 @@ class MemoryClient:
 
     Attributes:
         agents, tasks, patterns, consensus, communications, coordination, metrics: the swarm's records, see records.
+        swarm: all of them: counts, export, import, see transfer.
     """
 
     def __init__(
@@ -367,6 +370,7 @@ class MemoryClient:
         self.communications = CommunicationsClient(self._request)
         self.coordination = CoordinationClient(self._request)
         self.metrics = MetricsClient(self._request)
+        self.swarm = TransferClient(self._request, self._open)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -663,6 +667,39 @@ class MemoryClient:
         except MemoryClientError as error:
             return Readiness(ready=False, reason=str(error))
         return Readiness(ready=status == 200, reason=str(document.get("status") or f"HTTP {status}"))
+
+    @contextlib.asynccontextmanager
+    async def _open(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, data: Any = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer to be read as a stream; sent once, or again with a token that was read again. No time-out in all.
+
+        Raises:
+            MemoryClientError: what the answer says is wrong, or it broke off.
+        """
+        if self._session is None:
+            raise RuntimeError("use MemoryClient as a context manager")
+        url = yarl.URL(self._base + path, encoded=True)
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout.total)
+        try:
+            for attempt in range(2):
+                token = self._bearer()
+                sent = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
+                async with self._session.request(
+                    method, url, data=data, headers=sent, allow_redirects=False, timeout=limit
+                ) as response:
+                    if response.status == 401 and self._token_file is not None and attempt == 0 and data is None:
+                        self._token = None
+                        continue
+                    if response.status >= 400:
+                        refused = response.headers.get("Retry-After") is not None
+                        raise _error(response.status, _document(await response.read()), refused=refused)
+                    yield response
+                    return
+        except aiohttp.ClientConnectorError as error:
+            raise MemoryUnavailableError(f"{self._base}: {error}", uncertain=False) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise MemoryUnavailableError(f"{self._base}: {error or type(error).__name__}", uncertain=True) from error
 
     async def _request(
         self,

@@ -41,6 +41,7 @@ _PAGE = f"""
 _KEYS = "SELECT key FROM entries WHERE namespace = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
 _TOTAL = "SELECT coalesce(sum(entries), 0), coalesce(sum(bytes), 0) FROM namespaces"
 _COUNT = "SELECT entries, bytes FROM namespaces WHERE name = ?"
+_TAGGED = "SELECT count(*) FROM entry_tags WHERE tag = ? AND namespace = ?"
 _NAMESPACES = "SELECT name, entries, bytes FROM namespaces WHERE name >= ? ORDER BY name"
 _PACKED = "SELECT entries, raw, stored FROM compression WHERE id = 1"
 # Without the hint SQLite may prefer to walk the whole namespace.
@@ -189,6 +190,14 @@ class Readers:
             return Totals(
                 total_rows - expired_rows, size - expired_size, counts, pages * page_bytes, free * page_bytes, packed
             )
+
+        return await _run(self._scans, read)
+
+    async def tagged(self, namespace: str, tags: Sequence[str]) -> dict[str, int]:
+        """How many entries of a namespace have each of these tags, expired ones that still lie there included."""
+
+        def read(db: sqlite3.Connection) -> dict[str, int]:
+            return {tag: db.execute(_TAGGED, (tag, namespace)).fetchall()[0][0] for tag in tags}
 
         return await _run(self._scans, read)
 

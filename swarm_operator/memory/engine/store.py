@@ -458,6 +458,20 @@ class MemoryStore:
         finally:
             watch.close()
 
+    async def counts(self, namespaces: Sequence[str]) -> dict[str, int]:
+        """How many live entries each of these namespaces has."""
+        self._check_open()
+        totals = await self._readers.totals([limits.check_namespace(name) for name in namespaces], self._now())
+        return {count.namespace: count.entries for count in totals.counts}
+
+    async def tag_counts(self, namespace: str, tags: Sequence[str]) -> dict[str, int]:
+        """How many entries of a namespace have each of these tags; expired ones count until they are collected.
+
+        It costs as much as there are: some 100 ms for a million.
+        """
+        self._check_open()
+        return await self._readers.tagged(limits.check_namespace(namespace), limits.check_tags(tags))
+
     async def collect_garbage(self) -> Collection:
         """Delete what has expired by now and, with enable_vacuum, give empty pages back. See Collector.collect."""
         self._check_open()

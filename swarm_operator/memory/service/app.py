@@ -4,6 +4,7 @@ request -> token -> /v1/entries/{namespace}/{key}: entries (plain ASGI)
                  -> /v1/batch: batch (plain ASGI)
                  -> /v1/agents, /v1/tasks, ...: records (plain ASGI)
                  -> /v1/watch: watching (plain ASGI)
+                 -> /v1/export, /v1/import: transfer (plain ASGI)
                  -> everything else: routes (Starlette)
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from swarm_operator.memory.engine.errors import MemoryStoreError
-from swarm_operator.memory.service import batch, watching
+from swarm_operator.memory.service import batch, transfer, watching
 from swarm_operator.memory.service.asgi import BodyReader, header_map
 from swarm_operator.memory.service.auth import Role
 from swarm_operator.memory.service.entries import PREFIX, ROUTE, EntryRoutes
@@ -51,6 +52,7 @@ class MemoryApp:
         self._batch = batch.BatchRoute(store, metrics, bodies)
         observers = {name: histogram.observe for name, histogram in metrics.operations.items()}
         self._records = RecordRoutes(store, bodies, observers)
+        self._transfer = transfer.TransferRoutes(store, metrics, bodies)
         self._watch = watching.WatchRoute(store, metrics, settings)
         self._routes = create_routes(store, metrics)
         self._tokens = tokens
@@ -79,6 +81,14 @@ class MemoryApp:
             elif path == watching.PATH:
                 route = watching.ROUTE
                 await self._watch.serve(method, scope["query_string"], headers, receive, send)
+                return
+            elif path == transfer.EXPORT:
+                route = path.decode()
+                await self._transfer.export(method, scope["query_string"], receive, send)
+                return
+            elif path == transfer.IMPORT:
+                route = path.decode()
+                await self._transfer.import_(method, scope["query_string"], headers, receive, send)
                 return
             else:
                 route = PATHS.get(path, _OTHER)

@@ -19,7 +19,7 @@ from swarm_operator.memory.service.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from starlette.types import Receive, Scope, Send
 
@@ -154,8 +154,7 @@ class BodyReader:
             OverloadedError: too many large bodies at once.
             ClientGoneError: the client hung up.
         """
-        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise UnsupportedEncodingError("send the body without Content-Encoding", (b"accept-encoding", b"identity"))
+        _check_encoding(headers)
         # The server has checked that Content-Length is a number, and holds the client to it.
         announced = int(headers.get(b"content-length", b"0"))
         if announced > self.limit:
@@ -166,6 +165,19 @@ class BodyReader:
         if not message.get("more_body", False) and len(body) <= self._SMALL:
             return body
         return await self._read_large(announced, body, message, receive)
+
+    async def stream(self, headers: Mapping[bytes, bytes], receive: Receive) -> AsyncIterator[bytes]:
+        """The body in the pieces in which it arrives, however long it is: what is kept of it is the caller's business.
+
+        Raises:
+            BodyTimeoutError, UnsupportedEncodingError, ClientGoneError: as `read`.
+        """
+        _check_encoding(headers)
+        more = True
+        while more:
+            message = await self._next(receive)
+            more = message.get("more_body", False)
+            yield message.get("body", b"")
 
     async def _read_large(self, announced: int, body: bytes, message: Any, receive: Receive) -> bytes:
         chunks = [body]
@@ -216,6 +228,11 @@ class BodyReader:
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         return message
+
+
+def _check_encoding(headers: Mapping[bytes, bytes]) -> None:
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise UnsupportedEncodingError("send the body without Content-Encoding", (b"accept-encoding", b"identity"))
 
 
 def header_map(scope: Scope) -> dict[bytes, bytes]:

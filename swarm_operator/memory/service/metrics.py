@@ -69,7 +69,9 @@ class ServiceMetrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self.operations = {name: operations.labels(name) for name in (*OPERATIONS, *RECORD_OPERATIONS)}
+        self.operations = {
+            name: operations.labels(name) for name in (*OPERATIONS, "cleanup", "export", "import", *RECORD_OPERATIONS)
+        }
         self._requests = Counter(
             "swarm_memory_http_requests_total",
             "Requests that were answered.",

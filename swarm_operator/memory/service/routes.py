@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -12,10 +13,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from swarm_operator.memory.engine.errors import InvalidInputError, MemoryStoreError
+from swarm_operator.memory.engine.records import Swarm
+from swarm_operator.memory.engine.records.cleanup import DEFAULT_MAX_AGE
 from swarm_operator.memory.service import cursors, rendering, searching
 from swarm_operator.memory.service.asgi import Reply, parse_query
 from swarm_operator.memory.service.errors import NotFoundError, RequestError, WrongMethodError
 from swarm_operator.memory.service.problems import problem, reply_to
+from swarm_operator.memory.service.records.endpoint import decimal, switch
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -29,10 +33,18 @@ OPEN_PATHS: Final = frozenset({b"/healthz", b"/readyz"})
 """Paths that need no token."""
 PATHS: Final = {
     path: path.decode()
-    for path in (b"/v1/entries", b"/v1/search", b"/v1/namespaces", b"/v1/stats", b"/admin/gc", *sorted(OPEN_PATHS))
+    for path in (
+        b"/v1/entries",
+        b"/v1/search",
+        b"/v1/namespaces",
+        b"/v1/stats",
+        b"/admin/gc",
+        b"/admin/cleanup",
+        *sorted(OPEN_PATHS),
+    )
 }
 """Route names for the metrics."""
-_OPERATIONS: Final = ("list", "delete-range", "search", "namespaces", "stats", "gc")
+_OPERATIONS: Final = ("list", "delete-range", "search", "namespaces", "stats", "gc", "cleanup")
 
 
 def create_routes(store: MemoryStore, metrics: ServiceMetrics) -> Starlette:
@@ -46,6 +58,7 @@ def create_routes(store: MemoryStore, metrics: ServiceMetrics) -> Starlette:
             Route("/v1/namespaces", handlers.namespaces, methods=["GET"]),
             Route("/v1/stats", handlers.stats, methods=["GET"]),
             Route("/admin/gc", handlers.gc, methods=["POST"]),
+            Route("/admin/cleanup", handlers.cleanup, methods=["POST"]),
             Route("/healthz", handlers.healthz, methods=["GET"]),
             Route("/readyz", handlers.readyz, methods=["GET"]),
         ],
@@ -121,6 +134,17 @@ class _Handlers:
         parse_query(request.scope["query_string"], ())
         body = rendering.collection(await self._store.collect_garbage())
         self._observe["gc"](time.perf_counter() - started)
+        return Response(body, media_type="application/json")
+
+    async def cleanup(self, request: Request) -> Response:
+        """Delete old records, or only count them."""
+        started = time.perf_counter()
+        query = parse_query(request.scope["query_string"], ("max_age", "keep_patterns", "keep_consensus", "dry_run"))
+        kept = {name: switch(query, name) for name in ("keep_patterns", "keep_consensus", "dry_run")}
+        options = {name: value for name, value in kept.items() if value is not None}
+        done = await Swarm(self._store).cleanup(max_age=decimal(query, "max_age", DEFAULT_MAX_AGE), **options)
+        body = orjson.dumps({**asdict(done), "total": done.total})
+        self._observe["cleanup"](time.perf_counter() - started)
         return Response(body, media_type="application/json")
 
     async def healthz(self, _: Request) -> Response:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from swarm_operator.memory.engine.records import Swarm
 from swarm_operator.memory.service.asgi import percent_decode
 from swarm_operator.memory.service.errors import NotFoundError, WrongMethodError
-from swarm_operator.memory.service.records import agents, communications, consensus, patterns, tasks
+from swarm_operator.memory.service.records import agents, communications, consensus, patterns, swarm, tasks
 from swarm_operator.memory.service.records.endpoint import Call
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ ENDPOINTS: Final = (
     *patterns.ENDPOINTS,
     *consensus.ENDPOINTS,
     *communications.ENDPOINTS,
+    *swarm.ENDPOINTS,
 )
 """A path that is spelled out comes before one with an id in its place."""
 OPERATIONS: Final = tuple(dict.fromkeys(endpoint.operation for endpoint in ENDPOINTS))

@@ -26,7 +26,7 @@ def python_example(introduction):
     return "async def example(memory, work):\n" + code
 
 
-async def test_the_shell_examples_print_what_the_page_says(service):
+async def test_the_shell_examples_print_what_the_page_says(service, tmp_path):
     examples = list(shell_examples())
     assert len(examples) >= 7
     for command, expected in examples:
@@ -38,6 +38,7 @@ async def test_the_shell_examples_print_what_the_page_says(service):
                 "H": "Authorization: Bearer client-0123456789abcdef",
             },
             stdout=asyncio.subprocess.PIPE,
+            cwd=tmp_path,
         )  # fmt: skip
         output, _ = await process.communicate()
         assert process.returncode == 0, command
@@ -81,3 +82,12 @@ async def test_messages_are_read_on_from_where_one_was(service):
         scope = {}
         exec("async def example(memory):\n" + code, scope)
         await scope["example"](memory)
+
+
+async def test_a_swarm_moves_from_one_service_to_another(service):
+    code = re.search(r"In Python, from one service to another:\n\n((?:    .*\n)+)", TEXT)[1]
+    async with MemoryClient(f"http://127.0.0.1:{service.port}", token_file=service.tokens / "client-token") as memory:
+        await memory.agents.register("a1")
+        scope = {}
+        exec("async def example(source, target):\n" + code, scope)
+        await scope["example"](memory, memory)
