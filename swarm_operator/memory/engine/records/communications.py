@@ -7,7 +7,7 @@ order; so whoever reads on from the last key it has seen misses nothing.
 
 from __future__ import annotations
 
-import asyncio
+import re
 import secrets
 import weakref
 from dataclasses import dataclass
@@ -31,7 +31,11 @@ BROADCAST: Final = "*"
 _PREFIX: Final = "comm:"
 _AT_ONCE: Final = 200
 _MOST_SCANNED: Final = 2000
+_AHEAD_AT_ONCE: Final = 20
 _MOST_IN_ONE_MILLISECOND: Final = 0xFFFF
+_MOST_AHEAD: Final = 10 * 365 * 86_400_000
+"""Milliseconds. A key from later than that is a mistake, and not followed."""
+_KEY: Final = re.compile(r"comm:([0-9]{13})-")
 
 
 def _message_type(document: dict[str, Any]) -> str | None:
@@ -82,15 +86,17 @@ class _Sequence:
     def __init__(self) -> None:
         self._milliseconds = 0
         self._count = 0
-        self.started = asyncio.Lock()
-        self.ready = False
 
-    def seen(self, key: str) -> None:
-        """Keys must be greater than this one."""
-        number = key.removeprefix(_PREFIX).partition("-")[0]
-        if number.isascii() and number.isdigit() and len(number) == 13:
-            self._milliseconds = max(self._milliseconds, int(number))
-            self._count = _MOST_IN_ONE_MILLISECOND
+    def last(self, now: int) -> str:
+        """Keys that were given out, and those of earlier times, are less than this; the next one is greater."""
+        if now > self._milliseconds or self._count >= _MOST_IN_ONE_MILLISECOND:
+            return f"{_PREFIX}{max(self._milliseconds, now - 1):013}."  # a dot comes after a dash
+        return _key(self._milliseconds, self._count) + "g"  # and a g after every hexadecimal digit
+
+    def seen(self, milliseconds: int) -> None:
+        """There is a key of that time that was not given out here: go on behind it."""
+        if milliseconds >= self._milliseconds:
+            self._milliseconds, self._count = milliseconds, _MOST_IN_ONE_MILLISECOND
 
     def next(self, now: int) -> str:
         """A key greater than all before."""
@@ -100,7 +106,17 @@ class _Sequence:
             self._milliseconds, self._count = self._milliseconds + 1, 0
         else:
             self._count += 1
-        return f"{_PREFIX}{self._milliseconds:013}-{self._count:04x}{secrets.token_hex(3)}"
+        return _key(self._milliseconds, self._count) + secrets.token_hex(3)
+
+
+def _key(milliseconds: int, count: int) -> str:
+    return f"{_PREFIX}{milliseconds:013}-{count:04x}"
+
+
+def _moment(key: str, now: int) -> int | None:
+    """The time in a key, in milliseconds; None when it is none of a message."""
+    match = _KEY.match(key)
+    return None if match is None or int(match[1]) > now + _MOST_AHEAD else int(match[1])
 
 
 _sequences: weakref.WeakKeyDictionary[MemoryStore, _Sequence] = weakref.WeakKeyDictionary()
@@ -134,7 +150,7 @@ class Communications:
         fields.document("message", {"message": message})
         if isinstance(message, dict) and message.get("type") is not None:
             fields.word("message.type", message["type"])
-        await self._start()
+        await self._catch_up()
         now = self._store.now()
         key = self._sequence.next(now)
         document = {
@@ -177,31 +193,35 @@ class Communications:
                 fields.identifier(name, value)
         limits.check_page_size(limit)
         messages: list[Record] = []
+        now = self._store.now()
         after = cursor = since
         for _ in range(_MOST_SCANNED // _AT_ONCE):
-            entries, after = await self._records.scan(after=after, limit=_AT_ONCE)
-            for entry in entries:
+            page = await self._store.list(COMMUNICATION.namespace, prefix=_PREFIX, after=after, limit=_AT_ONCE)
+            for entry in page.entries:
+                if _moment(entry.key, now) is None:
+                    continue  # a cursor behind it would hide the messages to come
                 record = self._records.record(entry)
                 cursor = entry.key
                 if _wanted(record.document, agent, from_agent, message_type):
                     messages.append(record)
                     if len(messages) == limit:
-                        return MessagePage(messages, cursor, after is not None or entry is not entries[-1])
+                        more = page.next_key is not None or entry is not page.entries[-1]
+                        return MessagePage(messages, cursor, more)
+            after = page.next_key
             if after is None:
                 return MessagePage(messages, cursor, more=False)
-        return MessagePage(messages, cursor, more=True)
+        return MessagePage(messages, cursor, more=cursor != since)
 
-    async def _start(self) -> None:
-        """Keys from the future are there when the clock was set back: go on behind the last of them."""
-        if self._sequence.ready:
-            return
-        async with self._sequence.started:
-            after: str | None = f"{_PREFIX}{self._store.now():013}"
-            while not self._sequence.ready:
-                entries, after = await self._records.scan(after=after, limit=_AT_ONCE)
-                for entry in entries:
-                    self._sequence.seen(entry.key)
-                self._sequence.ready = after is None
+    async def _catch_up(self) -> None:
+        """Go on behind keys that others have made: when the clock was set back, by an import, as plain entries."""
+        now = self._store.now()
+        while True:
+            last = self._sequence.last(now)
+            page = await self._store.list(COMMUNICATION.namespace, prefix=_PREFIX, after=last, limit=_AHEAD_AT_ONCE)
+            moments = [moment for entry in page.entries if (moment := _moment(entry.key, now)) is not None]
+            if not moments:
+                return
+            self._sequence.seen(max(moments))
 
 
 def _wanted(document: dict[str, Any], agent: str | None, from_agent: str | None, message_type: str | None) -> bool:

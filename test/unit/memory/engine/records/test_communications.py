@@ -81,6 +81,29 @@ async def test_keys_grow_also_after_a_restart_with_a_clock_that_was_set_back(tmp
         assert await texts(first.read(since=page.cursor)) == [3, 4]
 
 
+@pytest.mark.parametrize("key", ["comm:1800003600000-fff", "comm:1800000000000-zzzzzzzzz"])
+async def test_keys_that_others_made_ahead_of_time_hide_no_message(swarm, store, key):
+    await swarm.communications.send("a", "b", 1)
+    await store.put("swarm:communications", key, {"fromAgent": "a", "toAgent": "b", "message": 2}, ttl=60)
+    page = await swarm.communications.read(agent="b")
+    assert page.cursor == key
+    await swarm.communications.send("a", "b", 3)
+    await swarm.communications.send("a", "b", 4)
+    assert await texts(swarm.communications.read(agent="b", since=page.cursor)) == [3, 4]
+
+
+@pytest.mark.parametrize(
+    "key", ["zzz", "comm:zzz", "comm:99-x", "comm:9999999999999-x", "comm:18000000000001-x", "comm:"]
+)
+async def test_entries_that_are_no_messages_are_no_place_to_read_on_from(swarm, store, key):
+    await store.put("swarm:communications", key, {"toAgent": "b", "message": "?"})
+    await swarm.communications.send("a", "b", 1)
+    page = await swarm.communications.read(agent="b")
+    assert [record.document["message"] for record in page.messages] == [1]
+    await swarm.communications.send("a", "b", 2)
+    assert await texts(swarm.communications.read(agent="b", since=page.cursor)) == [2]
+
+
 async def test_more_messages_than_a_millisecond_has_numbers_for_keep_their_order(swarm, monkeypatch):
     from swarm_operator.memory.engine.records import communications
 
