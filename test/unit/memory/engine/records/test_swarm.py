@@ -125,3 +125,19 @@ async def test_odd_records_of_older_clients_do_not_stop_it(swarm, store, clock, 
 async def test_what_is_wrong_is_named(swarm, options, field):
     with pytest.raises(InvalidInputError, match=f"^{field}: "):
         await swarm.cleanup(**options)
+
+
+async def test_what_is_written_again_while_it_goes_on_stays(swarm, store, clock, monkeypatch):
+    await swarm.metrics.store("a", {})
+    await swarm.metrics.store("b", {})
+    clock.advance(60)
+    batch = store.batch
+
+    async def after_another_write(writes, **options):
+        if writes:
+            await swarm.metrics.store("a", {"fresh": True})
+        return await batch(writes, **options)
+
+    monkeypatch.setattr(store, "batch", after_another_write)
+    assert (await swarm.cleanup(max_age=60)).metrics == 1
+    assert [record.id for record in (await swarm.metrics.list()).records] == ["a"]
