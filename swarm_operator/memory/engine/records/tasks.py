@@ -30,6 +30,8 @@ _CANDIDATES: Final = 16
 _ROUNDS: Final = 50
 """Attempts, each lost because others were faster with all of them."""
 _SCANNED_AT_ONCE: Final = 200
+_REMEMBERED: Final = 1000
+"""Milliseconds for which it is taken for granted that no lease ends but those that are known."""
 
 TASK: Final = Kind(
     name="task",
@@ -61,6 +63,8 @@ class Tasks:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self._records = Records(store, TASK)
+        self._next_end = 0
+        """No lease is known to end before, in milliseconds."""
 
     async def create(self, document: dict[str, Any], *, task_id: str | None = None) -> Record:
         """Add a task; it is pending.
@@ -274,7 +278,8 @@ class Tasks:
                 return decide(task, now, dependencies.unmet(task, known))
 
             try:
-                return await self._records.change(task_id, change, others=_identities(foreseen), look=look)
+                record = await self._records.change(task_id, change, others=_identities(foreseen), look=look)
+                return self._claimed(record)
             except _Again:
                 foreseen = dependencies.of((await self._records.get(task_id)).document)
 
@@ -316,10 +321,9 @@ class Tasks:
     async def _candidates(self, agent: str, types: frozenset[str] | None) -> Documents:
         """The tasks to claim first, by what can be seen now: all of one priority, by id.
 
-        Tags lead there, so what is completed, and what is less urgent, is not looked at. Those that are claimed are
-        looked at all: a lease may have ended.
+        Tags lead there, so what is completed, and what is less urgent, is not looked at.
         """
-        ended = [task async for task in self._ready(("in_progress",), agent, types)]
+        ended = await self._ended(agent, types)
         for rank, labels in priorities.BY_URGENCY:
             found = {task["id"]: task for task in ended if priorities.rank(task.get("priority")) == rank}
             for label in labels:
@@ -338,26 +342,58 @@ class Tasks:
                 break
         return rest
 
+    async def _ended(self, agent: str, types: frozenset[str] | None) -> Documents:
+        """The claimed tasks whose leases have ended and that this agent may claim now, by id.
+
+        All that are claimed have to be looked at. So it is remembered when the next lease ends, for a second at most:
+        others may write tasks, too.
+        """
+        now = self._store.now()
+        if now < self._next_end:
+            return []
+        next_end = now + _REMEMBERED
+        ended: Documents = []
+        after: str | None = None
+        while True:
+            entries, after = await self._records.scan(tags=("in_progress",), after=after, limit=_SCANNED_AT_ONCE)
+            for task in map(TASK.document, entries):
+                expires_at = times.from_text(task.get("leaseExpiresAt"))
+                next_end = next_end if expires_at is None else min(next_end, expires_at)
+                if await self._is_ready(task, agent, types):
+                    ended.append(task)
+            if after is None:
+                self._next_end = next_end
+                return ended
+
     async def _ready(
         self, tags: Sequence[str], agent: str, types: frozenset[str] | None
     ) -> AsyncIterator[dict[str, Any]]:
         """The tasks with these tags that this agent may claim now, by id."""
         after: str | None = None
+        scanned = _CANDIDATES
         while True:
-            entries, after = await self._records.scan(tags=tags, after=after, limit=_SCANNED_AT_ONCE)
-            now = self._store.now()
-            for entry in entries:
-                task = TASK.document(entry)
-                if types is not None and task.get("type") not in types:
-                    continue
-                if task_rules.claimable(task, agent, now) is not None:
-                    continue
-                waits_for = dependencies.of(task)
-                if dependencies.unmet(task, dict(zip(waits_for, await self._read(waits_for), strict=True))):
-                    continue
-                yield task
+            entries, after = await self._records.scan(tags=tags, after=after, limit=scanned)
+            for task in map(TASK.document, entries):
+                if await self._is_ready(task, agent, types):
+                    yield task
+            scanned = _SCANNED_AT_ONCE  # most of the first ones are claimed, or blocked
             if after is None:
                 return
+
+    async def _is_ready(self, task: dict[str, Any], agent: str, types: frozenset[str] | None) -> bool:
+        if types is not None and task.get("type") not in types:
+            return False
+        if task_rules.claimable(task, agent, self._store.now()) is not None:
+            return False
+        waits_for = dependencies.of(task)
+        return not dependencies.unmet(task, dict(zip(waits_for, await self._read(waits_for), strict=True)))
+
+    def _claimed(self, record: Record) -> Record:
+        """Remember when its lease ends."""
+        expires_at = times.from_text(record.document.get("leaseExpiresAt"))
+        if expires_at is not None:
+            self._next_end = min(self._next_end, expires_at)
+        return record
 
     async def _claim_first(self, candidates: Documents, agent: str, lease: float) -> Record | None:
         """Claim the first of these that is still to be had; None when there is none."""
@@ -379,7 +415,7 @@ class Tasks:
             return []
 
         written = await self._store.transact(_identities(ids), decide)
-        return self._records.record(written[0][0]) if written else None
+        return self._claimed(self._records.record(written[0][0])) if written else None
 
 
 class _Again(MemoryStoreError):  # noqa: N818 - no failure: the caller looks again

@@ -136,6 +136,18 @@ async def test_a_claim_can_be_claimed_again_when_its_lease_has_ended_and_not_bef
     assert (await tasks.get("t1")).document["claimedBy"] == "a2"
 
 
+async def test_a_lease_that_somebody_else_gave_ends_within_a_second_of_its_time(tasks, store, clock):
+    from swarm_operator.memory.engine.records import Swarm
+
+    assert await tasks.claim_next("a1") is None
+    await add(tasks, "t1")
+    await Swarm(store).tasks.claim("t1", "a2", lease=0.5)
+    clock.advance(0.999)
+    assert await tasks.claim_next("a1") is None
+    clock.advance(0.001)
+    assert (await tasks.claim_next("a1")).id == "t1"
+
+
 async def test_a_lease_is_renewed_by_its_holder(tasks, clock):
     await add(tasks, "t1")
     await tasks.claim("t1", "a1", lease=10)
