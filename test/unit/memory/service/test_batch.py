@@ -102,6 +102,13 @@ async def test_a_value_may_nest_as_deep_as_in_a_single_write(service):
     assert (await batch(service, put("deep", nested(64)))).status == 200
     answer = await batch(service, put("deeper", nested(65)))
     assert (answer.status, answer.json["allowed"]) == (400, "at most 64 nested arrays and objects")
+    for depth in (200, 300, 900, 5000):
+        text = b"[" * depth + b"]" * depth
+        for body in (b'{"operations":[{"op":"put","namespace":"n","key":"k","value":%s}]}', b'{"operations":%s}'):
+            # Twenty digits send it to the slow parser as well.
+            for digits in (b"", b',"x":1234567890123456789012'):
+                answer = await service.call("POST", "/v1/batch", (body % text)[:-1] + digits + b"}")
+                assert answer.status == 400
 
 
 async def test_a_batch_is_posted_with_a_token(service):
