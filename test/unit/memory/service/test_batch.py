@@ -1,11 +1,13 @@
 """Batches and deleting many over HTTP."""
 
+import asyncio
 import re
 from pathlib import Path
 
 import orjson
 import pytest
 
+from swarm_operator.cmd import memory as command
 from swarm_operator.memory.client import MemoryClient, MemoryConflictError
 
 DOCS = Path(__file__).parents[4] / "docs"
@@ -148,3 +150,32 @@ async def test_the_examples_in_the_docs_run(service):
         exec(code, scope)
         await scope["example"](memory)
         assert (await memory.get("plan", "step:3")).value == 3
+
+
+async def test_the_command_line_sends_a_file_of_operations(service, tmp_path, capsys):
+    flags = ["--url", f"http://127.0.0.1:{service.port}", "--token-file", str(service.tokens / "client-token")]
+
+    async def run(*lines, each=False):
+        file = tmp_path / "operations"
+        file.write_text("\n".join(line if isinstance(line, str) else orjson.dumps(line).decode() for line in lines))
+        code = await asyncio.to_thread(command.main, ["batch", str(file), *(["--each"] if each else []), *flags])
+        output = capsys.readouterr()
+        return code, [orjson.loads(line)["status"] for line in output.out.splitlines()], output.err
+
+    assert await run(put("a", 1), "", get("a"), delete("never")) == (0, [201, 200, 404], "")
+    assert (await run(*(put(f"k{number}", number) for number in range(501))))[:2] == (0, [201] * 501)
+    conflict = put("a", 2, create_only=True)
+    code, statuses, err = await run(put("b", 1), conflict)
+    assert (code, statuses) == (1, [])
+    assert "operations[1]" in err
+    assert (await run(put("b", 1), conflict, each=True))[:2] == (1, [201, 412])
+    for line in ("[1]", "nonsense", "1"):
+        assert await run(get("a"), line) == (1, [], "swarm-memory: line 2 is not a JSON object\n")
+    assert await asyncio.to_thread(command.main, ["batch", str(tmp_path / "missing"), *flags]) == 1
+
+
+async def test_the_client_reads_many_at_once(service):
+    await service.put("n/a", 1)
+    async with MemoryClient(f"http://127.0.0.1:{service.port}", token_file=service.tokens / "client-token") as memory:
+        found = await memory.get_many([("n", "a"), ("n", "never"), ("n", "a")])
+        assert [entry and entry.value for entry in found] == [1, None, 1]
