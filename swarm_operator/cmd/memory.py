@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import sys
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import swarm_operator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from swarm_operator.memory.client import MemoryClient
 
@@ -31,6 +32,7 @@ NOT_FOUND: Final = 3
 
 _LAPTOP_TOKEN: Final = Path("data/tokens/client-token")
 _LAPTOP_ADMIN_TOKEN: Final = Path("data/tokens/admin-token")
+_BATCH_LINES: Final = 500
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off"})
 
@@ -69,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
             which = command.add_mutually_exclusive_group(required=True)
             which.add_argument("key", metavar="KEY", nargs="?")
             which.add_argument("--prefix", help="all whose keys start so; --prefix '' empties the namespace")
+    batch = _add_client(
+        commands, "batch", _batch, "carry out operations, one JSON object a line, and print the results"
+    )
+    batch.add_argument("file", metavar="FILE", nargs="?", default="-", help="default: -, standard input")
+    batch.add_argument("--each", action="store_true", help="each operation alone; default: 500 lines at once or none")
     listing = _add_client(commands, "list", _list, "print a namespace's entries, one a line")
     listing.add_argument("namespace", metavar="NAMESPACE")
     listing.add_argument("--prefix", default="", help="only keys that start so")
@@ -322,6 +329,39 @@ async def _delete(options: argparse.Namespace, client: MemoryClient) -> int:
     if not await client.delete(options.namespace, options.key):
         return _not_found(options)
     return _print({"deleted": True, "namespace": options.namespace, "key": options.key})
+
+
+async def _batch(options: argparse.Namespace, client: MemoryClient) -> int:
+    try:
+        # Nothing else runs in this loop that a slow file could hold up.
+        source = contextlib.nullcontext(sys.stdin) if options.file == "-" else Path(options.file).open()  # noqa: ASYNC230, SIM115
+        with source as file:
+            return await _batch_lines(file, client, atomic=not options.each)
+    except BrokenPipeError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        print(f"swarm-memory: {options.file}: {error}", file=sys.stderr)  # noqa: T201
+        return FAILED
+
+
+async def _batch_lines(file: Iterable[str], client: MemoryClient, *, atomic: bool) -> int:
+    code, number = OK, 0
+    lines = iter(file)
+    while chunk := list(itertools.islice(lines, _BATCH_LINES)):
+        operations = []
+        for line in chunk:
+            number += 1
+            if not line.strip():
+                continue
+            try:
+                operations.append(dict(json.loads(line)))
+            except (ValueError, TypeError, RecursionError):
+                print(f"swarm-memory: line {number} is not a JSON object", file=sys.stderr)  # noqa: T201
+                return FAILED
+        for result in await client.batch(operations, atomic=atomic):
+            _print({"status": result.status, "entry": result.entry and result.entry.raw, "problem": result.problem})
+            code = code if result.ok or result.status == 404 else FAILED
+    return code
 
 
 async def _list(options: argparse.Namespace, client: MemoryClient) -> int:

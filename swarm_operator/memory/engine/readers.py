@@ -16,6 +16,7 @@ from swarm_operator.memory.engine import changes, rows
 from swarm_operator.memory.engine.database import open_reader
 from swarm_operator.memory.engine.errors import CorruptValueError, MemoryStoreError, from_sqlite
 from swarm_operator.memory.engine.feed import ChangePage
+from swarm_operator.memory.engine.indexing import MAX_TEXT_BYTES
 from swarm_operator.memory.engine.search import search
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _PAGE = f"""
     WHERE namespace = ? AND key >= ? AND key < ? AND (expires_at IS NULL OR expires_at > ?)
     ORDER BY key LIMIT ?
 """  # noqa: S608
-_KEYS = "SELECT key FROM entries WHERE namespace = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
+_KEYS = "SELECT key, size FROM entries WHERE namespace = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
 _TOTAL = "SELECT coalesce(sum(entries), 0), coalesce(sum(bytes), 0) FROM namespaces"
 _COUNT = "SELECT entries, bytes FROM namespaces WHERE name = ?"
 _TAGGED = "SELECT count(*) FROM entry_tags WHERE tag = ? AND namespace = ?"
@@ -148,11 +149,21 @@ class Readers:
 
         return await _run(self._scans, read)
 
-    async def keys(self, namespace: str, *, start: str, end: str | bytes, limit: int) -> list[str]:
-        """At most that many keys with start <= key < end, in their order, expired entries' too."""
+    async def keys(self, namespace: str, *, start: str, end: str | bytes, limit: int, max_text: int) -> list[str]:
+        """At most that many keys with start <= key < end, in their order, expired entries' too.
+
+        No more once their indexed texts have `max_text` bytes together; at least one if there is one.
+        """
 
         def read(db: sqlite3.Connection) -> list[str]:
-            return [key for (key,) in db.execute(_KEYS, (namespace, start, end, limit)).fetchall()]
+            keys: list[str] = []
+            text = 0
+            for key, size in db.execute(_KEYS, (namespace, start, end, limit)).fetchall():
+                text += min(size, MAX_TEXT_BYTES)
+                if keys and text > max_text:
+                    break
+                keys.append(key)
+            return keys
 
         return await _run(self._scans, read)
 

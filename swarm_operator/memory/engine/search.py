@@ -40,7 +40,7 @@ MAX_RANKED: Final = 3_000
 _MAX_SECONDS: Final = 0.03
 _PATIENCE: Final = 64
 """Candidates that a page looks at however long it takes: each page gets on."""
-_TEXT_SECONDS: Final = 2.0
+_TEXT_SECONDS: Final = 1.0
 """For the full-text index alone, which can't stop half-way; then the search is refused."""
 _PROBE: Final = 500
 _PAST_EVERY_TEXT: Final = b""

@@ -52,6 +52,8 @@ __all__ = ["MemoryStore", "NamespacePage", "Page", "StoreStats"]
 RECORD_NAMESPACES = ("swarm:agents", "swarm:tasks", "swarm:patterns")
 _DELETED_AT_ONCE = 200
 """Entries in one step of deleting many: a few milliseconds, for which other writers wait."""
+_FORGOTTEN_AT_ONCE = 128 * 1024
+"""Bytes of their texts: the full-text index reads each word that it is to forget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +355,7 @@ class MemoryStore:
         limits.check_namespace(namespace)
         deleted = 0
         while keys := await self._readers.keys(
-            namespace, start=start, end=after_prefix(prefix), limit=_DELETED_AT_ONCE
+            namespace, start=start, end=after_prefix(prefix), limit=_DELETED_AT_ONCE, max_text=_FORGOTTEN_AT_ONCE
         ):
             deletes = [Delete((namespace, key)) for key in keys]
             deleted += sum(await self._writer.submit(Batch(deletes)))

@@ -30,6 +30,8 @@ _VACUUM_SECONDS: Final = 0.006
 _MOST_ROWS: Final = 256
 _MOST_BYTES: Final = 1024 * 1024
 """Of values in one step: each page of them is put on the list of free ones."""
+_MOST_TEXT: Final = 256 * 1024
+"""Bytes of texts in one step: the full-text index reads each word that it is to forget."""
 _MOST_PAGES: Final = 256
 
 # Without the hint SQLite may prefer another index. The head and the blob's length cost no page of the value.
@@ -57,13 +59,14 @@ class Expired:
 def find(db: sqlite3.Connection, moment: int) -> list[Expired]:
     """Some rows that have expired by that moment (milliseconds), the oldest first; empty when there are none."""
     found: list[Expired] = []
-    weight = 0
+    weight = text = 0
     deadline = time.perf_counter() + _FIND_SECONDS
     # Closing the cursor resets the statement: one that stays open would hold its snapshot.
     with _translated(), contextlib.closing(db.execute(_FIND, (moment, _MOST_ROWS))) as rows:
         for row_id, namespace, key, size, codec, stored, version in rows:
             weight += stored
-            if found and (weight > _MOST_BYTES or time.perf_counter() > deadline):
+            text += min(size, indexing.MAX_TEXT_BYTES)
+            if found and (weight > _MOST_BYTES or text > _MOST_TEXT or time.perf_counter() > deadline):
                 break
             found.append(Expired(row_id, (namespace, key), size, codec, stored, version))
     return found

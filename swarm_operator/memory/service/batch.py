@@ -40,8 +40,6 @@ _MEMBERS: Final = {
     "delete": _IDENTITY | {"if_version"},
     "get": _IDENTITY,
 }
-_LEVELS: Final = 3
-"""Around a value: the body, the list of operations, the operation."""
 _ALLOW: Final = (b"allow", b"POST")
 
 
@@ -84,7 +82,7 @@ class BatchRoute:
 
 
 def _parse(body: bytes) -> tuple[bool, list[Write | Identity]]:
-    document: Any = codec.parse_document("body", body, levels=_LEVELS)
+    document: Any = codec.parse_document("body", body, levels=None)
     if type(document) is not dict or type(document.get("operations")) is not list:
         raise InvalidInputError("body", 'a JSON object with the list "operations"')
     check_members("body", document, _BODY)

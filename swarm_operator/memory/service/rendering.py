@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["collection", "entries_page", "entry_head", "entry_whole", "hits_page", "namespaces_page", "statistics"]
 
 
+@functools.lru_cache(maxsize=256)  # a batch has one time, and a new entry twice the same
 def timestamp(milliseconds: int) -> str:
     """RFC 3339 in UTC with milliseconds: 2026-01-31T12:00:00.250Z."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -44,5 +44,9 @@ class ServiceSettings:
     watch_heartbeat: float = 15.0
     """Seconds without a change after which a watch is sent a sign of life, so that proxies don't cut it off."""
 
+    watch_pause: float = 0.02
+    """Seconds between two sendings of a watch: the first change goes at once, those that follow it closely go together.
+    Without it a hundred watches would cost more than the writes that they watch."""
+
     grace: int = 20
     """Seconds that requests under way get to finish after SIGTERM. Kubernetes' own grace must be longer."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -64,6 +65,7 @@ class WatchRoute:
         self._metrics = metrics
         self._most = settings.max_watches
         self._heartbeat = settings.watch_heartbeat
+        self._pause = settings.watch_pause
         self._running: set[asyncio.Task[None]] = set()
 
     async def serve(
@@ -123,6 +125,8 @@ class WatchRoute:
                     return
                 else:
                     await _send(send, b"".join(map(_change, changes)) if changes else _HEARTBEAT)
+                    if changes:
+                        await asyncio.sleep(self._pause)
 
 
 def _since(parameter: str | None, header: bytes | None) -> int | None:
@@ -148,6 +152,7 @@ def _event(name: bytes, position: int, data: bytes) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (position, name, data)
 
 
+@functools.lru_cache(maxsize=4096)  # many watches send the same
 def _change(change: Change) -> bytes:
     document = {
         "seq": change.seq,

@@ -1,11 +1,13 @@
 """Batches and deleting many over HTTP."""
 
+import asyncio
 import re
 from pathlib import Path
 
 import orjson
 import pytest
 
+from swarm_operator.cmd import memory as command
 from swarm_operator.memory.client import MemoryClient, MemoryConflictError
 
 DOCS = Path(__file__).parents[4] / "docs"
@@ -102,6 +104,13 @@ async def test_a_value_may_nest_as_deep_as_in_a_single_write(service):
     assert (await batch(service, put("deep", nested(64)))).status == 200
     answer = await batch(service, put("deeper", nested(65)))
     assert (answer.status, answer.json["allowed"]) == (400, "at most 64 nested arrays and objects")
+    for depth in (200, 300, 900, 5000):
+        text = b"[" * depth + b"]" * depth
+        for body in (b'{"operations":[{"op":"put","namespace":"n","key":"k","value":%s}]}', b'{"operations":%s}'):
+            # Twenty digits send it to the slow parser as well.
+            for digits in (b"", b',"x":1234567890123456789012'):
+                answer = await service.call("POST", "/v1/batch", (body % text)[:-1] + digits + b"}")
+                assert answer.status == 400
 
 
 async def test_a_batch_is_posted_with_a_token(service):
@@ -141,3 +150,32 @@ async def test_the_examples_in_the_docs_run(service):
         exec(code, scope)
         await scope["example"](memory)
         assert (await memory.get("plan", "step:3")).value == 3
+
+
+async def test_the_command_line_sends_a_file_of_operations(service, tmp_path, capsys):
+    flags = ["--url", f"http://127.0.0.1:{service.port}", "--token-file", str(service.tokens / "client-token")]
+
+    async def run(*lines, each=False):
+        file = tmp_path / "operations"
+        file.write_text("\n".join(line if isinstance(line, str) else orjson.dumps(line).decode() for line in lines))
+        code = await asyncio.to_thread(command.main, ["batch", str(file), *(["--each"] if each else []), *flags])
+        output = capsys.readouterr()
+        return code, [orjson.loads(line)["status"] for line in output.out.splitlines()], output.err
+
+    assert await run(put("a", 1), "", get("a"), delete("never")) == (0, [201, 200, 404], "")
+    assert (await run(*(put(f"k{number}", number) for number in range(501))))[:2] == (0, [201] * 501)
+    conflict = put("a", 2, create_only=True)
+    code, statuses, err = await run(put("b", 1), conflict)
+    assert (code, statuses) == (1, [])
+    assert "operations[1]" in err
+    assert (await run(put("b", 1), conflict, each=True))[:2] == (1, [201, 412])
+    for line in ("[1]", "nonsense", "1"):
+        assert await run(get("a"), line) == (1, [], "swarm-memory: line 2 is not a JSON object\n")
+    assert await asyncio.to_thread(command.main, ["batch", str(tmp_path / "missing"), *flags]) == 1
+
+
+async def test_the_client_reads_many_at_once(service):
+    await service.put("n/a", 1)
+    async with MemoryClient(f"http://127.0.0.1:{service.port}", token_file=service.tokens / "client-token") as memory:
+        found = await memory.get_many([("n", "a"), ("n", "never"), ("n", "a")])
+        assert [entry and entry.value for entry in found] == [1, None, 1]

@@ -137,6 +137,19 @@ async def test_a_quiet_watch_shows_that_it_lives(start_service):
         assert await stream.chunk_line() == b": heartbeat"
 
 
+async def test_changes_that_follow_closely_are_sent_together(start_service):
+    async with start_service(watch_pause=0.2) as service, watching(service) as stream:
+        await stream.event()
+        await service.put("n/a", 1)
+        await stream.event()
+        for key in ("b", "c", "d"):
+            await service.put(f"n/{key}", 1)
+        while not (size := (await stream.reader.readline()).strip()):
+            pass
+        chunk = await stream.reader.readexactly(int(size, 16))
+        assert chunk.count(b"event: change") == 3
+
+
 async def test_watches_are_counted_and_bounded(start_service):
     async with start_service(max_watches=2) as service:
         async with watching(service) as first, watching(service) as second:
