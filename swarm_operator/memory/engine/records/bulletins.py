@@ -6,6 +6,7 @@ under `metrics:<id>` in `swarm:metrics`, with the tags metrics and type.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from swarm_operator.memory.engine import limits
@@ -74,8 +75,11 @@ class Metrics:
     """
 
     def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-        self._records = Records(store, METRICS)
+        def metadata(document: dict[str, Any]) -> dict[str, Any]:
+            own = {"swarmId": store.config.swarm_id, "timestamp": times.to_text(store.now())}
+            return {**own, **METRICS.metadata(document)}
+
+        self._records = Records(store, replace(METRICS, metadata=metadata))
 
     async def store(self, metrics_id: str, document: dict[str, Any]) -> Record:
         """Write an object of measurements, in the place of a former one: `type` (a word), `agentId`, and anything else.
