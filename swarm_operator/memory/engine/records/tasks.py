@@ -10,46 +10,27 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from swarm_operator.memory.engine import limits
 from swarm_operator.memory.engine.errors import InvalidInputError, MemoryStoreError, OverloadedError
-from swarm_operator.memory.engine.records import dependencies, fields, priorities, task_rules, times
+from swarm_operator.memory.engine.records import dependencies, fields, task_rules, times
 from swarm_operator.memory.engine.records.errors import RecordStateError
-from swarm_operator.memory.engine.records.record import Kind, Record, RecordPage, Records, tags_of, text_of, texts_of
+from swarm_operator.memory.engine.records.record import Record, RecordPage, Records, tags_of, text_of, texts_of
+from swarm_operator.memory.engine.records.task_queue import TASK, TaskQueue, documents_of, identities
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from swarm_operator.memory.engine.entry import Entry, Identity
+    from swarm_operator.memory.engine.entry import Entry
     from swarm_operator.memory.engine.operations import Write
     from swarm_operator.memory.engine.store import MemoryStore
 
 __all__ = ["TASK", "Tasks"]
 
-_CANDIDATES: Final = 16
-"""Tasks that one attempt to claim the next one may choose from, inside the transaction."""
 _ROUNDS: Final = 50
 """Attempts, each lost because others were faster with all of them."""
-_SCANNED_AT_ONCE: Final = 200
-_REMEMBERED: Final = 1000
-"""Milliseconds for which it is taken for granted that no lease ends but those that are known."""
 
-TASK: Final = Kind(
-    name="task",
-    namespace="swarm:tasks",
-    prefix="task:",
-    tagged=("status", "priority"),
-    ttl=0,
-    metadata=lambda document: {
-        "swarmId": document.get("swarmId"),
-        "assignedAgents": texts_of(document, "assignedAgents") or [*filter(None, [text_of(document, "claimedBy")])],
-    },
-)
-
-
-# The class has a method of that name.
+# The class has a method `list`.
 Ids: TypeAlias = list[str]
 Documents: TypeAlias = list[dict[str, Any]]
-Found: TypeAlias = list[dict[str, Any] | None]
 Entries: TypeAlias = "list[Entry | None]"
 
 
@@ -63,8 +44,7 @@ class Tasks:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self._records = Records(store, TASK)
-        self._next_end = 0
-        """No lease is known to end before, in milliseconds."""
+        self._queue = TaskQueue(store, self._records)
 
     async def create(self, document: dict[str, Any], *, task_id: str | None = None) -> Record:
         """Add a task; it is pending.
@@ -201,7 +181,7 @@ class Tasks:
         if wanted is not None and not wanted:
             raise InvalidInputError("types", "1 to 64 strings; left out for all types")
         for _ in range(_ROUNDS):
-            candidates = await self._candidates(agent, wanted)
+            candidates = await self._queue.first(agent, wanted)
             if not candidates:
                 return None
             claimed = await self._claim_first(candidates, agent, held)
@@ -267,7 +247,7 @@ class Tasks:
             known: dependencies.Tasks = {}
 
             def look(entries: Entries, foreseen: Ids = foreseen, known: Any = known) -> None:
-                known |= _documents(foreseen, entries)
+                known |= documents_of(foreseen, entries)
 
             def change(task: dict[str, Any] | None, now: int, known: Any = known) -> dict[str, Any] | None:
                 if task is None:
@@ -278,8 +258,8 @@ class Tasks:
                 return decide(task, now, dependencies.unmet(task, known))
 
             try:
-                record = await self._records.change(task_id, change, others=_identities(foreseen), look=look)
-                return self._claimed(record)
+                record = await self._records.change(task_id, change, others=identities(foreseen), look=look)
+                return self._queue.note(record)
             except _Again:
                 foreseen = dependencies.of((await self._records.get(task_id)).document)
 
@@ -296,11 +276,11 @@ class Tasks:
             return change(found, now, list(completed))
 
         while True:
-            upstream = await dependencies.upstream(wanted, self._read)
+            upstream = await dependencies.upstream(wanted, self._queue.read)
             foreseen = [other for other in upstream if other != task_id]
 
             def look(entries: Entries, foreseen: Ids = foreseen) -> None:
-                known = _documents(foreseen, entries)
+                known = documents_of(foreseen, entries)
                 try:
                     dependencies.check_acyclic(task_id, wanted, known)
                 except dependencies.Unforeseen:
@@ -308,92 +288,9 @@ class Tasks:
                 completed[:] = dependencies.completed(wanted, known)
 
             try:
-                return await self._records.change(task_id, decide, others=_identities(foreseen), look=look)
+                return await self._records.change(task_id, decide, others=identities(foreseen), look=look)
             except _Again:
                 continue
-
-    async def _read(self, ids: Ids) -> Found:
-        found: Entries = []
-        for start in range(0, len(ids), limits.MAX_BATCH_SIZE):
-            found += await self._store.get_many(_identities(ids[start : start + limits.MAX_BATCH_SIZE]))
-        return [None if entry is None else TASK.document(entry) for entry in found]
-
-    async def _candidates(self, agent: str, types: frozenset[str] | None) -> Documents:
-        """The tasks to claim first, by what can be seen now: all of one priority, by id.
-
-        Tags lead there, so what is completed, and what is less urgent, is not looked at.
-        """
-        ended = await self._ended(agent, types)
-        for rank, labels in priorities.BY_URGENCY:
-            found = {task["id"]: task for task in ended if priorities.rank(task.get("priority")) == rank}
-            for label in labels:
-                count = 0
-                async for task in self._ready(("pending", label), agent, types):
-                    found[task["id"]] = task
-                    count += 1
-                    if count == _CANDIDATES:
-                        break
-            if found:
-                return [found[task_id] for task_id in sorted(found)][:_CANDIDATES]
-        rest: Documents = []
-        async for task in self._ready(("pending",), agent, types):
-            rest.append(task)
-            if len(rest) == _CANDIDATES:
-                break
-        return rest
-
-    async def _ended(self, agent: str, types: frozenset[str] | None) -> Documents:
-        """The claimed tasks whose leases have ended and that this agent may claim now, by id.
-
-        All that are claimed have to be looked at. So it is remembered when the next lease ends, for a second at most:
-        others may write tasks, too.
-        """
-        now = self._store.now()
-        if now < self._next_end:
-            return []
-        next_end = now + _REMEMBERED
-        ended: Documents = []
-        after: str | None = None
-        while True:
-            entries, after = await self._records.scan(tags=("in_progress",), after=after, limit=_SCANNED_AT_ONCE)
-            for task in map(TASK.document, entries):
-                expires_at = times.from_text(task.get("leaseExpiresAt"))
-                next_end = next_end if expires_at is None else min(next_end, expires_at)
-                if await self._is_ready(task, agent, types):
-                    ended.append(task)
-            if after is None:
-                self._next_end = next_end
-                return ended
-
-    async def _ready(
-        self, tags: Sequence[str], agent: str, types: frozenset[str] | None
-    ) -> AsyncIterator[dict[str, Any]]:
-        """The tasks with these tags that this agent may claim now, by id."""
-        after: str | None = None
-        scanned = _CANDIDATES
-        while True:
-            entries, after = await self._records.scan(tags=tags, after=after, limit=scanned)
-            for task in map(TASK.document, entries):
-                if await self._is_ready(task, agent, types):
-                    yield task
-            scanned = _SCANNED_AT_ONCE  # most of the first ones are claimed, or blocked
-            if after is None:
-                return
-
-    async def _is_ready(self, task: dict[str, Any], agent: str, types: frozenset[str] | None) -> bool:
-        if types is not None and task.get("type") not in types:
-            return False
-        if task_rules.claimable(task, agent, self._store.now()) is not None:
-            return False
-        waits_for = dependencies.of(task)
-        return not dependencies.unmet(task, dict(zip(waits_for, await self._read(waits_for), strict=True)))
-
-    def _claimed(self, record: Record) -> Record:
-        """Remember when its lease ends."""
-        expires_at = times.from_text(record.document.get("leaseExpiresAt"))
-        if expires_at is not None:
-            self._next_end = min(self._next_end, expires_at)
-        return record
 
     async def _claim_first(self, candidates: Documents, agent: str, lease: float) -> Record | None:
         """Claim the first of these that is still to be had; None when there is none."""
@@ -403,7 +300,7 @@ class Tasks:
         wanted = [task["id"] for task in candidates]
 
         def decide(entries: Entries, now: int) -> Sequence[Write]:
-            known = _documents(ids, entries)
+            known = documents_of(ids, entries)
             for task_id in wanted:
                 task = known[task_id]
                 if task is None or task_rules.claimable(task, agent, now) is not None:
@@ -414,18 +311,9 @@ class Tasks:
                 return [TASK.put(claimed, entries[ids.index(task_id)])]
             return []
 
-        written = await self._store.transact(_identities(ids), decide)
-        return self._claimed(self._records.record(written[0][0])) if written else None
+        written = await self._store.transact(identities(ids), decide)
+        return self._queue.note(self._records.record(written[0][0])) if written else None
 
 
 class _Again(MemoryStoreError):  # noqa: N818 - no failure: the caller looks again
     """Somebody has changed dependencies meanwhile: more tasks have to be read first. Never leaves this module."""
-
-
-def _identities(ids: Sequence[str]) -> list[Identity]:
-    return [(TASK.namespace, TASK.prefix + task_id) for task_id in ids]
-
-
-def _documents(ids: Sequence[str], entries: Sequence[Entry | None]) -> dependencies.Tasks:
-    found = zip(ids, entries, strict=True)
-    return {task_id: None if entry is None else TASK.document(entry) for task_id, entry in found}
