@@ -37,6 +37,11 @@ _DELETE_TAG = "DELETE FROM entry_tags WHERE tag = ? AND namespace = ? AND key = 
 _ALL = "SELECT id, namespace, key, value, codec, size FROM entries"
 _STATE = "SELECT revision FROM text_index WHERE id = 1"
 _SET_STATE = "UPDATE text_index SET revision = ? WHERE id = 1"
+# FTS5 merges when so many parts of the index are of the same age. By its default, 4, one commit in a hundred took 10 ms
+# at a million entries; with 8, 0.7 ms, and searches take as long.
+_MERGE_AT: Final = 8
+_MERGES = "SELECT v FROM entries_text_config WHERE k = 'automerge'"
+_SET_MERGES = "INSERT INTO entries_text (entries_text, rank) VALUES ('automerge', ?)"
 _NO_TAGS: Final = "[]"
 
 
@@ -112,6 +117,8 @@ def prepare(db: sqlite3.Connection, *, full_text: bool) -> bool:
     Switched on for a file without it, or with that of another revision: every entry is indexed, in one transaction.
     That takes about 6 s for a million entries of 200 bytes and a log as large as the index. Switched off: emptied.
     """
+    if db.execute(_MERGES).fetchone() != (_MERGE_AT,):
+        db.execute(_SET_MERGES, (_MERGE_AT,))
     wanted = REVISION if full_text else 0
     if db.execute(_STATE).fetchone()[0] == wanted:
         return False

@@ -69,6 +69,17 @@ async def test_switched_off_it_costs_nothing_and_searches_by_text_are_refused(tm
         await check(store)
 
 
+async def test_parts_of_the_index_are_merged_late_in_older_files_too(tmp_path):
+    path, setting = tmp_path / "db", "SELECT v FROM entries_text_config WHERE k = 'automerge'"
+    async with MemoryStore.open(path) as store:
+        assert await store._worker.run(lambda db: db.execute(setting).fetchone()) == (8,)
+        await store._worker.run(
+            lambda db: db.execute("DELETE FROM entries_text_config WHERE k = 'automerge'").fetchall()
+        )
+    async with MemoryStore.open(path) as store:
+        assert await store._worker.run(lambda db: db.execute(setting).fetchone()) == (8,)
+
+
 async def test_another_revision_of_the_texts_is_indexed_anew(tmp_path, monkeypatch):
     path = tmp_path / "db"
     async with MemoryStore.open(path) as store:
