@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import dataclasses
+import itertools
 import json
 import os
 import sys
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import swarm_operator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from swarm_operator.memory.client import MemoryClient
 
@@ -29,6 +32,7 @@ NOT_FOUND: Final = 3
 
 _LAPTOP_TOKEN: Final = Path("data/tokens/client-token")
 _LAPTOP_ADMIN_TOKEN: Final = Path("data/tokens/admin-token")
+_BATCH_LINES: Final = 500
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off"})
 
@@ -58,16 +62,75 @@ def _parser() -> argparse.ArgumentParser:
         "--ttl", type=_whole(0), default=None, metavar="SECONDS", help="how long it lives; default for ever"
     )
     put.add_argument("--tag", action="append", default=[], metavar="TAG", help="may be repeated")
-    for name, run, text in (("get", _get, "print an entry"), ("delete", _delete, "delete an entry")):
+    for name, run, text in (("get", _get, "print an entry"), ("delete", _delete, "delete an entry, or many")):
         command = _add_client(commands, name, run, text)
         command.add_argument("namespace", metavar="NAMESPACE")
-        command.add_argument("key", metavar="KEY")
+        if name == "get":
+            command.add_argument("key", metavar="KEY")
+        else:
+            which = command.add_mutually_exclusive_group(required=True)
+            which.add_argument("key", metavar="KEY", nargs="?")
+            which.add_argument("--prefix", help="all whose keys start so; --prefix '' empties the namespace")
+    batch = _add_client(
+        commands, "batch", _batch, "carry out operations, one JSON object a line, and print the results"
+    )
+    batch.add_argument("file", metavar="FILE", nargs="?", default="-", help="default: -, standard input")
+    batch.add_argument("--each", action="store_true", help="each operation alone; default: 500 lines at once or none")
     listing = _add_client(commands, "list", _list, "print a namespace's entries, one a line")
     listing.add_argument("namespace", metavar="NAMESPACE")
     listing.add_argument("--prefix", default="", help="only keys that start so")
+    searching = _add_client(commands, "search", _search, "print the entries that a search finds, one a line")
+    searching.add_argument("text", metavar="WORD", nargs="*", help="words that all occur; wor* is the start of one")
+    searching.add_argument("--namespace", help="default: everywhere")
+    searching.add_argument("--subtree", action="store_true", help="also in the namespaces below it")
+    searching.add_argument("--prefix", default="", help="only keys that start so")
+    searching.add_argument("--glob", help="only keys that match, as 'agent:*'")
+    searching.add_argument("--tag", action="append", default=[], metavar="TAG", help="may be repeated: all of them")
+    searching.add_argument("--any-tag", action="append", default=[], metavar="TAG", help="may be repeated: one of them")
+    searching.add_argument("--metadata", type=_json, metavar="JSON", help="fields that have these values")
+    searching.add_argument("--updated-since", metavar="TIME", help="RFC 3339: 2026-01-31T12:00:00Z")
+    searching.add_argument("--match", metavar="EXPRESSION", help="an FTS5 expression in place of words")
+    searching.add_argument("--order", choices=("key", "updated", "rank"), help="default: rank with a text")
+    searching.add_argument("--no-values", action="store_true", help="without values and metadata")
+    searching.add_argument("--limit", type=_whole(1), metavar="N", help="at most so many; default: all")
+    watching = _add_client(commands, "watch", _watch, "print changes as they are committed, one a line")
+    watching.add_argument("namespace", metavar="NAMESPACE", nargs="?", help="default: everywhere")
+    watching.add_argument("--prefix", default="", help="only keys that start so")
+    watching.add_argument(
+        "--since", type=_whole(0), metavar="SEQ", help="go on after that change; default: from now on"
+    )
+    watching.add_argument("--limit", type=_whole(1), metavar="N", help="end after so many; default: never")
+    _add_swarm(commands)
     _add_client(commands, "stats", _stats, "print counts, sizes and settings")
     _add_client(commands, "gc", _gc, "collect expired entries now; needs the admin token", admin=True)
     return parser
+
+
+def _add_swarm(commands: Any) -> None:
+    agents = _add_client(commands, "agents", _agents, "print the swarm's agents, one a line")
+    tasks = _add_client(commands, "tasks", _tasks, "print the swarm's tasks, one a line")
+    for command in (agents, tasks):
+        command.add_argument("--status", help="only those of this status")
+        command.add_argument("--type", help="only those of this type")
+    agents.add_argument("--capability", help="only those that have it")
+    agents.add_argument("--stale", type=_switch, default=None, metavar="BOOL", help="whether they were silent for long")
+    tasks.add_argument("--agent", help="only those that it has claimed, or that are assigned to it")
+    export = _add_client(commands, "export", _export, "print the swarm's entries as lines of JSON")
+    export.add_argument(
+        "--all", action="store_true", help="of all namespaces, not only of those that start with swarm:"
+    )
+    export.add_argument("--namespace", action="append", default=[], help="only of this one; may be repeated")
+    imports = _add_client(commands, "import", _import, "write what export printed; may be repeated")
+    imports.add_argument("file", metavar="FILE", help="- is the standard input")
+    imports.add_argument("--keep", action="store_true", help="leave entries that are there with another value")
+    cleanup = _add_client(
+        commands, "cleanup", _cleanup, "delete old messages, completed tasks and metrics; needs the admin token",
+        admin=True,
+    )  # fmt: skip
+    cleanup.add_argument(
+        "--max-age", type=_interval, metavar="AGE", help="what counts as old: 168h, or seconds; 7 days"
+    )
+    cleanup.add_argument("--dry-run", action="store_true", help="only count")
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +150,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         "time between two collections of expired entries: 5m, 1h30m, or seconds",
     )  # fmt: skip
     flag("--enable-vacuum", "ENABLE_VACUUM", "true", _switch, "give empty pages back to the file system after each")
+    flag("--full-text", "FULL_TEXT", "true", _switch, "find entries by their words; false makes writes cheaper")
     flag("--host", "HOST", "127.0.0.1", str, "the address to listen on")
     flag("--http-port", "HTTP_PORT", "8080", _whole(0, 65_535), "the API's port; 0 takes a free one")
     flag("--metrics-port", "METRICS_PORT", "9091", _whole(0, 65_535), "the port of /metrics; 0 takes a free one")
@@ -221,6 +285,7 @@ def _serve(options: argparse.Namespace) -> int:
         compression_threshold=options.compression_threshold,
         gc_interval=options.gc_interval,
         enable_vacuum=options.enable_vacuum,
+        full_text=options.full_text,
     )
     return uvloop.run(server.serve(settings, config))
 
@@ -240,6 +305,8 @@ def _call(options: argparse.Namespace, run: Callable[[argparse.Namespace, Memory
     except MemoryClientError as error:
         print(f"swarm-memory: {error}", file=sys.stderr)  # noqa: T201 - this is a command line
         return FAILED
+    except KeyboardInterrupt:  # the usual end of a watch
+        return OK
     except BrokenPipeError:  # `swarm-memory list ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
@@ -256,15 +323,132 @@ async def _get(options: argparse.Namespace, client: MemoryClient) -> int:
 
 
 async def _delete(options: argparse.Namespace, client: MemoryClient) -> int:
+    if options.prefix is not None:
+        deleted = await client.delete_range(options.namespace, prefix=options.prefix)
+        return _print({"deleted": deleted, "namespace": options.namespace, "prefix": options.prefix})
     if not await client.delete(options.namespace, options.key):
         return _not_found(options)
     return _print({"deleted": True, "namespace": options.namespace, "key": options.key})
+
+
+async def _batch(options: argparse.Namespace, client: MemoryClient) -> int:
+    try:
+        # Nothing else runs in this loop that a slow file could hold up.
+        source = contextlib.nullcontext(sys.stdin) if options.file == "-" else Path(options.file).open()  # noqa: ASYNC230, SIM115
+        with source as file:
+            return await _batch_lines(file, client, atomic=not options.each)
+    except BrokenPipeError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        print(f"swarm-memory: {options.file}: {error}", file=sys.stderr)  # noqa: T201
+        return FAILED
+
+
+async def _batch_lines(file: Iterable[str], client: MemoryClient, *, atomic: bool) -> int:
+    code, number = OK, 0
+    lines = iter(file)
+    while chunk := list(itertools.islice(lines, _BATCH_LINES)):
+        operations = []
+        for line in chunk:
+            number += 1
+            if not line.strip():
+                continue
+            try:
+                operations.append(dict(json.loads(line)))
+            except (ValueError, TypeError, RecursionError):
+                print(f"swarm-memory: line {number} is not a JSON object", file=sys.stderr)  # noqa: T201
+                return FAILED
+        for result in await client.batch(operations, atomic=atomic):
+            _print({"status": result.status, "entry": result.entry and result.entry.raw, "problem": result.problem})
+            code = code if result.ok or result.status == 404 else FAILED
+    return code
 
 
 async def _list(options: argparse.Namespace, client: MemoryClient) -> int:
     async for entry in client.iterate(options.namespace, prefix=options.prefix):
         _print(entry.raw)
     return OK
+
+
+async def _search(options: argparse.Namespace, client: MemoryClient) -> int:
+    if options.metadata is not None and not isinstance(options.metadata, dict):
+        print("swarm-memory: --metadata takes a JSON object", file=sys.stderr)  # noqa: T201
+        return FAILED
+    hits = client.find(
+        namespace=options.namespace,
+        subtree=options.subtree,
+        prefix=options.prefix,
+        glob=options.glob,
+        tags=options.tag,
+        any_tags=options.any_tag,
+        metadata=options.metadata,
+        updated_since=options.updated_since,
+        text=" ".join(options.text) or None,
+        match=options.match,
+        order=options.order,
+        values=not options.no_values,
+        limit=min(options.limit or 100, 1000),
+    )
+    printed = 0
+    async for hit in hits:
+        _print(hit.raw)
+        printed += 1
+        if printed == options.limit:
+            break
+    return OK
+
+
+async def _agents(options: argparse.Namespace, client: MemoryClient) -> int:
+    filters = {name: getattr(options, name) for name in ("status", "type", "capability", "stale")}
+    async for agent in client.agents.iterate(**filters):
+        _print(agent)
+    return OK
+
+
+async def _tasks(options: argparse.Namespace, client: MemoryClient) -> int:
+    async for task in client.tasks.iterate(**{name: getattr(options, name) for name in ("status", "type", "agent")}):
+        _print(task)
+    return OK
+
+
+async def _watch(options: argparse.Namespace, client: MemoryClient) -> int:
+    seen = 0
+    changes = client.watch(
+        namespace=options.namespace,
+        prefix=options.prefix,
+        since=options.since,
+        on_ready=lambda position: print(f"watching from {position} on", file=sys.stderr, flush=True),  # noqa: T201
+    )
+    async for change in changes:
+        _print(dataclasses.asdict(change))
+        sys.stdout.flush()
+        seen += 1
+        if seen == options.limit:
+            break
+    return OK
+
+
+async def _export(options: argparse.Namespace, client: MemoryClient) -> int:
+    async for line in client.swarm.export(namespaces=options.namespace, everything=options.all):
+        sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
+    return OK
+
+
+async def _import(options: argparse.Namespace, client: MemoryClient) -> int:
+    try:
+        # The files of a command line are as slow as they are, and nothing else runs in this process.
+        with contextlib.ExitStack() as stack:
+            standard = options.file == "-"
+            lines = sys.stdin.buffer if standard else stack.enter_context(Path(options.file).open("rb"))  # noqa: ASYNC230
+            return _print(await client.swarm.import_(lines, keep_existing=options.keep))
+    except OSError as error:
+        print(f"swarm-memory: {options.file}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return FAILED
+
+
+async def _cleanup(options: argparse.Namespace, client: MemoryClient) -> int:
+    return _print(await client.swarm.cleanup(max_age=options.max_age, dry_run=options.dry_run))
 
 
 async def _stats(_: argparse.Namespace, client: MemoryClient) -> int:

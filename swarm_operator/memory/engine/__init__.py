@@ -13,6 +13,8 @@ a thread of its own (worker). What a call may carry is checked in limits and cod
 from swarm_operator.memory.engine.config import StoreConfig
 from swarm_operator.memory.engine.entry import Draft, Entry
 from swarm_operator.memory.engine.errors import MemoryStoreError
+from swarm_operator.memory.engine.operations import Delete, Put
+from swarm_operator.memory.engine.query import Query
 from swarm_operator.memory.engine.store import MemoryStore
 
-__all__ = ["Draft", "Entry", "MemoryStore", "MemoryStoreError", "StoreConfig"]
+__all__ = ["Delete", "Draft", "Entry", "MemoryStore", "MemoryStoreError", "Put", "Query", "StoreConfig"]

@@ -61,26 +61,32 @@ def decode(text: bytes) -> Any:
     return orjson.loads(text)
 
 
-def parse_document(field: str, text: bytes) -> Any:
+def parse_document(field: str, text: bytes, *, levels: int | None = 1) -> Any:
     """Parse JSON text that came from outside.
 
     Args:
         field: the name that an error carries.
         text: UTF-8 without a byte order mark.
+        levels: those around the values that it carries: 1 where it is an object with a value as a member. None: the
+            caller encodes each value, which checks its depth; looking at a long document of many costs as much again.
 
     Raises:
         InvalidInputError: not JSON by RFC 8259, a repeated member, an integer beyond 64 bits, a number beyond a
-            double's range, a lone surrogate, or more than MAX_DEPTH + 1 levels (the document itself is one).
+            double's range, a lone surrogate, or more than MAX_DEPTH + `levels` levels.
     """
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise InvalidInputError(field, f"JSON as in RFC 8259 ({error})") from None
-    if _depth(text) > MAX_DEPTH + 1:
+    if levels is not None and _depth(text) > MAX_DEPTH + levels:
         raise InvalidInputError(field, f"at most {MAX_DEPTH} nested arrays and objects")
+    try:
+        again = orjson.dumps(document)
+    except TypeError:  # it writes 254 levels and reads 1024
+        raise InvalidInputError(field, f"at most {MAX_DEPTH} nested arrays and objects") from None
     # A repeated member takes its colon with it. Colons inside strings stay, unless they were written as escapes,
     # which only adds some: those documents, too, go to the slow parser, which decides.
-    suspicious = text.count(b":") != orjson.dumps(document).count(b":") or b"\\u003" in text
+    suspicious = text.count(b":") != again.count(b":") or b"\\u003" in text
     if suspicious or _LONG_NUMBER.search(text):
         _parse_slowly(field, text)
     return document

@@ -171,6 +171,8 @@ class Collector:
             value_bytes += sum(row.size for row in rows)
             self.stats.entries += len(rows)
             self._observer.expired(entries=len(rows))
+        while await self._writer.trim(moment - int(self._config.change_log_seconds * 1000)):
+            pass
         if self._config.enable_vacuum:
             self.stats.auto_vacuum = await self._writer.between_batches(sweep.auto_vacuum)
             if self.stats.auto_vacuum == "incremental":

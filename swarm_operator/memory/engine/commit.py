@@ -8,15 +8,18 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from swarm_operator.memory.engine.errors import MemoryStoreError, StorageError, from_sqlite
+from swarm_operator.memory.engine import changes, indexing, tally
+from swarm_operator.memory.engine.errors import from_sqlite
+from swarm_operator.memory.engine.operations import Work, apply_alone
 from swarm_operator.memory.engine.sqlite import sqlite3
-from swarm_operator.memory.engine.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from swarm_operator.memory.engine.changes import Change
     from swarm_operator.memory.engine.entry import Entry, Identity
-    from swarm_operator.memory.engine.operations import Applied, Operation
+    from swarm_operator.memory.engine.errors import MemoryStoreError
+    from swarm_operator.memory.engine.operations import Operation
 
 __all__ = ["Outcome", "commit_batch", "trial_write"]
 
@@ -30,6 +33,7 @@ class Outcome:
     Attributes:
         results: for each operation, in order: its result, or the error for its caller.
         states: what the touched entries are now, in the order of their writes; empty when the batch failed.
+        changes: for those who watch, in order; empty when the batch failed.
         written: bytes of values as they were stored.
         changed: whether anything was written.
         failure: why the batch as a whole failed; None when it was committed.
@@ -37,33 +41,45 @@ class Outcome:
 
     results: list[Any]
     states: list[tuple[Identity, Entry | None]] = field(default_factory=list)
+    changes: Sequence[Change] = ()
     written: int = 0
     changed: bool = False
     failure: MemoryStoreError | None = None
 
 
-def commit_batch(db: sqlite3.Connection, operations: Sequence[Operation], now: Callable[[], int]) -> Outcome:
+def commit_batch(
+    db: sqlite3.Connection, operations: Sequence[Operation], now: Callable[[], int], *, full_text: bool, keep: int
+) -> Outcome:
     """Apply the operations in order and commit them. Never raises: a failure is part of the outcome.
 
     The clock is read once, inside the transaction, so that times in a batch do not run backwards.
+
+    Args:
+        db: the writer's connection.
+        operations: what to do.
+        now: the clock, in milliseconds.
+        full_text: whether values are in the full-text index.
+        keep: changes that the feed's table keeps.
     """
     outcome = Outcome([])
-    tally = Tally()
     before = db.total_changes
     try:
         db.execute("BEGIN IMMEDIATE")
-        moment = now()
-        for operation in operations:
-            applied = _apply(db, operation, moment)
-            if isinstance(applied, MemoryStoreError):
-                outcome.results.append(applied)
-                continue
-            outcome.results.append(applied.result)
-            outcome.states.append((operation.identity, applied.entry))
-            outcome.written += applied.written
-            tally.add(operation.identity[0], rows=applied.rows, size=applied.size)
-            tally.packed.add(applied.packed)
-        tally.write(db)
+        highest = tally.highest_deleted(db)
+        work = Work(db, now(), full_text, highest_deleted=highest)
+        outcome.results = [apply_alone(work, operation) for operation in operations]
+        outcome.states = work.states
+        sums = tally.Tally()
+        for namespace, rows, size in work.counts:
+            sums.add(namespace, rows=rows, size=size)
+        for sign, codec, size, stored in work.packed:
+            sums.packed.row(sign, codec, size, stored)
+            outcome.written += stored if sign > 0 else 0
+        sums.write(db)
+        if work.highest_deleted > highest:
+            tally.raise_highest_deleted(db, work.highest_deleted)
+        indexing.write(db, work.notes, full_text=full_text)
+        outcome.changes = changes.append(db, work.changes, now=work.now, keep=keep)
         outcome.changed = db.total_changes != before
         db.execute("COMMIT")
     except Exception as error:  # noqa: BLE001 - it becomes the answer to every caller of the batch
@@ -74,22 +90,6 @@ def commit_batch(db: sqlite3.Connection, operations: Sequence[Operation], now: C
         # Each caller gets an error of its own: one exception object raised in many tasks would mix their tracebacks.
         return Outcome([copy.copy(reason) for _ in operations], failure=reason)
     return outcome
-
-
-def _apply(db: sqlite3.Connection, operation: Operation, now: int) -> Applied | MemoryStoreError:
-    """Apply one operation in a savepoint. Raises when the transaction as a whole can't go on."""
-    db.execute("SAVEPOINT request")
-    try:
-        applied = operation.apply(db, now)
-    except Exception as error:
-        reason = from_sqlite(error)
-        if isinstance(reason, StorageError) or not db.in_transaction:
-            raise
-        db.execute("ROLLBACK TO request")
-        db.execute("RELEASE request")
-        return reason
-    db.execute("RELEASE request")
-    return applied
 
 
 def trial_write(db: sqlite3.Connection) -> None:

@@ -43,14 +43,27 @@ class StoreConfig:
     """True: after each collection the pages that hold nothing are given back to the file system, in short steps. False:
     they stay in the file for later entries."""
 
+    full_text: bool = True
+    """True: the words of keys and values are found by searches; each write then indexes them in its own transaction,
+    which takes it about half as much time again. False: searches by text are refused. Switching it on for a file that
+    was written without it indexes every entry at the start, see indexing.prepare."""
+
+    change_log_entries: int = 100_000
+    """Changes that watches can go back, at most. 1 to 100,000,000; each takes about 60 bytes of the file."""
+
+    change_log_seconds: float = 86_400.0
+    """Seconds that watches can go back, at most; older changes go with each collection."""
+
     max_batch: int = 256
-    """Requests that are committed together at most. Larger batches spend fewer fsyncs and take longer each."""
+    """Entries that are committed together at most, or one request with more. Larger batches spend fewer fsyncs and take
+    longer each."""
 
     max_batch_bytes: int = 32 * MIB
     """Bytes of values in one batch at most; a single larger value is a batch of its own."""
 
-    max_queue: int = 4096
-    """Requests that wait for the writer at most; the next one fails with OverloadedError."""
+    max_queue: int = 32_768
+    """Entries that wait for the writer at most, about half a second's work; the next request fails with
+    OverloadedError."""
 
     max_queue_bytes: int = 64 * MIB
     """Bytes of values that wait for the writer at most. One value is always let in when nothing waits."""
@@ -88,6 +101,8 @@ _RANGES = (
     ("cache_memory_mb", 1, 65_536),
     ("compression_threshold", 0, 2**31 - 1),
     ("gc_interval", 0.001, 1e10),
+    ("change_log_entries", 1, 100_000_000),
+    ("change_log_seconds", 0.0, 1e10),
     ("max_batch", 1, 10_000),
     ("max_batch_bytes", 1, 1024 * MIB),
     ("max_queue", 1, 1_000_000),

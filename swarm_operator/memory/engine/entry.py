@@ -89,8 +89,8 @@ class Entry:
         tags_json: a JSON array of strings.
         metadata_json: a JSON object.
         ttl: the seconds it was given to live; 0 is for ever.
-        version: 1 when created, one more with each write since.
-        created_at: when version 1 was written.
+        version: one more with each write. A new entry begins at 1, or above every version that was ever deleted.
+        created_at: when its first version was written.
         updated_at: when this version was written.
         expires_at: the first moment at which it is gone; None is never.
     """

@@ -10,6 +10,7 @@ from typing import ClassVar
 from swarm_operator.memory.engine.sqlite import sqlite3
 
 __all__ = [
+    "BatchItemError",
     "BusyError",
     "ConfigError",
     "CorruptDatabaseError",
@@ -20,6 +21,7 @@ __all__ = [
     "InternalStoreError",
     "InvalidInputError",
     "MemoryStoreError",
+    "MissedChangesError",
     "NewerSchemaError",
     "OverloadedError",
     "ReadOnlyError",
@@ -84,6 +86,46 @@ class VersionConflictError(MemoryStoreError):
             "there is no such entry" if current_version is None else f"the entry has version {current_version}"
         )
         self.current_version = current_version
+
+
+class BatchItemError(MemoryStoreError):
+    """One write of an atomic batch failed, and with it the batch. Nothing was written.
+
+    Attributes:
+        index: which one, from 0.
+        cause: why.
+    """
+
+    code = "batch-item"
+
+    def __init__(self, index: int, cause: MemoryStoreError) -> None:
+        super().__init__(f"operations[{index}]: {cause}")
+        self.index = index
+        self.cause = cause
+
+    def __copy__(self) -> BatchItemError:
+        """Another error that says the same."""
+        return BatchItemError(self.index, self.cause)
+
+
+class MissedChangesError(MemoryStoreError):
+    """Changes after the position asked for are gone from the feed. List anew, then watch from the present on.
+
+    Attributes:
+        since: the position.
+        oldest: the first that can be gone on from.
+    """
+
+    code = "gone"
+
+    def __init__(self, since: int, oldest: int) -> None:
+        super().__init__(since, oldest)
+        self.since = since
+        self.oldest = oldest
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"no watch can go on from {self.since}; the oldest position is {self.oldest}"
 
 
 class OverloadedError(MemoryStoreError):

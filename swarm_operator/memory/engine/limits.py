@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "MAX_BATCH_SIZE",
     "MAX_KEY_BYTES",
     "MAX_METADATA_BYTES",
     "MAX_NAMESPACE_BYTES",
@@ -21,6 +22,7 @@ __all__ = [
     "MAX_TAG_BYTES",
     "MAX_TTL_SECONDS",
     "MAX_VERSION",
+    "check_batch_size",
     "check_key",
     "check_namespace",
     "check_page_size",
@@ -37,6 +39,7 @@ MAX_METADATA_BYTES = 64 * 1024
 MAX_TTL_SECONDS = 100 * 365 * 24 * 3600
 """A hundred years: far enough to mean "long", near enough that milliseconds fit any clock."""
 MAX_PAGE_SIZE = 1000
+MAX_BATCH_SIZE = 1000
 MAX_VERSION = 2**63 - 1
 
 
@@ -50,9 +53,9 @@ def check_key(key: Any) -> str:
     return _text("key", key, MAX_KEY_BYTES)
 
 
-def check_prefix(prefix: Any) -> str:
+def check_prefix(prefix: Any, *, field: str = "prefix") -> str:
     """A prefix of a key: as a key, but it may be empty."""
-    return _text("prefix", prefix, MAX_KEY_BYTES, least=0)
+    return _text(field, prefix, MAX_KEY_BYTES, least=0)
 
 
 def check_tags(tags: Sequence[Any] | None) -> tuple[str, ...]:
@@ -74,6 +77,12 @@ def check_ttl(ttl: Any) -> int:
     if type(ttl) is not int or not 0 <= ttl <= MAX_TTL_SECONDS:
         raise InvalidInputError("ttl", f"a whole number of seconds from 0 (permanent) to {MAX_TTL_SECONDS}")
     return ttl
+
+
+def check_batch_size(field: str, size: int) -> None:
+    """At most 1000 operations: they are one transaction, and others wait for it."""
+    if size > MAX_BATCH_SIZE:
+        raise InvalidInputError(field, f"at most {MAX_BATCH_SIZE} operations")
 
 
 def check_page_size(limit: Any) -> int:

@@ -1,28 +1,49 @@
 """What a request does inside the writer's transaction. Compare-and-set is decided here, where nothing can come between.
 
-An operation reads the row's head, decides, and writes. An expired row counts as absent for every decision, so results
-do not depend on whether it has been collected; writing over it starts a new entry at version 1.
+An operation reads what it needs, decides, and writes. An expired row counts as absent for every decision, so what
+succeeds does not depend on whether it has been collected.
+
+The versions of an entry only ever grow, also when it was deleted and is created anew: a new entry begins above the
+highest version of all that were deleted. So a version that a client remembers is that value or none.
+
+Put, Delete and Update are one entry each; Batch and Transaction are several that hold or fail together. What each
+may write is known before it runs: copies of those entries are dropped first (see lookup).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from swarm_operator.memory.engine import rows
+from swarm_operator.memory.engine.changes import ChangeNote, Op
 from swarm_operator.memory.engine.compression import Codec, Packed
 from swarm_operator.memory.engine.entry import Draft, Entry, Identity
-from swarm_operator.memory.engine.errors import VersionConflictError
-from swarm_operator.memory.engine.tally import PackedDelta
+from swarm_operator.memory.engine.errors import (
+    BatchItemError,
+    CorruptValueError,
+    InternalStoreError,
+    MemoryStoreError,
+    StorageError,
+    VersionConflictError,
+    from_sqlite,
+)
+from swarm_operator.memory.engine.indexing import MAX_TEXT_BYTES, Indexed, Note, stored_text
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable, Sequence
 
-__all__ = ["Applied", "Delete", "Operation", "Put"]
+__all__ = ["Batch", "Delete", "Operation", "Put", "Transaction", "Update", "Work", "Write", "apply_alone"]
 
 # SQLite knows a blob's length from the row's header: this reads no page of the value.
-_SELECT_HEAD = """
-    SELECT id, version, created_at, expires_at, size, codec, length(value) FROM entries WHERE namespace = ? AND key = ?
-"""
+_HEAD = "id, version, created_at, expires_at, size, codec, length(value), tags"
+_SELECT_HEAD = f"SELECT {_HEAD}, NULL FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only
+# The full-text index must be told what it is to forget. Of a plain value it has only seen the start.
+_SELECT_HEAD_AND_TEXT = f"""
+    SELECT {_HEAD}, CASE codec WHEN 0 THEN substr(value, 1, {MAX_TEXT_BYTES}) ELSE value END
+    FROM entries WHERE namespace = ? AND key = ?
+"""  # noqa: S608
 _INSERT = """
     INSERT INTO entries (namespace, key, version, created_at, updated_at, ttl, expires_at, size, tags, metadata, value,
     codec) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -32,43 +53,73 @@ _UPDATE = """
     metadata = ?, value = ?, codec = ? WHERE id = ?
 """
 _DELETE = "DELETE FROM entries WHERE id = ?"
-_NO_HEAD = (None, 0, 0, None, 0, Codec.PLAIN, 0)
+_NO_HEAD = (None, 0, 0, None, 0, Codec.PLAIN, 0, "[]", None)
 
 
 @dataclass(slots=True)
-class Applied:
-    """What an operation did.
+class Work:
+    """A transaction of the writer: what operations work on, and where they note what they did.
+
+    The lists only grow; what an operation that is undone has added is cut off again, see `apply_alone`.
 
     Attributes:
-        result: for its caller.
-        entry: the entry as it is now; None when there is none.
-        rows: by how much the namespace's count of rows changed.
-        size: by how many bytes of values the namespace changed.
-        packed: by how much the compressed rows changed.
-        written: bytes of the value as it was stored.
+        db: the writer's connection, inside the transaction. Only its own thread may touch it.
+        now: the transaction's moment, in milliseconds since the Unix epoch.
+        full_text: whether values are in the full-text index.
+        states: the entries that were written, as they are now, in the order of the writes; None: there is none.
+        counts: by how many rows, and by how many bytes of values, namespaces changed.
+        packed: rows that came (1) or went (-1): sign, codec, bytes of the value, bytes as they are stored.
+        notes: what the indexes must learn.
+        changes: what watches must learn.
+        highest_deleted: the highest version that a deleted entry had.
     """
 
-    result: Any
-    entry: Entry | None
-    rows: int = 0
-    size: int = 0
-    packed: PackedDelta = field(default_factory=PackedDelta)
-    written: int = 0
+    db: sqlite3.Connection
+    now: int
+    full_text: bool = False
+    states: list[tuple[Identity, Entry | None]] = field(default_factory=list)
+    counts: list[tuple[str, int, int]] = field(default_factory=list)
+    packed: list[tuple[int, int, int, int]] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    changes: list[ChangeNote] = field(default_factory=list)
+    highest_deleted: int = 0
+
+    def marks(self) -> tuple[int, int, int, int, int, int]:
+        """Where things stand now, for `cut`."""
+        lengths = len(self.states), len(self.counts), len(self.packed), len(self.notes), len(self.changes)
+        return *lengths, self.highest_deleted
+
+    def cut(self, marks: tuple[int, int, int, int, int, int]) -> None:
+        """Forget what came since."""
+        states, counts, packed, notes, changes, self.highest_deleted = marks
+        del self.states[states:], self.counts[counts:], self.packed[packed:], self.notes[notes:], self.changes[changes:]
+
+    def head(self, identity: Identity) -> tuple[Any, ...]:
+        """What there is of a row, see _HEAD; _NO_HEAD when there is none."""
+        sql = _SELECT_HEAD_AND_TEXT if self.full_text else _SELECT_HEAD
+        return self.db.execute(sql, identity).fetchone() or _NO_HEAD
+
+    def indexed(self, head: tuple[Any, ...]) -> Indexed | None:
+        """What the indexes know of a row."""
+        row_id, *_, size, codec, _, tags_json, value = head
+        if row_id is None:
+            return None
+        return Indexed(tags_json, None if value is None else stored_text(value, codec, size))
 
 
 class Operation(Protocol):
     """A request to the writer."""
 
     @property
-    def identity(self) -> Identity:
-        """The entry that it writes."""
+    def identities(self) -> Sequence[Identity]:
+        """The entries that it may write."""
 
     @property
     def weight(self) -> int:
         """Bytes that it holds while it waits."""
 
-    def apply(self, db: sqlite3.Connection, now: int) -> Applied:
-        """Do it, inside a savepoint. An exception undoes this operation and no other."""
+    def apply(self, work: Work) -> Any:
+        """Do it, inside a savepoint; return the answer for its caller. An exception undoes it and no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +139,9 @@ class Put:
     if_version: int | None = None
 
     @property
-    def identity(self) -> Identity:
+    def identities(self) -> tuple[Identity]:
         """The entry that it writes."""
-        return self.draft.namespace, self.draft.key
+        return ((self.draft.namespace, self.draft.key),)
 
     @property
     def weight(self) -> int:
@@ -99,15 +150,16 @@ class Put:
         frame = 0 if packed is None or packed.blob is draft.value_json else len(packed.blob)
         return len(draft.value_json) + frame + len(draft.metadata_json) + len(draft.tags_json)
 
-    def apply(self, db: sqlite3.Connection, now: int) -> Applied:
+    def apply(self, work: Work) -> tuple[Entry, bool]:
         """Insert or update, as the conditions allow."""
-        draft = self.draft
-        head = db.execute(_SELECT_HEAD, (draft.namespace, draft.key)).fetchone()
-        row_id, old_version, created_at, old_expiry, old_size, old_codec, old_stored = head or _NO_HEAD
+        db, now, draft = work.db, work.now, self.draft
+        identity = (draft.namespace, draft.key)
+        head = work.head(identity)
+        row_id, old_version, created_at, old_expiry, old_size, old_codec, old_stored, *_ = head
         if live := row_id is not None and (old_expiry is None or old_expiry > now):
             version = old_version + 1
         else:
-            version, created_at = 1, now
+            version, created_at = max(old_version, work.highest_deleted) + 1, now
         if self.create_only and live:
             raise VersionConflictError(old_version)
         if self.if_version is not None and (not live or old_version != self.if_version):
@@ -117,8 +169,11 @@ class Put:
         expires_at = now + ttl * 1000 if ttl else None
         values = (version, created_at, now, ttl, expires_at, size, draft.tags_json, draft.metadata_json)
         if row_id is None:
-            db.execute(_INSERT, (draft.namespace, draft.key, *values, blob, codec))
+            cursor = db.execute(_INSERT, (draft.namespace, draft.key, *values, blob, codec))
+            new_id = cursor.lastrowid
+            assert new_id is not None  # noqa: S101 - for mypy: it was an INSERT
         else:
+            new_id = row_id
             db.execute(_UPDATE, (*values, blob, codec, row_id))
         entry = Entry(
             namespace=draft.namespace,
@@ -132,10 +187,16 @@ class Put:
             updated_at=now,
             expires_at=expires_at,
         )
-        applied = Applied((entry, not live), entry, int(row_id is None), size - old_size, written=len(blob))
-        applied.packed.row(-1, old_codec, old_size, old_stored)
-        applied.packed.row(1, codec, size, len(blob))
-        return applied
+        if work.full_text or draft.tags_json != "[]" or head[7] != "[]":
+            new = Indexed(draft.tags_json, draft.value_json if work.full_text else None)
+            work.notes.append(Note(new_id, identity, work.indexed(head), new))
+        work.changes.append((draft.namespace, draft.key, Op.PUT, version))
+        work.states.append((identity, entry))
+        work.counts.append((draft.namespace, int(row_id is None), size - old_size))
+        if old_codec:
+            work.packed.append((-1, old_codec, old_size, old_stored))
+        work.packed.append((1, codec, size, len(blob)))
+        return entry, not live
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,20 +212,172 @@ class Delete:
     if_version: int | None = None
 
     @property
+    def identities(self) -> tuple[Identity]:
+        """The entry that it deletes."""
+        return (self.identity,)
+
+    @property
     def weight(self) -> int:
         """Nothing to speak of."""
         return 0
 
-    def apply(self, db: sqlite3.Connection, now: int) -> Applied:
+    def apply(self, work: Work) -> bool:
         """Delete the row, as the condition allows; an expired one is swept away and counts as not found."""
-        head = db.execute(_SELECT_HEAD, self.identity).fetchone()
-        row_id, version, _, expires_at, size, codec, stored = head or _NO_HEAD
-        live = row_id is not None and (expires_at is None or expires_at > now)
+        head = work.head(self.identity)
+        row_id, version, _, expires_at, size, codec, stored, *_ = head
+        live = row_id is not None and (expires_at is None or expires_at > work.now)
         if self.if_version is not None and (not live or version != self.if_version):
             raise VersionConflictError(version if live else None)
-        if row_id is None:
-            return Applied(False, None)
-        db.execute(_DELETE, (row_id,))
-        applied = Applied(live, None, rows=-1, size=-size)
-        applied.packed.row(-1, codec, size, stored)
-        return applied
+        work.states.append((self.identity, None))
+        if row_id is not None:
+            work.db.execute(_DELETE, (row_id,))
+            work.notes.append(Note(row_id, self.identity, work.indexed(head), None))
+            work.highest_deleted = max(work.highest_deleted, version)
+            work.changes.append((*self.identity, Op.DELETE if live else Op.EXPIRE, version))
+            work.counts.append((self.identity[0], -1, -size))
+            work.packed.append((-1, codec, size, stored))
+        return live
+
+
+Write: TypeAlias = Put | Delete
+"""An operation on one entry. It writes in one statement, so one that fails has written nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Several writes in their order. The result is the list of theirs.
+
+    Attributes:
+        writes: what to do. A later one sees what an earlier one did.
+        atomic: all or none: the first that fails undoes all and is raised as BatchItemError. Else each stands alone,
+            and the result of one that failed is its MemoryStoreError.
+    """
+
+    writes: Sequence[Write]
+    atomic: bool = True
+
+    @property
+    def identities(self) -> list[Identity]:
+        """Those of its writes."""
+        return [write.identities[0] for write in self.writes]
+
+    @property
+    def weight(self) -> int:
+        """The sum of its writes."""
+        return sum(write.weight for write in self.writes)
+
+    def apply(self, work: Work) -> list[Any]:
+        """Apply one after the other."""
+        results: list[Any] = []
+        for index, write in enumerate(self.writes):
+            try:
+                results.append(write.apply(work))
+            except MemoryStoreError as error:
+                if self.atomic:
+                    raise BatchItemError(index, error) from error
+                results.append(error)
+        return results
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Read some entries, decide, write some of them; nothing comes between. The result is the list of the writes' own.
+
+    Attributes:
+        identities: the entries that are read and may be written.
+        decide: gets the live ones, in that order, None where there is none, and the time (milliseconds since the Unix
+            epoch); returns what to write. It runs on the writer's thread while others wait: it must be quick, and must
+            not touch what the event loop touches. A MemoryStoreError that it raises undoes this transaction and no
+            other.
+        pack: how a value that it writes is to be stored.
+    """
+
+    identities: Sequence[Identity]
+    decide: Callable[[list[Entry | None], int], Sequence[Write]]
+    pack: Callable[[bytes], Packed]
+
+    @property
+    def weight(self) -> int:
+        """Nothing while it waits: what it writes is made when it runs."""
+        return 0
+
+    def apply(self, work: Work) -> list[Any]:
+        """Read, decide, write."""
+        writes = self.decide([_live(work, identity) for identity in self.identities], work.now)
+        allowed = frozenset(self.identities)
+        results: list[Any] = []
+        for write in writes:
+            if write.identities[0] not in allowed:
+                raise InternalStoreError(f"a transaction wrote {write.identities[0]}, which it had not announced")
+            if isinstance(write, Put) and write.packed is None:
+                write = replace(write, packed=self.pack(write.draft.value_json))  # noqa: PLW2901 - the same write
+            results.append(write.apply(work))
+        return results
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Read an entry and write what is made of it; nothing comes between. The result is (entry, written).
+
+    `entry` is the entry as it is now, None when there is none; `written` is False when `change` left it as it was.
+
+    Attributes:
+        identity: which.
+        change: gets the live entry, or None; gives what to write, or None to leave it. Else as Transaction.decide.
+        pack: how a value that it writes is to be stored.
+    """
+
+    identity: Identity
+    change: Callable[[Entry | None], Draft | None]
+    pack: Callable[[bytes], Packed]
+
+    @property
+    def identities(self) -> tuple[Identity]:
+        """The entry that it may write."""
+        return (self.identity,)
+
+    @property
+    def weight(self) -> int:
+        """Nothing while it waits: what it writes is made when it runs."""
+        return 0
+
+    def apply(self, work: Work) -> tuple[Entry | None, bool]:
+        """Read, change, write."""
+        entry = _live(work, self.identity)
+        draft = self.change(entry)
+        if draft is None:
+            return entry, False
+        if (draft.namespace, draft.key) != self.identity:
+            raise InternalStoreError(f"an update of {self.identity} wrote {(draft.namespace, draft.key)}")
+        written, _ = Put(draft, self.pack(draft.value_json)).apply(work)
+        return written, True
+
+
+def apply_alone(work: Work, operation: Operation) -> Any:
+    """Apply one operation in a savepoint of its own: its error undoes it and is returned as a MemoryStoreError.
+
+    Raises:
+        Exception: the transaction as a whole can't go on.
+    """
+    db = work.db
+    marks = work.marks()
+    db.execute("SAVEPOINT request")
+    try:
+        result = operation.apply(work)
+    except Exception as error:
+        reason = from_sqlite(error)
+        # A damaged value is its own entry's trouble: the file as a whole still works.
+        fatal = isinstance(reason, StorageError) and not isinstance(reason, CorruptValueError)
+        if fatal or not db.in_transaction:
+            raise
+        db.execute("ROLLBACK TO request")
+        db.execute("RELEASE request")
+        work.cut(marks)
+        return reason
+    db.execute("RELEASE request")
+    return result
+
+
+def _live(work: Work, identity: Identity) -> Entry | None:
+    entry = rows.read(work.db, identity)
+    return entry if entry is not None and entry.live_at(work.now) else None

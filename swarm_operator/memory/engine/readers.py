@@ -12,10 +12,12 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from swarm_operator.memory.engine.compression import unpack
+from swarm_operator.memory.engine import changes, rows
 from swarm_operator.memory.engine.database import open_reader
-from swarm_operator.memory.engine.entry import Entry
 from swarm_operator.memory.engine.errors import CorruptValueError, MemoryStoreError, from_sqlite
+from swarm_operator.memory.engine.feed import ChangePage
+from swarm_operator.memory.engine.indexing import MAX_TEXT_BYTES
+from swarm_operator.memory.engine.search import search
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,22 +25,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swarm_operator.memory.engine.config import StoreConfig
-    from swarm_operator.memory.engine.entry import Identity
+    from swarm_operator.memory.engine.entry import Entry, Identity
+    from swarm_operator.memory.engine.query import Query
+    from swarm_operator.memory.engine.search import Found, Position
     from swarm_operator.memory.engine.worker import Worker
 
 __all__ = ["NamespaceCount", "Readers", "Totals"]
 
 T = TypeVar("T")
 
-_COLUMNS = "namespace, key, value, tags, metadata, ttl, version, created_at, updated_at, expires_at, codec, size"
-_GET = f"SELECT {_COLUMNS} FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only
 _PAGE = f"""
-    SELECT {_COLUMNS} FROM entries
+    SELECT {rows.COLUMNS} FROM entries
     WHERE namespace = ? AND key >= ? AND key < ? AND (expires_at IS NULL OR expires_at > ?)
     ORDER BY key LIMIT ?
 """  # noqa: S608
+_KEYS = "SELECT key, size FROM entries WHERE namespace = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
 _TOTAL = "SELECT coalesce(sum(entries), 0), coalesce(sum(bytes), 0) FROM namespaces"
 _COUNT = "SELECT entries, bytes FROM namespaces WHERE name = ?"
+_TAGGED = "SELECT count(*) FROM entry_tags WHERE tag = ? AND namespace = ?"
 _NAMESPACES = "SELECT name, entries, bytes FROM namespaces WHERE name >= ? ORDER BY name"
 _PACKED = "SELECT entries, raw, stored FROM compression WHERE id = 1"
 # Without the hint SQLite may prefer to walk the whole namespace.
@@ -114,9 +118,8 @@ class Readers:
         def read(db: sqlite3.Connection) -> list[Entry | MemoryStoreError | None]:
             found: list[Entry | MemoryStoreError | None] = []
             for identity in identities:
-                rows = db.execute(_GET, identity).fetchall()
                 try:
-                    found.append(_entry(rows[0]) if rows else None)
+                    found.append(rows.read(db, identity))
                 except CorruptValueError as error:
                     found.append(error)
             return found
@@ -136,21 +139,53 @@ class Readers:
             entries: list[Entry] = []
             size = 0
             # Closing the cursor resets the statement: one that stays open would hold its snapshot.
-            with contextlib.closing(db.execute(_PAGE, (namespace, start, end, now, limit + 1))) as rows:
-                for row in rows:
+            with contextlib.closing(db.execute(_PAGE, (namespace, start, end, now, limit + 1))) as found:
+                for row in found:
                     if len(entries) == limit or (entries and size + row[-1] > max_bytes):
                         return entries, True
-                    entries.append(_entry(row))
+                    entries.append(rows.entry_of(row))
                     size += entries[-1].size
             return entries, False
 
         return await _run(self._scans, read)
 
+    async def keys(self, namespace: str, *, start: str, end: str | bytes, limit: int, max_text: int) -> list[str]:
+        """At most that many keys with start <= key < end, in their order, expired entries' too.
+
+        No more once their indexed texts have `max_text` bytes together; at least one if there is one.
+        """
+
+        def read(db: sqlite3.Connection) -> list[str]:
+            keys: list[str] = []
+            text = 0
+            for key, size in db.execute(_KEYS, (namespace, start, end, limit)).fetchall():
+                text += min(size, MAX_TEXT_BYTES)
+                if keys and text > max_text:
+                    break
+                keys.append(key)
+            return keys
+
+        return await _run(self._scans, read)
+
+    async def changes(self, since: int) -> ChangePage:
+        """Some changes after a position, and how far the table goes."""
+
+        def read(db: sqlite3.Connection) -> ChangePage:
+            return ChangePage(*changes.bounds(db), changes.read(db, since))
+
+        return await _run(self._scans, read)
+
+    async def search(self, query: Query, position: Position | None, *, limit: int, max_bytes: int, now: int) -> Found:
+        """A page of a search, see search.search."""
+        return await _run(
+            self._scans, lambda db: search(db, query, position, limit=limit, max_bytes=max_bytes, now=now)
+        )
+
     async def totals(self, namespaces: Sequence[str], now: int) -> Totals:
         """Count everything, and these namespaces."""
 
         def read(db: sqlite3.Connection) -> Totals:
-            rows, size = _pair(db, _TOTAL)
+            total_rows, size = _pair(db, _TOTAL)
             expired = _expired(db, now)
             expired_rows = sum(count for count, _ in expired.values())
             expired_size = sum(size for _, size in expired.values())
@@ -164,8 +199,16 @@ class Readers:
             page_bytes = db.execute("PRAGMA page_size").fetchall()[0][0]
             packed = db.execute(_PACKED).fetchall()[0]
             return Totals(
-                rows - expired_rows, size - expired_size, counts, pages * page_bytes, free * page_bytes, packed
+                total_rows - expired_rows, size - expired_size, counts, pages * page_bytes, free * page_bytes, packed
             )
+
+        return await _run(self._scans, read)
+
+    async def tagged(self, namespace: str, tags: Sequence[str]) -> dict[str, int]:
+        """How many entries of a namespace have each of these tags, expired ones that still lie there included."""
+
+        def read(db: sqlite3.Connection) -> dict[str, int]:
+            return {tag: db.execute(_TAGGED, (tag, namespace)).fetchall()[0][0] for tag in tags}
 
         return await _run(self._scans, read)
 
@@ -175,8 +218,8 @@ class Readers:
         def read(db: sqlite3.Connection) -> tuple[list[NamespaceCount], bool]:
             expired = _expired(db, now, start)
             found: list[NamespaceCount] = []
-            with contextlib.closing(db.execute(_NAMESPACES, (start,))) as rows:
-                for name, entries, size in rows:
+            with contextlib.closing(db.execute(_NAMESPACES, (start,))) as counted:
+                for name, entries, size in counted:
                     expired_rows, expired_size = expired.get(name, (0, 0))
                     if entries == expired_rows:
                         continue
@@ -188,25 +231,14 @@ class Readers:
         return await _run(self._scans, read)
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
-    """An entry from its _COLUMNS. Raises CorruptValueError, which names the entry."""
-    namespace, key, value, *others, codec, size = row
-    if codec:
-        try:
-            value = unpack(codec, value, size)
-        except CorruptValueError as error:
-            raise CorruptValueError(f"the value of {key!r} in {namespace!r} is damaged: {error}") from None
-    return Entry(namespace, key, value, *others)
-
-
 def _expired(db: sqlite3.Connection, now: int, start: str = "") -> dict[str, tuple[int, int]]:
     """Expired rows that still lie there, and their bytes, by namespace."""
-    return {name: (rows, size) for name, rows, size in db.execute(_EXPIRED, (now, start)).fetchall()}
+    return {name: (count, size) for name, count, size in db.execute(_EXPIRED, (now, start)).fetchall()}
 
 
 def _pair(db: sqlite3.Connection, sql: str, *parameters: Any) -> tuple[int, int]:
-    rows = db.execute(sql, parameters).fetchall()
-    return (rows[0][0], rows[0][1]) if rows else (0, 0)
+    found = db.execute(sql, parameters).fetchall()
+    return (found[0][0], found[0][1]) if found else (0, 0)
 
 
 async def _run(worker: Worker, read: Callable[[sqlite3.Connection], T]) -> T:

@@ -66,7 +66,50 @@ _VERSION_2 = (
     "INSERT INTO compression (id, entries, raw, stored) VALUES (1, 0, 0, 0)",
 )
 
-_MIGRATIONS = (_VERSION_1, _VERSION_2)
+# What searches look up, see indexing. `entry_tags` is in the order in which a search walks it. `entries_text` keeps no
+# texts of its own (content=''); its rows are those of `entries`. `text_index` says which revision of the texts it
+# holds, 0 for none: `indexing.prepare` fills it.
+_VERSION_3 = (
+    """
+    CREATE TABLE entry_tags (
+        tag TEXT NOT NULL,
+        namespace TEXT NOT NULL,
+        key TEXT NOT NULL,
+        PRIMARY KEY (tag, namespace, key)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    INSERT INTO entry_tags (tag, namespace, key)
+    SELECT each.value, entries.namespace, entries.key FROM entries, json_each(entries.tags) AS each
+    """,
+    "CREATE INDEX entries_updated ON entries (updated_at, namespace)",
+    "CREATE VIRTUAL TABLE entries_text USING fts5 (namespace, key, value, content = '', tokenize = 'unicode61')",
+    "CREATE TABLE text_index (id INTEGER PRIMARY KEY CHECK (id = 1), revision INTEGER NOT NULL) STRICT",
+    "INSERT INTO text_index (id, revision) VALUES (1, 0)",
+)
+
+# See changes.
+_VERSION_4 = (
+    """
+    CREATE TABLE changes (
+        seq INTEGER PRIMARY KEY,
+        namespace TEXT NOT NULL,
+        key TEXT NOT NULL,
+        op INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        at INTEGER NOT NULL
+    ) STRICT
+    """,
+)
+
+# The highest version that any deleted entry had: new ones begin above it, so that an old ETag never matches a new
+# entry. What earlier releases deleted is not known; the highest version that there is comes closest.
+_VERSION_5 = (
+    "CREATE TABLE deleted_versions (id INTEGER PRIMARY KEY CHECK (id = 1), highest INTEGER NOT NULL) STRICT",
+    "INSERT INTO deleted_versions (id, highest) SELECT 1, coalesce(max(version), 0) FROM entries",
+)
+
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 """_MIGRATIONS[n] takes a file from version n to n + 1."""
 
 LATEST = len(_MIGRATIONS)

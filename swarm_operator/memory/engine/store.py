@@ -22,25 +22,38 @@ from swarm_operator.memory.engine.cache import EntryCache
 from swarm_operator.memory.engine.collector import Collection, Collector, CollectorStats
 from swarm_operator.memory.engine.config import MIB, StoreConfig
 from swarm_operator.memory.engine.entry import Draft
-from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedError, StorageError, StoreClosedError
+from swarm_operator.memory.engine.errors import (
+    InvalidInputError,
+    MissedChangesError,
+    OverloadedError,
+    StorageError,
+    StoreClosedError,
+)
+from swarm_operator.memory.engine.feed import Feed, Watch
 from swarm_operator.memory.engine.lock import ProcessLock
 from swarm_operator.memory.engine.lookup import Lookup
 from swarm_operator.memory.engine.observer import Observer, SilentObserver
-from swarm_operator.memory.engine.operations import Delete, Put
+from swarm_operator.memory.engine.operations import Batch, Delete, Put, Transaction, Update
 from swarm_operator.memory.engine.readers import NamespaceCount, Readers
+from swarm_operator.memory.engine.search import after_prefix
 from swarm_operator.memory.engine.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from swarm_operator.memory.engine.entry import Entry
+    from swarm_operator.memory.engine.entry import Entry, Identity
+    from swarm_operator.memory.engine.operations import Write
+    from swarm_operator.memory.engine.query import Query
+    from swarm_operator.memory.engine.search import Found, Position
     from swarm_operator.memory.engine.worker import Worker
 
 __all__ = ["MemoryStore", "NamespacePage", "Page", "StoreStats"]
 
 RECORD_NAMESPACES = ("swarm:agents", "swarm:tasks", "swarm:patterns")
-_PAST_EVERY_TEXT = b""
-"""SQLite orders any blob after any text: as an upper bound it bounds nothing."""
+_DELETED_AT_ONCE = 200
+"""Entries in one step of deleting many: a few milliseconds, for which other writers wait."""
+_FORGOTTEN_AT_ONCE = 128 * 1024
+"""Bytes of their texts: the full-text index reads each word that it is to forget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +141,11 @@ class MemoryStore:
         self._lookup = Lookup(self._cache, readers.entries, now=now)
         self._closed = False
         self._packing = 0
+        self._feed = Feed(readers.changes)
         self._writer = Writer(
-            worker, config, now=now, checkpoints=self._checkpoints, coherence=self._lookup, observer=observer
-        )
+            worker, config, now=now, checkpoints=self._checkpoints, coherence=self._lookup, publish=self._feed.publish,
+            observer=observer,
+        )  # fmt: skip
         self.stopped = self._writer.start()
         """Done when the writer has ended: by closing, or by a defect, which is then its exception."""
         self._collector = Collector(self._writer, config, now=now, sleep=sleep, observer=observer)
@@ -178,6 +193,7 @@ class MemoryStore:
             watching = observer or SilentObserver()
             store = cls(path, config, worker=worker, readers=readers, now=now, sleep=sleep, observer=watching)
             stack.push_async_callback(store._close)
+            await store._feed.start()
             yield store
 
     @property
@@ -189,6 +205,10 @@ class MemoryStore:
     def fault(self) -> StorageError | None:
         """Why writes fail at present, if the disk or the file is the reason. Reads go on."""
         return self._writer.fault
+
+    def now(self) -> int:
+        """The time by the store's clock, in milliseconds since the Unix epoch: what decides expiry."""
+        return self._now()
 
     async def put(
         self,
@@ -228,7 +248,7 @@ class MemoryStore:
         """As `put`, for an entry that is already checked and encoded."""
         if len(draft.value_json) > self.config.max_value_bytes:
             raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
-        packed = await self._pack(draft.value_json)
+        packed = self._pack_inline(draft.value_json) or await self._pack(draft.value_json)
         result: tuple[Entry, bool] = await self._writer.submit(Put(draft, packed, create_only, if_version))
         return result
 
@@ -246,6 +266,101 @@ class MemoryStore:
         identity = (limits.check_namespace(namespace), limits.check_key(key))
         result: bool = await self._writer.submit(Delete(identity, if_version))
         return result
+
+    async def get_many(self, identities: Sequence[Identity]) -> list[Entry | None]:
+        """As `get` for each, in that order; at most 1000."""
+        self._check_open()
+        limits.check_batch_size("operations", len(identities))
+        checked = [(limits.check_namespace(namespace), limits.check_key(key)) for namespace, key in identities]
+        return list(await asyncio.gather(*map(self._lookup.get, checked)))
+
+    async def batch(self, writes: Sequence[Write], *, atomic: bool = True) -> list[Any]:
+        """Several writes in their order, in one transaction; at most 1000.
+
+        Args:
+            writes: `Put(Draft.create(...))` and `Delete((namespace, key))`, with their conditions.
+            atomic: all or none. False: each stands alone.
+
+        Returns:
+            For each write what `put` or `delete` returns, or with `atomic=False` the MemoryStoreError that it met.
+
+        Raises:
+            BatchItemError: an atomic batch failed; names the write and why.
+            InvalidInputError, OverloadedError, StorageError, StoreClosedError: as for `put`.
+        """
+        limits.check_batch_size("operations", len(writes))
+        if not writes:
+            self._check_open()
+            return []
+        packed: list[Write] = []
+        for index, write in enumerate(writes):
+            if isinstance(write, Delete):
+                namespace, key = write.identity
+                limits.check_namespace(namespace)
+                limits.check_key(key)
+                packed.append(write)
+                continue
+            value = write.draft.value_json
+            if len(value) > self.config.max_value_bytes:
+                raise InvalidInputError(f"operations[{index}].value", f"at most {self.config.max_value_bytes} bytes")
+            stored = self._pack_inline(value) or await self._pack(value)
+            packed.append(Put(write.draft, stored, write.create_only, write.if_version))
+        results: list[Any] = await self._writer.submit(Batch(packed, atomic))
+        return results
+
+    async def transact(
+        self, identities: Sequence[Identity], decide: Callable[[list[Entry | None], int], Sequence[Write]]
+    ) -> list[Any]:
+        """Read these entries, decide, write some of them; nothing comes between. See Transaction.
+
+        Returns:
+            For each write that `decide` returned what `put` or `delete` returns.
+
+        Raises:
+            MemoryStoreError: what `decide` or one of its writes raised; nothing was written.
+            OverloadedError, StorageError, StoreClosedError: as for `put`.
+        """
+        results: list[Any] = await self._writer.submit(Transaction(identities, decide, self._pack_now))
+        return results
+
+    async def update(
+        self, namespace: str, key: str, change: Callable[[Entry | None], Draft | None]
+    ) -> tuple[Entry | None, bool]:
+        """Read an entry and write what is made of it; nothing comes between. See Update.
+
+        Args:
+            namespace: which.
+            key: which.
+            change: runs on the writer's thread: must be quick and without side effects.
+
+        Returns:
+            The entry as it is now (None: there is none), and whether it was written.
+
+        Raises:
+            MemoryStoreError: what `change` raised; nothing was written.
+            InvalidInputError, OverloadedError, StorageError, StoreClosedError: as for `put`.
+        """
+        identity = (limits.check_namespace(namespace), limits.check_key(key))
+        result: tuple[Entry | None, bool] = await self._writer.submit(Update(identity, change, self._pack_now))
+        return result
+
+    async def delete_range(self, namespace: str, *, prefix: str = "") -> int:
+        """Delete a namespace's entries whose keys start so, all by default. Says how many there were.
+
+        It goes in steps between which others write: entries that are written meanwhile may be deleted or stay. When it
+        fails, what the steps before deleted stays deleted.
+        """
+        self._check_open()
+        start: str = limits.check_prefix(prefix)
+        limits.check_namespace(namespace)
+        deleted = 0
+        while keys := await self._readers.keys(
+            namespace, start=start, end=after_prefix(prefix), limit=_DELETED_AT_ONCE, max_text=_FORGOTTEN_AT_ONCE
+        ):
+            deletes = [Delete((namespace, key)) for key in keys]
+            deleted += sum(await self._writer.submit(Batch(deletes)))
+            start = keys[-1] + "\0"
+        return deleted
 
     async def list(self, namespace: str, *, prefix: str = "", after: str | None = None, limit: int = 100) -> Page:
         """A page of a namespace's live entries in the order of their keys.
@@ -271,12 +386,32 @@ class MemoryStore:
         entries, more = await self._readers.page(
             namespace,
             start=start,
-            end=_after_prefix(prefix),
+            end=after_prefix(prefix),
             limit=limit,
             max_bytes=self.config.max_page_bytes,
             now=self._now(),
         )
         return Page(entries, entries[-1].key if more else None)
+
+    async def search(self, query: Query, *, position: Position | None = None, limit: int = 50) -> Found:
+        """A page of the live entries that a query asks for. See search for what it costs.
+
+        Args:
+            query: made by Query.create.
+            position: of the page before, for the same query.
+            limit: 1 to 1000. A page may be shorter, even empty, and still have a position to go on from.
+
+        Raises:
+            InvalidInputError: names the field; a text when `full_text` is off, too.
+            StorageError, StoreClosedError: as for `list`.
+        """
+        self._check_open()
+        limits.check_page_size(limit)
+        if query.expression is not None and not self.config.full_text:
+            raise InvalidInputError("text", "nothing: full-text search is switched off (full_text)")
+        return await self._readers.search(
+            query, position, limit=limit, max_bytes=self.config.max_page_bytes, now=self._now()
+        )
 
     async def namespaces(self, *, after: str | None = None, limit: int = 100) -> NamespacePage:
         """A page of the namespaces that have live entries, by name. `after` and `limit` as for `list`."""
@@ -285,6 +420,59 @@ class MemoryStore:
         start = "" if after is None else limits.check_namespace(after) + "\0"
         counts, more = await self._readers.namespaces(start=start, limit=limit, now=self._now())
         return NamespacePage(counts, counts[-1].namespace if more else None)
+
+    @contextlib.asynccontextmanager
+    async def watch(
+        self, namespace: str | None = None, *, prefix: str = "", since: int | None = None
+    ) -> AsyncIterator[Watch]:
+        """Be told what is committed from now on, or from a former position on.
+
+        Like this::
+
+            async with store.watch("swarm:tasks") as watch:
+                while True:
+                    for change in await watch.next():
+                        ...
+
+        Args:
+            namespace: only there; None: everywhere.
+            prefix: only keys that start so.
+            since: the position of the last change that is known; None: now.
+
+        Raises:
+            MissedChangesError: the changes after `since` are gone, or it never was. Raised when entered.
+            InvalidInputError: names the field.
+        """
+        self._check_open()
+        if namespace is not None:
+            limits.check_namespace(namespace)
+        limits.check_prefix(prefix)
+        if since is not None and (type(since) is not int or not 0 <= since <= limits.MAX_VERSION):
+            raise InvalidInputError("since", "the number of a change")
+        # It is registered before the table is read, so that nothing falls between.
+        watch = self._feed.watch(namespace, prefix, self._feed.newest if since is None else since)
+        try:
+            if since is not None:
+                page = await self._readers.changes(since)
+                if not page.oldest <= since <= page.newest:
+                    raise MissedChangesError(since, page.oldest)
+            yield watch
+        finally:
+            watch.close()
+
+    async def counts(self, namespaces: Sequence[str]) -> dict[str, int]:
+        """How many live entries each of these namespaces has."""
+        self._check_open()
+        totals = await self._readers.totals([limits.check_namespace(name) for name in namespaces], self._now())
+        return {count.namespace: count.entries for count in totals.counts}
+
+    async def tag_counts(self, namespace: str, tags: Sequence[str]) -> dict[str, int]:
+        """How many entries of a namespace have each of these tags; expired ones count until they are collected.
+
+        It costs as much as there are: some 100 ms for a million.
+        """
+        self._check_open()
+        return await self._readers.tagged(limits.check_namespace(namespace), limits.check_tags(tags))
 
     async def collect_garbage(self) -> Collection:
         """Delete what has expired by now and, with enable_vacuum, give empty pages back. See Collector.collect."""
@@ -319,19 +507,29 @@ class MemoryStore:
             gc=replace(self._collector.stats),
         )
 
-    async def _pack(self, raw: bytes) -> compression.Packed:
+    def _pack_inline(self, raw: bytes) -> compression.Packed | None:
+        """A value as it is to be stored; None if compressing it would hold up the event loop."""
         threshold = self.config.compression_threshold
         if len(raw) <= compression.INLINE_BYTES or not 0 < threshold < len(raw):
             return compression.pack(raw, threshold)
+        return None
+
+    async def _pack(self, raw: bytes) -> compression.Packed:
+        """The same on a thread."""
         self._check_open()
         # Those who wait for a thread hold their values like those who wait in the writer's queue.
         if self._packing and self._packing + len(raw) > self.config.max_queue_bytes:
             raise OverloadedError(f"{self._packing} bytes of values are waiting to be compressed")
         self._packing += len(raw)
         try:
-            return await asyncio.to_thread(compression.pack, raw, threshold)
+            return await asyncio.to_thread(compression.pack, raw, self.config.compression_threshold)
         finally:
             self._packing -= len(raw)
+
+    def _pack_now(self, raw: bytes) -> compression.Packed:
+        if len(raw) > self.config.max_value_bytes:
+            raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
+        return compression.pack(raw, self.config.compression_threshold)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -339,19 +537,9 @@ class MemoryStore:
 
     async def _close(self) -> None:
         self._closed = True
+        self._feed.close()
         try:
             await self._collector.close()
             await self._writer.close()
         finally:
             await self._lookup.close()
-
-
-def _after_prefix(prefix: str) -> str | bytes:
-    """The least text that is greater than every text with that prefix, in the order of UTF-8 bytes."""
-    stem = prefix.rstrip("\U0010ffff")
-    if not stem:
-        return _PAST_EVERY_TEXT
-    last = ord(stem[-1]) + 1
-    if last == 0xD800:  # the surrogates are not characters of UTF-8
-        last = 0xE000
-    return stem[:-1] + chr(last)

@@ -11,16 +11,18 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from swarm_operator.memory.engine import changes, indexing
 from swarm_operator.memory.engine.errors import from_sqlite
 from swarm_operator.memory.engine.sqlite import sqlite3
-from swarm_operator.memory.engine.tally import Tally
+from swarm_operator.memory.engine.tally import Tally, raise_highest_deleted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from swarm_operator.memory.engine.changes import Change
     from swarm_operator.memory.engine.entry import Identity
 
-__all__ = ["Expired", "auto_vacuum", "delete", "find", "vacuum"]
+__all__ = ["Expired", "auto_vacuum", "delete", "find", "trim", "vacuum"]
 
 _FIND_SECONDS: Final = 0.003
 _DELETE_SECONDS: Final = 0.005
@@ -28,13 +30,16 @@ _VACUUM_SECONDS: Final = 0.006
 _MOST_ROWS: Final = 256
 _MOST_BYTES: Final = 1024 * 1024
 """Of values in one step: each page of them is put on the list of free ones."""
+_MOST_TEXT: Final = 256 * 1024
+"""Bytes of texts in one step: the full-text index reads each word that it is to forget."""
 _MOST_PAGES: Final = 256
 
 # Without the hint SQLite may prefer another index. The head and the blob's length cost no page of the value.
 _FIND = """
-    SELECT id, namespace, key, size, codec, length(value) FROM entries INDEXED BY entries_expiry
+    SELECT id, namespace, key, size, codec, length(value), version FROM entries INDEXED BY entries_expiry
     WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
 """
+_TEXT = "SELECT tags, CASE WHEN ? THEN value END, codec, size FROM entries WHERE id = ?"
 _DELETE = "DELETE FROM entries WHERE id = ?"
 _AUTO_VACUUM: Final = {0: "none", 1: "full", 2: "incremental"}
 
@@ -48,33 +53,39 @@ class Expired:
     size: int
     codec: int
     stored: int
+    version: int
 
 
 def find(db: sqlite3.Connection, moment: int) -> list[Expired]:
     """Some rows that have expired by that moment (milliseconds), the oldest first; empty when there are none."""
     found: list[Expired] = []
-    weight = 0
+    weight = text = 0
     deadline = time.perf_counter() + _FIND_SECONDS
     # Closing the cursor resets the statement: one that stays open would hold its snapshot.
     with _translated(), contextlib.closing(db.execute(_FIND, (moment, _MOST_ROWS))) as rows:
-        for row_id, namespace, key, size, codec, stored in rows:
+        for row_id, namespace, key, size, codec, stored, version in rows:
             weight += stored
-            if found and (weight > _MOST_BYTES or time.perf_counter() > deadline):
+            text += min(size, indexing.MAX_TEXT_BYTES)
+            if found and (weight > _MOST_BYTES or text > _MOST_TEXT or time.perf_counter() > deadline):
                 break
-            found.append(Expired(row_id, (namespace, key), size, codec, stored))
+            found.append(Expired(row_id, (namespace, key), size, codec, stored, version))
     return found
 
 
-def delete(db: sqlite3.Connection, rows: Sequence[Expired]) -> int:
-    """Delete rows in one transaction, from the first on, as many as the step's time allows. Says how many.
+def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, full_text: bool, now: int, keep: int) -> list[Change]:
+    """Delete rows in one transaction, from the first on, as many as the step's time allows. Says what changed.
 
     The caller sees to it that nothing was written since they were found.
     """
     deadline = time.perf_counter() + _DELETE_SECONDS
     tally = Tally()
     done = 0
+    notes: list[indexing.Note] = []
     with _transaction(db):
         for row in rows:
+            tags_json, value, codec, size = db.execute(_TEXT, (full_text, row.row_id)).fetchone()
+            text = None if value is None else indexing.stored_text(value, codec, size)
+            notes.append(indexing.Note(row.row_id, row.identity, indexing.Indexed(tags_json, text), None))
             db.execute(_DELETE, (row.row_id,))
             tally.add(row.identity[0], rows=-1, size=-row.size)
             tally.packed.row(-1, row.codec, row.size, row.stored)
@@ -82,7 +93,16 @@ def delete(db: sqlite3.Connection, rows: Sequence[Expired]) -> int:
             if time.perf_counter() > deadline:
                 break
         tally.write(db)
-    return done
+        raise_highest_deleted(db, max((row.version for row in rows[:done]), default=0))
+        indexing.write(db, notes, full_text=full_text)
+        expired = [(*row.identity, changes.Op.EXPIRE, row.version) for row in rows[:done]]
+        return changes.append(db, expired, now=now, keep=keep)
+
+
+def trim(db: sqlite3.Connection, before: int) -> int:
+    """Delete some changes that are older than that moment; says how many."""
+    with _transaction(db):
+        return changes.trim(db, before)
 
 
 def auto_vacuum(db: sqlite3.Connection) -> str:

@@ -1,4 +1,4 @@
-"""The counts that a transaction keeps beside its rows: entries and bytes by namespace, and what compression saved."""
+"""The counts that a transaction keeps beside its rows: by namespace, of compression, and of versions that are gone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from swarm_operator.memory.engine.compression import Codec
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["PackedDelta", "Tally"]
+__all__ = ["PackedDelta", "Tally", "highest_deleted", "raise_highest_deleted"]
 
 _COUNT = """
     INSERT INTO namespaces (name, entries, bytes) VALUES (?, ?, ?)
@@ -17,6 +17,21 @@ _COUNT = """
 """
 _FORGET = "DELETE FROM namespaces WHERE name = ? AND entries = 0"
 _PACKED = "UPDATE compression SET entries = entries + ?, raw = raw + ?, stored = stored + ? WHERE id = 1"
+
+
+_HIGHEST_DELETED = "SELECT highest FROM deleted_versions WHERE id = 1"
+_RAISE = "UPDATE deleted_versions SET highest = ? WHERE id = 1 AND highest < ?"
+
+
+def highest_deleted(db: sqlite3.Connection) -> int:
+    """The highest version that a deleted entry had."""
+    highest: int = db.execute(_HIGHEST_DELETED).fetchone()[0]
+    return highest
+
+
+def raise_highest_deleted(db: sqlite3.Connection, version: int) -> None:
+    """An entry of that version is deleted."""
+    db.execute(_RAISE, (version, version))
 
 
 class PackedDelta:
@@ -35,12 +50,6 @@ class PackedDelta:
             self.entries += sign
             self.raw += sign * size
             self.stored += sign * stored
-
-    def add(self, other: PackedDelta) -> None:
-        """Add another one's changes."""
-        self.entries += other.entries
-        self.raw += other.raw
-        self.stored += other.stored
 
 
 class Tally:

@@ -27,8 +27,9 @@ from swarm_operator.memory.engine.errors import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from swarm_operator.memory.engine.changes import Change
     from swarm_operator.memory.engine.checkpoint import CheckpointPolicy
     from swarm_operator.memory.engine.config import StoreConfig
     from swarm_operator.memory.engine.entry import Entry, Identity
@@ -55,6 +56,8 @@ class Coherence(Protocol):
 @dataclass(slots=True)
 class _Request:
     operation: Operation
+    identities: Sequence[Identity]
+    weight: int
     future: asyncio.Future[Any]
 
 
@@ -81,6 +84,7 @@ class Writer:
         now: Callable[[], int],
         checkpoints: CheckpointPolicy,
         coherence: Coherence,
+        publish: Callable[[Sequence[Change]], None],
         observer: Observer,
     ) -> None:
         self.fault: StorageError | None = None
@@ -89,10 +93,12 @@ class Writer:
         self._now = now
         self._checkpoints = checkpoints
         self._coherence = coherence
+        self._publish = publish
         self._observer = observer
         self._queue: deque[_Request] = deque()
         self._chores: deque[_Chore] = deque()
         self._queued_bytes = 0
+        self._queued_entries = 0
         self._wakeup = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -118,14 +124,16 @@ class Writer:
         """
         if self._closing or not self.alive:
             raise StoreClosedError("the store is closing")
-        weight = operation.weight
-        if len(self._queue) >= self._config.max_queue:
-            raise OverloadedError(f"{len(self._queue)} writes are waiting")
+        weight, identities = operation.weight, operation.identities
+        entries = len(identities)
+        if self._queue and self._queued_entries + entries > self._config.max_queue:
+            raise OverloadedError(f"{self._queued_entries} writes are waiting")
         if self._queue and self._queued_bytes + weight > self._config.max_queue_bytes:
             raise OverloadedError(f"{self._queued_bytes} bytes of values are waiting to be written")
-        request = _Request(operation, asyncio.get_running_loop().create_future())
+        request = _Request(operation, identities, weight, asyncio.get_running_loop().create_future())
         self._queue.append(request)
         self._queued_bytes += weight
+        self._queued_entries += entries
         self._wakeup.set()
         return await request.future
 
@@ -141,16 +149,26 @@ class Writer:
             if not found:
                 return found
             self._coherence.begin(row.identity for row in found)
-            done = 0
+            config, now = self._config, self._now()
+            done: list[Change] = []
             try:
-                done = await self._worker.run(lambda db: sweep.delete(db, found))
+                done = await self._worker.run(
+                    lambda db: sweep.delete(
+                        db, found, full_text=config.full_text, now=now, keep=config.change_log_entries
+                    )
+                )
             finally:
-                self._coherence.end((row.identity, None) for row in found[:done])
-            self._checkpoints.note(requests=done, value_bytes=0)
+                self._coherence.end((row.identity, None) for row in found[: len(done)])
+            self._publish(done)
+            self._checkpoints.note(requests=len(done), value_bytes=0)
             self._succeeded()
-            return found[:done]
+            return found[: len(done)]
 
         return await self._chore(step)
+
+    async def trim(self, before: int) -> int:
+        """Delete some changes of before that moment from the feed's table; 0 when none are left. Raises as `sweep`."""
+        return await self.between_batches(lambda db: sweep.trim(db, before))
 
     async def vacuum(self) -> tuple[int, int]:
         """Give some empty pages back: (bytes given back, bytes still empty). Raises as `sweep`."""
@@ -207,6 +225,7 @@ class Writer:
                 if not each.future.done():
                     each.future.set_exception(InternalStoreError("the writer has stopped"))
             self._queue.clear()
+            self._queued_bytes = self._queued_entries = 0
             self._chores.clear()
 
     async def _wait(self) -> None:
@@ -223,24 +242,34 @@ class Writer:
     def _take(self) -> list[_Request]:
         """The next batch: what waits, up to the bounds; requests whose callers have gone are left out."""
         batch: list[_Request] = []
-        weight = 0
-        while self._queue and len(batch) < self._config.max_batch:
-            size = self._queue[0].operation.weight
-            if batch and weight + size > self._config.max_batch_bytes:
+        weight = entries = 0
+        while self._queue:
+            request = self._queue[0]
+            fits = (
+                weight + request.weight <= self._config.max_batch_bytes
+                and entries + len(request.identities) <= self._config.max_batch
+            )
+            if batch and not fits:
                 break
-            request = self._queue.popleft()
-            self._queued_bytes -= size
+            self._queue.popleft()
+            self._queued_bytes -= request.weight
+            self._queued_entries -= len(request.identities)
             if not request.future.done():
-                weight += size
+                weight += request.weight
+                entries += len(request.identities)
                 batch.append(request)
         return batch
 
     async def _commit(self, batch: list[_Request]) -> None:
-        operations = [request.operation for request in batch]
+        operations, config = [request.operation for request in batch], self._config
         started = time.perf_counter()
-        self._coherence.begin(operation.identity for operation in operations)
+        self._coherence.begin(identity for request in batch for identity in request.identities)
         try:
-            outcome = await self._worker.run(lambda db: commit_batch(db, operations, self._now))
+            outcome = await self._worker.run(
+                lambda db: commit_batch(
+                    db, operations, self._now, full_text=config.full_text, keep=config.change_log_entries
+                )
+            )
         except BaseException:
             self._coherence.end(())
             for request in batch:
@@ -248,6 +277,7 @@ class Writer:
                     request.future.set_exception(InternalStoreError("the writer has stopped"))
             raise
         self._coherence.end(outcome.states)
+        self._publish(outcome.changes)
         for request, result in zip(batch, outcome.results, strict=True):
             if request.future.done():
                 continue
@@ -260,7 +290,7 @@ class Writer:
             return
         self._observer.committed(requests=len(batch), seconds=time.perf_counter() - started)
         if outcome.changed:
-            self._checkpoints.note(requests=len(batch), value_bytes=outcome.written)
+            self._checkpoints.note(requests=len(outcome.states), value_bytes=outcome.written)
             self._succeeded()
 
     async def _do(self, chore: _Chore) -> None:

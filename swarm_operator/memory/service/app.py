@@ -1,6 +1,10 @@
 """The service's ASGI application: authentication, counting and errors around the routes.
 
 request -> token -> /v1/entries/{namespace}/{key}: entries (plain ASGI)
+                 -> /v1/batch: batch (plain ASGI)
+                 -> /v1/agents, /v1/tasks, ...: records (plain ASGI)
+                 -> /v1/watch: watching (plain ASGI)
+                 -> /v1/export, /v1/import: transfer (plain ASGI)
                  -> everything else: routes (Starlette)
 """
 
@@ -11,11 +15,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from swarm_operator.memory.engine.errors import MemoryStoreError
+from swarm_operator.memory.service import batch, transfer, watching
 from swarm_operator.memory.service.asgi import BodyReader, header_map
 from swarm_operator.memory.service.auth import Role
 from swarm_operator.memory.service.entries import PREFIX, ROUTE, EntryRoutes
 from swarm_operator.memory.service.errors import ClientGoneError, ForbiddenError, RequestError, UnauthorizedError
 from swarm_operator.memory.service.problems import problem, reply_to
+from swarm_operator.memory.service.records import RecordRoutes
 from swarm_operator.memory.service.routes import OPEN_PATHS, PATHS, create_routes
 
 if TYPE_CHECKING:
@@ -43,6 +49,11 @@ class MemoryApp:
             limit=settings.max_body_bytes, total=settings.max_held_body_bytes, timeout=settings.body_timeout
         )
         self._entries = EntryRoutes(store, metrics, bodies)
+        self._batch = batch.BatchRoute(store, metrics, bodies)
+        observers = {name: histogram.observe for name, histogram in metrics.operations.items()}
+        self._records = RecordRoutes(store, bodies, observers)
+        self._transfer = transfer.TransferRoutes(store, metrics, bodies)
+        self._watch = watching.WatchRoute(store, metrics, settings)
         self._routes = create_routes(store, metrics)
         self._tokens = tokens
         self._metrics = metrics
@@ -60,6 +71,25 @@ class MemoryApp:
             if path.startswith(PREFIX):
                 route = ROUTE
                 reply = await self._entries.answer(method, path, headers, receive)
+            elif path == batch.PATH:
+                route = batch.ROUTE
+                reply = await self._batch.answer(method, headers, receive)
+            elif self._records.knows(path):
+                endpoint, record_id = self._records.find(method, path)
+                route = f"/v1/{endpoint.path}"
+                reply = await self._records.answer(endpoint, record_id, scope["query_string"], headers, receive)
+            elif path == watching.PATH:
+                route = watching.ROUTE
+                await self._watch.serve(method, scope["query_string"], headers, receive, send)
+                return
+            elif path == transfer.EXPORT:
+                route = path.decode()
+                await self._transfer.export(method, scope["query_string"], receive, send)
+                return
+            elif path == transfer.IMPORT:
+                route = path.decode()
+                await self._transfer.import_(method, scope["query_string"], headers, receive, send)
+                return
             else:
                 route = PATHS.get(path, _OTHER)
                 counted = _Counted(self._metrics, method, route, send)
@@ -80,6 +110,10 @@ class MemoryApp:
             reply = problem(500, "internal", "a defect of the service; its log has the details")
         self._metrics.answered(method, route, reply.status)
         await reply.send(send)
+
+    def stop(self) -> None:
+        """End what would not end by itself: watches."""
+        self._watch.stop()
 
     def _authorize(self, path: str, headers: dict[bytes, bytes]) -> None:
         """Let it pass or raise. The path is the decoded one, which the router takes: `/%61dmin/gc` is `/admin/gc`."""

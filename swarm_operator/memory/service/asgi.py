@@ -19,7 +19,7 @@ from swarm_operator.memory.service.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from starlette.types import Receive, Scope, Send
 
@@ -32,6 +32,7 @@ __all__ = [
     "if_match",
     "if_none_match",
     "parse_query",
+    "parse_query_lists",
     "percent_decode",
 ]
 
@@ -81,15 +82,22 @@ def parse_query(raw: bytes, allowed: tuple[str, ...]) -> dict[str, str]:
     Raises:
         InvalidInputError: an unknown or repeated parameter, or bad encoding.
     """
-    found: dict[str, str] = {}
+    return {name: values[0] for name, values in parse_query_lists(raw, allowed).items()}
+
+
+def parse_query_lists(
+    raw: bytes, allowed: tuple[str, ...], *, repeated: frozenset[str] = frozenset()
+) -> dict[str, list[str]]:
+    """As `parse_query`, with the parameters that may be given several times, each with all its values in order."""
+    found: dict[str, list[str]] = {}
     for part in raw.split(b"&") if raw else ():
         name_raw, _, value_raw = part.partition(b"=")
         name = percent_decode("query", name_raw.replace(b"+", b" "))
         if name not in allowed:
             raise InvalidInputError(f"query parameter {name[:64]!r}", f"one of {', '.join(allowed)}")
-        if name in found:
+        if name in found and name not in repeated:
             raise InvalidInputError(name, "given once")
-        found[name] = percent_decode(name, value_raw.replace(b"+", b" "))
+        found.setdefault(name, []).append(percent_decode(name, value_raw.replace(b"+", b" ")))
     return found
 
 
@@ -146,8 +154,7 @@ class BodyReader:
             OverloadedError: too many large bodies at once.
             ClientGoneError: the client hung up.
         """
-        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise UnsupportedEncodingError("send the body without Content-Encoding", (b"accept-encoding", b"identity"))
+        _check_encoding(headers)
         # The server has checked that Content-Length is a number, and holds the client to it.
         announced = int(headers.get(b"content-length", b"0"))
         if announced > self.limit:
@@ -158,6 +165,19 @@ class BodyReader:
         if not message.get("more_body", False) and len(body) <= self._SMALL:
             return body
         return await self._read_large(announced, body, message, receive)
+
+    async def stream(self, headers: Mapping[bytes, bytes], receive: Receive) -> AsyncIterator[bytes]:
+        """The body in the pieces in which it arrives, however long it is: what is kept of it is the caller's business.
+
+        Raises:
+            BodyTimeoutError, UnsupportedEncodingError, ClientGoneError: as `read`.
+        """
+        _check_encoding(headers)
+        more = True
+        while more:
+            message = await self._next(receive)
+            more = message.get("more_body", False)
+            yield message.get("body", b"")
 
     async def _read_large(self, announced: int, body: bytes, message: Any, receive: Receive) -> bytes:
         chunks = [body]
@@ -208,6 +228,11 @@ class BodyReader:
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         return message
+
+
+def _check_encoding(headers: Mapping[bytes, bytes]) -> None:
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise UnsupportedEncodingError("send the body without Content-Encoding", (b"accept-encoding", b"identity"))
 
 
 def header_map(scope: Scope) -> dict[bytes, bytes]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from swarm_operator.memory.service.asgi import BodyReader
     from swarm_operator.memory.service.metrics import ServiceMetrics
 
-__all__ = ["PREFIX", "ROUTE", "EntryRoutes"]
+__all__ = ["PREFIX", "ROUTE", "EntryRoutes", "check_members"]
 
 PREFIX: Final = b"/v1/entries/"
 ROUTE: Final = "/v1/entries/{namespace}/{key}"
@@ -98,14 +98,21 @@ class EntryRoutes:
         return Reply(204)
 
 
+def check_members(field: str, document: dict[str, Any], allowed: frozenset[str]) -> None:
+    """Refuse members that mean nothing here: a misspelt one would be lost in silence."""
+    if unknown := document.keys() - allowed:
+        raise InvalidInputError(
+            f"{field}: unknown member {min(unknown)[:64]!r}", f"one of {', '.join(sorted(allowed))}"
+        )
+
+
 def _draft(namespace: str, key: str, body: bytes) -> Draft:
     limits.check_namespace(namespace)  # before the body, which costs more to check
     limits.check_key(key)
     document: Any = codec.parse_document("body", body)
     if type(document) is not dict or "value" not in document:
         raise InvalidInputError("body", 'a JSON object with the member "value"')
-    if unknown := document.keys() - _MEMBERS:
-        raise InvalidInputError(f"body: unknown member {min(unknown)[:64]!r}", f"one of {', '.join(sorted(_MEMBERS))}")
+    check_members("body", document, _MEMBERS)
     return Draft.create(
         namespace,
         key,

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from swarm_operator.memory.engine.errors import MemoryStoreError
 from swarm_operator.memory.service.asgi import Reply
+from swarm_operator.memory.service.records import OPERATIONS as RECORD_OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["OPERATIONS", "MetricsApp", "ServiceMetrics"]
 
-OPERATIONS: Final = ("put", "get", "delete", "list", "namespaces", "stats", "gc")
+OPERATIONS: Final = ("put", "get", "delete", "batch", "list", "delete-range", "search", "namespaces", "stats", "gc")
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"})
 _ERROR_CODES: Final = (
     "invalid-input", "overloaded", "closed", "internal", "disk-full", "read-only", "io-error", "busy", "corrupt",
-    "corrupt-value",
+    "corrupt-value", "gone",
 )  # fmt: skip
 _SECONDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -68,7 +69,9 @@ class ServiceMetrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self.operations = {name: operations.labels(name) for name in OPERATIONS}
+        self.operations = {
+            name: operations.labels(name) for name in (*OPERATIONS, "cleanup", "export", "import", *RECORD_OPERATIONS)
+        }
         self._requests = Counter(
             "swarm_memory_http_requests_total",
             "Requests that were answered.",
@@ -91,6 +94,7 @@ class ServiceMetrics:
         self._gc_expired = Counter(
             "swarm_memory_gc_expired_total", "Expired entries that were collected.", registry=self.registry
         )
+        self.watches = Gauge("swarm_memory_watches", "Watches that are open.", registry=self.registry)
         self._sqlite = Gauge(
             "swarm_memory_sqlite_info", "The SQLite library in use; always 1.", ["version"], registry=self.registry
         )

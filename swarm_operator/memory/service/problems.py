@@ -8,15 +8,18 @@ from typing import Any, Final
 import orjson
 
 from swarm_operator.memory.engine.errors import (
+    BatchItemError,
     BusyError,
     DiskFullError,
     InvalidInputError,
     MemoryStoreError,
+    MissedChangesError,
     OverloadedError,
     StorageError,
     StoreClosedError,
     VersionConflictError,
 )
+from swarm_operator.memory.engine.records import RecordNotFoundError, RecordStateError
 from swarm_operator.memory.service.asgi import Reply, etag
 from swarm_operator.memory.service.errors import RequestError, UnauthorizedError
 
@@ -26,6 +29,7 @@ _MEDIA_TYPE: Final = (b"content-type", b"application/problem+json")
 _RETRY: Final = (b"retry-after", b"1")
 _STATUS: Final[tuple[tuple[type[MemoryStoreError], int], ...]] = (
     (InvalidInputError, 400),
+    (RecordNotFoundError, 404),
     (VersionConflictError, 412),
     (OverloadedError, 429),
     (DiskFullError, 507),
@@ -62,8 +66,16 @@ def reply_to(error: RequestError | MemoryStoreError) -> Reply:
         return problem(401, error.code, "a valid bearer token is required", (b"www-authenticate", b"Bearer"))
     if isinstance(error, RequestError):
         return problem(error.status, error.code, str(error), *error.headers)
+    if isinstance(error, BatchItemError):
+        cause = reply_to(error.cause)
+        document = {**orjson.loads(cause.body), "detail": str(error), "index": error.index}
+        return Reply(cause.status, orjson.dumps(document), (_MEDIA_TYPE,))
+    if isinstance(error, MissedChangesError):
+        return problem(410, error.code, str(error), oldest=error.oldest)
     if isinstance(error, InvalidInputError):
         return problem(400, error.code, str(error), field=error.field, allowed=error.allowed)
+    if isinstance(error, RecordStateError):
+        return problem(409, error.code, str(error), reason=error.reason)
     if isinstance(error, VersionConflictError):
         current = error.current_version
         headers = () if current is None else (etag(current),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,16 @@ import swarm_operator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from swarm_operator.memory.engine import Entry, MemoryStore
+    from swarm_operator.memory.engine import Entry, MemoryStore, Query
     from swarm_operator.memory.engine.collector import Collection
     from swarm_operator.memory.engine.readers import NamespaceCount
+    from swarm_operator.memory.engine.search import Found, Hit
     from swarm_operator.memory.engine.store import StoreStats
 
-__all__ = ["collection", "entries_page", "entry_head", "entry_whole", "namespaces_page", "statistics"]
+__all__ = ["collection", "entries_page", "entry_head", "entry_whole", "hits_page", "namespaces_page", "statistics"]
 
 
+@functools.lru_cache(maxsize=256)  # a batch has one time, and a new entry twice the same
 def timestamp(milliseconds: int) -> str:
     """RFC 3339 in UTC with milliseconds: 2026-01-31T12:00:00.250Z."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
@@ -38,6 +41,23 @@ def entry_whole(entry: Entry) -> bytes:
 def entries_page(entries: Sequence[Entry], cursor: str | None) -> bytes:
     """A page of a list; `next_cursor` is null on the last one."""
     return orjson.dumps({"entries": [_whole(entry) for entry in entries], "next_cursor": cursor})
+
+
+def hits_page(found: Found, query: Query, cursor: str | None, *, values: bool) -> bytes:
+    """A page of a search, and what was searched. Without `values` entries are heads with their tags."""
+    return orjson.dumps(
+        {
+            "entries": [_hit(hit, values=values) for hit in found.hits],
+            "next_cursor": cursor,
+            "searched": {
+                "namespace": query.namespace,
+                "namespaces": "all" if query.namespace is None else "subtree" if query.subtree else "one",
+                "order": query.order.value if found.ranked else "newest",
+                "partial": found.partial,
+                "candidates": found.candidates,
+            },
+        }
+    )
 
 
 def namespaces_page(counts: Sequence[NamespaceCount], cursor: str | None) -> bytes:
@@ -94,6 +114,7 @@ def statistics(store: MemoryStore, stats: StoreStats) -> bytes:
                 "compression_threshold": config.compression_threshold,
                 "gc_interval_seconds": config.gc_interval,
                 "enable_vacuum": config.enable_vacuum,
+                "full_text": config.full_text,
                 "max_value_bytes": config.max_value_bytes,
                 "checkpoint_bytes": config.checkpoint_bytes,
                 "wal_limit_bytes": config.wal_limit_bytes,
@@ -128,6 +149,16 @@ def _head(entry: Entry) -> dict[str, Any]:
         "updated_at": timestamp(entry.updated_at),
         "expires_at": None if entry.expires_at is None else timestamp(entry.expires_at),
     }
+
+
+def _hit(hit: Hit, *, values: bool) -> dict[str, Any]:
+    entry = hit.entry
+    document = _whole(entry) if values else {**_head(entry), "tags": orjson.Fragment(entry.tags_json)}
+    if hit.score is not None:
+        document["score"] = round(hit.score, 6)
+    if hit.snippet is not None:
+        document["snippet"] = hit.snippet
+    return document
 
 
 def _whole(entry: Entry) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -14,10 +13,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from swarm_operator.memory.engine.errors import InvalidInputError, MemoryStoreError
-from swarm_operator.memory.service import rendering
+from swarm_operator.memory.engine.records import Swarm
+from swarm_operator.memory.engine.records.cleanup import DEFAULT_MAX_AGE
+from swarm_operator.memory.service import cursors, rendering, searching
 from swarm_operator.memory.service.asgi import Reply, parse_query
 from swarm_operator.memory.service.errors import NotFoundError, RequestError, WrongMethodError
 from swarm_operator.memory.service.problems import problem, reply_to
+from swarm_operator.memory.service.records.endpoint import decimal, switch
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -30,10 +32,19 @@ __all__ = ["OPEN_PATHS", "PATHS", "create_routes"]
 OPEN_PATHS: Final = frozenset({b"/healthz", b"/readyz"})
 """Paths that need no token."""
 PATHS: Final = {
-    path: path.decode() for path in (b"/v1/entries", b"/v1/namespaces", b"/v1/stats", b"/admin/gc", *sorted(OPEN_PATHS))
+    path: path.decode()
+    for path in (
+        b"/v1/entries",
+        b"/v1/search",
+        b"/v1/namespaces",
+        b"/v1/stats",
+        b"/admin/gc",
+        b"/admin/cleanup",
+        *sorted(OPEN_PATHS),
+    )
 }
 """Route names for the metrics."""
-_DEFAULT_LIMIT: Final = 100
+_OPERATIONS: Final = ("list", "delete-range", "search", "namespaces", "stats", "gc", "cleanup")
 
 
 def create_routes(store: MemoryStore, metrics: ServiceMetrics) -> Starlette:
@@ -42,9 +53,12 @@ def create_routes(store: MemoryStore, metrics: ServiceMetrics) -> Starlette:
     app = Starlette(
         routes=[
             Route("/v1/entries", handlers.list, methods=["GET"]),
+            Route("/v1/entries", handlers.delete_range, methods=["DELETE"]),
+            Route("/v1/search", handlers.search, methods=["GET"]),
             Route("/v1/namespaces", handlers.namespaces, methods=["GET"]),
             Route("/v1/stats", handlers.stats, methods=["GET"]),
             Route("/admin/gc", handlers.gc, methods=["POST"]),
+            Route("/admin/cleanup", handlers.cleanup, methods=["POST"]),
             Route("/healthz", handlers.healthz, methods=["GET"]),
             Route("/readyz", handlers.readyz, methods=["GET"]),
         ],
@@ -63,7 +77,7 @@ class _Handlers:
     def __init__(self, store: MemoryStore, metrics: ServiceMetrics) -> None:
         self._store = store
         self._metrics = metrics
-        self._observe = {name: metrics.operations[name].observe for name in ("list", "namespaces", "stats", "gc")}
+        self._observe = {name: metrics.operations[name].observe for name in _OPERATIONS}
 
     async def list(self, request: Request) -> Response:
         started = time.perf_counter()
@@ -71,20 +85,39 @@ class _Handlers:
         if "namespace" not in query:
             raise InvalidInputError("namespace", "given: /v1/entries?namespace=...")
         prefix = query.get("prefix", "")
-        after = _decode_cursor(query.get("cursor"))
+        after = cursors.decode(query.get("cursor"))
         if after is not None and not after.startswith(prefix):
             raise InvalidInputError("cursor", "used with the prefix that it came from")
-        page = await self._store.list(query["namespace"], prefix=prefix, after=after, limit=_limit(query))
-        body = rendering.entries_page(page.entries, _encode_cursor(page.next_key))
+        page = await self._store.list(query["namespace"], prefix=prefix, after=after, limit=cursors.limit(query))
+        body = rendering.entries_page(page.entries, cursors.encode(page.next_key))
         self._observe["list"](time.perf_counter() - started)
+        return Response(body, media_type="application/json")
+
+    async def delete_range(self, request: Request) -> Response:
+        """Delete a namespace's entries. Both parameters are asked for: a forgotten prefix must not mean everything."""
+        started = time.perf_counter()
+        query = parse_query(request.scope["query_string"], ("namespace", "prefix"))
+        for name in ("namespace", "prefix"):
+            if name not in query:
+                raise InvalidInputError(
+                    name, "given: DELETE /v1/entries?namespace=...&prefix=...; an empty prefix is all"
+                )
+        deleted = await self._store.delete_range(query["namespace"], prefix=query["prefix"])
+        self._observe["delete-range"](time.perf_counter() - started)
+        return Response(orjson.dumps({"deleted": deleted}), media_type="application/json")
+
+    async def search(self, request: Request) -> Response:
+        started = time.perf_counter()
+        body = await searching.answer(self._store, request.scope["query_string"])
+        self._observe["search"](time.perf_counter() - started)
         return Response(body, media_type="application/json")
 
     async def namespaces(self, request: Request) -> Response:
         started = time.perf_counter()
         query = parse_query(request.scope["query_string"], ("limit", "cursor"))
-        after = _decode_cursor(query.get("cursor"))
-        page = await self._store.namespaces(after=after, limit=_limit(query))
-        body = rendering.namespaces_page(page.namespaces, _encode_cursor(page.next_name))
+        after = cursors.decode(query.get("cursor"))
+        page = await self._store.namespaces(after=after, limit=cursors.limit(query))
+        body = rendering.namespaces_page(page.namespaces, cursors.encode(page.next_name))
         self._observe["namespaces"](time.perf_counter() - started)
         return Response(body, media_type="application/json")
 
@@ -101,6 +134,17 @@ class _Handlers:
         parse_query(request.scope["query_string"], ())
         body = rendering.collection(await self._store.collect_garbage())
         self._observe["gc"](time.perf_counter() - started)
+        return Response(body, media_type="application/json")
+
+    async def cleanup(self, request: Request) -> Response:
+        """Delete old records, or only count them."""
+        started = time.perf_counter()
+        query = parse_query(request.scope["query_string"], ("max_age", "keep_patterns", "keep_consensus", "dry_run"))
+        kept = {name: switch(query, name) for name in ("keep_patterns", "keep_consensus", "dry_run")}
+        options = {name: value for name, value in kept.items() if value is not None}
+        done = await Swarm(self._store).cleanup(max_age=decimal(query, "max_age", DEFAULT_MAX_AGE), **options)
+        body = orjson.dumps({**asdict(done), "total": done.total})
+        self._observe["cleanup"](time.perf_counter() - started)
         return Response(body, media_type="application/json")
 
     async def healthz(self, _: Request) -> Response:
@@ -126,29 +170,6 @@ class _Handlers:
 
 def _status(status: int, reason: str) -> Response:
     return Response(orjson.dumps({"status": reason}), status, media_type="application/json")
-
-
-def _limit(query: dict[str, str]) -> int:
-    text = query.get("limit", str(_DEFAULT_LIMIT))
-    # int() also takes signs, blanks, underscores and other scripts' digits; the store checks the range.
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-
-
-def _encode_cursor(name: str | None) -> str | None:
-    """A cursor is the last name of the page in URL-safe base64; what it means may change, so clients must not look."""
-    return None if name is None else base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
-
-
-def _decode_cursor(cursor: str | None) -> str | None:
-    if cursor is None:
-        return None
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
-        text = ""
-    if not text or "\0" in text:
-        raise InvalidInputError("cursor", "the next_cursor of the page before, as it was given")
-    return text
 
 
 def _to_response(reply: Reply) -> Response:

@@ -23,7 +23,7 @@ from swarm_operator.memory.service.errors import BadTokenFileError
 from swarm_operator.memory.service.metrics import MetricsApp, ServiceMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from starlette.types import ASGIApp
@@ -56,7 +56,7 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
             metrics = ServiceMetrics()
             async with MemoryStore.open(settings.data_dir / DATABASE_NAME, config, observer=metrics) as store:
                 app = MemoryApp(store, tokens=tokens, metrics=metrics, settings=settings)
-                servers.append((_Server(app, settings), http_socket))
+                servers.append((_Server(app, settings, on_exit=app.stop), http_socket))
                 servers.append((_Server(MetricsApp(metrics, metrics.watch(store)), settings), metrics_socket))
                 asked = await _run(servers, store, stop)
     except (MemoryStoreError, BadTokenFileError, OSError) as error:
@@ -105,7 +105,7 @@ async def _announce(servers: list[tuple[_Server, socket.socket]], store: MemoryS
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers: one signal has two servers and a store to stop."""
 
-    def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: ServiceSettings, *, on_exit: Callable[[], None] = lambda: None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -123,11 +123,17 @@ class _Server(uvicorn.Server):
         )
 
         self.listening = asyncio.Event()
+        self._on_exit = on_exit
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so."""
         await super().startup(sockets)
         self.listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening and wait for requests under way, but not for those that have no end."""
+        self._on_exit()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -38,5 +38,15 @@ class ServiceSettings:
     body_timeout: float = 30.0
     """Seconds that a client may pause while it sends a body; then 408."""
 
+    max_watches: int = 100
+    """Watches at once; the next one gets a 429. Each is a connection, and some work at each commit that it wants."""
+
+    watch_heartbeat: float = 15.0
+    """Seconds without a change after which a watch is sent a sign of life, so that proxies don't cut it off."""
+
+    watch_pause: float = 0.02
+    """Seconds between two sendings of a watch: the first change goes at once, those that follow it closely go together.
+    Without it a hundred watches would cost more than the writes that they watch."""
+
     grace: int = 20
     """Seconds that requests under way get to finish after SIGTERM. Kubernetes' own grace must be longer."""

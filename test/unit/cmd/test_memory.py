@@ -182,3 +182,56 @@ async def test_the_database_is_its_owners_business_only(tmp_path):
     assert (tmp_path / "elsewhere" / "swarm-memory.db").stat().st_mode & 0o077 == 0
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(MemoryStore.open(tmp_path / "elsewhere" / "swarm-memory.db"))
+
+
+def test_the_swarms_agents_and_tasks_are_printed_one_a_line(service, monkeypatch, capsys):
+    from pathlib import Path
+
+    from swarm_operator.memory.client import MemoryClient
+
+    async def prepare():
+        async with MemoryClient(service, token_file=Path("data/tokens/client-token")) as memory:
+            await memory.agents.register("a1", type="coder", capabilities=["go"])
+            await memory.agents.register("a2", type="tester")
+            await memory.tasks.create(id="t1")
+            await memory.tasks.create(id="t2")
+            await memory.tasks.claim("t2", agent="a1")
+
+    def run(*arguments):
+        assert command.main(list(arguments)) == 0
+        return [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()]
+
+    monkeypatch.setenv("SWARM_MEMORY_URL", service)
+    asyncio.run(prepare())
+    assert run("agents") == ["a1", "a2"]
+    assert run("agents", "--type", "coder", "--capability", "go", "--stale", "false") == ["a1"]
+    assert run("agents", "--stale", "true") == []
+    assert run("tasks", "--status", "pending") == ["t1"]
+    assert run("tasks", "--agent", "a1") == ["t2"]
+
+
+def test_a_swarm_is_exported_to_a_file_and_imported_from_it(service, monkeypatch, capfdbinary, tmp_path):
+    monkeypatch.setenv("SWARM_MEMORY_URL", service)
+    assert command.main(["put", "swarm:agents", "agent:1", '{"status": "idle"}', "--tag", "agent"]) == 0
+    assert command.main(["put", "other", "k", "1"]) == 0
+    capfdbinary.readouterr()
+    assert command.main(["export"]) == 0
+    exported = capfdbinary.readouterr().out
+    assert len(exported.splitlines()) == 3
+    (tmp_path / "swarm.ndjson").write_bytes(exported)
+    assert command.main(["delete", "swarm:agents", "agent:1"]) == 0
+    capfdbinary.readouterr()
+    assert command.main(["import", "swarm.ndjson"]) == 0
+    assert json.loads(capfdbinary.readouterr().out)["created"] == 1
+    (tmp_path / "swarm.ndjson").write_bytes(exported.replace(b"idle", b"busy"))
+    assert command.main(["import", "swarm.ndjson", "--keep"]) == 0
+    assert json.loads(capfdbinary.readouterr().out)["kept"] == 1
+    assert command.main(["export", "--all"]) == 0
+    assert len(capfdbinary.readouterr().out.splitlines()) == 4
+    (tmp_path / "swarm.ndjson").write_bytes(exported[:-15])
+    assert command.main(["import", "swarm.ndjson"]) == 1
+    assert b"line 3" in capfdbinary.readouterr().err
+    assert command.main(["import", "none.ndjson"]) == 1
+    assert capfdbinary.readouterr().err == b"swarm-memory: none.ndjson: No such file or directory\n"
+    assert command.main(["cleanup", "--max-age", "1h", "--dry-run"]) == 0
+    assert json.loads(capfdbinary.readouterr().out)["total"] == 0

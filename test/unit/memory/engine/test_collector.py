@@ -92,7 +92,7 @@ async def test_a_collection_that_fails_is_told_and_tried_again(tmp_path, clock, 
         await fill(store, 10)
         clock.advance(2)
 
-        def fail(_db, _rows):
+        def fail(_db, _rows, **_):
             raise DiskFullError("no room")
 
         with pytest.MonkeyPatch.context() as patch:
@@ -244,6 +244,7 @@ def test_a_step_is_bounded_by_rows_bytes_and_time(tmp_path, monkeypatch):
     found = sweep.find(db, 5000)
     assert [row.identity[1] for row in found] == [f"{number:04d}" for number in range(10)]
     monkeypatch.setattr(sweep, "_DELETE_SECONDS", 0)
-    assert sweep.delete(db, found) == 1
+    deleted = sweep.delete(db, found, full_text=False, now=5000, keep=10)
+    assert [change.key for change in deleted] == ["0000"]
     assert db.execute("SELECT * FROM namespaces").fetchall() == [("n", 999, 999_000)]
     db.close()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from swarm_operator.memory.engine import MemoryStore, StoreConfig
+from swarm_operator.memory.engine import MemoryStore, StoreConfig, readers, rows
 from swarm_operator.memory.engine.sqlite import sqlite3
 
 
@@ -33,10 +33,9 @@ async def test_a_read_leaves_no_transaction_open(either_store):
 
 
 async def test_a_failed_read_is_an_error_of_the_store_and_leaves_no_transaction_open(store, monkeypatch):
-    from swarm_operator.memory.engine import readers
     from swarm_operator.memory.engine.errors import InternalStoreError
 
-    monkeypatch.setattr(readers, "_GET", "SELECT * FROM nowhere WHERE namespace = ? AND key = ?")
+    monkeypatch.setattr(rows, "_GET", "SELECT * FROM nowhere WHERE namespace = ? AND key = ?")
     with pytest.raises(InternalStoreError, match="nowhere"):
         await store.get("n", "k")
     monkeypatch.undo()
@@ -49,14 +48,12 @@ async def test_with_a_rollback_journal_reads_share_the_writers_connection(tmp_pa
 
 
 async def test_counting_expired_rows_touches_only_their_index(store):
-    from swarm_operator.memory.engine import readers
 
     plan = await store._worker.run(lambda db: db.execute("EXPLAIN QUERY PLAN " + readers._EXPIRED, (5, "")).fetchall())
     assert "COVERING INDEX entries_expiry (expires_at<?)" in plan[0][3]
 
 
 async def test_a_page_is_found_by_the_index_without_sorting(store):
-    from swarm_operator.memory.engine import readers
 
     plan = await store._worker.run(
         lambda db: db.execute("EXPLAIN QUERY PLAN " + readers._PAGE, ("n", "", b"", 0, 10)).fetchall()

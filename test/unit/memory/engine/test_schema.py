@@ -30,7 +30,7 @@ async def test_a_new_file_has_our_mark_a_version_and_incremental_vacuum(path):
     marks = run(path, "PRAGMA application_id", "PRAGMA user_version", "PRAGMA auto_vacuum", "PRAGMA journal_mode")
     assert marks == [[(schema.APPLICATION_ID,)], [(schema.LATEST,)], [(2,)], [("wal",)]]
     strict = run(path, "SELECT name FROM pragma_table_list WHERE schema = 'main' AND NOT strict")[0]
-    assert strict == [("sqlite_schema",)]
+    assert [name for (name,) in strict if not name.startswith("entries_text")] == ["sqlite_schema"]
 
 
 @pytest.mark.parametrize(

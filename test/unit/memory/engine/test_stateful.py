@@ -2,8 +2,12 @@
 
 import asyncio
 import contextlib
+import fnmatch
+import json
+import re
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,16 +15,27 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from swarm_operator.memory.engine import MemoryStore, StoreConfig
-from swarm_operator.memory.engine.errors import VersionConflictError
+from swarm_operator.memory.engine import Delete, Draft, MemoryStore, Put, Query, StoreConfig
+from swarm_operator.memory.engine.changes import Op
+from swarm_operator.memory.engine.errors import BatchItemError, VersionConflictError
 from swarm_operator.memory.engine.sqlite import sqlite3
 
 NAMESPACES = st.sampled_from(["swarm:agents", "swarm:tasks", "a/b"])
 KEYS = st.sampled_from(["k", "k1", "k2", "é", "z/1", "\U0010ffff"])
+WORDS = ["alpha", "beta", "gamma"]
+TEXTS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map("\n".join)
 LONG = st.builds(lambda text, times: text * times, st.text(min_size=1, max_size=2), st.integers(40, 400))
-VALUES = st.none() | st.integers(-5, 5) | st.text(max_size=3) | st.lists(st.booleans(), max_size=2) | LONG
+VALUES = (
+    st.deferred(lambda: TEXTS)
+    | st.none()
+    | st.integers(-5, 5)
+    | st.text(max_size=3)
+    | st.lists(st.booleans(), max_size=2)
+    | LONG
+)
 TTLS = st.sampled_from([0, 0, 1, 5])
 VERSIONS = st.integers(1, 4)
+TAGS = st.lists(st.sampled_from(["x", "y", "z"]), max_size=3, unique=True)
 
 
 class Clock:
@@ -39,6 +54,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.clock = Clock()
         self.model = {}
+        self.expired = {}  # versions of rows that have expired and still lie there
+        self.tags = {}
+        self.floor = 0  # the highest version of all that were deleted
         self.stack = None
 
     @initialize(
@@ -46,8 +64,9 @@ class StoreMachine(RuleBasedStateMachine):
         cache_size=st.sampled_from([1, 2, 1000]),
         threshold=st.sampled_from([0, 1, 60]),
         vacuum=st.booleans(),
+        full_text=st.booleans(),
     )
-    def start(self, enable_wal, cache_size, threshold, vacuum):
+    def start(self, enable_wal, cache_size, threshold, vacuum, full_text):
         self.config = StoreConfig(
             enable_wal=enable_wal,
             cache_size=cache_size,
@@ -55,6 +74,7 @@ class StoreMachine(RuleBasedStateMachine):
             max_batch=3,
             compression_threshold=threshold,
             enable_vacuum=vacuum,
+            full_text=full_text,
         )
         self.open()
 
@@ -76,38 +96,127 @@ class StoreMachine(RuleBasedStateMachine):
         kept = db.execute("SELECT entries, raw, stored FROM compression").fetchall()
         assert kept == db.execute(packed).fetchall()
         assert self.config.compression_threshold or kept[0][0] == 0
+        tags = "SELECT each.value, namespace, entries.key FROM entries, json_each(tags) AS each ORDER BY 1, 2, 3"
+        assert db.execute("SELECT * FROM entry_tags").fetchall() == db.execute(tags).fetchall()
+        db.execute("INSERT INTO entries_text (entries_text) VALUES ('integrity-check')")
+        indexed = [row[0] for row in db.execute("SELECT rowid FROM entries_text")]
+        rows = [row[0] for row in db.execute("SELECT id FROM entries ORDER BY id")]
+        assert indexed == (rows if self.config.full_text else [])
+        self.check_changes(db)
         db.close()
+
+    def check_changes(self, db):
+        """Whoever follows all changes knows what there is, and no key has had a version twice."""
+        known, seen = {}, {}
+        changes = db.execute("SELECT seq, op, namespace, key, version FROM changes ORDER BY seq").fetchall()
+        assert [change[0] for change in changes] == list(range(1, len(changes) + 1))
+        for _, op, namespace, key, version in changes:
+            identity = (namespace, key)
+            if op == Op.PUT:
+                assert version > seen.get(identity, 0)
+                known[identity] = seen[identity] = version
+            else:
+                assert known.pop(identity) == version
+        rows = db.execute("SELECT namespace, key, version FROM entries").fetchall()
+        assert known == {(namespace, key): version for namespace, key, version in rows}
 
     def live(self, identity):
         row = self.model.get(identity)
         if row is not None and row[2] is not None and row[2] <= self.clock.seconds:
-            del self.model[identity]
+            self.expired[identity] = self.model.pop(identity)[1]
             return None
         return row
 
-    def model_put(self, identity, value, ttl):
+    def model_put(self, identity, value, ttl, tags=()):
         row = self.live(identity)
-        version = 1 if row is None else row[1] + 1
+        self.tags[identity] = set(tags)
+        version = max(self.floor, self.expired.pop(identity, 0)) + 1 if row is None else row[1] + 1
         self.model[identity] = (value, version, self.clock.seconds + ttl if ttl else None)
         return version, row is None
 
-    @rule(namespace=NAMESPACES, key=KEYS, value=VALUES, ttl=TTLS)
-    def put(self, namespace, key, value, ttl):
-        entry, created = self.runner.run(self.store.put(namespace, key, value, ttl=ttl))
-        assert (entry.version, created) == self.model_put((namespace, key), value, ttl)
+    def model_delete(self, identity):
+        row = self.live(identity)
+        self.model.pop(identity, None)
+        self.floor = max(self.floor, self.expired.pop(identity, 0), row[1] if row else 0)
+        return row is not None
 
-    @rule(namespace=NAMESPACES, key=KEYS, value=VALUES, condition=st.just("new") | VERSIONS)
-    def put_if(self, namespace, key, value, condition):
+    @rule(namespace=NAMESPACES, key=KEYS, value=VALUES, ttl=TTLS, tags=TAGS)
+    def put(self, namespace, key, value, ttl, tags):
+        entry, created = self.runner.run(self.store.put(namespace, key, value, ttl=ttl, tags=tags))
+        assert (entry.version, created) == self.model_put((namespace, key), value, ttl, tags)
+
+    @rule(namespace=NAMESPACES, key=KEYS, tags=TAGS)
+    def update(self, namespace, key, tags):
+        def change(entry):
+            return None if entry is None else Draft.create(namespace, key, [entry.value], tags=tags)
+
         row = self.live((namespace, key))
-        expected = row is None if condition == "new" else row is not None and row[1] == condition
-        options = {"create_only": True} if condition == "new" else {"if_version": condition}
-        if expected:
-            self.runner.run(self.store.put(namespace, key, value, **options))
-            self.model_put((namespace, key), value, 0)
-        else:
-            with pytest.raises(VersionConflictError) as caught:
-                self.runner.run(self.store.put(namespace, key, value, **options))
-            assert caught.value.current_version == (row and row[1])
+        entry, written = self.runner.run(self.store.update(namespace, key, change))
+        assert written is (row is not None)
+        if row is not None:
+            version, _ = self.model_put((namespace, key), [row[0]], 0, tags)
+            assert (entry.version, entry.value, entry.tags) == (version, [row[0]], tags)
+
+    @rule(
+        where=st.sampled_from([(None, False), ("a", True), ("a/b", False), ("swarm:tasks", True)]),
+        prefix=st.sampled_from(["", "k", "z/", "\U0010ffff"]),
+        glob=st.sampled_from([None, "*1", "k?", "[zk]*"]),
+        tags=st.lists(st.sampled_from(["x", "y"]), max_size=2, unique=True),
+        any_tags=st.lists(st.sampled_from(["y", "z"]), max_size=2, unique=True),
+        words=st.lists(st.sampled_from(WORDS), max_size=2),
+        order=st.sampled_from([None, "updated"]),
+        limit=st.integers(1, 3),
+    )
+    def search(self, where, prefix, glob, tags, any_tags, words, order, limit):
+        words = words if self.config.full_text else []
+        query = Query.create(
+            namespace=where[0], subtree=where[1], prefix=prefix, glob=glob, tags=tags, any_tags=any_tags,
+            text=" ".join(words) or None, order=None if words else order,
+        )  # fmt: skip
+
+        def matches(identity):
+            (namespace, key), row = identity, self.live(identity)
+            if row is None:
+                return False
+            its = self.tags[identity]
+            found = set(re.findall("[a-z0-9]+", json.dumps(row[0]).replace("\\n", " ").lower()))
+            return (
+                (where[0] in {None, namespace} or (where[1] and namespace.startswith(where[0] + "/")))
+                and key.startswith(prefix)
+                and (glob is None or fnmatch.fnmatchcase(key, glob))
+                and its.issuperset(tags)
+                and (not any_tags or not its.isdisjoint(any_tags))
+                and found.issuperset(words)
+            )
+
+        async def pages():
+            found, position = [], None
+            while True:
+                page = await self.store.search(query, position=position, limit=limit)
+                found += [((hit.entry.namespace, hit.entry.key), hit.entry.value) for hit in page.hits]
+                position = page.position
+                if position is None:
+                    return found
+
+        expected = [(identity, self.model[identity][0]) for identity in sorted(self.model) if matches(identity)]
+        found = self.runner.run(pages())
+        assert (sorted(found, key=lambda each: each[0]) if words or order else found) == expected
+
+    @rule(namespace=st.none() | NAMESPACES, prefix=st.sampled_from(["", "k"]), back=st.integers(0, 30))
+    def watch(self, namespace, prefix, back):
+        async def replay():
+            since = max(self.store._feed.newest - back, 0)
+            found = []
+            async with self.store.watch(namespace, prefix=prefix, since=since) as watch:
+                while watch.position < self.store._feed.newest:
+                    found += await watch.next(0.001)
+            return since, found
+
+        since, found = self.runner.run(replay())
+        every = "SELECT seq, namespace, key FROM changes WHERE seq > ? ORDER BY seq"
+        rows = self.runner.run(self.store._worker.run(lambda db: db.execute(every, (since,)).fetchall()))
+        wanted = [row[0] for row in rows if namespace in {None, row[1]} and row[2].startswith(prefix)]
+        assert [change.seq for change in found] == wanted
 
     @rule(
         writes=st.lists(st.tuples(NAMESPACES, KEYS, VALUES, TTLS), max_size=8),
@@ -124,11 +233,73 @@ class StoreMachine(RuleBasedStateMachine):
         for (namespace, key, value, ttl), (entry, created) in zip(writes, results, strict=True):
             assert (entry.version, created) == self.model_put((namespace, key), value, ttl)
 
+    @rule(
+        writes=st.lists(st.tuples(NAMESPACES, KEYS, st.just("delete") | VALUES, st.none() | VERSIONS), max_size=5),
+        atomic=st.booleans(),
+    )
+    def batch(self, writes, atomic):
+        operations = [
+            Delete((namespace, key), condition)
+            if value == "delete"
+            else Put(Draft.create(namespace, key, value), if_version=condition)
+            for namespace, key, value, condition in writes
+        ]
+        for namespace, key, *_ in writes:
+            self.live((namespace, key))
+        before, expected, failed = (dict(self.model), dict(self.expired), self.floor), [], None
+        for index, (namespace, key, value, condition) in enumerate(writes):
+            row = self.live((namespace, key))
+            if condition is not None and (row is None or row[1] != condition):
+                expected.append(("conflict", row and row[1]))
+                failed = index if failed is None else failed
+            elif value == "delete":
+                expected.append(self.model_delete((namespace, key)))
+            else:
+                expected.append(self.model_put((namespace, key), value, 0))
+        if atomic and failed is not None:
+            self.model, self.expired, self.floor = before
+            with pytest.raises(BatchItemError) as caught:
+                self.runner.run(self.store.batch(operations))
+            assert (caught.value.index, caught.value.cause.current_version) == (failed, expected[failed][1])
+            return
+        results = [
+            ("conflict", result.current_version)
+            if isinstance(result, VersionConflictError)
+            else (result[0].version, result[1])
+            if isinstance(result, tuple)
+            else result
+            for result in self.runner.run(self.store.batch(operations, atomic=atomic))
+        ]
+        assert results == expected
+
+    @rule(origin=st.tuples(NAMESPACES, KEYS), destination=st.tuples(NAMESPACES, KEYS))
+    def move(self, origin, destination):
+        def decide(entries, _now):
+            if entries[0] is None:
+                raise VersionConflictError(None)
+            return [Delete(origin), Put(Draft.create(*destination, entries[0].value))]
+
+        row = self.live(origin)
+        if row is None:
+            with pytest.raises(VersionConflictError):
+                self.runner.run(self.store.transact([origin, destination], decide))
+            return
+        removed, (entry, created) = self.runner.run(self.store.transact([origin, destination], decide))
+        self.model_delete(origin)
+        assert (removed, (entry.version, created)) == (True, self.model_put(destination, row[0], 0))
+
+    @rule(namespace=NAMESPACES, prefix=st.sampled_from(["", "k", "z/"]))
+    def delete_range(self, namespace, prefix):
+        known = [*self.model, *self.expired]
+        gone = [each for each in known if each[0] == namespace and each[1].startswith(prefix)]
+        expected = sum(self.live(identity) is not None for identity in gone)
+        assert self.runner.run(self.store.delete_range(namespace, prefix=prefix)) == expected
+        for identity in gone:
+            self.model_delete(identity)
+
     @rule(namespace=NAMESPACES, key=KEYS)
     def delete(self, namespace, key):
-        existed = self.live((namespace, key)) is not None
-        assert self.runner.run(self.store.delete(namespace, key)) is existed
-        self.model.pop((namespace, key), None)
+        assert self.runner.run(self.store.delete(namespace, key)) is self.model_delete((namespace, key))
 
     @rule(namespace=NAMESPACES, key=KEYS)
     def get(self, namespace, key):
@@ -163,11 +334,14 @@ class StoreMachine(RuleBasedStateMachine):
         self.runner.run(self.store.collect_garbage())
         rows = self.runner.run(self.store._worker.run(lambda db: db.execute("SELECT count(*) FROM entries").fetchone()))
         assert rows[0] == len([identity for identity in list(self.model) if self.live(identity)])
+        self.floor = max([self.floor, *self.expired.values()])
+        self.expired.clear()
         assert self.store._cache.bytes == sum(entry.weight for entry in self.store._cache._entries.values())
 
-    @rule()
-    def restart(self):
+    @rule(full_text=st.booleans())
+    def restart(self, full_text):
         self.close()
+        self.config = replace(self.config, full_text=full_text)
         self.open()
 
     @invariant()

@@ -13,7 +13,6 @@ from swarm_operator.memory.engine.errors import (
     StoreClosedError,
     VersionConflictError,
 )
-from swarm_operator.memory.engine.operations import Applied
 from swarm_operator.memory.engine.sqlite import sqlite3
 
 
@@ -44,16 +43,16 @@ class Faulty:
     """Writes a row, then fails."""
 
     error: Exception
-    identity: tuple = ("n", "faulty")
+    identities: tuple = (("n", "faulty"),)
     weight: int = 0
 
-    def apply(self, db, now):
-        db.execute(
+    def apply(self, work):
+        work.db.execute(
             "INSERT INTO entries (namespace, key, version, created_at, updated_at, ttl, size, tags, metadata, value)"
             " VALUES ('n', 'faulty', 1, 1, 1, 0, 1, '[]', '{}', x'31')"
         )
         if isinstance(self.error, sqlite3.IntegrityError):
-            return Faulty(self.error).apply(db, now)
+            return Faulty(self.error).apply(work)
         raise self.error
 
 
@@ -166,7 +165,3 @@ async def test_results_come_in_the_order_of_submission(store):
 async def test_the_clock_of_a_batch_stands_still(store, clock):
     results = await asyncio.gather(*(store.put("n", str(number), 1) for number in range(20)))
     assert {entry.updated_at for entry, _ in results} == {int(clock() * 1000)}
-
-
-def test_an_operation_reports_what_it_changed():
-    assert (Applied(None, None).rows, Applied(None, None).size) == (0, 0)

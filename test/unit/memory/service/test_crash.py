@@ -5,6 +5,7 @@ import random
 import signal
 
 from swarm_operator.memory.client import MemoryClient, MemoryClientError
+from swarm_operator.memory.engine.changes import Op
 from swarm_operator.memory.engine.sqlite import sqlite3
 
 CYCLES = 10
@@ -25,8 +26,38 @@ async def write_until_it_dies(memory, name, acknowledged, enough):
         enough.set()
 
 
+async def write_batches_until_it_dies(memory, name, acknowledged):
+    """Give ten entries the same number, again and again."""
+    for number in range(1_000_000):
+        try:
+            await memory.batch([
+                {"op": "put", "namespace": "b", "key": f"{name}:{key}", "value": number, "tags": [f"t{number % 3}"]}
+                for key in range(10)
+            ])  # fmt: skip
+        except MemoryClientError:
+            return
+        acknowledged[name] = number
+
+
+def check_indexes(database):
+    """What searches and watches look up is what there is."""
+    tags = "SELECT each.value, namespace, entries.key FROM entries, json_each(tags) AS each ORDER BY 1, 2, 3"
+    assert database.execute("SELECT * FROM entry_tags").fetchall() == database.execute(tags).fetchall()
+    database.execute("INSERT INTO entries_text (entries_text) VALUES ('integrity-check')")
+    rows = database.execute("SELECT id FROM entries ORDER BY id").fetchall()
+    assert database.execute("SELECT rowid FROM entries_text").fetchall() == rows
+    known = {}
+    for op, namespace, key, version in database.execute("SELECT op, namespace, key, version FROM changes ORDER BY seq"):
+        if op == Op.PUT:
+            known[namespace, key] = version
+        else:
+            assert known.pop((namespace, key)) == version
+    found = database.execute("SELECT namespace, key, version FROM entries").fetchall()
+    assert known == {(namespace, key): version for namespace, key, version in found}
+
+
 async def test_no_acknowledged_write_is_lost_when_the_process_is_killed(start_process):
-    acknowledged = {}
+    acknowledged, batches = {}, {}
     for cycle in range(CYCLES + 1):
         process = await start_process(*(["--enable-wal", "false"] if cycle % 3 == 2 else []))
         async with MemoryClient(process.url, token=process.token, retries=0) as memory:
@@ -37,13 +68,25 @@ async def test_no_acknowledged_write_is_lost_when_the_process_is_killed(start_pr
                 assert found[key].version >= version
                 if found[key].version == version:
                     assert found[key].value == value
-            assert (await memory.stats()).entries == len(found)
+            numbers = {}
+            async for entry in memory.iterate("b", page=1000):
+                numbers.setdefault(entry.key.split(":")[0], []).append(entry.value)
+            for name, number in batches.items():
+                assert len(numbers[name]) == 10
+                assert len(set(numbers[name])) == 1, "half a batch"
+                assert numbers[name][0] >= number
+            whole = sum(map(len, numbers.values()))
+            assert (await memory.stats()).entries == len(found) + whole
             if cycle == CYCLES:
                 break
             enough = asyncio.Event()
             writers = [
                 asyncio.ensure_future(write_until_it_dies(memory, f"w{number}", acknowledged, enough))
                 for number in range(WRITERS)
+            ]
+            writers += [
+                asyncio.ensure_future(write_batches_until_it_dies(memory, f"{cycle}-{number}", batches))
+                for number in range(2)
             ]
             await enough.wait()
             await asyncio.sleep(random.uniform(0, 0.25))
@@ -58,6 +101,7 @@ async def test_no_acknowledged_write_is_lost_when_the_process_is_killed(start_pr
     packed = database.execute("SELECT entries, raw, stored FROM compression").fetchone()
     rows = "SELECT count(*), sum(size), sum(length(value)) FROM entries WHERE codec <> 0"
     assert packed == database.execute(rows).fetchone()
+    check_indexes(database)
     database.close()
 
 
@@ -113,4 +157,5 @@ async def test_a_kill_during_garbage_collection_loses_nothing_that_lives(start_p
     packed = database.execute("SELECT entries, raw, stored FROM compression").fetchone()
     rows = "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(length(value)), 0) FROM entries WHERE codec <> 0"
     assert packed == database.execute(rows).fetchone()
+    check_indexes(database)
     database.close()

@@ -1,4 +1,4 @@
-"""The memory's client, for agents, the operator and the command line. It knows HTTP and nothing of the engine.
+"""The client itself: entries, and what is asked of the service as a whole. Records are in records.
 
     async with MemoryClient("http://my-store:8080", token_file=Path("/etc/swarm-memory/token")) as memory:
         await memory.put("swarm:agents", "agent:1", {"status": "idle"})
@@ -14,6 +14,7 @@ Retries, at most `retries` with growing pauses:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 from dataclasses import dataclass
@@ -23,12 +24,25 @@ from urllib.parse import quote
 import aiohttp
 import yarl
 
+from swarm_operator.memory.client.records import (
+    AgentsClient,
+    CommunicationsClient,
+    ConsensusClient,
+    CoordinationClient,
+    MetricsClient,
+    PatternsClient,
+    TasksClient,
+)
+from swarm_operator.memory.client.transfer import TransferClient
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
 __all__ = [
+    "BatchResult",
+    "Change",
     "EntryHead",
     "EntryPage",
     "MemoryAuthError",
@@ -37,10 +51,15 @@ __all__ = [
     "MemoryClientError",
     "MemoryConflictError",
     "MemoryEntry",
+    "MemoryGoneError",
+    "MemoryHit",
+    "MemoryNotFoundError",
     "MemoryRequestError",
     "MemoryServerError",
+    "MemoryStateError",
     "MemoryUnavailableError",
     "Readiness",
+    "SearchPage",
     "Stats",
 ]
 
@@ -87,6 +106,22 @@ class MemoryRequestError(MemoryAnswerError):
     """The request is wrong (4xx); `problem` names the field and what is allowed."""
 
 
+class MemoryNotFoundError(MemoryRequestError):
+    """There is no such record (404)."""
+
+
+class MemoryStateError(MemoryRequestError):
+    """The record is in a state in which this can't be done (409).
+
+    Attributes:
+        reason: a word for programs: `claimed`, `blocked`, `closed`, ...
+    """
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(status, problem)
+        self.reason: str | None = problem.get("reason")
+
+
 class MemoryAuthError(MemoryAnswerError):
     """The token is missing or not valid (401, 403)."""
 
@@ -101,6 +136,18 @@ class MemoryConflictError(MemoryAnswerError):
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         super().__init__(status, problem)
         self.current_version: int | None = problem.get("current_version")
+
+
+class MemoryGoneError(MemoryAnswerError):
+    """A watch can't go on from where it was (410): changes are gone. List anew, then watch from now on.
+
+    Attributes:
+        oldest: the first position that could be gone on from.
+    """
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(status, problem)
+        self.oldest: int | None = problem.get("oldest")
 
 
 class MemoryBusyError(MemoryAnswerError):
@@ -123,7 +170,7 @@ class EntryHead:
 
     @property
     def version(self) -> int:
-        """1 when created, one more with each write: what `if_version` wants."""
+        """One more with each write, never the same again for other content: what `if_version` wants."""
         return int(self.raw["version"])
 
     @property
@@ -166,6 +213,79 @@ class MemoryEntry(EntryHead):
     def metadata(self) -> dict[str, Any]:
         """Its metadata."""
         return dict(self.raw["metadata"])
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of one operation of a batch.
+
+    Attributes:
+        status: as the same request alone would have been answered: 200, 201, 204, 404, 412, ...
+        entry: of a put or get; that of a put has no value.
+        problem: why it failed; None when it didn't.
+    """
+
+    status: int
+    entry: MemoryEntry | None
+    problem: Mapping[str, Any] | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was done."""
+        return self.status < 400
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryHit(MemoryEntry):
+    """What a search finds: an entry; without its value and metadata if none were asked for."""
+
+    @property
+    def score(self) -> float | None:
+        """How well its text matches, greater is better; None without a rank."""
+        score: float | None = self.raw.get("score")
+        return score
+
+    @property
+    def snippet(self) -> str | None:
+        """An extract around the words found, which are between ** and **; None without a text."""
+        snippet: str | None = self.raw.get("snippet")
+        return snippet
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """Part of a search.
+
+    Attributes:
+        hits: in order; may be empty on a page that is not the last one.
+        next_cursor: None on the last page.
+        searched: what was searched: `namespaces` (all, subtree, one), `order`, `partial`, `candidates`.
+    """
+
+    hits: list[MemoryHit]
+    next_cursor: str | None
+    searched: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An entry that changed.
+
+    Attributes:
+        seq: its place among all changes: what `since` wants.
+        op: put, delete or expire.
+        namespace: of the entry.
+        key: of the entry.
+        version: that was written, or that is gone.
+        at: when, RFC 3339.
+    """
+
+    seq: int
+    op: str
+    namespace: str
+    key: str
+    version: int
+    at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +336,10 @@ class MemoryClient:
         backoff: seconds before the first retry at most; each further one waits up to twice as long, at most 5 s.
         connections: kept open at most.
         sleep: waits between attempts; tests pass their own.
+
+    Attributes:
+        agents, tasks, patterns, consensus, communications, coordination, metrics: the swarm's records, see records.
+        swarm: all of them: counts, export, import, see transfer.
     """
 
     def __init__(
@@ -239,6 +363,14 @@ class MemoryClient:
         self._connections = connections
         self._sleep = sleep
         self._session: aiohttp.ClientSession | None = None
+        self.agents = AgentsClient(self._request)
+        self.tasks = TasksClient(self._request)
+        self.patterns = PatternsClient(self._request)
+        self.consensus = ConsensusClient(self._request)
+        self.communications = CommunicationsClient(self._request)
+        self.coordination = CoordinationClient(self._request)
+        self.metrics = MetricsClient(self._request)
+        self.swarm = TransferClient(self._request, self._open)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -304,6 +436,48 @@ class MemoryClient:
         )
         return status != 404
 
+    async def batch(self, operations: Sequence[Mapping[str, Any]], *, atomic: bool = True) -> list[BatchResult]:
+        """Several operations in one request; the writes are one transaction, in their order.
+
+        Args:
+            operations: at most 1000 of `{"op": "put", "namespace": ..., "key": ..., "value": ..., "tags": [...],
+                "metadata": {...}, "ttl": ..., "create_only": ..., "if_version": ...}`, `{"op": "delete", ...,
+                "if_version": ...}` and `{"op": "get", ...}`. Gets see what the batch wrote.
+            atomic: all writes or none. False: each stands alone, and says so in its result.
+
+        Returns:
+            A result for each operation, in order.
+
+        Raises:
+            MemoryConflictError, MemoryRequestError: an atomic batch failed; nothing was written. `problem["index"]`
+                tells which operation.
+            ValueError: a value is not JSON.
+        """
+        document = {"atomic": atomic, "operations": [dict(operation) for operation in operations]}
+        body = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        conditional = any(each.get("create_only") or each.get("if_version") is not None for each in operations)
+        headers = {"Content-Type": "application/json"}
+        _, answer = await self._request("POST", "/v1/batch", headers, body=body, repeatable=not conditional)
+        return [
+            BatchResult(
+                status=result["status"],
+                entry=MemoryEntry(result["entry"]) if "entry" in result else None,
+                problem=result.get("problem"),
+            )
+            for result in answer["results"]
+        ]
+
+    async def get_many(self, identities: Sequence[tuple[str, str]]) -> list[MemoryEntry | None]:
+        """The entries of (namespace, key), in that order, in one request; None where there is none. At most 1000."""
+        operations = [{"op": "get", "namespace": namespace, "key": key} for namespace, key in identities]
+        return [result.entry for result in await self.batch(operations)]
+
+    async def delete_range(self, namespace: str, *, prefix: str, timeout: float = 600.0) -> int:
+        """Delete a namespace's entries whose keys start so, all with "". Says how many there were."""
+        path = f"/v1/entries?namespace={quote(namespace, safe='')}&prefix={quote(prefix, safe='')}"
+        _, answer = await self._request("DELETE", path, timeout=timeout)
+        return int(answer["deleted"])
+
     async def list(self, namespace: str, *, prefix: str = "", limit: int = 100, cursor: str | None = None) -> EntryPage:
         """A page of a namespace's entries in the order of their keys. `limit` is 1 to 1000; pages may be shorter."""
         query = {"namespace": namespace, "prefix": prefix, "limit": str(limit)}
@@ -323,6 +497,136 @@ class MemoryClient:
             cursor = part.next_cursor
             if cursor is None:
                 return
+
+    async def search(
+        self,
+        *,
+        namespace: str | None = None,
+        subtree: bool = False,
+        prefix: str = "",
+        glob: str | None = None,
+        tags: Sequence[str] = (),
+        any_tags: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        updated_since: str | None = None,
+        text: str | None = None,
+        match: str | None = None,
+        order: str | None = None,
+        values: bool = True,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> SearchPage:
+        """A page of the entries for which all of this holds.
+
+        Args:
+            namespace: where; None: everywhere that the token may read.
+            subtree: also below it: of `a` that is `a/b`.
+            prefix: of the key.
+            glob: of the key: `*`, `?`, `[abc]`.
+            tags: all of them.
+            any_tags: at least one of them.
+            metadata: top-level fields that have these values.
+            updated_since: RFC 3339.
+            text: words that all occur in the key or value; `wor*` is the start of one, `"two words"` stand together.
+            match: an FTS5 expression in place of `text`.
+            order: key, updated (the last written first) or rank (the best first, with a text).
+            values: False: without values and metadata, which is shorter.
+            limit: 1 to 1000; pages may be shorter.
+            cursor: `next_cursor` of the page before, with all else as it was.
+
+        Raises:
+            MemoryRequestError: 400; `problem` names the field.
+        """
+        query: list[tuple[str, str]] = [("tag", tag) for tag in tags] + [("any_tag", tag) for tag in any_tags]
+        wanted = {
+            "namespace": namespace, "prefix": prefix or None, "glob": glob, "updated_since": updated_since,
+            "text": text, "match": match, "order": order, "cursor": cursor, "limit": str(limit),
+            "subtree": "true" if subtree else None, "values": None if values else "false",
+            "metadata": json.dumps(dict(metadata), allow_nan=False) if metadata else None,
+        }  # fmt: skip
+        query += [(name, value) for name, value in wanted.items() if value is not None]
+        path = "/v1/search?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in query)
+        _, answer = await self._request("GET", path)
+        hits = [MemoryHit(entry) for entry in answer["entries"]]
+        return SearchPage(hits, answer["next_cursor"], answer["searched"])
+
+    async def find(self, **query: Any) -> AsyncIterator[MemoryHit]:
+        """All that `search` finds, page by page. Takes what `search` takes, but for `cursor`."""
+        cursor: str | None = None
+        while True:
+            page = await self.search(**query, cursor=cursor)
+            for hit in page.hits:
+                yield hit
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def watch(
+        self,
+        *,
+        namespace: str | None = None,
+        prefix: str = "",
+        since: int | None = None,
+        on_ready: Callable[[int], None] | None = None,
+        silence: float = 45.0,
+    ) -> AsyncIterator[Change]:
+        """Changes as they are committed, for ever. A watch that breaks is resumed from its last change.
+
+        Args:
+            namespace: only there; None: everywhere that the token may read.
+            prefix: only keys that start so.
+            since: `seq` of the last change that is known; None: from now on.
+            on_ready: told the position that the watch begins at, and is resumed at: what is committed later is seen.
+            silence: seconds without any sign, the service's heartbeats included, after which it is resumed.
+
+        Raises:
+            MemoryGoneError: changes after the last one are gone, or this is another database now.
+            MemoryClientError: as other calls, but only after as many attempts in a row as they make.
+        """
+        failures = 0
+        while True:
+            try:
+                async for position, change in self._stream(namespace, prefix, since, silence):
+                    failures, since = 0, position
+                    if change is not None:
+                        yield change
+                    elif on_ready is not None:
+                        on_ready(position)
+            except (MemoryUnavailableError, MemoryBusyError):
+                failures += 1
+                if failures > self._retries:
+                    raise
+            limit = min(self._backoff * 2**failures, 5.0)
+            await self._sleep(random.uniform(limit / 2, limit))  # noqa: S311 - jitter, no secret
+
+    async def _stream(
+        self, namespace: str | None, prefix: str, since: int | None, silence: float
+    ) -> AsyncIterator[tuple[int, Change | None]]:
+        """One connection's changes with their positions; without a change where it begins."""
+        if self._session is None:
+            raise RuntimeError("use MemoryClient as a context manager")
+        wanted = {"namespace": namespace, "prefix": prefix or None, "since": None if since is None else str(since)}
+        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in wanted.items() if value is not None)
+        url = yarl.URL(f"{self._base}/v1/watch?{query}", encoded=True)
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout.total, sock_read=silence)
+        try:
+            for _ in range(2):
+                token = self._bearer()
+                headers = {"Authorization": f"Bearer {token}"} if token else {}
+                async with self._session.get(url, headers=headers, allow_redirects=False, timeout=limit) as response:
+                    if response.status == 401 and self._token_file is not None and _ == 0:
+                        self._token = None
+                        continue
+                    if response.status != 200:
+                        refused = response.headers.get("Retry-After") is not None
+                        raise _error(response.status, _document(await response.read()), refused=refused)
+                    async for name, data in _events(response.content):
+                        if name == "missed":
+                            raise MemoryGoneError(410, {"detail": "this watch was too slow", **data})
+                        yield (data["seq"], Change(**data)) if name == "change" else (data["seq"], None)
+                    return
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise MemoryUnavailableError(f"{self._base}: {error or type(error).__name__}", uncertain=False) from error
 
     async def stats(self) -> Stats:
         """Counts, sizes and settings of the service."""
@@ -368,6 +672,39 @@ class MemoryClient:
         except MemoryClientError as error:
             return Readiness(ready=False, reason=str(error))
         return Readiness(ready=status == 200, reason=str(document.get("status") or f"HTTP {status}"))
+
+    @contextlib.asynccontextmanager
+    async def _open(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, data: Any = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer to be read as a stream; sent once, or again with a token that was read again. No time-out in all.
+
+        Raises:
+            MemoryClientError: what the answer says is wrong, or it broke off.
+        """
+        if self._session is None:
+            raise RuntimeError("use MemoryClient as a context manager")
+        url = yarl.URL(self._base + path, encoded=True)
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout.total)
+        try:
+            for attempt in range(2):
+                token = self._bearer()
+                sent = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
+                async with self._session.request(
+                    method, url, data=data, headers=sent, allow_redirects=False, timeout=limit
+                ) as response:
+                    if response.status == 401 and self._token_file is not None and attempt == 0 and data is None:
+                        self._token = None
+                        continue
+                    if response.status >= 400:
+                        refused = response.headers.get("Retry-After") is not None
+                        raise _error(response.status, _document(await response.read()), refused=refused)
+                    yield response
+                    return
+        except aiohttp.ClientConnectorError as error:
+            raise MemoryUnavailableError(f"{self._base}: {error}", uncertain=False) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise MemoryUnavailableError(f"{self._base}: {error or type(error).__name__}", uncertain=True) from error
 
     async def _request(
         self,
@@ -449,6 +786,17 @@ def _document(text: bytes) -> Any:
     return document if isinstance(document, dict) else {}
 
 
+async def _events(lines: aiohttp.StreamReader) -> AsyncIterator[tuple[str, Any]]:
+    """The events of an event stream, as the service sends them: one line of data each."""
+    name = ""
+    async for line in lines:
+        field, _, value = line.decode().rstrip("\n").partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            yield name, json.loads(value)
+
+
 def _path(namespace: str, key: str) -> str:
     # Dots are escaped as well: proxies and clients take `.` and `..` between slashes for steps of a path.
     parts = (quote(part, safe="").replace(".", "%2E") for part in (namespace, key))
@@ -462,10 +810,16 @@ def _if_match(version: int | None) -> dict[str, str]:
 def _error(status: int, problem: Mapping[str, Any], *, refused: bool) -> MemoryAnswerError:
     if status in {401, 403}:
         return MemoryAuthError(status, problem)
+    if status == 410:
+        return MemoryGoneError(status, problem)
     if status == 412:
         return MemoryConflictError(status, problem)
     if status == 429 or (status == 503 and refused):
         return MemoryBusyError(status, problem)
     if status >= 500:
         return MemoryServerError(status, problem)
+    if status == 404:
+        return MemoryNotFoundError(status, problem)
+    if status == 409:
+        return MemoryStateError(status, problem)
     return MemoryRequestError(status, problem)

@@ -1,0 +1,116 @@
+"""Full-text expressions, and what the page of a search shows of the texts that they match.
+
+The words of a caller are never SQL, but an FTS5 expression has a grammar of its own, so each is tried on an empty table
+in memory before it goes to the real one: what fails there is the caller's mistake. The same table, filled with a page's
+texts, makes their snippets, which a table without texts can't, and leaves out what does not match after all.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import TYPE_CHECKING, Final
+
+from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.engine.sqlite import sqlite3
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["MAX_EXPRESSION_BYTES", "MAX_WORDS", "expression", "scoped", "snippets", "words"]
+
+MAX_EXPRESSION_BYTES: Final = 1024
+MAX_WORDS: Final = 32
+_MIN_PREFIX: Final = 3
+_SNIPPET_WORDS: Final = 16
+_PART: Final = re.compile(r'"([^"]*)"|(\S+)')
+_WORD: Final = re.compile(r"\w+")
+_SHORT_PREFIX: Final = re.compile(rf'(?:^|\W)\w{{1,{_MIN_PREFIX - 1}}}"?\s*\*')
+_TABLE = "CREATE VIRTUAL TABLE page USING fts5 (key, value, tokenize = 'unicode61')"
+_TRY = "SELECT rowid FROM page WHERE page MATCH ? LIMIT 1"
+_SNIPPETS = f"SELECT rowid, snippet(page, -1, '**', '**', '…', {_SNIPPET_WORDS}) FROM page WHERE page MATCH ?"  # noqa: S608
+
+_tables = threading.local()
+
+
+def words(field: str, text: str) -> str:
+    """The expression for words that all occur; see Query.create. Nothing in them is taken for an operator.
+
+    Raises:
+        InvalidInputError: too long, too many words, or none.
+    """
+    _check_length(field, text)
+    parts: list[str] = []
+    for phrase, word in _PART.findall(text):
+        star = not phrase and word.endswith("*")
+        plain = (phrase or word).replace('"', " ")
+        if not _WORD.search(plain):
+            continue
+        parts.append(f'"{plain}"' + (" *" if star else ""))
+    if not 1 <= len(parts) <= MAX_WORDS:
+        raise InvalidInputError(field, f"1 to {MAX_WORDS} words")
+    return expression(field, " ".join(parts)) or ""
+
+
+def expression(field: str, text: str | None) -> str | None:
+    """Check an FTS5 expression on the columns key and value.
+
+    Raises:
+        InvalidInputError: it is none, is too long, or has a star after fewer than three characters: nearly every text
+            has a word that starts so.
+    """
+    if text is None:
+        return None
+    _check_length(field, text)
+    if len(_WORD.findall(text)) > 2 * MAX_WORDS:
+        raise InvalidInputError(field, f"at most {2 * MAX_WORDS} words")
+    if _SHORT_PREFIX.search(text):
+        raise InvalidInputError(field, f"at least {_MIN_PREFIX} characters before a star")
+    try:
+        # Alone, for its parentheses must not close ours; and as it will stand, for some texts are commands when alone.
+        for tried in (text, scoped(text, None)):
+            _table().execute(_TRY, (tried,)).fetchall()
+    except sqlite3.Error as error:
+        raise InvalidInputError(field, f"a full-text expression ({error})") from None
+    return text
+
+
+def scoped(text: str, namespace: str | None) -> str:
+    """The expression for the real table: within a namespace, or one below it, as far as words can tell.
+
+    It may find a namespace too many (`a.b` for `a:b`), which the search then leaves out.
+    """
+    within = f"{{key value}} : ({text})"
+    # A namespace without a letter or digit is no phrase that could be found.
+    if namespace is None or not re.search(r"[0-9A-Za-z]", namespace):
+        return within
+    phrase = namespace.replace('"', '""')
+    return f'namespace : ^ "{phrase}" AND {within}'
+
+
+def snippets(text: str, page: Iterable[tuple[int, str, str]]) -> dict[int, str]:
+    """Of (number, key, text): an extract around the words found, marked with **, for those that match."""
+    table = _table()
+    table.execute("DELETE FROM page")
+    table.executemany("INSERT INTO page (rowid, key, value) VALUES (?, ?, ?)", page)
+    found = dict(table.execute(_SNIPPETS, (text,)).fetchall())
+    table.execute("DELETE FROM page")
+    return found
+
+
+def _check_length(field: str, text: str) -> None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        size = 0
+    if not 1 <= size <= MAX_EXPRESSION_BYTES or "\0" in text:
+        raise InvalidInputError(field, f"1 to {MAX_EXPRESSION_BYTES} bytes of UTF-8 without NUL")
+
+
+def _table() -> sqlite3.Connection:
+    """This thread's table."""
+    table: sqlite3.Connection | None = getattr(_tables, "connection", None)
+    if table is None:
+        table = _tables.connection = sqlite3.connect(":memory:", isolation_level=None)
+        table.execute(_TABLE)
+    return table

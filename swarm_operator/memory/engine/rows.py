@@ -1,0 +1,38 @@
+"""Rows of the table of entries, as the reading connections and the writer's transactions both see them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from swarm_operator.memory.engine.compression import unpack
+from swarm_operator.memory.engine.entry import Entry
+from swarm_operator.memory.engine.errors import CorruptValueError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from swarm_operator.memory.engine.entry import Identity
+
+__all__ = ["COLUMNS", "entry_of", "read"]
+
+COLUMNS: Final = "namespace, key, value, tags, metadata, ttl, version, created_at, updated_at, expires_at, codec, size"
+"""What `entry_of` takes, in this order."""
+
+_GET = f"SELECT {COLUMNS} FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only
+
+
+def read(db: sqlite3.Connection, identity: Identity) -> Entry | None:
+    """The entry, expired or not; None when there is no row. Raises CorruptValueError."""
+    found = db.execute(_GET, identity).fetchall()
+    return entry_of(found[0]) if found else None
+
+
+def entry_of(row: tuple[Any, ...]) -> Entry:
+    """An entry from its COLUMNS. Raises CorruptValueError, which names the entry."""
+    namespace, key, value, *others, codec, size = row
+    if codec:
+        try:
+            value = unpack(codec, value, size)
+        except CorruptValueError as error:
+            raise CorruptValueError(f"the value of {key!r} in {namespace!r} is damaged: {error}") from None
+    return Entry(namespace, key, value, *others)

@@ -1,0 +1,8 @@
+"""The swarm's records over HTTP: `/v1/agents`, `/v1/tasks`, ... Each kind has a module with its endpoints.
+
+Paths are taken as they were sent, like those of entries: an id may hold any character, escaped.
+"""
+
+from swarm_operator.memory.service.records.routes import OPERATIONS, RecordRoutes
+
+__all__ = ["OPERATIONS", "RecordRoutes"]

@@ -1,0 +1,160 @@
+"""What an endpoint is: a method, a path, and a function from a call to an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import orjson
+
+from swarm_operator.memory.engine import codec
+from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.service import cursors
+from swarm_operator.memory.service.asgi import JSON, Reply, etag, if_none_match, parse_query
+from swarm_operator.memory.service.entries import check_members
+from swarm_operator.memory.service.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from swarm_operator.memory.engine.records import Record, RecordPage, Swarm
+
+__all__ = [
+    "Call",
+    "Endpoint",
+    "Handler",
+    "decimal",
+    "deleted",
+    "found_reply",
+    "json_reply",
+    "page_reply",
+    "record_reply",
+    "switch",
+    "whole",
+]
+
+_TRUE_FALSE: Final = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request to an endpoint.
+
+    Attributes:
+        id: the `{id}` of its path; "" when it has none.
+        query_string: as it was sent.
+        headers: by lower-case name.
+        body: complete; empty for a method without one.
+    """
+
+    id: str
+    query_string: bytes
+    headers: Mapping[bytes, bytes]
+    body: bytes
+
+    def query(self, *allowed: str) -> dict[str, str]:
+        """The query's parameters. Raises InvalidInputError."""
+        return parse_query(self.query_string, allowed)
+
+    def document(self) -> dict[str, Any]:
+        """The body: a JSON object. Raises InvalidInputError."""
+        self.query()
+        document = codec.parse_document("body", self.body) if self.body else None
+        if type(document) is not dict:
+            raise InvalidInputError("body", "a JSON object")
+        return document
+
+    def members(self, *allowed: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
+        """The body: a JSON object with no members but these; no body counts as {}. Raises InvalidInputError."""
+        if not self.body:
+            self.query()
+            document: dict[str, Any] = {}
+        else:
+            document = self.document()
+        check_members("body", document, frozenset(allowed))
+        for name in required:
+            if name not in document:
+                raise InvalidInputError(name, "given")
+        return document
+
+    def page(self, query: dict[str, str], prefix: str) -> dict[str, Any]:
+        """The arguments `after` and `limit` of a list. Raises InvalidInputError."""
+        after = cursors.decode(query.get("cursor"))
+        if after is not None and not after.startswith(prefix):
+            raise InvalidInputError("cursor", "used with the list that it came from")
+        return {"after": after, "limit": cursors.limit(query)}
+
+
+Handler: TypeAlias = "Callable[[Swarm, Call], Awaitable[Reply]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint.
+
+    Attributes:
+        method: of HTTP.
+        path: below /v1, `tasks/{id}/claim` for example.
+        operation: its name in the metrics.
+        handler: what answers.
+    """
+
+    method: str
+    path: str
+    operation: str
+    handler: Handler
+
+
+def switch(query: dict[str, str], name: str) -> bool | None:
+    """A parameter that is true or false; None when it isn't given. Raises InvalidInputError."""
+    if name not in query:
+        return None
+    if query[name] not in _TRUE_FALSE:
+        raise InvalidInputError(name, "true or false")
+    return _TRUE_FALSE[query[name]]
+
+
+def decimal(query: dict[str, str], name: str, default: float) -> float:
+    """A parameter that is a number; nan, which every check refuses, when it is none."""
+    text = query.get(name)
+    if text is None:
+        return default
+    return float(text) if text.isascii() and text.replace(".", "", 1).isdigit() and len(text) < 20 else float("nan")
+
+
+def whole(query: dict[str, str], name: str, default: int) -> int:
+    """A parameter that is a whole number; -1, which every check refuses, when it is none."""
+    text = query.get(name)
+    if text is None:
+        return default
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else -1
+
+
+def record_reply(record: Record) -> Reply:
+    """A record that was written: its members, its version as ETag; 201 when it is new."""
+    return Reply(201 if record.created else 200, orjson.dumps(record.document), (JSON, etag(record.version)))
+
+
+def found_reply(record: Record, call: Call) -> Reply:
+    """A record that was read; 304 when the caller has it already."""
+    if if_none_match(call.headers.get(b"if-none-match"), record.version):
+        return Reply(304, b"", (etag(record.version),))
+    return record_reply(record)
+
+
+def page_reply(name: str, page: RecordPage) -> Reply:
+    """A page of records."""
+    records = [record.document for record in page.records]
+    return json_reply({name: records, "next_cursor": cursors.encode(page.next_key)})
+
+
+def json_reply(document: Any) -> Reply:
+    """A document."""
+    return Reply(200, orjson.dumps(document), (JSON,))
+
+
+def deleted(done: bool, kind: str) -> Reply:  # noqa: FBT001 - what the engine said
+    """The answer to a deletion. Raises NotFoundError."""
+    if not done:
+        raise NotFoundError(f"there is no such {kind}")
+    return Reply(204)

@@ -1,0 +1,95 @@
+"""From a path to its endpoint, from there to the answer."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from swarm_operator.memory.engine.records import Swarm
+from swarm_operator.memory.service.asgi import percent_decode
+from swarm_operator.memory.service.errors import NotFoundError, WrongMethodError
+from swarm_operator.memory.service.records import agents, communications, consensus, patterns, swarm, tasks
+from swarm_operator.memory.service.records.endpoint import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.types import Receive
+
+    from swarm_operator.memory.engine import MemoryStore
+    from swarm_operator.memory.service.asgi import BodyReader, Reply
+    from swarm_operator.memory.service.records.endpoint import Endpoint
+
+__all__ = ["ENDPOINTS", "OPERATIONS", "RecordRoutes"]
+
+ENDPOINTS: Final = (
+    *agents.ENDPOINTS,
+    *tasks.ENDPOINTS,
+    *patterns.ENDPOINTS,
+    *consensus.ENDPOINTS,
+    *communications.ENDPOINTS,
+    *swarm.ENDPOINTS,
+)
+"""A path that is spelled out comes before one with an id in its place."""
+OPERATIONS: Final = tuple(dict.fromkeys(endpoint.operation for endpoint in ENDPOINTS))
+
+_PREFIX: Final = b"/v1/"
+_ROOTS: Final = frozenset(endpoint.path.partition("/")[0].encode() for endpoint in ENDPOINTS)
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+_ID: Final = b"{id}"
+
+
+class RecordRoutes:
+    """Answers requests for records."""
+
+    def __init__(
+        self, store: MemoryStore, bodies: BodyReader, observers: Mapping[str, Callable[[float], None]]
+    ) -> None:
+        self._swarm = Swarm(store)
+        self._bodies = bodies
+        self._observers = observers
+        self._patterns = [(tuple(endpoint.path.encode().split(b"/")), endpoint) for endpoint in ENDPOINTS]
+
+    @staticmethod
+    def knows(path: bytes) -> bool:
+        """Whether this path, as it was sent, is one for records."""
+        return path.startswith(_PREFIX) and path[len(_PREFIX) :].partition(b"/")[0] in _ROOTS
+
+    def find(self, method: str, path: bytes) -> tuple[Endpoint, str]:
+        """The endpoint for a path that `knows` knows, and the id in it.
+
+        Raises:
+            NotFoundError, WrongMethodError, InvalidInputError: see problems.
+        """
+        parts = path[len(_PREFIX) :].split(b"/")
+        wanted = "GET" if method == "HEAD" else method
+        methods: list[str] = []
+        for pattern, endpoint in self._patterns:
+            if len(pattern) != len(parts) or any(
+                ours not in {_ID, theirs} for ours, theirs in zip(pattern, parts, strict=True)
+            ):
+                continue
+            if endpoint.method != wanted:
+                methods.append(endpoint.method)
+                continue
+            ids = [percent_decode("id", theirs) for ours, theirs in zip(pattern, parts, strict=True) if ours == _ID]
+            return endpoint, ids[0] if ids else ""
+        if not methods:
+            raise NotFoundError("there is no such path; a slash in an id is sent as %2F")
+        methods += ["HEAD"] if "GET" in methods else []
+        allow = ", ".join(dict.fromkeys(methods)).encode()
+        raise WrongMethodError(f"this path has no method {method[:32]}", (b"allow", allow))
+
+    async def answer(
+        self, endpoint: Endpoint, record_id: str, query_string: bytes, headers: Mapping[bytes, bytes], receive: Receive
+    ) -> Reply:
+        """Answer a request that `find` has found.
+
+        Raises:
+            RequestError, MemoryStoreError: see problems.
+        """
+        body = await self._bodies.read(headers, receive) if endpoint.method in _WITH_BODY else b""
+        started = time.perf_counter()
+        reply = await endpoint.handler(self._swarm, Call(record_id, query_string, headers, body))
+        self._observers[endpoint.operation](time.perf_counter() - started)
+        return reply

@@ -1,0 +1,21 @@
+"""`/v1/swarm`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from swarm_operator.memory.service.records.endpoint import Call, Endpoint, json_reply
+
+if TYPE_CHECKING:
+    from swarm_operator.memory.engine.records import Swarm
+    from swarm_operator.memory.service.asgi import Reply
+
+__all__ = ["ENDPOINTS"]
+
+
+async def _stats(swarm: Swarm, call: Call) -> Reply:
+    call.query()
+    return json_reply(await swarm.stats())
+
+
+ENDPOINTS: Final = (Endpoint("GET", "swarm", "swarm-stats", _stats),)

@@ -1,0 +1,103 @@
+"""The contract of records, over the engine and over HTTP with the Python client."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from swarm_operator.memory.client import MemoryClient, MemoryNotFoundError, MemoryRequestError, MemoryStateError
+from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.engine.records import RecordNotFoundError, RecordPage, RecordStateError, Swarm
+
+_spec = importlib.util.spec_from_file_location("records_contract", Path(__file__).with_name("contract.py"))
+contract = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(contract)
+KEYWORDS = {
+    "type": {"agents": "agent_type", "tasks": "task_type", "patterns": "pattern_type", "metrics": "metrics_type"},
+    "task": {"consensus": "task_id"},
+}
+"""How the library calls what the others call by its member's name."""
+
+
+class Engine:
+    """Calls the library."""
+
+    def __init__(self, store):
+        self.swarm = Swarm(store)
+
+    async def __call__(self, operation, arguments):
+        kind, name = operation.split(".")
+        keywords = dict(arguments)
+        positional = [keywords.pop("id")] if "id" in keywords else []
+        if "document" in keywords:
+            positional.append(keywords.pop("document"))
+        for short, names in KEYWORDS.items():
+            if name == "list" and short in keywords:
+                keywords[names.get(kind, short)] = keywords.pop(short)
+        try:
+            result = await getattr(getattr(self.swarm, kind), name)(*positional, **keywords)
+        except InvalidInputError as error:
+            return contract.invalid(error.field)
+        except RecordStateError as error:
+            return contract.state(error.reason)
+        except RecordNotFoundError:
+            return None if name == "get" else contract.MISSING
+        if isinstance(result, RecordPage):
+            return [record.id for record in result.records]
+        if operation == "patterns.best":
+            return [record.id for record, _ in result.scored]
+        if operation == "coordination.put":
+            return True  # its caller is not told more
+        return getattr(result, "document", result)
+
+
+class Http:
+    """Calls the service with the client."""
+
+    def __init__(self, client):
+        self.client = client
+
+    async def __call__(self, operation, arguments):
+        kind, name = operation.split(".")
+        keywords = dict(arguments)
+        positional = [keywords.pop("id")] if "id" in keywords else []
+        document = keywords.pop("document", None)
+        try:
+            if document is not None and document.keys() & {"self", "agent_id", "task_id"}:
+                raise AssertionError("the client takes members as keywords")
+            result = await getattr(getattr(self.client, kind), name)(*positional, **{**keywords, **(document or {})})
+        except MemoryStateError as error:
+            return contract.state(error.reason)
+        except MemoryNotFoundError:
+            return contract.MISSING
+        except MemoryRequestError as error:
+            return contract.invalid(error.problem["field"] if error.status == 400 else str(error))
+        if operation == "coordination.put":
+            return True
+        if operation == "patterns.best":
+            return [pattern["id"] for pattern in result]
+        return [record["id"] for record in result.records] if hasattr(result, "records") else result
+
+
+async def play(scenario, adapter, clock):
+    for step in scenario.steps:
+        if isinstance(step, contract.Advance):
+            clock.advance(step.seconds)
+            continue
+        outcome = await adapter(step.operation, step.arguments)
+        assert outcome == step.outcome, f"{step.operation}{step.arguments} -> {outcome}"
+
+
+scenarios = pytest.mark.parametrize("scenario", contract.SCENARIOS, ids=lambda scenario: scenario.name)
+
+
+@scenarios
+async def test_the_engine_keeps_the_contract(scenario, store, clock):
+    await play(scenario, Engine(store), clock)
+
+
+@scenarios
+async def test_the_service_and_its_client_keep_the_contract(scenario, service, clock):
+    url = f"http://127.0.0.1:{service.port}"
+    async with MemoryClient(url, token_file=service.tokens / "client-token") as client:
+        await play(scenario, Http(client), clock)

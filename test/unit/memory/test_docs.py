@@ -1,0 +1,85 @@
+"""The examples in the pages about the memory's features run, and answer as the pages say."""
+
+import asyncio
+import os
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from swarm_operator.memory.client import MemoryClient
+
+DOCS = Path(__file__).parents[3] / "docs"
+BLOCK = re.compile(r"^(?: {4}.*\n|\n(?= {4}))+", re.MULTILINE)
+COMMAND = re.compile(r"^\$ (.*?)(?=\n\$ |\n[{a-z]|\Z)", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page):
+    """What is indented by four columns."""
+    return [textwrap.dedent(found).strip("\n") for found in BLOCK.findall((DOCS / page).read_text())]
+
+
+def pattern(text):
+    """A regular expression for an answer: `...` is anything, times and scores are any, line breaks don't matter."""
+    joined = re.escape(re.sub(r"\s*\n\s*", "", text))
+    joined = re.sub(r"(,\\ |,)?\\\.\\\.\\\.(,\\ )?", ".*", joined)
+    joined = re.sub(r"\d{4}\\-\d\d\\-\d\dT[\d:]+\\\.\d+Z", r"[0-9T:.Z-]+", joined)
+    return re.compile(re.sub(r'(?<="score":)[\d\\.]+', r"[\\d.e-]+", joined))
+
+
+async def shell(command, service):
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", command,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        env={
+            **os.environ,
+            "URL": f"http://127.0.0.1:{service.port}",
+            "H": f"Authorization: Bearer {(service.tokens / 'client-token').read_text().strip()}",
+        },
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output
+    return re.sub(r"^ +%.*|^.*--:--.*$", "", output.decode(), flags=re.MULTILINE)
+
+
+async def python(code, memory):
+    """Run it as the body of a coroutine function; each page's blocks are one function."""
+    scope = {}
+    exec("async def example(memory):\n" + textwrap.indent(code, "    "), scope)
+    await scope["example"](memory)
+
+
+@pytest.mark.parametrize(("page", "commands", "answers", "codes"), [
+    ("batch.md", 1, 1, 1), ("search.md", 3, 1, 1), ("watch.md", 3, 1, 1),
+])  # fmt: skip
+async def test_the_examples_of_a_page_run_and_answer_as_it_says(start_service, page, commands, answers, codes):
+    ran = answered = executed = 0
+    output = ""
+    async with (
+        start_service() as service,
+        MemoryClient(f"http://127.0.0.1:{service.port}", token_file=service.tokens / "client-token") as memory,
+    ):
+        for block in blocks(page):
+            documented = block
+            if block.startswith("$ "):
+                for command in COMMAND.findall(block):
+                    output = await shell(command.replace("localhost:8080", "$URL"), service)
+                    assert '"urn:swarm-memory:problem:' not in output or page == "batch.md", output
+                    ran += 1
+                documented = COMMAND.sub("", block).strip("\n")
+            elif "memory." in block:
+                await python(block, memory)
+                executed += 1
+                continue
+            if documented:
+                assert pattern(documented).search(re.sub(r"\s*\n\s*", "", output)), (documented, output)
+                answered += 1
+    assert (ran, answered, executed) == (commands, answers, codes)
+
+
+def test_an_answer_that_differs_is_noticed():
+    assert pattern('{"a":1, ..., "at":"2026-11-23T11:40:00.000Z"}').fullmatch(
+        '{"a":1,"b":2,"at":"1999-01-01T00:00:00.5Z"}'
+    )
+    assert not pattern('{"a":1,"b":2}').search('{"a":1,"b":3}')
