@@ -180,7 +180,7 @@ class Operator:
         command = [
             *(sys.executable, "-m", "swarm_operator.cmd.manager"),
             *("--kubeconfig", self.plane.kubeconfig("operator"), "--watch-namespaces", self.namespace),
-            *("--metrics-bind-address", f"127.0.0.1:{self.metrics_port}"),
+            *("--metrics-bind-address", f"127.0.0.1:{self.metrics_port}", "--no-metrics-secure"),
             *("--health-probe-bind-address", f"127.0.0.1:{self.health_port}", *self.flags),
         ]
         with self.log.open("ab") as log:
