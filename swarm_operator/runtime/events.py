@@ -15,7 +15,7 @@ import structlog
 
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.clock import Clock, SystemClock, rfc3339_micro
-from swarm_operator.runtime.errors import ApiError, ConflictError, NotFoundError
+from swarm_operator.runtime.errors import ApiError, ConflictError, ForbiddenError, NotFoundError
 from swarm_operator.runtime.resource import Object, Resource
 
 log = structlog.get_logger(__name__)
@@ -134,7 +134,9 @@ class EventRecorder:
             except ConflictError:
                 return  # it exists: an earlier try went through, and its answer was lost
             except ApiError as error:
-                if not error.transient or attempt == _TRIES:
+                # A right may be granted later, but the next event must not wait for it: a namespace that is being
+                # deleted refuses all of its own (client-go tries nothing again that the server refuses).
+                if not error.transient or isinstance(error, ForbiddenError) or attempt == _TRIES:
                     log.warning("event dropped", reason=series.event["reason"], error=error.message)
                     return
                 await self._clock.sleep(error.retry_after or 0.5 * 2**attempt)

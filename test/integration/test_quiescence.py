@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import time
 
 import pytest
 from aiohttp import web
+from audited import Audited
 
 from swarm_operator.cmd import manager
 from swarm_operator.controllers import kinds
-from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.resource import Key
 
@@ -42,18 +41,6 @@ WATCHED = (
     *(kinds.SWARM_CLUSTER, kinds.SWARM_MEMORY_STORE, kinds.PERSISTENT_VOLUME_CLAIM),
     *(kinds.SECRET, kinds.SERVICE, kinds.STATEFUL_SET),
 )
-
-
-class Audited(Client):
-    """A client that writes down each of its requests: when, by what method, of what path. Watches are `WATCH`."""
-
-    def __init__(self, configuration) -> None:
-        super().__init__(configuration, user_agent="swarm-operator/test")
-        self.requests: list[tuple[float, str, str]] = []
-
-    async def _send(self, method, path, query, *rest):
-        self.requests.append((time.monotonic(), "WATCH" if query.get("watch") else method, path))
-        return await super()._send(method, path, query, *rest)
 
 
 @pytest.fixture

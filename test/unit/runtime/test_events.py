@@ -2,7 +2,14 @@ import asyncio
 
 import pytest
 
-from swarm_operator.runtime.errors import ConflictError, InvalidError, NotFoundError, ServerError, TooManyRequestsError
+from swarm_operator.runtime.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    ServerError,
+    TooManyRequestsError,
+)
 from swarm_operator.runtime.events import EVENTS, EventRecorder
 
 pytestmark = pytest.mark.virtual_time
@@ -210,8 +217,9 @@ async def test_an_event_is_dropped_after_four_tries_and_the_next_is_sent(recorde
     assert "event dropped" in [entry["event"] for entry in logged]
 
 
-async def test_what_the_server_finds_invalid_is_not_tried_again(recorder, record, client, running):
-    client.refusals = [InvalidError("no", status=422)]
+@pytest.mark.parametrize("refusal", [InvalidError("no", status=422), ForbiddenError("no", status=403)])
+async def test_what_the_server_refuses_is_not_tried_again(recorder, record, client, running, refusal):
+    client.refusals = [refusal]
     record()
     await recorder.drain()
     assert len(client.attempts) == 1
