@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -224,13 +225,14 @@ class Operator:
     namespace: str
     log: Path
     flags: tuple[str, ...] = ()
+    program: tuple[str, ...] = ("-m", "swarm_operator.cmd.manager")
     metrics_port: int = field(default_factory=free_port)
     health_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         command = [
-            *(sys.executable, "-m", "swarm_operator.cmd.manager"),
+            *(sys.executable, *self.program),
             *("--kubeconfig", self.plane.kubeconfig("operator"), "--watch-namespaces", self.namespace),
             *("--metrics-bind-address", f"127.0.0.1:{self.metrics_port}", "--no-metrics-secure"),
             *("--health-probe-bind-address", f"127.0.0.1:{self.health_port}", *self.flags),
@@ -277,8 +279,8 @@ def start_operator(control_plane: ControlPlane, namespace: str, tmp_path: Path):
     """Make operators; at the end none of them may have been refused a right that it needs."""
     made: list[Operator] = []
 
-    def start(*flags: str, plane: ControlPlane = control_plane) -> Operator:
-        operator = Operator(plane, namespace, tmp_path / f"operator-{len(made)}.log", flags)
+    def start(*flags: str, plane: ControlPlane = control_plane, **options: Any) -> Operator:
+        operator = Operator(plane, namespace, tmp_path / f"operator-{len(made)}.log", flags, **options)
         made.append(operator)
         operator.start()
         return operator
