@@ -17,7 +17,7 @@ MAX_NAME = 52
 _LABEL_VALUE = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 
 _SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-"""What most objects may be named: without it a name that cannot be one would be found out late, by a child's refusal."""
+"""What most objects may be named: without it a name that cannot be is found out late, by a child's refusal."""
 
 _SWARM_ID = "(has({0}.spec.swarmId) ? {0}.spec.swarmId : {0}.metadata.name)"
 
