@@ -40,7 +40,7 @@ LABEL org.opencontainers.image.source="https://github.com/claudeflow/swarm-opera
 FROM base AS operator
 LABEL org.opencontainers.image.title="swarm-operator"
 COPY --from=builder /venv/operator /app
-EXPOSE 8080 8081
+EXPOSE 8443 8081
 ENTRYPOINT ["swarm-operator"]
 
 FROM base AS memory

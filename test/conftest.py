@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -70,6 +71,8 @@ class ControlPlane:
     folder: Path
     kubectl: Path
     tokens: dict[str, str]
+    apiserver: list[str]
+    """The command that started it, but for its port."""
 
     def kubeconfig(self, user: str) -> str:
         """Path of a kubeconfig of `admin` or of `operator`."""
@@ -112,21 +115,19 @@ def control_plane(binaries: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     ]
     apiserver = [
         *(binaries / "kube-apiserver", "--etcd-servers", etcd_url, "--cert-dir", folder / "certs"),
-        *("--secure-port", str(port), "--bind-address", "127.0.0.1", "--token-auth-file", folder / "tokens.csv"),
+        *("--bind-address", "127.0.0.1", "--token-auth-file", folder / "tokens.csv"),
         *("--authorization-mode", "RBAC", "--service-cluster-ip-range", "10.0.0.0/16"),
         *("--service-account-issuer", "https://localhost", "--service-account-key-file", key),
         *("--service-account-signing-key-file", key, "--disable-admission-plugins", "ServiceAccount"),
     ]
+    apiserver = list(map(str, apiserver))
     with contextlib.ExitStack() as stack:
-        for name, command in (("etcd", etcd), ("kube-apiserver", apiserver)):
+        for name, command in (("etcd", etcd), ("kube-apiserver", [*apiserver, "--secure-port", port])):
             log = stack.enter_context((folder / f"{name}.log").open("wb"))
             process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, cwd=folder)
             stack.callback(_stop, process)
-        plane = ControlPlane(f"https://127.0.0.1:{port}", folder, binaries / "kubectl", tokens)
-        deadline = time.monotonic() + 90
-        while plane.kubectl_run("get", "--raw", "/readyz").returncode:
-            assert time.monotonic() < deadline, (folder / "kube-apiserver.log").read_text()[-3000:]
-            time.sleep(0.3)
+        plane = ControlPlane(f"https://127.0.0.1:{port}", folder, binaries / "kubectl", tokens, apiserver)
+        _wait_ready(plane)
         rendered = subprocess.run(
             [plane.kubectl, "kustomize", TOP / "config/default"], check=True, stdout=subprocess.PIPE, text=True
         )
@@ -137,6 +138,58 @@ def control_plane(binaries: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         waited = plane.kubectl_run("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         assert waited.returncode == 0, waited.stderr
         yield plane
+
+
+def _wait_ready(plane: ControlPlane) -> None:
+    deadline = time.monotonic() + 90
+    while plane.kubectl_run("get", "--raw", "/readyz").returncode:
+        assert time.monotonic() < deadline, (plane.folder / "kube-apiserver.log").read_text()[-3000:]
+        time.sleep(0.3)
+
+
+@dataclass
+class SecondApiServer:
+    """Another kube-apiserver on the same etcd: one that may be away while the world goes on at the first."""
+
+    plane: ControlPlane
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, or start it again on the same port; waits until it is ready."""
+        with (self.plane.folder / "kube-apiserver.log").open("ab") as log:
+            command = [*self.plane.apiserver, "--secure-port", str(self.port)]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.plane.folder)
+        _wait_ready(self.plane)
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process
+        self.process.kill()
+        self.process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """SIGSTOP or SIGCONT."""
+        assert self.process
+        self.process.send_signal(number)
+
+
+@pytest.fixture
+def second_apiserver(control_plane: ControlPlane, tmp_path: Path) -> Iterator[SecondApiServer]:
+    port = free_port()
+    folder = tmp_path / "second"
+    folder.mkdir()
+    plane = ControlPlane(
+        f"https://127.0.0.1:{port}", folder, control_plane.kubectl, control_plane.tokens, control_plane.apiserver
+    )
+    server = SecondApiServer(plane, port)
+    try:
+        server.start()
+        yield server
+    finally:
+        if server.process:
+            server.signal(signal.SIGCONT)
+            _stop(server.process)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -172,15 +225,16 @@ class Operator:
     namespace: str
     log: Path
     flags: tuple[str, ...] = ()
+    program: tuple[str, ...] = ("-m", "swarm_operator.cmd.manager")
     metrics_port: int = field(default_factory=free_port)
     health_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         command = [
-            *(sys.executable, "-m", "swarm_operator.cmd.manager"),
+            *(sys.executable, *self.program),
             *("--kubeconfig", self.plane.kubeconfig("operator"), "--watch-namespaces", self.namespace),
-            *("--metrics-bind-address", f"127.0.0.1:{self.metrics_port}"),
+            *("--metrics-bind-address", f"127.0.0.1:{self.metrics_port}", "--no-metrics-secure"),
             *("--health-probe-bind-address", f"127.0.0.1:{self.health_port}", *self.flags),
         ]
         with self.log.open("ab") as log:
@@ -225,8 +279,8 @@ def start_operator(control_plane: ControlPlane, namespace: str, tmp_path: Path):
     """Make operators; at the end none of them may have been refused a right that it needs."""
     made: list[Operator] = []
 
-    def start(*flags: str) -> Operator:
-        operator = Operator(control_plane, namespace, tmp_path / f"operator-{len(made)}.log", flags)
+    def start(*flags: str, plane: ControlPlane = control_plane, **options: Any) -> Operator:
+        operator = Operator(plane, namespace, tmp_path / f"operator-{len(made)}.log", flags, **options)
         made.append(operator)
         operator.start()
         return operator
@@ -236,7 +290,8 @@ def start_operator(control_plane: ControlPlane, namespace: str, tmp_path: Path):
         if operator.process and operator.process.poll() is None:
             operator.terminate()
         log = operator.log.read_text()
-        assert " is forbidden: User" not in log, log
+        # An API server that has just started refuses everybody until it has read the Roles.
+        assert operator.plane is not control_plane or " is forbidden: User" not in log, log
         assert "something unforeseen" not in log, log
 
 

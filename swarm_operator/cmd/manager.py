@@ -27,10 +27,12 @@ from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.controller import Controller
+from swarm_operator.runtime.delegated_auth import DelegatedAuth
 from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.leader_election import LeaderElector, check_times
 from swarm_operator.runtime.manager import Manager, TaskEndedError
 from swarm_operator.runtime.server import parse_address
+from swarm_operator.runtime.serving_cert import BadCertificateError, ServingCertificate
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         uvloop.run(run(options))
     except TaskEndedError as error:
         log.error("exiting", reason=str(error))  # noqa: TRY400 - the traceback was logged where it happened
+        return 1
+    except BadCertificateError as error:
+        log.error("/metrics cannot be served", error=str(error))  # noqa: TRY400 - no bug
         return 1
     except ConfigException as error:
         log.error("no way to reach a Kubernetes API server", error=str(error))  # noqa: TRY400 - no bug
@@ -81,7 +86,20 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--status-interval", type=_seconds, default=30.0, help="seconds between two looks at a ready store's numbers"
     )
     parser.add_argument(
-        "--metrics-bind-address", type=_address, default=":8080", help="where /metrics is served; 0 for nowhere"
+        "--metrics-bind-address", type=_address, default=":8443", help="where /metrics is served; 0 for nowhere"
+    )
+    parser.add_argument(
+        "--metrics-secure",
+        action=argparse.BooleanOptionalAction,
+        default=_switch("METRICS_SECURE", default=True),
+        help="serve /metrics over HTTPS, and only to those who may get the non-resource URL /metrics ($METRICS_SECURE)",
+    )
+    parser.add_argument(
+        "--metrics-cert-dir",
+        type=Path,
+        default=env("METRICS_CERT_DIR") or None,
+        help="folder with tls.crt and tls.key for --metrics-secure; a self-signed one is made if none is given "
+        "($METRICS_CERT_DIR)",
     )
     parser.add_argument(
         "--health-probe-bind-address", type=_address, default=":8081", help="where /healthz and /readyz are served"
@@ -141,14 +159,21 @@ async def run(options: argparse.Namespace) -> None:
         client = await stack.enter_async_context(
             Client(configuration, user_agent=agent, may_write=elector.is_leading if elector else lambda: True)
         )
-        manager = assemble(client, options, elector=elector, instance=instance)
+        guarded = options.metrics_secure and options.metrics_bind_address
+        guard = await _metrics_guard(options, configuration, stack) if guarded else None
+        manager = assemble(client, options, elector=elector, instance=instance, metrics_guard=guard)
         log.info("starting", version=__version__, server=configuration.host)
         await manager.run(stop)
         log.info("stopped")
 
 
 def assemble(
-    client: Client, options: argparse.Namespace, *, elector: LeaderElector | None = None, instance: str
+    client: Client,
+    options: argparse.Namespace,
+    *,
+    elector: LeaderElector | None = None,
+    instance: str,
+    metrics_guard: tuple[DelegatedAuth, ServingCertificate] | None = None,
 ) -> Manager:
     """Wire both reconcilers into a manager that is ready to run.
 
@@ -157,7 +182,9 @@ def assemble(
         options: what `parse` returned.
         elector: decides whether they run here; None for always.
         instance: who we are, in events.
+        metrics_guard: who may read /metrics, and the certificate that it is served with; None for everybody and HTTP.
     """
+    auth, certificate = metrics_guard or (None, None)
     recorder = EventRecorder(client, controller="swarm-operator", instance=instance)
     cache = Cache(client, namespaces=options.watch_namespaces)
     clusters = SwarmClusterReconciler(cache, recorder)
@@ -177,6 +204,8 @@ def assemble(
         controllers,
         elector=elector,
         metrics_address=options.metrics_bind_address,
+        metrics_auth=auth,
+        metrics_certificate=certificate,
         health_address=options.health_probe_bind_address,
         graceful_timeout=options.graceful_shutdown_timeout,
     )
@@ -200,6 +229,17 @@ async def _elector(
     )
 
 
+async def _metrics_guard(
+    options: argparse.Namespace, configuration: Configuration, stack: contextlib.AsyncExitStack
+) -> tuple[DelegatedAuth, ServingCertificate]:
+    # A client of its own: a replica that stands by must not write, but is scraped too. Few connections and 10 s for a
+    # review, as in controller-runtime, so that a flood of callers stays here.
+    agent = f"swarm-operator/{__version__}/metrics"
+    client = Client(configuration, user_agent=agent, timeout=10.0, max_connections=4)
+    certificate = ServingCertificate(options.metrics_cert_dir)
+    return DelegatedAuth(await stack.enter_async_context(client)), certificate
+
+
 def _own_namespace() -> str:
     """The namespace of the pod that this runs in, or default."""
     try:
@@ -210,6 +250,15 @@ def _own_namespace() -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _switch(variable: str, *, default: bool) -> bool:
+    """A flag's default from the environment: true or false. Raises SystemExit for anything else, as argparse does."""
+    text = os.environ.get(variable, "").lower()
+    if text not in {"", "true", "false"}:
+        sys.stderr.write(f"swarm-operator: error: ${variable}: {text!r} is not allowed; true and false are\n")
+        raise SystemExit(2)
+    return text == "true" if text else default
 
 
 def _positive(text: str) -> int:

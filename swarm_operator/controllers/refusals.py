@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import structlog
 from pydantic import ValidationError
 
 from swarm_operator.controllers.children import NameTakenError
@@ -11,6 +12,8 @@ from swarm_operator.runtime.controller import Result
 from swarm_operator.runtime.errors import ApiError, ForbiddenError, InvalidError, TerminalError
 from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.resource import Object, Resource
+
+log = structlog.get_logger(__name__)
 
 Refusal = ValidationError | InvalidError | ForbiddenError | NameTakenError
 REFUSALS = (ValidationError, InvalidError, ForbiddenError, NameTakenError)
@@ -29,6 +32,7 @@ async def report(
         ApiError: `error` itself, to be tried again with a growing delay: a quota or a right may be granted.
     """
     if isinstance(error, ForbiddenError) and error.namespace_terminating:
+        log.info("the namespace is being deleted, nothing can be made in it any more")
         return Result()  # the object itself goes next
     reason, message = explain(error)
     conditions.set("Ready", holds=False, reason=reason, message=message)

@@ -39,3 +39,7 @@ class Backoff:
         delay = min(self.cap, delay * (1.0 + self.rng.random() * self.jitter))
         self._last = now + delay
         return delay
+
+    def reset(self) -> None:
+        """Start over at `initial`: what failed is known to be well again."""
+        self._failures = 0

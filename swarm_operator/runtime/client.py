@@ -1,8 +1,8 @@
 """A client of the API server that speaks JSON dicts.
 
-kubernetes-asyncio supplies configuration, authentication and the aiohttp session; everything typed stays outside,
-because its generated models are what makes such clients slow. What it leaves open is closed here: every request has
-a timeout, every failure is a typed error, a 401 is tried once more with a token read anew.
+kubernetes-asyncio supplies configuration, authentication and the connections (see transport); everything typed stays
+outside, because its generated models are what makes such clients slow. What it leaves open is closed here: every
+request has a timeout, every failure is a typed error, a 401 is tried once more with a token read anew.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from kubernetes_asyncio.client.configuration import Configuration
-from kubernetes_asyncio.client.rest import RESTClientObject
 from kubernetes_asyncio.config import ConfigException
 
 from swarm_operator.runtime import errors, metrics
 from swarm_operator.runtime.resource import Object, Resource
+from swarm_operator.runtime.transport import Transport
 
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
@@ -52,7 +52,7 @@ class Client:
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self._configuration = configuration
-        self._rest = RESTClientObject(configuration, maxsize=max_connections)
+        self._transport = Transport(configuration, max_connections=max_connections)
         self._base = str(configuration.host).rstrip("/")
         self._host = urlsplit(self._base).netloc
         self._user_agent = user_agent
@@ -69,7 +69,7 @@ class Client:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._rest.close()
+        await self._transport.close()
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
         """Read one object from the server. Raises NotFoundError when there is none."""
@@ -268,14 +268,13 @@ class Client:
             headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": self._user_agent}
             try:
                 headers.update(await self._authorization(refresh=attempt == 2))
-                response: aiohttp.ClientResponse = await self._rest.request(
+                response = await self._transport.request(
                     method,
                     self._base + path,
-                    query_params={name: value for name, value in query.items() if value} or None,
+                    query={name: value for name, value in query.items() if value} or None,
                     headers=headers,
                     body=body,
-                    _preload_content=False,
-                    _request_timeout=timeout,
+                    timeout=timeout,
                 )
             except (aiohttp.ClientError, ConfigException, TimeoutError, OSError) as error:
                 metrics.REST_CLIENT_REQUESTS.labels("<error>", method, self._host).inc()

@@ -1,7 +1,8 @@
 """Records events (events.k8s.io/v1) that `kubectl describe` shows, without ever holding up a reconcile.
 
 An event that repeats becomes a series: its count goes up on one object instead of a new object each time
-(client-go `tools/events`). What cannot be sent is dropped after a few tries and logged; events are for people.
+(client-go `tools/events`). The count is written now and then while it grows, and a last time when it has stopped. What
+cannot be sent is dropped after a few tries and logged; events are for people.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 import structlog
 
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.clock import Clock, SystemClock, rfc3339_micro
-from swarm_operator.runtime.errors import ApiError, ConflictError, NotFoundError
+from swarm_operator.runtime.errors import ApiError, ConflictError, ForbiddenError, NotFoundError
 from swarm_operator.runtime.resource import Object, Resource
 
 log = structlog.get_logger(__name__)
@@ -27,15 +29,20 @@ _TRIES = 4
 _SERIES_ENDS = 360.0
 """Seconds of silence after which the same event starts a new object."""
 _SERIES_WRITE = 60.0
-"""A series is written at most once in so many seconds; counts in between are kept here."""
+"""A series is written at most once in so many seconds, counts in between are kept here; and so often ended ones are
+looked for."""
 _MAX_NOTE = 1024  # bytes; what the API allows
 
 
 @dataclass(slots=True)
 class _Series:
     event: Object
+    last_seen: float
+    observed: datetime
+    """When it happened last, for people."""
     count: int = 1
-    last_seen: float = 0.0
+    written: int = 0
+    """The count that the server has."""
     last_write: float = field(default=float("-inf"))
 
 
@@ -72,15 +79,16 @@ class EventRecorder:
         now = self._clock.monotonic()
         metadata = regarding["metadata"]
         identity = (kind, action, reason, metadata["uid"], note)
-        self._forget_ended(now)
+        self._finish_ended(now)
         series = self._series.get(identity)
         if series:
             series.count += 1
-            series.last_seen = now
+            series.last_seen, series.observed = now, self._clock.now()
             if now - series.last_write >= _SERIES_WRITE:
                 series.last_write = now
                 self._put(series)
             return
+        observed = self._clock.now()
         event: Object = {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
@@ -88,7 +96,7 @@ class EventRecorder:
                 "name": f"{metadata['name'][:220]}.{uuid.uuid4().hex[:16]}",
                 "namespace": metadata.get("namespace") or "default",
             },
-            "eventTime": rfc3339_micro(self._clock.now()),
+            "eventTime": rfc3339_micro(observed),
             "reportingController": self._controller,
             "reportingInstance": self._instance,
             "action": action,
@@ -104,12 +112,22 @@ class EventRecorder:
                 "resourceVersion": metadata.get("resourceVersion", ""),
             },
         }
-        series = _Series(event, last_seen=now)
+        series = _Series(event, last_seen=now, observed=observed)
         self._series[identity] = series
         self._put(series)
 
     async def run(self) -> None:
         """Send events until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._send_all())
+            group.create_task(self._finish_all())
+
+    async def _finish_all(self) -> None:
+        while True:
+            await self._clock.sleep(_SERIES_WRITE)
+            self._finish_ended(self._clock.monotonic())
+
+    async def _send_all(self) -> None:
         while True:
             series = await self._queue.get()
             try:
@@ -134,7 +152,9 @@ class EventRecorder:
             except ConflictError:
                 return  # it exists: an earlier try went through, and its answer was lost
             except ApiError as error:
-                if not error.transient or attempt == _TRIES:
+                # A right may be granted later, but the next event must not wait for it: a namespace that is being
+                # deleted refuses all of its own (client-go tries nothing again that the server refuses).
+                if not error.transient or isinstance(error, ForbiddenError) or attempt == _TRIES:
                     log.warning("event dropped", reason=series.event["reason"], error=error.message)
                     return
                 await self._clock.sleep(error.retry_after or 0.5 * 2**attempt)
@@ -143,16 +163,24 @@ class EventRecorder:
 
     async def _write(self, series: _Series) -> None:
         namespace, name = series.event["metadata"]["namespace"], series.event["metadata"]["name"]
-        if series.count == 1:
+        count = series.count
+        if count == series.written:
+            return  # it was queued twice before it was sent
+        if count == 1:
             await self._client.create(EVENTS, series.event, field_manager=self._controller)
+            series.written = count
             return
-        seen = {"count": series.count, "lastObservedTime": rfc3339_micro(self._clock.now())}
+        seen = {"count": count, "lastObservedTime": rfc3339_micro(series.observed)}
         try:
             await self._client.merge(EVENTS, namespace, name, {"series": seen}, field_manager=self._controller)
         except NotFoundError:  # events live for an hour
             await self._client.create(EVENTS, {**series.event, "series": seen}, field_manager=self._controller)
+        series.written = count
 
-    def _forget_ended(self, now: float) -> None:
+    def _finish_ended(self, now: float) -> None:
+        """Forget series that have ended, with a last write of those whose count the server does not have."""
         ended = [identity for identity, series in self._series.items() if now - series.last_seen > _SERIES_ENDS]
         for identity in ended:
-            del self._series[identity]
+            series = self._series.pop(identity)
+            if series.written < series.count > 1:
+                self._put(series)

@@ -19,10 +19,12 @@ import structlog
 from swarm_operator.runtime import metrics, server
 from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.controller import Controller
+from swarm_operator.runtime.delegated_auth import DelegatedAuth
 from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.health import Checks
 from swarm_operator.runtime.leader_election import LeaderElector, LeadershipLostError
 from swarm_operator.runtime.loop_lag import LoopMonitor
+from swarm_operator.runtime.serving_cert import ServingCertificate
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +42,8 @@ class Manager:
         controllers: what to run.
         elector: decides whether the controllers run here; None when there is only one process.
         metrics_address: where /metrics is served; None for nowhere.
+        metrics_auth: asked who may read /metrics; None lets everybody.
+        metrics_certificate: serves /metrics over HTTPS; None is HTTP.
         health_address: where /healthz and /readyz are served; None for nowhere.
         graceful_timeout: seconds that reconciles under way have to end, before they are cancelled.
     """
@@ -52,6 +56,8 @@ class Manager:
         *,
         elector: LeaderElector | None = None,
         metrics_address: tuple[str, int] | None = None,
+        metrics_auth: DelegatedAuth | None = None,
+        metrics_certificate: ServingCertificate | None = None,
         health_address: tuple[str, int] | None = None,
         graceful_timeout: float = 30.0,
     ) -> None:
@@ -66,8 +72,11 @@ class Manager:
         self.healthz.add("tasks", lambda: self._failure)
         self.readyz.add("informers", self._unsynced)
         self._servers: list[server.Server] = []
+        self._certificate = metrics_certificate if metrics_address else None
         if metrics_address:
-            self._servers.append(server.Server(server.metrics_app(metrics.REGISTRY), metrics_address))
+            app = server.metrics_app(metrics.REGISTRY, auth=metrics_auth)
+            context = metrics_certificate.context if metrics_certificate else None
+            self._servers.append(server.Server(app, metrics_address, context=context))
         if health_address:
             self._servers.append(server.Server(server.health_app(self.healthz, self.readyz), health_address))
 
@@ -82,6 +91,10 @@ class Manager:
                 host, port = await http.start()
                 stack.push_async_callback(http.stop)
                 log.info("serving", host=host, port=port)
+            certificate = []
+            if self._certificate:
+                certificate = [_task("certificate watcher", self._certificate.run())]
+                stack.push_async_callback(_cancel, certificate)
             election = []
             if self._elector:
                 election = [_task("leader election", self._elector.run())]
@@ -98,7 +111,7 @@ class Manager:
             stack.push_async_callback(_cancel, informers)
             controllers = [_task(f"controller {c.name}", self._run_when_leading(c)) for c in self._controllers]
             stack.push_async_callback(self._drain, controllers)
-            await self._supervise([*election, *monitor, *recorder, *informers, *controllers], stop)
+            await self._supervise([*certificate, *election, *monitor, *recorder, *informers, *controllers], stop)
 
     async def _run_when_leading(self, controller: Controller) -> None:
         if self._elector:

@@ -1,7 +1,7 @@
 """Prometheus metrics under controller-runtime's own names and labels, so that its dashboards and alerts fit.
 
 Sources: controller-runtime `pkg/internal/controller/metrics`, `pkg/internal/metrics/workqueue.go`,
-`pkg/metrics/client_go_adapter.go`, `pkg/metrics/leaderelection.go`.
+`pkg/metrics/client_go_adapter.go`, `pkg/metrics/leaderelection.go`, `pkg/certwatcher/metrics`.
 """
 
 from __future__ import annotations
@@ -127,6 +127,13 @@ LEADER_ELECTION_MASTER_STATUS = Gauge(
     "Whether this process is the leader of the lease: 1, or 0",
     ["name"],
     registry=REGISTRY,
+)
+
+CERTWATCHER_READS = Counter(
+    "certwatcher_read_certificate", "Total number of certificate reads, of those made here too", registry=REGISTRY
+)
+CERTWATCHER_ERRORS = Counter(
+    "certwatcher_read_certificate_errors", "Total number of certificate read errors", registry=REGISTRY
 )
 
 LOOP_LAG = Histogram(

@@ -94,6 +94,8 @@ class Reflector:
     first list."""
     newest: bool = False
     """The server could not list from `version`: the next list reads the newest state instead."""
+    _away: bool = field(default=False, init=False)
+    """Whether the last request was not answered, or by something that was out of order."""
     _initial: dict[Key, Object] = field(default_factory=dict, init=False)
     """What a streamed list has brought so far."""
     _listed_at: float = field(default=0.0, init=False)
@@ -129,6 +131,7 @@ class Reflector:
             await self._pause(error)
 
     async def _list(self) -> None:
+        self._opened = False
         objects, version = await self.client.list(
             self.resource,
             namespace=self.namespace,
@@ -256,6 +259,11 @@ class Reflector:
 
     async def _pause(self, error: errors.ApiError) -> None:
         self.on_error(error)
+        if self._away and 400 <= error.status < 500:
+            # The server is back. It says that it is not ready yet, or that our version is too old: usual after a
+            # restart, and no reason to wait as long as it was away.
+            self.backoff.reset()
+        self._away = not self._opened and not 400 <= error.status < 500
         delay = max(self.backoff.next(), error.retry_after or 0.0)
         log.warning(
             "reflector backs off",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
+
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from swarm_operator.runtime.delegated_auth import DelegatedAuth, Verdict
 from swarm_operator.runtime.health import Checks
 
 log = structlog.get_logger(__name__)
@@ -26,16 +30,36 @@ def parse_address(address: str) -> tuple[str, int] | None:
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - what ":PORT" means everywhere
 
 
-def metrics_app(registry: CollectorRegistry) -> web.Application:
-    """GET /metrics, in the format that the scraper asks for."""
+def metrics_app(registry: CollectorRegistry, *, auth: DelegatedAuth | None = None) -> web.Application:
+    """GET /metrics, in the format that the scraper asks for.
+
+    Args:
+        registry: what is served.
+        auth: asked before anything is answered; None lets everybody read.
+    """
 
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})
 
-    app = web.Application()
+    app = web.Application(middlewares=[_guard(auth)] if auth else [])
     app.router.add_get("/metrics", metrics)
     return app
+
+
+def _guard(auth: DelegatedAuth):  # type: ignore[no-untyped-def]  # noqa: ANN202 - aiohttp's handler type is private
+    """Let through what `auth` allows. The answers to the rest say no more than their status does."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        verdict = await auth.judge(request.headers.get("Authorization", ""), request.method, request.path)
+        if verdict is Verdict.ALLOWED:
+            return await handler(request)
+        headers = {"WWW-Authenticate": "Bearer"} if verdict is Verdict.UNAUTHENTICATED else {}
+        text = {Verdict.UNAUTHENTICATED: "Unauthorized", Verdict.DENIED: "Forbidden"}.get(verdict, "Internal error")
+        return web.Response(status=verdict.value, text=f"{text}\n", headers=headers)
+
+    return guard
 
 
 def health_app(healthz: Checks, readyz: Checks) -> web.Application:
@@ -69,16 +93,25 @@ def _answer(path: str, checks: Checks):  # type: ignore[no-untyped-def]  # noqa:
 
 
 class Server:
-    """One application on one address."""
+    """One application on one address.
 
-    def __init__(self, app: web.Application, address: tuple[str, int]) -> None:
+    Args:
+        app: what is served.
+        address: host and port; port 0 takes a free one.
+        context: the certificate to serve HTTPS with; None is HTTP.
+    """
+
+    def __init__(
+        self, app: web.Application, address: tuple[str, int], *, context: ssl.SSLContext | None = None
+    ) -> None:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
         self._address = address
+        self._context = context
 
     async def start(self) -> tuple[str, int]:
         """Listen; returns the address, with the real port where 0 was asked for."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, *self._address).start()
+        await web.TCPSite(self._runner, *self._address, ssl_context=self._context).start()
         host, port = self._runner.addresses[0][:2]
         return host, port
 

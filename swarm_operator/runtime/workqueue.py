@@ -70,6 +70,8 @@ class WorkQueue(Generic[K]):
         self._timer: asyncio.TimerHandle | None = None
         self._shut_down = False
         self._depth: Tally[int] = Tally()
+        for priority in (0, LOW_PRIORITY):
+            self._depth_changed(priority, 0)  # the series are there from the start
 
     def __len__(self) -> int:
         """Number of keys that are ready, without those that wait for their time or are being worked on."""

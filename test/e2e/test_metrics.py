@@ -15,6 +15,11 @@ pytestmark = pytest.mark.timeout(300)
 def prometheus(space):
     run(TOP / "hack/kind/cluster.sh", "load", "swarm-e2e-prometheus:dev")
     space.kubectl("apply", "-f", "test/e2e/prometheus/manifests.yaml")
+    binding = f"{space.name}-prometheus"
+    kubectl(
+        *("create", "clusterrolebinding", binding, "--clusterrole=swarm-operator-metrics-reader"),
+        f"--serviceaccount={space.name}:prometheus",
+    )
     space.kubectl("wait", "--for=condition=Ready", "pod/prometheus", "--timeout=120s")
 
     def query(text: str) -> list[dict]:
@@ -23,7 +28,8 @@ def prometheus(space):
         assert answer["status"] == "success"
         return list(answer["data"]["result"])
 
-    return query
+    yield query
+    kubectl("delete", "clusterrolebinding", binding)
 
 
 def test_prometheus_knows_the_reconciles_and_the_entries(space, prometheus):

@@ -80,11 +80,12 @@ class World:
         found = {}
         for resource in WATCHED:
             for obj in (await self.admin.list(resource, namespace=self.namespace))[0]:
-                found[f"{resource.kind}/{obj['metadata']['name']}"] = _masked(obj, self.namespace)
+                found[f"{resource.kind}/{obj['metadata']['name']}"] = masked(obj, self.namespace)
         return found
 
 
-def _masked(value: object, namespace: str) -> object:
+def masked(value: object, namespace: str) -> object:
+    """An object without what differs from run to run; `namespace`, or a name that differs, becomes a constant."""
     volatile = {
         "uid",
         "resourceVersion",
@@ -98,13 +99,13 @@ def _masked(value: object, namespace: str) -> object:
         if value.get("kind") == "Secret":
             return sorted(value["data"])
         return {
-            name: _masked(part, namespace)
+            name: masked(part, namespace)
             for name, part in value.items()
             # The hash covers the owner's uid.
             if name not in volatile and name != "swarm.claudeflow.io/applied-configuration"
         }
     if isinstance(value, list):
-        return [_masked(part, namespace) for part in value]
+        return [masked(part, namespace) for part in value]
     return value.replace(namespace, "NAMESPACE") if isinstance(value, str) else value
 
 

@@ -16,6 +16,9 @@ MAX_NAME = 52
 
 _LABEL_VALUE = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 
+_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+"""What most objects may be named: without it a name that cannot be is found out late, by a child's refusal."""
+
 _SWARM_ID = "(has({0}.spec.swarmId) ? {0}.spec.swarmId : {0}.metadata.name)"
 
 
@@ -47,11 +50,11 @@ class SwarmMemoryStoreSpec(ApiModel):
     """Kind of storage engine. Only sqlite exists."""
     swarm_id: Annotated[str, Field(min_length=1, max_length=63, pattern=_LABEL_VALUE)] | None = None
     """Swarm whose memory this is. Default: the store's name. Cannot be changed."""
-    swarm_cluster_ref: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    swarm_cluster_ref: Annotated[str, Field(min_length=1, max_length=63, pattern=NAME_PATTERN)] | None = None
     """Name of the SwarmCluster in the same namespace that this store belongs to; its pod carries it as a label."""
     storage_size: StorageSize = "10Gi"
     """Size of the data volume. It can grow, if the storage class allows, and never shrink."""
-    storage_class: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    storage_class: Annotated[str, Field(min_length=1, max_length=253, pattern=_SUBDOMAIN)] | None = None
     """StorageClass of the volumes. Default: the cluster's default class. Cannot be changed."""
     version: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] | None = None
     """Tag of the memory service's image. Default: the one that this operator was released with."""
@@ -69,7 +72,7 @@ class SwarmMemoryStoreSpec(ApiModel):
     """Number of backups that are kept."""
     migrate_from_legacy: bool = False
     """Import legacy memory once, from legacyDataPVC."""
-    legacy_data_pvc: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    legacy_data_pvc: Annotated[str, Field(min_length=1, max_length=253, pattern=_SUBDOMAIN)] | None = None
     """PersistentVolumeClaim with the legacy data, in the same namespace."""
     backup_on_delete: bool = True
     """Make a last backup when the store is deleted, and keep the backups."""

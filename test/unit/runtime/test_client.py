@@ -357,7 +357,7 @@ class TestWatch:
         server.then(server.stream({"type": "BOOKMARK"}, hold=True))
         async with client.watch(widgets, resource_version="1", timeout_seconds=300, idle_seconds=5.0) as stream:
             await anext(stream)
-            connector = client._rest.pool_manager.connector
+            connector = client._transport._rest.pool_manager.connector
             assert connector._acquired
         assert not connector._acquired
 

@@ -75,3 +75,8 @@ async def test_a_context_can_be_chosen(kubeconfig):
 async def test_nothing_at_all_is_an_error_that_says_so():
     with pytest.raises(ConfigException, match="config"):
         await config.load_config()
+
+
+async def test_a_ca_that_is_not_to_the_letter_of_rfc_5280_is_trusted_as_go_s_clients_do(kubeconfig):
+    found = await config.load_config(kubeconfig("named", "from-file"))
+    assert found.disable_strict_ssl_verification is True

@@ -168,13 +168,20 @@ async def test_a_timeout_of_the_reconciler_s_own_is_a_panic_and_no_timeout_of_th
     assert not any("took longer" in entry.get("error", "") for entry in logged)
 
 
-async def test_a_requeue_keeps_the_priority_of_its_key(controller, reconciler, background, clock, name, sample):
+async def test_a_requeue_keeps_the_priority_of_its_key(controller, reconciler, background, clock):
     reconciler.script = [Result(requeue_after=30.0), ServerError("down", status=500)]
+    handed_out = []
+    get = controller.queue.get
+
+    async def watched():
+        handed_out.append(await get())
+        return handed_out[-1]
+
+    controller.queue.get = watched
     background(controller.run())
     controller.queue.add(A, priority=LOW_PRIORITY)
-    await clock.sleep(30.001)
-    assert sample("workqueue_depth", name=name, controller=name, priority="-100") == 0
-    assert sample("workqueue_depth", name=name, controller=name, priority="0") is None
+    await clock.sleep(30.1)
+    assert handed_out == [(A, LOW_PRIORITY)] * 3
 
 
 async def test_a_failure_of_one_key_holds_up_no_other(controller, reconciler, background, settled):

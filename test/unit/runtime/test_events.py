@@ -2,7 +2,14 @@ import asyncio
 
 import pytest
 
-from swarm_operator.runtime.errors import ConflictError, InvalidError, NotFoundError, ServerError, TooManyRequestsError
+from swarm_operator.runtime.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    ServerError,
+    TooManyRequestsError,
+)
 from swarm_operator.runtime.events import EVENTS, EventRecorder
 
 pytestmark = pytest.mark.virtual_time
@@ -124,6 +131,30 @@ async def test_a_series_is_written_once_a_minute_with_its_count(recorder, record
     assert [patch["series"]["count"] for _, _, patch in client.merged] == [2, 62, 122]
 
 
+async def test_the_last_count_of_a_series_is_written_when_it_has_ended(recorder, record, client, clock, running):
+    for _ in range(30):
+        record()
+        await clock.sleep(1)
+    assert [patch["series"]["count"] for _, _, patch in client.merged] == [2]
+    await clock.sleep(360 + 60)
+    last = {"series": {"count": 30, "lastObservedTime": "2026-11-23T12:00:29.000000Z"}}
+    assert [patch for _, _, patch in client.merged][1:] == [last]
+    assert recorder._series == {}
+    await clock.sleep(3600)
+    assert len(client.attempts) == 3
+
+
+async def test_a_series_whose_count_the_server_has_is_not_written_again_at_its_end(
+    recorder, record, client, clock, running
+):
+    record()
+    record("another")
+    record("another")
+    await clock.sleep(3600)
+    # The second pair was counted before it was first sent.
+    assert (len(client.created), len(client.merged)) == (1, 1)
+
+
 async def test_a_series_ends_after_six_silent_minutes(recorder, record, client, clock, running):
     record()
     await clock.sleep(361)
@@ -210,8 +241,9 @@ async def test_an_event_is_dropped_after_four_tries_and_the_next_is_sent(recorde
     assert "event dropped" in [entry["event"] for entry in logged]
 
 
-async def test_what_the_server_finds_invalid_is_not_tried_again(recorder, record, client, running):
-    client.refusals = [InvalidError("no", status=422)]
+@pytest.mark.parametrize("refusal", [InvalidError("no", status=422), ForbiddenError("no", status=403)])
+async def test_what_the_server_refuses_is_not_tried_again(recorder, record, client, running, refusal):
+    client.refusals = [refusal]
     record()
     await recorder.drain()
     assert len(client.attempts) == 1

@@ -80,9 +80,10 @@ async def test_it_is_told_again_when_the_loop_hangs_again(background, settled, l
 
 
 async def test_its_thread_ends_with_it(background, settled):
+    others = set(threading.enumerate())  # that of the test before may be about to end
     task = background(LoopMonitor(interval=0.01, stuck_seconds=0.05).run())
     await settled()
-    (thread,) = [thread for thread in threading.enumerate() if thread.name == "loop watchdog"]
+    (thread,) = [thread for thread in set(threading.enumerate()) - others if thread.name == "loop watchdog"]
     task.cancel()
     await asyncio.wait([task])
     await asyncio.to_thread(thread.join, 5)

@@ -10,6 +10,8 @@ from swarm_operator.runtime.leader_election import LeadershipLostError
 from swarm_operator.runtime.loop_lag import LoopMonitor
 from swarm_operator.runtime.manager import Manager, TaskEndedError
 from swarm_operator.runtime.resource import Key
+from swarm_operator.runtime.server import Server
+from swarm_operator.runtime.serving_cert import ServingCertificate
 
 
 class Part:
@@ -39,6 +41,10 @@ class Part:
     async def drain(self):
         self.journal.append(f"{self.name} drains")
         await self.drained.wait()
+
+
+async def started(_):
+    return "127.0.0.1", 0
 
 
 @pytest.fixture
@@ -104,6 +110,16 @@ class TestOrder:
         monkeypatch.setattr(LoopMonitor, "run", broken)
         with pytest.raises(TaskEndedError, match="loop monitor has ended"):
             await make().run(stop)
+
+    async def test_a_certificate_watcher_that_ends_by_itself_ends_everything(self, make, stop, monkeypatch):
+        async def broken(_):
+            raise LookupError("broken")
+
+        monkeypatch.setattr(ServingCertificate, "run", broken)
+        monkeypatch.setattr(Server, "start", started)
+        manager = make(metrics_address=("127.0.0.1", 0), metrics_certificate=ServingCertificate())
+        with pytest.raises(TaskEndedError, match="certificate watcher has ended"):
+            await manager.run(stop)
 
     async def test_controllers_stop_first_then_informers_then_the_rest_of_the_events(
         self, make, journal, stop, background, settled

@@ -32,6 +32,8 @@ NAMES = {
     "workqueue_longest_running_processor_seconds": ("gauge", QUEUE),
     "leader_election_master_status": ("gauge", {"name"}),
     "rest_client_requests_total": ("counter", {"code", "method", "host"}),
+    "certwatcher_read_certificate_total": ("counter", set()),
+    "certwatcher_read_certificate_errors_total": ("counter", set()),
     # Not theirs: a Go program has no event loop.
     "asyncio_event_loop_lag_seconds": ("histogram", set()),
 }
@@ -74,12 +76,14 @@ def test_no_other_metric_of_ours_is_there():
 async def test_every_series_of_a_controller_is_there_at_0_from_the_start(controller, name):
     found = families()
     for metric in NAMES:
-        if metric == "workqueue_depth" or "controller" not in NAMES[metric][1]:
-            continue  # the priorities are not known beforehand, and the others are no controller's
+        if "controller" not in NAMES[metric][1]:
+            continue
         samples = [sample for sample in found[metric].samples if sample.labels["controller"] == name]
         assert samples, metric
         expected = 3.0 if metric == "controller_runtime_max_concurrent_reconciles" else 0.0
         assert {sample.value for sample in samples} == {expected}, metric
+    depths = [sample for sample in found["workqueue_depth"].samples if sample.labels["controller"] == name]
+    assert {sample.labels["priority"] for sample in depths} == {"0", "-100"}
     results = {
         sample.labels["result"]
         for sample in found["controller_runtime_reconcile_total"].samples

@@ -355,6 +355,28 @@ async def test_a_healthy_while_starts_the_back_off_over(server, reflector, clock
     assert clock.sleeps == [0.8, 1.6, 3.2, 6.4, 0.8]
 
 
+@pytest.mark.parametrize("code", [410, 429])
+async def test_a_server_that_is_back_is_not_waited_for_as_long_as_it_was_away(server, reflector, clock, code):
+    """After a restart it often says that it is not ready yet, or that the version is too old."""
+    server.then(
+        server.listing(version="7"),
+        *(server.status(503) for _ in range(5)),
+        server.status(code),
+        *([server.listing(version="9")] if code == 410 else [server.stream(bookmark(8))]),
+    )
+    await steps(reflector, 8)
+    assert clock.sleeps[:6] == [0.8, 1.6, 3.2, 6.4, 12.8, 0.8]
+
+
+@pytest.mark.parametrize("broken", ["watch", "server"])
+async def test_a_server_that_keeps_failing_is_asked_ever_more_seldom_whatever_it_says(server, reflector, clock, broken):
+    """A stream that breaks does not count as away. A gateway's 5xx does, once each time."""
+    failure = server.stream(reset=True) if broken == "watch" else server.status(503)
+    server.then(server.listing(version="7"), failure, *(server.status(429) for _ in range(3)), failure)
+    await steps(reflector, 6)
+    assert clock.sleeps == ([0.8, 1.6, 3.2, 6.4, 12.8] if broken == "watch" else [0.8, 0.8, 1.6, 3.2, 6.4])
+
+
 async def test_it_runs_until_it_is_cancelled(server, reflector, sink, background, widget):
     server.then(
         server.status(500),

@@ -2,6 +2,7 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from swarm_operator.runtime.delegated_auth import Verdict
 from swarm_operator.runtime.health import Checks
 from swarm_operator.runtime.server import Server, health_app, metrics_app, parse_address
 
@@ -114,3 +115,37 @@ async def test_a_stopped_server_s_port_is_free_again(registry):
     second = Server(metrics_app(registry), address)
     assert await second.start() == address
     await second.stop()
+
+
+class Judge:
+    def __init__(self, verdict):
+        self.verdict = verdict
+        self.asked = []
+
+    async def judge(self, authorization, method, path):
+        self.asked.append((authorization, method, path))
+        return self.verdict
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "text"),
+    [
+        (Verdict.UNAUTHENTICATED, 401, "Unauthorized\n"),
+        (Verdict.DENIED, 403, "Forbidden\n"),
+        (Verdict.UNKNOWN, 500, "Internal error\n"),
+    ],
+)
+async def test_who_may_not_read_the_metrics_learns_no_more_than_that(get, registry, verdict, status, text):
+    judge = Judge(verdict)
+    assert (await get(metrics_app(registry, auth=judge), "/metrics", Authorization="Bearer t"))[:2] == (status, text)
+    assert judge.asked == [("Bearer t", "GET", "/metrics")]
+
+
+async def test_who_may_not_is_not_even_told_what_is_there(get, registry):
+    assert (await get(metrics_app(registry, auth=Judge(Verdict.UNAUTHENTICATED)), "/nothing"))[0] == 401
+
+
+async def test_who_may_reads_the_metrics(get, registry):
+    status, text, _ = await get(metrics_app(registry, auth=Judge(Verdict.ALLOWED)), "/metrics")
+    assert status == 200
+    assert "bees_total 3.0" in text

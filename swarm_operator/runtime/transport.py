@@ -1,0 +1,124 @@
+"""kubernetes-asyncio's transport, with what it leaves open closed: certificates that are renewed, and proxies.
+
+It reads the CA, and a client certificate, once. Here they are looked at every minute, and at once when the server's
+certificate is not trusted; when they have changed, new requests go over new connections. Streams that are open go on.
+
+It takes a proxy from the environment, which captures the traffic to the API server wherever HTTPS_PROXY is set for
+something else, and reads no CIDR in NO_PROXY. Here the environment is left alone: a proxy is what a kubeconfig's
+`proxy-url` says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import structlog
+from kubernetes_asyncio.client.configuration import Configuration
+from kubernetes_asyncio.client.rest import RESTClientObject
+
+from swarm_operator.runtime.clock import Clock, SystemClock
+from swarm_operator.runtime.resource import Object
+
+log = structlog.get_logger(__name__)
+
+_LOOK = 60.0
+"""Seconds between two looks at the files."""
+
+
+class Transport:
+    """One pool of connections to one API server.
+
+    Args:
+        configuration: what `config.load_config` returned.
+        max_connections: size of the pool.
+        clock: where the time comes from.
+    """
+
+    def __init__(self, configuration: Configuration, *, max_connections: int = 100, clock: Clock | None = None) -> None:
+        self._configuration = configuration
+        self._max_connections = max_connections
+        self._clock = clock or SystemClock()
+        self._trusted = self._fingerprint()
+        self._looked_at = self._clock.monotonic()
+        self._rest = self._connect()
+        self._retired: RESTClientObject | None = None
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        query: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+        body: Object | None,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        """Send a request; the answer's body is left to be read.
+
+        Raises:
+            aiohttp.ClientError, TimeoutError, OSError: there is no answer.
+        """
+        if self._clock.monotonic() - self._looked_at >= _LOOK:
+            await self._renew()
+        arguments: dict[str, Any] = {
+            "query_params": query,
+            "headers": dict(headers),
+            "body": body,
+            "_preload_content": False,
+            "_request_timeout": timeout,
+        }
+        try:
+            response: aiohttp.ClientResponse = await self._rest.request(method, url, **arguments)
+        except aiohttp.ClientSSLError:
+            # Nothing was sent. The server may have a certificate of a new CA, whose file is there already.
+            if not await self._renew():
+                raise
+            response = await self._rest.request(method, url, **arguments)
+        return response
+
+    async def close(self) -> None:
+        """Close the connections, and the streams on them."""
+        await self._rest.close()
+        if self._retired:
+            await self._retired.close()
+
+    async def _renew(self) -> bool:
+        """Connect anew if a file has changed. False when none has, or when they cannot be used."""
+        self._looked_at = self._clock.monotonic()
+        found = self._fingerprint()
+        if found in {self._trusted, None}:
+            return False
+        try:
+            rest = self._connect()
+        except OSError as error:  # ssl.SSLError is one; half a file, perhaps
+            log.warning("the renewed certificates cannot be used", error=str(error))
+            return False
+        log.info("the CA or the client certificate has been renewed")
+        old, self._trusted, self._retired, self._rest = self._retired, found, self._rest, rest
+        # What was retired the last time has no streams left: the server ends each within 10 minutes.
+        if old:
+            await old.close()
+        return True
+
+    def _connect(self) -> RESTClientObject:
+        rest = RESTClientObject(self._configuration, maxsize=self._max_connections)
+        theirs = rest.pool_manager
+        # The same connector, in a session that asks the environment for nothing.
+        rest.pool_manager = aiohttp.ClientSession(connector=theirs.connector, trust_env=False, read_bufsize=2**21)
+        theirs.detach()
+        return rest
+
+    def _fingerprint(self) -> str | None:
+        """A digest of all files that say whom to trust and who we are; None while one of them cannot be read."""
+        digest = hashlib.sha256()
+        configuration = self._configuration
+        for name in (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file):
+            try:
+                digest.update(hashlib.sha256(Path(name).read_bytes() if name else b"").digest())
+            except OSError:
+                return None
+        return digest.hexdigest()

@@ -1,0 +1,165 @@
+"""An operator with nothing to do writes nothing, and reads no more than its look at each store's numbers takes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+
+import pytest
+from aiohttp import web
+from audited import Audited
+
+from swarm_operator.cmd import manager
+from swarm_operator.controllers import kinds
+from swarm_operator.runtime.config import load_config
+from swarm_operator.runtime.resource import Key
+
+pytestmark = pytest.mark.timeout(300)
+
+CLUSTERS, STORES = 20, 180
+"""Clusters with a store each, and stores that stand alone: 200 stores."""
+
+INTERVAL = 3.0
+"""Seconds between two looks at a store: as short as 2 cores can keep up with."""
+
+STATS = {
+    "entries": 3,
+    "agents": 2,
+    "tasks": 1,
+    "patterns": 0,
+    "database_size_bytes": 4096,
+    "wal_size_bytes": 0,
+    "cache": {"hit_rate": 0.5},
+    "settings": {},
+    "swarm_id": "s",
+    "version": "1",
+    "sqlite_version": "3",
+}
+
+WATCHED = (
+    *(kinds.SWARM_CLUSTER, kinds.SWARM_MEMORY_STORE, kinds.PERSISTENT_VOLUME_CLAIM),
+    *(kinds.SECRET, kinds.SERVICE, kinds.STATEFUL_SET),
+)
+
+
+@pytest.fixture
+async def memory_url():
+    """A memory service for every store, whose numbers never change."""
+
+    async def stats(_):
+        return web.json_response(STATS)
+
+    app = web.Application()
+    app.router.add_get("/v1/stats", stats)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def audited(control_plane, namespace, memory_url):
+    """A running operator with its client, under its Role."""
+    options = manager.parse(
+        [
+            *("--watch-namespaces", namespace, "--memory-url", memory_url, "--status-interval", str(INTERVAL)),
+            *("--metrics-bind-address", "0", "--health-probe-bind-address", "0"),
+        ]
+    )
+    async with Audited(await load_config(control_plane.kubeconfig("operator"))) as client:
+        assembled = manager.assemble(client, options, instance="test")
+        running = asyncio.create_task(assembled.run(asyncio.Event()))
+        yield assembled, client
+        assert not running.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def in_batches(coroutines) -> None:
+    limit = asyncio.Semaphore(16)
+
+    async def one(coroutine) -> None:
+        async with limit:
+            await coroutine
+
+    await asyncio.gather(*map(one, coroutines))
+
+
+async def versions(objects) -> dict[tuple[str, str], str]:
+    found = {}
+    for resource in WATCHED:
+        for obj in (await objects.client.list(resource, namespace=objects.namespace))[0]:
+            found[resource.kind, obj["metadata"]["name"]] = obj["metadata"]["resourceVersion"]
+    return found
+
+
+async def make_ready(objects, eventually) -> list[str]:
+    """200 stores, 20 of them of clusters, all Ready with their numbers. Returns their names."""
+    names = [f"s{number}" for number in range(STORES)] + [f"c{number}-memory" for number in range(CLUSTERS)]
+    await in_batches([objects.store(f"s{number}") for number in range(STORES)])
+    await in_batches([objects.cluster(f"c{number}", enableMemoryStore=True) for number in range(CLUSTERS)])
+
+    async def made() -> bool:
+        return len((await objects.client.list(kinds.STATEFUL_SET, namespace=objects.namespace))[0]) == len(names)
+
+    await eventually(made, seconds=90)
+    await in_batches([objects.pretend_ready(name) for name in names])
+
+    async def ready() -> bool:
+        stores, _ = await objects.client.list(kinds.SWARM_MEMORY_STORE, namespace=objects.namespace)
+        clusters, _ = await objects.client.list(kinds.SWARM_CLUSTER, namespace=objects.namespace)
+        assert [obj["metadata"]["name"] for obj in stores + clusters if obj["status"]["phase"] != "Ready"] == []
+        assert [obj["metadata"]["name"] for obj in stores if obj["status"].get("entryCount") != 3] == []
+        return True
+
+    await eventually(ready, seconds=60)
+    return names
+
+
+async def test_200_ready_stores_cost_no_write_and_only_the_reads_of_the_status_polls(
+    objects, audited, eventually, memory_url
+):
+    assembled, client = audited
+    names = await make_ready(objects, eventually)
+    # What the last status write brought back is not news either, and the events have been sent.
+    await assembled._recorder.drain()
+    before = await versions(objects)
+    client.requests.clear()
+    secrets = {f"{kinds.SECRET.path(namespace=objects.namespace)}/{name}-auth" for name in names}
+
+    async def looked_at_thrice() -> bool:
+        polled = [path for _, method, path in client.requests if method == "GET"]
+        return all(polled.count(path) >= 3 for path in secrets)
+
+    with contextlib.suppress(AssertionError):  # it is judged below
+        await eventually(looked_at_thrice, seconds=10 * INTERVAL)
+    times: dict[str, list[float]] = {}
+    for at, method, path in client.requests:
+        assert (method, path in secrets) == ("GET", True), f"{method} {path} by an operator that has nothing to do"
+        times.setdefault(path, []).append(at)
+    assert set(times) == secrets
+    gaps = [later - earlier for polls in times.values() for earlier, later in itertools.pairwise(polls)]
+    assert len(gaps) >= 2 * len(names)
+    assert min(gaps) > 0.8 * INTERVAL, "a store was looked at before its interval was over"
+    assert await versions(objects) == before
+
+    clusters, stores = assembled._controllers
+    client.requests.clear()
+    for turn in range(50):
+        for controller, of_this_turn in (
+            (stores, names[turn::50]),
+            (clusters, [f"c{turn % CLUSTERS}"]),
+        ):
+            for name in of_this_turn:
+                controller.queue.add(Key(objects.namespace, name))
+
+            async def done(controller=controller) -> bool:
+                return len(controller.queue) == 0 and not controller.queue._locked
+
+            await eventually(done)
+    assert [(method, path) for _, method, path in client.requests if method != "GET"] == []
+    assert len(client.requests) >= len(names), "every store was reconciled"
+    assert {path for _, _, path in client.requests} <= secrets
+    assert await versions(objects) == before

@@ -1,0 +1,94 @@
+"""Specs of SwarmMemoryStores, good and bad, drawn from the schema that the API server has: the CRD's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hypothesis import strategies as st
+
+CRD = Path(__file__).resolve().parents[1] / "config/crd/bases/swarm.claudeflow.io_swarmmemorystores.yaml"
+PROPERTIES: dict[str, dict[str, Any]] = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["schema"][
+    "openAPIV3Schema"
+]["properties"]["spec"]["properties"]
+
+FIXED = ("type", "swarmId", "storageClass", "storageSize")
+"""Fields that cannot be changed, or only one way and only with a bound volume."""
+
+_NUMBERS = st.integers(1, 999).map(str) | st.sampled_from(["1.5", "0.1"])
+QUANTITIES = st.builds("{}{}".format, _NUMBERS, st.sampled_from(["", "k", "M", "Mi", "G", "Gi", "Ti"]))
+DURATIONS = st.builds("{}{}{}".format, _NUMBERS, st.sampled_from(["s", "m", "h"]), st.sampled_from(["1s", "1m30s"]))
+
+
+def _good(name: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    # What the rules in CEL say is not in the schema's other words.
+    if name == "storageSize":
+        return QUANTITIES
+    if name.endswith("Interval"):
+        return DURATIONS
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    if schema["type"] == "boolean":
+        return st.booleans()
+    if schema["type"] == "integer":
+        ends = st.sampled_from([schema["minimum"], schema["maximum"]])
+        return ends | st.integers(schema["minimum"], schema["maximum"])
+    limit = schema["maxLength"]
+    text = st.text() if "pattern" not in schema else st.from_regex(schema["pattern"], fullmatch=True)
+    return text.filter(lambda text: schema.get("minLength", 0) <= len(text) <= limit)
+
+
+def _complete(spec: dict[str, Any]) -> dict[str, Any]:
+    return spec if "legacyDataPVC" in spec else {**spec, "migrateFromLegacy": False}
+
+
+def good(*, fixed: dict[str, Any] | None = None) -> st.SearchStrategy[dict[str, Any]]:
+    """Specs that the API server must accept, each field there or not; `fixed` says what FIXED fields are."""
+    fields = {name: _good(name, schema) for name, schema in PROPERTIES.items() if fixed is None or name not in FIXED}
+    drawn = st.fixed_dictionaries({}, optional=fields).map(_complete)
+    return drawn if fixed is None else drawn.map(lambda spec: {**spec, **fixed})
+
+
+def walks(*, longest: int) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """Some good specs of one store, one after the other."""
+    fixed = st.fixed_dictionaries({}, optional={name: _good(name, PROPERTIES[name]) for name in FIXED})
+    return fixed.flatmap(lambda these: st.lists(good(fixed=these), min_size=2, max_size=longest))
+
+
+def _bad(name: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    if schema["type"] == "boolean":
+        return st.sampled_from(["true", "yes", 1, 0, [], {}])
+    if schema["type"] == "integer":
+        wrong = st.sampled_from(["1", "many", 1.5, True, [], {}])
+        return wrong | st.integers(max_value=schema["minimum"] - 1) | st.integers(min_value=schema["maximum"] + 1)
+    wrong = st.sampled_from([1, True, [], {}])
+    if "enum" in schema:
+        return wrong | st.text().filter(lambda text: text not in schema["enum"])
+    wrong |= st.just("a" * (schema["maxLength"] + 1))
+    if "minLength" in schema:
+        wrong |= st.just("")
+    if "pattern" in schema:
+        pattern = re.compile(schema["pattern"].removesuffix("$") + r"\Z")
+        wrong |= st.text(min_size=1).filter(lambda text: not pattern.search(text))
+    if name == "storageSize":
+        wrong |= st.sampled_from(["0", "0Gi", "0.0", "8Ei", "9999999Ti", "-1Gi", "1e3", "10 Gi", "10gi", "Gi"])
+    if name.endswith("Interval"):
+        wrong |= st.sampled_from(["0s", "1ms", "999ms", "5", "-5m", "1d", "m", "9999999999h", "5 m"])
+    return wrong
+
+
+def bad() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
+    """A field, and a spec in which nothing but that field is wrong."""
+
+    def of(name: str) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
+        pairs = st.tuples(good(), _bad(name, PROPERTIES[name]))
+        return pairs.map(lambda pair: (name, _without_source(name, {**pair[0], name: pair[1]})))
+
+    return st.sampled_from(list(PROPERTIES)).flatmap(of)
+
+
+def _without_source(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    # A missing source of a migration is no fault of the field that is drawn here.
+    return spec if name == "migrateFromLegacy" else {**spec, "migrateFromLegacy": False}
