@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
 from pathlib import Path
@@ -30,7 +31,7 @@ async def record(binaries: Path, path: Path) -> list[str]:
                     store = await scenarios.make_store(client, audit.RECORDED, STORE)
                     entries = await scenarios.until_quiet(log, seconds=3.0)
         recording = _recording(entries, store["metadata"]["uid"])
-    path.write_text(json.dumps(recording, indent=1))
+    await asyncio.to_thread(path.write_text, json.dumps(recording, indent=1))
     return [f"{child['kind']} {child['name']}" for child in recording["children"]]
 
 

@@ -7,7 +7,6 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from bench.operator import audit, processes
 from bench.operator.contenders import CONTROLLER, Contender, Running
@@ -97,9 +96,7 @@ async def run(plane: ControlPlane, contender: Contender, *, stores: int, workers
     return {"create": created, "restart": restarted}
 
 
-async def _create(
-    plane: ControlPlane, client: Client, log: audit.AuditLog, running: Running, stores: int
-) -> Measured:
+async def _create(plane: ControlPlane, client: Client, log: audit.AuditLog, running: Running, stores: int) -> Measured:
     server = [process.pid for process in plane.processes]
     while not await asyncio.to_thread(running.metrics):
         _in_time(running.started + _DEADLINE, "the operator to start")
