@@ -1,7 +1,7 @@
 import secrets
 
 import pytest
-from fault.world import World
+from fault.world import EXPANDABLE, STORAGE_CLASSES, World
 
 from swarm_operator.runtime.errors import NotFoundError
 from swarm_operator.runtime.resource import Resource
@@ -15,6 +15,14 @@ def new_world(control_plane, admin):
         name = f"fault-{secrets.token_hex(4)}"
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         await admin.create(NAMESPACES, body, field_manager="test")
+        expandable = {
+            "apiVersion": STORAGE_CLASSES.api_version,
+            "kind": STORAGE_CLASSES.kind,
+            "metadata": {"name": EXPANDABLE},
+            "provisioner": "example.com/none",
+            "allowVolumeExpansion": True,
+        }
+        await admin.apply(STORAGE_CLASSES, expandable, field_manager="test")
         return World(control_plane, admin, name)
 
     return make

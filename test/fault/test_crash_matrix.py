@@ -1,20 +1,20 @@
-"""The operator dies after each write that it makes, or a write fails, or its answer is lost: it must end the same.
+"""The operator dies after each write that it makes, or a call fails, or its answer is lost: it must end the same.
 
-After Sieve's intermediate-state tests (OSDI '22): one clean run of a scenario is the reference. For each k the scenario
-is run again, the operator is stopped dead after its k-th write, and a new one goes on. In the end every object must be
-as in the reference, and no object may have been made twice.
+After Sieve's intermediate-state tests (OSDI '22): one clean run of a cluster's life is the reference. For each k it is
+lived again, the operator is stopped dead after its k-th write, and a new one goes on. After each step every object must
+be as in the reference, and no object may have been made twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import re
-from collections.abc import Callable
+import zlib
+from dataclasses import dataclass, field
 
 import pytest
-from fault.world import QUIET, SCENARIO, World
+from fault.world import LIFE, QUIET, World
 
 from swarm_operator.cmd import manager
 from swarm_operator.runtime.client import Client
@@ -24,103 +24,161 @@ from swarm_operator.runtime.events import EVENTS
 
 pytestmark = pytest.mark.timeout(400)
 
-Verdict = Callable[[int], str | None]
-"""What becomes of the k-th write, counted from 1: None for nothing, or the name of a fault."""
 
+class Mortal(Client):
+    """A real client that stops dead after its k-th write; 0 is never."""
 
-class FaultyClient(Client):
-    """A real client whose writes go wrong as told. It counts them."""
-
-    def __init__(self, configuration, verdict: Verdict) -> None:
+    def __init__(self, configuration, last_write: int) -> None:
         super().__init__(configuration, user_agent="swarm-operator/test")
-        self.verdict = verdict
+        self.last_write = last_write
         self.writes = 0
         self.dead = asyncio.Event()
 
     async def request(self, method, path, **arguments):
-        if method == "GET":
-            return await super().request(method, path, **arguments)
         if self.dead.is_set():
             await asyncio.Event().wait()  # a dead process sends nothing
-        self.writes += 1
-        fault = self.verdict(self.writes)
-        if fault and fault.isdecimal():
-            raise from_status(int(fault), {"message": f"{fault}, as the test wants it"}, retry_after=0.01)
-        if fault == "reset":
-            raise UnreachableError("connection reset, as the test wants it")
         answer = await super().request(method, path, **arguments)
-        if fault == "lost":
-            raise UnreachableError("the answer is lost, as the test wants it")
-        if fault == "die":
+        if method == "GET":
+            return answer
+        self.writes += 1
+        if self.writes == self.last_write:
             self.dead.set()
             await asyncio.Event().wait()
         return answer
 
 
-async def play(world: World, verdict: Verdict, *, eventually) -> tuple[int, int]:
-    """Play the scenario with an operator that fails as told; a dead one is replaced by a healthy one.
+SHARES = 4
 
-    Returns:
-        Writes of the first operator, and of its successor.
+
+class Unlucky(Client):
+    """A real client that fails when it calls something for the first time: a quarter of what it calls.
+
+    All four in turn fail everything once. At once they would make a back-off of minutes: nothing that one reconcile
+    calls may fail for it to be over.
     """
-    seen: dict[tuple[str, str], str] = {}
+
+    def __init__(self, configuration, namespace: str, fault: str, share: int) -> None:
+        super().__init__(configuration, user_agent="swarm-operator/test")
+        self.namespace = namespace
+        self.fault = fault
+        self.share = share
+        self.called: dict[str, bool] = {}
+        """Each call, and whether it failed."""
+        self.dead = asyncio.Event()
+
+    def fails(self, method: str, path: str) -> bool:
+        call = f"{method} {path.replace(self.namespace, 'NAMESPACE')}"
+        if call in self.called:
+            return False
+        self.called[call] = zlib.crc32(call.encode()) % SHARES == self.share
+        return self.called[call]
+
+    def fail(self) -> None:
+        if self.fault.isdecimal():
+            raise from_status(int(self.fault), {"message": f"{self.fault}, as the test wants it"}, retry_after=0.01)
+        raise UnreachableError(f"{self.fault}, as the test wants it")
+
+    async def request(self, method, path, **arguments):
+        fails = self.fails(method, path)
+        if fails and self.fault != "answer lost":
+            self.fail()
+        answer = await super().request(method, path, **arguments)
+        if fails:
+            self.fail()
+        return answer
+
+    @contextlib.asynccontextmanager
+    async def watch(self, resource, **arguments):
+        if self.fails("WATCH", resource.plural):
+            self.fail()
+        async with super().watch(resource, **arguments) as events:
+            yield events
+
+
+@dataclass
+class Lived:
+    """What came of a cluster's life."""
+
+    pictures: list[dict[str, object]] = field(default_factory=list)
+    """All objects after each step."""
+    successors: int = 0
+
+
+async def live(world: World, client: Client, *, eventually) -> Lived:
+    """Live a cluster's life with an operator that has this client; a dead one is replaced by a healthy one."""
+    lived = Lived()
     async with contextlib.AsyncExitStack() as stack:
         configuration = await load_config(world.plane.kubeconfig("operator"))
         options = manager.parse(["--watch-namespaces", world.namespace, *QUIET])
-        clients = [await stack.enter_async_context(FaultyClient(configuration, verdict))]
-        running = asyncio.create_task(manager.assemble(clients[0], options, instance="test").run(asyncio.Event()))
+
+        def start(client: Client) -> asyncio.Task[None]:
+            return asyncio.create_task(manager.assemble(client, options, instance="test").run(asyncio.Event()))
+
+        current = await stack.enter_async_context(client)
+        running = start(current)
+        seen: dict[tuple[str, str], str] = {}
         try:
-            for act, done in SCENARIO:
+            for act, done in LIFE:
                 await act(world)
 
                 async def arrived(done=done) -> bool:
-                    nonlocal running
-                    if clients[-1].dead.is_set():
+                    nonlocal running, current
+                    if current.dead.is_set():
                         running.cancel()
                         await asyncio.gather(running, return_exceptions=True)
                         seen.update(await world.uids())
-                        clients.append(await stack.enter_async_context(FaultyClient(configuration, lambda _: None)))
-                        successor = manager.assemble(clients[-1], options, instance="test")
-                        running = asyncio.create_task(successor.run(asyncio.Event()))
-                    return await done(world) and await world.settled()
+                        current = await stack.enter_async_context(Mortal(configuration, 0))
+                        running = start(current)
+                        lived.successors += 1
+                    return await done(world)
 
                 await eventually(arrived)
-            now = await world.uids()
-            assert {key: now.get(key) for key in seen} == seen, "an object was made again"
+                now = await world.uids()
+                again = [key for key in seen.keys() & now.keys() if now[key] != seen[key]]
+                assert not again, f"made again: {again}"
+                lived.pictures.append(await world.picture())
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-    return clients[0].writes, clients[1].writes if len(clients) > 1 else 0
+    return lived
 
 
-async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(new_world, in_time):
-    world = await new_world()
-    total, _ = await play(world, lambda _: None, eventually=in_time)
-    reference = await world.picture()
-    assert len(reference) == 7
-    assert total >= 12
+@pytest.fixture
+async def configuration(control_plane):
+    return await load_config(control_plane.kubeconfig("operator"))
+
+
+async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(new_world, in_time, configuration):
+    clean = Mortal(configuration, 0)
+    reference = await live(await new_world(), clean, eventually=in_time)
+    assert [len(picture) for picture in reference.pictures] == [7, 7, 7, 7, 0]
+    assert clean.writes >= 15
     killed = 0
-    # The clean run tells about how many writes there are; events make it vary a little, so go on until none is left.
-    for k in itertools.count(1):
+    # Events that come together are one write or two, so the last kill or so may find nothing left to interrupt.
+    for k in range(1, clean.writes + 1):
+        lived = await live(await new_world(), Mortal(configuration, k), eventually=in_time)
+        assert lived.pictures == reference.pictures, f"after a kill at write {k}"
+        killed += lived.successors
+    assert killed >= clean.writes - 2
+
+
+@pytest.mark.parametrize("fault", ["409", "429", "500", "503", "connection reset", "answer lost"])
+async def test_when_each_call_fails_once_it_ends_as_if_none_had(new_world, in_time, configuration, fault):
+    reference = await live(await new_world(), Mortal(configuration, 0), eventually=in_time)
+
+    async def with_faults(share: int) -> dict[str, bool]:
         world = await new_world()
-        await play(world, lambda n, k=k: "die" if n == k else None, eventually=in_time)
-        assert await world.picture() == reference, f"after a kill at write {k}"
-        killed = k
-        if k >= total:
-            break
-    assert killed >= 12
+        client = Unlucky(configuration, world.namespace, fault, share)
+        lived = await live(world, client, eventually=in_time)
+        assert lived.pictures == reference.pictures
+        events, _ = await world.admin.list(EVENTS, namespace=world.namespace)
+        names = [e["regarding"]["name"] + e["note"] for e in events if re.match("created ", e["note"])]
+        assert len(names) == len(set(names)), "an event says twice that something was created"
+        return client.called
 
-
-@pytest.mark.parametrize("fault", ["409", "429", "500", "503", "reset", "lost"])
-async def test_when_each_write_fails_once_it_ends_as_if_none_had(new_world, in_time, fault):
-    """Every other write fails, so that each of them has failed before it succeeds."""
-    world = await new_world()
-    await play(world, lambda _: None, eventually=in_time)
-    reference = await world.picture()
-    world = await new_world()
-    writes, _ = await play(world, lambda n: fault if n % 2 else None, eventually=in_time)
-    assert await world.picture() == reference
-    assert writes >= 12
-    events, _ = await world.admin.list(EVENTS, namespace=world.namespace)
-    names = [e["regarding"]["name"] + e["note"] for e in events if re.match("created ", e["note"])]
-    assert len(names) == len(set(names)), "an event says twice that something was created"
+    called = await asyncio.gather(*map(with_faults, range(SHARES)))
+    failed = {call for each in called for call, failed in each.items() if failed}
+    # A list is called only where its stream has failed.
+    assert set.intersection(*map(set, called)) <= failed
+    assert len([call for call in failed if call.startswith(("GET", "WATCH"))]) >= 8
+    assert len([call for call in failed if not call.startswith(("GET", "WATCH"))]) >= 8

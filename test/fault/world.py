@@ -1,12 +1,14 @@
-"""A namespace in which scenarios happen, and the scenario that all faults are tried on."""
+"""A namespace in which scenarios happen, and the scenarios that faults are tried on."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from swarm_operator.controllers import kinds
 from swarm_operator.runtime.client import Client
+from swarm_operator.runtime.errors import NotFoundError
 from swarm_operator.runtime.resource import Object, Resource
 
 WATCHED = (
@@ -17,6 +19,10 @@ WATCHED = (
     kinds.SERVICE,
     kinds.STATEFUL_SET,
 )
+
+STORAGE_CLASSES = Resource("storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False)
+EXPANDABLE = "expandable"
+"""A class whose volumes may grow."""
 
 QUIET = (
     *("--metrics-bind-address", "0", "--health-probe-bind-address", "0"),
@@ -67,6 +73,20 @@ class World:
         assert theirs[0]["reason"] == ready[0]["reason"]
         assert cluster["status"]["memoryStatus"] == store["status"]["phase"]
         return True
+
+    async def collect_garbage(self) -> None:
+        """Be the controllers that delete what no owner is left of, and claims that no pod uses."""
+        uids = set((await self.uids()).values())
+        for resource in WATCHED:
+            for obj in (await self.admin.list(resource, namespace=self.namespace))[0]:
+                metadata = obj["metadata"]
+                owners = metadata.get("ownerReferences", ())
+                if not owners or uids.intersection(owner["uid"] for owner in owners):
+                    continue
+                with contextlib.suppress(NotFoundError):
+                    await self.admin.delete(resource, self.namespace, metadata["name"], uid=metadata["uid"])
+                    patch = {"metadata": {"finalizers": []}}
+                    await self.admin.merge(resource, self.namespace, metadata["name"], patch, field_manager="kubelet")
 
     async def uids(self) -> dict[tuple[str, str], str]:
         found = {}
@@ -121,23 +141,48 @@ async def change(world: World) -> None:
 
 async def become_ready(world: World) -> None:
     """The volume is bound and the pod gets ready."""
-    await world.status(kinds.PERSISTENT_VOLUME_CLAIM, "c-memory-data", {"phase": "Bound"})
+    claim, chosen = kinds.PERSISTENT_VOLUME_CLAIM, {"spec": {"storageClassName": EXPANDABLE}}
+    await world.admin.merge(claim, world.namespace, "c-memory-data", chosen, field_manager="kubelet")
+    await world.status(claim, "c-memory-data", {"phase": "Bound"})
     generation = (await world.get(kinds.STATEFUL_SET, "c-memory"))["metadata"]["generation"]
     ready = {"replicas": 1, "readyReplicas": 1, "currentRevision": "r", "updateRevision": "r"}
     await world.status(kinds.STATEFUL_SET, "c-memory", {"observedGeneration": generation, **ready})
+
+
+async def resize(world: World) -> None:
+    """A user wants a larger volume."""
+    await world.cluster(size="2Gi", sqliteConfig={"cacheMemoryMB": 77})
+
+
+async def delete(world: World) -> None:
+    """A user deletes the cluster."""
+    uid = (await world.get(kinds.SWARM_CLUSTER, "c"))["metadata"]["uid"]
+    await world.admin.delete(kinds.SWARM_CLUSTER, world.namespace, "c", uid=uid)
 
 
 async def has_env(world: World) -> bool:
     (container,) = (await world.get(kinds.STATEFUL_SET, "c-memory"))["spec"]["template"]["spec"]["containers"]
     env = {e["name"]: e["value"] for e in container["env"]}
     assert (env["CACHE_SIZE"], env["CACHE_MEMORY_MB"]) == ("1000", "77")
-    return True
+    return await world.settled()
 
 
 async def is_ready(world: World) -> bool:
     assert (await world.get(kinds.SWARM_CLUSTER, "c"))["status"]["phase"] == "Ready"
-    return True
+    return await world.settled()
+
+
+async def has_grown(world: World) -> bool:
+    claim = await world.get(kinds.PERSISTENT_VOLUME_CLAIM, "c-memory-data")
+    assert claim["spec"]["resources"]["requests"]["storage"] == "2Gi"
+    return await world.settled()
+
+
+async def is_gone(world: World) -> bool:
+    await world.collect_garbage()
+    return not await world.uids()
 
 
 Step = tuple[Callable[[World], Awaitable[None]], Callable[[World], Awaitable[bool]]]
 SCENARIO: tuple[Step, ...] = ((create, World.settled), (change, has_env), (become_ready, is_ready))
+LIFE: tuple[Step, ...] = (*SCENARIO, (resize, has_grown), (delete, is_gone))
