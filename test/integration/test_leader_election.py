@@ -28,7 +28,9 @@ def start_candidate(control_plane, namespace, start_operator):
     binding["subjects"][0].update(name="swarm-operator-controller-manager", namespace="swarm-operator-system")
     applied = control_plane.kubectl_run("apply", "-f", "-", stdin=yaml.safe_dump_all([role, binding]))
     assert applied.returncode == 0, applied.stderr
-    return lambda: start_operator("--leader-elect", "--leader-election-namespace", namespace, *TIMES)
+    return lambda **options: start_operator(
+        "--leader-elect", "--leader-election-namespace", namespace, *TIMES, **options
+    )
 
 
 async def leads(operator) -> bool:
@@ -100,6 +102,24 @@ async def test_a_leader_that_was_stopped_past_its_lease_ends_before_it_writes(ob
     assert "leader election has ended" in log
     assert '"event": "applying"' not in log
     assert writes > 0
+
+
+@pytest.mark.parametrize("fault", ["refuses", "hangs"])
+async def test_a_leader_whose_api_server_is_away_past_the_deadline_ends_and_the_other_takes_over(
+    objects, start_candidate, second_apiserver, eventually, fault
+):
+    leader = start_candidate(plane=second_apiserver.plane)
+    await eventually(lambda: leads(leader), seconds=60)
+    standby = start_candidate()
+    await eventually(lambda: asyncio.to_thread(standby.ready))
+    if fault == "refuses":
+        second_apiserver.kill()
+    else:
+        second_apiserver.signal(signal.SIGSTOP)
+    assert await asyncio.to_thread(leader.process.wait, 20) == 1
+    assert "leader election has ended" in leader.log.read_text()
+    await eventually(lambda: leads(standby))
+    await reconciles(objects, eventually, "a")
 
 
 async def test_times_that_do_not_fit_are_refused(start_operator):
