@@ -75,7 +75,7 @@ install: ## Install the CRDs into the cluster that kubectl points at
 uninstall: ## Remove the CRDs, and with them every swarm and every memory
 	$(KUBECTL) delete --ignore-not-found -k config/crd
 
-deploy: ## Install everything with images $(IMG) and $(MEMORY_IMG)
+deploy: ## Install everything with images $(IMG) and $(MEMORY_IMG); for WATCH_NAMESPACES=a,b only, if given
 	hack/render.sh $(IMG) $(MEMORY_IMG) | $(KUBECTL) apply --server-side -f -
 
 undeploy: ## Remove everything, CRDs, swarms and memories included

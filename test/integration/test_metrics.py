@@ -12,16 +12,13 @@ from swarm_operator.runtime.leader_election import LEASES
 from swarm_operator.runtime.resource import Resource
 
 BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False)
-SERVICE_ACCOUNTS = Resource("", "v1", "ServiceAccount", "serviceaccounts")
 
 
 @pytest.fixture
-def token_of(control_plane, admin, namespace):
+def token_of(account_token, admin, namespace):
     """Tokens of new ServiceAccounts."""
 
     async def make(name: str, *, reader: bool) -> str:
-        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}
-        await admin.create(SERVICE_ACCOUNTS, account, field_manager="test")
         if reader:
             binding = {
                 "apiVersion": BINDINGS.api_version,
@@ -35,9 +32,7 @@ def token_of(control_plane, admin, namespace):
                 "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
             }
             await admin.create(BINDINGS, binding, field_manager="test")
-        made = control_plane.kubectl_run("-n", namespace, "create", "token", name)
-        assert made.returncode == 0, made.stderr
-        return made.stdout.strip()
+        return await account_token(name)
 
     return make
 
