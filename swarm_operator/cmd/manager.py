@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -35,6 +36,9 @@ from swarm_operator.runtime.server import parse_address
 from swarm_operator.runtime.serving_cert import BadCertificateError, ServingCertificate
 
 log = structlog.get_logger(__name__)
+
+_LOADING = 60.0
+"""Seconds within which the first lists are there, if they can be had."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -163,8 +167,29 @@ async def run(options: argparse.Namespace) -> None:
         guard = await _metrics_guard(options, configuration, stack) if guarded else None
         manager = assemble(client, options, elector=elector, instance=instance, metrics_guard=guard)
         log.info("starting", version=__version__, server=configuration.host)
-        await manager.run(stop)
+        loading = asyncio.create_task(load_without_collecting(manager))
+        try:
+            await manager.run(stop)
+        finally:
+            loading.cancel()
         log.info("stopped")
+
+
+async def load_without_collecting(manager: Manager) -> None:
+    """Keep Python's garbage collector off the caches' first lists.
+
+    They hold no cycles and most of them stay, but it would go through all of them again and again while they grow, and
+    hold the event loop up each time: for 0.1 s with 1,000 stores. Later it looks at what came after them.
+    """
+    gc.disable()
+    try:
+        async with asyncio.timeout(_LOADING):
+            await manager.wait_synced()
+    except TimeoutError:
+        pass  # the API server is away: what its errors leave behind must not pile up
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def assemble(

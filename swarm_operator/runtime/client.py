@@ -7,6 +7,7 @@ request has a timeout, every failure is a typed error, a 401 is tried once more 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import time
@@ -27,6 +28,8 @@ JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 
+_TURN = 0.005
+"""Seconds that decoding a stream may keep the event loop."""
 _PAGE = 500  # what client-go's pager and kube-rs ask for
 
 
@@ -342,7 +345,7 @@ def _unreachable(method: str, path: str, error: BaseException) -> errors.Unreach
 async def _decode_lines(response: aiohttp.ClientResponse) -> AsyncGenerator[Object, None]:
     """Split a stream into JSON lines. aiohttp's own readline refuses lines that are longer than its buffer."""
     pending: list[bytes] = []
-    started = time.monotonic()
+    started = went_on = time.monotonic()
     try:
         async for chunk in response.content.iter_any():
             *lines, rest = chunk.split(b"\n")
@@ -352,6 +355,10 @@ async def _decode_lines(response: aiohttp.ClientResponse) -> AsyncGenerator[Obje
                 pending.clear()
                 if whole.strip():
                     yield json.loads(whole)
+                # Chunks of a streamed list come one after the other without a wait: the others have their turn here.
+                if time.monotonic() - went_on > _TURN:
+                    await asyncio.sleep(0)
+                    went_on = time.monotonic()
             pending.append(rest)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         elapsed = time.monotonic() - started

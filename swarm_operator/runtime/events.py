@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 EVENTS = Resource("events.k8s.io", "v1", "Event", "events")
 
 _QUEUE_SIZE = 1000
+_SENDERS = 4
 _TRIES = 4
 _SERIES_ENDS = 360.0
 """Seconds of silence after which the same event starts a new object."""
@@ -44,6 +45,8 @@ class _Series:
     written: int = 0
     """The count that the server has."""
     last_write: float = field(default=float("-inf"))
+    sending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One request of a series at a time: its first makes the object that the others change."""
 
 
 class EventRecorder:
@@ -62,6 +65,7 @@ class EventRecorder:
         self._instance = instance
         self._clock = clock or SystemClock()
         self._series: dict[tuple[str, ...], _Series] = {}
+        """By what makes events the same; the one that was silent for longest is first."""
         self._queue: asyncio.Queue[_Series] = asyncio.Queue(_QUEUE_SIZE)
 
     def event(
@@ -80,8 +84,9 @@ class EventRecorder:
         metadata = regarding["metadata"]
         identity = (kind, action, reason, metadata["uid"], note)
         self._finish_ended(now)
-        series = self._series.get(identity)
+        series = self._series.pop(identity, None)
         if series:
+            self._series[identity] = series
             series.count += 1
             series.last_seen, series.observed = now, self._clock.now()
             if now - series.last_write >= _SERIES_WRITE:
@@ -119,7 +124,8 @@ class EventRecorder:
     async def run(self) -> None:
         """Send events until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._send_all())
+            for _ in range(_SENDERS):
+                group.create_task(self._send_all())
             group.create_task(self._finish_all())
 
     async def _finish_all(self) -> None:
@@ -131,7 +137,8 @@ class EventRecorder:
         while True:
             series = await self._queue.get()
             try:
-                await self._send(series)
+                async with series.sending:
+                    await self._send(series)
             finally:
                 self._queue.task_done()
 
@@ -179,8 +186,10 @@ class EventRecorder:
 
     def _finish_ended(self, now: float) -> None:
         """Forget series that have ended, with a last write of those whose count the server does not have."""
-        ended = [identity for identity, series in self._series.items() if now - series.last_seen > _SERIES_ENDS]
-        for identity in ended:
-            series = self._series.pop(identity)
+        while self._series:
+            identity, series = next(iter(self._series.items()))
+            if now - series.last_seen <= _SERIES_ENDS:
+                return
+            del self._series[identity]
             if series.written < series.count > 1:
                 self._put(series)

@@ -80,6 +80,10 @@ class Manager:
         if health_address:
             self._servers.append(server.Server(server.health_app(self.healthz, self.readyz), health_address))
 
+    async def wait_synced(self) -> None:
+        """Wait until every informer has its first list."""
+        await self._cache.wait_synced()
+
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set, then stop in order.
 

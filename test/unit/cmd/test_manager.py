@@ -1,5 +1,7 @@
-"""The flags of the manager."""
+"""The flags of the manager, and what its process does."""
 
+import asyncio
+import gc
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,50 @@ def test_the_certificate_s_folder_comes_from_the_environment_too(monkeypatch):
 
 def test_the_metrics_are_on_port_8443():
     assert manager.parse([]).metrics_bind_address == ("0.0.0.0", 8443)
+
+
+class Loading:
+    """What is left of a manager for one that waits for its first lists."""
+
+    def __init__(self):
+        self.waited_for = asyncio.Event()
+        self.synced = asyncio.Event()
+
+    async def wait_synced(self):
+        self.waited_for.set()
+        await self.synced.wait()
+
+
+@pytest.fixture
+def collector():
+    assert gc.isenabled()
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
+async def test_the_garbage_collector_stays_off_the_first_lists(collector, background):
+    loading = Loading()
+    task = background(manager.load_without_collecting(loading))
+    await loading.waited_for.wait()
+    assert not gc.isenabled()
+    listed = [{"metadata": {"name": "a"}}]
+    loading.synced.set()
+    await task
+    assert gc.isenabled()
+    assert not any(obj is listed for obj in gc.get_objects())
+
+
+async def test_the_garbage_collector_is_not_off_for_ever(collector, background, monkeypatch):
+    monkeypatch.setattr(manager, "_LOADING", 0.01)
+    await background(manager.load_without_collecting(Loading()))
+    assert gc.isenabled()
+
+
+async def test_the_garbage_collector_is_on_again_when_loading_is_cancelled(collector, background):
+    loading = Loading()
+    task = background(manager.load_without_collecting(loading))
+    await loading.waited_for.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert gc.isenabled()

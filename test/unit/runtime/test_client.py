@@ -315,6 +315,27 @@ class TestWatch:
         async with client.watch(widgets, resource_version="1", timeout_seconds=300, idle_seconds=5.0) as stream:
             assert await anext(stream) == {"type": "BOOKMARK"}
 
+    async def test_others_have_their_turn_while_much_that_has_come_is_decoded(
+        self, server, client, widgets, background, monkeypatch
+    ):
+        monkeypatch.setattr("swarm_operator.runtime.client._TURN", -1.0)  # at once
+        turns = 0
+
+        async def others():
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        server.then(server.stream(*({"type": "BOOKMARK"} for _ in range(500))))
+        background(others())
+        async with client.watch(widgets, resource_version="1", timeout_seconds=300, idle_seconds=5.0) as stream:
+            await anext(stream)  # all of it is here by now
+            before = turns
+            for _ in range(499):
+                await anext(stream)
+        assert turns - before >= 499
+
     async def test_a_line_of_more_than_4_mib_is_read(self, server, client, widgets):
         event = {"type": "ADDED", "object": {"blob": "x" * 2**22}}
         server.then(server.stream(event))

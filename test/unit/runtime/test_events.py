@@ -22,8 +22,12 @@ class Recording:
         self.calls = []
         self.refusals = []
         self.attempts = []
+        self.gate = None
+        """Set while requests that begin are to wait for it."""
 
     async def create(self, resource, obj, *, field_manager):
+        if self.gate:
+            await self.gate.wait()
         self._answer(("create", resource, obj, field_manager))
 
     async def merge(self, resource, namespace, name, patch, *, field_manager):
@@ -231,9 +235,39 @@ async def test_the_server_s_wish_to_wait_is_honoured(recorder, record, client, r
     assert client.attempts == pytest.approx([0.0, 7.0])
 
 
+async def test_an_event_that_takes_long_holds_up_no_other(recorder, record, client, running, settled):
+    client.gate = asyncio.Event()
+    record("first")
+    await settled()
+    gate, client.gate = client.gate, None
+    record("second")
+    await settled()
+    assert [event["note"] for event in client.created] == ["second"]
+    gate.set()
+    await recorder.drain()
+    assert [event["note"] for event in client.created] == ["second", "first"]
+
+
+async def test_a_series_is_not_counted_up_before_its_first_event_is_there(
+    recorder, record, client, clock, running, settled
+):
+    client.gate = asyncio.Event()
+    record()
+    await settled()
+    gate, client.gate = client.gate, None
+    await clock.sleep(61)
+    record()
+    await settled()
+    assert client.calls == []
+    gate.set()
+    await recorder.drain()
+    assert [call[0] for call in client.calls] == ["create", "merge"]
+
+
 async def test_an_event_is_dropped_after_four_tries_and_the_next_is_sent(recorder, record, client, running, logged):
     client.refusals = [ServerError("down", status=500) for _ in range(4)]
     record("first")
+    await recorder.drain()
     record("second")
     await recorder.drain()
     assert [event["note"] for event in client.created] == ["second"]
