@@ -52,6 +52,17 @@ test-e2e: $(VENV) cluster docker-build ## End-to-end tests, on the kind cluster
 	hack/docker-build.sh prometheus
 	$(PYTHON) -m pytest test/e2e $(ARGS)
 
+bench: bench-operator bench-memory ## Every benchmark
+
+bench-operator: $(VENV) control-plane ## 1,000 stores: created at once, and a restart, beside an operator in Go
+	cd test && ../$(PYTHON) -m bench.operator $(ARGS)
+
+bench-memory: $(VENV) ## The memory service beside Redis and a server that does nothing; needs wrk and redis-server
+	cd test && ../$(PYTHON) -m bench.memory $(ARGS)
+
+soak: $(VENV) control-plane ## 10 minutes in which 500 objects come, change and go: does the operator keep any?
+	cd test && ../$(PYTHON) -m bench.operator.soak $(ARGS)
+
 run: $(VENV) ## Run the manager here, against the cluster that kubectl points at
 	.venv/bin/swarm-operator $(ARGS)
 
@@ -92,5 +103,6 @@ cluster: ## A kind cluster named swarm, also where no image registry can be reac
 cluster-down: ## Delete it, and stop the Docker engine if `make cluster` started it
 	hack/kind/cluster.sh down
 
-.PHONY: quickstart help manifests lint check test test-unit test-integration test-e2e run lock venv docker-build install \
+.PHONY: quickstart help manifests lint check test test-unit test-integration test-e2e bench bench-operator bench-memory \
+	soak run lock venv docker-build install \
 	uninstall deploy undeploy control-plane cluster cluster-down

@@ -32,6 +32,8 @@ _SERIES_ENDS = 360.0
 _SERIES_WRITE = 60.0
 """A series is written at most once in so many seconds, counts in between are kept here; and so often ended ones are
 looked for."""
+_MAX_SERIES = 4096
+"""Series that are kept; of more, those that were silent for longest end early (client-go keeps as many)."""
 _MAX_NOTE = 1024  # bytes; what the API allows
 
 
@@ -185,10 +187,10 @@ class EventRecorder:
         series.written = count
 
     def _finish_ended(self, now: float) -> None:
-        """Forget series that have ended, with a last write of those whose count the server does not have."""
+        """Forget series that have ended or are too many, with a last write of counts that the server does not have."""
         while self._series:
             identity, series = next(iter(self._series.items()))
-            if now - series.last_seen <= _SERIES_ENDS:
+            if now - series.last_seen <= _SERIES_ENDS and len(self._series) <= _MAX_SERIES:
                 return
             del self._series[identity]
             if series.written < series.count > 1:

@@ -1,4 +1,4 @@
-"""How late the event loop is, and where it hangs.
+"""How late the event loop is, how many tasks it has, and where it hangs.
 
 Everything here runs on one loop: whatever holds it up delays renewals of the lease, watches and probes alike. The lag
 is sampled: sleep for an interval, see how much later it was. A thread looks on from outside, since a loop that hangs
@@ -10,6 +10,7 @@ loop hangs, and passes again when it goes on.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 import time
@@ -48,6 +49,7 @@ class LoopMonitor:
                 started = self.clock.monotonic()
                 await self.clock.sleep(self.interval)
                 metrics.LOOP_LAG.observe(max(0.0, self.clock.monotonic() - started - self.interval))
+                metrics.TASKS.set(len(asyncio.all_tasks()))
                 self._sampled_at = time.monotonic()
         finally:
             # It wakes up at once and has nothing left to wait for: joining it would hold the loop up.

@@ -143,6 +143,8 @@ LOOP_LAG = Histogram(
     registry=REGISTRY,
 )
 
+TASKS = Gauge("asyncio_tasks", "Tasks of the event loop that have not ended", registry=REGISTRY)
+
 
 def initialise_controller(name: str, workers: int) -> None:
     """Create every series of a controller at 0, so that rates and alerts work from the first scrape."""

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import uvloop
+from bench.machine import machine
 from bench.operator import audit, contenders, recording, report, scenarios
 from controlplane import find_binaries, run_control_plane
 
@@ -39,7 +40,7 @@ async def _run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         program = None if options.no_reference else _build_reference()
         _say("command:", "python -m bench.operator", shlex.join(sys.argv[1:]))
-        for line in report.machine(binaries, GO):
+        for line in machine(*report.versions(binaries, GO)):
             _say(line)
         if program:
             recorded = Path(folder) / "recording.json"

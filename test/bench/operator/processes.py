@@ -1,4 +1,4 @@
-"""CPU time and memory of processes, from /proc."""
+"""What processes take: CPU time, memory, files, threads, from /proc."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ def memory(pid: int) -> tuple[float, float]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("VmRSS", "VmHWM"))}
     return kib["VmRSS"] * 1024 / 1e6, kib["VmHWM"] * 1024 / 1e6
+
+
+def open_files(pid: int) -> int:
+    """Number of open file descriptors."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def threads(pid: int) -> int:
+    """Number of threads."""
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import re
 import statistics
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,17 +18,11 @@ Results = dict[str, dict[str, list[Measured]]]
 """By contender (`ours`, `go`), then scenario (`create`, `restart`); a measurement for each round."""
 
 
-def machine(binaries: Path, reference: Path) -> list[str]:
-    """What it ran on."""
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    etcd, server = (_first_line(binaries / name, "--version") for name in ("etcd", "kube-apiserver"))
+def versions(binaries: Path, reference: Path) -> list[str]:
+    """What is measured, and against what, see `machine`."""
     runtime = re.search(r"controller-runtime (v\S+)", (reference / "go.mod").read_text())
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    return [
-        f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
-        f"{server}; {etcd}; Python {platform.python_version()}; controller-runtime {runtime[1] if runtime else '?'}",
-        f"load average at the start: {load}",
-    ]
+    programs = [f"{binaries / name} --version" for name in ("kube-apiserver", "etcd")]
+    return [*programs, f"controller-runtime {runtime[1] if runtime else '?'}"]
 
 
 def figures(results: Results) -> list[str]:
@@ -109,10 +100,6 @@ def _sum_of(histograms: list[dict[float, float]]) -> dict[float, float]:
 
 def _lag_ms(measured: Measured) -> float:
     return quantile(measured.lag, 0.99) * 1000 if measured.lag else 0.0
-
-
-def _first_line(program: Path, flag: str) -> str:
-    return subprocess.run([program, flag], check=True, capture_output=True, text=True).stdout.splitlines()[0]
 
 
 _FIGURES: tuple[tuple[str, int, Callable[[Measured], float]], ...] = (

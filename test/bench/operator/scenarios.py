@@ -58,13 +58,13 @@ async def make_namespace(client: Client, name: str) -> None:
     await client.create(namespaces, body, field_manager="bench")
 
 
-async def make_store(client: Client, namespace: str, name: str) -> Object:
+async def make_store(client: Client, namespace: str, name: str, spec: Object | None = None) -> Object:
     """Apply a store, as kubectl would."""
     body = {
         "apiVersion": kinds.SWARM_MEMORY_STORE.api_version,
         "kind": kinds.SWARM_MEMORY_STORE.kind,
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {},
+        "spec": spec or {},
     }
     return await client.apply(kinds.SWARM_MEMORY_STORE, body, field_manager="kubectl")
 

@@ -168,6 +168,18 @@ async def test_a_series_ends_after_six_silent_minutes(recorder, record, client, 
     assert client.merged == []
 
 
+async def test_of_too_many_series_those_that_were_silent_for_longest_end(recorder, record, client, running):
+    for number in range(5000):
+        record(of=f"w{number}")
+        await recorder.drain()
+        record(of="w0")
+    assert len(recorder._series) <= 4097  # one more until the next event
+    uids = {identity[3] for identity in recorder._series}
+    assert "uid-w0" in uids
+    assert "uid-w1" not in uids
+    assert len(client.created) == 5000
+
+
 async def test_nothing_is_kept_of_series_that_have_ended(recorder, record, clock, running):
     for number in range(100):
         record(of=f"w{number}")

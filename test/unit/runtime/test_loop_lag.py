@@ -42,6 +42,14 @@ async def test_the_lag_is_how_much_later_a_sleep_ended_than_asked_for(background
     assert [now - then for now, then in zip(buckets(), before, strict=True)] == [10, good]
 
 
+async def test_the_tasks_that_have_not_ended_are_counted(background, settled, sample):
+    for _ in range(7):
+        background(asyncio.Event().wait())
+    background(LoopMonitor(clock=SlowClock(0.0)).run())
+    await settled()
+    assert sample("asyncio_tasks") == len(asyncio.all_tasks()) >= 9
+
+
 def hold_the_loop_up(until):
     """Blocking on purpose."""
     deadline = time.monotonic() + 10

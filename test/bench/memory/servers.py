@@ -1,0 +1,88 @@
+"""The servers that are measured, as processes on ports of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from controlplane import free_port, stop
+
+_DEADLINE = 60.0
+
+
+@dataclass(slots=True)
+class Server:
+    """A server that runs."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    token: str = ""
+    ready_seconds: float = 0.0
+    """From the start of its process until it answered."""
+
+
+@contextlib.contextmanager
+def swarm_memory(data: Path, *flags: str) -> Iterator[Server]:
+    """swarm-memory with its defaults on a data directory, that is, with tokens and metrics."""
+    program = shutil.which("swarm-memory", path=str(Path(sys.executable).parent)) or "swarm-memory"
+    port, metrics = free_port(), free_port()
+    ports = ("--http-port", str(port), "--metrics-port", str(metrics))
+    with _running([program, "serve", "--data-dir", str(data), *ports, *flags], port, "/readyz") as server:
+        server.token = (data / "tokens/client-token").read_text().strip()
+        yield server
+
+
+@contextlib.contextmanager
+def bare() -> Iterator[Server]:
+    """See bare.py."""
+    port = free_port()
+    with _running([sys.executable, str(Path(__file__).parent / "bare.py"), str(port)], port, "/") as server:
+        yield server
+
+
+@contextlib.contextmanager
+def redis(data: Path) -> Iterator[Server]:
+    """Redis that syncs its log before it answers."""
+    port = free_port()
+    data.mkdir()
+    durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", *durable, "--dir", str(data)]
+    with _running(command, port, None) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _running(command: list[str], port: int, path: str | None) -> Iterator[Server]:
+    started = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not _answers(port, path):
+            if process.poll() is not None or time.monotonic() > started + _DEADLINE:
+                raise RuntimeError(f"{command[0]} does not answer")
+            time.sleep(0.005)
+        yield Server(process, port, ready_seconds=time.monotonic() - started)
+    finally:
+        stop(process)
+
+
+def _answers(port: int, path: str | None) -> bool:
+    try:
+        if path is None:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return True
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status == 200
+        finally:
+            connection.close()
+    except OSError:
+        return False
