@@ -22,7 +22,7 @@ from swarm_operator.memory.engine.errors import (
 from swarm_operator.memory.service.mcp import resources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from swarm_operator.memory.engine import MemoryStore
 
@@ -96,9 +96,18 @@ class Subscriptions:
         store: whose feed.
         most: listeners at once.
         counted: told how many there are.
+        sleep: waits between two looks at the feed.
     """
 
-    def __init__(self, store: MemoryStore, *, most: int, counted: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        *,
+        most: int,
+        counted: Callable[[int], None],
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._sleep = sleep
         self._store = store
         self._most = most
         self._counted = counted
@@ -174,7 +183,7 @@ class Subscriptions:
                             targets[None, None] = None
                         for target in targets:
                             self._mark(target)
-                        await asyncio.sleep(_PAUSE)
+                        await self._sleep(_PAUSE)
             except MissedChangesError as missed:
                 # Anything may have changed.
                 since = missed.oldest
@@ -184,7 +193,7 @@ class Subscriptions:
                 return
             except MemoryStoreError as error:
                 _log.warning("the feed can't be read, trying again", reason=str(error))
-                await asyncio.sleep(_RETRY)
+                await self._sleep(_RETRY)
 
     def _mark(self, target: Target) -> None:
         for listener, uri in self._wanted.get(target, ()):

@@ -27,7 +27,7 @@ def document(arguments: Arguments, *names: str) -> dict[str, Any]:
     details = arguments.get("details", {})
     if twice := sorted(details.keys() & given.keys()):
         raise InvalidInputError(f"details.{twice[0][:64]}", "given once: as an argument or in details")
-    return {**details, **given}
+    return {**given, **details}
 
 
 def one(call: Call, name: str, kind: Kind, record: Record) -> dict[str, Any]:
