@@ -18,7 +18,7 @@ from swarm_operator.memory.engine.errors import StoreClosedError
 from swarm_operator.memory.service.errors import ForbiddenError, UnauthorizedError, WrongMethodError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from starlette.types import Message, Receive, Scope, Send
 
@@ -91,9 +91,6 @@ class McpEndpoint:
         role = self._tokens.role(headers.get(b"authorization"))
         if role is None:  # it was good when app looked
             raise UnauthorizedError("no valid token")
-        if method == "POST":
-            receive = _replay(await self._bodies.read(headers, receive), receive)
-        face = await asyncio.shield(self._face)
         if self._stopping.is_set():
             raise StoreClosedError("the service is stopping")
 
@@ -103,10 +100,14 @@ class McpEndpoint:
             await send(message)
 
         with self._calling() if method == "POST" else contextlib.nullcontext():
+            if method == "POST":
+                receive = _replay(await self._bodies.read(headers, receive), receive)
+            face = await asyncio.shield(self._face)
             await face.handle(role, scope, receive, counting)
 
     @contextlib.contextmanager
-    def _calling(self) -> Any:
+    def _calling(self) -> Iterator[None]:
+        """While this is entered, stopping waits."""
         self._calls += 1
         self._idle.clear()
         try:

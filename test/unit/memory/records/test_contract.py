@@ -84,26 +84,27 @@ class Http:
         return [record["id"] for record in result.records] if hasattr(result, "records") else result
 
 
+TOOLS = {
+    "agents.deregister": "agent_deregister", "patterns.record_use": "pattern_use",
+    "consensus.get": "consensus_result",
+}  # fmt: skip
+"""Those that are called otherwise than the library's methods."""
+MEMBERS = {
+    "agents.register": {"type", "status", "capabilities"},
+    "tasks.create": {
+        "id", "type", "description", "priority", "assignedAgents", "dependencies", "maxRetries",
+    },
+    "tasks.update": {"type", "description", "priority", "assignedAgents", "dependencies", "maxRetries"},
+    "patterns.store": {"type", "confidence", "tags"},
+    "consensus.propose": {
+        "id", "options", "threshold", "voters", "minVotes", "deadlineSeconds", "taskId",
+    },
+}  # fmt: skip
+"""Of records, that are arguments of their own; the others stand in `details`."""
+
+
 class Mcp:
     """Calls the service's MCP tools."""
-
-    TOOLS = {
-        "agents.deregister": "agent_deregister", "patterns.record_use": "pattern_use",
-        "consensus.get": "consensus_result",
-    }  # fmt: skip
-    """Those that are called otherwise than the library's methods."""
-    MEMBERS = {
-        "agents.register": {"type", "status", "capabilities"},
-        "tasks.create": {
-            "id", "type", "description", "priority", "assignedAgents", "dependencies", "maxRetries",
-        },
-        "tasks.update": {"type", "description", "priority", "assignedAgents", "dependencies", "maxRetries"},
-        "patterns.store": {"type", "confidence", "tags"},
-        "consensus.propose": {
-            "id", "options", "threshold", "voters", "minVotes", "deadlineSeconds", "taskId",
-        },
-    }  # fmt: skip
-    """Of records, that are arguments of their own; the others stand in `details`."""
 
     def __init__(self, client):
         self.client = client
@@ -112,13 +113,13 @@ class Mcp:
         kind, name = operation.split(".")
         keywords = dict(arguments)
         for member, value in keywords.pop("document", {}).items():
-            if member in self.MEMBERS[operation] and value is not None:
+            if member in MEMBERS[operation] and value is not None:
                 keywords[member] = value
             else:
                 keywords.setdefault("details", {})[member] = value
         if operation == "consensus.list" and "task" in keywords:
             keywords["taskId"] = keywords.pop("task")
-        tool = self.TOOLS.get(operation, f"{kind.rstrip('s') if kind != 'consensus' else kind}_{name}")
+        tool = TOOLS.get(operation, f"{kind.rstrip('s') if kind != 'consensus' else kind}_{name}")
         result = await self.client.call_tool(tool, keywords)
         if result.is_error:
             error = json.loads(result.content[0].text)["error"]

@@ -36,7 +36,7 @@ async def in_parts(mcp, **which):
     [
         "x" * 100_000,
         "ü€😀" * 10_000,
-        "\x01\\\"\n" * 10_000,
+        '\x01\\"\n' * 10_000,
         list(range(20_000)),
         {"a": [{"b": "日本語" * 50} for _ in range(300)]},
     ],
@@ -73,7 +73,8 @@ async def test_long_lists_and_searches_are_cut_and_go_on_where_they_were_cut(mcp
     for number in range(300):
         await service.store.put("n", f"k{number:03}" + "-" * 200, ["word", number], tags=["t" * 60])
     for tool, question in (
-        ("memory_list", {"namespace": "n"}), ("memory_search", {"tags": ["t" * 60]}), ("memory_search", {"text": "word"}),
+        ("memory_list", {"namespace": "n"}), ("memory_search", {"tags": ["t" * 60]}),
+        ("memory_search", {"text": "word"}),
         ("memory_search", {"updated_since": "2020-01-01T00:00:00Z"}),
     ):  # fmt: skip
         keys, cursor, pages = [], None, 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 
 import pytest
 from mcp.shared.exceptions import MCPError
@@ -122,9 +123,16 @@ class Told:
 
 async def stream_is_open(service):
     """The client opens its stream when the session is made, and doesn't wait for it."""
+    await shown(service, 'method="GET",route="/mcp"')
+
+
+async def shown(service, line):
+    """Wait until the metrics have this."""
     async with asyncio.timeout(20):
-        while 'method="GET",route="/mcp"' not in await service.metrics():
-            await asyncio.sleep(0)  # noqa: ASYNC110 - a scrape is a wait
+        for _ in itertools.count():
+            if line in await service.metrics():
+                return
+            await asyncio.sleep(0.01)
 
 
 async def test_a_session_is_told_what_it_has_subscribed_to_and_nothing_else(service, connecting):
@@ -160,9 +168,7 @@ async def test_one_that_stands_alone_listens_by_a_request(service, connecting):
                 await service.store.put("m", "k", 1)
                 assert await anext(events) == ResourceUpdated("memory://m")
             assert "swarm_memory_mcp_subscribers 1.0" in await service.metrics()
-        async with asyncio.timeout(20):
-            while "swarm_memory_mcp_subscribers 0.0" not in await service.metrics():
-                await asyncio.sleep(0)  # noqa: ASYNC110 - a scrape is a wait
+        await shown(service, "swarm_memory_mcp_subscribers 0.0")
 
 
 async def test_bad_subscriptions_are_refused(service, connecting):
@@ -182,14 +188,13 @@ async def test_a_session_s_subscriptions_end_with_it(service, connecting):
     async with connecting(service.port) as mcp:
         await mcp.client.subscribe_resource("memory://n/k")
         assert "swarm_memory_mcp_subscribers 1.0" in await service.metrics()
-    async with asyncio.timeout(20):
-        while "swarm_memory_mcp_subscribers 0.0" not in await service.metrics():
-            await asyncio.sleep(0)  # noqa: ASYNC110 - a scrape is a wait
+    await shown(service, "swarm_memory_mcp_subscribers 0.0")
 
 
 async def test_listeners_are_limited(start_service, connecting):
-    async with start_service(mcp=True, mcp_max_sessions=1) as service:
-        async with connecting(service.port, era="2026-07-28") as mcp, contextlib.AsyncExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
+        service = await stack.enter_async_context(start_service(mcp=True, mcp_max_sessions=1))
+        mcp = await stack.enter_async_context(connecting(service.port, era="2026-07-28"))
+        await stack.enter_async_context(mcp.client.listen(resource_subscriptions=["memory://n"]))
+        with pytest.raises(MCPError, match="1 clients are subscribed, which is the most"):
             await stack.enter_async_context(mcp.client.listen(resource_subscriptions=["memory://n"]))
-            with pytest.raises(MCPError, match="1 clients are subscribed, which is the most"):
-                await stack.enter_async_context(mcp.client.listen(resource_subscriptions=["memory://n"]))
