@@ -20,11 +20,9 @@ pytestmark = pytest.mark.timeout(420)
 
 
 @contextlib.contextmanager
-def forwarded(space) -> Iterator[str]:
-    """The store's Service on a free port of this host."""
-    command = [
-        "kubectl", "--context", CONTEXT, "-n", space.name, "port-forward", "service/my-cluster-memory", ":8080",
-    ]  # fmt: skip
+def forwarded(space, name: str = "my-cluster-memory") -> Iterator[str]:
+    """A store's Service on a free port of this host."""
+    command = ["kubectl", "--context", CONTEXT, "-n", space.name, "port-forward", f"service/{name}", ":8080"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forwarding:
         try:
             line = forwarding.stdout.readline()
@@ -35,8 +33,8 @@ def forwarded(space) -> Iterator[str]:
             forwarding.terminate()
 
 
-def token(space) -> str:
-    secret = space.get("secret/my-cluster-memory-auth")
+def token(space, name: str = "my-cluster-memory") -> str:
+    secret = space.get(f"secret/{name}-auth")
     return base64.b64decode(secret["data"]["client-token"]).decode().strip()
 
 
@@ -73,7 +71,6 @@ def test_an_agent_s_host_works_with_the_memory_of_a_pod(space, era):
 
 
 def test_a_store_without_mcp_mode_has_no_such_path(space):
-    space.apply_example()
     space.kubectl(
         "apply", "-f", "-", stdin="""
 apiVersion: swarm.claudeflow.io/v1alpha1
@@ -87,6 +84,7 @@ spec:
     )  # fmt: skip
     space.kubectl("wait", "--for=condition=Ready", "swarmmemorystore/plain", "--timeout=180s")
     assert "mcp" not in space.get("swarmmemorystore/plain")["status"]["endpoints"]
-    pod = space.get("pod/plain-0")
-    (container,) = pod["spec"]["containers"]
-    assert {"name": "MCP_MODE", "value": "false"} in container["env"]
+    with forwarded(space, "plain") as url:
+        headers = {"Authorization": f"Bearer {token(space, 'plain')}"}
+        assert httpx2.post(f"{url}/mcp", json={}, headers=headers, timeout=30).status_code == 404
+        assert httpx2.get(f"{url}/v1/stats", headers=headers, timeout=30).status_code == 200
