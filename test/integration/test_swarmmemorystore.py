@@ -98,6 +98,7 @@ async def test_a_ready_pod_makes_the_store_ready_with_the_services_own_numbers(
     assert status["databaseSize"] > 0
     assert status["taskCount"] == 0
     assert status["endpoints"]["http"] == f"http://s.{objects.namespace}.svc:8080"
+    assert status["endpoints"]["mcp"] == f"http://s.{objects.namespace}.svc:8080/mcp"
 
 
 async def test_a_store_as_wanted_is_looked_at_again_and_again_without_a_write(

@@ -58,8 +58,8 @@ class ServiceSettings:
     """The longest answer of a tool or resource, as compact JSON: it fills a model's context. From 16384 on; what is cut
     says how to get the rest."""
 
-    mcp_max_sessions: int = 100
-    """Sessions at once, and clients that listen to changes at once; the next one is refused."""
+    mcp_max_sessions: int = 250
+    """Sessions at once, and clients that listen to changes at once; the next one is refused. A session takes 40 KiB."""
 
     mcp_idle: float = 1800.0
     """Seconds without a request or an open stream after which a session ends; its client then opens another."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_ADDRESSES", "Listener", "Subscriptions"]
 
-MAX_ADDRESSES: Final = 1000
+MAX_ADDRESSES: Final = 100
 """Of one listener."""
 _PAUSE: Final = 0.05
 """Seconds between two looks at the feed: changes that follow each other closely are told together."""

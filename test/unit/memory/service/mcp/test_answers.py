@@ -52,6 +52,15 @@ async def test_a_long_value_comes_in_parts_that_make_it_whole(mcp, service, valu
     assert parts < 60
 
 
+async def test_a_part_never_begins_within_a_character(mcp, service):
+    await service.store.put("default", "k", "€" * 10)  # its JSON text: a quote, then three bytes each
+    for asked, begins in ((1, 1), (2, 1), (3, 1), (4, 4), (31, 31), (32, 32), (1000, 32)):
+        answer = await mcp.call("memory_retrieve", key="k", offset=asked)
+        assert answer["offset"] == begins
+        assert answer["part"] == ('"' + "€" * 10 + '"').encode()[begins:].decode()
+        assert answer["next_offset"] is None
+
+
 async def test_the_longest_names_and_metadata_fit_too(mcp, service):
     name = "\x01" * 1024
     await service.store.put(
@@ -91,10 +100,12 @@ async def test_long_lists_and_searches_are_cut_and_go_on_where_they_were_cut(mcp
 
 
 async def test_long_records_are_listed_by_their_short_members(mcp, service):
+    details = {"plan": ["p" * 20_000], "one": "1" * 200, "two": "2" * 200}
     for number in range(40):
-        await mcp.call("task_create", id=f"t{number:02}", description="d" * 5000, details={"plan": ["p" * 20_000]})
+        await mcp.call("task_create", id=f"t{number:02}", description="d" * 5000, details=details)
     page = await mcp.call("task_list")
     assert size(page) <= LIMIT
+    assert 1 < len(page["tasks"]) < 40
     assert page["tasks"][0]["left_out"] == ["description", "plan"]
     assert page["tasks"][0]["status"] == "pending"
     ids = [task["id"] for task in page["tasks"]]

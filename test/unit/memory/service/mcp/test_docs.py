@@ -68,6 +68,6 @@ def test_the_table_of_tools_is_complete_and_has_their_hints():
 def test_the_limits_are_the_settings():
     settings = ServiceSettings()
     assert settings.mcp_max_answer_bytes == 24 * 1024
-    assert settings.mcp_max_sessions == 100
+    assert settings.mcp_max_sessions == 250
     assert settings.mcp_idle == 30 * 60
     assert f"| addresses that one client subscribes to | {MAX_ADDRESSES} |" in PAGE

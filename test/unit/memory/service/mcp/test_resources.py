@@ -25,6 +25,12 @@ def test_an_address_says_which_entry_it_is_whatever_the_names_are(name):
     assert uris.render(name, name).isascii()
 
 
+def test_an_address_is_as_it_is_documented():
+    assert uris.render("swarm:tasks", "task:t1") == "memory://swarm%3Atasks/task%3At1"
+    assert uris.render("namespaces") == "memory://%6Eamespaces"
+    assert uris.render("n", "..") == "memory://n/%2E%2E"
+
+
 @pytest.mark.parametrize(
     "uri",
     [
@@ -176,12 +182,12 @@ async def test_bad_subscriptions_are_refused(service, connecting):
         for uri in ("other://n", "memory://n/k?offset=5", "memory://"):
             with pytest.raises(MCPError):
                 await mcp.client.subscribe_resource(uri)
-        for number in range(1000):
+        for number in range(100):
             await mcp.client.subscribe_resource(f"memory://n/k{number}")
-        with pytest.raises(MCPError, match="1000 subscriptions"):
-            await mcp.client.subscribe_resource("memory://n/k1000")
+        with pytest.raises(MCPError, match="100 subscriptions"):
+            await mcp.client.subscribe_resource("memory://n/k100")
         await mcp.client.unsubscribe_resource("memory://n/k0")
-        await mcp.client.subscribe_resource("memory://n/k1000")
+        await mcp.client.subscribe_resource("memory://n/k100")
 
 
 async def test_a_session_s_subscriptions_end_with_it(service, connecting):
