@@ -103,6 +103,8 @@ class McpEndpoint:
             if method == "POST":
                 receive = _replay(await self._bodies.read(headers, receive), receive)
             face = await asyncio.shield(self._face)
+            if face is None:
+                raise RuntimeError("MCP does not run: the log said why when the service started")
             await face.handle(role, scope, receive, counting)
 
     @contextlib.contextmanager
@@ -126,11 +128,11 @@ class McpEndpoint:
                 face.end_streams()
                 # No longer than the server's grace: it cancels what takes longer.
                 await self._idle.wait()
-        except Exception as error:  # noqa: BLE001 - told to those who wait for it; the other routes go on
+        except Exception:  # noqa: BLE001 - the other routes go on
             _log.exception("MCP does not run")
+        finally:
             if not self._face.done():
-                self._face.set_exception(error)
-                self._face.exception()  # asked for, also when no request ever comes
+                self._face.set_result(None)
 
 
 def _check_origin(headers: Mapping[bytes, bytes], settings: ServiceSettings) -> None:

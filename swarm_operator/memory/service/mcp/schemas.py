@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jsonschema.exceptions import ValidationError
+    from jsonschema.protocols import Validator
 
 __all__ = [
     "AGENT",
@@ -35,7 +36,7 @@ __all__ = [
     "VERSION",
     "Schema",
     "array",
-    "explain",
+    "check",
     "limit",
     "nullable",
     "object_of",
@@ -79,7 +80,8 @@ def array(items: Schema, description: str = "", *, least: int = 0, most: int | N
     bounds = {"minItems": least} if least else {}
     if most is not None:
         bounds["maxItems"] = most
-    return {"type": "array", "items": items, **bounds, **_described(description)}
+    # The bounds are checked first: a million items are not looked at one by one.
+    return {"type": "array", **bounds, "items": items, **_described(description)}
 
 
 def object_of(
@@ -131,7 +133,20 @@ AGENT: Final = text("The id of the agent that does it.", most=512)
 DETAILS: Final[Schema] = {"type": "object", "description": "Further members of the record, of your own choice."}
 
 
-def explain(error: ValidationError) -> InvalidInputError:
+def check(validator: Validator, arguments: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for the first thing that is wrong with a tool's arguments."""
+    known = validator.schema["properties"]
+    # Before the validator, which would write down every unknown name.
+    unknown = next((name for name in arguments if name not in known), None)
+    if unknown is not None:
+        allowed = f"one of {', '.join(known)}" if known else "there are none"
+        raise InvalidInputError(unknown[:64], f"no such argument; {allowed}")
+    error = next(validator.iter_errors(arguments), None)
+    if error is not None:
+        raise _explain(error)
+
+
+def _explain(error: ValidationError) -> InvalidInputError:
     """What is wrong with the arguments, as the engine would say it."""
     field = ""
     for part in error.absolute_path:
@@ -139,12 +154,6 @@ def explain(error: ValidationError) -> InvalidInputError:
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
         return InvalidInputError(f"{field}.{missing}" if field else missing, f"given: {_allowed(_of(error, missing))}")
-    if error.validator == "additionalProperties":
-        known = error.schema["properties"]
-        unknown = min(str(name) for name in error.instance if name not in known)[:64]
-        return InvalidInputError(
-            f"{field}.{unknown}" if field else unknown, f"no such argument; one of {', '.join(known)}"
-        )
     return InvalidInputError(field or "arguments", _allowed(error.schema))
 
 

@@ -16,9 +16,9 @@ from jsonschema import Draft202012Validator
 from swarm_operator.memory.engine.errors import MemoryStoreError
 from swarm_operator.memory.engine.records import Swarm
 from swarm_operator.memory.service.errors import RequestError
+from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.answers import Budget
 from swarm_operator.memory.service.mcp.metrics import OTHER, Outcome
-from swarm_operator.memory.service.mcp.schemas import explain
 from swarm_operator.memory.service.mcp.tool import Call
 from swarm_operator.memory.service.mcp.tools import TOOLS
 from swarm_operator.memory.service.problems import reply_to
@@ -91,7 +91,7 @@ class Toolbox:
         tool, validator = found
         arguments = arguments or {}
         try:
-            _check(validator, arguments)
+            schemas.check(validator, arguments)
             started = time.perf_counter()
             call = Call(self._store, self._swarm, self._budget, self._metrics, role)
             answer = Answer(await tool.handler(call, arguments))
@@ -126,13 +126,6 @@ def error_document(error: Exception) -> dict[str, Any]:
     problem.pop("title")
     retry = code in _TEMPORARY or (isinstance(error, MemoryStoreError) and error.transient and status != 507)
     return {"code": code, "message": message[:1000], "retry": retry, **problem}
-
-
-def _check(validator: Any, arguments: Arguments) -> None:
-    """Raise InvalidInputError for the first thing that is wrong."""
-    error = next(validator.iter_errors(arguments), None)
-    if error is not None:
-        raise explain(error)
 
 
 def _status(error: Exception) -> int:

@@ -7,6 +7,8 @@ import orjson
 import pytest
 from mcp.shared.exceptions import MCPError
 
+from swarm_operator.memory.service.mcp import endpoint
+
 HELLO = {
     "jsonrpc": "2.0", "id": 1, "method": "initialize",
     "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
@@ -20,6 +22,16 @@ async def test_without_a_valid_token_nothing_answers(service):
         assert (answer.status, answer.json["type"]) == (401, "urn:swarm-memory:problem:unauthorized")
         assert answer.headers["www-authenticate"] == "Bearer"
     assert (await service.call("POST", "/mcp", HELLO, **JSON)).status == 200
+
+
+async def test_when_it_cannot_be_loaded_the_other_routes_go_on(start_service, monkeypatch):
+    monkeypatch.setattr(endpoint, "_FACE", "swarm_operator.memory.service.mcp.missing")
+    async with start_service(mcp=True) as service:
+        for _ in range(2):
+            answer = await service.call("POST", "/mcp", HELLO, **JSON)
+            assert (answer.status, answer.json["type"]) == (500, "urn:swarm-memory:problem:internal")
+        await service.put("n/k", 1)
+        assert (await service.call("GET", "/readyz", token=None)).status == 200
 
 
 async def test_without_a_token_the_official_client_is_told_so(service, connecting):

@@ -139,6 +139,14 @@ async def test_every_tool_names_each_argument_that_is_wrong_missing_or_unknown(s
     assert (await service.store.stats()).entries == 0
 
 
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+def test_a_list_s_length_is_checked_before_its_items(tool):
+    """Else a million tags, each of them good, would hold everyone up for seconds."""
+    for schema in tool.input["properties"].values():
+        if schema.get("type") == "array":
+            assert list(schema).index("maxItems") < list(schema).index("items")
+
+
 async def test_states_and_missing_records_are_told_apart(mcp):
     await mcp.call("task_create", id="t")
     await mcp.call("task_claim", id="t", agent="a")
