@@ -15,6 +15,7 @@ import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import swarm_operator
 
@@ -155,6 +156,15 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     flag("--http-port", "HTTP_PORT", "8080", _whole(0, 65_535), "the API's port; 0 takes a free one")
     flag("--metrics-port", "METRICS_PORT", "9091", _whole(0, 65_535), "the port of /metrics; 0 takes a free one")
     flag("--token-dir", "TOKEN_DIR", "", str, "holds client-token and admin-token; default: DATA_DIR/tokens, made")
+    flag("--mcp", "MCP_MODE", "false", _switch, "the Model Context Protocol at /mcp on the API's port")
+    flag(
+        "--mcp-answer-bytes", "MCP_ANSWER_BYTES", "24576", _whole(16_384, 16 * 1024 * 1024),
+        "bytes that an answer of MCP has at most",
+    )  # fmt: skip
+    flag(
+        "--mcp-allowed-origins", "MCP_ALLOWED_ORIGINS", "", _origins,
+        "web origins that may use /mcp, with commas between; programs need none; default: none",
+    )  # fmt: skip
     flag("--log-level", "LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error"), "the least that is logged")
 
 
@@ -236,6 +246,17 @@ def _switch(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"{text!r} is not allowed: true or false")
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(part.strip() for part in text.split(",") if part.strip())
+    for origin in origins:
+        parts = urlsplit(origin)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or f"{parts.scheme}://{parts.netloc}" != origin:
+            raise argparse.ArgumentTypeError(
+                f"{origin[:64]!r} is not allowed: an origin is https://HOST or http://HOST:PORT"
+            )
+    return origins
+
+
 def _swarm_id(text: str) -> str:
     if 1 <= len(text.encode(errors="surrogateescape")) <= 255:
         return text
@@ -276,6 +297,9 @@ def _serve(options: argparse.Namespace) -> int:
         http_port=options.http_port,
         metrics_port=options.metrics_port,
         token_dir=Path(options.token_dir) if options.token_dir else None,
+        mcp=options.mcp,
+        mcp_max_answer_bytes=options.mcp_answer_bytes,
+        mcp_allowed_origins=options.mcp_allowed_origins,
     )
     config = StoreConfig(
         swarm_id=options.swarm_id,

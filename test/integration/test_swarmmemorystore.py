@@ -59,7 +59,7 @@ async def test_what_is_not_known_is_absent_and_never_zero(objects, start_operato
 
 async def test_parts_that_do_not_work_yet_are_named_in_a_condition_and_an_event(objects, start_operator, eventually):
     start_operator()
-    await objects.store("s", backupInterval="1h", mcpMode=False)
+    await objects.store("s", backupInterval="1h", mcpMode=True)
     await settled(objects, eventually)
     degraded = await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "NotImplemented")
@@ -98,6 +98,7 @@ async def test_a_ready_pod_makes_the_store_ready_with_the_services_own_numbers(
     assert status["databaseSize"] > 0
     assert status["taskCount"] == 0
     assert status["endpoints"]["http"] == f"http://s.{objects.namespace}.svc:8080"
+    assert status["endpoints"]["mcp"] == f"http://s.{objects.namespace}.svc:8080/mcp"
 
 
 async def test_a_store_as_wanted_is_looked_at_again_and_again_without_a_write(

@@ -77,7 +77,7 @@ class SwarmMemoryStoreSpec(ApiModel):
     backup_on_delete: bool = True
     """Make a last backup when the store is deleted, and keep the backups."""
     mcp_mode: bool = True
-    """Serve the Model Context Protocol."""
+    """Serve the Model Context Protocol, at /mcp of the HTTP API's port."""
     enable_wal: bool = True
     """Use SQLite's write-ahead log; otherwise a rollback journal, which is slower but works on any file system."""
     enable_vacuum: bool = True
@@ -91,6 +91,8 @@ class Endpoints(ApiModel):
     """HOST:PORT of the gRPC API."""
     http: str | None = None
     """URL of the HTTP API."""
+    mcp: str | None = None
+    """URL of the Model Context Protocol; absent without mcpMode."""
     metrics: str | None = None
     """URL of the Prometheus metrics."""
 

@@ -11,7 +11,6 @@ def not_implemented(store: SwarmMemoryStore) -> list[str]:
     asked = {
         "backupInterval": spec.backup_interval is not None,
         "backupOnDelete": spec.backup_on_delete,
-        "mcpMode": spec.mcp_mode,
         "migrateFromLegacy": spec.migrate_from_legacy,
     }
     return [field for field, is_asked in asked.items() if is_asked]

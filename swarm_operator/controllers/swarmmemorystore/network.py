@@ -44,4 +44,6 @@ def headless_service(store: SwarmMemoryStore) -> Object:
 def endpoints(store: SwarmMemoryStore) -> dict[str, str]:
     """Where clients in the cluster reach the store, as in status.endpoints."""
     host = f"{store.metadata.name}.{store.metadata.namespace}.svc"
-    return {"http": f"http://{host}:{HTTP_PORT}", "metrics": f"http://{host}:{METRICS_PORT}/metrics"}
+    http = f"http://{host}:{HTTP_PORT}"
+    mcp = {"mcp": f"{http}/mcp"} if store.spec.mcp_mode else {}
+    return {"http": http, **mcp, "metrics": f"http://{host}:{METRICS_PORT}/metrics"}

@@ -123,6 +123,7 @@ def _environment(store: SwarmMemoryStore) -> dict[str, str]:
         "COMPRESSION_THRESHOLD": str(spec.compression_threshold),
         "GC_INTERVAL": spec.gc_interval,
         "ENABLE_VACUUM": str(spec.enable_vacuum).lower(),
+        "MCP_MODE": str(spec.mcp_mode).lower(),
     }
 
 

@@ -4,12 +4,14 @@ request -> token -> /v1/entries/{namespace}/{key}: entries (plain ASGI)
                  -> /v1/batch: batch (plain ASGI)
                  -> /v1/agents, /v1/tasks, ...: records (plain ASGI)
                  -> /v1/watch: watching (plain ASGI)
+                 -> /mcp: mcp (plain ASGI), when it is switched on
                  -> /v1/export, /v1/import: transfer (plain ASGI)
                  -> everything else: routes (Starlette)
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,11 +22,16 @@ from swarm_operator.memory.service.asgi import BodyReader, header_map
 from swarm_operator.memory.service.auth import Role
 from swarm_operator.memory.service.entries import PREFIX, ROUTE, EntryRoutes
 from swarm_operator.memory.service.errors import ClientGoneError, ForbiddenError, RequestError, UnauthorizedError
+from swarm_operator.memory.service.mcp.endpoint import PATH as MCP_PATH
+from swarm_operator.memory.service.mcp.endpoint import ROUTE as MCP_ROUTE
+from swarm_operator.memory.service.mcp.endpoint import McpEndpoint
 from swarm_operator.memory.service.problems import problem, reply_to
 from swarm_operator.memory.service.records import RecordRoutes
 from swarm_operator.memory.service.routes import OPEN_PATHS, PATHS, create_routes
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.types import Message, Receive, Scope, Send
 
     from swarm_operator.memory.engine import MemoryStore
@@ -55,6 +62,11 @@ class MemoryApp:
         self._transfer = transfer.TransferRoutes(store, metrics, bodies)
         self._watch = watching.WatchRoute(store, metrics, settings)
         self._routes = create_routes(store, metrics)
+        self._mcp = (
+            McpEndpoint(store, tokens=tokens, metrics=metrics, settings=settings, bodies=bodies)
+            if settings.mcp
+            else None
+        )
         self._tokens = tokens
         self._metrics = metrics
 
@@ -81,6 +93,10 @@ class MemoryApp:
             elif path == watching.PATH:
                 route = watching.ROUTE
                 await self._watch.serve(method, scope["query_string"], headers, receive, send)
+                return
+            elif path == MCP_PATH and self._mcp is not None:
+                route = MCP_ROUTE
+                await self._mcp.serve(method, headers, scope, receive, send)
                 return
             elif path == transfer.EXPORT:
                 route = path.decode()
@@ -111,9 +127,20 @@ class MemoryApp:
         self._metrics.answered(method, route, reply.status)
         await reply.send(send)
 
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run what runs beside requests; serve inside of this."""
+        if self._mcp is None:
+            yield
+        else:
+            async with self._mcp.running():
+                yield
+
     def stop(self) -> None:
-        """End what would not end by itself: watches."""
+        """End what would not end by itself: watches, and MCP's streams."""
         self._watch.stop()
+        if self._mcp is not None:
+            self._mcp.stop()
 
     def _authorize(self, path: str, headers: dict[bytes, bytes]) -> None:
         """Let it pass or raise. The path is the decoded one, which the router takes: `/%61dmin/gc` is `/admin/gc`."""

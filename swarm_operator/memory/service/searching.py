@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from swarm_operator.memory.engine import MemoryStore
     from swarm_operator.memory.engine.search import Position
 
-__all__ = ["answer"]
+__all__ = ["answer", "cursor", "moment", "position"]
 
 _PARAMETERS: Final = (
     "namespace", "subtree", "prefix", "glob", "tag", "any_tag", "metadata", "updated_since", "text", "match", "order",
@@ -48,7 +48,7 @@ async def answer(store: MemoryStore, query_string: bytes) -> bytes:
         tags=given.get("tag", []),
         any_tags=given.get("any_tag", []),
         metadata=_metadata(one.get("metadata")),
-        updated_since=_moment(one.get("updated_since")),
+        updated_since=moment(one.get("updated_since")),
         text=one.get("text"),
         match=one.get("match"),
         order=one.get("order"),
@@ -57,11 +57,11 @@ async def answer(store: MemoryStore, query_string: bytes) -> bytes:
     limit = one.get("limit", _DEFAULT_LIMIT)
     found = await store.search(
         query,
-        position=_position(one.get("cursor"), query),
+        position=position(one.get("cursor"), query),
         # int() also takes signs, blanks, underscores and other scripts' digits; the store checks the range.
         limit=int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 10 else 0,
     )
-    return hits_page(found, query, _cursor(found.position, query), values=values)
+    return hits_page(found, query, cursor(found.position, query), values=values)
 
 
 def _switch(name: str, text: str) -> bool:
@@ -74,7 +74,8 @@ def _metadata(text: str | None) -> Any:
     return None if text is None else codec.parse_document("metadata", text.encode())
 
 
-def _moment(text: str | None) -> int | None:
+def moment(text: str | None) -> int | None:
+    """An RFC 3339 time with its zone in milliseconds since the Unix epoch. Raises InvalidInputError."""
     if text is None:
         return None
     try:
@@ -87,13 +88,15 @@ def _moment(text: str | None) -> int | None:
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
-def _cursor(position: Position | None, query: Query) -> str | None:
+def cursor(position: Position | None, query: Query) -> str | None:
+    """A position as callers carry it to the next page of the same query."""
     if position is None:
         return None
     return base64.urlsafe_b64encode(orjson.dumps([query.fingerprint, *position])).decode().rstrip("=")
 
 
-def _position(cursor: str | None, query: Query) -> Position | None:
+def position(cursor: str | None, query: Query) -> Position | None:
+    """The position in a cursor. Raises InvalidInputError."""
     if cursor is None:
         return None
     try:

@@ -58,7 +58,8 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
                 app = MemoryApp(store, tokens=tokens, metrics=metrics, settings=settings)
                 servers.append((_Server(app, settings, on_exit=app.stop), http_socket))
                 servers.append((_Server(MetricsApp(metrics, metrics.watch(store)), settings), metrics_socket))
-                asked = await _run(servers, store, stop)
+                async with app.running():
+                    asked = await _run(servers, store, stop)
     except (MemoryStoreError, BadTokenFileError, OSError) as error:
         _log.error("cannot serve", reason=str(error), kind=type(error).__name__)
         return 1

@@ -50,3 +50,19 @@ class ServiceSettings:
 
     grace: int = 20
     """Seconds that requests under way get to finish after SIGTERM. Kubernetes' own grace must be longer."""
+
+    mcp: bool = False
+    """Whether /mcp answers. Off, nothing of it is even loaded."""
+
+    mcp_max_answer_bytes: int = 24 * 1024
+    """The longest answer of a tool or resource, as compact JSON: it fills a model's context. From 16384 on; what is cut
+    says how to get the rest."""
+
+    mcp_max_sessions: int = 250
+    """Sessions at once, and clients that listen to changes at once; the next one is refused. A session takes 40 KiB."""
+
+    mcp_idle: float = 1800.0
+    """Seconds without a request or an open stream after which a session ends; its client then opens another."""
+
+    mcp_allowed_origins: tuple[str, ...] = ()
+    """Origins (`https://host`) whose pages may use /mcp. Programs send no Origin and need none."""

@@ -109,7 +109,7 @@ class Service:
         """One request. `body` is bytes, or a document that is sent as JSON; header_name="..." sends header-name."""
         if body is not None and not isinstance(body, bytes):
             body = orjson.dumps(body)
-        lines = [f"{method} {path} HTTP/1.1".encode(), b"Host: test", b"Connection: close"]
+        lines = [f"{method} {path} HTTP/1.1".encode(), b"Host: localhost", b"Connection: close"]
         if token is not None:
             lines.append(b"Authorization: Bearer " + token.encode())
         if body is not None:
@@ -162,6 +162,7 @@ async def running_service(directory, *, clock=None, config=None, **settings):
             MemoryStore.open(directory / "swarm-memory.db", config, observer=metrics, **clocks)
         )
         app = MemoryApp(store, tokens=Tokens(tokens), metrics=metrics, settings=ServiceSettings(**settings))
+        await stack.enter_async_context(app.running())
         port = await stack.enter_async_context(listening(app))
         metrics_port = await stack.enter_async_context(listening(MetricsApp(metrics, metrics.watch(store))))
         yield Service(port, metrics_port, store, tokens)

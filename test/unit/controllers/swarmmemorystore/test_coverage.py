@@ -1,8 +1,8 @@
 from swarm_operator.api.v1alpha1.swarmmemorystore import SwarmMemoryStoreSpec
 from swarm_operator.controllers.swarmmemorystore.coverage import not_implemented
 
-NOTHING = {"backupOnDelete": False, "mcpMode": False}
-CARRIED_OUT = {"compressionThreshold": 1, "gcInterval": "1s", "enableVacuum": True}
+NOTHING = {"backupOnDelete": False}
+CARRIED_OUT = {"compressionThreshold": 1, "gcInterval": "1s", "enableVacuum": True, "mcpMode": True}
 
 
 def test_fields_that_ask_for_nothing_are_not_named(store):
@@ -14,7 +14,6 @@ def test_each_field_that_asks_for_something_is_named(store):
     asking = {
         "backupInterval": "1h",
         "backupOnDelete": True,
-        "mcpMode": True,
         "migrateFromLegacy": True,
     }
     silent = not_implemented(store(**NOTHING))

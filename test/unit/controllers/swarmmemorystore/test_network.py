@@ -29,5 +29,10 @@ def test_services_lead_to_ports_that_the_pod_has(store):
 def test_the_status_says_where_clients_reach_the_store(store):
     assert network.endpoints(store()) == {
         "http": "http://bees.ns.svc:8080",
+        "mcp": "http://bees.ns.svc:8080/mcp",
+        "metrics": "http://bees.ns.svc:9091/metrics",
+    }
+    assert network.endpoints(store(mcpMode=False)) == {
+        "http": "http://bees.ns.svc:8080",
         "metrics": "http://bees.ns.svc:9091/metrics",
     }

@@ -204,7 +204,7 @@ async def test_a_claim_on_its_way_out_is_told(reconciler, seen, store_object, ca
 
 
 async def test_what_is_not_carried_out_yet_is_told(reconciler, seen, store_object, condition):
-    seen(STORE, store_object(backupInterval="1h", mcpMode=False))
+    seen(STORE, store_object(backupInterval="1h", mcpMode=True))
     await reconciler.reconcile(KEY)
     degraded = condition("Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "NotImplemented")

@@ -81,6 +81,7 @@ def test_the_environment_carries_the_spec(store):
             compressionThreshold=0,
             gcInterval="1h30m",
             enableVacuum=False,
+            mcpMode=False,
         ),
         image="registry/swarm-memory:v2",
     )
@@ -96,6 +97,7 @@ def test_the_environment_carries_the_spec(store):
         "COMPRESSION_THRESHOLD": "0",
         "GC_INTERVAL": "1h30m",
         "ENABLE_VACUUM": "false",
+        "MCP_MODE": "false",
     }
 
 

@@ -1,8 +1,13 @@
 """kill -9 under load: every write that was acknowledged is there afterwards."""
 
 import asyncio
+import contextlib
 import random
 import signal
+
+import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 from swarm_operator.memory.client import MemoryClient, MemoryClientError
 from swarm_operator.memory.engine.changes import Op
@@ -39,6 +44,22 @@ async def write_batches_until_it_dies(memory, name, acknowledged):
         acknowledged[name] = number
 
 
+async def write_by_mcp_until_it_dies(url, token, name, acknowledged, enough):
+    """The same by MCP's tools. The client may meet the end in any of its tasks."""
+    with contextlib.suppress(Exception):
+        async with (
+            httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http,
+            Client(streamable_http_client(f"{url}/mcp", http_client=http), mode="legacy") as client,
+        ):
+            for number in range(1_000_000):
+                key = f"{name}-{number % KEYS}"
+                value = [name, number, "x" * random.choice([random.randrange(2000), 20_000])]
+                answer = await client.call_tool("memory_store", {"namespace": "n", "key": key, "value": value})
+                assert not answer.is_error
+                acknowledged[key] = (answer.structured_content["version"], value)
+                enough.set()
+
+
 def check_indexes(database):
     """What searches and watches look up is what there is."""
     tags = "SELECT each.value, namespace, entries.key FROM entries, json_each(tags) AS each ORDER BY 1, 2, 3"
@@ -59,7 +80,7 @@ def check_indexes(database):
 async def test_no_acknowledged_write_is_lost_when_the_process_is_killed(start_process):
     acknowledged, batches = {}, {}
     for cycle in range(CYCLES + 1):
-        process = await start_process(*(["--enable-wal", "false"] if cycle % 3 == 2 else []))
+        process = await start_process("--mcp", "true", *(["--enable-wal", "false"] if cycle % 3 == 2 else []))
         async with MemoryClient(process.url, token=process.token, retries=0) as memory:
             found = {entry.key: entry async for entry in memory.iterate("n", page=1000)}
             assert acknowledged.keys() <= found.keys()
@@ -88,11 +109,20 @@ async def test_no_acknowledged_write_is_lost_when_the_process_is_killed(start_pr
                 asyncio.ensure_future(write_batches_until_it_dies(memory, f"{cycle}-{number}", batches))
                 for number in range(2)
             ]
+            by_mcp = asyncio.Event()
+            writers += [
+                asyncio.ensure_future(
+                    write_by_mcp_until_it_dies(process.url, process.token, f"m{number}", acknowledged, by_mcp)
+                )
+                for number in range(2)
+            ]
             await enough.wait()
+            await by_mcp.wait()
             await asyncio.sleep(random.uniform(0, 0.25))
             await process.stop(signal.SIGKILL)
             await asyncio.gather(*writers)
     assert len(acknowledged) > WRITERS
+    assert any(key.startswith("m") for key in acknowledged)
     await process.stop(signal.SIGKILL)
     database = sqlite3.connect(process.data_dir / "swarm-memory.db")
     assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -1,0 +1,167 @@
+"""`/mcp` as app sees it.
+
+The package `mcp` takes half a second to import, so it is loaded on a thread while the other routes serve already;
+requests that come first wait for it. With MCP switched off it is not loaded at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import structlog
+
+from swarm_operator.memory.engine.errors import StoreClosedError
+from swarm_operator.memory.service.errors import ForbiddenError, UnauthorizedError, WrongMethodError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from starlette.types import Message, Receive, Scope, Send
+
+    from swarm_operator.memory.engine import MemoryStore
+    from swarm_operator.memory.service.asgi import BodyReader
+    from swarm_operator.memory.service.auth import Tokens
+    from swarm_operator.memory.service.metrics import ServiceMetrics
+    from swarm_operator.memory.service.settings import ServiceSettings
+
+__all__ = ["PATH", "ROUTE", "McpEndpoint"]
+
+PATH: Final = b"/mcp"
+ROUTE: Final = "/mcp"
+_FACE: Final = "swarm_operator.memory.service.mcp.face"
+_METHODS: Final = frozenset({"GET", "POST", "DELETE"})
+_ALLOW: Final = (b"allow", b"GET, POST, DELETE")
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+_log = structlog.get_logger(__name__)
+
+
+class McpEndpoint:
+    """Answers requests to PATH."""
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        *,
+        tokens: Tokens,
+        metrics: ServiceMetrics,
+        settings: ServiceSettings,
+        bodies: BodyReader,
+    ) -> None:
+        self._store = store
+        self._tokens = tokens
+        self._metrics = metrics
+        self._settings = settings
+        self._bodies = bodies
+        self._face: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._stopping = asyncio.Event()
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Load and run the protocol's server; end it when left."""
+        task = asyncio.create_task(self._run(), name="memory-mcp")
+        try:
+            yield
+        finally:
+            self.stop()
+            await task
+
+    def stop(self) -> None:
+        """Take no more requests; end the streams, which would not end by themselves, once the calls are answered."""
+        self._stopping.set()
+
+    async def serve(
+        self, method: str, headers: Mapping[bytes, bytes], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer a request whose token is good.
+
+        Raises:
+            RequestError, MemoryStoreError: before anything was sent.
+        """
+        _check_origin(headers, self._settings)
+        if method not in _METHODS:
+            raise WrongMethodError(f"/mcp has no method {method[:32]}", _ALLOW)
+        role = self._tokens.role(headers.get(b"authorization"))
+        if role is None:  # it was good when app looked
+            raise UnauthorizedError("no valid token")
+        if self._stopping.is_set():
+            raise StoreClosedError("the service is stopping")
+
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._metrics.answered(method, ROUTE, message["status"])
+            await send(message)
+
+        with self._calling() if method == "POST" else contextlib.nullcontext():
+            if method == "POST":
+                receive = _replay(await self._bodies.read(headers, receive), receive)
+            face = await asyncio.shield(self._face)
+            if face is None:
+                raise RuntimeError("MCP does not run: the log said why when the service started")
+            await face.handle(role, scope, receive, counting)
+
+    @contextlib.contextmanager
+    def _calling(self) -> Iterator[None]:
+        """While this is entered, stopping waits."""
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
+
+    async def _run(self) -> None:
+        try:
+            module = await asyncio.to_thread(importlib.import_module, _FACE)
+            async with module.serving(self._store, self._metrics, self._settings) as face:
+                self._face.set_result(face)
+                await self._stopping.wait()
+                face.end_streams()
+                # No longer than the server's grace: it cancels what takes longer.
+                await self._idle.wait()
+        except Exception:  # noqa: BLE001 - the other routes go on
+            _log.exception("MCP does not run")
+        finally:
+            if not self._face.done():
+                self._face.set_result(None)
+
+
+def _check_origin(headers: Mapping[bytes, bytes], settings: ServiceSettings) -> None:
+    """Refuse browsers' pages that were not allowed: DNS rebinding lets any page reach any address.
+
+    A page's requests to another origin always carry its Origin; agents' hosts send none. On the loopback interface the
+    name that was asked for must be the loopback's as well. Elsewhere it may be any: a Service's, a pod's, an ingress'.
+
+    Raises:
+        ForbiddenError: says which setting allows it.
+    """
+    origin = headers.get(b"origin")
+    if origin is not None and origin.decode("latin-1") not in settings.mcp_allowed_origins:
+        raise ForbiddenError("this Origin may not use /mcp; --mcp-allowed-origins names those that may")
+    if settings.host in _LOOPBACK:
+        host = urlsplit("//" + headers.get(b"host", b"").decode("latin-1")).hostname
+        if host not in _LOOPBACK:
+            raise ForbiddenError("this Host is not the loopback interface, which the service listens on")
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives a body that was read already, then what comes after it."""
+    message: Message | None = {"type": "http.request", "body": body, "more_body": False}
+
+    async def replaying() -> Message:
+        nonlocal message
+        if message is None:
+            return await receive()
+        first, message = message, None
+        return first
+
+    return replaying

@@ -1,0 +1,100 @@
+"""What is read at `memory://...`: JSON documents as short as tools' answers; `next` is the address of what follows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.service import cursors
+from swarm_operator.memory.service.errors import NotFoundError
+from swarm_operator.memory.service.mcp import uris
+from swarm_operator.memory.service.mcp.answers import Budget
+
+if TYPE_CHECKING:
+    from swarm_operator.memory.engine import MemoryStore
+    from swarm_operator.memory.engine.readers import NamespaceCount
+
+__all__ = ["TEMPLATES", "Resources", "target"]
+
+TEMPLATES: Final = (
+    (
+        "memory://{namespace}{?cursor}",
+        "namespace",
+        "A namespace's keys, with sizes and the beginning of each value. The namespace is percent-encoded.",
+    ),
+    (
+        "memory://{namespace}/{key}{?offset}",
+        "entry",
+        "An entry with its value. Both parts are percent-encoded, slashes too.",
+    ),
+)
+"""uriTemplate, name, description."""
+_PAGE: Final = 100
+
+
+class Resources:
+    """Reads them."""
+
+    def __init__(self, store: MemoryStore, *, max_answer_bytes: int) -> None:
+        self._store = store
+        self._budget = Budget(max_answer_bytes)
+
+    async def page(self, cursor: str | None) -> tuple[list[NamespaceCount], str | None]:
+        """A page of the namespaces, and the next one's cursor. Raises MemoryStoreError."""
+        page = await self._store.namespaces(after=cursors.decode(cursor), limit=_PAGE)
+        taken = self._budget.take(
+            page.namespaces, lambda count: {"uri": uris.render(count.namespace), "n": count.namespace, "d": " " * 100}
+        )
+        cut = page.namespaces[: len(taken)]
+        return cut, cursors.encode(page.next_name if len(cut) == len(page.namespaces) else cut[-1].namespace)
+
+    async def read(self, uri: str) -> dict[str, Any]:
+        """The document at an address. Raises RequestError and MemoryStoreError."""
+        address = uris.parse(uri)
+        if address.namespace is None:
+            return await self._namespaces(address.cursor)
+        if address.key is None:
+            return await self._keys(address.namespace, address.cursor)
+        entry = await self._store.get(address.namespace, address.key)
+        if entry is None:
+            raise NotFoundError("there is no such entry")
+        document = self._budget.value(entry, address.offset)
+        following = document.get("next_offset")
+        if following is not None:
+            document["next"] = f"{uris.render(address.namespace, address.key)}?offset={following}"
+        return document
+
+    async def _namespaces(self, cursor: str | None) -> dict[str, Any]:
+        counts, following = await self.page(cursor)
+        return {
+            "namespaces": [
+                {"namespace": count.namespace, "entries": count.entries, "bytes": count.bytes} for count in counts
+            ],
+            "next": _next(uris.NAMESPACES, following),
+        }
+
+    async def _keys(self, namespace: str, cursor: str | None) -> dict[str, Any]:
+        after = cursors.decode(cursor)
+        page = await self._store.list(namespace, after=after, limit=_PAGE)
+        if not page.entries and after is None:
+            raise NotFoundError("there is no such namespace, or nothing in it")
+        taken = self._budget.take(page.entries, self._budget.listed)
+        following = page.next_key if len(taken) == len(page.entries) else taken[-1]["key"]
+        return {
+            "namespace": namespace,
+            "entries": taken,
+            "next": _next(uris.render(namespace), cursors.encode(following)),
+        }
+
+
+def _next(uri: str, cursor: str | None) -> str | None:
+    return None if cursor is None else f"{uri}?cursor={quote(cursor, safe='')}"
+
+
+def target(uri: str) -> tuple[str | None, str | None]:
+    """What a subscription to this address is about. Raises InvalidInputError: parts of answers have none."""
+    address = uris.parse(uri)
+    if address.cursor is not None or address.offset:
+        raise InvalidInputError("uri", "without cursor and offset")
+    return address.target

@@ -1,0 +1,69 @@
+"""What a tool is: a name, its schemas, and a function from arguments to an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from swarm_operator.memory.engine import MemoryStore
+    from swarm_operator.memory.engine.records import Swarm
+    from swarm_operator.memory.service.auth import Role
+    from swarm_operator.memory.service.mcp.answers import Budget
+    from swarm_operator.memory.service.mcp.schemas import Schema
+    from swarm_operator.memory.service.metrics import ServiceMetrics
+
+__all__ = ["Arguments", "Call", "Handler", "Tool"]
+
+Arguments: TypeAlias = "dict[str, Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a tool works with.
+
+    Attributes:
+        store: the store.
+        swarm: its records.
+        budget: how long the answer may be.
+        metrics: the service's.
+        role: of the token.
+    """
+
+    store: MemoryStore
+    swarm: Swarm
+    budget: Budget
+    metrics: ServiceMetrics
+    role: Role
+
+
+Handler: TypeAlias = "Callable[[Call, Arguments], Awaitable[dict[str, Any]]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool.
+
+    Attributes:
+        name: how it is called.
+        description: for the model.
+        operation: what its time is counted as in the metrics, as HTTP's is; or what names it from the arguments.
+        input: the schema of its arguments, which have been checked against it when `handler` gets them.
+        output: the schema of its answer.
+        handler: what answers; raises RequestError and MemoryStoreError.
+        read_only: it changes nothing.
+        destructive: it may delete or overwrite.
+        idempotent: called again with the same arguments it changes nothing more.
+    """
+
+    name: str
+    description: str
+    operation: str | Callable[[Arguments], str]
+    input: Schema
+    output: Schema
+    handler: Handler
+    read_only: bool = False
+    destructive: bool = False
+    idempotent: bool = False

@@ -1,0 +1,15 @@
+"""The tools, by topic. Capabilities that the service lacks have no tool: docs/mcp.md says which those are."""
+
+from swarm_operator.memory.service.mcp.tools import agents, classic, consensus, entries, messages, patterns, tasks
+
+__all__ = ["TOOLS"]
+
+TOOLS = (
+    *entries.TOOLS,
+    *agents.TOOLS,
+    *tasks.TOOLS,
+    *patterns.TOOLS,
+    *consensus.TOOLS,
+    *messages.TOOLS,
+    *classic.TOOLS,
+)

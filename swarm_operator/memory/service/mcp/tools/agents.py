@@ -1,0 +1,115 @@
+"""`agent_register`, `agent_heartbeat`, `agent_get`, `agent_list`, `agent_deregister`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from swarm_operator.memory.engine.records.agents import AGENT, DEFAULT_STALE_AFTER
+from swarm_operator.memory.service.mcp import schemas
+from swarm_operator.memory.service.mcp.schemas import array, object_of
+from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
+from swarm_operator.memory.service.mcp.tools import common
+
+__all__ = ["TOOLS"]
+
+
+async def _register(call: Call, arguments: Arguments) -> dict[str, Any]:
+    document = common.document(arguments, "type", "status", "capabilities")
+    return common.one(call, "agent", AGENT, await call.swarm.agents.register(arguments["id"], document))
+
+
+async def _heartbeat(call: Call, arguments: Arguments) -> dict[str, Any]:
+    agent = await call.swarm.agents.heartbeat(arguments["id"], status=arguments.get("status"))
+    return common.one(call, "agent", AGENT, agent)
+
+
+async def _get(call: Call, arguments: Arguments) -> dict[str, Any]:
+    return common.one(call, "agent", AGENT, await call.swarm.agents.get(arguments["id"]))
+
+
+async def _list(call: Call, arguments: Arguments) -> dict[str, Any]:
+    page = await call.swarm.agents.list(
+        status=arguments.get("status"),
+        agent_type=arguments.get("type"),
+        capability=arguments.get("capability"),
+        stale=arguments.get("stale"),
+        stale_after=arguments.get("stale_after", DEFAULT_STALE_AFTER),
+        **common.page_arguments(arguments, AGENT),
+    )
+    return common.page(call, "agents", AGENT, page)
+
+
+async def _deregister(call: Call, arguments: Arguments) -> dict[str, Any]:
+    return {"deleted": await call.swarm.agents.deregister(arguments["id"]), "id": arguments["id"]}
+
+
+TOOLS: Final = (
+    Tool(
+        "agent_register",
+        "Register an agent, or change what is known of it: members that are given replace those of before.",
+        "agent-register",
+        object_of(
+            {
+                "id": schemas.ID,
+                "type": common.WORD,
+                "status": common.WORD,
+                "capabilities": array(common.WORD, "What it can do.", most=64),
+                "details": schemas.DETAILS,
+            },
+            ("id",),
+        ),
+        common.one_of("agent"),
+        _register,
+        destructive=True,
+        idempotent=True,
+    ),
+    Tool(
+        "agent_heartbeat",
+        "Say that a registered agent is alive, and what it does (status).",
+        "agent-heartbeat",
+        object_of({"id": schemas.ID, "status": common.WORD}, ("id",)),
+        common.one_of("agent"),
+        _heartbeat,
+        idempotent=True,
+    ),
+    Tool(
+        "agent_get",
+        "Get an agent.",
+        "agent-get",
+        object_of({"id": schemas.ID}, ("id",)),
+        common.one_of("agent"),
+        _get,
+        read_only=True,
+        idempotent=True,
+    ),
+    Tool(
+        "agent_list",
+        "List the agents that are all of what is given.",
+        "agent-list",
+        object_of(
+            {
+                "status": common.WORD,
+                "type": common.WORD,
+                "capability": common.WORD,
+                "stale": {"type": "boolean", "description": "Whether nothing was heard of it for stale_after seconds."},
+                "stale_after": {"type": "number", "exclusiveMinimum": 0, "default": DEFAULT_STALE_AFTER},
+                "limit": schemas.limit(50),
+                "cursor": schemas.CURSOR,
+            }
+        ),
+        common.list_of("agents"),
+        _list,
+        read_only=True,
+        idempotent=True,
+    ),
+    Tool(
+        "agent_deregister",
+        "Forget an agent.",
+        "agent-deregister",
+        object_of({"id": schemas.ID}, ("id",)),
+        common.DELETED,
+        _deregister,
+        destructive=True,
+        idempotent=True,
+    ),
+)

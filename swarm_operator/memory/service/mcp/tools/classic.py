@@ -1,0 +1,327 @@
+"""claude-flow's names with its arguments; its `memory_search` is the one in entries.
+
+There they mostly answer "executed successfully" and do nothing. Here each does what it says, and what this service
+can't do has no tool.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from swarm_operator.memory.engine import Query
+from swarm_operator.memory.engine.entry import Draft
+from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.service.auth import Role
+from swarm_operator.memory.service.errors import ForbiddenError
+from swarm_operator.memory.service.mcp import schemas
+from swarm_operator.memory.service.mcp.schemas import array, object_of, text, whole
+from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
+from swarm_operator.memory.service.mcp.tools import entries
+from swarm_operator.memory.service.rendering import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["TOOLS"]
+
+_LIST_LIMIT: Final = 100
+_SEARCH_LIMIT: Final = 50
+"""Both are claude-flow's."""
+_SESSIONS: Final = "sessions"
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_TIMEFRAME: Final = re.compile(r"([0-9]{1,6})([smhd])")
+_MOST_COUNTED: Final = 1000
+_DURATIONS: Final = "swarm_memory_operation_duration_seconds"
+
+
+async def _usage(call: Call, arguments: Arguments) -> dict[str, Any]:
+    action = arguments["action"]
+    namespace = arguments.get("namespace", entries.DEFAULT_NAMESPACE)
+    answer = await _ACTIONS[action](call, namespace, arguments)
+    return {"success": True, "action": action, "namespace": namespace, **answer}
+
+
+def _needed(arguments: Arguments, name: str) -> str:
+    if name not in arguments:
+        raise InvalidInputError(name, f"given with action {arguments['action']}")
+    value: str = arguments[name]
+    return value
+
+
+async def _usage_store(call: Call, namespace: str, arguments: Arguments) -> dict[str, Any]:
+    key = _needed(arguments, "key")
+    draft = Draft.create(namespace, key, _needed(arguments, "value"), ttl=arguments.get("ttl"))
+    entry, _ = await call.store.write(draft)
+    return {"stored": True, **call.budget.entry(entry)}
+
+
+async def _usage_retrieve(call: Call, namespace: str, arguments: Arguments) -> dict[str, Any]:
+    key = _needed(arguments, "key")
+    entry = await call.store.get(namespace, key)
+    if entry is None:
+        return {"found": False, "key": key, "value": None}
+    return {"found": True, **call.budget.value(entry, 0)}
+
+
+async def _usage_list(call: Call, namespace: str, _: Arguments) -> dict[str, Any]:
+    return await entries.keys(call, namespace, prefix="", cursor=None, limit=_LIST_LIMIT)
+
+
+async def _usage_delete(call: Call, namespace: str, arguments: Arguments) -> dict[str, Any]:
+    key = _needed(arguments, "key")
+    return {"deleted": await call.store.delete(namespace, key), "key": key}
+
+
+async def _usage_search(call: Call, namespace: str, arguments: Arguments) -> dict[str, Any]:
+    query = Query.create(namespace=namespace, glob=entries.key_glob(_needed(arguments, "value")))
+    found, taken = await entries.find(call, query, limit=_SEARCH_LIMIT)
+    return {"entries": taken, "more": found.position is not None}
+
+
+_ACTIONS: Final[dict[str, Callable[[Call, str, Arguments], Awaitable[dict[str, Any]]]]] = {
+    "store": _usage_store,
+    "retrieve": _usage_retrieve,
+    "list": _usage_list,
+    "delete": _usage_delete,
+    "search": _usage_search,
+}
+_OPERATIONS: Final = {"store": "put", "retrieve": "get", "list": "list", "delete": "delete", "search": "search"}
+
+
+async def _namespace(call: Call, arguments: Arguments) -> dict[str, Any]:
+    namespace, action = arguments["namespace"], arguments["action"]
+    if action == "list":
+        return {"action": action, **await entries.keys(call, namespace, prefix="", cursor=None, limit=_LIST_LIMIT)}
+    if action == "info":
+        counts = await call.store.counts([namespace])
+        return {"action": action, "namespace": namespace, "count": counts[namespace]}
+    return {"action": action, "namespace": namespace, "deleted": await call.store.delete_range(namespace)}
+
+
+async def _persist(call: Call, arguments: Arguments) -> dict[str, Any]:
+    stats = await call.store.stats()
+    saved_at = timestamp(call.store.now())
+    session = arguments.get("sessionId", "default")
+    value = {"sessionId": session, "savedAt": saved_at, "entries": stats.entries, "valueBytes": stats.value_bytes}
+    # The mark is committed after every write that was acknowledged, so all of them are on disk with it.
+    entry, _ = await call.store.write(Draft.create(_SESSIONS, session, value))
+    return {"persisted": True, **value, "namespace": entry.namespace, "key": entry.key, "version": entry.version}
+
+
+async def _compress(call: Call, arguments: Arguments) -> dict[str, Any]:
+    if "namespace" in arguments:
+        raise InvalidInputError("namespace", "left out: free pages belong to the file, not to a namespace")
+    if call.role < Role.ADMIN:
+        raise ForbiddenError("this takes the admin token, as POST /admin/gc does")
+    before = await call.store.stats()
+    done = await call.store.collect_garbage()
+    after = await call.store.stats()
+    return {
+        "collected": done.entries,
+        "given_back_bytes": done.given_back_bytes,
+        "database_size_bytes_before": before.database_size_bytes,
+        "database_size_bytes_after": after.database_size_bytes,
+        "compressed_entries": after.compressed_entries,
+        "compression_ratio": after.compression_ratio,
+    }
+
+
+async def _analytics(call: Call, arguments: Arguments) -> dict[str, Any]:
+    timeframe = arguments.get("timeframe", "24h")
+    match = _TIMEFRAME.fullmatch(timeframe)
+    if match is None:
+        raise InvalidInputError("timeframe", "a number and s, m, h or d: 30m, 24h, 7d")
+    since = max(call.store.now() - int(match[1]) * _SECONDS[match[2]] * 1000, 0)
+    stats = await call.store.stats()
+    query = Query.create(updated_since=since)
+    counted: dict[str, int] = {}
+    position, seen = None, 0
+    while seen < _MOST_COUNTED:
+        found = await call.store.search(query, position=position, limit=_MOST_COUNTED - seen)
+        for hit in found.hits:
+            counted[hit.entry.namespace] = counted.get(hit.entry.namespace, 0) + 1
+        seen += len(found.hits)
+        position = found.position
+        if position is None:
+            break
+    page = await call.store.namespaces(limit=1000)
+    largest = sorted(page.namespaces, key=lambda each: each.bytes, reverse=True)
+    busiest = sorted(counted.items(), key=lambda each: each[1], reverse=True)[:10]
+    return {
+        "timeframe": timeframe,
+        "since": timestamp(since),
+        "updated": {
+            "entries": seen,
+            "at_least": position is not None,
+            "by_namespace": [{"namespace": name, "entries": count} for name, count in busiest],
+        },
+        "entries": stats.entries,
+        "value_bytes": stats.value_bytes,
+        "database_size_bytes": stats.database_size_bytes,
+        "cache_hit_rate": stats.cache_hit_rate,
+        "largest_namespaces": call.budget.take(
+            largest[:10],
+            lambda each: {"namespace": each.namespace, "entries": each.entries, "bytes": each.bytes},
+        ),
+        "operations_since_start": _operations(call),
+    }
+
+
+def _operations(call: Call) -> list[dict[str, Any]]:
+    """How often each operation was carried out since the start, and how long it took on average."""
+    restricted = call.metrics.registry.restricted_registry([f"{_DURATIONS}_count", f"{_DURATIONS}_sum"])
+    samples = [sample for metric in restricted.collect() for sample in metric.samples]
+    sums = {each.labels["operation"]: each.value for each in samples if each.name.endswith("_sum")}
+    counts = {each.labels["operation"]: each.value for each in samples if each.name.endswith("_count")}
+    return [
+        {"operation": name, "count": int(count), "mean_ms": round(1000 * sums[name] / count, 3)}
+        for name, count in sorted(counts.items())
+        if count
+    ]
+
+
+_COUNTED: Final = array(object_of({"namespace": schemas.TEXT, "entries": schemas.COUNT}, ("namespace", "entries")))
+
+TOOLS: Final = (
+    Tool(
+        "memory_usage",
+        "Store, retrieve, list, delete or search text in the memory, in claude-flow's form. memory_store and its "
+        "neighbours do more: any JSON value, tags, versions, pages.",
+        lambda arguments: _OPERATIONS[arguments["action"]],
+        object_of(
+            {
+                "action": schemas.one_of("What to do.", *_ACTIONS),
+                "key": text("For store, retrieve and delete.", most=1024),
+                "value": {
+                    "type": "string",
+                    "description": "For store: the text. For search: what keys contain, or a pattern with * and ?.",
+                },
+                "namespace": schemas.NAMESPACE,
+                "ttl": schemas.TTL,
+            },
+            ("action",),
+        ),
+        object_of(
+            {
+                "success": schemas.BOOL,
+                "action": schemas.TEXT,
+                "namespace": schemas.TEXT,
+                "key": schemas.TEXT,
+                "stored": schemas.BOOL,
+                "found": schemas.BOOL,
+                "deleted": schemas.BOOL,
+                "value": schemas.ANY,
+                "entries": array(entries.LISTED),
+                "next_cursor": {**schemas.NULL_CURSOR, "description": "Good for memory_list; null: this was all."},
+                "more": {"type": "boolean", "description": "There are more; memory_search gives them in pages."},
+            },
+            ("success", "action", "namespace"),
+            closed=False,
+        ),
+        _usage,
+        destructive=True,
+    ),
+    Tool(
+        "memory_namespace",
+        "Look at a namespace, or empty it: list its keys, count them (info), delete all its entries (clear). "
+        "Namespaces need no creating.",
+        lambda arguments: {"list": "list", "info": "stats", "clear": "delete-range"}[arguments["action"]],
+        object_of(
+            {
+                "namespace": text("1 to 255 bytes.", most=255),
+                "action": schemas.one_of("What to do.", "list", "info", "clear"),
+            },
+            ("namespace", "action"),
+        ),
+        object_of(
+            {
+                "action": schemas.TEXT,
+                "namespace": schemas.TEXT,
+                "count": whole("Live entries."),
+                "deleted": whole("How many there were."),
+                "entries": array(entries.LISTED),
+                "next_cursor": {**schemas.NULL_CURSOR, "description": "Good for memory_list; null: this was all."},
+            },
+            ("action",),
+        ),
+        _namespace,
+        destructive=True,
+        idempotent=True,
+    ),
+    Tool(
+        "memory_persist",
+        "Make a mark for the end of a session, in the namespace sessions: when it was and how much there was. Once it "
+        "is answered, the mark and every write that was acknowledged before are on disk.",
+        "put",
+        object_of({"sessionId": text("Which session.", most=1024, default="default")}),
+        object_of(
+            {
+                "persisted": schemas.BOOL,
+                "sessionId": schemas.TEXT,
+                "savedAt": schemas.MOMENT,
+                "entries": schemas.COUNT,
+                "valueBytes": schemas.COUNT,
+                "namespace": schemas.TEXT,
+                "key": schemas.TEXT,
+                "version": schemas.COUNT,
+            },
+            ("persisted", "sessionId", "savedAt", "entries", "valueBytes", "namespace", "key", "version"),
+        ),
+        _persist,
+    ),
+    Tool(
+        "memory_compress",
+        "Delete expired entries now and give free pages back to the file system; needs the admin token. Long values "
+        "are compressed when they are written and need no call.",
+        "gc",
+        object_of({"namespace": text("Leave it out: it concerns the whole memory.", most=255)}),
+        object_of(
+            {
+                "collected": whole("Expired entries."),
+                "given_back_bytes": schemas.COUNT,
+                "database_size_bytes_before": schemas.COUNT,
+                "database_size_bytes_after": schemas.COUNT,
+                "compressed_entries": schemas.COUNT,
+                "compression_ratio": {"type": ["number", "null"], "description": "Stored bytes / bytes of the values."},
+            },
+            ("collected", "given_back_bytes", "database_size_bytes_before", "database_size_bytes_after"),
+        ),
+        _compress,
+        idempotent=True,
+    ),
+    Tool(
+        "memory_analytics",
+        "What was written within a time, the largest namespaces, the cache's hit rate, and how often each operation "
+        "ran since the service started and how long it took.",
+        "stats",
+        object_of({"timeframe": text("A number and s, m, h or d: 30m, 24h, 7d.", most=8, default="24h")}),
+        object_of(
+            {
+                "timeframe": schemas.TEXT,
+                "since": schemas.MOMENT,
+                "updated": object_of(
+                    {
+                        "entries": whole("Entries whose last write was within it."),
+                        "at_least": {"type": "boolean", "description": "There are more: counting ended at 1000."},
+                        "by_namespace": _COUNTED,
+                    },
+                    ("entries", "at_least", "by_namespace"),
+                ),
+                "entries": schemas.COUNT,
+                "value_bytes": schemas.COUNT,
+                "database_size_bytes": schemas.COUNT,
+                "cache_hit_rate": {"type": ["number", "null"]},
+                "largest_namespaces": schemas.array(
+                    object_of({"namespace": schemas.TEXT, "entries": schemas.COUNT, "bytes": schemas.COUNT})
+                ),
+                "operations_since_start": schemas.array(
+                    object_of({"operation": schemas.TEXT, "count": schemas.COUNT, "mean_ms": {"type": "number"}})
+                ),
+            },
+            ("timeframe", "since", "updated", "entries", "operations_since_start"),
+        ),
+        _analytics,
+        read_only=True,
+    ),
+)

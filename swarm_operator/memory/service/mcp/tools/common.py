@@ -1,0 +1,77 @@
+"""What the tools for records share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.service import cursors
+from swarm_operator.memory.service.mcp import schemas
+from swarm_operator.memory.service.mcp.schemas import object_of, text
+
+if TYPE_CHECKING:
+    from swarm_operator.memory.engine.records import Record, RecordPage
+    from swarm_operator.memory.engine.records.record import Kind
+    from swarm_operator.memory.service.mcp.schemas import Schema
+    from swarm_operator.memory.service.mcp.tool import Arguments, Call
+
+__all__ = ["DELETED", "WORD", "document", "list_of", "one", "one_of", "page", "page_arguments"]
+
+WORD: Final = text("A word of at most 128 bytes.", most=128)
+DELETED: Final = object_of({"deleted": schemas.BOOL, "id": schemas.TEXT}, ("deleted", "id"))
+
+
+def document(arguments: Arguments, *names: str) -> dict[str, Any]:
+    """The record that a caller describes: these arguments, and the members of `details`."""
+    given = {name: arguments[name] for name in names if name in arguments}
+    details = arguments.get("details", {})
+    if twice := sorted(details.keys() & given.keys()):
+        raise InvalidInputError(f"details.{twice[0][:64]}", "given once: as an argument or in details")
+    return {**given, **details}
+
+
+def one(call: Call, name: str, kind: Kind, record: Record) -> dict[str, Any]:
+    """The answer that is one record."""
+    namespace, key = kind.identity(record.id)
+    return call.budget.record(name, record, namespace, key)
+
+
+def page_arguments(arguments: Arguments, kind: Kind) -> dict[str, Any]:
+    """`after` and `limit` of a list."""
+    after = cursors.decode(arguments.get("cursor"))
+    if after is not None and not after.startswith(kind.prefix):
+        raise InvalidInputError("cursor", "used with the list that it came from")
+    return {"after": after, "limit": arguments.get("limit", 50)}
+
+
+def page(call: Call, name: str, kind: Kind, found: RecordPage) -> dict[str, Any]:
+    """The answer that is a page of records, as many as there is room for."""
+    taken = call.budget.take(found.records, call.budget.brief)
+    next_key = found.next_key if len(taken) == len(found.records) else kind.prefix + found.records[len(taken) - 1].id
+    return {name: taken, "next_cursor": cursors.encode(next_key)}
+
+
+def one_of(name: str, *, absent: str = "") -> Schema:
+    """The schema of `one`.
+
+    Args:
+        name: of the record.
+        absent: why it may be null.
+    """
+    record: Schema = {"type": "object", "description": "Its members."}
+    if absent:
+        record = {"type": ["object", "null"], "description": f"Its members; null: {absent}."}
+    return object_of(
+        {name: record, "version": schemas.COUNT, "cut": text("What was left out, and how to get it.")}, (name,)
+    )
+
+
+def list_of(name: str) -> Schema:
+    """The schema of `page`."""
+    item: Schema = {
+        "type": "object",
+        "description": "Its short members; left_out names the long ones.",
+        "required": ["id"],
+        "properties": {"id": schemas.TEXT},
+    }
+    return object_of({name: schemas.array(item), "next_cursor": schemas.NULL_CURSOR}, (name, "next_cursor"))

@@ -1,0 +1,338 @@
+"""`memory_store`, `memory_retrieve`, `memory_list`, `memory_search`, `memory_delete`, `memory_stats`.
+
+`memory_search` has claude-flow's arguments too: pattern, namespace and limit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from swarm_operator.memory.engine import Query, limits
+from swarm_operator.memory.engine.entry import Draft
+from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.service import cursors, rendering, searching
+from swarm_operator.memory.service.mcp import schemas, uris
+from swarm_operator.memory.service.mcp.schemas import array, object_of, text, whole
+from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
+
+if TYPE_CHECKING:
+    from swarm_operator.memory.engine.search import Found
+
+__all__ = ["ENTRY", "LISTED", "TOOLS", "find", "key_glob", "keys", "names"]
+
+DEFAULT_NAMESPACE: Final = "default"
+
+ENTRY: Final = {
+    "namespace": schemas.TEXT,
+    "key": schemas.TEXT,
+    "version": schemas.COUNT,
+    "size": whole("Bytes of the value as JSON."),
+    "updated_at": schemas.MOMENT,
+    "expires_at": schemas.MOMENT,
+    "tags": array(schemas.TEXT, "The first eight."),
+}
+LISTED: Final = object_of(
+    {**ENTRY, "snippet": text("The beginning of the value's JSON, or the words found, marked **so**.")},
+    ("namespace", "key", "version", "size", "updated_at", "snippet"),
+)
+
+
+async def _store(call: Call, arguments: Arguments) -> dict[str, Any]:
+    draft = Draft.create(
+        arguments.get("namespace", DEFAULT_NAMESPACE),
+        arguments["key"],
+        arguments["value"],
+        tags=arguments.get("tags"),
+        metadata=arguments.get("metadata"),
+        ttl=arguments.get("ttl"),
+    )
+    create_only = arguments.get("create_only", False)
+    if create_only and "if_version" in arguments:
+        raise InvalidInputError("if_version", "not together with create_only")
+    entry, created = await call.store.write(draft, create_only=create_only, if_version=arguments.get("if_version"))
+    return {**call.budget.entry(entry), "created": created, "uri": uris.render(entry.namespace, entry.key)}
+
+
+async def _retrieve(call: Call, arguments: Arguments) -> dict[str, Any]:
+    namespace = arguments.get("namespace", DEFAULT_NAMESPACE)
+    entry = await call.store.get(namespace, arguments["key"])
+    if entry is None:
+        return {"found": False, "namespace": namespace, "key": arguments["key"]}
+    return {"found": True, **call.budget.value(entry, arguments.get("offset", 0))}
+
+
+async def _list(call: Call, arguments: Arguments) -> dict[str, Any]:
+    if "namespace" not in arguments:
+        if "prefix" in arguments:
+            raise InvalidInputError("prefix", "together with a namespace")
+        return await names(call, arguments.get("cursor"), arguments.get("limit", 50))
+    return await keys(
+        call,
+        arguments["namespace"],
+        prefix=arguments.get("prefix", ""),
+        cursor=arguments.get("cursor"),
+        limit=arguments.get("limit", 50),
+    )
+
+
+async def names(call: Call, cursor: str | None, limit: int) -> dict[str, Any]:
+    """A page of the namespaces."""
+    page = await call.store.namespaces(after=cursors.decode(cursor), limit=limit)
+    taken = call.budget.take(
+        page.namespaces,
+        lambda count: {"namespace": count.namespace, "entries": count.entries, "bytes": count.bytes},
+    )
+    next_name = page.next_name if len(taken) == len(page.namespaces) else taken[-1]["namespace"]
+    return {"namespaces": taken, "next_cursor": cursors.encode(next_name)}
+
+
+async def keys(call: Call, namespace: str, *, prefix: str, cursor: str | None, limit: int) -> dict[str, Any]:
+    """A page of a namespace's entries, without their values."""
+    after = cursors.decode(cursor)
+    if after is not None and not after.startswith(prefix):
+        raise InvalidInputError("cursor", "used with the prefix that it came from")
+    page = await call.store.list(namespace, prefix=prefix, after=after, limit=limit)
+    taken = call.budget.take(page.entries, call.budget.listed)
+    next_key = page.next_key if len(taken) == len(page.entries) else taken[-1]["key"]
+    return {"entries": taken, "next_cursor": cursors.encode(next_key)}
+
+
+async def _search(call: Call, arguments: Arguments) -> dict[str, Any]:
+    pattern = arguments.get("pattern")
+    query = Query.create(
+        namespace=arguments.get("namespace"),
+        subtree=arguments.get("subtree", False),
+        prefix=arguments.get("prefix", ""),
+        glob=None if pattern is None else key_glob(pattern),
+        tags=arguments.get("tags", []),
+        any_tags=arguments.get("any_tags", []),
+        metadata=arguments.get("metadata"),
+        updated_since=searching.moment(arguments.get("updated_since")),
+        text=arguments.get("text"),
+    )
+    found, taken = await find(call, query, cursor=arguments.get("cursor"), limit=arguments.get("limit", 10))
+    return {
+        "entries": taken,
+        "next_cursor": searching.cursor(found.position, query),
+        "searched": {
+            "namespaces": "all" if query.namespace is None else "subtree" if query.subtree else "one",
+            "partial": found.partial,
+            "candidates": found.candidates,
+        },
+    }
+
+
+async def find(
+    call: Call, query: Query, *, limit: int, cursor: str | None = None
+) -> tuple[Found, list[dict[str, Any]]]:
+    """A page of a search, as many as there is room for."""
+    position = searching.position(cursor, query)
+    while True:
+        found = await call.store.search(query, position=position, limit=limit)
+        taken = call.budget.take(found.hits, lambda hit: call.budget.listed(hit.entry, hit.snippet))
+        if len(taken) == len(found.hits):
+            return found, taken
+        # Where a page ends is known for whole pages only.
+        limit = len(taken)
+
+
+def key_glob(pattern: str) -> str:
+    """A pattern for whole keys: one without a wildcard is looked for anywhere in them."""
+    if any(char in pattern for char in "*?["):
+        return pattern
+    return f"*{pattern}*"
+
+
+async def _delete(call: Call, arguments: Arguments) -> dict[str, Any]:
+    namespace = arguments.get("namespace", DEFAULT_NAMESPACE)
+    deleted = await call.store.delete(namespace, arguments["key"], if_version=arguments.get("if_version"))
+    return {"deleted": deleted, "namespace": namespace, "key": arguments["key"]}
+
+
+async def _stats(call: Call, _: Arguments) -> dict[str, Any]:
+    stats: dict[str, Any] = orjson.loads(rendering.statistics(call.store, await call.store.stats()))
+    return stats
+
+
+_VALUE: Final = {
+    **ENTRY,
+    "value": {"description": "The value, when it fits."},
+    "metadata": schemas.OBJECT,
+    "metadata_bytes": whole("In place of metadata that doesn't fit."),
+    "part": text("In place of a value that doesn't fit: a part of its JSON text."),
+    "offset": whole("Where the part begins, in bytes."),
+    "next_offset": schemas.nullable(whole("Where the next part begins; null: this was the last.")),
+    "cut": text("What was left out, and how to get it."),
+}
+
+TOOLS: Final = (
+    Tool(
+        "memory_store",
+        "Store a JSON value under a key. Acknowledged means on disk: it survives a crash. Overwrites, unless "
+        "create_only or if_version is given.",
+        "put",
+        object_of(
+            {
+                "key": schemas.KEY,
+                "value": schemas.ANY,
+                "namespace": schemas.NAMESPACE,
+                "ttl": schemas.TTL,
+                "tags": schemas.TAGS,
+                "metadata": {"type": "object", "description": "Fields to search by, at most 64 KiB of JSON."},
+                "create_only": {
+                    "type": "boolean",
+                    "default": False,
+                    "description": "Refuse (version-conflict) when the entry exists.",
+                },
+                "if_version": schemas.VERSION,
+            },
+            ("key", "value"),
+        ),
+        object_of(
+            {**ENTRY, "created": schemas.BOOL, "uri": text("Its resource.")},
+            ("namespace", "key", "version", "size", "updated_at", "created", "uri"),
+        ),
+        _store,
+        destructive=True,
+    ),
+    Tool(
+        "memory_retrieve",
+        "Get an entry with its value. A value that is too long for one answer comes in parts: see cut.",
+        "get",
+        object_of(
+            {
+                "key": schemas.KEY,
+                "namespace": schemas.NAMESPACE,
+                "offset": whole("The next_offset of the part before.", most=2**31, default=0),
+            },
+            ("key",),
+        ),
+        object_of({"found": schemas.BOOL, **_VALUE}, ("found", "namespace", "key")),
+        _retrieve,
+        read_only=True,
+        idempotent=True,
+    ),
+    Tool(
+        "memory_list",
+        "List the keys of a namespace with sizes and the beginning of each value; without a namespace, list the "
+        "namespaces. Values come from memory_retrieve.",
+        lambda arguments: "list" if "namespace" in arguments else "namespaces",
+        object_of(
+            {
+                "namespace": text("The namespace; without it the namespaces are listed.", most=255),
+                "prefix": schemas.PREFIX,
+                "limit": schemas.limit(50),
+                "cursor": schemas.CURSOR,
+            }
+        ),
+        object_of(
+            {
+                "entries": array(LISTED),
+                "namespaces": array(
+                    object_of(
+                        {"namespace": schemas.TEXT, "entries": schemas.COUNT, "bytes": schemas.COUNT},
+                        ("namespace", "entries", "bytes"),
+                    )
+                ),
+                "next_cursor": schemas.NULL_CURSOR,
+            },
+            ("next_cursor",),
+        ),
+        _list,
+        read_only=True,
+        idempotent=True,
+    ),
+    Tool(
+        "memory_search",
+        "Find entries by key, words, tags, metadata or time, in all namespaces unless one is given. Gives keys and "
+        "snippets; values come from memory_retrieve.",
+        "search",
+        object_of(
+            {
+                "pattern": text(
+                    "Of the key: `auth` is anywhere in it, `user:*` with *, ? and [abc] matches it whole; case "
+                    "matters. To look into values use text.",
+                    most=limits.MAX_KEY_BYTES,
+                ),
+                "namespace": text("Only there.", most=255),
+                "limit": schemas.limit(10),
+                "subtree": {
+                    "type": "boolean",
+                    "default": False,
+                    "description": "Also in the namespaces below: of a in a/b.",
+                },
+                "text": text("Words that all occur in the key or the value; wor* is the start of one.", most=1024),
+                "tags": array(schemas.TEXT, "Entries with all of these.", most=16),
+                "any_tags": array(schemas.TEXT, "Entries with one of these.", most=16),
+                "metadata": {"type": "object", "description": "Fields that have these values."},
+                "updated_since": text("RFC 3339 with its zone: 2026-01-31T12:00:00Z; newest first.", most=64),
+                "prefix": schemas.PREFIX,
+                "cursor": schemas.CURSOR,
+            }
+        ),
+        object_of(
+            {
+                "entries": array(LISTED),
+                "next_cursor": schemas.NULL_CURSOR,
+                "searched": object_of(
+                    {
+                        "namespaces": schemas.one_of("", "all", "subtree", "one"),
+                        "partial": {
+                            "type": "boolean",
+                            "description": "The page ended for its cost; go on with next_cursor.",
+                        },
+                        "candidates": schemas.COUNT,
+                    },
+                    ("namespaces", "partial", "candidates"),
+                ),
+            },
+            ("entries", "next_cursor", "searched"),
+        ),
+        _search,
+        read_only=True,
+        idempotent=True,
+    ),
+    Tool(
+        "memory_delete",
+        "Delete an entry. `deleted` is false when there was none.",
+        "delete",
+        object_of(
+            {"key": schemas.KEY, "namespace": schemas.NAMESPACE, "if_version": schemas.VERSION},
+            ("key",),
+        ),
+        object_of(
+            {"deleted": schemas.BOOL, "namespace": schemas.TEXT, "key": schemas.TEXT}, ("deleted", "namespace", "key")
+        ),
+        _delete,
+        destructive=True,
+        idempotent=True,
+    ),
+    Tool(
+        "memory_stats",
+        "Counts, sizes, cache, compression, garbage collection and settings of this memory.",
+        "stats",
+        object_of({}),
+        object_of(
+            {
+                "swarm_id": schemas.TEXT,
+                "entries": schemas.COUNT,
+                "agents": schemas.COUNT,
+                "tasks": schemas.COUNT,
+                "patterns": schemas.COUNT,
+                "value_bytes": schemas.COUNT,
+                "database_size_bytes": schemas.COUNT,
+                "cache": schemas.OBJECT,
+                "compression": schemas.OBJECT,
+                "gc": schemas.OBJECT,
+                "settings": schemas.OBJECT,
+            },
+            ("swarm_id", "entries", "agents", "tasks", "patterns", "value_bytes", "database_size_bytes"),
+            closed=False,
+        ),
+        _stats,
+        read_only=True,
+        idempotent=True,
+    ),
+)

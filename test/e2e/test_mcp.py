@@ -1,0 +1,90 @@
+"""The memory of a running pod as an MCP server, by the official client through a port-forward."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+from e2e.cluster import CONTEXT, eventually
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+
+pytestmark = pytest.mark.timeout(420)
+
+
+@contextlib.contextmanager
+def forwarded(space, name: str = "my-cluster-memory") -> Iterator[str]:
+    """A store's Service on a free port of this host."""
+    command = ["kubectl", "--context", CONTEXT, "-n", space.name, "port-forward", f"service/{name}", ":8080"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forwarding:
+        try:
+            line = forwarding.stdout.readline()
+            found = re.search(r"127\.0\.0\.1:(\d+) -> 8080", line)
+            assert found, line
+            yield f"http://127.0.0.1:{found[1]}"
+        finally:
+            forwarding.terminate()
+
+
+def token(space, name: str = "my-cluster-memory") -> str:
+    secret = space.get(f"secret/{name}-auth")
+    return base64.b64decode(secret["data"]["client-token"]).decode().strip()
+
+
+@pytest.mark.parametrize("era", ["legacy", "2026-07-28"])
+def test_an_agent_s_host_works_with_the_memory_of_a_pod(space, era):
+    space.apply_example()
+
+    def told() -> bool:
+        endpoints = space.get("swarmmemorystore/my-cluster-memory")["status"]["endpoints"]
+        return endpoints["mcp"] == f"http://my-cluster-memory.{space.name}.svc:8080/mcp"
+
+    eventually(told)
+
+    async def work(url: str) -> None:
+        async with (
+            httpx2.AsyncClient(headers={"Authorization": f"Bearer {token(space)}"}, timeout=30) as http,
+            Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=era) as client,
+        ):
+            stored = await client.call_tool("memory_store", {"key": "plan", "value": {"step": 1}})
+            assert stored.structured_content["created"] is True
+            await client.call_tool("task_create", {"id": "t1", "description": "try it"})
+            claimed = await client.call_tool("task_claim_next", {"agent": "a1"})
+            assert claimed.structured_content["task"]["claimedBy"] == "a1"
+            (content,) = (await client.read_resource("memory://default/plan")).contents
+            assert json.loads(content.text)["value"] == {"step": 1}
+            refused = await client.call_tool("memory_store", {"key": "", "value": 1})
+            assert refused.is_error
+
+    with forwarded(space) as url:
+        asyncio.run(work(url))
+    # What one protocol stores the others find.
+    space.start_agent()
+    assert space.memory("get", "default", "plan")["value"] == {"step": 1}
+
+
+def test_a_store_without_mcp_mode_has_no_such_path(space):
+    space.kubectl(
+        "apply", "-f", "-", stdin="""
+apiVersion: swarm.claudeflow.io/v1alpha1
+kind: SwarmMemoryStore
+metadata:
+  name: plain
+spec:
+  storageSize: 1Gi
+  mcpMode: false
+""",
+    )  # fmt: skip
+    space.kubectl("wait", "--for=condition=Ready", "swarmmemorystore/plain", "--timeout=180s")
+    assert "mcp" not in space.get("swarmmemorystore/plain")["status"]["endpoints"]
+    with forwarded(space, "plain") as url:
+        headers = {"Authorization": f"Bearer {token(space, 'plain')}"}
+        assert httpx2.post(f"{url}/mcp", json={}, headers=headers, timeout=30).status_code == 404
+        assert httpx2.get(f"{url}/v1/stats", headers=headers, timeout=30).status_code == 200

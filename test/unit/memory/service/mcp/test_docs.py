@@ -1,0 +1,73 @@
+"""docs/mcp.md says what is so: its examples run, its tables are complete."""
+
+import json
+import re
+import textwrap
+from pathlib import Path
+
+import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from swarm_operator.memory.service.mcp.subscriptions import MAX_ADDRESSES
+from swarm_operator.memory.service.mcp.tools import TOOLS
+from swarm_operator.memory.service.settings import ServiceSettings
+
+PAGE = (Path(__file__).parents[5] / "docs/mcp.md").read_text()
+BLOCKS = [textwrap.dedent(found).strip("\n") for found in re.findall(r"^(?: {4}.*\n|\n(?= {4}))+", PAGE, re.MULTILINE)]
+
+
+def block(start):
+    (found,) = (each for each in BLOCKS if each.startswith(start))
+    return found
+
+
+def expanded(text, variables):
+    """As hosts expand a .mcp.json: ${NAME} and ${NAME:-default}."""
+    return re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", lambda match: variables.get(match[1], match[2]) or match[0], text)
+
+
+async def test_the_configuration_of_a_host_leads_to_the_service(service):
+    token = (service.tokens / "client-token").read_text().strip()
+    variables = {"SWARM_MEMORY_URL": f"http://localhost:{service.port}", "SWARM_MEMORY_TOKEN": token}
+    server = json.loads(expanded(block('{\n  "mcpServers"'), variables))["mcpServers"]["swarm-memory"]
+    assert server["type"] == "http"
+    async with (
+        httpx2.AsyncClient(headers=server["headers"]) as http,
+        Client(streamable_http_client(server["url"], http_client=http)) as client,
+    ):
+        assert (await client.list_tools()).tools
+    assert "http://localhost:8080/mcp" in expanded(block('{\n  "mcpServers"'), {})
+
+
+async def test_the_python_example_runs_and_prints_what_it_says(service, capsys):
+    scope = {}
+    code = block("import httpx2")
+    exec("async def example(url, token):\n" + textwrap.indent(code, "    "), scope)
+    token = (service.tokens / "client-token").read_text().strip()
+    await scope["example"](f"http://127.0.0.1:{service.port}", token)
+    assert capsys.readouterr().out.strip() == block('{"error"')
+
+
+def test_the_table_of_tools_is_complete_and_has_their_hints():
+    documented = {}
+    table = PAGE.partition("## Tools")[2].partition("### Errors")[0]
+    for names, hints in re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|([ rdi]*)\|.*\|$", table, re.MULTILINE):
+        for name in re.findall(r"`(\w+)`", names):
+            documented[name] = set(hints.split())
+    assert documented == {
+        tool.name: {
+            letter
+            for letter, given in (("r", tool.read_only), ("d", tool.destructive), ("i", tool.idempotent))
+            if given
+        }
+        for tool in TOOLS
+    }
+
+
+def test_the_limits_are_the_settings():
+    settings = ServiceSettings()
+    assert settings.mcp_max_answer_bytes == 24 * 1024
+    assert settings.mcp_max_sessions == 250
+    assert settings.mcp_idle == 30 * 60
+    assert f"| addresses that one client subscribes to | {MAX_ADDRESSES} |" in PAGE

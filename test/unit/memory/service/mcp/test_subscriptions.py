@@ -1,0 +1,85 @@
+"""A slow client holds nobody up, and what is kept for it is bounded."""
+
+import asyncio
+
+import pytest
+
+from swarm_operator.memory.engine import MemoryStore, StoreConfig, feed
+from swarm_operator.memory.engine.errors import OverloadedError, StoreClosedError
+from swarm_operator.memory.service.mcp.subscriptions import Subscriptions
+
+
+@pytest.fixture
+def counted():
+    return []
+
+
+@pytest.fixture
+def subscriptions(store, counted):
+    made = Subscriptions(store, most=2, counted=counted.append)
+    yield made
+    made.end()
+
+
+async def test_an_address_that_changed_often_is_told_once(store, subscriptions):
+    with subscriptions.listening() as slow, subscriptions.listening() as quick:
+        slow.add("memory://n/k")
+        slow.add("memory://n")
+        quick.add("memory://n/last")
+        for number in range(500):
+            await store.put("n", "k", number)
+        await store.put("n", "last", 1)
+        async with asyncio.timeout(20):
+            assert await quick.next() == ["memory://n/last"]
+            assert set(await slow.next()) == {"memory://n/k", "memory://n"}
+            await store.put("n", "k", 1)
+            assert set(await slow.next()) == {"memory://n/k", "memory://n"}
+
+
+async def test_two_spellings_of_an_address_are_both_told(store, subscriptions):
+    with subscriptions.listening() as listener:
+        listener.add("memory://n/k")
+        listener.add("memory://%6E/%6B")
+        await store.put("n", "k", 1)
+        async with asyncio.timeout(20):
+            assert set(await listener.next()) == {"memory://n/k", "memory://%6E/%6B"}
+
+
+async def test_when_changes_were_missed_everything_may_have_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(feed, "_MOST_KEPT", 1)
+    gate = asyncio.Event()
+    async with MemoryStore.open(tmp_path / "db", StoreConfig(change_log_entries=5)) as store, asyncio.timeout(20):
+        subscriptions = Subscriptions(store, most=1, counted=lambda _: None, sleep=lambda _: gate.wait())
+        with subscriptions.listening() as listener:
+            listener.add("memory://n/first")
+            listener.add("memory://n/never")
+            await store.put("n", "first", 1)
+            assert await listener.next() == ["memory://n/first"]
+            for number in range(20):
+                await store.put("n", str(number), number)
+            gate.set()
+            assert set(await listener.next()) == {"memory://n/first", "memory://n/never"}
+            await store.put("n", "first", 2)
+            assert await listener.next() == ["memory://n/first"]
+
+
+async def test_too_many_are_refused_and_those_that_end_make_room(subscriptions, counted):
+    first, second = subscriptions.open(), subscriptions.open()
+    with pytest.raises(OverloadedError):
+        subscriptions.open()
+    subscriptions.close(first)
+    subscriptions.close(first)
+    third = subscriptions.open()
+    assert counted == [1, 2, 1, 2]
+    subscriptions.end()
+    assert await second.next() == await third.next() == []
+    with pytest.raises(StoreClosedError):
+        subscriptions.open()
+
+
+async def test_nothing_follows_the_feed_while_nobody_listens(store, subscriptions):
+    with subscriptions.listening() as listener:
+        listener.add("memory://n")
+        assert subscriptions._following is not None
+    assert subscriptions._following is None
+    assert subscriptions._wanted == {}
