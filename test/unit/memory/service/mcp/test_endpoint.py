@@ -21,6 +21,8 @@ async def test_without_a_valid_token_nothing_answers(service):
         answer = await service.call("POST", "/mcp", HELLO, token=token, **JSON)
         assert (answer.status, answer.json["type"]) == (401, "urn:swarm-memory:problem:unauthorized")
         assert answer.headers["www-authenticate"] == "Bearer"
+        for method in ("GET", "DELETE", "OPTIONS"):
+            assert (await service.call(method, "/mcp", token=token, **JSON)).status == 401
     assert (await service.call("POST", "/mcp", HELLO, **JSON)).status == 200
 
 
