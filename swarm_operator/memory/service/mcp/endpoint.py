@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import structlog
 
@@ -36,6 +36,7 @@ _FACE: Final = "swarm_operator.memory.service.mcp.face"
 _METHODS: Final = frozenset({"GET", "POST", "DELETE"})
 _ALLOW: Final = (b"allow", b"GET, POST, DELETE")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_LOOPBACK_HOST: Final = re.compile(rb"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?", re.IGNORECASE)
 
 _log = structlog.get_logger(__name__)
 
@@ -147,10 +148,8 @@ def _check_origin(headers: Mapping[bytes, bytes], settings: ServiceSettings) -> 
     origin = headers.get(b"origin")
     if origin is not None and origin.decode("latin-1") not in settings.mcp_allowed_origins:
         raise ForbiddenError("this Origin may not use /mcp; --mcp-allowed-origins names those that may")
-    if settings.host in _LOOPBACK:
-        host = urlsplit("//" + headers.get(b"host", b"").decode("latin-1")).hostname
-        if host not in _LOOPBACK:
-            raise ForbiddenError("this Host is not the loopback interface, which the service listens on")
+    if settings.host in _LOOPBACK and _LOOPBACK_HOST.fullmatch(headers.get(b"host", b"")) is None:
+        raise ForbiddenError("this Host is not the loopback interface, which the service listens on")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -83,7 +83,7 @@ class Face:
         self._tools = Toolbox(
             store, metrics=metrics, mcp_metrics=counted, max_answer_bytes=settings.mcp_max_answer_bytes
         )
-        self._resources = Resources(store, max_answer_bytes=settings.mcp_max_answer_bytes)
+        self._resources = Resources(store, metrics=metrics, max_answer_bytes=settings.mcp_max_answer_bytes)
         self._subscriptions = Subscriptions(store, most=settings.mcp_max_sessions, counted=counted.subscribers.set)
         self._metrics = metrics
         self._listed = types.ListToolsResult(tools=[_described(tool) for tool in self._tools.tools])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from swarm_operator.memory.service.mcp.answers import Budget
 if TYPE_CHECKING:
     from swarm_operator.memory.engine import MemoryStore
     from swarm_operator.memory.engine.readers import NamespaceCount
+    from swarm_operator.memory.service.metrics import ServiceMetrics
 
 __all__ = ["TEMPLATES", "Resources", "target"]
 
@@ -36,8 +38,9 @@ _PAGE: Final = 100
 class Resources:
     """Reads them."""
 
-    def __init__(self, store: MemoryStore, *, max_answer_bytes: int) -> None:
+    def __init__(self, store: MemoryStore, *, metrics: ServiceMetrics, max_answer_bytes: int) -> None:
         self._store = store
+        self._observe = {name: metrics.operations[name].observe for name in ("namespaces", "list", "get")}
         self._budget = Budget(max_answer_bytes)
 
     async def page(self, cursor: str | None) -> tuple[list[NamespaceCount], str | None]:
@@ -51,18 +54,25 @@ class Resources:
 
     async def read(self, uri: str) -> dict[str, Any]:
         """The document at an address. Raises RequestError and MemoryStoreError."""
+        started = time.perf_counter()
         address = uris.parse(uri)
         if address.namespace is None:
-            return await self._namespaces(address.cursor)
-        if address.key is None:
-            return await self._keys(address.namespace, address.cursor)
-        entry = await self._store.get(address.namespace, address.key)
+            operation, document = "namespaces", await self._namespaces(address.cursor)
+        elif address.key is None:
+            operation, document = "list", await self._keys(address.namespace, address.cursor)
+        else:
+            operation, document = "get", await self._entry(address.namespace, address.key, address.offset)
+        self._observe[operation](time.perf_counter() - started)
+        return document
+
+    async def _entry(self, namespace: str, key: str, offset: int) -> dict[str, Any]:
+        entry = await self._store.get(namespace, key)
         if entry is None:
             raise NotFoundError("there is no such entry")
-        document = self._budget.value(entry, address.offset)
+        document = self._budget.value(entry, offset)
         following = document.get("next_offset")
         if following is not None:
-            document["next"] = f"{uris.render(address.namespace, address.key)}?offset={following}"
+            document["next"] = f"{uris.render(namespace, key)}?offset={following}"
         return document
 
     async def _namespaces(self, cursor: str | None) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from swarm_operator.memory.engine.errors import InvalidInputError
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from swarm_operator.memory.engine import MemoryStore
     from swarm_operator.memory.engine.records import Swarm
@@ -15,9 +18,21 @@ if TYPE_CHECKING:
     from swarm_operator.memory.service.mcp.schemas import Schema
     from swarm_operator.memory.service.metrics import ServiceMetrics
 
-__all__ = ["Arguments", "Call", "Handler", "Tool"]
+__all__ = ["Arguments", "Call", "Handler", "Tool", "naming"]
 
 Arguments: TypeAlias = "dict[str, Any]"
+
+
+@contextlib.contextmanager
+def naming(**arguments: str) -> Iterator[None]:
+    """Let errors name the argument that the caller knows: `naming(glob="pattern")` where the engine says glob."""
+    try:
+        yield
+    except InvalidInputError as error:
+        name, bracket, rest = error.field.partition("[")
+        if name not in arguments:
+            raise
+        raise InvalidInputError(arguments[name] + bracket + rest, error.allowed) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from swarm_operator.memory.service.auth import Role
 from swarm_operator.memory.service.errors import ForbiddenError
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.schemas import array, object_of, text, whole
-from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
+from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
 from swarm_operator.memory.service.mcp.tools import entries
 from swarm_operator.memory.service.rendering import timestamp
 
@@ -74,7 +74,9 @@ async def _usage_delete(call: Call, namespace: str, arguments: Arguments) -> dic
 
 
 async def _usage_search(call: Call, namespace: str, arguments: Arguments) -> dict[str, Any]:
-    query = Query.create(namespace=namespace, glob=entries.key_glob(_needed(arguments, "value")))
+    pattern = entries.key_glob(_needed(arguments, "value"))
+    with naming(glob="value"):
+        query = Query.create(namespace=namespace, glob=pattern)
     found, taken = await entries.find(call, query, limit=_SEARCH_LIMIT)
     return {"entries": taken, "more": found.position is not None}
 
@@ -105,7 +107,9 @@ async def _persist(call: Call, arguments: Arguments) -> dict[str, Any]:
     session = arguments.get("sessionId", "default")
     value = {"sessionId": session, "savedAt": saved_at, "entries": stats.entries, "valueBytes": stats.value_bytes}
     # The mark is committed after every write that was acknowledged, so all of them are on disk with it.
-    entry, _ = await call.store.write(Draft.create(_SESSIONS, session, value))
+    with naming(key="sessionId"):
+        draft = Draft.create(_SESSIONS, session, value)
+    entry, _ = await call.store.write(draft)
     return {"persisted": True, **value, "namespace": entry.namespace, "key": entry.key, "version": entry.version}
 
 

@@ -15,7 +15,7 @@ from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.service import cursors, rendering, searching
 from swarm_operator.memory.service.mcp import schemas, uris
 from swarm_operator.memory.service.mcp.schemas import array, object_of, text, whole
-from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
+from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
 
 if TYPE_CHECKING:
     from swarm_operator.memory.engine.search import Found
@@ -101,17 +101,18 @@ async def keys(call: Call, namespace: str, *, prefix: str, cursor: str | None, l
 
 async def _search(call: Call, arguments: Arguments) -> dict[str, Any]:
     pattern = arguments.get("pattern")
-    query = Query.create(
-        namespace=arguments.get("namespace"),
-        subtree=arguments.get("subtree", False),
-        prefix=arguments.get("prefix", ""),
-        glob=None if pattern is None else key_glob(pattern),
-        tags=arguments.get("tags", []),
-        any_tags=arguments.get("any_tags", []),
-        metadata=arguments.get("metadata"),
-        updated_since=searching.moment(arguments.get("updated_since")),
-        text=arguments.get("text"),
-    )
+    with naming(glob="pattern", tag="tags", any_tag="any_tags"):
+        query = Query.create(
+            namespace=arguments.get("namespace"),
+            subtree=arguments.get("subtree", False),
+            prefix=arguments.get("prefix", ""),
+            glob=None if pattern is None else key_glob(pattern),
+            tags=arguments.get("tags", []),
+            any_tags=arguments.get("any_tags", []),
+            metadata=arguments.get("metadata"),
+            updated_since=searching.moment(arguments.get("updated_since")),
+            text=arguments.get("text"),
+        )
     found, taken = await find(call, query, cursor=arguments.get("cursor"), limit=arguments.get("limit", 10))
     return {
         "entries": taken,

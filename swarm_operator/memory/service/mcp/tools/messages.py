@@ -9,14 +9,15 @@ from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.answers import size_of
 from swarm_operator.memory.service.mcp.schemas import object_of, text
-from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
+from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
 from swarm_operator.memory.service.mcp.tools import common
 
 __all__ = ["TOOLS"]
 
 
 async def _send(call: Call, arguments: Arguments) -> dict[str, Any]:
-    message = await call.swarm.communications.send(arguments["from"], arguments.get("to"), arguments["message"])
+    with naming(fromAgent="from", toAgent="to"):
+        message = await call.swarm.communications.send(arguments["from"], arguments.get("to"), arguments["message"])
     return {"id": message.id}
 
 

@@ -21,6 +21,8 @@ async def test_without_a_valid_token_nothing_answers(service):
         answer = await service.call("POST", "/mcp", HELLO, token=token, **JSON)
         assert (answer.status, answer.json["type"]) == (401, "urn:swarm-memory:problem:unauthorized")
         assert answer.headers["www-authenticate"] == "Bearer"
+        for method in ("GET", "DELETE", "OPTIONS"):
+            assert (await service.call(method, "/mcp", token=token, **JSON)).status == 401
     assert (await service.call("POST", "/mcp", HELLO, **JSON)).status == 200
 
 
@@ -63,6 +65,9 @@ async def test_a_page_of_another_origin_is_refused(start_service):
         ("127.0.0.1", "[::1]:8080", 200),
         ("127.0.0.1", "rebound.example:8080", 403),
         ("127.0.0.1", "", 403),
+        ("127.0.0.1", "[::1", 403),
+        ("127.0.0.1", "localhost.evil.example", 403),
+        ("127.0.0.1", "evil@localhost", 403),
         ("0.0.0.0", "s-memory.swarm.svc:8080", 200),
         ("::", "s-memory.swarm.svc.cluster.local:8080", 200),
     ],

@@ -105,6 +105,18 @@ async def test_a_bad_cursor_of_the_list_is_refused(mcp):
     assert caught.value.error.data["field"] == "cursor"
 
 
+async def test_reading_counts_as_the_operation_that_it_is(mcp, service):
+    await service.store.put("n", "k", 1)
+    for uri in ("memory://namespaces", "memory://n", "memory://n/k"):
+        await mcp.read(uri)
+    with pytest.raises(MCPError):
+        await mcp.client.read_resource("memory://n/k?x=1")
+    metrics = await service.metrics()
+    for operation in ("namespaces", "list", "get"):
+        assert f'swarm_memory_operation_duration_seconds_count{{operation="{operation}"}} 1.0' in metrics
+    assert 'swarm_memory_errors_total{code="invalid-input"} 1.0' in metrics
+
+
 class Told:
     """Remembers which resources were said to have changed."""
 
