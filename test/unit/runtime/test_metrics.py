@@ -36,6 +36,7 @@ NAMES = {
     "certwatcher_read_certificate_errors_total": ("counter", set()),
     # Not theirs: a Go program has no event loop.
     "asyncio_event_loop_lag_seconds": ("histogram", set()),
+    "asyncio_tasks": ("gauge", set()),
 }
 
 
