@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from types import TracebackType
@@ -17,6 +16,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import aiohttp
+import orjson
 from kubernetes_asyncio.client.configuration import Configuration
 from kubernetes_asyncio.config import ConfigException
 
@@ -314,7 +314,7 @@ async def _error_of(response: aiohttp.ClientResponse) -> errors.ApiError:
     except (aiohttp.ClientError, TimeoutError, OSError):
         text = ""  # broke off; the code says enough
     try:
-        status = json.loads(text)
+        status = orjson.loads(text)
     except ValueError:
         status = None
     if not isinstance(status, dict):
@@ -325,7 +325,7 @@ async def _error_of(response: aiohttp.ClientResponse) -> errors.ApiError:
 def _decode(method: str, path: str, payload: bytes) -> Object:
     """Decode an answer. What is no JSON object comes from something between us and the API server."""
     try:
-        decoded = json.loads(payload or b"{}")
+        decoded = orjson.loads(payload or b"{}")
     except ValueError as error:
         raise _unreachable(method, path, error) from error
     if not isinstance(decoded, dict):
@@ -354,7 +354,7 @@ async def _decode_lines(response: aiohttp.ClientResponse) -> AsyncGenerator[Obje
                 whole = b"".join(pending)
                 pending.clear()
                 if whole.strip():
-                    yield json.loads(whole)
+                    yield orjson.loads(whole)
                 # Chunks of a streamed list come one after the other without a wait: the others have their turn here.
                 if time.monotonic() - went_on > _TURN:
                     await asyncio.sleep(0)
