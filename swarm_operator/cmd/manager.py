@@ -11,8 +11,9 @@ import signal
 import socket
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvloop
@@ -60,82 +61,49 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the flags; each can be given by an environment variable too."""
+    """Parse the flags. Each can be given by an environment variable too: `--status-interval` by `$STATUS_INTERVAL`."""
     parser = argparse.ArgumentParser(
         prog="swarm-operator",
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    env = os.environ.get
     parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("--kubeconfig", default=None, help="kubeconfig file; $KUBECONFIG, in-cluster, ~/.kube/config")
-    parser.add_argument(
-        "--memory-image",
-        default=env("MEMORY_IMAGE", f"swarm-memory:{__version__}"),
-        help="image of the memory service, for stores that name no version ($MEMORY_IMAGE)",
-    )
-    parser.add_argument(
-        "--memory-url",
-        default=env("MEMORY_URL", "http://{name}.{namespace}.svc:8080"),
-        help="where the memory service of store {name} in {namespace} is reached ($MEMORY_URL)",
-    )
-    parser.add_argument(
-        "--watch-namespaces",
-        type=_names,
-        default=_names(env("WATCH_NAMESPACES", "")),
-        help="comma-separated namespaces to watch; empty for all ($WATCH_NAMESPACES)",
-    )
-    parser.add_argument("--max-concurrent-reconciles", type=_positive, default=4, help="workers of each controller")
-    parser.add_argument(
-        "--status-interval", type=_seconds, default=30.0, help="seconds between two looks at a ready store's numbers"
-    )
-    parser.add_argument(
-        "--metrics-bind-address", type=_address, default=":8443", help="where /metrics is served; 0 for nowhere"
-    )
-    parser.add_argument(
-        "--metrics-secure",
-        action=argparse.BooleanOptionalAction,
-        default=_switch("METRICS_SECURE", default=True),
-        help="serve /metrics over HTTPS, and only to those who may get the non-resource URL /metrics ($METRICS_SECURE)",
-    )
-    parser.add_argument(
-        "--metrics-cert-dir",
-        type=Path,
-        default=env("METRICS_CERT_DIR") or None,
-        help="folder with tls.crt and tls.key for --metrics-secure; a self-signed one is made if none is given "
-        "($METRICS_CERT_DIR)",
-    )
-    parser.add_argument(
-        "--health-probe-bind-address", type=_address, default=":8081", help="where /healthz and /readyz are served"
-    )
-    parser.add_argument(
-        "--graceful-shutdown-timeout",
-        type=_grace,
-        default=30.0,
-        help="seconds that reconciles under way have to end when the process is told to stop",
-    )
-    parser.add_argument(
-        "--leader-elect",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="reconcile only while holding the lease; needed as soon as there is a second replica",
-    )
-    parser.add_argument("--leader-election-id", default="swarm-operator", help="name of the lease")
-    parser.add_argument(
-        "--leader-election-namespace",
-        default=_own_namespace(),
-        help="namespace of the lease; a pod's default is its own",
-    )
-    parser.add_argument(
-        "--leader-election-lease-duration", type=_seconds, default=15.0, help="seconds until another takes over"
-    )
-    parser.add_argument(
-        "--leader-election-renew-deadline", type=_seconds, default=10.0, help="seconds until the leader gives up"
-    )
-    parser.add_argument(
-        "--leader-election-retry-period", type=_seconds, default=2.0, help="seconds between two renewals"
-    )
-    parser.add_argument("--log-level", choices=logs.LEVELS, default=env("LOG_LEVEL", "info"), help="($LOG_LEVEL)")
+
+    def flag(name: str, kind: Callable[[str], Any], default: object, says: str) -> None:
+        variable = _variable(name)
+        value = os.environ.get(variable) or default
+        parser.add_argument(name, type=kind, default=value, help=f"{says} (${variable})")
+
+    def switch(name: str, says: str, *, default: bool) -> None:
+        variable = _variable(name)
+        value = _switch(variable, default=default)
+        parser.add_argument(name, action=argparse.BooleanOptionalAction, default=value, help=f"{says} (${variable})")
+
+    flag("--kubeconfig", str, None, "kubeconfig file; without one in-cluster, then ~/.kube/config")
+    image = f"swarm-memory:{__version__}"
+    flag("--memory-image", str, image, "image of the memory service, for stores that name no version")
+    url = "http://{name}.{namespace}.svc:8080"
+    flag("--memory-url", str, url, "where the memory service of store {name} in {namespace} is reached")
+    flag("--watch-namespaces", _names, "", "comma-separated namespaces to watch; empty for all")
+    flag("--max-concurrent-reconciles", _positive, 4, "workers of each controller")
+    flag("--status-interval", _seconds, 30.0, "seconds between two looks at a ready store's numbers")
+    flag("--metrics-bind-address", _address, ":8443", "where /metrics is served; 0 for nowhere")
+    secure = "serve /metrics over HTTPS, and only to those who may get the non-resource URL /metrics"
+    switch("--metrics-secure", secure, default=True)
+    certificate = "folder with tls.crt and tls.key for --metrics-secure; a self-signed one is made if none is given"
+    flag("--metrics-cert-dir", Path, None, certificate)
+    flag("--health-probe-bind-address", _address, ":8081", "where /healthz and /readyz are served")
+    grace = "seconds that reconciles under way have to end when the process is told to stop"
+    flag("--graceful-shutdown-timeout", _grace, 30.0, grace)
+    elect = "reconcile only while holding the lease; needed as soon as there is a second replica"
+    switch("--leader-elect", elect, default=False)
+    flag("--leader-election-id", str, "swarm-operator", "name of the lease")
+    own = _own_namespace()
+    flag("--leader-election-namespace", str, own, "namespace of the lease; a pod's default is its own")
+    flag("--leader-election-lease-duration", _seconds, 15.0, "seconds until another takes over")
+    flag("--leader-election-renew-deadline", _seconds, 10.0, "seconds until the leader gives up")
+    flag("--leader-election-retry-period", _seconds, 2.0, "seconds between two renewals")
+    flag("--log-level", _level, "info", f"the least that is logged: {', '.join(logs.LEVELS)}")
     options = parser.parse_args(argv)
     times = (
         options.leader_election_lease_duration,
@@ -275,6 +243,17 @@ def _own_namespace() -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _variable(flag: str) -> str:
+    """The environment variable that gives a flag its default."""
+    return flag.removeprefix("--").replace("-", "_").upper()
+
+
+def _level(text: str) -> str:
+    if text not in logs.LEVELS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; {', '.join(logs.LEVELS)} are")
+    return text
 
 
 def _switch(variable: str, *, default: bool) -> bool:

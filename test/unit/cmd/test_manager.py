@@ -44,6 +44,43 @@ def test_the_metrics_are_on_port_8443():
     assert manager.parse([]).metrics_bind_address == ("0.0.0.0", 8443)
 
 
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("WATCH_NAMESPACES", "a,b", ("a", "b")),
+        ("MAX_CONCURRENT_RECONCILES", "9", 9),
+        ("STATUS_INTERVAL", "5", 5.0),
+        ("METRICS_BIND_ADDRESS", "127.0.0.1:9", ("127.0.0.1", 9)),
+        ("HEALTH_PROBE_BIND_ADDRESS", "0", None),
+        ("GRACEFUL_SHUTDOWN_TIMEOUT", "0", 0.0),
+        ("LEADER_ELECT", "true", True),
+        ("LEADER_ELECTION_ID", "x", "x"),
+        ("LEADER_ELECTION_NAMESPACE", "x", "x"),
+        ("LEADER_ELECTION_LEASE_DURATION", "60", 60.0),
+        ("LEADER_ELECTION_RENEW_DEADLINE", "11", 11.0),
+        ("LEADER_ELECTION_RETRY_PERIOD", "1", 1.0),
+        ("MEMORY_IMAGE", "x:1", "x:1"),
+        ("MEMORY_URL", "http://x", "http://x"),
+        ("KUBECONFIG", "/x", "/x"),
+        ("LOG_LEVEL", "debug", "debug"),
+    ],
+)
+def test_each_flag_s_default_comes_from_the_environment(monkeypatch, variable, text, value):
+    monkeypatch.setenv(variable, text)
+    assert getattr(manager.parse([]), variable.lower()) == value
+
+
+@pytest.mark.parametrize("variable", ["MAX_CONCURRENT_RECONCILES", "LOG_LEVEL", "METRICS_BIND_ADDRESS"])
+def test_a_bad_value_in_the_environment_is_refused_by_the_flag_s_name(monkeypatch, capsys, variable):
+    monkeypatch.setenv(variable, "-")
+    with pytest.raises(SystemExit) as caught:
+        manager.parse([])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert f"--{variable.lower().replace('_', '-')}: " in said
+    assert "allowed" in said
+
+
 class Loading:
     """What is left of a manager for one that waits for its first lists."""
 
