@@ -142,6 +142,8 @@ class Wire:
     """A TCP proxy in front of the API server whose connections can fall silent without being closed."""
 
     def __init__(self, host: str, port: int) -> None:
+        self.port = 0
+        """Where it listens."""
         self._upstream = host, port
         self._frozen: list[asyncio.Event] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -149,8 +151,9 @@ class Wire:
     @contextlib.asynccontextmanager
     async def serving(self):
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
         try:
-            yield server.sockets[0].getsockname()[1]
+            yield self
         finally:
             server.close()
             for task in self._tasks:
@@ -176,7 +179,10 @@ class Wire:
         finally:
             self._tasks.discard(task)
             for end in (writer, *([up_writer] if "up_writer" in locals() else ())):
-                end.close()
+                # What was not sent yet would keep a closed one open.
+                end.transport.abort()
+                with contextlib.suppress(ConnectionError):
+                    await end.wait_closed()
 
     @staticmethod
     async def _pump(reader, writer, frozen):
@@ -189,29 +195,34 @@ class Wire:
             writer.close()
 
 
+@pytest.fixture
+async def wire(control_plane):
+    """To be asked for before `run_manager`: it must outlive who connects to it."""
+    host, _, port = control_plane.url.removeprefix("https://").partition(":")
+    async with Wire(host, int(port)).serving() as serving:
+        yield serving
+
+
 async def test_a_watch_that_falls_silent_without_closing_is_taken_for_dead(
-    objects, control_plane, run_manager, eventually
+    objects, control_plane, wire, run_manager, eventually
 ):
     """The event of the new store is sent into nowhere: only a new watch or list can bring it."""
     configuration = await load_config(control_plane.kubeconfig("operator"))
-    host, _, port = control_plane.url.removeprefix("https://").partition(":")
-    wire = Wire(host, int(port))
-    async with wire.serving() as proxy:
-        configuration.host = f"https://127.0.0.1:{proxy}"
-        async with Audited(configuration, timeout=2.0) as client:
-            assembled = run_manager(client)
-            for informer in assembled._cache.informers:
-                informer.reflector.idle_seconds = 2.0  # 90 s, in scale
-            await objects.store("a")
-            await eventually(made(objects, "a"))
-            assert wire.freeze() > len(assembled._cache.informers)
-            client.requests.clear()
-            since = time.monotonic()
-            await objects.store("b")
-            await eventually(made(objects, "b"))
-            assert len(client.requests) / max(1.0, time.monotonic() - since) < 2 * HOT
-            assembled_watches = {request.path for request in client.sent("WATCH")}
-            assert kinds.SWARM_MEMORY_STORE.path(namespace=objects.namespace) in assembled_watches
+    configuration.host = f"https://127.0.0.1:{wire.port}"
+    async with Audited(configuration, timeout=2.0) as client:
+        assembled = run_manager(client)
+        for informer in assembled._cache.informers:
+            informer.reflector.idle_seconds = 2.0  # 90 s, in scale
+        await objects.store("a")
+        await eventually(made(objects, "a"))
+        assert wire.freeze() > len(assembled._cache.informers)
+        client.requests.clear()
+        since = time.monotonic()
+        await objects.store("b")
+        await eventually(made(objects, "b"))
+        assert len(client.requests) / max(1.0, time.monotonic() - since) < 2 * HOT
+        assembled_watches = {request.path for request in client.sent("WATCH")}
+        assert kinds.SWARM_MEMORY_STORE.path(namespace=objects.namespace) in assembled_watches
 
 
 class TestARefusalThatLasts:

@@ -108,6 +108,7 @@ async def _create(plane: ControlPlane, client: Client, log: audit.AuditLog, runn
     ]
     await asyncio.sleep(0.5)
     log.entries()
+    idle = _lag(await asyncio.to_thread(running.metrics))
     cpu, server_cpu = processes.cpu_seconds(running.process.pid), processes.cpu_seconds(*server)
     started = time.monotonic()
     gate = asyncio.Semaphore(_APPLIED_AT_ONCE)
@@ -126,6 +127,7 @@ async def _create(plane: ControlPlane, client: Client, log: audit.AuditLog, runn
     entries = await until_quiet(log, seconds=3.0)
     rss, peak = processes.memory(running.process.pid)
     lag = _lag(await asyncio.to_thread(running.metrics))
+    lag = {bound: count - idle.get(bound, 0.0) for bound, count in lag.items()}
     return Measured(seconds, rss, peak, cpu, server_cpu, audit.count(entries), lag, applied)
 
 
@@ -140,7 +142,7 @@ async def _restart(plane: ControlPlane, log: audit.AuditLog, running: Running, s
         waiting = sum(
             value
             for name, value in samples.items()
-            if name.startswith("workqueue_depth") and f'name="{CONTROLLER}"' in name
+            if name.startswith(("workqueue_depth", "controller_runtime_active_workers")) and f'"{CONTROLLER}"' in name
         )
         if reconciled >= stores and not waiting:
             break
