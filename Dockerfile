@@ -46,5 +46,5 @@ ENTRYPOINT ["swarm-operator"]
 FROM base AS memory
 LABEL org.opencontainers.image.title="swarm-memory"
 COPY --from=builder /venv/memory /app
-EXPOSE 8080 9091
+EXPOSE 8080 9090 9091
 ENTRYPOINT ["swarm-memory"]

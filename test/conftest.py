@@ -214,7 +214,7 @@ def memory_service(tmp_path: Path):
         program = shutil.which("swarm-memory", path=str(Path(sys.executable).parent))
         command = [
             *(program, "serve", "--data-dir", tmp_path / "data", "--token-dir", tokens, "--swarm-id", "test"),
-            *("--http-port", port, "--metrics-port", free_port()),
+            *("--http-port", port, "--grpc-port", "0", "--metrics-port", free_port()),
         ]
         processes.append(subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL))
 

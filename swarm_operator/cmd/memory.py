@@ -154,6 +154,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     flag("--full-text", "FULL_TEXT", "true", _switch, "find entries by their words; false makes writes cheaper")
     flag("--host", "HOST", "127.0.0.1", str, "the address to listen on")
     flag("--http-port", "HTTP_PORT", "8080", _whole(0, 65_535), "the API's port; 0 takes a free one")
+    flag("--grpc-port", "GRPC_PORT", "9090", _port_or_off, "gRPC's port; 0 takes a free one; off: no gRPC")
     flag("--metrics-port", "METRICS_PORT", "9091", _whole(0, 65_535), "the port of /metrics; 0 takes a free one")
     flag("--token-dir", "TOKEN_DIR", "", str, "holds client-token and admin-token; default: DATA_DIR/tokens, made")
     flag("--mcp", "MCP_MODE", "false", _switch, "the Model Context Protocol at /mcp on the API's port")
@@ -246,6 +247,15 @@ def _switch(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"{text!r} is not allowed: true or false")
 
 
+def _port_or_off(text: str) -> int | None:
+    if text == "off":
+        return None
+    try:
+        return _whole(0, 65_535)(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: 0 to 65535, or off") from None
+
+
 def _origins(text: str) -> tuple[str, ...]:
     origins = tuple(part.strip() for part in text.split(",") if part.strip())
     for origin in origins:
@@ -295,6 +305,7 @@ def _serve(options: argparse.Namespace) -> int:
         data_dir=options.data_dir,
         host=options.host,
         http_port=options.http_port,
+        grpc_port=options.grpc_port,
         metrics_port=options.metrics_port,
         token_dir=Path(options.token_dir) if options.token_dir else None,
         mcp=options.mcp,

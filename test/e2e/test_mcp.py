@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import contextlib
 import json
-import re
-import subprocess
-from collections.abc import Iterator
 
 import httpx2
 import pytest
-from e2e.cluster import CONTEXT, eventually
+from e2e.access import forwarded, token
+from e2e.cluster import eventually
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 pytestmark = pytest.mark.timeout(420)
-
-
-@contextlib.contextmanager
-def forwarded(space, name: str = "my-cluster-memory") -> Iterator[str]:
-    """A store's Service on a free port of this host."""
-    command = ["kubectl", "--context", CONTEXT, "-n", space.name, "port-forward", f"service/{name}", ":8080"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forwarding:
-        try:
-            line = forwarding.stdout.readline()
-            found = re.search(r"127\.0\.0\.1:(\d+) -> 8080", line)
-            assert found, line
-            yield f"http://127.0.0.1:{found[1]}"
-        finally:
-            forwarding.terminate()
-
-
-def token(space, name: str = "my-cluster-memory") -> str:
-    secret = space.get(f"secret/{name}-auth")
-    return base64.b64decode(secret["data"]["client-token"]).decode().strip()
 
 
 @pytest.mark.parametrize("era", ["legacy", "2026-07-28"])

@@ -7,10 +7,12 @@ from swarm_operator.controllers import labels
 from swarm_operator.runtime.resource import Object
 
 HTTP_PORT = 8080
+GRPC_PORT = 9090
 METRICS_PORT = 9091
 
 _PORTS = [
     {"name": "http", "port": HTTP_PORT, "targetPort": "http", "protocol": "TCP"},
+    {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "protocol": "TCP", "appProtocol": "kubernetes.io/h2c"},
     {"name": "metrics", "port": METRICS_PORT, "targetPort": "metrics", "protocol": "TCP"},
 ]
 
@@ -46,4 +48,4 @@ def endpoints(store: SwarmMemoryStore) -> dict[str, str]:
     host = f"{store.metadata.name}.{store.metadata.namespace}.svc"
     http = f"http://{host}:{HTTP_PORT}"
     mcp = {"mcp": f"{http}/mcp"} if store.spec.mcp_mode else {}
-    return {"http": http, **mcp, "metrics": f"http://{host}:{METRICS_PORT}/metrics"}
+    return {"http": http, "grpc": f"{host}:{GRPC_PORT}", **mcp, "metrics": f"http://{host}:{METRICS_PORT}/metrics"}

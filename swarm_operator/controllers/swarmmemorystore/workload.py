@@ -81,6 +81,7 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
                 "env": [{"name": name, "value": value} for name, value in _environment(store).items()],
                 "ports": [
                     {"name": "http", "containerPort": network.HTTP_PORT, "protocol": "TCP"},
+                    {"name": "grpc", "containerPort": network.GRPC_PORT, "protocol": "TCP"},
                     {"name": "metrics", "containerPort": network.METRICS_PORT, "protocol": "TCP"},
                 ],
                 # A database that was not closed cleanly is recovered before the first answer: up to 10 minutes.

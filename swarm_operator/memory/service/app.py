@@ -60,7 +60,9 @@ class MemoryApp:
         observers = {name: histogram.observe for name, histogram in metrics.operations.items()}
         self._records = RecordRoutes(store, bodies, observers)
         self._transfer = transfer.TransferRoutes(store, metrics, bodies)
-        self._watch = watching.WatchRoute(store, metrics, settings)
+        self.watch_slots = watching.WatchSlots(settings.max_watches, metrics.watches)
+        """Of all protocols."""
+        self._watch = watching.WatchRoute(store, metrics, settings, self.watch_slots)
         self._routes = create_routes(store, metrics)
         self._mcp = (
             McpEndpoint(store, tokens=tokens, metrics=metrics, settings=settings, bodies=bodies)

@@ -1,4 +1,4 @@
-"""Runs the service: opens the store, serves both ports in one event loop, stops in order.
+"""Runs the service: opens the store, serves its ports in one event loop, stops in order.
 
 Stopping (SIGTERM, SIGINT): no new connections; requests under way get their grace; then the store commits what it has
 taken, moves its log into the database and closes. A second signal cuts the grace short, never the closing.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from typing import TYPE_CHECKING
@@ -23,12 +24,13 @@ from swarm_operator.memory.service.errors import BadTokenFileError
 from swarm_operator.memory.service.metrics import MetricsApp, ServiceMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
     from starlette.types import ASGIApp
 
     from swarm_operator.memory.engine import StoreConfig
+    from swarm_operator.memory.service.grpc.server import GrpcServer
     from swarm_operator.memory.service.settings import ServiceSettings
 
 __all__ = ["DATABASE_NAME", "serve"]
@@ -43,10 +45,12 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
     """Serve until a signal comes. Returns the process's exit code: 0 after a signal, 1 when it could not go on."""
     stop = asyncio.Event()
     servers: list[tuple[_Server, socket.socket]] = []
+    hurry: list[Callable[[], None]] = []
+    """What cuts the grace short."""
     loop = asyncio.get_running_loop()
     # From the first moment on: as process 1 of a container a signal without a handler would be ignored.
     for number in _SIGNALS:
-        loop.add_signal_handler(number, _on_signal, number, stop, servers)
+        loop.add_signal_handler(number, _on_signal, number, stop, hurry)
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         tokens = auth.Tokens(_token_dir(settings))
@@ -56,10 +60,13 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
             metrics = ServiceMetrics()
             async with MemoryStore.open(settings.data_dir / DATABASE_NAME, config, observer=metrics) as store:
                 app = MemoryApp(store, tokens=tokens, metrics=metrics, settings=settings)
-                servers.append((_Server(app, settings, on_exit=app.stop), http_socket))
-                servers.append((_Server(MetricsApp(metrics, metrics.watch(store)), settings), metrics_socket))
-                async with app.running():
-                    asked = await _run(servers, store, stop)
+                async with app.running(), _grpc(store, app, tokens, metrics, settings) as grpc:
+                    stopping = [app.stop, *([grpc.stop] if grpc else [])]
+                    servers.append((_Server(app, settings, on_exit=stopping), http_socket))
+                    servers.append((_Server(MetricsApp(metrics, metrics.watch(store)), settings), metrics_socket))
+                    hurry += [server.hurry for server, _ in servers]
+                    hurry += [lambda: grpc.stop(0.0)] if grpc else []
+                    asked = await _run(servers, store, stop, grpc.port if grpc else None)
     except (MemoryStoreError, BadTokenFileError, OSError) as error:
         _log.error("cannot serve", reason=str(error), kind=type(error).__name__)
         return 1
@@ -70,11 +77,31 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
     return 0 if asked else 1
 
 
-async def _run(servers: list[tuple[_Server, socket.socket]], store: MemoryStore, stop: asyncio.Event) -> bool:
+@contextlib.asynccontextmanager
+async def _grpc(
+    store: MemoryStore, app: MemoryApp, tokens: auth.Tokens, metrics: ServiceMetrics, settings: ServiceSettings
+) -> AsyncIterator[GrpcServer | None]:
+    """Serve gRPC, if it is on."""
+    if settings.grpc_port is None:
+        yield None
+        return
+    # Its C core would write lines of its own between ours.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Loaded where it is needed: it takes 0.1 s and 15 MiB.
+    from swarm_operator.memory.service.grpc.server import GrpcServer  # noqa: PLC0415
+
+    server = GrpcServer(store, tokens=tokens, metrics=metrics, settings=settings, slots=app.watch_slots)
+    async with server.running():
+        yield server
+
+
+async def _run(
+    servers: list[tuple[_Server, socket.socket]], store: MemoryStore, stop: asyncio.Event, grpc_port: int | None
+) -> bool:
     """Serve until the signal, then stop. False when the writer or a server ended on its own."""
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(server.serve([sock])) for server, sock in servers]
-        tasks.create_task(_announce(servers, store))
+        tasks.create_task(_announce(servers, store, grpc_port))
         signalled = tasks.create_task(stop.wait())
         await asyncio.wait([signalled, store.stopped, *running], return_when=asyncio.FIRST_COMPLETED)
         asked = signalled.done()
@@ -86,14 +113,15 @@ async def _run(servers: list[tuple[_Server, socket.socket]], store: MemoryStore,
     return asked
 
 
-async def _announce(servers: list[tuple[_Server, socket.socket]], store: MemoryStore) -> None:
-    """Say where the service is, once both ports listen."""
+async def _announce(servers: list[tuple[_Server, socket.socket]], store: MemoryStore, grpc_port: int | None) -> None:
+    """Say where the service is, once all ports listen."""
     for server, _ in servers:
         await server.listening.wait()
     (_, http_socket), (_, metrics_socket) = servers
     _log.info(
         "serving",
         http=_address(http_socket),
+        grpc_port=grpc_port,
         metrics=_address(metrics_socket),
         database=str(store.path),
         swarm_id=store.config.swarm_id,
@@ -106,7 +134,7 @@ async def _announce(servers: list[tuple[_Server, socket.socket]], store: MemoryS
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers: one signal has two servers and a store to stop."""
 
-    def __init__(self, app: ASGIApp, settings: ServiceSettings, *, on_exit: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, app: ASGIApp, settings: ServiceSettings, *, on_exit: Sequence[Callable[[], None]] = ()) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -133,8 +161,13 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening and wait for requests under way, but not for those that have no end."""
-        self._on_exit()
+        for stop in self._on_exit:
+            stop()
         await super().shutdown(sockets)
+
+    def hurry(self) -> None:
+        """Wait for nothing any more."""
+        self.force_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -142,10 +175,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _on_signal(number: signal.Signals, stop: asyncio.Event, servers: list[tuple[_Server, socket.socket]]) -> None:
+def _on_signal(number: signal.Signals, stop: asyncio.Event, hurry: list[Callable[[], None]]) -> None:
     if stop.is_set():
-        for server, _ in servers:
-            server.force_exit = True
+        for each in hurry:
+            each()
     else:
         _log.info("stopping", reason=number.name)
         stop.set()

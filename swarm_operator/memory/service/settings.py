@@ -18,10 +18,13 @@ class ServiceSettings:
     """Holds `swarm-memory.db` and what belongs to it. Made if it is missing; must be on a local file system."""
 
     host: str = "127.0.0.1"
-    """The address that both ports listen on. 0.0.0.0 is all of IPv4, :: all of both."""
+    """The address that all ports listen on. 0.0.0.0 is all of IPv4, :: all of both."""
 
     http_port: int = 8080
     """The API's TCP port; 0 takes a free one, which the log then names."""
+
+    grpc_port: int | None = 9090
+    """gRPC's TCP port; 0 as above; None: gRPC is off, and nothing of it is loaded."""
 
     metrics_port: int = 9091
     """The TCP port of /metrics; 0 as above."""

@@ -32,8 +32,9 @@ from swarm_operator.memory.service.errors import WrongMethodError
 from swarm_operator.memory.service.rendering import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from prometheus_client import Gauge
     from starlette.types import Receive, Send
 
     from swarm_operator.memory.engine import MemoryStore
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from swarm_operator.memory.service.metrics import ServiceMetrics
     from swarm_operator.memory.service.settings import ServiceSettings
 
-__all__ = ["PATH", "ROUTE", "WatchRoute"]
+__all__ = ["PATH", "ROUTE", "WatchRoute", "WatchSlots"]
 
 PATH: Final = b"/v1/watch"
 ROUTE: Final = "/v1/watch"
@@ -57,13 +58,37 @@ _HEARTBEAT: Final = b": heartbeat\n\n"
 _NAMES: Final = {op: op.name.lower() for op in Op}
 
 
+class WatchSlots:
+    """Bounds the watches of all protocols together."""
+
+    def __init__(self, most: int, gauge: Gauge) -> None:
+        self._most = most
+        self._gauge = gauge
+        self._taken = 0
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """A slot, for as long as this is entered. Raises OverloadedError when none is left."""
+        if self._taken >= self._most:
+            raise OverloadedError(f"{self._most} watches are open, which is the most")
+        self._taken += 1
+        self._gauge.set(self._taken)
+        try:
+            yield
+        finally:
+            self._taken -= 1
+            self._gauge.set(self._taken)
+
+
 class WatchRoute:
     """Answers watches."""
 
-    def __init__(self, store: MemoryStore, metrics: ServiceMetrics, settings: ServiceSettings) -> None:
+    def __init__(
+        self, store: MemoryStore, metrics: ServiceMetrics, settings: ServiceSettings, slots: WatchSlots
+    ) -> None:
         self._store = store
         self._metrics = metrics
-        self._most = settings.max_watches
+        self._slots = slots
         self._heartbeat = settings.watch_heartbeat
         self._pause = settings.watch_pause
         self._running: set[asyncio.Task[None]] = set()
@@ -80,27 +105,24 @@ class WatchRoute:
             raise WrongMethodError(f"a watch has no method {method[:32]}", _ALLOW)
         query = parse_query(query_string, ("namespace", "prefix", "since"))
         since = _since(query.get("since"), headers.get(b"last-event-id"))
-        if len(self._running) >= self._most:
-            raise OverloadedError(f"{self._most} watches are open, which is the most")
-        async with self._store.watch(query.get("namespace"), prefix=query.get("prefix", ""), since=since) as watch:
-            self._metrics.answered(method, ROUTE, 200)
-            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-            events = asyncio.create_task(self._events(watch, send), name="memory-watch")
-            gone = asyncio.create_task(_gone(receive), name="memory-watch-gone")
-            self._running.add(events)
-            self._metrics.watches.set(len(self._running))
-            try:
-                await asyncio.wait([events, gone], return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                self._running.discard(events)
-                self._metrics.watches.set(len(self._running))
-                events.cancel()
-                gone.cancel()
-                ended, _ = await asyncio.gather(events, gone, return_exceptions=True)
-            if isinstance(ended, Exception):  # the answer has begun: there is no way to tell the client
-                self._metrics.refused("internal")
-                _log.error("watch failed", exc_info=ended)
-            await send({"type": "http.response.body", "body": b""})
+        with self._slots.taken():
+            async with self._store.watch(query.get("namespace"), prefix=query.get("prefix", ""), since=since) as watch:
+                self._metrics.answered(method, ROUTE, 200)
+                await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+                events = asyncio.create_task(self._events(watch, send), name="memory-watch")
+                gone = asyncio.create_task(_gone(receive), name="memory-watch-gone")
+                self._running.add(events)
+                try:
+                    await asyncio.wait([events, gone], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    self._running.discard(events)
+                    events.cancel()
+                    gone.cancel()
+                    ended, _ = await asyncio.gather(events, gone, return_exceptions=True)
+                if isinstance(ended, Exception):  # the answer has begun: there is no way to tell the client
+                    self._metrics.refused("internal")
+                    _log.error("watch failed", exc_info=ended)
+                await send({"type": "http.response.body", "body": b""})
 
     def stop(self) -> None:
         """End all watches: the service is stopping, and they would not end by themselves."""

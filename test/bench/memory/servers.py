@@ -34,7 +34,7 @@ def swarm_memory(data: Path, *flags: str) -> Iterator[Server]:
     """swarm-memory with its defaults on a data directory, that is, with tokens and metrics."""
     program = shutil.which("swarm-memory", path=str(Path(sys.executable).parent)) or "swarm-memory"
     port, metrics = free_port(), free_port()
-    ports = ("--http-port", str(port), "--metrics-port", str(metrics))
+    ports = ("--http-port", str(port), "--grpc-port", "0", "--metrics-port", str(metrics))
     with _running([program, "serve", "--data-dir", str(data), *ports, *flags], port, "/readyz") as server:
         server.token = (data / "tokens/client-token").read_text().strip()
         yield server

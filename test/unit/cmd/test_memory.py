@@ -30,7 +30,18 @@ def parse(*arguments):
 def service(tmp_path):
     """A service on tmp_path/data, where the client commands look for its token by themselves."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "swarm_operator.cmd.memory", "serve", "--http-port", "0", "--metrics-port", "0"],
+        [
+            sys.executable,
+            "-m",
+            "swarm_operator.cmd.memory",
+            "serve",
+            "--http-port",
+            "0",
+            "--grpc-port",
+            "0",
+            "--metrics-port",
+            "0",
+        ],
         stderr=subprocess.PIPE,
         cwd=tmp_path,
     )
@@ -169,7 +180,8 @@ def test_version_and_help_are_there(capsys):
 
 async def test_the_database_is_its_owners_business_only(tmp_path):
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "swarm_operator.cmd.memory", "serve", "--http-port", "0", "--metrics-port", "0",
+        sys.executable, "-m", "swarm_operator.cmd.memory", "serve", "--http-port", "0", "--grpc-port", "0",
+        "--metrics-port", "0",
         "--cache-size", "5", stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "DATA_DIR": str(tmp_path / "elsewhere"), "SWARM_ID": "mine"},
     )  # fmt: skip

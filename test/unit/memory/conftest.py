@@ -182,7 +182,7 @@ class Process:
     async def start(cls, data_dir, *arguments, limits=None, **environment):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "swarm_operator.cmd.memory", "serve", "--data-dir", str(data_dir),
-            "--http-port", "0", "--metrics-port", "0", *arguments,
+            "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", *arguments,
             stderr=asyncio.subprocess.PIPE,
             env={**os.environ, **environment},
             preexec_fn=limits,

@@ -30,9 +30,11 @@ def test_the_status_says_where_clients_reach_the_store(store):
     assert network.endpoints(store()) == {
         "http": "http://bees.ns.svc:8080",
         "mcp": "http://bees.ns.svc:8080/mcp",
+        "grpc": "bees.ns.svc:9090",
         "metrics": "http://bees.ns.svc:9091/metrics",
     }
     assert network.endpoints(store(mcpMode=False)) == {
         "http": "http://bees.ns.svc:8080",
+        "grpc": "bees.ns.svc:9090",
         "metrics": "http://bees.ns.svc:9091/metrics",
     }

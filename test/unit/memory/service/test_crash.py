@@ -5,13 +5,17 @@ import contextlib
 import random
 import signal
 
+import grpc
 import httpx2
+import orjson
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from swarm_operator.memory.client import MemoryClient, MemoryClientError
 from swarm_operator.memory.engine.changes import Op
 from swarm_operator.memory.engine.sqlite import sqlite3
+from swarm_operator.memory.service.grpc.memory_pb2 import PutRequest
+from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 
 CYCLES = 10
 WRITERS = 8
@@ -60,6 +64,23 @@ async def write_by_mcp_until_it_dies(url, token, name, acknowledged, enough, ref
                     return
                 acknowledged[key] = (answer.structured_content["version"], value)
                 enough.set()
+
+
+async def write_by_grpc_until_it_dies(port, token, name, acknowledged, enough):
+    """The same over gRPC."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        memory = MemoryStub(channel)
+        for number in range(1_000_000):
+            key = f"{name}-{number % KEYS}"
+            value = [name, number, "x" * random.choice([random.randrange(2000), 20_000])]
+            request = PutRequest(namespace="n", key=key, value=orjson.dumps(value))
+            try:
+                answer = await memory.Put(request, metadata=(("authorization", f"Bearer {token}"),))
+            except grpc.aio.AioRpcError as error:
+                assert error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}  # noqa: PT017
+                return
+            acknowledged[key] = (answer.entry.version, value)
+            enough.set()
 
 
 def check_indexes(database):
@@ -118,13 +139,21 @@ async def test_no_acknowledged_write_is_lost_when_the_process_is_killed(start_pr
                 )
                 for number in range(2)
             ]
+            by_grpc, port = asyncio.Event(), process.log[-1]["grpc_port"]
+            writers += [
+                asyncio.ensure_future(
+                    write_by_grpc_until_it_dies(port, process.token, f"g{number}", acknowledged, by_grpc)
+                )
+                for number in range(2)
+            ]
             await enough.wait()
             await by_mcp.wait()
+            await by_grpc.wait()
             await asyncio.sleep(random.uniform(0, 0.25))
             await process.stop(signal.SIGKILL)
             await asyncio.gather(*writers)
     assert len(acknowledged) > WRITERS
-    assert any(key.startswith("m") for key in acknowledged)
+    assert {key[0] for key in acknowledged} == {"w", "m", "g"}
     assert refused == []
     await process.stop(signal.SIGKILL)
     database = sqlite3.connect(process.data_dir / "swarm-memory.db")

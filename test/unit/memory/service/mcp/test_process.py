@@ -25,7 +25,7 @@ async def stop(servers, store):
     import os, signal
     os.kill(os.getpid(), signal.SIGTERM)
 server._announce = stop
-sys.exit(memory.main(["serve", "--http-port", "0", "--metrics-port", "0", *{list(flags)!r}]))
+sys.exit(memory.main(["serve", "--http-port", "0", "--grpc-port", "off", "--metrics-port", "0", *{list(flags)!r}]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     return set(json.loads(done.stdout))

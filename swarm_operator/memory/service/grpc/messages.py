@@ -1,0 +1,99 @@
+"""Entries, changes and requests, to and from the messages of memory.proto."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from swarm_operator.memory.engine import Delete, Draft, Put, codec, limits
+from swarm_operator.memory.engine.changes import Op
+from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.service.grpc import memory_pb2 as pb
+
+if TYPE_CHECKING:
+    from swarm_operator.memory.engine.changes import Change
+    from swarm_operator.memory.engine.entry import Entry
+
+__all__ = ["change_event", "deletion", "entry_message", "metadata_of", "milliseconds", "put"]
+
+_OPS: Final = {Op.PUT: pb.WatchResponse.PUT, Op.DELETE: pb.WatchResponse.DELETE, Op.EXPIRE: pb.WatchResponse.EXPIRE}
+
+
+def entry_message(entry: Entry, *, value: bool = True) -> pb.Entry:
+    """An entry, with its value or without."""
+    return pb.Entry(
+        namespace=entry.namespace,
+        key=entry.key,
+        version=entry.version,
+        value=entry.value_json if value else b"",
+        tags=orjson.loads(entry.tags_json),
+        metadata=entry.metadata_json.encode(),
+        ttl=entry.ttl,
+        created_at=_timestamp(entry.created_at),
+        updated_at=_timestamp(entry.updated_at),
+        expires_at=None if entry.expires_at is None else _timestamp(entry.expires_at),
+    )
+
+
+def put(request: pb.PutRequest) -> Put:
+    """What a request to write asks for. Raises InvalidInputError."""
+    limits.check_namespace(request.namespace)  # before the value, which costs more to check
+    limits.check_key(request.key)
+    draft = Draft.create(
+        request.namespace,
+        request.key,
+        codec.parse_document("value", request.value),
+        tags=list(request.tags),
+        metadata=metadata_of(request.metadata),
+        ttl=request.ttl,
+    )
+    condition = request.WhichOneof("condition")
+    if_version = _version(request.if_version) if condition == "if_version" else None
+    return Put(draft, None, condition == "create_only" and request.create_only, if_version)
+
+
+def deletion(request: pb.DeleteRequest) -> Delete:
+    """What a request to delete asks for. Raises InvalidInputError."""
+    identity = (limits.check_namespace(request.namespace), limits.check_key(request.key))
+    return Delete(identity, _version(request.if_version) if request.HasField("if_version") else None)
+
+
+def metadata_of(document: bytes) -> dict[str, Any] | None:
+    """A JSON object, None for nothing. Raises InvalidInputError."""
+    if not document:
+        return None
+    metadata: Any = codec.parse_document("metadata", document)
+    if type(metadata) is not dict:
+        raise InvalidInputError("metadata", "a JSON object")
+    return metadata
+
+
+def milliseconds(moment: Timestamp) -> int:
+    """Since the Unix epoch."""
+    return int(moment.seconds) * 1000 + int(moment.nanos) // 1_000_000
+
+
+def change_event(change: Change) -> pb.WatchResponse:
+    """A change, as an event of a watch."""
+    return pb.WatchResponse(
+        change=pb.WatchResponse.Change(
+            position=change.seq,
+            op=_OPS[Op(change.op)],
+            namespace=change.namespace,
+            key=change.key,
+            version=change.version,
+            at=_timestamp(change.at),
+        )
+    )
+
+
+def _version(version: int) -> int:
+    if not 1 <= version <= limits.MAX_VERSION:
+        raise InvalidInputError("if_version", "a version, a whole number from 1 up")
+    return version
+
+
+def _timestamp(ms: int) -> Timestamp:
+    return Timestamp(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)

@@ -1,0 +1,138 @@
+"""The gRPC port: tokens, health, reflection, and the order of starting and stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import Counter
+
+from swarm_operator.memory.service.errors import UnauthorizedError
+from swarm_operator.memory.service.grpc import memory_pb2_grpc
+from swarm_operator.memory.service.grpc.servicer import OPERATIONS, SERVICE, MemoryServicer
+from swarm_operator.memory.service.grpc.statuses import PROBLEM_KEY, problem_of, status_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from swarm_operator.memory.engine import MemoryStore
+    from swarm_operator.memory.service.auth import Tokens
+    from swarm_operator.memory.service.metrics import ServiceMetrics
+    from swarm_operator.memory.service.settings import ServiceSettings
+    from swarm_operator.memory.service.watching import WatchSlots
+
+__all__ = ["GrpcServer"]
+
+_MOST_CALLS: Final = 256
+"""At once, watches included; the next one gets RESOURCE_EXHAUSTED. Each may hold a message of the largest size."""
+_LOOK: Final = 1.0
+"""Seconds between two looks at whether the store is ready."""
+
+
+class GrpcServer:
+    """Serves swarm.memory.v1 from `start` to `stop`; make it on the event loop."""
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        *,
+        tokens: Tokens,
+        metrics: ServiceMetrics,
+        settings: ServiceSettings,
+        slots: WatchSlots,
+    ) -> None:
+        handled = Counter(
+            "grpc_server_handled_total",
+            "Calls that have ended, by method and status.",
+            ["grpc_service", "grpc_method", "grpc_code"],
+            registry=metrics.registry,
+        )
+        for method in (*OPERATIONS, "Watch"):
+            handled.labels(SERVICE, method, grpc.StatusCode.OK.name)
+        self._store = store
+        self._settings = settings
+        self._servicer = MemoryServicer(store, metrics=metrics, handled=handled, settings=settings, slots=slots)
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            interceptors=[_TokenCheck(tokens, handled)],
+            maximum_concurrent_rpcs=_MOST_CALLS,
+            options=(
+                ("grpc.max_receive_message_length", settings.max_body_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),  # a second process must not share the port in silence
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+            ),
+        )
+        memory_pb2_grpc.add_MemoryServicer_to_server(self._servicer, self._server)  # type: ignore[no-untyped-call]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        self._ending: asyncio.Task[None] | None = None
+        self.port = 0
+        """Where it listens."""
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve inside of this, and until `stop` has been called and done.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        host, port = self._settings.host, self._settings.grpc_port
+        try:
+            self.port = self._server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {host} port {port} for gRPC: {error}") from error
+        await self._server.start()
+        telling = asyncio.create_task(self._tell_health(), name="memory-grpc-health")
+        try:
+            yield
+        finally:
+            telling.cancel()
+            self.stop()
+            assert self._ending is not None  # noqa: S101 - for mypy
+            await self._ending
+
+    def stop(self, grace: float | None = None) -> None:
+        """Take no more calls; those under way get the grace (by default the service's), watches none."""
+        if self._ending is None or grace is not None:
+            self._servicer.stop()
+            grace = self._settings.grace if grace is None else grace
+            self._ending = asyncio.create_task(self._server.stop(grace), name="memory-grpc-stop")
+
+    async def _tell_health(self) -> None:
+        while True:
+            ready = self._store.alive and self._store.fault is None
+            kinds = health_pb2.HealthCheckResponse
+            status = kinds.SERVING if ready else kinds.NOT_SERVING
+            for service in ("", SERVICE):
+                await self._health.set(service, status)
+            await asyncio.sleep(_LOOK)
+
+
+class _TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Lets calls with a valid token pass, and health checks."""
+
+    def __init__(self, tokens: Tokens, handled: Counter) -> None:
+        self._tokens = tokens
+        self._handled = handled
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+        """The handler of the call, or one that refuses it."""
+        if handler_call_details.method.startswith(f"/{health.SERVICE_NAME}/"):
+            return await continuation(handler_call_details)
+        offered = dict(handler_call_details.invocation_metadata).get("authorization", "")
+        # Metadata is ASCII but for keys that end in -bin.
+        if isinstance(offered, str) and self._tokens.role(offered.encode("latin-1", "replace")) is not None:
+            return await continuation(handler_call_details)
+        return grpc.unary_unary_rpc_method_handler(self._refuse)
+
+    async def _refuse(self, _: Any, context: Any) -> None:
+        error = UnauthorizedError("no valid token")
+        self._handled.labels(SERVICE, "", status_of(error).name).inc()
+        problem = problem_of(error)
+        await context.abort(status_of(error), problem.message, ((PROBLEM_KEY, problem.SerializeToString()),))

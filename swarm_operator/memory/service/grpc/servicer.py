@@ -1,0 +1,303 @@
+"""The calls of swarm.memory.v1.Memory: each a translation to the engine and back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import grpc
+import structlog
+
+from swarm_operator.memory.engine import MemoryStoreError, Put, Query
+from swarm_operator.memory.engine.errors import (
+    BatchItemError,
+    InvalidInputError,
+    MissedChangesError,
+    StoreClosedError,
+)
+from swarm_operator.memory.service import cursors, rendering, searching
+from swarm_operator.memory.service.errors import NotFoundError, RequestError
+from swarm_operator.memory.service.grpc import memory_pb2 as pb
+from swarm_operator.memory.service.grpc.messages import (
+    change_event,
+    deletion,
+    entry_message,
+    metadata_of,
+    milliseconds,
+    put,
+)
+from swarm_operator.memory.service.grpc.statuses import PROBLEM_KEY, problem_of, status_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from prometheus_client import Counter
+
+    from swarm_operator.memory.engine import MemoryStore
+    from swarm_operator.memory.engine.entry import Entry, Identity
+    from swarm_operator.memory.engine.operations import Write
+    from swarm_operator.memory.service.metrics import ServiceMetrics
+    from swarm_operator.memory.service.settings import ServiceSettings
+    from swarm_operator.memory.service.watching import WatchSlots
+
+__all__ = ["OPERATIONS", "SERVICE", "MemoryServicer"]
+
+Context: TypeAlias = Any
+"""grpc.aio.ServicerContext: the package has no types."""
+
+SERVICE: Final = pb.DESCRIPTOR.services_by_name["Memory"].full_name
+OPERATIONS: Final = {
+    "Put": "put",
+    "Get": "get",
+    "GetMany": "batch",
+    "Delete": "delete",
+    "DeleteRange": "delete-range",
+    "Batch": "batch",
+    "List": "list",
+    "Search": "search",
+    "Namespaces": "namespaces",
+    "Stats": "stats",
+}
+"""What the time of each unary call is counted as, as HTTP's is."""
+_DEFAULT_FOUND: Final = 50
+
+_log = structlog.get_logger(__name__)
+
+
+class MemoryServicer:
+    """Answers calls. What a token may do has been decided before.
+
+    Args:
+        store: the store.
+        metrics: operations and errors, as for HTTP.
+        handled: calls by method and status.
+        settings: of watches.
+        slots: of watches, shared with HTTP.
+    """
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        *,
+        metrics: ServiceMetrics,
+        handled: Counter,
+        settings: ServiceSettings,
+        slots: WatchSlots,
+    ) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._handled = handled
+        self._heartbeat = settings.watch_heartbeat
+        self._pause = settings.watch_pause
+        self._slots = slots
+        self._stopping = asyncio.Event()
+        calls: dict[str, Callable[[Any], Awaitable[Any]]] = {
+            "Put": self._put,
+            "Get": self._get,
+            "GetMany": self._get_many,
+            "Delete": self._delete,
+            "DeleteRange": self._delete_range,
+            "Batch": self._batch,
+            "List": self._list,
+            "Search": self._search,
+            "Namespaces": self._namespaces,
+            "Stats": self._stats,
+        }
+        for name, call in calls.items():
+            setattr(self, name, self._answering(name, call))
+
+    def stop(self) -> None:
+        """End what would not end by itself: watches."""
+        self._stopping.set()
+
+    def _answering(self, name: str, call: Callable[[Any], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
+        """The call as gRPC makes it: timed, counted, its errors as statuses."""
+        observe = self._metrics.operations[OPERATIONS[name]].observe
+        succeeded = self._handled.labels(SERVICE, name, grpc.StatusCode.OK.name)
+
+        async def answer(request: Any, context: Context) -> Any:
+            started = time.perf_counter()
+            try:
+                response = await call(request)
+            except Exception as error:  # noqa: BLE001 - the last line of defence: logged, answered with INTERNAL
+                await self._fail(name, error, context)
+            observe(time.perf_counter() - started)
+            succeeded.inc()
+            return response
+
+        return answer
+
+    async def _fail(self, name: str, error: Exception, context: Context) -> None:
+        if isinstance(error, RequestError | MemoryStoreError):
+            problem, status = problem_of(error), status_of(error)
+            self._metrics.refused(error.code)
+        else:
+            message = "a defect of the service; its log has the details"
+            problem, status = pb.Problem(code="internal", message=message), grpc.StatusCode.INTERNAL
+            self._metrics.refused("internal")
+        if status is grpc.StatusCode.INTERNAL:
+            _log.error("call failed", method=name, exc_info=error)
+        self._handled.labels(SERVICE, name, status.name).inc()
+        await context.abort(status, problem.message, ((PROBLEM_KEY, problem.SerializeToString()),))
+
+    async def _put(self, request: pb.PutRequest) -> pb.PutResponse:
+        wanted = put(request)
+        entry, created = await self._store.write(
+            wanted.draft, create_only=wanted.create_only, if_version=wanted.if_version
+        )
+        return pb.PutResponse(entry=entry_message(entry, value=False), created=created)
+
+    async def _get(self, request: pb.GetRequest) -> pb.Entry:
+        return entry_message(_there(await self._store.get(request.namespace, request.key)))
+
+    async def _get_many(self, request: pb.GetManyRequest) -> pb.GetManyResponse:
+        identities = [(each.namespace, each.key) for each in request.identities]
+        return pb.GetManyResponse(results=map(_found, await self._store.get_many(identities)))
+
+    async def _delete(self, request: pb.DeleteRequest) -> pb.DeleteResponse:
+        wanted = deletion(request)
+        if not await self._store.delete(*wanted.identity, if_version=wanted.if_version):
+            raise NotFoundError("there is no such entry")
+        return pb.DeleteResponse()
+
+    async def _delete_range(self, request: pb.DeleteRangeRequest) -> pb.DeleteRangeResponse:
+        if not request.HasField("prefix"):
+            raise InvalidInputError("prefix", "given; an empty one is the whole namespace")
+        deleted = await self._store.delete_range(request.namespace, prefix=request.prefix)
+        return pb.DeleteRangeResponse(deleted=deleted)
+
+    async def _batch(self, request: pb.BatchRequest) -> pb.BatchResponse:
+        operations = [_operation(index, each) for index, each in enumerate(request.operations)]
+        writes = [each for each in operations if not isinstance(each, tuple)]
+        try:
+            written = iter(await self._store.batch(writes, atomic=not request.independent))
+        except BatchItemError as error:
+            # The caller counts all operations, the engine writes only.
+            index = next(index for index, each in enumerate(operations) if each is writes[error.index])
+            raise BatchItemError(index, error.cause) from error
+        read = iter(await self._store.get_many([each for each in operations if isinstance(each, tuple)]))
+        results = [
+            pb.BatchResponse.Result(got=_found(next(read)))
+            if isinstance(each, tuple)
+            else _written(each, next(written))
+            for each in operations
+        ]
+        return pb.BatchResponse(results=results)
+
+    async def _list(self, request: pb.ListRequest) -> pb.ListResponse:
+        after = cursors.decode(request.page_token or None, "page_token")
+        if after is not None and not after.startswith(request.prefix):
+            raise InvalidInputError("page_token", "used with the prefix that it came from")
+        limit = request.page_size or cursors.DEFAULT_LIMIT
+        page = await self._store.list(request.namespace, prefix=request.prefix, after=after, limit=limit)
+        return pb.ListResponse(
+            entries=map(entry_message, page.entries), next_page_token=cursors.encode(page.next_key) or ""
+        )
+
+    async def _search(self, request: pb.SearchRequest) -> pb.SearchResponse:
+        def given(name: str) -> Any:
+            return getattr(request, name) if request.HasField(name) else None
+
+        query = Query.create(
+            namespace=given("namespace"),
+            subtree=request.subtree,
+            prefix=request.prefix,
+            glob=given("glob"),
+            tags=list(request.tags),
+            any_tags=list(request.any_tags),
+            metadata=metadata_of(request.metadata),
+            updated_since=milliseconds(request.updated_since) if request.HasField("updated_since") else None,
+            text=given("text"),
+            match=given("match"),
+            order=given("order"),
+        )
+        position = searching.position(request.page_token or None, query)
+        found = await self._store.search(query, position=position, limit=request.page_size or _DEFAULT_FOUND)
+        hits = [
+            pb.SearchResponse.Hit(
+                entry=entry_message(hit.entry, value=not request.without_values), score=hit.score, snippet=hit.snippet
+            )
+            for hit in found.hits
+        ]
+        token = searching.cursor(found.position, query) or ""
+        return pb.SearchResponse(hits=hits, next_page_token=token, partial=found.partial, ranked=found.ranked)
+
+    async def _namespaces(self, request: pb.NamespacesRequest) -> pb.NamespacesResponse:
+        after = cursors.decode(request.page_token or None, "page_token")
+        page = await self._store.namespaces(after=after, limit=request.page_size or cursors.DEFAULT_LIMIT)
+        counts = [
+            pb.NamespacesResponse.Namespace(namespace=each.namespace, entries=each.entries, bytes=each.bytes)
+            for each in page.namespaces
+        ]
+        return pb.NamespacesResponse(namespaces=counts, next_page_token=cursors.encode(page.next_name) or "")
+
+    async def _stats(self, _: pb.StatsRequest) -> pb.StatsResponse:
+        return pb.StatsResponse(document=rendering.statistics(self._store, await self._store.stats()))
+
+    async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:  # noqa: N802
+        """Events until the caller goes, the service stops, or the store fails."""
+        namespace = request.namespace if request.HasField("namespace") else None
+        since = request.since if request.HasField("since") else None
+        stopping = asyncio.create_task(self._stopping.wait(), name="memory-grpc-watch-stop")
+        try:
+            with self._slots.taken():
+                async with self._store.watch(namespace, prefix=request.prefix, since=since) as watch:
+                    yield pb.WatchResponse(ready=pb.WatchResponse.Ready(position=watch.position))
+                    while True:
+                        waiting = asyncio.ensure_future(watch.next(self._heartbeat))
+                        try:
+                            await asyncio.wait([waiting, stopping], return_when=asyncio.FIRST_COMPLETED)
+                            if stopping.done():
+                                raise StoreClosedError("the service is stopping")
+                            changes = waiting.result()
+                        except MissedChangesError as missed:
+                            self._metrics.refused(missed.code)
+                            yield pb.WatchResponse(
+                                missed=pb.WatchResponse.Missed(since=missed.since, oldest=missed.oldest)
+                            )
+                            continue
+                        finally:
+                            waiting.cancel()
+                        if not changes:
+                            yield pb.WatchResponse(heartbeat=pb.WatchResponse.Heartbeat())
+                        for change in changes:
+                            yield change_event(change)
+                        await asyncio.sleep(self._pause if changes else 0.0)
+        except Exception as error:  # noqa: BLE001 - as for the unary calls
+            await self._fail("Watch", error, context)
+        finally:
+            stopping.cancel()
+
+
+def _there(entry: Entry | None) -> Entry:
+    if entry is None:
+        raise NotFoundError("there is no such entry")
+    return entry
+
+
+def _found(entry: Entry | None) -> pb.GetManyResponse.Found:
+    return pb.GetManyResponse.Found(entry=None if entry is None else entry_message(entry))
+
+
+def _operation(index: int, operation: pb.BatchRequest.Operation) -> Write | Identity:
+    kind = operation.WhichOneof("operation")
+    if kind is None:
+        raise InvalidInputError(f"operations[{index}]", "one of put, delete, get")
+    try:
+        if kind == "put":
+            return put(operation.put)
+        if kind == "delete":
+            return deletion(operation.delete)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"operations[{index}].{error.field}", error.allowed) from None
+    return operation.get.namespace, operation.get.key
+
+
+def _written(write: Write, result: Any) -> pb.BatchResponse.Result:
+    if isinstance(result, MemoryStoreError):
+        return pb.BatchResponse.Result(problem=problem_of(result))
+    if isinstance(write, Put):
+        entry, created = result
+        return pb.BatchResponse.Result(put=pb.PutResponse(entry=entry_message(entry, value=False), created=created))
+    return pb.BatchResponse.Result(deleted=result)

@@ -1,0 +1,194 @@
+"""Each call of swarm.memory.v1.Memory, with what is right and what is wrong."""
+
+import json
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from swarm_operator.memory.service.grpc import memory_pb2 as pb
+
+Op = pb.BatchRequest.Operation
+
+
+def put(key, value, **more):
+    return pb.PutRequest(namespace="n", key=key, value=json.dumps(value).encode(), **more)
+
+
+def get(key):
+    return pb.GetRequest(namespace="n", key=key)
+
+
+async def test_what_is_put_is_got(served, clock):
+    answer = await served.memory.Put(put("k", {"ü": [1, None]}, tags=["a", "b"], metadata=b'{"by":"x"}', ttl=60))
+    assert answer.created
+    assert (answer.entry.version, answer.entry.value) == (1, b"")
+    entry = await served.memory.Get(get("k"))
+    assert (entry.namespace, entry.key, entry.version, entry.ttl) == ("n", "k", 1, 60)
+    assert json.loads(entry.value) == {"ü": [1, None]}
+    assert list(entry.tags) == ["a", "b"]
+    assert json.loads(entry.metadata) == {"by": "x"}
+    now = int(clock.seconds)
+    moments = (entry.created_at.seconds, entry.updated_at.seconds, entry.expires_at.seconds)
+    assert moments == (now, now, now + 60)
+    assert not (await served.memory.Put(put("k", 2))).created
+    assert not (await served.memory.Get(get("k"))).HasField("expires_at")
+
+
+async def test_numbers_keep_every_digit(served):
+    text = b'{"large":9007199254740993,"small":0.1}'
+    await served.memory.Put(pb.PutRequest(namespace="n", key="k", value=text))
+    assert (await served.memory.Get(get("k"))).value == text
+
+
+async def test_an_expired_entry_is_not_found(served, clock):
+    await served.memory.Put(put("k", 1, ttl=5))
+    clock.advance(6)
+    status, problem = await served.problem(served.memory.Get(get("k")))
+    assert (status, problem.code) == (grpc.StatusCode.NOT_FOUND, "not-found")
+
+
+async def test_compare_and_set(served):
+    await served.memory.Put(put("k", 1, create_only=True))
+    status, problem = await served.problem(served.memory.Put(put("k", 2, create_only=True)))
+    assert (status, problem.code) == (grpc.StatusCode.ABORTED, "version-conflict")
+    assert dict(problem.details) == {"current_version": "1"}
+    await served.memory.Put(put("k", 2, if_version=1))
+    status, _ = await served.problem(served.memory.Put(put("k", 3, if_version=1)))
+    assert status is grpc.StatusCode.ABORTED
+    deletion = pb.DeleteRequest(namespace="n", key="k", if_version=1)
+    assert (await served.problem(served.memory.Delete(deletion)))[0] is grpc.StatusCode.ABORTED
+    await served.memory.Delete(pb.DeleteRequest(namespace="n", key="k", if_version=2))
+    status, problem = await served.problem(served.memory.Put(put("k", 3, if_version=2)))
+    assert (status, dict(problem.details)) == (grpc.StatusCode.ABORTED, {})
+
+
+async def test_to_delete_what_is_not_there_is_not_found(served):
+    status, _ = await served.problem(served.memory.Delete(pb.DeleteRequest(namespace="n", key="k")))
+    assert status is grpc.StatusCode.NOT_FOUND
+
+
+async def test_many_are_read_at_once(served):
+    await served.memory.Put(put("a", 1))
+    wanted = [pb.Identity(namespace="n", key=key) for key in ("a", "b")]
+    first, second = (await served.memory.GetMany(pb.GetManyRequest(identities=wanted))).results
+    assert first.entry.value == b"1"
+    assert not second.HasField("entry")
+
+
+async def test_an_atomic_batch_is_all_or_none(served):
+    operations = [Op(put=put("a", 1)), Op(get=get("a")), Op(put=put("b", 2, if_version=7))]
+    status, problem = await served.problem(served.memory.Batch(pb.BatchRequest(operations=operations)))
+    assert (status, problem.details["index"]) == (grpc.StatusCode.ABORTED, "2")
+    assert (await served.problem(served.memory.Get(get("a"))))[0] is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_batch_answers_each_operation(served):
+    operations = [
+        Op(get=get("a")),
+        Op(put=put("a", 1)),
+        Op(put=put("b", 2, if_version=7)),
+        Op(delete=pb.DeleteRequest(namespace="n", key="z")),
+    ]
+    answer = await served.memory.Batch(pb.BatchRequest(operations=operations, independent=True))
+    read, written, refused, deleted = answer.results
+    assert read.got.entry.value == b"1", "gets are answered after the writes"
+    assert written.put.created
+    assert refused.problem.code == "version-conflict"
+    assert deleted.WhichOneof("result") == "deleted"
+    assert not deleted.deleted
+
+
+async def test_a_list_goes_page_by_page(served):
+    for number in range(5):
+        await served.memory.Put(put(f"k{number}", number))
+    keys, token = [], ""
+    for _ in range(3):
+        page = await served.memory.List(pb.ListRequest(namespace="n", prefix="k", page_size=2, page_token=token))
+        keys += [entry.key for entry in page.entries]
+        token = page.next_page_token
+    assert (keys, token) == (["k0", "k1", "k2", "k3", "k4"], "")
+
+
+async def test_a_range_is_deleted_only_with_a_prefix(served):
+    await served.memory.Put(put("a1", 1))
+    await served.memory.Put(put("b1", 1))
+    status, problem = await served.problem(served.memory.DeleteRange(pb.DeleteRangeRequest(namespace="n")))
+    assert (status, problem.details["field"]) == (grpc.StatusCode.INVALID_ARGUMENT, "prefix")
+    assert (await served.memory.DeleteRange(pb.DeleteRangeRequest(namespace="n", prefix="a"))).deleted == 1
+    assert (await served.memory.DeleteRange(pb.DeleteRangeRequest(namespace="n", prefix=""))).deleted == 1
+
+
+async def test_entries_are_found_by_what_they_have(served, clock):
+    await served.memory.Put(put("old", {"text": "the queue"}, tags=["x"]))
+    clock.advance(100)
+    await served.memory.Put(put("new", {"text": "a queue was stuck"}, tags=["x", "y"], metadata=b'{"by":1}'))
+
+    async def keys(**query):
+        return [hit.entry.key for hit in (await served.memory.Search(pb.SearchRequest(**query))).hits]
+
+    assert await keys(tags=["x", "y"]) == ["new"]
+    assert await keys(any_tags=["x"]) == ["new", "old"]
+    assert await keys(namespace="n", prefix="o") == ["old"]
+    assert await keys(glob="?ew") == ["new"]
+    assert await keys(metadata=b'{"by":1}') == ["new"]
+    assert await keys(updated_since=Timestamp(seconds=int(clock.seconds))) == ["new"]
+    assert await keys(namespace="other") == []
+    found = await served.memory.Search(pb.SearchRequest(text="stuck", without_values=True))
+    (hit,) = found.hits
+    assert (hit.entry.value, hit.snippet) == (b"", '{"text":"a queue was **stuck**"}')
+    assert hit.HasField("score")
+    assert found.ranked
+    page = await served.memory.Search(pb.SearchRequest(any_tags=["x"], page_size=1))
+    rest = await served.memory.Search(pb.SearchRequest(any_tags=["x"], page_size=1, page_token=page.next_page_token))
+    assert [page.hits[0].entry.key, rest.hits[0].entry.key] == ["new", "old"]
+
+
+async def test_namespaces_and_stats(served):
+    await served.memory.Put(put("k", 1))
+    await served.memory.Put(pb.PutRequest(namespace="o", key="k", value=b'"xy"'))
+    page = await served.memory.Namespaces(pb.NamespacesRequest(page_size=1))
+    rest = await served.memory.Namespaces(pb.NamespacesRequest(page_token=page.next_page_token))
+    assert [(each.namespace, each.entries, each.bytes) for each in (*page.namespaces, *rest.namespaces)] == [
+        ("n", 1, 1),
+        ("o", 1, 4),
+    ]
+    assert json.loads((await served.memory.Stats(pb.StatsRequest())).document)["entries"] == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "field"),
+    [
+        ("Put", put("", 1), "key"),
+        ("Put", pb.PutRequest(key="k", value=b"1"), "namespace"),
+        ("Put", pb.PutRequest(namespace="n", key="k"), "value"),
+        ("Put", pb.PutRequest(namespace="n", key="k", value=b"NaN"), "value"),
+        ("Put", pb.PutRequest(namespace="n", key="k", value=b'"\xff"'), "value"),
+        ("Put", pb.PutRequest(namespace="n", key="k", value=b"[" * 5000), "value"),
+        ("Put", put("k\0", 1), "key"),
+        ("Put", put("k", 1, ttl=2**60), "ttl"),
+        ("Put", put("k", 1, tags=[""]), "tags[0]"),
+        ("Put", put("k", 1, metadata=b"[]"), "metadata"),
+        ("Put", put("k", 1, if_version=0), "if_version"),
+        ("Get", get("x" * 2000), "key"),
+        ("GetMany", pb.GetManyRequest(identities=[pb.Identity(namespace="n", key="k")] * 1001), "operations"),
+        ("Delete", pb.DeleteRequest(namespace="n", key="k", if_version=2**63), "if_version"),
+        ("Batch", pb.BatchRequest(operations=[Op(put=put("k", 1)), Op()]), "operations[1]"),
+        ("Batch", pb.BatchRequest(operations=[Op(put=put("", 1))]), "operations[0].key"),
+        ("List", pb.ListRequest(namespace="n", page_size=1001), "limit"),
+        ("List", pb.ListRequest(namespace="n", page_token="?"), "page_token"),
+        ("Search", pb.SearchRequest(order="x"), "order"),
+        ("Search", pb.SearchRequest(text="a", match="b"), "match"),
+        ("Search", pb.SearchRequest(metadata=b"1"), "metadata"),
+        ("Search", pb.SearchRequest(page_token="?"), "cursor"),
+        ("Search", pb.SearchRequest(updated_since=Timestamp(seconds=-5)), "updated_since"),
+        ("Namespaces", pb.NamespacesRequest(page_token="?"), "page_token"),
+    ],
+)
+async def test_bad_input_is_refused_by_field(served, method, request_, field):
+    status, problem = await served.problem(getattr(served.memory, method)(request_))
+    assert (status, problem.code) == (grpc.StatusCode.INVALID_ARGUMENT, "invalid-input")
+    assert problem.details["field"] == field
+    assert problem.details["allowed"]
+    assert served.handled(method, "INVALID_ARGUMENT") == 1
+    assert (await served.memory.Namespaces(pb.NamespacesRequest())).namespaces == []
