@@ -1,31 +1,33 @@
 """The memory's client, for agents, the operator and the command line. It knows HTTP and nothing of the engine.
 
 http has the client itself, with entries and all that is asked of the service as a whole; records has what it knows of
-agents, tasks and the like.
+agents, tasks and the like; entries what it answers with, errors what it raises.
 """
 
-from swarm_operator.memory.client.http import (
+from swarm_operator.memory.client.entries import (
     BatchResult,
     Change,
     EntryHead,
     EntryPage,
+    MemoryEntry,
+    MemoryHit,
+    Readiness,
+    SearchPage,
+    Stats,
+)
+from swarm_operator.memory.client.errors import (
     MemoryAuthError,
     MemoryBusyError,
-    MemoryClient,
     MemoryClientError,
     MemoryConflictError,
-    MemoryEntry,
     MemoryGoneError,
-    MemoryHit,
     MemoryNotFoundError,
     MemoryRequestError,
     MemoryServerError,
     MemoryStateError,
     MemoryUnavailableError,
-    Readiness,
-    SearchPage,
-    Stats,
 )
+from swarm_operator.memory.client.http import MemoryClient
 from swarm_operator.memory.client.records import MessagePage, RecordPage
 
 __all__ = [

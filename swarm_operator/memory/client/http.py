@@ -17,13 +17,32 @@ import asyncio
 import contextlib
 import json
 import random
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 import aiohttp
 import yarl
 
+from swarm_operator.memory.client.entries import (
+    BatchResult,
+    Change,
+    EntryHead,
+    EntryPage,
+    MemoryEntry,
+    MemoryHit,
+    Readiness,
+    SearchPage,
+    Stats,
+)
+from swarm_operator.memory.client.errors import (
+    MemoryAuthError,
+    MemoryBusyError,
+    MemoryClientError,
+    MemoryGoneError,
+    MemoryServerError,
+    MemoryUnavailableError,
+    answer_error,
+)
 from swarm_operator.memory.client.records import (
     AgentsClient,
     CommunicationsClient,
@@ -40,287 +59,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-__all__ = [
-    "BatchResult",
-    "Change",
-    "EntryHead",
-    "EntryPage",
-    "MemoryAuthError",
-    "MemoryBusyError",
-    "MemoryClient",
-    "MemoryClientError",
-    "MemoryConflictError",
-    "MemoryEntry",
-    "MemoryGoneError",
-    "MemoryHit",
-    "MemoryNotFoundError",
-    "MemoryRequestError",
-    "MemoryServerError",
-    "MemoryStateError",
-    "MemoryUnavailableError",
-    "Readiness",
-    "SearchPage",
-    "Stats",
-]
-
-
-class MemoryClientError(Exception):
-    """The base of everything that the client raises.
-
-    Attributes:
-        transient: whether the same call may succeed later.
-    """
-
-    transient = False
-
-
-class MemoryUnavailableError(MemoryClientError):
-    """No answer: refused, broken or timed out.
-
-    Attributes:
-        uncertain: True when the request may have been carried out although its answer is lost.
-    """
-
-    transient = True
-
-    def __init__(self, message: str, *, uncertain: bool) -> None:
-        super().__init__(message)
-        self.uncertain = uncertain
-
-
-class MemoryAnswerError(MemoryClientError):
-    """The service answered with an error.
-
-    Attributes:
-        status: the HTTP status.
-        problem: the problem document (RFC 9457); empty when there was none.
-    """
-
-    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
-        super().__init__(f"{status}: {problem.get('detail') or problem.get('title') or 'no details'}")
-        self.status = status
-        self.problem = problem
-
-
-class MemoryRequestError(MemoryAnswerError):
-    """The request is wrong (4xx); `problem` names the field and what is allowed."""
-
-
-class MemoryNotFoundError(MemoryRequestError):
-    """There is no such record (404)."""
-
-
-class MemoryStateError(MemoryRequestError):
-    """The record is in a state in which this can't be done (409).
-
-    Attributes:
-        reason: a word for programs: `claimed`, `blocked`, `closed`, ...
-    """
-
-    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
-        super().__init__(status, problem)
-        self.reason: str | None = problem.get("reason")
-
-
-class MemoryAuthError(MemoryAnswerError):
-    """The token is missing or not valid (401, 403)."""
-
-
-class MemoryConflictError(MemoryAnswerError):
-    """A condition was not met (412): somebody else has written.
-
-    Attributes:
-        current_version: the version that is stored; None when there is no such entry.
-    """
-
-    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
-        super().__init__(status, problem)
-        self.current_version: int | None = problem.get("current_version")
-
-
-class MemoryGoneError(MemoryAnswerError):
-    """A watch can't go on from where it was (410): changes are gone. List anew, then watch from now on.
-
-    Attributes:
-        oldest: the first position that could be gone on from.
-    """
-
-    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
-        super().__init__(status, problem)
-        self.oldest: int | None = problem.get("oldest")
-
-
-class MemoryBusyError(MemoryAnswerError):
-    """The service refused for now and did nothing (429, or 503 with Retry-After)."""
-
-    transient = True
-
-
-class MemoryServerError(MemoryAnswerError):
-    """The service could not do it: its disk is full or broken, or it has a defect (5xx)."""
-
-    transient = True
-
-
-@dataclass(frozen=True, slots=True)
-class EntryHead:
-    """What a write answers. Times are RFC 3339; `raw` is the document as it came."""
-
-    raw: Mapping[str, Any]
-
-    @property
-    def version(self) -> int:
-        """One more with each write, never the same again for other content: what `if_version` wants."""
-        return int(self.raw["version"])
-
-    @property
-    def size(self) -> int:
-        """Bytes of the value as compact JSON."""
-        return int(self.raw["size"])
-
-    @property
-    def expires_at(self) -> str | None:
-        """When it expires; None is never."""
-        expires_at: str | None = self.raw["expires_at"]
-        return expires_at
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryEntry(EntryHead):
-    """What a read answers."""
-
-    @property
-    def namespace(self) -> str:
-        """Where it is."""
-        return str(self.raw["namespace"])
-
-    @property
-    def key(self) -> str:
-        """Its name there."""
-        return str(self.raw["key"])
-
-    @property
-    def value(self) -> Any:
-        """The JSON value."""
-        return self.raw["value"]
-
-    @property
-    def tags(self) -> list[str]:
-        """Its tags."""
-        return list(self.raw["tags"])
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """Its metadata."""
-        return dict(self.raw["metadata"])
-
-
-@dataclass(frozen=True, slots=True)
-class BatchResult:
-    """What became of one operation of a batch.
-
-    Attributes:
-        status: as the same request alone would have been answered: 200, 201, 204, 404, 412, ...
-        entry: of a put or get; that of a put has no value.
-        problem: why it failed; None when it didn't.
-    """
-
-    status: int
-    entry: MemoryEntry | None
-    problem: Mapping[str, Any] | None
-
-    @property
-    def ok(self) -> bool:
-        """Whether it was done."""
-        return self.status < 400
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryHit(MemoryEntry):
-    """What a search finds: an entry; without its value and metadata if none were asked for."""
-
-    @property
-    def score(self) -> float | None:
-        """How well its text matches, greater is better; None without a rank."""
-        score: float | None = self.raw.get("score")
-        return score
-
-    @property
-    def snippet(self) -> str | None:
-        """An extract around the words found, which are between ** and **; None without a text."""
-        snippet: str | None = self.raw.get("snippet")
-        return snippet
-
-
-@dataclass(frozen=True, slots=True)
-class SearchPage:
-    """Part of a search.
-
-    Attributes:
-        hits: in order; may be empty on a page that is not the last one.
-        next_cursor: None on the last page.
-        searched: what was searched: `namespaces` (all, subtree, one), `order`, `partial`, `candidates`.
-    """
-
-    hits: list[MemoryHit]
-    next_cursor: str | None
-    searched: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """An entry that changed.
-
-    Attributes:
-        seq: its place among all changes: what `since` wants.
-        op: put, delete or expire.
-        namespace: of the entry.
-        key: of the entry.
-        version: that was written, or that is gone.
-        at: when, RFC 3339.
-    """
-
-    seq: int
-    op: str
-    namespace: str
-    key: str
-    version: int
-    at: str
-
-
-@dataclass(frozen=True, slots=True)
-class EntryPage:
-    """Part of a list; `next_cursor` is None on the last page."""
-
-    entries: list[MemoryEntry]
-    next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """Counts of live entries, sizes in bytes, what the service applies. `raw` has all of it."""
-
-    entries: int
-    agents: int
-    tasks: int
-    patterns: int
-    database_size_bytes: int
-    wal_size_bytes: int
-    cache_hit_rate: float | None
-    """0 to 1; None before the first lookup."""
-    settings: Mapping[str, Any]
-    swarm_id: str
-    version: str
-    sqlite_version: str
-    raw: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """The answer of /readyz: whether to send requests there, and if not, why."""
-
-    ready: bool
-    reason: str
+__all__ = ["MemoryClient"]
 
 
 class MemoryClient:
@@ -619,7 +358,7 @@ class MemoryClient:
                         continue
                     if response.status != 200:
                         refused = response.headers.get("Retry-After") is not None
-                        raise _error(response.status, _document(await response.read()), refused=refused)
+                        raise answer_error(response.status, _document(await response.read()), refused=refused)
                     async for name, data in _events(response.content):
                         if name == "missed":
                             raise MemoryGoneError(410, {"detail": "this watch was too slow", **data})
@@ -698,7 +437,7 @@ class MemoryClient:
                         continue
                     if response.status >= 400:
                         refused = response.headers.get("Retry-After") is not None
-                        raise _error(response.status, _document(await response.read()), refused=refused)
+                        raise answer_error(response.status, _document(await response.read()), refused=refused)
                     yield response
                     return
         except aiohttp.ClientConnectorError as error:
@@ -725,7 +464,7 @@ class MemoryClient:
                 status, retry_after, document = await self._attempt(method, path, dict(headers or {}), body, timeout)
                 if status < 400 or (status == 404 and may_miss):
                     return status, document
-                raise _error(status, document, refused=retry_after is not None)
+                raise answer_error(status, document, refused=retry_after is not None)
             except MemoryAuthError:
                 if not rereads:
                     raise
@@ -805,21 +544,3 @@ def _path(namespace: str, key: str) -> str:
 
 def _if_match(version: int | None) -> dict[str, str]:
     return {} if version is None else {"If-Match": f'"{version}"'}
-
-
-def _error(status: int, problem: Mapping[str, Any], *, refused: bool) -> MemoryAnswerError:
-    if status in {401, 403}:
-        return MemoryAuthError(status, problem)
-    if status == 410:
-        return MemoryGoneError(status, problem)
-    if status == 412:
-        return MemoryConflictError(status, problem)
-    if status == 429 or (status == 503 and refused):
-        return MemoryBusyError(status, problem)
-    if status >= 500:
-        return MemoryServerError(status, problem)
-    if status == 404:
-        return MemoryNotFoundError(status, problem)
-    if status == 409:
-        return MemoryStateError(status, problem)
-    return MemoryRequestError(status, problem)
