@@ -20,7 +20,7 @@ def modules(*flags):
 import sys, threading, json, time
 from swarm_operator.cmd import memory
 from swarm_operator.memory.service import server
-async def stop(servers, store):
+async def stop(*_):
     print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})), flush=True)
     import os, signal
     os.kill(os.getpid(), signal.SIGTERM)
@@ -31,8 +31,8 @@ sys.exit(memory.main(["serve", "--http-port", "0", "--grpc-port", "off", "--metr
     return set(json.loads(done.stdout))
 
 
-def test_switched_off_its_package_is_not_loaded(tmp_path):
-    assert not modules("--data-dir", str(tmp_path)) & {"mcp", "mcp_types", "jsonschema", "httpx2"}
+def test_switched_off_its_package_and_grpc_s_are_not_loaded(tmp_path):
+    assert not modules("--data-dir", str(tmp_path)) & {"mcp", "mcp_types", "jsonschema", "httpx2", "grpc"}
 
 
 async def test_a_signal_ends_the_service_with_sessions_and_streams_open(start_process):
