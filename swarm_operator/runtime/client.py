@@ -230,6 +230,9 @@ class Client:
                     raise await _error_of(response)
                 yield events
             finally:
+                # The stream is left in its middle: a farewell by TLS would keep the connection until it is answered.
+                if response.connection is not None and response.connection.protocol is not None:
+                    response.connection.protocol.abort()
                 response.close()
 
     async def request(

@@ -10,6 +10,7 @@ something else, and reads no CIDR in NO_PROXY. Here the environment is left alon
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,8 @@ from swarm_operator.runtime.resource import Object
 
 log = structlog.get_logger(__name__)
 
+_FAREWELL = 0.05
+"""Seconds; a server answers at once."""
 _LOOK = 60.0
 """Seconds between two looks at the files."""
 
@@ -85,6 +88,9 @@ class Transport:
         await self._rest.close()
         if self._retired:
             await self._retired.close()
+        # Connections that were given up earlier still say farewell by TLS, and aiohttp has no way to wait for them:
+        # its documentation advises a pause before the loop ends.
+        await asyncio.sleep(_FAREWELL)
 
     async def _renew(self) -> bool:
         """Connect anew if a file has changed. False when none has, or when they cannot be used."""
