@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from swarm_operator.memory.engine.errors import MissedChangesError, StoreClosedError
+from swarm_operator.memory.engine.subtrees import covers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -95,9 +96,9 @@ class Feed:
             for watch in self._watches.get(name, ()):
                 watch.wake()
 
-    def watch(self, namespace: str | None, prefix: str, since: int) -> Watch:
+    def watch(self, namespace: str | None, prefix: str, since: int, within: Sequence[str] | None = None) -> Watch:
         """A watch from that position on; closed by its `close`."""
-        watch = Watch(self, namespace, prefix, since)
+        watch = Watch(self, namespace, prefix, since, within)
         self._watches.setdefault(namespace, set()).add(watch)
         return watch
 
@@ -134,12 +135,16 @@ class Watch:
     Attributes:
         namespace: only changes there; None: all.
         prefix: only keys that start so.
+        within: only changes in these namespaces and those below; None: no such limit.
         position: of the last change that was looked at, wanted or not.
     """
 
-    def __init__(self, feed: Feed, namespace: str | None, prefix: str, since: int) -> None:
+    def __init__(
+        self, feed: Feed, namespace: str | None, prefix: str, since: int, within: Sequence[str] | None
+    ) -> None:
         self.namespace = namespace
         self.prefix = prefix
+        self.within = within
         self.position = since
         self._feed = feed
         self._news = asyncio.Event()
@@ -195,5 +200,7 @@ class Watch:
         return [
             change
             for change in changes
-            if self.namespace in {None, change.namespace} and change.key.startswith(self.prefix)
+            if self.namespace in {None, change.namespace}
+            and change.key.startswith(self.prefix)
+            and covers(self.within, change.namespace)
         ]

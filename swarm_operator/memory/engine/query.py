@@ -49,6 +49,8 @@ class Query:
         updated_since: milliseconds since the Unix epoch; written then or later.
         expression: an FTS5 expression on keys and values.
         order: see Order.
+        within: only in these namespaces and those below them, whatever else is asked for; None: no such limit. It is
+            not what the caller asks for but what they may read.
     """
 
     namespace: str | None = None
@@ -61,6 +63,7 @@ class Query:
     updated_since: int | None = None
     expression: str | None = None
     order: Order = Order.KEY
+    within: tuple[str, ...] | None = None
 
     @classmethod
     def create(

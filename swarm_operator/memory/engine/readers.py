@@ -18,6 +18,7 @@ from swarm_operator.memory.engine.errors import CorruptValueError, MemoryStoreEr
 from swarm_operator.memory.engine.feed import ChangePage
 from swarm_operator.memory.engine.indexing import MAX_TEXT_BYTES
 from swarm_operator.memory.engine.search import search
+from swarm_operator.memory.engine.subtrees import spans
 
 if TYPE_CHECKING:
     import sqlite3
@@ -43,7 +44,9 @@ _KEYS = "SELECT key, size FROM entries WHERE namespace = ? AND key >= ? AND key 
 _TOTAL = "SELECT coalesce(sum(entries), 0), coalesce(sum(bytes), 0) FROM namespaces"
 _COUNT = "SELECT entries, bytes FROM namespaces WHERE name = ?"
 _TAGGED = "SELECT count(*) FROM entry_tags WHERE tag = ? AND namespace = ?"
-_NAMESPACES = "SELECT name, entries, bytes FROM namespaces WHERE name >= ? ORDER BY name"
+_NAMESPACES = "SELECT name, entries, bytes FROM namespaces WHERE name >= ? AND name < ? ORDER BY name"
+_PAST_EVERY_NAME = b""
+"""SQLite orders any blob after any text."""
 _PACKED = "SELECT entries, raw, stored FROM compression WHERE id = 1"
 # Without the hint SQLite may prefer to walk the whole namespace.
 _EXPIRED = """
@@ -212,20 +215,27 @@ class Readers:
 
         return await _run(self._scans, read)
 
-    async def namespaces(self, *, start: str, limit: int, now: int) -> tuple[list[NamespaceCount], bool]:
-        """Namespaces with live entries, from `start` on in the order of their names, and whether there are more."""
+    async def namespaces(
+        self, *, start: str, limit: int, now: int, within: Sequence[str] | None = None
+    ) -> tuple[list[NamespaceCount], bool]:
+        """Namespaces with live entries, from `start` on in the order of their names, and whether there are more.
+
+        `within` limits them to these and those below.
+        """
+        ranges = [(start, _PAST_EVERY_NAME)] if within is None else spans(within)
 
         def read(db: sqlite3.Connection) -> tuple[list[NamespaceCount], bool]:
             expired = _expired(db, now, start)
             found: list[NamespaceCount] = []
-            with contextlib.closing(db.execute(_NAMESPACES, (start,))) as counted:
-                for name, entries, size in counted:
-                    expired_rows, expired_size = expired.get(name, (0, 0))
-                    if entries == expired_rows:
-                        continue
-                    if len(found) == limit:
-                        return found, True
-                    found.append(NamespaceCount(name, entries - expired_rows, size - expired_size))
+            for first, end in ranges:
+                with contextlib.closing(db.execute(_NAMESPACES, (max(first, start), end))) as counted:
+                    for name, entries, size in counted:
+                        expired_rows, expired_size = expired.get(name, (0, 0))
+                        if entries == expired_rows:
+                            continue
+                        if len(found) == limit:
+                            return found, True
+                        found.append(NamespaceCount(name, entries - expired_rows, size - expired_size))
             return found, False
 
         return await _run(self._scans, read)

@@ -24,6 +24,7 @@ from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.engine.indexing import index_text
 from swarm_operator.memory.engine.query import Order
 from swarm_operator.memory.engine.sqlite import sqlite3
+from swarm_operator.memory.engine.subtrees import covers, spans
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -99,6 +100,7 @@ class Found:
         partial: the page ended for the time or the candidates that it took, and not because it was full.
         ranked: False when so many match the text that the newest come first in place of the best.
         candidates: entries that were looked at.
+        within: only these namespaces and those below them were searched; None: all that the query asks for.
     """
 
     hits: list[Hit] = field(default_factory=list)
@@ -106,6 +108,7 @@ class Found:
     partial: bool = False
     ranked: bool = True
     candidates: int = 0
+    within: tuple[str, ...] | None = None
 
 
 class _Candidate(NamedTuple):
@@ -124,7 +127,7 @@ def search(
         InvalidInputError: the text takes too long to look up.
         CorruptValueError: the value of a hit is damaged.
     """
-    found = Found()
+    found = Found(within=query.within)
     matches = _Filter(query, now)
     deadline = time.perf_counter() + _MAX_SECONDS
     taken: list[tuple[tuple[Any, ...], float | None]] = []
@@ -176,6 +179,8 @@ class _Filter:
         _, namespace, key, updated_at, expires_at, tags_json, metadata_json, _ = row
         query = self._query
         if expires_at is not None and expires_at <= self._now:
+            return False
+        if not covers(query.within, namespace):
             return False
         if query.namespace not in {None, namespace} and not (self._below and namespace.startswith(self._below)):
             return False
@@ -251,14 +256,14 @@ def _keys(
 def _namespaces(db: sqlite3.Connection, query: Query, first: str) -> Iterator[str]:
     """Those that the query names and that have entries, from `first` on, in order."""
     name = query.namespace
-    spans: list[tuple[str, str | bytes]]
+    ranges: list[tuple[str, str | bytes]]
     if name is None:
-        spans = [("", _PAST_EVERY_TEXT)]
+        ranges = [("", _PAST_EVERY_TEXT)] if query.within is None else [*spans(query.within)]
     elif query.subtree:
-        spans = [(name, name + "\0"), (name + "/", name + "0")]
+        ranges = [*spans([name])]
     else:
-        spans = [(name, name + "\0")]
-    for start, end in spans:
+        ranges = [(name, name + "\0")]
+    for start, end in ranges:
         for (found,) in _rows(db, _NAMESPACES, (max(start, first), end)):
             yield found
 

@@ -413,17 +413,30 @@ class MemoryStore:
             query, position, limit=limit, max_bytes=self.config.max_page_bytes, now=self._now()
         )
 
-    async def namespaces(self, *, after: str | None = None, limit: int = 100) -> NamespacePage:
-        """A page of the namespaces that have live entries, by name. `after` and `limit` as for `list`."""
+    async def namespaces(
+        self, *, after: str | None = None, limit: int = 100, within: Sequence[str] | None = None
+    ) -> NamespacePage:
+        """A page of the namespaces that have live entries, by name.
+
+        Args:
+            after: `next_name` of the page before.
+            limit: 1 to 1000.
+            within: only these and those below them.
+        """
         self._check_open()
         limits.check_page_size(limit)
         start = "" if after is None else limits.check_namespace(after) + "\0"
-        counts, more = await self._readers.namespaces(start=start, limit=limit, now=self._now())
+        counts, more = await self._readers.namespaces(start=start, limit=limit, now=self._now(), within=within)
         return NamespacePage(counts, counts[-1].namespace if more else None)
 
     @contextlib.asynccontextmanager
     async def watch(
-        self, namespace: str | None = None, *, prefix: str = "", since: int | None = None
+        self,
+        namespace: str | None = None,
+        *,
+        prefix: str = "",
+        since: int | None = None,
+        within: Sequence[str] | None = None,
     ) -> AsyncIterator[Watch]:
         """Be told what is committed from now on, or from a former position on.
 
@@ -438,6 +451,7 @@ class MemoryStore:
             namespace: only there; None: everywhere.
             prefix: only keys that start so.
             since: the position of the last change that is known; None: now.
+            within: only in these namespaces and those below them, whatever `namespace` says.
 
         Raises:
             MissedChangesError: the changes after `since` are gone, or it never was. Raised when entered.
@@ -450,7 +464,7 @@ class MemoryStore:
         if since is not None and (type(since) is not int or not 0 <= since <= limits.MAX_VERSION):
             raise InvalidInputError("since", "the number of a change")
         # It is registered before the table is read, so that nothing falls between.
-        watch = self._feed.watch(namespace, prefix, self._feed.newest if since is None else since)
+        watch = self._feed.watch(namespace, prefix, self._feed.newest if since is None else since, within)
         try:
             if since is not None:
                 page = await self._readers.changes(since)

@@ -19,12 +19,13 @@ import structlog
 from swarm_operator.memory.engine.errors import MemoryStoreError
 from swarm_operator.memory.service import batch, transfer, watching
 from swarm_operator.memory.service.asgi import BodyReader, header_map
-from swarm_operator.memory.service.auth import Role
 from swarm_operator.memory.service.entries import PREFIX, ROUTE, EntryRoutes
-from swarm_operator.memory.service.errors import ClientGoneError, ForbiddenError, RequestError, UnauthorizedError
+from swarm_operator.memory.service.errors import ClientGoneError, RequestError, UnauthorizedError
+from swarm_operator.memory.service.guard import GuardedStore
 from swarm_operator.memory.service.mcp.endpoint import PATH as MCP_PATH
 from swarm_operator.memory.service.mcp.endpoint import ROUTE as MCP_ROUTE
 from swarm_operator.memory.service.mcp.endpoint import McpEndpoint
+from swarm_operator.memory.service.principal import acting
 from swarm_operator.memory.service.problems import problem, reply_to
 from swarm_operator.memory.service.records import RecordRoutes
 from swarm_operator.memory.service.routes import OPEN_PATHS, PATHS, create_routes
@@ -52,18 +53,19 @@ class MemoryApp:
     def __init__(
         self, store: MemoryStore, *, tokens: Tokens, metrics: ServiceMetrics, settings: ServiceSettings
     ) -> None:
+        guarded = GuardedStore(store)
         bodies = BodyReader(
             limit=settings.max_body_bytes, total=settings.max_held_body_bytes, timeout=settings.body_timeout
         )
-        self._entries = EntryRoutes(store, metrics, bodies)
-        self._batch = batch.BatchRoute(store, metrics, bodies)
+        self._entries = EntryRoutes(guarded, metrics, bodies)
+        self._batch = batch.BatchRoute(guarded, metrics, bodies)
         observers = {name: histogram.observe for name, histogram in metrics.operations.items()}
-        self._records = RecordRoutes(store, bodies, observers)
-        self._transfer = transfer.TransferRoutes(store, metrics, bodies)
+        self._records = RecordRoutes(guarded, bodies, observers)
+        self._transfer = transfer.TransferRoutes(guarded, metrics, bodies)
         self.watch_slots = watching.WatchSlots(settings.max_watches, metrics.watches)
         """Of all protocols."""
-        self._watch = watching.WatchRoute(store, metrics, settings, self.watch_slots)
-        self._routes = create_routes(store, metrics)
+        self._watch = watching.WatchRoute(guarded, metrics, settings, self.watch_slots)
+        self._routes = create_routes(guarded, metrics)
         self._mcp = (
             McpEndpoint(store, tokens=tokens, metrics=metrics, settings=settings, bodies=bodies)
             if settings.mcp
@@ -146,11 +148,12 @@ class MemoryApp:
 
     def _authorize(self, path: str, headers: dict[bytes, bytes]) -> None:
         """Let it pass or raise. The path is the decoded one, which the router takes: `/%61dmin/gc` is `/admin/gc`."""
-        role = self._tokens.role(headers.get(b"authorization"))
-        if role is None:
+        principal = self._tokens.principal(headers.get(b"authorization"))
+        if principal is None:
             raise UnauthorizedError("no valid token")
-        if role < Role.ADMIN and (path == "/admin" or path.startswith("/admin/")):
-            raise ForbiddenError("this takes the admin token")
+        if path == "/admin" or path.startswith("/admin/"):
+            principal.check_admin()
+        acting.set(principal)  # for this task, which is the request's
 
 
 class _Counted:

@@ -1,9 +1,9 @@
 """Bearer tokens from a directory of files, such as a mounted Secret.
 
-The directory holds `client-token`, which is good for /v1, and `admin-token`, which is good for /v1 and /admin. The
-files are read at the start, and again within a second of a change: Kubernetes swaps a mounted Secret's files, and a
-former token then stops working. While a file is missing or empty during such a change the tokens read before stay
-valid.
+The directory holds `client-token`, which may read and write every namespace, and `admin-token`, which may also do what
+concerns the whole store. `tokens.json`, if it is there, has further ones with fewer rights (see token_file). The files
+are read at the start, and again within a second of a change: Kubernetes swaps a mounted Secret's files, and a former
+token then stops working. While a file is missing or bad during such a change the tokens read before stay valid.
 """
 
 from __future__ import annotations
@@ -12,44 +12,37 @@ import hmac
 import os
 import secrets
 import time
-from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from swarm_operator.memory.service import token_file
 from swarm_operator.memory.service.errors import BadTokenFileError
+from swarm_operator.memory.service.principal import ADMIN, CLIENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ADMIN_FILE", "CLIENT_FILE", "Role", "Tokens", "generate"]
+    from swarm_operator.memory.service.principal import Principal
+
+__all__ = ["ADMIN_FILE", "CLIENT_FILE", "FURTHER_FILE", "Tokens", "generate"]
 
 CLIENT_FILE: Final = "client-token"
 ADMIN_FILE: Final = "admin-token"
-_FILES: Final = (CLIENT_FILE, ADMIN_FILE)
+FURTHER_FILE: Final = "tokens.json"
+_PRINCIPALS: Final = {CLIENT_FILE: CLIENT, ADMIN_FILE: ADMIN}
 _CHECK_SECONDS: Final = 1.0
 _MAX_BYTES: Final = 4096
 
 _log = structlog.get_logger(__name__)
 
 
-class Role(IntEnum):
-    """What a token is good for; a greater one may do all that a smaller one may."""
-
-    CLIENT = 1
-    ADMIN = 2
-
-
-_ROLES: Final = (Role.CLIENT, Role.ADMIN)
-"""Of _FILES, in their order."""
-
-
 class Tokens:
     """Knows the valid tokens.
 
     Raises:
-        BadTokenFileError: a file is missing, empty or not a token.
+        BadTokenFileError: a file is missing, empty or not a token; or `tokens.json` is not as it should be.
     """
 
     def __init__(self, directory: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -57,18 +50,19 @@ class Tokens:
         self._monotonic = monotonic
         self._checked_at = monotonic()
         self._stamp = self._look()
-        self._tokens = [_read(directory / name) for name in _FILES]
+        self._tokens = _read_all(directory)
 
-    def role(self, authorization: bytes | None) -> Role | None:
+    def principal(self, authorization: bytes | None) -> Principal | None:
         """Whose token an Authorization header carries; None without a valid one. Takes as long whatever it is like."""
         self._refresh()
         if authorization is None or authorization[:7].lower() != b"bearer ":
             return None
         offered = authorization[7:].strip()
-        role = 0
-        for token, its_role in zip(self._tokens, _ROLES, strict=True):
-            role = max(role, hmac.compare_digest(offered, token) * its_role)
-        return Role(role) if role else None
+        found = None
+        for token, principal in self._tokens:
+            if hmac.compare_digest(offered, token):
+                found = principal
+        return found
 
     def _refresh(self) -> None:
         now = self._monotonic()
@@ -79,7 +73,7 @@ class Tokens:
         if stamp == self._stamp:
             return
         try:
-            self._tokens = [_read(self._directory / name) for name in _FILES]
+            self._tokens = _read_all(self._directory)
         except BadTokenFileError as error:
             _log.warning("tokens not read again, the former ones stay valid", reason=str(error))
         else:
@@ -89,7 +83,7 @@ class Tokens:
     def _look(self) -> list[tuple[int, int, int] | None]:
         """What changes when a file does."""
         stamps: list[tuple[int, int, int] | None] = []
-        for name in _FILES:
+        for name in (*_PRINCIPALS, FURTHER_FILE):
             try:
                 facts = (self._directory / name).stat()
             except OSError:
@@ -100,10 +94,10 @@ class Tokens:
 
 
 def generate(directory: Path) -> bool:
-    """Make the directory and the files that are missing, readable by their owner only. False when none was missing."""
+    """Make the directory and the two tokens, if missing, readable by their owner only. False when none was missing."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = False
-    for name in _FILES:
+    for name in _PRINCIPALS:
         try:
             descriptor = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
@@ -112,6 +106,14 @@ def generate(directory: Path) -> bool:
             file.write(secrets.token_urlsafe(32) + "\n")
         made = True
     return made
+
+
+def _read_all(directory: Path) -> list[tuple[bytes, Principal]]:
+    tokens = [(_read(directory / name), principal) for name, principal in _PRINCIPALS.items()]
+    tokens += token_file.read(directory / FURTHER_FILE)
+    if len({token for token, _ in tokens}) < len(tokens):
+        raise BadTokenFileError(f"{directory}: two tokens are the same")
+    return tokens
 
 
 def _read(path: Path) -> bytes:

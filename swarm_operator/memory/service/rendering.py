@@ -51,13 +51,20 @@ def hits_page(found: Found, query: Query, cursor: str | None, *, values: bool) -
             "next_cursor": cursor,
             "searched": {
                 "namespace": query.namespace,
-                "namespaces": "all" if query.namespace is None else "subtree" if query.subtree else "one",
+                **searched(found, query),
                 "order": query.order.value if found.ranked else "newest",
                 "partial": found.partial,
                 "candidates": found.candidates,
             },
         }
     )
+
+
+def searched(found: Found, query: Query) -> dict[str, Any]:
+    """Where a search has looked; `within` names the namespaces that the caller's token is limited to."""
+    if query.namespace is not None:
+        return {"namespaces": "subtree" if query.subtree else "one"}
+    return {"namespaces": "all"} if found.within is None else {"namespaces": "permitted", "within": found.within}
 
 
 def namespaces_page(counts: Sequence[NamespaceCount], cursor: str | None) -> bytes:

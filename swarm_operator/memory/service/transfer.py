@@ -19,7 +19,8 @@ from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedErr
 from swarm_operator.memory.engine.records import Swarm
 from swarm_operator.memory.engine.records.transfer import BadLineError, Outcome
 from swarm_operator.memory.service.asgi import JSON, Reply, parse_query, parse_query_lists
-from swarm_operator.memory.service.errors import WrongMethodError
+from swarm_operator.memory.service.errors import ForbiddenError, WrongMethodError
+from swarm_operator.memory.service.principal import acting
 from swarm_operator.memory.service.problems import reply_to
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class TransferRoutes:
         whole = _switch("all", query.get("all", ["false"])[0])
         if whole and namespaces:
             raise InvalidInputError("all", "not together with namespace")
+        for name in namespaces or ():
+            acting.get().check_read(name)  # now, while it can still be answered
         if self._exports >= _MOST_AT_ONCE:
             raise OverloadedError(f"{_MOST_AT_ONCE} exports are running, which is the most")
         self._exports += 1
@@ -121,7 +124,7 @@ class TransferRoutes:
             async for line in _lines(body, self._longest_line):
                 await importer.add(line)
             await importer.finish()
-        except MemoryStoreError as error:
+        except (MemoryStoreError, ForbiddenError) as error:
             self._metrics.refused(error.code)
             # A client that is still sending would see a reset in place of the answer.
             drained = 0
@@ -193,7 +196,7 @@ def _summary(importer: Importer) -> dict[str, Any]:
     return {"lines": importer.lines, **counts, "complete": importer.complete}
 
 
-def _failed(error: MemoryStoreError, importer: Importer) -> Reply:
+def _failed(error: MemoryStoreError | ForbiddenError, importer: Importer) -> Reply:
     reply = reply_to(error)
     document = orjson.loads(reply.body)
     if isinstance(error, BadLineError):

@@ -1,6 +1,7 @@
 """The examples in the pages about the memory's features run, and answer as the pages say."""
 
 import asyncio
+import json
 import os
 import re
 import textwrap
@@ -28,12 +29,13 @@ def pattern(text):
     return re.compile(re.sub(r'(?<="score":)[\d\\.]+', r"[\\d.e-]+", joined))
 
 
-async def shell(command, service):
+async def shell(command, service, **environment):
     process = await asyncio.create_subprocess_exec(
         "bash", "-c", command,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         env={
             **os.environ,
+            **environment,
             "URL": f"http://127.0.0.1:{service.port}",
             "H": f"Authorization: Bearer {(service.tokens / 'client-token').read_text().strip()}",
         },
@@ -76,6 +78,19 @@ async def test_the_examples_of_a_page_run_and_answer_as_it_says(start_service, p
                 assert pattern(documented).search(re.sub(r"\s*\n\s*", "", output)), (documented, output)
                 answered += 1
     assert (ran, answered, executed) == (commands, answers, codes)
+
+
+async def test_the_page_about_tokens_refuses_what_it_says(start_service, tmp_path):
+    file, kubernetes, session = blocks("tokens.md")
+    assert "tokens.json" in kubernetes
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens" / "tokens.json").write_text(file)
+    holders = {each["name"]: each["token"] for each in json.loads(file)["tokens"]}
+    async with start_service() as service:
+        for exchange in session.removeprefix("$ ").split("\n$ "):
+            command, answer = exchange.split("\n", maxsplit=1)
+            output = await shell(command, service, TEAM=holders["team-a"], DASHBOARD=holders["dashboard"])
+            assert pattern(answer).search(output), (command, output)
 
 
 def test_an_answer_that_differs_is_noticed():

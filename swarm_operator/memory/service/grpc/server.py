@@ -15,6 +15,8 @@ from swarm_operator.memory.service.errors import UnauthorizedError
 from swarm_operator.memory.service.grpc import memory_pb2_grpc
 from swarm_operator.memory.service.grpc.servicer import OPERATIONS, SERVICE, MemoryServicer
 from swarm_operator.memory.service.grpc.statuses import PROBLEM_KEY, problem_of, status_of
+from swarm_operator.memory.service.guard import GuardedStore
+from swarm_operator.memory.service.principal import acting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -55,7 +57,9 @@ class GrpcServer:
             handled.labels(SERVICE, method, grpc.StatusCode.OK.name)
         self._store = store
         self._settings = settings
-        self._servicer = MemoryServicer(store, metrics=metrics, handled=handled, settings=settings, slots=slots)
+        self._servicer = MemoryServicer(
+            GuardedStore(store), metrics=metrics, handled=handled, settings=settings, slots=slots
+        )
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
             interceptors=[_TokenCheck(tokens, handled)],
@@ -115,7 +119,7 @@ class GrpcServer:
 
 
 class _TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Lets calls with a valid token pass, and health checks."""
+    """Lets calls with a valid token pass, and health checks. What the token may do is up to the guarded store."""
 
     def __init__(self, tokens: Tokens, handled: Counter) -> None:
         self._tokens = tokens
@@ -127,8 +131,11 @@ class _TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             return await continuation(handler_call_details)
         offered = dict(handler_call_details.invocation_metadata).get("authorization", "")
         # Metadata is ASCII but for keys that end in -bin.
-        if isinstance(offered, str) and self._tokens.role(offered.encode("latin-1", "replace")) is not None:
-            return await continuation(handler_call_details)
+        if isinstance(offered, str):
+            principal = self._tokens.principal(offered.encode("latin-1", "replace"))
+            if principal is not None:
+                acting.set(principal)  # for this task, which is the call's
+                return await continuation(handler_call_details)
         return grpc.unary_unary_rpc_method_handler(self._refuse)
 
     async def _refuse(self, _: Any, context: Any) -> None:

@@ -24,14 +24,15 @@ from mcp.shared.exceptions import MCPError
 
 import swarm_operator
 from swarm_operator.memory.engine.errors import MemoryStoreError
-from swarm_operator.memory.service.auth import Role
-from swarm_operator.memory.service.errors import NotFoundError, RequestError
+from swarm_operator.memory.service.errors import ForbiddenError, NotFoundError, RequestError
+from swarm_operator.memory.service.guard import GuardedStore
 from swarm_operator.memory.service.mcp import uris
 from swarm_operator.memory.service.mcp.metrics import McpMetrics
-from swarm_operator.memory.service.mcp.resources import TEMPLATES, Resources
+from swarm_operator.memory.service.mcp.resources import TEMPLATES, Resources, target
 from swarm_operator.memory.service.mcp.subscriptions import Subscriptions
 from swarm_operator.memory.service.mcp.toolbox import Toolbox, UnknownToolError, error_document
 from swarm_operator.memory.service.mcp.tools import TOOLS
+from swarm_operator.memory.service.principal import Principal, acting_as
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,7 +54,7 @@ Look first (memory_search, memory_list: keys and snippets), then get what you ne
 cut: next_cursor, next_offset and cut say how to go on. Errors name what is allowed; retry says whether trying again
 helps. To change what others may change too, give if_version with the version that you have read. Work is shared by
 task_create and task_claim_next; decisions are made by consensus_propose and consensus_vote."""
-_ROLE: Final = "swarm_memory.role"
+_PRINCIPAL: Final = "swarm_memory.principal"
 
 _log = structlog.get_logger(__name__)
 
@@ -80,13 +81,16 @@ class Face:
 
     def __init__(self, store: MemoryStore, metrics: ServiceMetrics, settings: ServiceSettings) -> None:
         counted = McpMetrics(metrics.registry, [tool.name for tool in TOOLS])
+        guarded = GuardedStore(store)
         self._tools = Toolbox(
-            store, metrics=metrics, mcp_metrics=counted, max_answer_bytes=settings.mcp_max_answer_bytes
+            guarded, metrics=metrics, mcp_metrics=counted, max_answer_bytes=settings.mcp_max_answer_bytes
         )
-        self._resources = Resources(store, metrics=metrics, max_answer_bytes=settings.mcp_max_answer_bytes)
+        self._resources = Resources(guarded, metrics=metrics, max_answer_bytes=settings.mcp_max_answer_bytes)
         self._subscriptions = Subscriptions(store, most=settings.mcp_max_sessions, counted=counted.subscribers.set)
         self._metrics = metrics
         self._listed = types.ListToolsResult(tools=[_described(tool) for tool in self._tools.tools])
+        reading = [_described(tool) for tool in self._tools.tools if tool.read_only]
+        self._listed_read_only = types.ListToolsResult(tools=reading)
         self._listeners: dict[str, Listener] = {}
         self._sending: set[asyncio.Task[None]] = set()
         server: Server[dict[str, Any]] = Server(
@@ -112,21 +116,23 @@ class Face:
             max_request_body_size=settings.max_body_bytes,
         )
 
-    async def handle(self, role: Role, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request. A session belongs to the role that opened it."""
-        user = AuthenticatedUser(AccessToken(token="", client_id=role.name, scopes=[]))
-        await self.manager.handle_request({**scope, "user": user, _ROLE: role}, receive, send)
+    async def handle(self, principal: Principal, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request. A session belongs to the holder of the token that opened it."""
+        user = AuthenticatedUser(AccessToken(token="", client_id=principal.name, scopes=[]))
+        await self.manager.handle_request({**scope, "user": user, _PRINCIPAL: principal}, receive, send)
 
     def end_streams(self) -> None:
         """End what would not end by itself."""
         self._subscriptions.end()
 
-    async def _list_tools(self, _: ServerRequestContext[Any], __: types.PaginatedRequestParams | None) -> Any:
-        return self._listed
+    async def _list_tools(self, context: ServerRequestContext[Any], _: types.PaginatedRequestParams | None) -> Any:
+        """All; to those who may not write only what reads, so that a model does not try the rest."""
+        return self._listed if _principal(context).writes else self._listed_read_only
 
     async def _call_tool(self, context: ServerRequestContext[Any], params: types.CallToolRequestParams) -> Any:
         try:
-            answer = await self._tools.call(params.name, params.arguments, _role(context))
+            with acting_as(_principal(context)):
+                answer = await self._tools.call(params.name, params.arguments)
         except UnknownToolError as error:
             raise MCPError(types.INVALID_PARAMS, str(error)) from None
         # Some clients hold structured content to the output schema even if it is an error.
@@ -136,9 +142,11 @@ class Face:
             is_error=answer.failed,
         )
 
-    async def _list_resources(self, _: ServerRequestContext[Any], params: types.PaginatedRequestParams | None) -> Any:
+    async def _list_resources(
+        self, context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
+    ) -> Any:
         cursor = params.cursor if params is not None else None
-        with self._protocol_errors():
+        with self._protocol_errors(), acting_as(_principal(context)):
             counts, following = await self._resources.page(cursor)
         first = [] if cursor is not None else [
             types.Resource(
@@ -169,8 +177,8 @@ class Face:
             ]
         )
 
-    async def _read_resource(self, _: ServerRequestContext[Any], params: types.ReadResourceRequestParams) -> Any:
-        with self._protocol_errors():
+    async def _read_resource(self, context: ServerRequestContext[Any], params: types.ReadResourceRequestParams) -> Any:
+        with self._protocol_errors(), acting_as(_principal(context)):
             document = await self._resources.read(params.uri)
         text = orjson.dumps(document).decode()
         return types.ReadResourceResult(
@@ -180,6 +188,7 @@ class Face:
     async def _subscribe(self, context: ServerRequestContext[Any], params: types.SubscribeRequestParams) -> Any:
         session = _session_id(context)
         with self._protocol_errors():
+            _principal(context).check_read(target(params.uri)[0])
             listener = self._listeners.get(session)
             if listener is None:
                 listener = self._listeners[session] = self._subscriptions.open()
@@ -217,6 +226,7 @@ class Face:
         wanted = params.notifications.resource_subscriptions or []
         with self._protocol_errors(), self._subscriptions.listening() as listener:
             for uri in wanted:
+                _principal(context).check_read(target(uri)[0])
                 listener.add(uri)
             await context.session.send_notification(
                 types.SubscriptionsAcknowledgedNotification(
@@ -248,7 +258,7 @@ class Face:
             if document["code"] == "internal":
                 _log.error("resource failed", exc_info=error)
             missing = isinstance(error, NotFoundError)
-            theirs = document["code"] == "invalid-input"
+            theirs = document["code"] == "invalid-input" or isinstance(error, ForbiddenError)
             code = types.INVALID_PARAMS if missing or theirs else types.INTERNAL_ERROR
             raise MCPError(code, document["message"], document) from None
 
@@ -268,9 +278,11 @@ def _described(tool: Tool) -> types.Tool:
     )
 
 
-def _role(context: ServerRequestContext[Any]) -> Role:
-    role: Role = context.request.scope[_ROLE] if context.request is not None else Role.CLIENT
-    return role
+def _principal(context: ServerRequestContext[Any]) -> Principal:
+    """Whose request it is. A session may be older than its holder's rights: they are those of the request's token."""
+    assert context.request is not None  # noqa: S101 - for mypy: HTTP is the only transport
+    principal: Principal = context.request.scope[_PRINCIPAL]
+    return principal
 
 
 def _session_id(context: ServerRequestContext[Any]) -> str:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from swarm_operator.memory.engine import MemoryStore
     from swarm_operator.memory.engine.records import Swarm
-    from swarm_operator.memory.service.auth import Role
     from swarm_operator.memory.service.mcp.answers import Budget
     from swarm_operator.memory.service.mcp.schemas import Schema
     from swarm_operator.memory.service.metrics import ServiceMetrics
@@ -44,14 +43,12 @@ class Call:
         swarm: its records.
         budget: how long the answer may be.
         metrics: the service's.
-        role: of the token.
     """
 
     store: MemoryStore
     swarm: Swarm
     budget: Budget
     metrics: ServiceMetrics
-    role: Role
 
 
 Handler: TypeAlias = "Callable[[Call, Arguments], Awaitable[dict[str, Any]]]"

@@ -25,7 +25,6 @@ from swarm_operator.memory.service.problems import reply_to
 
 if TYPE_CHECKING:
     from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.service.auth import Role
     from swarm_operator.memory.service.mcp.metrics import McpMetrics
     from swarm_operator.memory.service.mcp.tool import Arguments, Tool
     from swarm_operator.memory.service.metrics import ServiceMetrics
@@ -82,7 +81,7 @@ class Toolbox:
         found = self._tools.get(name)
         return None if found is None else found[0].input
 
-    async def call(self, name: str, arguments: Arguments | None, role: Role) -> Answer:
+    async def call(self, name: str, arguments: Arguments | None) -> Answer:
         """Call a tool. Raises UnknownToolError and nothing else."""
         found = self._tools.get(name)
         if found is None:
@@ -93,7 +92,7 @@ class Toolbox:
         try:
             schemas.check(validator, arguments)
             started = time.perf_counter()
-            call = Call(self._store, self._swarm, self._budget, self._metrics, role)
+            call = Call(self._store, self._swarm, self._budget, self._metrics)
             answer = Answer(await tool.handler(call, arguments))
         except (MemoryStoreError, RequestError) as error:
             return self._failed(tool, error)

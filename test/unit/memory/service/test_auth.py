@@ -1,11 +1,13 @@
 """Bearer tokens."""
 
+import json
 import stat
 
 import pytest
 
 from swarm_operator.memory.service import auth
 from swarm_operator.memory.service.errors import BadTokenFileError
+from swarm_operator.memory.service.principal import ADMIN, CLIENT, Principal
 
 
 @pytest.fixture
@@ -59,10 +61,10 @@ def test_files_are_looked_at_once_a_second(directory):
     former = bearer(directory / "client-token")
     (directory / "client-token").write_text("new-token-of-another-length")
     clock.now = 0.9
-    assert tokens.role(former)
+    assert tokens.principal(former)
     clock.now = 1.0
-    assert not tokens.role(former)
-    assert tokens.role(b"Bearer new-token-of-another-length")
+    assert not tokens.principal(former)
+    assert tokens.principal(b"Bearer new-token-of-another-length")
 
 
 def test_a_secrets_files_are_swapped_by_a_link(tmp_path):
@@ -74,8 +76,8 @@ def test_a_secrets_files_are_swapped_by_a_link(tmp_path):
     (tmp_path / "new").symlink_to("2")
     (tmp_path / "new").replace(tmp_path / "data")
     clock.now = 1.0
-    assert tokens.role(bearer(tmp_path / "2" / "admin-token"))
-    assert not tokens.role(bearer(tmp_path / "1" / "admin-token"))
+    assert tokens.principal(bearer(tmp_path / "2" / "admin-token"))
+    assert not tokens.principal(bearer(tmp_path / "1" / "admin-token"))
 
 
 def test_while_a_file_is_missing_or_empty_the_former_tokens_stay_valid(directory):
@@ -84,14 +86,14 @@ def test_while_a_file_is_missing_or_empty_the_former_tokens_stay_valid(directory
     former = bearer(directory / "client-token")
     (directory / "client-token").write_text("")
     clock.now += 1
-    assert tokens.role(former)
+    assert tokens.principal(former)
     (directory / "client-token").unlink()
     clock.now += 1
-    assert tokens.role(former)
+    assert tokens.principal(former)
     (directory / "client-token").write_text("after-the-gap")
     clock.now += 1
-    assert tokens.role(b"Bearer after-the-gap")
-    assert not tokens.role(former)
+    assert tokens.principal(b"Bearer after-the-gap")
+    assert not tokens.principal(former)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"  \n", b"two words", b"two\nlines", "ü".encode(), b"x" * 4097])
@@ -113,3 +115,65 @@ def test_generated_tokens_are_private_random_and_kept(tmp_path):
     assert {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "tokens").iterdir()} == {0o600}
     assert not auth.generate(tmp_path / "tokens")
     assert {file.name: file.read_text() for file in (tmp_path / "tokens").iterdir()} == contents
+
+
+ONE = {"name": "a", "token": "0123456789abcdef", "access": "read"}
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ("{", "JSON"),
+        ("[]", '"tokens"'),
+        ('{"tokens": {}}', '"tokens"'),
+        ('{"tokens": [], "more": 1}', '"tokens"'),
+        ([[]], r"tokens\[0\]"),
+        ([ONE, {**ONE, "name": "b", "token": "0123456789abcdeg", "roles": []}], r"tokens\[1\]"),
+        ([{**ONE, "name": "client"}], r"tokens\[0\].name"),
+        ([{**ONE, "name": "A"}], r"tokens\[0\].name"),
+        ([{**ONE, "name": 7}], r"tokens\[0\].name"),
+        ([ONE, {**ONE, "token": "0123456789abcdeg"}], r"tokens\[1\].name"),
+        ([ONE, {**ONE, "name": "b"}], "two tokens are the same"),
+        ([{**ONE, "token": "SECRET"}], r"tokens\[0\].token"),
+        ([{**ONE, "token": "SECRET 0123456789 with blanks"}], r"tokens\[0\].token"),
+        ([{**ONE, "token": None}], r"tokens\[0\].token"),
+        ([{**ONE, "access": "admin"}], r"tokens\[0\].access"),
+        ([{**ONE, "access": ["read"]}], r"tokens\[0\].access"),
+        ([{**ONE, "namespaces": []}], r"tokens\[0\].namespaces"),
+        ([{**ONE, "namespaces": "team"}], r"tokens\[0\].namespaces"),
+        ([{**ONE, "namespaces": ["ok", ""]}], r"tokens\[0\].namespaces\[1\]"),
+        ([{**ONE, "namespaces": [7]}], r"tokens\[0\].namespaces\[0\]"),
+        ([{**ONE, "name": f"t{number}", "token": f"{number:016}"} for number in range(101)], "at most 100"),
+        (" " * 300_000, "bytes"),
+    ],
+)
+def test_a_bad_file_of_further_tokens_is_refused_with_the_place_and_without_its_content(directory, content, place):
+    text = content if isinstance(content, str) else json.dumps({"tokens": content})
+    (directory / "tokens.json").write_text(text)
+    with pytest.raises(BadTokenFileError, match=place) as caught:
+        auth.Tokens(directory)
+    assert "SECRET" not in str(caught.value)
+    assert "0123456789" not in str(caught.value)
+
+
+def test_further_tokens_have_names_and_rights(directory):
+    further = [ONE, {**ONE, "name": "b-2", "token": "0123456789abcdeg", "access": "write", "namespaces": ["t", "u/v"]}]
+    (directory / "tokens.json").write_text(json.dumps({"tokens": further}))
+    tokens = auth.Tokens(directory)
+    assert tokens.principal(b"Bearer 0123456789abcdef") == Principal("a", writes=False)
+    assert tokens.principal(b"Bearer 0123456789abcdeg") == Principal("b-2", namespaces=("t", "u/v"))
+    assert tokens.principal(bearer(directory / "admin-token")) == ADMIN
+    assert tokens.principal(bearer(directory / "client-token")) == CLIENT
+    assert tokens.principal(b"Bearer 0123456789abcdeh") is None
+
+
+def test_while_the_file_of_further_tokens_is_bad_the_former_ones_stay_valid(directory):
+    path, clock = directory / "tokens.json", Monotonic()
+    path.write_text(json.dumps({"tokens": [ONE]}))
+    tokens = auth.Tokens(directory, monotonic=clock)
+    path.write_text('{"tokens": [')
+    clock.now += 1
+    assert tokens.principal(b"Bearer 0123456789abcdef")
+    path.unlink()
+    clock.now += 1
+    assert tokens.principal(b"Bearer 0123456789abcdef") is None

@@ -118,7 +118,7 @@ async def _search(call: Call, arguments: Arguments) -> dict[str, Any]:
         "entries": taken,
         "next_cursor": searching.cursor(found.position, query),
         "searched": {
-            "namespaces": "all" if query.namespace is None else "subtree" if query.subtree else "one",
+            **rendering.searched(found, query),
             "partial": found.partial,
             "candidates": found.candidates,
         },
@@ -279,7 +279,8 @@ TOOLS: Final = (
                 "next_cursor": schemas.NULL_CURSOR,
                 "searched": object_of(
                     {
-                        "namespaces": schemas.one_of("", "all", "subtree", "one"),
+                        "namespaces": schemas.one_of("", "all", "subtree", "one", "permitted"),
+                        "within": array(schemas.TEXT, "The namespaces, with those below, that the token may read."),
                         "partial": {
                             "type": "boolean",
                             "description": "The page ended for its cost; go on with next_cursor.",
