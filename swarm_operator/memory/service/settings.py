@@ -30,8 +30,8 @@ class ServiceSettings:
     """The TCP port of /metrics; 0 as above."""
 
     token_dir: Path | None = None
-    """A directory with `client-token`, `admin-token` and perhaps `tokens.json`, see auth. None: DATA_DIR/tokens, made with
-    two random tokens if missing."""
+    """A directory with `client-token`, `admin-token` and perhaps `tokens.json`. None: DATA_DIR/tokens, made with two
+    random tokens if missing."""
 
     max_body_bytes: int = 16 * MIB
     """The longest request body; a longer one is answered with 413."""
