@@ -6,6 +6,7 @@ request -> token -> /v1/entries/{namespace}/{key}: entries (plain ASGI)
                  -> /v1/watch: watching (plain ASGI)
                  -> /mcp: mcp (plain ASGI), when it is switched on
                  -> /v1/export, /v1/import: transfer (plain ASGI)
+                 -> /openapi.json: openapi, where all of these are listed
                  -> everything else: routes (Starlette)
 """
 
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from swarm_operator.memory.engine.errors import MemoryStoreError
-from swarm_operator.memory.service import batch, transfer, watching
+from swarm_operator.memory.service import batch, openapi, transfer, watching
 from swarm_operator.memory.service.asgi import BodyReader, header_map
 from swarm_operator.memory.service.entries import PREFIX, ROUTE, EntryRoutes
 from swarm_operator.memory.service.errors import ClientGoneError, RequestError, UnauthorizedError
@@ -28,7 +29,7 @@ from swarm_operator.memory.service.mcp.endpoint import McpEndpoint
 from swarm_operator.memory.service.principal import acting
 from swarm_operator.memory.service.problems import problem, reply_to
 from swarm_operator.memory.service.records import RecordRoutes
-from swarm_operator.memory.service.routes import OPEN_PATHS, PATHS, create_routes
+from swarm_operator.memory.service.routes import PATHS, create_routes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["MemoryApp"]
 
 _OTHER = "other"
+_PATHS = {**PATHS, openapi.PATH: openapi.PATH.decode()}
 
 _log = structlog.get_logger(__name__)
 
@@ -65,7 +67,7 @@ class MemoryApp:
         self.watch_slots = watching.WatchSlots(settings.max_watches, metrics.watches)
         """Of all protocols."""
         self._watch = watching.WatchRoute(guarded, metrics, settings, self.watch_slots)
-        self._routes = create_routes(guarded, metrics)
+        self._routes = create_routes(guarded, metrics, openapi.ROUTE)
         self._mcp = (
             McpEndpoint(store, tokens=tokens, metrics=metrics, settings=settings, bodies=bodies)
             if settings.mcp
@@ -82,7 +84,7 @@ class MemoryApp:
         counted: _Counted | None = None
         try:
             headers = header_map(scope)
-            if path not in OPEN_PATHS:
+            if path not in openapi.OPEN_PATHS:
                 self._authorize(scope["path"], headers)
             if path.startswith(PREFIX):
                 route = ROUTE
@@ -92,7 +94,7 @@ class MemoryApp:
                 reply = await self._batch.answer(method, headers, receive)
             elif self._records.knows(path):
                 endpoint, record_id = self._records.find(method, path)
-                route = f"/v1/{endpoint.path}"
+                route = endpoint.operation.path
                 reply = await self._records.answer(endpoint, record_id, scope["query_string"], headers, receive)
             elif path == watching.PATH:
                 route = watching.ROUTE
@@ -111,7 +113,7 @@ class MemoryApp:
                 await self._transfer.import_(method, scope["query_string"], headers, receive, send)
                 return
             else:
-                route = PATHS.get(path, _OTHER)
+                route = _PATHS.get(path, _OTHER)
                 counted = _Counted(self._metrics, method, route, send)
                 await self._routes(scope, receive, counted)
                 return

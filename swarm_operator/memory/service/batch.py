@@ -15,8 +15,11 @@ from swarm_operator.memory.engine.errors import BatchItemError, InvalidInputErro
 from swarm_operator.memory.service.asgi import JSON, Reply
 from swarm_operator.memory.service.entries import check_members
 from swarm_operator.memory.service.errors import NotFoundError, WrongMethodError
+from swarm_operator.memory.service.json_schema import array, nullable, object_of, whole
+from swarm_operator.memory.service.operation import Answer, Operation, reference
 from swarm_operator.memory.service.problems import reply_to
 from swarm_operator.memory.service.rendering import entry_head, entry_whole
+from swarm_operator.memory.service.shapes import KEY, NAMESPACE, WRITTEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,19 +30,59 @@ if TYPE_CHECKING:
     from swarm_operator.memory.engine.entry import Identity
     from swarm_operator.memory.engine.operations import Write
     from swarm_operator.memory.service.asgi import BodyReader
+    from swarm_operator.memory.service.json_schema import Schema
     from swarm_operator.memory.service.metrics import ServiceMetrics
 
-__all__ = ["PATH", "ROUTE", "BatchRoute"]
+__all__ = ["OPERATIONS", "PATH", "ROUTE", "BatchRoute"]
+
+
+def _identity(name: str) -> dict[str, Schema]:
+    return {"op": {"const": name}, "namespace": NAMESPACE, "key": KEY}
+
 
 PATH: Final = b"/v1/batch"
 ROUTE: Final = "/v1/batch"
-_BODY: Final = frozenset({"atomic", "operations"})
-_IDENTITY: Final = frozenset({"op", "namespace", "key"})
-_MEMBERS: Final = {
-    "put": _IDENTITY | {"value", "tags", "metadata", "ttl", "create_only", "if_version"},
-    "delete": _IDENTITY | {"if_version"},
-    "get": _IDENTITY,
+_CONDITION: Final = {"if_version": nullable(whole("Only if it has this version.", least=1, most=limits.MAX_VERSION))}
+_KINDS: Final = {
+    "put": object_of(
+        {
+            **_identity("put"),
+            **WRITTEN,
+            "create_only": {"type": "boolean", "default": False},
+            **_CONDITION,
+        },
+        ("op", "namespace", "key", "value"),
+    ),
+    "delete": object_of({**_identity("delete"), **_CONDITION}, ("op", "namespace", "key")),
+    "get": object_of(_identity("get"), ("op", "namespace", "key")),
 }
+_MEMBERS: Final = {name: frozenset(shape["properties"]) for name, shape in _KINDS.items()}
+_RESULT: Final = object_of(
+    {
+        "status": whole("As the operation alone would be answered."),
+        "entry": {"anyOf": [reference("Entry"), reference("EntryHead")]},
+        "problem": reference("Problem"),
+    },
+    ("status",),
+)
+OPERATIONS: Final = (
+    Operation(
+        "POST",
+        ROUTE,
+        "batch",
+        "Carry out up to 1000 operations, in one transaction.",
+        {200: Answer("A result for each.", object_of({"results": array(_RESULT)}, ("results",)))},
+        body=object_of(
+            {
+                "operations": array({"oneOf": list(_KINDS.values())}, most=limits.MAX_BATCH_SIZE),
+                "atomic": {"type": "boolean", "default": True, "description": "All or none."},
+            },
+            ("operations",),
+        ),
+        conflicts=(412,),
+    ),
+)
+_BODY: Final = frozenset(OPERATIONS[0].members)
 _ALLOW: Final = (b"allow", b"POST")
 
 

@@ -15,7 +15,10 @@ from swarm_operator.memory.engine.entry import Draft
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.service.asgi import JSON, Reply, etag, if_match, if_none_match, percent_decode
 from swarm_operator.memory.service.errors import NotFoundError, WrongMethodError
+from swarm_operator.memory.service.json_schema import object_of, one_of
+from swarm_operator.memory.service.operation import Answer, Operation, reference
 from swarm_operator.memory.service.rendering import entry_head, entry_whole
+from swarm_operator.memory.service.shapes import IF_MATCH, WRITTEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,11 +29,43 @@ if TYPE_CHECKING:
     from swarm_operator.memory.service.asgi import BodyReader
     from swarm_operator.memory.service.metrics import ServiceMetrics
 
-__all__ = ["PREFIX", "ROUTE", "EntryRoutes", "check_members"]
+__all__ = ["OPERATIONS", "PREFIX", "ROUTE", "EntryRoutes", "check_members"]
 
 PREFIX: Final = b"/v1/entries/"
 ROUTE: Final = "/v1/entries/{namespace}/{key}"
-_MEMBERS: Final = frozenset({"value", "tags", "metadata", "ttl"})
+_UNCHANGED: Final = Answer("The caller has it already.", versioned=True)
+_WRITTEN: Final = Answer("The entry without its value.", reference("EntryHead"), versioned=True)
+OPERATIONS: Final = (
+    Operation(
+        "PUT",
+        ROUTE,
+        "put",
+        "Write an entry. Acknowledged means on disk.",
+        {200: _WRITTEN, 201: _WRITTEN},
+        headers={"If-Match": IF_MATCH, "If-None-Match": one_of("Only if there is no such entry.", "*")},
+        body=object_of(WRITTEN, ("value",)),
+        conflicts=(412,),
+    ),
+    Operation(
+        "GET",
+        ROUTE,
+        "get",
+        "Read an entry.",
+        {200: Answer("The entry.", reference("Entry"), versioned=True), 304: _UNCHANGED},
+        headers={"If-None-Match": {"type": "string"}},
+        conflicts=(404,),
+    ),
+    Operation(
+        "DELETE",
+        ROUTE,
+        "delete",
+        "Delete an entry.",
+        {204: Answer("It is gone.")},
+        headers={"If-Match": IF_MATCH},
+        conflicts=(404, 412),
+    ),
+)
+_MEMBERS: Final = frozenset(OPERATIONS[0].members)
 _ALLOW: Final = (b"allow", b"GET, HEAD, PUT, DELETE")
 
 

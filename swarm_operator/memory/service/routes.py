@@ -18,8 +18,11 @@ from swarm_operator.memory.engine.records.cleanup import DEFAULT_MAX_AGE
 from swarm_operator.memory.service import cursors, rendering, searching
 from swarm_operator.memory.service.asgi import Reply, parse_query
 from swarm_operator.memory.service.errors import NotFoundError, RequestError, WrongMethodError
+from swarm_operator.memory.service.json_schema import number, object_of, text, whole
+from swarm_operator.memory.service.operation import CURSOR, LIMIT, SWITCH, Answer, Operation, page_of, reference
 from swarm_operator.memory.service.problems import problem, reply_to
 from swarm_operator.memory.service.records.endpoint import decimal, switch
+from swarm_operator.memory.service.shapes import NAMESPACE, PREFIX
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -27,41 +30,104 @@ if TYPE_CHECKING:
     from swarm_operator.memory.engine import MemoryStore
     from swarm_operator.memory.service.metrics import ServiceMetrics
 
-__all__ = ["OPEN_PATHS", "PATHS", "create_routes"]
+__all__ = ["OPERATIONS", "PATHS", "create_routes"]
 
-OPEN_PATHS: Final = frozenset({b"/healthz", b"/readyz"})
-"""Paths that need no token."""
-PATHS: Final = {
-    path: path.decode()
-    for path in (
-        b"/v1/entries",
-        b"/v1/search",
-        b"/v1/namespaces",
-        b"/v1/stats",
-        b"/admin/gc",
-        b"/admin/cleanup",
-        *sorted(OPEN_PATHS),
-    )
-}
+_STATUS: Final = object_of({"status": text()}, ("status",))
+_LIST: Final = Operation(
+    "GET",
+    "/v1/entries",
+    "list",
+    "List a namespace's entries in the order of their keys.",
+    {200: Answer("A page.", page_of("entries", reference("Entry")))},
+    query={"namespace": NAMESPACE, "prefix": PREFIX, "limit": LIMIT, "cursor": CURSOR},
+    needed=("namespace",),
+)
+_DELETE_RANGE: Final = Operation(
+    "DELETE",
+    "/v1/entries",
+    "delete-range",
+    "Delete a namespace's entries whose keys start so; an empty prefix is all.",
+    {200: Answer("How many there were.", object_of({"deleted": whole()}, ("deleted",)))},
+    query={"namespace": NAMESPACE, "prefix": PREFIX},
+    needed=("namespace", "prefix"),
+)
+_NAMESPACES: Final = Operation(
+    "GET",
+    "/v1/namespaces",
+    "namespaces",
+    "List the namespaces that have entries.",
+    {
+        200: Answer(
+            "A page.",
+            page_of(
+                "namespaces",
+                object_of(
+                    {"namespace": text(), "entries": whole(), "bytes": whole()}, ("namespace", "entries", "bytes")
+                ),
+            ),
+        )
+    },
+    query={"limit": LIMIT, "cursor": CURSOR},
+)
+_STATS: Final = Operation(
+    "GET",
+    "/v1/stats",
+    "stats",
+    "Counts, sizes, the cache, the settings. Takes a token for all namespaces.",
+    {200: Answer("The statistics.", {"type": "object"})},
+)
+_GC: Final = Operation(
+    "POST",
+    "/admin/gc",
+    "gc",
+    "Collect what has expired.",
+    {200: Answer("What was collected.", {"type": "object"})},
+    admin=True,
+)
+_CLEANUP: Final = Operation(
+    "POST",
+    "/admin/cleanup",
+    "cleanup",
+    "Delete old records, or only count them.",
+    {200: Answer("How many of each kind.", {"type": "object"})},
+    query={
+        "max_age": number("Seconds.", least=0, most=10**9, default=DEFAULT_MAX_AGE),
+        "keep_patterns": {**SWITCH, "default": True},
+        "keep_consensus": {**SWITCH, "default": True},
+        "dry_run": SWITCH,
+    },
+    admin=True,
+)
+_HEALTHZ: Final = Operation(
+    "GET", "/healthz", "healthz", "Whether the process is worth keeping.", {200: Answer("It is.", _STATUS)}, open=True
+)
+_READYZ: Final = Operation(
+    "GET", "/readyz", "readyz", "Whether to send requests here.", {200: Answer("Do.", _STATUS)}, open=True
+)
+OPERATIONS: Final = (
+    _LIST,
+    _DELETE_RANGE,
+    searching.OPERATION,
+    _NAMESPACES,
+    _STATS,
+    _GC,
+    _CLEANUP,
+    _HEALTHZ,
+    _READYZ,
+)
+PATHS: Final = {operation.path.encode(): operation.path for operation in OPERATIONS}
 """Route names for the metrics."""
-_OPERATIONS: Final = ("list", "delete-range", "search", "namespaces", "stats", "gc", "cleanup")
 
 
-def create_routes(store: MemoryStore, metrics: ServiceMetrics) -> Starlette:
+def create_routes(store: MemoryStore, metrics: ServiceMetrics, *more: Route) -> Starlette:
     """The Starlette application."""
     handlers = _Handlers(store, metrics)
     app = Starlette(
         routes=[
-            Route("/v1/entries", handlers.list, methods=["GET"]),
-            Route("/v1/entries", handlers.delete_range, methods=["DELETE"]),
-            Route("/v1/search", handlers.search, methods=["GET"]),
-            Route("/v1/namespaces", handlers.namespaces, methods=["GET"]),
-            Route("/v1/stats", handlers.stats, methods=["GET"]),
-            Route("/admin/gc", handlers.gc, methods=["POST"]),
-            Route("/admin/cleanup", handlers.cleanup, methods=["POST"]),
-            Route("/healthz", handlers.healthz, methods=["GET"]),
-            Route("/readyz", handlers.readyz, methods=["GET"]),
-        ],
+            Route(operation.path, getattr(handlers, operation.name.replace("-", "_")), methods=[operation.method])
+            for operation in OPERATIONS
+        ]
+        + [*more],
         exception_handlers={
             HTTPException: _on_http_exception,
             RequestError: handlers.on_error,
@@ -77,11 +143,13 @@ class _Handlers:
     def __init__(self, store: MemoryStore, metrics: ServiceMetrics) -> None:
         self._store = store
         self._metrics = metrics
-        self._observe = {name: metrics.operations[name].observe for name in _OPERATIONS}
+        self._observe = {
+            operation.name: metrics.operations[operation.name].observe for operation in OPERATIONS if not operation.open
+        }
 
     async def list(self, request: Request) -> Response:
         started = time.perf_counter()
-        query = parse_query(request.scope["query_string"], ("namespace", "prefix", "limit", "cursor"))
+        query = parse_query(request.scope["query_string"], _LIST.parameters)
         if "namespace" not in query:
             raise InvalidInputError("namespace", "given: /v1/entries?namespace=...")
         prefix = query.get("prefix", "")
@@ -96,8 +164,8 @@ class _Handlers:
     async def delete_range(self, request: Request) -> Response:
         """Delete a namespace's entries. Both parameters are asked for: a forgotten prefix must not mean everything."""
         started = time.perf_counter()
-        query = parse_query(request.scope["query_string"], ("namespace", "prefix"))
-        for name in ("namespace", "prefix"):
+        query = parse_query(request.scope["query_string"], _DELETE_RANGE.parameters)
+        for name in _DELETE_RANGE.needed:
             if name not in query:
                 raise InvalidInputError(
                     name, "given: DELETE /v1/entries?namespace=...&prefix=...; an empty prefix is all"
@@ -114,7 +182,7 @@ class _Handlers:
 
     async def namespaces(self, request: Request) -> Response:
         started = time.perf_counter()
-        query = parse_query(request.scope["query_string"], ("limit", "cursor"))
+        query = parse_query(request.scope["query_string"], _NAMESPACES.parameters)
         after = cursors.decode(query.get("cursor"))
         page = await self._store.namespaces(after=after, limit=cursors.limit(query))
         body = rendering.namespaces_page(page.namespaces, cursors.encode(page.next_name))
@@ -139,7 +207,7 @@ class _Handlers:
     async def cleanup(self, request: Request) -> Response:
         """Delete old records, or only count them."""
         started = time.perf_counter()
-        query = parse_query(request.scope["query_string"], ("max_age", "keep_patterns", "keep_consensus", "dry_run"))
+        query = parse_query(request.scope["query_string"], _CLEANUP.parameters)
         kept = {name: switch(query, name) for name in ("keep_patterns", "keep_consensus", "dry_run")}
         options = {name: value for name, value in kept.items() if value is not None}
         done = await Swarm(self._store).cleanup(max_age=decimal(query, "max_age", DEFAULT_MAX_AGE), **options)

@@ -9,22 +9,59 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from swarm_operator.memory.engine import Query, codec
+from swarm_operator.memory.engine import Query, codec, limits
 from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.engine.query import MAX_QUERY_TAGS
 from swarm_operator.memory.service.asgi import parse_query_lists
+from swarm_operator.memory.service.json_schema import array, nullable, object_of, one_of, text, whole
+from swarm_operator.memory.service.operation import CURSOR, LIMIT, NEXT_CURSOR, SWITCH, Answer, Operation, reference
 from swarm_operator.memory.service.rendering import hits_page
+from swarm_operator.memory.service.shapes import NAMESPACE, PREFIX
 
 if TYPE_CHECKING:
     from swarm_operator.memory.engine import MemoryStore
     from swarm_operator.memory.engine.search import Position
 
-__all__ = ["answer", "cursor", "moment", "position"]
+__all__ = ["OPERATION", "answer", "cursor", "moment", "position"]
 
-_PARAMETERS: Final = (
-    "namespace", "subtree", "prefix", "glob", "tag", "any_tag", "metadata", "updated_since", "text", "match", "order",
-    "limit", "cursor", "values",
-)  # fmt: skip
-_REPEATED: Final = frozenset({"tag", "any_tag"})
+_SEARCHED: Final = object_of(
+    {
+        "namespace": nullable(text()),
+        "namespaces": one_of("", "all", "subtree", "one", "permitted"),
+        "within": array({"type": "string"}, "The namespaces, with those below them, that the token may read."),
+        "order": one_of("", "key", "updated", "rank", "newest"),
+        "partial": {"type": "boolean", "description": "The page ended for its cost; go on with next_cursor."},
+        "candidates": whole(),
+    },
+    ("namespace", "namespaces", "order", "partial", "candidates"),
+)
+_PAGE: Final = object_of(
+    {"entries": array(reference("Hit")), "next_cursor": NEXT_CURSOR, "searched": _SEARCHED},
+    ("entries", "next_cursor", "searched"),
+)
+OPERATION: Final = Operation(
+    "GET",
+    "/v1/search",
+    "search",
+    "Find entries by key, words, tags, metadata or time.",
+    {200: Answer("A page.", _PAGE)},
+    query={
+        "namespace": NAMESPACE,
+        "subtree": {**SWITCH, "description": "Also below the namespace."},
+        "prefix": PREFIX,
+        "glob": text("Of the key, with *, ? and [abc].", most=limits.MAX_KEY_BYTES),
+        "tag": array(text(), "All of these.", most=MAX_QUERY_TAGS),
+        "any_tag": array(text(), "One of these.", most=MAX_QUERY_TAGS),
+        "metadata": text("A JSON object: fields that have these values."),
+        "updated_since": text("RFC 3339 with its zone.", format="date-time"),
+        "text": text("Words that all occur."),
+        "match": text("An FTS5 expression, in place of text."),
+        "order": one_of("", "key", "updated", "rank"),
+        "limit": {**LIMIT, "default": 50},
+        "cursor": CURSOR,
+        "values": {**SWITCH, "default": True},
+    },
+)
 _DEFAULT_LIMIT: Final = "50"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _POSITIONS: Final[dict[str, tuple[type, ...]]] = {
@@ -38,7 +75,7 @@ _POSITIONS: Final[dict[str, tuple[type, ...]]] = {
 
 async def answer(store: MemoryStore, query_string: bytes) -> bytes:
     """The document for a query string. Raises InvalidInputError, which names the parameter, and MemoryStoreError."""
-    given = parse_query_lists(query_string, _PARAMETERS, repeated=_REPEATED)
+    given = parse_query_lists(query_string, OPERATION.parameters, repeated=OPERATION.repeated)
     one = {name: values[0] for name, values in given.items()}
     query = Query.create(
         namespace=one.get("namespace"),

@@ -20,8 +20,11 @@ from swarm_operator.memory.engine.records import Swarm
 from swarm_operator.memory.engine.records.transfer import BadLineError, Outcome
 from swarm_operator.memory.service.asgi import JSON, Reply, parse_query, parse_query_lists
 from swarm_operator.memory.service.errors import ForbiddenError, WrongMethodError
+from swarm_operator.memory.service.json_schema import array, object_of, one_of, whole
+from swarm_operator.memory.service.operation import NDJSON, SWITCH, Answer, Operation
 from swarm_operator.memory.service.principal import acting
 from swarm_operator.memory.service.problems import reply_to
+from swarm_operator.memory.service.shapes import NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -33,11 +36,35 @@ if TYPE_CHECKING:
     from swarm_operator.memory.service.asgi import BodyReader
     from swarm_operator.memory.service.metrics import ServiceMetrics
 
-__all__ = ["EXPORT", "IMPORT", "TransferRoutes"]
+__all__ = ["EXPORT", "IMPORT", "OPERATIONS", "TransferRoutes"]
 
 EXPORT: Final = b"/v1/export"
 IMPORT: Final = b"/v1/import"
-_NDJSON: Final = (b"content-type", b"application/x-ndjson")
+_NDJSON: Final = (b"content-type", NDJSON.encode())
+_COUNTS: Final = {name: whole() for name in ("lines", "created", "updated", "unchanged", "kept", "expired")}
+_IMPORTED: Final = object_of({**_COUNTS, "complete": {"type": "boolean"}}, (*_COUNTS, "complete"))
+_EXPORT: Final = Operation(
+    "GET",
+    EXPORT.decode(),
+    "export",
+    "The swarm as lines of JSON: the namespaces that start with swarm:, or these, or all.",
+    {200: Answer("Lines of JSON.", {"type": "string"}, NDJSON)},
+    query={"namespace": array(NAMESPACE), "all": SWITCH},
+)
+_IMPORT: Final = Operation(
+    "POST",
+    IMPORT.decode(),
+    "import",
+    "Take such lines; may be repeated.",
+    {200: Answer("What was done.", _IMPORTED)},
+    query={
+        "existing": one_of("What becomes of entries that are there.", "overwrite", "keep", default="overwrite"),
+        "report": one_of("lines: NDJSON, the outcome of each line.", "summary", "lines", default="summary"),
+    },
+    body={"type": "string"},
+    media_type=NDJSON,
+)
+OPERATIONS: Final = (_EXPORT, _IMPORT)
 _CHUNK: Final = 64 * 1024
 _MOST_AT_ONCE: Final = 4
 """Exports, and imports, that run at the same time; each import holds a batch and a line."""
@@ -70,7 +97,7 @@ class TransferRoutes:
         """
         if method != "GET":
             raise WrongMethodError(f"an export has no method {method[:32]}", (b"allow", b"GET"))
-        query = parse_query_lists(query_string, ("namespace", "all"), repeated=frozenset({"namespace"}))
+        query = parse_query_lists(query_string, _EXPORT.parameters, repeated=_EXPORT.repeated)
         namespaces: list[str] | None = [limits.check_namespace(name) for name in query.get("namespace", [])]
         whole = _switch("all", query.get("all", ["false"])[0])
         if whole and namespaces:
@@ -110,10 +137,10 @@ class TransferRoutes:
         """
         if method != "POST":
             raise WrongMethodError(f"an import has no method {method[:32]}", (b"allow", b"POST"))
-        query = parse_query(query_string, ("existing", "report"))
-        for name, allowed in (("existing", ("overwrite", "keep")), ("report", ("summary", "lines"))):
-            if query.get(name, allowed[0]) not in allowed:
-                raise InvalidInputError(name, f"one of {', '.join(allowed)}")
+        query = parse_query(query_string, _IMPORT.parameters)
+        for name, schema in _IMPORT.query.items():
+            if query.get(name, schema["default"]) not in schema["enum"]:
+                raise InvalidInputError(name, f"one of {', '.join(schema['enum'])}")
         if self._imports >= _MOST_AT_ONCE:
             raise OverloadedError(f"{_MOST_AT_ONCE} imports are running, which is the most")
         self._imports += 1

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 import structlog
 
+from swarm_operator.memory.engine import limits
 from swarm_operator.memory.engine.changes import Op
 from swarm_operator.memory.engine.errors import (
     InvalidInputError,
@@ -29,7 +30,10 @@ from swarm_operator.memory.engine.errors import (
 )
 from swarm_operator.memory.service.asgi import parse_query
 from swarm_operator.memory.service.errors import WrongMethodError
+from swarm_operator.memory.service.json_schema import text, whole
+from swarm_operator.memory.service.operation import EVENTS, Answer, Operation
 from swarm_operator.memory.service.rendering import timestamp
+from swarm_operator.memory.service.shapes import NAMESPACE, PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,10 +47,26 @@ if TYPE_CHECKING:
     from swarm_operator.memory.service.metrics import ServiceMetrics
     from swarm_operator.memory.service.settings import ServiceSettings
 
-__all__ = ["PATH", "ROUTE", "WatchRoute", "WatchSlots"]
+__all__ = ["OPERATIONS", "PATH", "ROUTE", "WatchRoute", "WatchSlots"]
 
 PATH: Final = b"/v1/watch"
 ROUTE: Final = "/v1/watch"
+OPERATIONS: Final = (
+    Operation(
+        "GET",
+        ROUTE,
+        "watch",
+        "Follow changes as server-sent events: ready, change, missed.",
+        {200: Answer("Events without an end.", {"type": "string"}, EVENTS)},
+        query={
+            "namespace": NAMESPACE,
+            "prefix": PREFIX,
+            "since": whole("The number of the last change that is known; left out: now.", most=limits.MAX_VERSION),
+        },
+        headers={"Last-Event-ID": text("A browser's own `since`.", pattern="^[0-9]{1,19}$")},
+        conflicts=(410,),
+    ),
+)
 _log = structlog.get_logger(__name__)
 _ALLOW: Final = (b"allow", b"GET")
 _HEADERS: Final = [
@@ -103,7 +123,7 @@ class WatchRoute:
         """
         if method != "GET":
             raise WrongMethodError(f"a watch has no method {method[:32]}", _ALLOW)
-        query = parse_query(query_string, ("namespace", "prefix", "since"))
+        query = parse_query(query_string, OPERATIONS[0].parameters)
         since = _since(query.get("since"), headers.get(b"last-event-id"))
         with self._slots.taken():
             async with self._store.watch(query.get("namespace"), prefix=query.get("prefix", ""), since=since) as watch:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from swarm_operator.memory.engine import limits
 from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.service.json_schema import Schema, array, nullable, object_of, one_of, text, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,8 +46,6 @@ __all__ = [
     "whole",
 ]
 
-Schema = dict[str, Any]
-
 _NAMES: Final = {
     "string": "a string",
     "integer": "a whole number",
@@ -58,56 +57,9 @@ _NAMES: Final = {
 }
 
 
-def text(description: str = "", *, most: int = 0, least: int = 1, **more: Any) -> Schema:
-    """A string."""
-    bounds = {"minLength": least, "maxLength": most} if most else {}
-    return {"type": "string", **bounds, **_described(description), **more}
-
-
-def whole(description: str = "", *, least: int = 0, most: int | None = None, **more: Any) -> Schema:
-    """A whole number."""
-    bounds = {"minimum": least} if most is None else {"minimum": least, "maximum": most}
-    return {"type": "integer", **bounds, **_described(description), **more}
-
-
-def one_of(description: str, *values: str, **more: Any) -> Schema:
-    """One of these words."""
-    return {"type": "string", "enum": list(values), **_described(description), **more}
-
-
-def array(items: Schema, description: str = "", *, least: int = 0, most: int | None = None) -> Schema:
-    """A list."""
-    bounds = {"minItems": least} if least else {}
-    if most is not None:
-        bounds["maxItems"] = most
-    # The bounds are checked first: a million items are not looked at one by one.
-    return {"type": "array", **bounds, "items": items, **_described(description)}
-
-
-def object_of(
-    properties: Mapping[str, Schema], required: tuple[str, ...] = (), *, closed: bool = True, description: str = ""
-) -> Schema:
-    """An object with these members, and no others unless it is open."""
-    schema: Schema = {"type": "object", **_described(description)}
-    if closed:
-        schema["additionalProperties"] = False
-    if required:
-        schema["required"] = list(required)
-    return {**schema, "properties": dict(properties)}
-
-
 def limit(default: int, most: int = limits.MAX_PAGE_SIZE) -> Schema:
     """The size of a page."""
     return whole("How many at most; an answer that would be too long has fewer.", least=1, most=most, default=default)
-
-
-def nullable(schema: Schema) -> Schema:
-    """Or null."""
-    return {**schema, "type": [schema["type"], "null"]}
-
-
-def _described(description: str) -> Schema:
-    return {"description": description} if description else {}
 
 
 TEXT: Final = text()

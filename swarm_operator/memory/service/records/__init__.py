@@ -3,6 +3,6 @@
 Paths are taken as they were sent, like those of entries: an id may hold any character, escaped.
 """
 
-from swarm_operator.memory.service.records.routes import OPERATIONS, RecordRoutes
+from swarm_operator.memory.service.records.routes import ENDPOINTS, OPERATIONS, RecordRoutes
 
-__all__ = ["OPERATIONS", "RecordRoutes"]
+__all__ = ["ENDPOINTS", "OPERATIONS", "RecordRoutes"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from swarm_operator.memory.engine.records.agents import AGENT, DEFAULT_STALE_AFTER
+from swarm_operator.memory.service.json_schema import nullable, number, object_of
+from swarm_operator.memory.service.operation import SWITCH
 from swarm_operator.memory.service.records.endpoint import (
     Call,
     Endpoint,
@@ -15,6 +17,17 @@ from swarm_operator.memory.service.records.endpoint import (
     record_reply,
     switch,
 )
+from swarm_operator.memory.service.records.shapes import (
+    IDENTIFIER,
+    MOMENT,
+    WORD,
+    deletion,
+    listing,
+    reading,
+    record,
+    words,
+    writing,
+)
 
 if TYPE_CHECKING:
     from swarm_operator.memory.engine.records import Swarm
@@ -24,7 +37,7 @@ __all__ = ["ENDPOINTS"]
 
 
 async def _list(swarm: Swarm, call: Call) -> Reply:
-    query = call.query("status", "type", "capability", "stale", "stale_after", "limit", "cursor")
+    query = call.query()
     page = await swarm.agents.list(
         status=query.get("status"),
         agent_type=query.get("type"),
@@ -51,14 +64,59 @@ async def _deregister(swarm: Swarm, call: Call) -> Reply:
 
 
 async def _heartbeat(swarm: Swarm, call: Call) -> Reply:
-    members = call.members("status")
+    members = call.members()
     return record_reply(await swarm.agents.heartbeat(call.id, status=members.get("status")))
 
 
+_MEMBERS: Final = {
+    "type": nullable(WORD),
+    "status": nullable(WORD),
+    "capabilities": nullable(words("What it can do.")),
+}
+SHAPE: Final = record("An agent.", {"lastHeartbeat": MOMENT, "registeredAt": MOMENT})
+
 ENDPOINTS: Final = (
-    Endpoint("GET", "agents", "agent-list", _list),
-    Endpoint("PUT", "agents/{id}", "agent-register", _register),
-    Endpoint("GET", "agents/{id}", "agent-get", _get),
-    Endpoint("DELETE", "agents/{id}", "agent-deregister", _deregister),
-    Endpoint("POST", "agents/{id}/heartbeat", "agent-heartbeat", _heartbeat),
+    Endpoint(
+        listing(
+            "/v1/agents",
+            "agent-list",
+            "agents",
+            "Agent",
+            {
+                "status": WORD,
+                "type": WORD,
+                "capability": IDENTIFIER,
+                "stale": SWITCH,
+                "stale_after": number("Seconds without a heartbeat.", least=0.001, most=10**8, default=60),
+            },
+        ),
+        _list,
+    ),
+    Endpoint(
+        writing(
+            "PUT",
+            "/v1/agents/{id}",
+            "agent-register",
+            "Register an agent, or say more about one; null removes a member.",
+            "Agent",
+            object_of(_MEMBERS, closed=False),
+            answers=(200, 201),
+        ),
+        _register,
+    ),
+    Endpoint(reading("/v1/agents/{id}", "agent-get", "agent", "Agent"), _get),
+    Endpoint(deletion("/v1/agents/{id}", "agent-deregister", "agent"), _deregister),
+    Endpoint(
+        writing(
+            "POST",
+            "/v1/agents/{id}/heartbeat",
+            "agent-heartbeat",
+            "Say that an agent is alive, and perhaps in another status.",
+            "Agent",
+            object_of({"status": nullable(WORD)}),
+            body_needed=False,
+            conflicts=(404,),
+        ),
+        _heartbeat,
+    ),
 )

@@ -10,6 +10,8 @@ from swarm_operator.memory.engine import codec
 from swarm_operator.memory.engine.records.bulletins import METRICS
 from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.asgi import JSON, Reply
+from swarm_operator.memory.service.json_schema import array, nullable, object_of, text
+from swarm_operator.memory.service.operation import CURSOR, LIMIT, NEXT_CURSOR, Answer, Operation, reference
 from swarm_operator.memory.service.records.endpoint import (
     Call,
     Endpoint,
@@ -19,6 +21,15 @@ from swarm_operator.memory.service.records.endpoint import (
     page_reply,
     record_reply,
 )
+from swarm_operator.memory.service.records.shapes import (
+    IDENTIFIER,
+    WORD,
+    deletion,
+    listing,
+    reading,
+    record,
+    writing,
+)
 
 if TYPE_CHECKING:
     from swarm_operator.memory.engine.records import Swarm
@@ -27,7 +38,7 @@ __all__ = ["ENDPOINTS"]
 
 
 async def _read(swarm: Swarm, call: Call) -> Reply:
-    query = call.query("agent", "from", "type", "since", "limit")
+    query = call.query()
     page = await swarm.communications.read(
         agent=query.get("agent"),
         from_agent=query.get("from"),
@@ -40,7 +51,7 @@ async def _read(swarm: Swarm, call: Call) -> Reply:
 
 
 async def _send(swarm: Swarm, call: Call) -> Reply:
-    members = call.members("fromAgent", "toAgent", "message", required=("fromAgent", "message"))
+    members = call.members()
     message = await swarm.communications.send(members["fromAgent"], members.get("toAgent"), members["message"])
     return record_reply(message)
 
@@ -62,7 +73,7 @@ async def _delete_coordination(swarm: Swarm, call: Call) -> Reply:
 
 
 async def _list_metrics(swarm: Swarm, call: Call) -> Reply:
-    query = call.query("type", "agent", "limit", "cursor")
+    query = call.query()
     page = await swarm.metrics.list(
         metrics_type=query.get("type"), agent=query.get("agent"), **call.page(query, METRICS.prefix)
     )
@@ -78,13 +89,78 @@ async def _get_metrics(swarm: Swarm, call: Call) -> Reply:
     return found_reply(await swarm.metrics.get(call.id), call)
 
 
+MESSAGE: Final = record("A message.", {"fromAgent": text(), "toAgent": text(), "timestamp": text()})
+MEASUREMENTS: Final = record("What was measured.", {})
+_MESSAGES: Final = object_of(
+    {"messages": array(reference("Message")), "cursor": NEXT_CURSOR, "more": {"type": "boolean"}},
+    ("messages", "cursor", "more"),
+)
+_VALUE: Final = {"description": "Any JSON value."}
+
 ENDPOINTS: Final = (
-    Endpoint("GET", "communications", "communication-read", _read),
-    Endpoint("POST", "communications", "communication-send", _send),
-    Endpoint("PUT", "coordination/{id}", "coordination-put", _put_coordination),
-    Endpoint("GET", "coordination/{id}", "coordination-get", _get_coordination),
-    Endpoint("DELETE", "coordination/{id}", "coordination-delete", _delete_coordination),
-    Endpoint("GET", "metrics", "metrics-list", _list_metrics),
-    Endpoint("PUT", "metrics/{id}", "metrics-put", _put_metrics),
-    Endpoint("GET", "metrics/{id}", "metrics-get", _get_metrics),
+    Endpoint(
+        Operation(
+            "GET",
+            "/v1/communications",
+            "communication-read",
+            "Messages in the order in which they were sent.",
+            {200: Answer("Messages; `cursor` goes into `since`, now if there is `more`, or later.", _MESSAGES)},
+            query={"agent": IDENTIFIER, "from": IDENTIFIER, "type": WORD, "since": CURSOR, "limit": LIMIT},
+        ),
+        _read,
+    ),
+    Endpoint(
+        writing(
+            "POST",
+            "/v1/communications",
+            "communication-send",
+            "Send a message; toAgent left out or *: to everyone else.",
+            "Message",
+            object_of(
+                {"fromAgent": IDENTIFIER, "toAgent": nullable(IDENTIFIER), "message": _VALUE}, ("fromAgent", "message")
+            ),
+            answers=(201,),
+        ),
+        _send,
+    ),
+    Endpoint(
+        Operation(
+            "PUT",
+            "/v1/coordination/{id}",
+            "coordination-put",
+            "Keep a JSON value for an hour.",
+            dict.fromkeys((200, 201), Answer("It is kept.", {"type": "object"})),
+            body=_VALUE,
+        ),
+        _put_coordination,
+    ),
+    Endpoint(
+        Operation(
+            "GET",
+            "/v1/coordination/{id}",
+            "coordination-get",
+            "What was kept.",
+            {200: Answer("The value.", object_of({"key": text(), "value": _VALUE}, ("key", "value")))},
+            conflicts=(404,),
+        ),
+        _get_coordination,
+    ),
+    Endpoint(deletion("/v1/coordination/{id}", "coordination-delete", "value"), _delete_coordination),
+    Endpoint(
+        listing("/v1/metrics", "metrics-list", "metrics", "Measurements", {"type": WORD, "agent": IDENTIFIER}),
+        _list_metrics,
+    ),
+    Endpoint(
+        writing(
+            "PUT",
+            "/v1/metrics/{id}",
+            "metrics-put",
+            "Keep measurements for a week, in place of former ones.",
+            "Measurements",
+            object_of({"type": nullable(WORD), "agentId": nullable(IDENTIFIER)}, closed=False),
+            answers=(200, 201),
+        ),
+        _put_metrics,
+    ),
+    Endpoint(reading("/v1/metrics/{id}", "metrics-get", "object", "Measurements"), _get_metrics),
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from swarm_operator.memory.engine.records.ballots import MAX_DEADLINE, MAX_VOTES
 from swarm_operator.memory.engine.records.consensus import CONSENSUS
+from swarm_operator.memory.service.json_schema import array, nullable, number, object_of, one_of, text, whole
 from swarm_operator.memory.service.records.endpoint import (
     Call,
     Endpoint,
@@ -12,6 +14,15 @@ from swarm_operator.memory.service.records.endpoint import (
     found_reply,
     page_reply,
     record_reply,
+)
+from swarm_operator.memory.service.records.shapes import (
+    IDENTIFIER,
+    deletion,
+    listing,
+    reading,
+    record,
+    words,
+    writing,
 )
 
 if TYPE_CHECKING:
@@ -22,7 +33,7 @@ __all__ = ["ENDPOINTS"]
 
 
 async def _list(swarm: Swarm, call: Call) -> Reply:
-    query = call.query("status", "task", "limit", "cursor")
+    query = call.query()
     page = await swarm.consensus.list(
         status=query.get("status"), task_id=query.get("task"), **call.page(query, CONSENSUS.prefix)
     )
@@ -44,7 +55,7 @@ async def _delete(swarm: Swarm, call: Call) -> Reply:
 
 
 async def _vote(swarm: Swarm, call: Call) -> Reply:
-    members = call.members("agent", "choice", "reason", required=("agent", "choice"))
+    members = call.members()
     proposal = await swarm.consensus.vote(
         call.id, members["agent"], members["choice"], reason=members.get("reason")
     )  # fmt: skip
@@ -56,11 +67,69 @@ async def _close(swarm: Swarm, call: Call) -> Reply:
     return record_reply(await swarm.consensus.close(call.id))
 
 
+_MEMBERS: Final = {
+    "id": nullable(IDENTIFIER),
+    "options": nullable({**words("What can be voted.", least=2, most=16), "default": ["approve", "reject"]}),
+    "voters": nullable(array(IDENTIFIER, "Who may vote; left out: everyone.", least=1, most=64)),
+    "threshold": nullable(number("Share of the votes; 0.5 is more than half.", least=0.5, most=1, default=0.5)),
+    "minVotes": nullable(whole(least=1, most=MAX_VOTES)),
+    "taskId": nullable(IDENTIFIER),
+    "deadlineSeconds": nullable(number("Seconds from now.", least=0.001, most=MAX_DEADLINE)),
+}
+SHAPE: Final = record("A proposal.", {})
+
 ENDPOINTS: Final = (
-    Endpoint("GET", "consensus", "consensus-list", _list),
-    Endpoint("POST", "consensus", "consensus-propose", _propose),
-    Endpoint("GET", "consensus/{id}", "consensus-get", _get),
-    Endpoint("DELETE", "consensus/{id}", "consensus-delete", _delete),
-    Endpoint("POST", "consensus/{id}/votes", "consensus-vote", _vote),
-    Endpoint("POST", "consensus/{id}/close", "consensus-close", _close),
+    Endpoint(
+        listing(
+            "/v1/consensus",
+            "consensus-list",
+            "consensus",
+            "Proposal",
+            {"status": one_of("", "open", "decided", "failed"), "task": IDENTIFIER},
+        ),
+        _list,
+    ),
+    Endpoint(
+        writing(
+            "POST",
+            "/v1/consensus",
+            "consensus-propose",
+            "Open a proposal.",
+            "Proposal",
+            object_of(_MEMBERS, closed=False),
+            answers=(201,),
+            conflicts=(409,),
+        ),
+        _propose,
+    ),
+    Endpoint(reading("/v1/consensus/{id}", "consensus-get", "proposal", "Proposal"), _get),
+    Endpoint(deletion("/v1/consensus/{id}", "consensus-delete", "proposal"), _delete),
+    Endpoint(
+        writing(
+            "POST",
+            "/v1/consensus/{id}/votes",
+            "consensus-vote",
+            "Vote, or vote otherwise.",
+            "Proposal",
+            object_of(
+                {"agent": IDENTIFIER, "choice": text("An option, or abstain."), "reason": nullable(text(least=0))},
+                ("agent", "choice"),
+            ),
+            conflicts=(404, 409),
+        ),
+        _vote,
+    ),
+    Endpoint(
+        writing(
+            "POST",
+            "/v1/consensus/{id}/close",
+            "consensus-close",
+            "End it now.",
+            "Proposal",
+            object_of({}),
+            body_needed=False,
+            conflicts=(404,),
+        ),
+        _close,
+    ),
 )

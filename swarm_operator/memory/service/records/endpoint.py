@@ -1,4 +1,4 @@
-"""What an endpoint is: a method, a path, and a function from a call to an answer."""
+"""What an endpoint is: an operation, and a function from a call to an answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 from swarm_operator.memory.engine import codec
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.service import cursors
-from swarm_operator.memory.service.asgi import JSON, Reply, etag, if_none_match, parse_query
+from swarm_operator.memory.service.asgi import JSON, Reply, etag, if_none_match, parse_query, parse_query_lists
 from swarm_operator.memory.service.entries import check_members
 from swarm_operator.memory.service.errors import NotFoundError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from swarm_operator.memory.engine.records import Record, RecordPage, Swarm
+    from swarm_operator.memory.service.operation import Operation
 
 __all__ = [
     "Call",
@@ -30,7 +31,7 @@ __all__ = [
     "page_reply",
     "record_reply",
     "switch",
-    "whole",
+    "whole_number",
 ]
 
 _TRUE_FALSE: Final = {"true": True, "false": False}
@@ -41,20 +42,27 @@ class Call:
     """A request to an endpoint.
 
     Attributes:
+        operation: what it says that it may be asked.
         id: the `{id}` of its path; "" when it has none.
         query_string: as it was sent.
         headers: by lower-case name.
         body: complete; empty for a method without one.
     """
 
+    operation: Operation
     id: str
     query_string: bytes
     headers: Mapping[bytes, bytes]
     body: bytes
 
-    def query(self, *allowed: str) -> dict[str, str]:
+    def query(self) -> dict[str, str]:
         """The query's parameters. Raises InvalidInputError."""
-        return parse_query(self.query_string, allowed)
+        return parse_query(self.query_string, self.operation.parameters)
+
+    def query_lists(self) -> dict[str, list[str]]:
+        """The same, with those that may be repeated. Raises InvalidInputError."""
+        operation = self.operation
+        return parse_query_lists(self.query_string, operation.parameters, repeated=operation.repeated)
 
     def document(self) -> dict[str, Any]:
         """The body: a JSON object. Raises InvalidInputError."""
@@ -64,15 +72,15 @@ class Call:
             raise InvalidInputError("body", "a JSON object")
         return document
 
-    def members(self, *allowed: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
-        """The body: a JSON object with no members but these; no body counts as {}. Raises InvalidInputError."""
+    def members(self) -> dict[str, Any]:
+        """The body: a JSON object with the operation's members; no body counts as {}. Raises InvalidInputError."""
         if not self.body:
             self.query()
             document: dict[str, Any] = {}
         else:
             document = self.document()
-        check_members("body", document, frozenset(allowed))
-        for name in required:
+        check_members("body", document, frozenset(self.operation.members))
+        for name in self.operation.required:
             if name not in document:
                 raise InvalidInputError(name, "given")
         return document
@@ -90,18 +98,14 @@ Handler: TypeAlias = "Callable[[Swarm, Call], Awaitable[Reply]]"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint.
+    """An endpoint below /v1.
 
     Attributes:
-        method: of HTTP.
-        path: below /v1, `tasks/{id}/claim` for example.
-        operation: its name in the metrics.
+        operation: what it does.
         handler: what answers.
     """
 
-    method: str
-    path: str
-    operation: str
+    operation: Operation
     handler: Handler
 
 
@@ -122,7 +126,7 @@ def decimal(query: dict[str, str], name: str, default: float) -> float:
     return float(text) if text.isascii() and text.replace(".", "", 1).isdigit() and len(text) < 20 else float("nan")
 
 
-def whole(query: dict[str, str], name: str, default: int) -> int:
+def whole_number(query: dict[str, str], name: str, default: int) -> int:
     """A parameter that is a whole number; -1, which every check refuses, when it is none."""
     text = query.get(name)
     if text is None:

@@ -31,10 +31,10 @@ ENDPOINTS: Final = (
     *swarm.ENDPOINTS,
 )
 """A path that is spelled out comes before one with an id in its place."""
-OPERATIONS: Final = tuple(dict.fromkeys(endpoint.operation for endpoint in ENDPOINTS))
+OPERATIONS: Final = tuple(dict.fromkeys(endpoint.operation.name for endpoint in ENDPOINTS))
 
 _PREFIX: Final = b"/v1/"
-_ROOTS: Final = frozenset(endpoint.path.partition("/")[0].encode() for endpoint in ENDPOINTS)
+_ROOTS: Final = frozenset(endpoint.operation.path.split("/")[2].encode() for endpoint in ENDPOINTS)
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _ID: Final = b"{id}"
 
@@ -48,7 +48,10 @@ class RecordRoutes:
         self._swarm = Swarm(store)
         self._bodies = bodies
         self._observers = observers
-        self._patterns = [(tuple(endpoint.path.encode().split(b"/")), endpoint) for endpoint in ENDPOINTS]
+        self._patterns = [
+            (tuple(endpoint.operation.path.encode().removeprefix(_PREFIX).split(b"/")), endpoint)
+            for endpoint in ENDPOINTS
+        ]
 
     @staticmethod
     def knows(path: bytes) -> bool:
@@ -69,8 +72,8 @@ class RecordRoutes:
                 ours not in {_ID, theirs} for ours, theirs in zip(pattern, parts, strict=True)
             ):
                 continue
-            if endpoint.method != wanted:
-                methods.append(endpoint.method)
+            if endpoint.operation.method != wanted:
+                methods.append(endpoint.operation.method)
                 continue
             ids = [percent_decode("id", theirs) for ours, theirs in zip(pattern, parts, strict=True) if ours == _ID]
             return endpoint, ids[0] if ids else ""
@@ -88,8 +91,9 @@ class RecordRoutes:
         Raises:
             RequestError, MemoryStoreError: see problems.
         """
-        body = await self._bodies.read(headers, receive) if endpoint.method in _WITH_BODY else b""
+        operation = endpoint.operation
+        body = await self._bodies.read(headers, receive) if operation.method in _WITH_BODY else b""
         started = time.perf_counter()
-        reply = await endpoint.handler(self._swarm, Call(record_id, query_string, headers, body))
-        self._observers[endpoint.operation](time.perf_counter() - started)
+        reply = await endpoint.handler(self._swarm, Call(operation, record_id, query_string, headers, body))
+        self._observers[operation.name](time.perf_counter() - started)
         return reply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from swarm_operator.memory.service.operation import Answer, Operation
 from swarm_operator.memory.service.records.endpoint import Call, Endpoint, json_reply
 
 if TYPE_CHECKING:
@@ -18,4 +19,15 @@ async def _stats(swarm: Swarm, call: Call) -> Reply:
     return json_reply(await swarm.stats())
 
 
-ENDPOINTS: Final = (Endpoint("GET", "swarm", "swarm-stats", _stats),)
+ENDPOINTS: Final = (
+    Endpoint(
+        Operation(
+            "GET",
+            "/v1/swarm",
+            "swarm-stats",
+            "Counts of records. Takes a token for all namespaces.",
+            {200: Answer("The counts.", {"type": "object"})},
+        ),
+        _stats,
+    ),
+)

@@ -1,0 +1,65 @@
+"""Pieces of JSON Schema (2020-12), for MCP's tools and the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Schema", "array", "nullable", "number", "object_of", "one_of", "text", "whole"]
+
+Schema = dict[str, Any]
+
+
+def text(description: str = "", *, most: int = 0, least: int = 1, **more: Any) -> Schema:
+    """A string."""
+    bounds = {"minLength": least, "maxLength": most} if most else {}
+    return {"type": "string", **bounds, **_described(description), **more}
+
+
+def whole(description: str = "", *, least: int = 0, most: int | None = None, **more: Any) -> Schema:
+    """A whole number."""
+    bounds = {"minimum": least} if most is None else {"minimum": least, "maximum": most}
+    return {"type": "integer", **bounds, **_described(description), **more}
+
+
+def one_of(description: str, *values: str, **more: Any) -> Schema:
+    """One of these words."""
+    return {"type": "string", "enum": list(values), **_described(description), **more}
+
+
+def array(items: Schema, description: str = "", *, least: int = 0, most: int | None = None) -> Schema:
+    """A list."""
+    bounds = {"minItems": least} if least else {}
+    if most is not None:
+        bounds["maxItems"] = most
+    # The bounds are checked first: a million items are not looked at one by one.
+    return {"type": "array", **bounds, "items": items, **_described(description)}
+
+
+def object_of(
+    properties: Mapping[str, Schema], required: tuple[str, ...] = (), *, closed: bool = True, description: str = ""
+) -> Schema:
+    """An object with these members, and no others unless it is open."""
+    schema: Schema = {"type": "object", **_described(description)}
+    if closed:
+        schema["additionalProperties"] = False
+    if required:
+        schema["required"] = list(required)
+    return {**schema, "properties": dict(properties)}
+
+
+def nullable(schema: Schema) -> Schema:
+    """Or null."""
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def number(description: str = "", *, least: float | None = None, most: float | None = None, **more: Any) -> Schema:
+    """A number, whole or not."""
+    bounds = {name: value for name, value in (("minimum", least), ("maximum", most)) if value is not None}
+    return {"type": "number", **bounds, **_described(description), **more}
+
+
+def _described(description: str) -> Schema:
+    return {"description": description} if description else {}
