@@ -32,6 +32,9 @@ manifests: $(VENV) ## Render config/crd/bases from swarm_operator/api
 proto: $(VENV) ## Make the code of the memory's gRPC API from its .proto
 	PYTHON=$(PYTHON) hack/proto.sh
 
+openapi: $(VENV) ## Write docs/openapi.json from the memory service's code
+	$(PYTHON) hack/openapi.py
+
 lint: $(VENV) ## ruff, mypy, import contracts
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -41,6 +44,7 @@ lint: $(VENV) ## ruff, mypy, import contracts
 check: lint ## lint, and fail when generated files are stale
 	$(PYTHON) hack/manifests.py --check
 	PYTHON=$(PYTHON) hack/proto.sh --check
+	$(PYTHON) hack/openapi.py --check
 
 test: $(VENV) control-plane cluster docker-build ## Every test: unit, integration (a real kube-apiserver and etcd) and end to end (kind)
 	hack/docker-build.sh prometheus
@@ -107,6 +111,6 @@ cluster: ## A kind cluster named swarm, also where no image registry can be reac
 cluster-down: ## Delete it, and stop the Docker engine if `make cluster` started it
 	hack/kind/cluster.sh down
 
-.PHONY: quickstart help manifests proto lint check test test-unit test-integration test-e2e bench bench-operator bench-memory \
+.PHONY: quickstart help manifests proto openapi lint check test test-unit test-integration test-e2e bench bench-operator bench-memory \
 	soak run lock venv docker-build install \
 	uninstall deploy undeploy control-plane cluster cluster-down

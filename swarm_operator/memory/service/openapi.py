@@ -119,7 +119,7 @@ def _described(operation: Operation) -> dict[str, Any]:
         for name in _BRACES.findall(operation.path)
     ]
     parameters += [
-        {"name": name, "in": "query", "required": name in operation.needed, "schema": schema}
+        {"name": name, "in": "query", "required": name in operation.needed, **_parameter(schema)}
         for name, schema in operation.query.items()
     ]
     parameters += [{"name": name, "in": "header", "schema": schema} for name, schema in operation.headers.items()]
@@ -137,6 +137,13 @@ def _described(operation: Operation) -> dict[str, Any]:
     if operation.open:
         described["security"] = []
     return described
+
+
+def _parameter(schema: Schema) -> dict[str, Any]:
+    """A parameter that holds a document says so by its media type."""
+    if "contentSchema" in schema:
+        return {"content": {schema["contentMediaType"]: {"schema": schema["contentSchema"]}}}
+    return {"schema": schema}
 
 
 def _answered(answer: Answer) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from swarm_operator.memory.engine.errors import InvalidInputError, MemoryStoreError
 from swarm_operator.memory.engine.records import Swarm
-from swarm_operator.memory.engine.records.cleanup import DEFAULT_MAX_AGE
+from swarm_operator.memory.engine.records.cleanup import DEFAULT_MAX_AGE, MOST_AGE
 from swarm_operator.memory.service import cursors, rendering, searching
 from swarm_operator.memory.service.asgi import Reply, parse_query
 from swarm_operator.memory.service.errors import NotFoundError, RequestError, WrongMethodError
@@ -91,7 +91,7 @@ _CLEANUP: Final = Operation(
     "Delete old records, or only count them.",
     {200: Answer("How many of each kind.", {"type": "object"})},
     query={
-        "max_age": number("Seconds.", least=0, most=10**9, default=DEFAULT_MAX_AGE),
+        "max_age": number("Seconds.", least=0, most=MOST_AGE, default=DEFAULT_MAX_AGE),
         "keep_patterns": {**SWITCH, "default": True},
         "keep_consensus": {**SWITCH, "default": True},
         "dry_run": SWITCH,
@@ -254,6 +254,8 @@ async def _on_defect(_: Request, __: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     if error.status_code == 405:
-        allow = (error.headers or {}).get("Allow", "GET").encode()
+        # Starlette's own names the first route's methods only.
+        methods = {operation.method for operation in OPERATIONS if operation.path == request.url.path} or {"GET"}
+        allow = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set()))).encode()
         return _to_response(reply_to(WrongMethodError(f"{request.url.path} has no such method", (b"allow", allow))))
     return _to_response(reply_to(NotFoundError("there is no such path")))

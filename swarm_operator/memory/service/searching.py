@@ -16,7 +16,7 @@ from swarm_operator.memory.service.asgi import parse_query_lists
 from swarm_operator.memory.service.json_schema import array, nullable, object_of, one_of, text, whole
 from swarm_operator.memory.service.operation import CURSOR, LIMIT, NEXT_CURSOR, SWITCH, Answer, Operation, reference
 from swarm_operator.memory.service.rendering import hits_page
-from swarm_operator.memory.service.shapes import NAMESPACE, PREFIX
+from swarm_operator.memory.service.shapes import NAMESPACE, PREFIX, TAG
 
 if TYPE_CHECKING:
     from swarm_operator.memory.engine import MemoryStore
@@ -50,12 +50,14 @@ OPERATION: Final = Operation(
         "subtree": {**SWITCH, "description": "Also below the namespace."},
         "prefix": PREFIX,
         "glob": text("Of the key, with *, ? and [abc].", most=limits.MAX_KEY_BYTES),
-        "tag": array(text(), "All of these.", most=MAX_QUERY_TAGS),
-        "any_tag": array(text(), "One of these.", most=MAX_QUERY_TAGS),
-        "metadata": text("A JSON object: fields that have these values."),
+        "tag": array(TAG, "All of these.", most=MAX_QUERY_TAGS),
+        "any_tag": array(TAG, "One of these.", most=MAX_QUERY_TAGS),
+        "metadata": text(
+            "Fields that have these values.", contentMediaType="application/json", contentSchema={"type": "object"}
+        ),
         "updated_since": text("RFC 3339 with its zone.", format="date-time"),
-        "text": text("Words that all occur."),
-        "match": text("An FTS5 expression, in place of text."),
+        "text": text("Words that all occur.", minLength=1),
+        "match": text("An FTS5 expression, in place of text.", minLength=1),
         "order": one_of("", "key", "updated", "rank"),
         "limit": {**LIMIT, "default": 50},
         "cursor": CURSOR,

@@ -7,14 +7,14 @@ from typing import Final
 from swarm_operator.memory.engine import limits
 from swarm_operator.memory.service.json_schema import Schema, array, nullable, number, object_of, text, whole
 
-__all__ = ["HEAD", "IF_MATCH", "KEY", "NAMESPACE", "PREFIX", "PROBLEM", "SCHEMAS", "WRITTEN"]
+__all__ = ["HEAD", "IF_MATCH", "KEY", "NAMESPACE", "PREFIX", "PROBLEM", "SCHEMAS", "TAG", "WRITTEN"]
 
 _NO_NUL: Final = "^[^\\u0000]*$"
 NAMESPACE: Final = text("1 to 255 bytes without NUL.", most=limits.MAX_NAMESPACE_BYTES, pattern=_NO_NUL)
 KEY: Final = text("1 to 1024 bytes without NUL.", most=limits.MAX_KEY_BYTES, pattern=_NO_NUL)
 PREFIX: Final = text("Only keys that start so.", least=0, most=limits.MAX_KEY_BYTES, pattern=_NO_NUL, default="")
 IF_MATCH: Final = text("Only if the entry has this version, as its ETag gave it.", pattern='^"[1-9][0-9]{0,17}"$')
-_TAG: Final = text("1 to 256 bytes without NUL.", most=limits.MAX_TAG_BYTES, pattern=_NO_NUL)
+TAG: Final = text("1 to 256 bytes without NUL.", most=limits.MAX_TAG_BYTES, pattern=_NO_NUL)
 _MOMENT: Final = text("RFC 3339, UTC.", format="date-time")
 _VERSION: Final = whole("Counts the writes of this key.", least=1)
 _METADATA: Final[Schema] = {"type": "object", "description": "Fields to search by; at most 64 KiB of JSON."}
@@ -22,7 +22,7 @@ _VALUE: Final[Schema] = {"description": "Any JSON value; null is one."}
 
 WRITTEN: Final = {
     "value": _VALUE,
-    "tags": nullable(array(_TAG, "At most 64.", most=limits.MAX_TAGS)),
+    "tags": nullable(array(TAG, "At most 64.", most=limits.MAX_TAGS)),
     "metadata": nullable(_METADATA),
     "ttl": nullable(whole("Seconds from this write; 0 or null: for ever.", most=limits.MAX_TTL_SECONDS)),
 }

@@ -62,6 +62,7 @@ _IMPORT: Final = Operation(
         "report": one_of("lines: NDJSON, the outcome of each line.", "summary", "lines", default="summary"),
     },
     body={"type": "string"},
+    body_needed=False,
     media_type=NDJSON,
 )
 OPERATIONS: Final = (_EXPORT, _IMPORT)

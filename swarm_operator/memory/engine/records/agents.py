@@ -13,13 +13,13 @@ from swarm_operator.memory.engine.records.record import Kind, Record, RecordPage
 if TYPE_CHECKING:
     from swarm_operator.memory.engine.store import MemoryStore
 
-__all__ = ["ACTIVE", "AGENT", "DEFAULT_STALE_AFTER", "Agents", "heard_of"]
+__all__ = ["ACTIVE", "AGENT", "DEFAULT_STALE_AFTER", "MOST_STALE_AFTER", "Agents", "heard_of"]
 
 DEFAULT_STALE_AFTER: Final = 60.0
 """Seconds without a heartbeat after which an agent is stale."""
 ACTIVE: Final = frozenset({"active", "busy"})
 """The statuses that the seed counts as active."""
-_MOST_STALE_AFTER: Final = 10 * 365 * 24 * 3600
+MOST_STALE_AFTER: Final = 10 * 365 * 24 * 3600
 
 AGENT: Final = Kind(
     name="agent",
@@ -125,7 +125,7 @@ class Agents:
             after: `next_key` of the page before.
             limit: 1 to 1000. A page with filters may be short and yet not the last.
         """
-        fields.seconds("stale_after", stale_after, _MOST_STALE_AFTER)
+        fields.seconds("stale_after", stale_after, MOST_STALE_AFTER)
         deadline = self._store.now() - stale_after * 1000
 
         def matches(agent: Record) -> bool:

@@ -80,6 +80,8 @@ def cast(proposal: Proposal, agent: str, choice: Any, now: int, *, reason: str |
         InvalidInputError: `choice` is no option.
         RecordStateError: `closed`, `not-a-voter`, or `full`: it has 1000 votes.
     """
+    if not isinstance(choice, str):
+        raise InvalidInputError("choice", f"one of the proposal's options, or {ABSTAIN}")
     votes = _votes(proposal)
     options = texts_of(proposal, "options")
     if text_of(proposal, "status") != "open":

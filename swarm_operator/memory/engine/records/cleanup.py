@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from swarm_operator.memory.engine.records.record import Kind
     from swarm_operator.memory.engine.store import MemoryStore
 
-__all__ = ["DEFAULT_MAX_AGE", "Cleanup", "clean_up"]
+__all__ = ["DEFAULT_MAX_AGE", "MOST_AGE", "Cleanup", "clean_up"]
 
 DEFAULT_MAX_AGE: Final = 7 * 86_400
 """Seconds."""
-_MOST_AGE: Final = 100 * 365 * 86_400
+MOST_AGE: Final = 100 * 365 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ async def clean_up(
         InvalidInputError: names the field.
     """
     if max_age != 0 or isinstance(max_age, bool):
-        fields.seconds("max_age", max_age, _MOST_AGE)
+        fields.seconds("max_age", max_age, MOST_AGE)
     for name, value in (("keep_patterns", keep_patterns), ("keep_consensus", keep_consensus), ("dry_run", dry_run)):
         if type(value) is not bool:
             raise InvalidInputError(name, "true or false")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from swarm_operator.memory.engine.records.agents import AGENT, DEFAULT_STALE_AFTER
+from swarm_operator.memory.engine.records.agents import AGENT, DEFAULT_STALE_AFTER, MOST_STALE_AFTER
 from swarm_operator.memory.service.json_schema import nullable, number, object_of
 from swarm_operator.memory.service.operation import SWITCH
 from swarm_operator.memory.service.records.endpoint import (
@@ -18,7 +18,7 @@ from swarm_operator.memory.service.records.endpoint import (
     switch,
 )
 from swarm_operator.memory.service.records.shapes import (
-    IDENTIFIER,
+    FILTER,
     MOMENT,
     WORD,
     deletion,
@@ -85,9 +85,14 @@ ENDPOINTS: Final = (
             {
                 "status": WORD,
                 "type": WORD,
-                "capability": IDENTIFIER,
+                "capability": FILTER,
                 "stale": SWITCH,
-                "stale_after": number("Seconds without a heartbeat.", least=0.001, most=10**8, default=60),
+                "stale_after": number(
+                    "Seconds without a heartbeat.",
+                    exclusiveMinimum=0,
+                    most=MOST_STALE_AFTER,
+                    default=DEFAULT_STALE_AFTER,
+                ),
             },
         ),
         _list,

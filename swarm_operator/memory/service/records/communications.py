@@ -22,6 +22,7 @@ from swarm_operator.memory.service.records.endpoint import (
     record_reply,
 )
 from swarm_operator.memory.service.records.shapes import (
+    FILTER,
     IDENTIFIER,
     WORD,
     deletion,
@@ -105,7 +106,7 @@ ENDPOINTS: Final = (
             "communication-read",
             "Messages in the order in which they were sent.",
             {200: Answer("Messages; `cursor` goes into `since`, now if there is `more`, or later.", _MESSAGES)},
-            query={"agent": IDENTIFIER, "from": IDENTIFIER, "type": WORD, "since": CURSOR, "limit": LIMIT},
+            query={"agent": FILTER, "from": FILTER, "type": FILTER, "since": CURSOR, "limit": LIMIT},
         ),
         _read,
     ),
@@ -126,7 +127,7 @@ ENDPOINTS: Final = (
     Endpoint(
         Operation(
             "PUT",
-            "/v1/coordination/{id}",
+            "/v1/coordination/{key}",
             "coordination-put",
             "Keep a JSON value for an hour.",
             dict.fromkeys((200, 201), Answer("It is kept.", {"type": "object"})),
@@ -137,7 +138,7 @@ ENDPOINTS: Final = (
     Endpoint(
         Operation(
             "GET",
-            "/v1/coordination/{id}",
+            "/v1/coordination/{key}",
             "coordination-get",
             "What was kept.",
             {200: Answer("The value.", object_of({"key": text(), "value": _VALUE}, ("key", "value")))},
@@ -145,9 +146,9 @@ ENDPOINTS: Final = (
         ),
         _get_coordination,
     ),
-    Endpoint(deletion("/v1/coordination/{id}", "coordination-delete", "value"), _delete_coordination),
+    Endpoint(deletion("/v1/coordination/{key}", "coordination-delete", "value"), _delete_coordination),
     Endpoint(
-        listing("/v1/metrics", "metrics-list", "metrics", "Measurements", {"type": WORD, "agent": IDENTIFIER}),
+        listing("/v1/metrics", "metrics-list", "metrics", "Measurements", {"type": WORD, "agent": FILTER}),
         _list_metrics,
     ),
     Endpoint(

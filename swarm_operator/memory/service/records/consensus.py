@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from swarm_operator.memory.engine.records.ballots import MAX_DEADLINE, MAX_VOTES
 from swarm_operator.memory.engine.records.consensus import CONSENSUS
-from swarm_operator.memory.service.json_schema import array, nullable, number, object_of, one_of, text, whole
+from swarm_operator.memory.service.json_schema import array, nullable, number, object_of, text, whole
 from swarm_operator.memory.service.records.endpoint import (
     Call,
     Endpoint,
@@ -16,6 +16,7 @@ from swarm_operator.memory.service.records.endpoint import (
     record_reply,
 )
 from swarm_operator.memory.service.records.shapes import (
+    FILTER,
     IDENTIFIER,
     deletion,
     listing,
@@ -74,7 +75,7 @@ _MEMBERS: Final = {
     "threshold": nullable(number("Share of the votes; 0.5 is more than half.", least=0.5, most=1, default=0.5)),
     "minVotes": nullable(whole(least=1, most=MAX_VOTES)),
     "taskId": nullable(IDENTIFIER),
-    "deadlineSeconds": nullable(number("Seconds from now.", least=0.001, most=MAX_DEADLINE)),
+    "deadlineSeconds": nullable(number("Seconds from now.", exclusiveMinimum=0, most=MAX_DEADLINE)),
 }
 SHAPE: Final = record("A proposal.", {})
 
@@ -85,7 +86,7 @@ ENDPOINTS: Final = (
             "consensus-list",
             "consensus",
             "Proposal",
-            {"status": one_of("", "open", "decided", "failed"), "task": IDENTIFIER},
+            {"status": FILTER, "task": FILTER},
         ),
         _list,
     ),
@@ -112,7 +113,7 @@ ENDPOINTS: Final = (
             "Vote, or vote otherwise.",
             "Proposal",
             object_of(
-                {"agent": IDENTIFIER, "choice": text("An option, or abstain."), "reason": nullable(text(least=0))},
+                {"agent": IDENTIFIER, "choice": text("An option, or abstain."), "reason": nullable(IDENTIFIER)},
                 ("agent", "choice"),
             ),
             conflicts=(404, 409),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -34,6 +35,7 @@ __all__ = [
     "whole_number",
 ]
 
+_DECIMAL: Final = re.compile(r"[0-9]{1,19}(\.[0-9]{0,19})?([eE][+-]?[0-9]{1,3})?")
 _TRUE_FALSE: Final = {"true": True, "false": False}
 
 
@@ -123,7 +125,7 @@ def decimal(query: dict[str, str], name: str, default: float) -> float:
     text = query.get(name)
     if text is None:
         return default
-    return float(text) if text.isascii() and text.replace(".", "", 1).isdigit() and len(text) < 20 else float("nan")
+    return float(text) if _DECIMAL.fullmatch(text) else float("nan")
 
 
 def whole_number(query: dict[str, str], name: str, default: int) -> int:

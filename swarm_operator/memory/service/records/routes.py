@@ -36,7 +36,8 @@ OPERATIONS: Final = tuple(dict.fromkeys(endpoint.operation.name for endpoint in 
 _PREFIX: Final = b"/v1/"
 _ROOTS: Final = frozenset(endpoint.operation.path.split("/")[2].encode() for endpoint in ENDPOINTS)
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
-_ID: Final = b"{id}"
+_NAMED: Final = b"{"
+"""What the place of an id begins with in a pattern."""
 
 
 class RecordRoutes:
@@ -67,16 +68,18 @@ class RecordRoutes:
         parts = path[len(_PREFIX) :].split(b"/")
         wanted = "GET" if method == "HEAD" else method
         methods: list[str] = []
+        first = ""
         for pattern, endpoint in self._patterns:
             if len(pattern) != len(parts) or any(
-                ours not in {_ID, theirs} for ours, theirs in zip(pattern, parts, strict=True)
+                ours != theirs and not ours.startswith(_NAMED) for ours, theirs in zip(pattern, parts, strict=True)
             ):
                 continue
             if endpoint.operation.method != wanted:
-                methods.append(endpoint.operation.method)
+                first = first or endpoint.operation.path
+                methods += [endpoint.operation.method] if endpoint.operation.path == first else []
                 continue
-            ids = [percent_decode("id", theirs) for ours, theirs in zip(pattern, parts, strict=True) if ours == _ID]
-            return endpoint, ids[0] if ids else ""
+            named = (theirs for ours, theirs in zip(pattern, parts, strict=True) if ours.startswith(_NAMED))
+            return endpoint, percent_decode("id", next(named, b""))
         if not methods:
             raise NotFoundError("there is no such path; a slash in an id is sent as %2F")
         methods += ["HEAD"] if "GET" in methods else []

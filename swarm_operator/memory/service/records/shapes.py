@@ -11,10 +11,12 @@ from swarm_operator.memory.service.operation import CURSOR, LIMIT, Answer, Opera
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["IDENTIFIER", "MOMENT", "WORD", "deletion", "listing", "reading", "record", "words", "writing"]
+__all__ = ["FILTER", "IDENTIFIER", "MOMENT", "WORD", "deletion", "listing", "reading", "record", "words", "writing"]
 
 IDENTIFIER: Final = text("1 to 512 bytes without NUL.", most=fields.MAX_ID_BYTES, pattern="^[^\\u0000]+$")
 WORD: Final = text("1 to 128 bytes without NUL.", most=fields.MAX_WORD_BYTES, pattern="^[^\\u0000]+$")
+FILTER: Final[Schema] = {"type": "string"}
+"""What is compared and not looked up may be anything."""
 MOMENT: Final = text("RFC 3339, UTC.", format="date-time")
 _UNCHANGED: Final = Answer("The caller has it already.", versioned=True)
 

@@ -18,6 +18,7 @@ from swarm_operator.memory.service.records.endpoint import (
     record_reply,
 )
 from swarm_operator.memory.service.records.shapes import (
+    FILTER,
     IDENTIFIER,
     WORD,
     deletion,
@@ -102,11 +103,13 @@ async def _set_status(swarm: Swarm, call: Call) -> Reply:
     return record_reply(task)
 
 
-_LEASE: Final = nullable(number("Seconds that the claim holds.", least=0.001, most=MAX_LEASE, default=DEFAULT_LEASE))
+_LEASE: Final = nullable(
+    number("Seconds that the claim holds.", exclusiveMinimum=0, most=MAX_LEASE, default=DEFAULT_LEASE)
+)
 _IDENTIFIERS: Final = array(IDENTIFIER, most=64)
 _MEMBERS: Final = {
     "type": nullable(WORD),
-    "description": {"description": "What is to be done."},
+    "description": nullable(text("What is to be done.")),
     "priority": {
         "anyOf": [
             one_of("", "low", "medium", "normal", "high", "critical"),
@@ -140,7 +143,7 @@ def _action(name: str, summary: str, body: Schema) -> Operation:
 
 ENDPOINTS: Final = (
     Endpoint(
-        listing("/v1/tasks", "task-list", "tasks", "Task", {"status": WORD, "type": WORD, "agent": IDENTIFIER}),
+        listing("/v1/tasks", "task-list", "tasks", "Task", {"status": WORD, "type": FILTER, "agent": FILTER}),
         _list,
     ),
     Endpoint(
@@ -190,7 +193,7 @@ ENDPOINTS: Final = (
         _action(
             "release",
             "Give it back; it is pending again.",
-            object_of({"agent": IDENTIFIER, "reason": nullable(text(least=0))}, ("agent",)),
+            object_of({"agent": IDENTIFIER, "reason": nullable(IDENTIFIER)}, ("agent",)),
         ),
         _release,
     ),

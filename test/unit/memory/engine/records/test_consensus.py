@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.engine.records import RecordStateError, ballots
 
 NOW = "2027-01-15T08:00:00.000Z"
@@ -86,3 +87,11 @@ async def test_what_older_clients_wrote_can_be_read_listed_and_closed(swarm, sto
         assert closed["votes"] == value["votes"]
     with pytest.raises(RecordStateError):
         await swarm.consensus.vote("old", "a", "approve")
+
+
+async def test_a_choice_that_is_no_text_is_refused_also_when_it_is_over(swarm):
+    await swarm.consensus.propose({"id": "p"})
+    await swarm.consensus.close("p")
+    for choice in (None, 1, ["approve"]):
+        with pytest.raises(InvalidInputError, match="choice"):
+            await swarm.consensus.vote("p", "a", choice)

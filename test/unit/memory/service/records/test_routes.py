@@ -109,6 +109,8 @@ async def test_nothing_to_claim_is_a_204(service):
         ("GET", "/v1/agents?stale=yes", None, "stale"),
         ("GET", "/v1/agents?stale=true&stale_after=inf", None, "stale_after"),
         ("GET", "/v1/agents?stale_after=1e400", None, "stale_after"),
+        ("GET", "/v1/agents?stale_after=1_0", None, "stale_after"),
+        ("GET", "/v1/agents?stale_after=-1", None, "stale_after"),
         ("GET", "/v1/agents?limit=x", None, "limit"),
         ("GET", "/v1/agents?cursor=!", None, "cursor"),
         ("GET", "/v1/agents?status=", None, "status"),
