@@ -15,7 +15,7 @@ from starlette.routing import Route
 from swarm_operator.memory.engine.errors import InvalidInputError, MemoryStoreError
 from swarm_operator.memory.engine.records import Swarm
 from swarm_operator.memory.engine.records.cleanup import DEFAULT_MAX_AGE
-from swarm_operator.memory.service import cursors, rendering, searching
+from swarm_operator.memory.service import backup, cursors, rendering, searching
 from swarm_operator.memory.service.asgi import Reply, parse_query
 from swarm_operator.memory.service.errors import NotFoundError, RequestError, WrongMethodError
 from swarm_operator.memory.service.problems import problem, reply_to
@@ -40,6 +40,7 @@ PATHS: Final = {
         b"/v1/stats",
         b"/admin/gc",
         b"/admin/cleanup",
+        backup.PATH.encode(),
         *sorted(OPEN_PATHS),
     )
 }
@@ -59,6 +60,7 @@ def create_routes(store: MemoryStore, metrics: ServiceMetrics) -> Starlette:
             Route("/v1/stats", handlers.stats, methods=["GET"]),
             Route("/admin/gc", handlers.gc, methods=["POST"]),
             Route("/admin/cleanup", handlers.cleanup, methods=["POST"]),
+            Route(backup.PATH, backup.BackupRoute(store, metrics)),
             Route("/healthz", handlers.healthz, methods=["GET"]),
             Route("/readyz", handlers.readyz, methods=["GET"]),
         ],
