@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swarm_operator.cmd.memory.calling import add_client
 from swarm_operator.cmd.memory.codes import OK, complain
+from swarm_operator.cmd.memory.progress import bar
 from swarm_operator.cmd.memory.values import interval, switch
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Iterable, Iterator
 
     from swarm_operator.memory.client import MemoryClient
 
@@ -83,10 +86,21 @@ async def _import(options: argparse.Namespace, client: MemoryClient) -> int:
         with contextlib.ExitStack() as stack:
             standard = options.file == "-"
             lines = sys.stdin.buffer if standard else stack.enter_context(Path(options.file).open("rb"))  # noqa: ASYNC230
-            options.out.document(await client.swarm.import_(lines, keep_existing=options.keep))
+            size = 0 if standard else os.fstat(lines.fileno()).st_size
+            progress = stack.enter_context(bar("import", of_bytes=True)) if size else None
+            counted = lines if progress is None else _telling(lines, size, progress)
+            options.out.document(await client.swarm.import_(counted, keep_existing=options.keep))
             return OK
     except OSError as error:
         return complain(f"{options.file}: {error.strerror}")
+
+
+def _telling(lines: Iterable[bytes], size: int, progress: Callable[[int, int], None]) -> Iterator[bytes]:
+    sent = 0
+    for line in lines:
+        yield line
+        sent += len(line)
+        progress(sent, size)
 
 
 async def _cleanup(options: argparse.Namespace, client: MemoryClient) -> int:

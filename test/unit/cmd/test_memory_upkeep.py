@@ -107,6 +107,15 @@ def test_a_progress_bar_is_for_a_terminal(service):
     assert re.search(r"file\s+b\.db", visible(output))
 
 
+def test_an_import_on_a_terminal_shows_a_bar_and_does_the_same(service, tmp_path):
+    assert command.main(["put", "swarm:agents", "a", "1"]) == 0
+    (tmp_path / "swarm.ndjson").write_text(run("export").stdout)
+    code, output = on_terminal("import", "swarm.ndjson")
+    assert (code, "\x1b[?25l" in output) == (0, True)
+    assert re.search(r"unchanged\s+1", visible(output))
+    assert json.loads(run("import", "swarm.ndjson").stdout)["unchanged"] == 1
+
+
 def test_what_is_wrong_with_a_file_is_printed_and_exits_1(service, tmp_path):
     put_evil()
     assert run("backup", "b.db").returncode == 0

@@ -125,6 +125,30 @@ async def test_writers_go_on_and_the_copy_is_that_of_one_moment(tmp_path, backup
                 assert values[("b" if key[0] == "a" else "a") + key[1:]] == value
 
 
+def test_a_commit_between_two_steps_does_not_make_the_copy_start_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(backup, "_PAGES_AT_ONCE", 1)
+    with contextlib.ExitStack() as stack:
+        source, other, copy = (
+            stack.enter_context(contextlib.closing(sqlite3.connect(tmp_path / name, isolation_level=None)))
+            for name in ("db", "db", "copy")
+        )
+        source.execute("PRAGMA journal_mode = WAL")
+        source.execute("CREATE TABLE t (a BLOB)")
+        source.execute("INSERT INTO t VALUES (zeroblob(200000))")
+
+        class Stop:
+            steps = 0
+
+            def is_set(self):
+                self.steps += 1
+                if self.steps > 1:  # the first look comes when the snapshot is taken
+                    other.execute("INSERT INTO t VALUES (1)")
+                return self.steps > 300  # a copy that starts anew never ends
+
+        backup._copy_pages(source, tmp_path / "copy", Stop())
+        assert copy.execute("SELECT count(*) FROM t").fetchone() == (1,)
+
+
 async def test_while_a_backup_copies_a_long_log_does_not_make_the_writer_wait_for_it(tmp_path, backups, monkeypatch):
     held, go = threading.Event(), threading.Event()
     real = backup._copy_pages
