@@ -23,6 +23,7 @@ from urllib.parse import quote
 import aiohttp
 import yarl
 
+from swarm_operator.memory.client import backup
 from swarm_operator.memory.client.entries import (
     BatchResult,
     Change,
@@ -403,6 +404,27 @@ class MemoryClient:
         """
         _, answer = await self._request("POST", "/admin/gc", timeout=timeout)
         return dict(answer)
+
+    async def backup(self, path: str | Path, *, progress: Callable[[int, int], None] | None = None) -> int:
+        """Have the database copied while it is in use, and fetch the copy. Needs the admin token.
+
+        The file is whole and on disk when this returns; after an error there is none.
+
+        Args:
+            path: a file that is not there yet.
+            progress: told how many bytes came, of how many, once the service has made its copy.
+
+        Returns:
+            Its bytes.
+
+        Raises:
+            FileExistsError: there is such a file; it stays as it is.
+            MemoryAuthError: 403 with the client token.
+            MemoryBusyError: another backup is being made.
+            MemoryUnavailableError: also when it broke off or was damaged on its way.
+            OSError: it can't be written.
+        """
+        return await backup.fetch(self._open, path, progress=progress)
 
     async def ready(self) -> Readiness:
         """Ask /readyz once. Never raises MemoryClientError: no answer is an answer, too."""

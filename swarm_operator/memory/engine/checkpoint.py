@@ -5,7 +5,7 @@ connection that does either, it can't: readers are query-only and never checkpoi
 
 PASSIVE waits for nobody and moves what no reader still needs. The log starts over at its beginning with the first
 write after everything was moved, so under readers that keep an old snapshot it may only grow; above the limit TRUNCATE
-waits for them (their reads are short by design) and cuts the file.
+waits for them (their reads are short by design) and cuts the file, but not while a backup is copied.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class CheckpointPolicy:
         self._written = 0
         self.busy = 0
         """Checkpoints that a reader kept from finishing."""
+        self.snapshots = 0
+        """Backups that hold a snapshot now: for as long as they copy, so the writer must not wait for them."""
 
     def note(self, *, requests: int, value_bytes: int) -> None:
         """Take note of a commit. Bytes in the log are estimated: its values, and a page for each row it touched."""
@@ -68,7 +70,7 @@ class CheckpointPolicy:
     def run(self, db: sqlite3.Connection) -> None:
         """Checkpoint, on the writer's thread. May raise sqlite3.Error: what was committed stays safe in the log."""
         self._written = 0
-        if wal_size(self._database) > self._config.wal_limit_bytes:
+        if wal_size(self._database) > self._config.wal_limit_bytes and not self.snapshots:
             finished = truncate(db)
         else:
             busy, in_log, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()

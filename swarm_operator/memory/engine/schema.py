@@ -145,9 +145,9 @@ def inspect(db: sqlite3.Connection, path: str) -> int:
     return version
 
 
-def migrate(db: sqlite3.Connection, version: int) -> None:
-    """Bring a file from that version to the latest, one transaction a step."""
-    for target, statements in enumerate(_MIGRATIONS[version:], start=version + 1):
+def migrate(db: sqlite3.Connection, version: int, *, until: int | None = None) -> None:
+    """Bring a file from that version to the latest, or to `until`, one transaction a step."""
+    for target, statements in enumerate(_MIGRATIONS[version:until], start=version + 1):
         db.execute("BEGIN IMMEDIATE")
         try:
             for statement in statements:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swarm_operator.memory.engine import checkpoint, compression, database, limits, sqlite
+from swarm_operator.memory.engine.backup import Backup, Backups, Snapshot
 from swarm_operator.memory.engine.cache import EntryCache
 from swarm_operator.memory.engine.collector import Collection, Collector, CollectorStats
 from swarm_operator.memory.engine.config import MIB, StoreConfig
@@ -37,6 +38,7 @@ from swarm_operator.memory.engine.operations import Batch, Delete, Put, Transact
 from swarm_operator.memory.engine.readers import NamespaceCount, Readers
 from swarm_operator.memory.engine.search import after_prefix
 from swarm_operator.memory.engine.writer import Writer
+from swarm_operator.memory.wholefile import remove_stale
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -148,6 +150,7 @@ class MemoryStore:
         )  # fmt: skip
         self.stopped = self._writer.start()
         """Done when the writer has ended: by closing, or by a defect, which is then its exception."""
+        self._backups = Backups(path, config, writer=worker, checkpoints=self._checkpoints)
         self._collector = Collector(self._writer, config, now=now, sleep=sleep, observer=observer)
         self._collector.start()
 
@@ -186,6 +189,7 @@ class MemoryStore:
             lock = ProcessLock(path)
             lock.acquire()
             stack.callback(lock.release)
+            remove_stale(path.parent)
             worker = await database.open_writer(path, config)
             stack.push_async_callback(database.close_writer, worker, config)
             readers = await Readers.open(path, config, worker)
@@ -493,6 +497,27 @@ class MemoryStore:
         self._check_open()
         return await self._collector.collect()
 
+    async def backup(self, path: str | Path) -> Backup:
+        """Copy the database as it is at one moment, while it is in use. See backup for what writers notice of it.
+
+        The copy is checked and on disk when this returns. Before, and after an error, there is no file of that name.
+
+        Args:
+            path: a file that is not there yet, in a directory that is.
+
+        Raises:
+            InvalidInputError: there is such a file; it stays as it is.
+            CorruptDatabaseError: the copy did not stand the check.
+            StorageError, StoreClosedError: as for `put`.
+        """
+        return await self._backups.write(Path(path))
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Snapshot]:
+        """Such a copy for reading: in the database's directory, without a name, gone afterwards."""
+        async with self._backups.snapshot() as snapshot:
+            yield snapshot
+
     async def stats(self) -> StoreStats:
         """Counts and sizes. Costs as much as there are namespaces and uncollected expired entries."""
         self._check_open()
@@ -553,6 +578,7 @@ class MemoryStore:
         self._closed = True
         self._feed.close()
         try:
+            await self._backups.close()
             await self._collector.close()
             await self._writer.close()
         finally:

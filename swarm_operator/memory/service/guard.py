@@ -16,7 +16,9 @@ from swarm_operator.memory.service.principal import acting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
 
+    from swarm_operator.memory.engine.backup import Backup, Snapshot
     from swarm_operator.memory.engine.collector import Collection
     from swarm_operator.memory.engine.entry import Draft, Entry, Identity
     from swarm_operator.memory.engine.feed import Watch
@@ -145,6 +147,18 @@ class GuardedStore(MemoryStore):
         """For admins."""
         acting.get().check_admin()
         return await super().collect_garbage()
+
+    async def backup(self, path: str | Path) -> Backup:
+        """For admins."""
+        acting.get().check_admin()
+        return await super().backup(path)
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Snapshot]:
+        """For admins."""
+        acting.get().check_admin()
+        async with super().snapshot() as snapshot:
+            yield snapshot
 
     async def stats(self) -> StoreStats:
         """For those who may read everything."""

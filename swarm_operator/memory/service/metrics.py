@@ -70,7 +70,8 @@ class ServiceMetrics:
             registry=self.registry,
         )
         self.operations = {
-            name: operations.labels(name) for name in (*OPERATIONS, "cleanup", "export", "import", *RECORD_OPERATIONS)
+            name: operations.labels(name)
+            for name in (*OPERATIONS, "cleanup", "export", "import", "backup", *RECORD_OPERATIONS)
         }
         self._requests = Counter(
             "swarm_memory_http_requests_total",

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from swarm_operator.memory.engine.errors import InvalidInputError, MemoryStoreError
 from swarm_operator.memory.engine.records import Swarm
 from swarm_operator.memory.engine.records.cleanup import DEFAULT_MAX_AGE, MOST_AGE
-from swarm_operator.memory.service import cursors, rendering, searching
+from swarm_operator.memory.service import backup, cursors, rendering, searching
 from swarm_operator.memory.service.asgi import Reply, parse_query
 from swarm_operator.memory.service.errors import NotFoundError, RequestError, WrongMethodError
 from swarm_operator.memory.service.json_schema import number, object_of, text, whole
@@ -112,6 +112,7 @@ OPERATIONS: Final = (
     _STATS,
     _GC,
     _CLEANUP,
+    backup.OPERATION,
     _HEALTHZ,
     _READYZ,
 )
@@ -126,8 +127,9 @@ def create_routes(store: MemoryStore, metrics: ServiceMetrics, *more: Route) -> 
         routes=[
             Route(operation.path, getattr(handlers, operation.name.replace("-", "_")), methods=[operation.method])
             for operation in OPERATIONS
+            if operation is not backup.OPERATION
         ]
-        + [*more],
+        + [Route(backup.PATH, backup.BackupRoute(store, metrics)), *more],
         exception_handlers={
             HTTPException: _on_http_exception,
             RequestError: handlers.on_error,

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import sys
 import textwrap
 from pathlib import Path
 
@@ -98,3 +99,46 @@ def test_an_answer_that_differs_is_noticed():
         '{"a":1,"b":2,"at":"1999-01-01T00:00:00.5Z"}'
     )
     assert not pattern('{"a":1,"b":2}').search('{"a":1,"b":3}')
+
+
+def commands_of(page):
+    """(command, the answer that the page shows or None), in the page's order."""
+    found = []
+    for block in blocks(page):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], None))
+            elif found:
+                found[-1] = (found[-1][0], line)
+    return found
+
+
+async def test_the_command_lines_page_runs_and_answers_as_it_says(start_process, tmp_path):
+    process = await start_process()
+    program = tmp_path / "bin" / "swarm-memory"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m swarm_operator.cmd.memory "$@"\n')
+    program.chmod(0o700)
+    environment = {
+        **os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "SWARM_MEMORY_URL": process.url,
+        "PYTHONPATH": str(DOCS.parent),
+    }  # fmt: skip
+    shown = commands_of("command-line.md")
+    for command, answer in shown:
+        done = await asyncio.create_subprocess_exec(
+            "bash", "-c", command, cwd=tmp_path, env=environment,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        output, errors = await done.communicate()
+        assert done.returncode == 0, (command, errors)
+        if answer is not None:
+            assert re.search(re.escape(answer).replace(r"\.\.\.", ".*"), output.decode()), (command, output)
+        elif ">" not in command:
+            assert output == b"", command
+    ran = {command.split("swarm-memory ", 1)[1].split()[0] for command, _ in shown}
+    page = (DOCS / "command-line.md").read_text()
+    from swarm_operator.cmd import memory
+
+    action = next(each for each in memory._parser()._actions if isinstance(each.choices, dict))
+    assert ran == set(action.choices) - {"serve"}
+    assert all(f"`{name}" in page for name in action.choices)

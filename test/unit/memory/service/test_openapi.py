@@ -10,7 +10,7 @@ import pytest
 from swarm_operator.memory.service import openapi
 
 ADMIN = "admin-0123456789abcdef"
-UNLIMITED = {"watch", "export", "import"}
+UNLIMITED = {"watch", "export", "import", "backup"}
 """Answers that are no single document."""
 
 

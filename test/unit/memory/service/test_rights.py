@@ -91,6 +91,7 @@ CASES = [
     ("POST", "/admin/gc", None, 403, 403, 403),
     ("POST", "/%61dmin/gc", None, 403, 403, 403),
     ("POST", "/admin/cleanup", None, 403, 403, 403),
+    ("GET", "/admin/backup", None, 403, 403, 403),
     ("GET", "/admin/anything", None, 403, 403, 403),
 ]  # fmt: skip
 
@@ -318,6 +319,7 @@ async def test_no_operation_of_the_store_is_left_unguarded(service, name):
         "write": [Draft.create("n", "k", 1)], "get": ["n", "k"], "delete": ["n", "k"], "get_many": [[("n", "k")]],
         "batch": [[Delete(("n", "k"))]], "transact": [[("n", "k")], lambda _, __: []], "update": ["n", "k", print],
         "delete_range": ["n"], "list": ["n"], "search": [None], "counts": [["n"]], "tag_counts": ["n", ["t"]],
+        "backup": ["/nowhere"],
     }.get(name, [])  # fmt: skip
     assert acting.get(None) is None
     made = getattr(guarded, name)(*arguments)

@@ -1,0 +1,39 @@
+"""`swarm-memory`: the memory service, and a client for it on the command line. Flags and wiring only.
+
+A module for each group of commands. Each command imports what it needs when it runs: `swarm-memory get` must not pay
+for the server's imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+import swarm_operator
+from swarm_operator.cmd.memory import checking, completing, entries, finding, serving, swarm, upkeep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code: 0 done, 1 failed, 2 a flag is not allowed, 3 no such entry."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return run(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="swarm-memory",
+        description="A durable memory for swarms of agents: one SQLite file behind HTTP.",
+        epilog="Flags may also be given by the environment variables named in brackets; a flag wins.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {swarm_operator.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for module in (serving, entries, finding, swarm, upkeep, checking):
+        module.add(commands)
+    completing.add(commands, parser)
+    return parser

@@ -1,0 +1,21 @@
+"""What the commands exit with, and how they say what went wrong."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from swarm_operator.cmd.memory.text import plain
+
+__all__ = ["FAILED", "NOT_FOUND", "OK", "complain"]
+
+OK: Final = 0
+FAILED: Final = 1
+NOT_FOUND: Final = 3
+"""2 is argparse's, for flags that are not allowed."""
+
+
+def complain(what: object) -> int:
+    """Say in one line on standard error what went wrong; gives FAILED."""
+    print(f"swarm-memory: {plain(str(what))}", file=sys.stderr)  # noqa: T201 - this is a command line
+    return FAILED

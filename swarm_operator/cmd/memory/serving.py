@@ -1,0 +1,86 @@
+"""`swarm-memory serve`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swarm_operator.cmd.memory.flags import Flags
+from swarm_operator.cmd.memory.values import interval, one_of, origins, port_or_off, swarm_id, switch, whole
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add `serve`."""
+    parser = commands.add_parser("serve", help="run the service", description="run the service")
+    parser.set_defaults(run=_serve)
+    flag = Flags(parser)
+    flag("--data-dir", "DATA_DIR", "data", Path, "where the database lies; made if it is missing")
+    flag("--swarm-id", "SWARM_ID", "default", swarm_id, "whose memory this is")
+    flag("--cache-size", "CACHE_SIZE", "1000", whole(1, 10_000_000), "entries that the cache holds at most")
+    flag("--cache-memory-mb", "CACHE_MEMORY_MB", "50", whole(1, 65_536), "MiB that they take at most")
+    flag("--enable-wal", "ENABLE_WAL", "true", switch, "write-ahead log; false: rollback journal")
+    flag(
+        "--compression-threshold", "COMPRESSION_THRESHOLD", "10240", whole(0, 2**31 - 1),
+        "values over so many bytes are compressed where that saves space; 0: none",
+    )  # fmt: skip
+    flag(
+        "--gc-interval", "GC_INTERVAL", "5m", interval,
+        "time between two collections of expired entries: 5m, 1h30m, or seconds",
+    )  # fmt: skip
+    flag("--enable-vacuum", "ENABLE_VACUUM", "true", switch, "give empty pages back to the file system after each")
+    flag("--full-text", "FULL_TEXT", "true", switch, "find entries by their words; false makes writes cheaper")
+    flag("--host", "HOST", "127.0.0.1", str, "the address to listen on")
+    flag("--http-port", "HTTP_PORT", "8080", whole(0, 65_535), "the API's port; 0 takes a free one")
+    flag("--grpc-port", "GRPC_PORT", "9090", port_or_off, "gRPC's port; 0 takes a free one; off: no gRPC")
+    flag("--metrics-port", "METRICS_PORT", "9091", whole(0, 65_535), "the port of /metrics; 0 takes a free one")
+    flag("--token-dir", "TOKEN_DIR", "", str, "holds client-token and admin-token; default: DATA_DIR/tokens, made")
+    flag("--mcp", "MCP_MODE", "false", switch, "the Model Context Protocol at /mcp on the API's port")
+    flag(
+        "--mcp-answer-bytes", "MCP_ANSWER_BYTES", "24576", whole(16_384, 16 * 1024 * 1024),
+        "bytes that an answer of MCP has at most",
+    )  # fmt: skip
+    flag(
+        "--mcp-allowed-origins", "MCP_ALLOWED_ORIGINS", "", origins,
+        "web origins that may use /mcp, with commas between; programs need none; default: none",
+    )  # fmt: skip
+    flag("--log-level", "LOG_LEVEL", "info", one_of("debug", "info", "warning", "error"), "the least that is logged")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    import uvloop  # noqa: PLC0415 - only serve needs it
+
+    from swarm_operator.cmd import logs  # noqa: PLC0415
+    from swarm_operator.memory.engine import StoreConfig  # noqa: PLC0415
+    from swarm_operator.memory.service import server  # noqa: PLC0415
+    from swarm_operator.memory.service.settings import ServiceSettings  # noqa: PLC0415
+
+    logs.configure(options.log_level)
+    os.umask(0o077)  # the database and its log are as confidential as the tokens
+    settings = ServiceSettings(
+        data_dir=options.data_dir,
+        host=options.host,
+        http_port=options.http_port,
+        grpc_port=options.grpc_port,
+        metrics_port=options.metrics_port,
+        token_dir=Path(options.token_dir) if options.token_dir else None,
+        mcp=options.mcp,
+        mcp_max_answer_bytes=options.mcp_answer_bytes,
+        mcp_allowed_origins=options.mcp_allowed_origins,
+    )
+    config = StoreConfig(
+        swarm_id=options.swarm_id,
+        cache_size=options.cache_size,
+        cache_memory_mb=options.cache_memory_mb,
+        enable_wal=options.enable_wal,
+        compression_threshold=options.compression_threshold,
+        gc_interval=options.gc_interval,
+        enable_vacuum=options.enable_vacuum,
+        full_text=options.full_text,
+    )
+    return uvloop.run(server.serve(settings, config))

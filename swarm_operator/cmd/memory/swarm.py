@@ -1,0 +1,108 @@
+"""Commands about the swarm as a whole: agents, tasks, export, import, cleanup."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swarm_operator.cmd.memory.calling import add_client
+from swarm_operator.cmd.memory.codes import OK, complain
+from swarm_operator.cmd.memory.progress import bar
+from swarm_operator.cmd.memory.values import interval, switch
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Iterator
+
+    from swarm_operator.memory.client import MemoryClient
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add them."""
+    agents = add_client(
+        commands,
+        "agents",
+        _agents,
+        "print the swarm's agents, one a line",
+        columns=("id", "type", "status", "capabilities", "last_seen"),
+    )
+    tasks = add_client(
+        commands,
+        "tasks",
+        _tasks,
+        "print the swarm's tasks, one a line",
+        columns=("id", "type", "status", "priority", "agent", "description"),
+    )
+    for command in (agents, tasks):
+        command.add_argument("--status", help="only those of this status")
+        command.add_argument("--type", help="only those of this type")
+    agents.add_argument("--capability", help="only those that have it")
+    agents.add_argument("--stale", type=switch, default=None, metavar="BOOL", help="whether they were silent for long")
+    tasks.add_argument("--agent", help="only those that it has claimed, or that are assigned to it")
+    export = add_client(commands, "export", _export, "print the swarm's entries as lines of JSON")
+    export.add_argument(
+        "--all", action="store_true", help="of all namespaces, not only of those that start with swarm:"
+    )
+    export.add_argument("--namespace", action="append", default=[], help="only of this one; may be repeated")
+    imports = add_client(commands, "import", _import, "write what export printed; may be repeated")
+    imports.add_argument("file", metavar="FILE", help="- is the standard input")
+    imports.add_argument("--keep", action="store_true", help="leave entries that are there with another value")
+    cleanup = add_client(
+        commands, "cleanup", _cleanup, "delete old messages, completed tasks and metrics; needs the admin token",
+        admin=True,
+    )  # fmt: skip
+    cleanup.add_argument("--max-age", type=interval, metavar="AGE", help="what counts as old: 168h, or seconds; 7 days")
+    cleanup.add_argument("--dry-run", action="store_true", help="only count")
+
+
+async def _agents(options: argparse.Namespace, client: MemoryClient) -> int:
+    filters = {name: getattr(options, name) for name in ("status", "type", "capability", "stale")}
+    async for agent in client.agents.iterate(**filters):
+        options.out.row(agent)
+    return OK
+
+
+async def _tasks(options: argparse.Namespace, client: MemoryClient) -> int:
+    async for task in client.tasks.iterate(**{name: getattr(options, name) for name in ("status", "type", "agent")}):
+        options.out.row(task)
+    return OK
+
+
+async def _export(options: argparse.Namespace, client: MemoryClient) -> int:
+    async for line in client.swarm.export(namespaces=options.namespace, everything=options.all):
+        sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
+    return OK
+
+
+async def _import(options: argparse.Namespace, client: MemoryClient) -> int:
+    try:
+        # The files of a command line are as slow as they are, and nothing else runs in this process.
+        with contextlib.ExitStack() as stack:
+            standard = options.file == "-"
+            lines = sys.stdin.buffer if standard else stack.enter_context(Path(options.file).open("rb"))  # noqa: ASYNC230
+            size = 0 if standard else os.fstat(lines.fileno()).st_size
+            progress = stack.enter_context(bar("import", of_bytes=True)) if size else None
+            counted = lines if progress is None else _telling(lines, size, progress)
+            options.out.document(await client.swarm.import_(counted, keep_existing=options.keep))
+            return OK
+    except OSError as error:
+        return complain(f"{options.file}: {error.strerror}")
+
+
+def _telling(lines: Iterable[bytes], size: int, progress: Callable[[int, int], None]) -> Iterator[bytes]:
+    sent = 0
+    for line in lines:
+        yield line
+        sent += len(line)
+        progress(sent, size)
+
+
+async def _cleanup(options: argparse.Namespace, client: MemoryClient) -> int:
+    options.out.document(await client.swarm.cleanup(max_age=options.max_age, dry_run=options.dry_run))
+    return OK

@@ -1,0 +1,111 @@
+"""What flags may be given: each function takes a flag's text, or refuses it and says what is allowed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["interval", "json_value", "one_of", "origins", "port_or_off", "swarm_id", "switch", "url", "whole"]
+
+_TRUE: Final = frozenset({"true", "1", "yes", "on"})
+_FALSE: Final = frozenset({"false", "0", "no", "off"})
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A whole number in that range."""
+    allowed = f"a whole number from {least} to {most}" if most is not None else f"a whole number from {least}"
+
+    def parse(text: str) -> int:
+        if text.isascii() and text.isdigit() and len(text) < 19 and int(text) >= least:
+            number = int(text)
+            if most is None or number <= most:
+                return number
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: {allowed}")
+
+    return parse
+
+
+def interval(text: str) -> float:
+    """Seconds, from what the CRD allows and from plain seconds."""
+    from swarm_operator.api.quantity import parse_duration  # noqa: PLC0415 - only serve needs it
+
+    try:
+        seconds = float(text) if text.isascii() and text.isdigit() and len(text) <= 10 else parse_duration(text)
+    except ValueError:
+        seconds = 0.0
+    if 1 <= seconds <= 1e10:
+        return seconds
+    raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: 1s or longer, as 90, 5m or 1h30m")
+
+
+def one_of(*names: str) -> Callable[[str], str]:
+    """One of these words, in any case."""
+
+    def parse(text: str) -> str:
+        if text.lower() in names:
+            return text.lower()
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: one of {', '.join(names)}")
+
+    return parse
+
+
+def switch(text: str) -> bool:
+    """True or false, and what else means that."""
+    if text.lower() in _TRUE | _FALSE:
+        return text.lower() in _TRUE
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed: true or false")
+
+
+def port_or_off(text: str) -> int | None:
+    """A port; None for off."""
+    if text == "off":
+        return None
+    try:
+        return whole(0, 65_535)(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: 0 to 65535, or off") from None
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """Web origins with commas between."""
+    origins = tuple(part.strip() for part in text.split(",") if part.strip())
+    for origin in origins:
+        parts = urlsplit(origin)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or f"{parts.scheme}://{parts.netloc}" != origin:
+            raise argparse.ArgumentTypeError(
+                f"{origin[:64]!r} is not allowed: an origin is https://HOST or http://HOST:PORT"
+            )
+    return origins
+
+
+def swarm_id(text: str) -> str:
+    """A swarm's name."""
+    if 1 <= len(text.encode(errors="surrogateescape")) <= 255:
+        return text
+    raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: 1 to 255 bytes")
+
+
+def url(text: str) -> str:
+    """Where a service is."""
+    if text.startswith(("http://", "https://")):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed: http://HOST:PORT or https://HOST:PORT")
+
+
+def json_value(text: str) -> Any:
+    """A JSON value."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(name)
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        raise argparse.ArgumentTypeError(
+            f"{text[:64]!r} is not allowed: a JSON value; a text needs its quotes: '\"text\"'"
+        ) from None

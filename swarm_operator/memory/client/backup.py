@@ -1,0 +1,92 @@
+"""Fetching a backup: as a file that is there whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from swarm_operator.memory.client.errors import MemoryServerError, MemoryUnavailableError
+from swarm_operator.memory.wholefile import WholeFile, remove_stale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+    from io import FileIO
+
+    import aiohttp
+
+__all__ = ["fetch"]
+
+_CHUNK: Final = 256 * 1024
+_MEDIA_TYPE: Final = "application/vnd.sqlite3"
+
+
+class _LocalError(Exception):
+    """The file could not be written. An OSError inside of a stream would be taken for one of the connection."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+async def fetch(
+    stream: Callable[..., AbstractAsyncContextManager[aiohttp.ClientResponse]],
+    path: str | Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """See MemoryClient.backup."""
+    target = Path(path)
+    await asyncio.to_thread(remove_stale, target.parent)
+    # Before the service makes a copy for nothing.
+    file = WholeFile.create(target)
+    try:
+        async with stream("GET", "/admin/backup") as response:
+            size = response.content_length
+            if response.content_type != _MEDIA_TYPE or size is None:
+                raise MemoryServerError(response.status, {"detail": f"this is no backup: {response.content_type}"})
+            digest = hashlib.sha256()
+            received = 0
+            with file.path.open("wb", buffering=0) as opened:
+                async for chunk in response.content.iter_chunked(_CHUNK):
+                    await asyncio.to_thread(_write, opened, chunk)
+                    digest.update(chunk)
+                    received += len(chunk)
+                    if progress is not None:
+                        progress(received, size)
+            announced = _announced(response)
+        if received != size:
+            raise MemoryUnavailableError(f"{received} of {size} bytes came", uncertain=False)
+        if announced is not None and announced != digest.digest():
+            raise MemoryUnavailableError("what came is not what was sent: its checksum is another", uncertain=False)
+        await asyncio.to_thread(file.publish)
+    except _LocalError as error:
+        raise error.reason from None
+    finally:
+        await asyncio.to_thread(file.discard)
+    return received
+
+
+def _write(file: FileIO, chunk: bytes) -> None:
+    try:
+        written = 0
+        while written < len(chunk):
+            written += file.write(chunk[written:])
+    except OSError as error:
+        raise _LocalError(error) from error
+
+
+def _announced(response: Any) -> bytes | None:
+    """The SHA-256 that the service announced (RFC 9530); None when it did not."""
+    for part in response.headers.get("Repr-Digest", "").split(","):
+        name, _, value = part.strip().partition("=")
+        if name == "sha-256":
+            try:
+                return base64.b64decode(value.strip(":"), validate=True)
+            except binascii.Error:
+                return None
+    return None
