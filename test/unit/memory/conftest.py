@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 import uvicorn
+from unit.memory.zygote import Zygote
 
 from swarm_operator.memory.engine import MemoryStore, StoreConfig
 from swarm_operator.memory.service.app import MemoryApp
@@ -187,6 +188,11 @@ class Process:
             env={**os.environ, **environment},
             preexec_fn=limits,
         )  # fmt: skip
+        return await cls.announced(process, data_dir)
+
+    @classmethod
+    async def announced(cls, process, data_dir):
+        """A process that has said where it serves, or that has ended."""
         self = cls(process, data_dir)
         while line := await process.stderr.readline():
             event = json.loads(line)
@@ -264,3 +270,22 @@ async def start_process(tmp_path):
     yield start
     for process in started:
         await process.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+async def fork_process(tmp_path):
+    """fork_process(*flags) does as start_process, ten times as fast: the process need not import its modules."""
+    zygote = await Zygote.start()
+    started = []
+
+    async def start(*arguments, data_dir=tmp_path / "data"):
+        ports = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
+        forked = await zygote.fork("serve", "--data-dir", str(data_dir), *ports, *arguments)
+        process = await Process.announced(forked, data_dir)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        await process.stop(signal.SIGKILL)
+    await zygote.stop()
