@@ -60,6 +60,11 @@ class MemoryAnswerError(MemoryClientError):
         self.status = status
         self.problem = problem
 
+    @property
+    def code(self) -> str:
+        """The word for programs at the end of the problem's type: `disk-full`, `version-conflict`; "" without one."""
+        return str(self.problem.get("type", "")).rpartition(":")[2]
+
 
 class MemoryRequestError(MemoryAnswerError):
     """The request is wrong (4xx); `problem` names the field and what is allowed."""
