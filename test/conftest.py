@@ -30,6 +30,20 @@ from swarm_operator.runtime.resource import Object, Resource
 NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Of several processes one has the kind cluster, and one the control plane; they begin with these tests."""
+    folders = Path(__file__).parent
+    groups = {"e2e": "kind", "integration": "control-plane", "fault": "control-plane"}
+    place: dict[pytest.Item, int] = {}
+    for item in items:
+        folder, *_ = item.path.relative_to(folders).parts
+        item.add_marker(pytest.mark.xdist_group(groups.get(folder, item.path.name)))
+        place[item] = list(groups.values()).index(groups[folder]) if folder in groups else len(groups)
+    yield
+    items.sort(key=place.__getitem__)
+
+
 @pytest.fixture(scope="session")
 def binaries() -> Path:
     """kube-apiserver, etcd and kubectl."""

@@ -12,6 +12,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from swarm_operator.cmd import memory as command
+from swarm_operator.cmd.memory import values
 
 
 def modules(*flags):
@@ -128,8 +129,8 @@ def test_a_flag_that_is_not_allowed_is_told(capsys, flags, wrong):
 
 
 def test_origins_are_taken_with_commas_between():
-    assert command._origins("https://a.example, http://localhost:3000") == (
+    assert values.origins("https://a.example, http://localhost:3000") == (
         "https://a.example",
         "http://localhost:3000",
     )
-    assert command._origins("") == ()
+    assert values.origins("") == ()
