@@ -29,9 +29,9 @@ from swarm_operator.memory.engine.errors import (
     from_sqlite,
 )
 from swarm_operator.memory.engine.indexing import MAX_TEXT_BYTES, Indexed, Note, stored_text
+from swarm_operator.memory.engine.sqlite import sqlite3
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Sequence
 
 __all__ = ["Batch", "Delete", "Operation", "Put", "Transaction", "Update", "Work", "Write", "apply_alone"]
@@ -360,6 +360,8 @@ def apply_alone(work: Work, operation: Operation) -> Any:
         Exception: the transaction as a whole can't go on.
     """
     db = work.db
+    if isinstance(operation, Put | Delete):
+        return _apply_statement(work, operation)
     marks = work.marks()
     db.execute("SAVEPOINT request")
     try:
@@ -376,6 +378,22 @@ def apply_alone(work: Work, operation: Operation) -> Any:
         return reason
     db.execute("RELEASE request")
     return result
+
+
+def _apply_statement(work: Work, operation: Put | Delete) -> Any:
+    """The same for an operation that decides first and then writes by one statement, which SQLite does whole or not.
+
+    It spares two statements of five: a fifth of what a write costs.
+    """
+    marks = work.marks()
+    try:
+        return operation.apply(work)
+    except (MemoryStoreError, sqlite3.Error) as error:
+        reason = from_sqlite(error)
+        if isinstance(reason, StorageError) or not work.db.in_transaction:
+            raise
+        work.cut(marks)
+        return reason
 
 
 def _live(work: Work, identity: Identity) -> Entry | None:

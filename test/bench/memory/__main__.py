@@ -69,6 +69,8 @@ def _rates(folder: Path, seconds: float) -> report.Rates:
             found["PUT", connections] = loads.put(server, connections, seconds)
             found["GET", connections] = loads.get(server, connections, seconds)
         found["batch", 32] = loads.put_batches(server, 32, seconds)
+        for method in ("Put", "Get"):
+            found[f"gRPC {method}", 32] = loads.grpc(server, method, 32, seconds)
     for name, rate in uvloop.run(engine.put_and_get(folder / "engine.db", 32, seconds)).items():
         found[f"engine {name}", 32] = rate
     return found

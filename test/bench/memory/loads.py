@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import urllib.request
 from dataclasses import dataclass
@@ -103,6 +104,14 @@ def put_batches(server: Server, connections: int, seconds: float) -> Rate:
     """Write 100 values of 200 bytes a request. The rate is that of values."""
     rate = _wrk(server, connections, seconds, _PUT_BATCH)
     return Rate(rate.per_second * BATCH, rate.p50_ms, rate.p99_ms)
+
+
+def grpc(server: Server, method: str, callers: int, seconds: float) -> Rate:
+    """Put or Get over gRPC, from a process in Python; see grpc_load.py."""
+    command = [sys.executable, str(Path(__file__).with_name("grpc_load.py"))]
+    command += [str(server.grpc_port), server.token, method, str(callers), str(seconds)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return Rate(*json.loads(done.stdout))
 
 
 def redis(server: Server, test: str, connections: int, requests: int, *, pipeline: int = 1) -> Rate:

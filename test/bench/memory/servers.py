@@ -25,6 +25,7 @@ class Server:
     process: subprocess.Popen[bytes]
     port: int
     token: str = ""
+    grpc_port: int = 0
     ready_seconds: float = 0.0
     """From the start of its process until it answered."""
 
@@ -33,10 +34,11 @@ class Server:
 def swarm_memory(data: Path, *flags: str) -> Iterator[Server]:
     """swarm-memory with its defaults on a data directory, that is, with tokens and metrics."""
     program = shutil.which("swarm-memory", path=str(Path(sys.executable).parent)) or "swarm-memory"
-    port, metrics = free_port(), free_port()
-    ports = ("--http-port", str(port), "--grpc-port", "0", "--metrics-port", str(metrics))
+    port, grpc_port, metrics = free_port(), free_port(), free_port()
+    ports = ("--http-port", str(port), "--grpc-port", str(grpc_port), "--metrics-port", str(metrics))
     with _running([program, "serve", "--data-dir", str(data), *ports, *flags], port, "/readyz") as server:
         server.token = (data / "tokens/client-token").read_text().strip()
+        server.grpc_port = grpc_port
         yield server
 
 
