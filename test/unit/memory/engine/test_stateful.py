@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from swarm_operator.memory.engine import Delete, Draft, MemoryStore, Put, Query, StoreConfig
 from swarm_operator.memory.engine.changes import Op
@@ -246,7 +246,7 @@ class StoreMachine(RuleBasedStateMachine):
         ]
         for namespace, key, *_ in writes:
             self.live((namespace, key))
-        before, expected, failed = (dict(self.model), dict(self.expired), self.floor), [], None
+        before, expected, failed = (dict(self.model), dict(self.tags), dict(self.expired), self.floor), [], None
         for index, (namespace, key, value, condition) in enumerate(writes):
             row = self.live((namespace, key))
             if condition is not None and (row is None or row[1] != condition):
@@ -257,7 +257,7 @@ class StoreMachine(RuleBasedStateMachine):
             else:
                 expected.append(self.model_put((namespace, key), value, 0))
         if atomic and failed is not None:
-            self.model, self.expired, self.floor = before
+            self.model, self.tags, self.expired, self.floor = before
             with pytest.raises(BatchItemError) as caught:
                 self.runner.run(self.store.batch(operations))
             assert (caught.value.index, caught.value.cause.current_version) == (failed, expected[failed][1])
@@ -346,8 +346,10 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts_are_exact(self):
+        """After each step."""
         if self.stack is None:
             return
+        StoreMachine.steps += 1
         live = [name for name, key in list(self.model) if self.live((name, key))]
         stats = self.runner.run(self.store.stats())
         counted = (stats.entries, stats.agents, stats.tasks)
@@ -360,10 +362,14 @@ class StoreMachine(RuleBasedStateMachine):
         shutil.rmtree(self.directory)
 
 
-TestStore = StoreMachine.TestCase
-TestStore.settings = settings(
-    max_examples=40,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+def test_ten_thousand_random_operations_answer_as_a_dict_does():
+    """With restarts in between, batches, many at once, and a clock that moves; settings differ from walk to walk."""
+    StoreMachine.steps = 0
+    walks = settings(
+        max_examples=120,
+        stateful_step_count=100,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+    run_state_machine_as_test(StoreMachine, settings=walks)
+    assert StoreMachine.steps >= 10_000
