@@ -67,6 +67,7 @@ def _rates(folder: Path, seconds: float) -> report.Rates:
         loads.fill(server)
         for connections in (32, 128):
             found["PUT", connections] = loads.put(server, connections, seconds)
+            found["GET cached", connections] = loads.get(server, connections, seconds, keys=loads.CACHED)
             found["GET", connections] = loads.get(server, connections, seconds)
         found["batch", 32] = loads.put_batches(server, 32, seconds)
         for method in ("Put", "Get"):

@@ -20,6 +20,8 @@ TOOLS = {"wrk": "wrk", "redis-server": "redis-server", "redis-benchmark": "redis
 """What must be installed, and Debian's package of it."""
 KEYS = 10_000
 """Keys that PUT and GET go round."""
+CACHED = 500
+"""Keys that all fit into the service's cache."""
 BATCH = 100
 WORDS = 20_000
 """Values have ten words out of so many."""
@@ -95,9 +97,9 @@ def put(server: Server, connections: int, seconds: float) -> Rate:
     return _wrk(server, connections, seconds, _PUT)
 
 
-def get(server: Server, connections: int, seconds: float) -> Rate:
-    """Read what `fill` wrote."""
-    return _wrk(server, connections, seconds, _GET)
+def get(server: Server, connections: int, seconds: float, *, keys: int = KEYS) -> Rate:
+    """Read what `fill` wrote, or the first so many of these: the service's cache holds 1,000 by default."""
+    return _wrk(server, connections, seconds, _GET, keys=keys)
 
 
 def put_batches(server: Server, connections: int, seconds: float) -> Rate:
@@ -123,10 +125,10 @@ def redis(server: Server, test: str, connections: int, requests: int, *, pipelin
     return Rate(float(row["rps"]), float(row["p50_latency_ms"]), float(row["p99_latency_ms"]))
 
 
-def _wrk(server: Server, connections: int, seconds: float, request: str) -> Rate:
+def _wrk(server: Server, connections: int, seconds: float, request: str, *, keys: int = KEYS) -> Rate:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "load.lua"
-        path.write_text(_SCRIPT % {"token": server.token, "words": WORDS, "keys": KEYS, "request": request})
+        path.write_text(_SCRIPT % {"token": server.token, "words": WORDS, "keys": keys, "request": request})
         command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds:g}s", "--latency", "-s", str(path)]
         command.append(f"http://127.0.0.1:{server.port}")
         said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout

@@ -37,8 +37,9 @@ def verdicts(found: Rates, measured: list[Size]) -> list[str]:
     for connections, target in ((32, 0.8), (128, 1.0)):
         ratio = found["PUT", connections].per_second / found["redis SET", connections].per_second
         lines.append(_least(f"PUT / Redis SET with fsync, {connections} connections", ratio, target))
-    ratio = found["GET", 32].per_second / found["bare GET", 32].per_second
-    lines.append(_least("GET / bare server", ratio, 0.8))
+    for name in ("GET cached", "GET"):
+        ratio = found[name, 32].per_second / found["bare GET", 32].per_second
+        lines.append(_least(f"{name} / bare server", ratio, 0.8))
     lines.append(_least("batches: entries/s", found["batch", 32].per_second, 50_000))
     first, last = measured[0], measured[-1]
     for name, rate in last.by.items():
