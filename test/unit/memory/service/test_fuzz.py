@@ -1,0 +1,226 @@
+"""Whatever is sent as a namespace, a key or a value is answered, over each protocol, and never by a failure of ours.
+
+Records have their own (records/test_fuzz), and so has all that the OpenAPI document describes (test_openapi).
+"""
+
+import asyncio
+import contextlib
+import json
+
+import grpc
+import httpx2
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from swarm_operator.memory.service import auth
+from swarm_operator.memory.service.grpc import memory_pb2 as pb
+from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
+from swarm_operator.memory.service.grpc.server import GrpcServer
+from swarm_operator.memory.service.metrics import ServiceMetrics
+from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.watching import WatchSlots
+
+MIB = 1024 * 1024
+NAMES = [
+    "", "a", "\0", "a\0b", ".", "..", "../../etc/passwd", "/", "//", "a/b", "%", "%2", "%2F", "%00", "%zz", "\\",
+    "'", '"', "' OR 1=1 --", "'; DROP TABLE entries; --", "*", "?", "[", "[!", "\n", "\r\n\r\n", "\t", " ",
+    "\u200b", "\u202e", "\ufeff", "\ufffe", "\U0010ffff", "\U0001f600", "e\u0301", "\u00e9", "k" * 255, "k" * 256,
+    "k" * 1024, "k" * 1025, "\u00e4" * 513, "__proto__", "null", "NaN", "-1", "1e400", "swarm:agents", "memory://x",
+    "{}", "[]", "${x}", "{{x}}", "<script>", "%FF", "%C3%28", "%ED%A0%80", "%F4%90%80%80",
+]  # fmt: skip
+TEXTS = [
+    b"", b"null", b"nul", b"NaN", b"Infinity", b"-Infinity", b"1e400", b"-1e400", b"1e-400", b"0.1e", b"01", b"-0",
+    b"+1", b"18446744073709551615", b"18446744073709551616", b"-9223372036854775809", b"9" * 5000,
+    b"0." + b"9" * 5000, b'"', b'"\\ud800"', b'"\\udc00\\ud800"', b'"\\u0000"', b'"\x00"', b'"\xff"', b"\xff\xfe",
+    b'"\\x"', b"{", b"{}", b"[]", b"[,]", b'{"a":1,"a":2}', b'{"":{"":{}}}', b"[" * 100_000,
+    b"[" * 900 + b"]" * 900, b'{"a":' * 600 + b"1" + b"}" * 600, b"\xef\xbb\xbf1", b"// 1", b"1 2", b"'1'", b"True",
+    b"undefined",
+]  # fmt: skip
+"""What is, or only looks like, JSON."""
+names = st.sampled_from(NAMES) | st.text(max_size=20)
+values = st.sampled_from(TEXTS) | st.binary(max_size=20) | st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=6,
+).map(lambda value: json.dumps(value).encode())  # fmt: skip
+QUICK = settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.fixture
+def runner():
+    with asyncio.Runner() as running:
+        yield running
+
+
+@contextlib.contextmanager
+def entered(runner, *managers):
+    """What asynchronous context managers give, in a loop that stands still between calls."""
+    stack = contextlib.AsyncExitStack()
+
+    async def enter():
+        return [await stack.enter_async_context(manager()) for manager in managers]
+
+    try:
+        yield runner.run(enter())
+    finally:
+        runner.run(stack.aclose())
+
+
+def fine(service, runner):
+    """It is ready still, and nothing was a defect."""
+    assert runner.run(service.call("GET", "/readyz", token=None)).status == 200
+    metrics = runner.run(service.metrics())
+    assert 'swarm_memory_errors_total{code="internal"} 0.0' in metrics
+
+
+def escape(name):
+    """Some of it percent-encoded, some as it is, as far as a request line takes it."""
+    return "".join(
+        each if (each.isalnum() and each.isascii()) or each in "%'*.:;[]{}<>$!-_\\/" else
+        "".join(f"%{byte:02X}" for byte in each.encode("utf-8", "surrogatepass"))
+        for each in name
+    )  # fmt: skip
+
+
+def test_http_never_fails(start_service, runner):
+    with entered(runner, start_service) as (service,):
+
+        @QUICK
+        @given(namespace=names, key=names, text=values, wrapped=st.booleans())
+        def send(namespace, key, text, wrapped):
+            path = f"/v1/entries/{escape(namespace)}/{escape(key)}"
+            body = b'{"value":' + text + b"}" if wrapped else text
+            written = runner.run(service.call("PUT", path, body))
+            assert written.status in {200, 201, 400, 404}, (path, body[:100], written)
+            read = runner.run(service.call("GET", path))
+            if written.status < 300:
+                assert read.status == 200
+                assert read.json["version"] == written.json["version"]
+                # What Python understands of what was sent, but for the last bits of long numbers.
+                assert read.json["value"] == orjson.loads(body)["value"]
+            for method, query in (
+                ("GET", f"/v1/entries?namespace={escape(namespace)}&prefix={escape(key)}"),
+                ("GET", f"/v1/search?namespace={escape(namespace)}&text={escape(key)}"),
+                ("GET", f"/v1/search?glob={escape(key)}&tag={escape(namespace)}"),
+                ("GET", f"/v1/search?match={escape(key)}&cursor={escape(namespace)}"),
+                ("DELETE", path),
+            ):
+                answer = runner.run(service.call(method, query))
+                assert answer.status < 500, (method, query, answer)
+            operation = {"op": "put", "namespace": namespace, "key": key, "value": key}
+            with contextlib.suppress(TypeError):  # no JSON: a lone surrogate
+                answer = runner.run(service.call("POST", "/v1/batch", {"operations": [operation]}))
+                assert answer.status in {200, 400}
+            imported = runner.run(service.call("POST", "/v1/import", text + b"\n"))
+            assert imported.status in {200, 400}, imported
+
+        send()
+        for size, status in ((16 * MIB - 100, 201), (16 * MIB, 413)):
+            big = b'{"value":"' + b"x" * size + b'"}'
+            assert runner.run(service.call("PUT", "/v1/entries/big/k", big)).status == status
+        fine(service, runner)
+
+
+def test_grpc_never_fails(start_service, runner):
+    allowed = {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
+
+    @contextlib.asynccontextmanager
+    async def serving():
+        metrics = ServiceMetrics()
+        server = GrpcServer(
+            service.store, tokens=auth.Tokens(service.tokens), metrics=metrics,
+            settings=ServiceSettings(grpc_port=0), slots=WatchSlots(10, metrics.watches),
+        )  # fmt: skip
+        options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+        async with server.running(), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:
+            yield MemoryStub(channel)
+
+    with entered(runner, start_service) as (service,), entered(runner, serving) as (memory,):
+        token = (service.tokens / "client-token").read_text().strip()
+
+        async def call(name, request):
+            try:
+                return grpc.StatusCode.OK, await getattr(memory, name)(
+                    request, metadata=(("authorization", f"Bearer {token}"),)
+                )
+            except grpc.aio.AioRpcError as error:
+                return error.code(), None
+
+        @QUICK
+        @given(namespace=names, key=names, text=values)
+        def send(namespace, key, text):
+            try:
+                put = pb.PutRequest(namespace=namespace, key=key, value=text, tags=[key], metadata=text)
+            except (UnicodeEncodeError, ValueError):  # a lone surrogate is no text of a message
+                return
+            code, _ = runner.run(call("Put", put))
+            assert code in allowed, (code, put)
+            put.ClearField("metadata")
+            put.ClearField("tags")
+            code, written = runner.run(call("Put", put))
+            assert code in allowed, (code, put)
+            read_code, read = runner.run(call("Get", pb.GetRequest(namespace=namespace, key=key)))
+            assert read_code in allowed
+            if code is grpc.StatusCode.OK:
+                assert read.version == written.entry.version
+                assert orjson.loads(read.value) == orjson.loads(text)
+            for name, request in (
+                ("List", pb.ListRequest(namespace=namespace, prefix=key, page_token=key)),
+                ("Search", pb.SearchRequest(namespace=namespace, text=key, metadata=text)),
+                ("Search", pb.SearchRequest(glob=key, tags=[namespace], page_token=key)),
+                ("Search", pb.SearchRequest(match=key, order=namespace)),
+                ("GetMany", pb.GetManyRequest(identities=[pb.Identity(namespace=namespace, key=key)])),
+                ("Batch", pb.BatchRequest(operations=[pb.BatchRequest.Operation(put=put)])),
+                ("Delete", pb.DeleteRequest(namespace=namespace, key=key)),
+            ):
+                code, _ = runner.run(call(name, request))
+                assert code in allowed, (name, code, request)
+
+        send()
+        big = pb.PutRequest(namespace="big", key="k", value=b'"' + b"x" * (16 * MIB - 100) + b'"')
+        assert runner.run(call("Put", big))[0] is grpc.StatusCode.OK
+        big.value += b" " * 200
+        assert runner.run(call("Put", big))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+        fine(service, runner)
+
+
+async def test_mcp_never_fails(start_service):
+    """Tools are called by one session, which must outlive them all."""
+    refusals = {"invalid-input", "not-found"}
+    async with start_service(mcp=True) as service:
+        token = (service.tokens / "client-token").read_text().strip()
+        async with (
+            httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=30) as http,
+            Client(streamable_http_client(f"http://127.0.0.1:{service.port}/mcp", http_client=http)) as client,
+        ):
+            for number, name in enumerate(NAMES):
+                other = NAMES[(number * 7 + 3) % len(NAMES)]
+                text = TEXTS[number % len(TEXTS)]
+                value = text.decode(errors="replace")[:2000]
+                for tool, arguments in (
+                    ("memory_store", {"namespace": other, "key": name, "value": value, "tags": [name]}),
+                    (
+                        "memory_store",
+                        {"namespace": name, "key": other, "value": {name: [value]}, "metadata": {name: 1}},
+                    ),
+                    ("memory_retrieve", {"namespace": other, "key": name}),
+                    ("memory_list", {"namespace": name, "prefix": other, "cursor": name}),
+                    ("memory_search", {"pattern": name, "text": other, "tags": [name]}),
+                    ("memory_search", {"namespace": name, "cursor": other}),
+                    ("memory_delete", {"namespace": other, "key": name}),
+                    ("memory_store", {name: value}),
+                    ("memory_store", {"key": value, "value": None, "ttl": value}),
+                ):
+                    answer = await client.call_tool(tool, arguments)
+                    if answer.is_error:
+                        error = json.loads(answer.content[0].text)["error"]
+                        assert error["code"] in refusals, (tool, arguments, error)
+                    elif tool == "memory_store":
+                        entry = await service.store.get(arguments.get("namespace", "default"), arguments["key"])
+                        assert entry.value == arguments["value"]
+            assert (await client.call_tool("memory_stats", {})).structured_content["entries"] > 0
+        metrics = await service.metrics()
+        assert 'swarm_memory_errors_total{code="internal"} 0.0' in metrics
