@@ -26,7 +26,9 @@ MAX_DEPTH: Final = 64
 
 _MIN_INTEGER: Final = -(2**63)
 _MAX_INTEGER: Final = 2**64 - 1
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+# Nineteen digits in a row are found by two scans in C; a regular expression takes ten times as long.
+_DIGITS_ALIKE = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
+_LONG_NUMBER = b"0" * 19
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
@@ -87,7 +89,7 @@ def parse_document(field: str, text: bytes, *, levels: int | None = 1) -> Any:
     # A repeated member takes its colon with it. Colons inside strings stay, unless they were written as escapes,
     # which only adds some: those documents, too, go to the slow parser, which decides.
     suspicious = text.count(b":") != again.count(b":") or b"\\u003" in text
-    if suspicious or _LONG_NUMBER.search(text):
+    if suspicious or _LONG_NUMBER in text.translate(_DIGITS_ALIKE):
         _parse_slowly(field, text)
     return document
 

@@ -1,9 +1,11 @@
-"""What goes in (Draft) and what comes out (Entry). Both are immutable: the cache may share them with every caller."""
+"""What goes in (Draft) and what comes out (Entry). Both are immutable: the cache may share them with every caller.
+
+They are named tuples because each write makes one of both: a frozen dataclass takes twice as long to make.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from swarm_operator.memory.engine import codec, limits
 from swarm_operator.memory.engine.errors import InvalidInputError
@@ -21,8 +23,7 @@ _OVERHEAD_BYTES = 640
 Measured with sys.getsizeof on CPython 3.11, rounded up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """An entry to be written, checked and encoded. Made by `create`; times and version are the writer's business.
 
     Attributes:
@@ -78,8 +79,7 @@ class Draft:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A stored entry. Times are milliseconds since the Unix epoch.
 
     Attributes:

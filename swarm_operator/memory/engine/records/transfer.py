@@ -13,7 +13,7 @@ object with agents, tasks and patterns, is understood as a line, too.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -257,7 +257,7 @@ class Importer:
             if item.expires_at <= now:
                 return Outcome.EXPIRED, None
             ttl = min(math.ceil((item.expires_at - now) / 1000), limits.MAX_TTL_SECONDS)
-            draft = replace(draft, ttl=ttl)
+            draft = draft._replace(ttl=ttl)
         if entry is None:
             return Outcome.CREATED, draft
         same = (entry.value_json, entry.tags_json, entry.metadata_json) == (
