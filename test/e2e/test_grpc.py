@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+from pathlib import Path
 
 import grpc
 import pytest
@@ -12,9 +16,19 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from pages import blocks, one_line, pattern
 
 pytestmark = pytest.mark.timeout(420)
 SERVICE = "swarm.memory.v1.Memory"
+_EXCHANGE = re.compile(r"^\$ ((?:.*\\\n)*.*)\n?((?:(?!\$ ).*\n?)*)", re.MULTILINE)
+"""A command with the lines that it goes on for, and what it answers."""
+
+
+@pytest.fixture(scope="session")
+def grpcurl() -> Path:
+    """Where the program is."""
+    build = Path(__file__).parent / "grpcurl/build.sh"
+    return Path(subprocess.run([build], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
 
 
 class WithToken(
@@ -67,3 +81,21 @@ def test_an_agent_reaches_the_memory_of_a_pod(space):
             call("Get", namespace="plans", key="p2")
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         watch.cancel()
+
+
+def test_grpcurl_does_with_a_pod_what_the_page_says(space, grpcurl, tmp_path):
+    space.apply_example()
+    eventually(lambda: space.get(f"swarmmemorystore/{STORE}")["status"]["endpoints"]["grpc"])
+    (tmp_path / "grpcurl").symlink_to(grpcurl)
+    session = next(block for block in blocks("grpc.md") if "grpcurl" in block)
+    exchanges = _EXCHANGE.findall(session)
+    assert len(exchanges) == session.count("$ ") == 5
+    (setting, _), *exchanges = exchanges
+    with port_forward(space, STORE, 9090) as port:
+        environment = {**os.environ, "TOKEN": token(space), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        for command, answer in exchanges:
+            there = command.replace("localhost:9090", f"127.0.0.1:{port}")
+            done = subprocess.run(
+                ["bash", "-c", f"{setting}; {there}"], check=True, capture_output=True, text=True, env=environment
+            )
+            assert pattern(answer).match(one_line(done.stdout)), (command, done.stdout, done.stderr)
