@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from swarm_operator.memory.engine.errors import MemoryStoreError
-from swarm_operator.memory.service import batch, openapi, transfer, watching
+from swarm_operator.memory.service import batch, openapi, trace_context, transfer, watching
 from swarm_operator.memory.service.asgi import BodyReader, header_map
 from swarm_operator.memory.service.entries import PREFIX, ROUTE, EntryRoutes
 from swarm_operator.memory.service.errors import ClientGoneError, RequestError, UnauthorizedError
@@ -84,6 +84,7 @@ class MemoryApp:
         counted: _Counted | None = None
         try:
             headers = header_map(scope)
+            send = _identified(headers, send)
             if path not in openapi.OPEN_PATHS:
                 self._authorize(scope["path"], headers)
             if path.startswith(PREFIX):
@@ -125,11 +126,11 @@ class MemoryApp:
             if reply.status == 500:
                 _log.error("request failed", method=method, route=route, exc_info=error)
         except Exception:  # noqa: BLE001 - the last line of defence: logged with its traceback, answered with a 500
+            reply = problem(500, "internal", "a defect of the service; its log has the details")
             self._metrics.refused("internal")
             _log.exception("request failed", method=method, route=route)
             if counted is not None and counted.started:
                 return
-            reply = problem(500, "internal", "a defect of the service; its log has the details")
         self._metrics.answered(method, route, reply.status)
         await reply.send(send)
 
@@ -156,6 +157,25 @@ class MemoryApp:
         if path == "/admin" or path.startswith("/admin/"):
             principal.check_admin()
         acting.set(principal)  # for this task, which is the request's
+
+
+def _identified(headers: dict[bytes, bytes], send: Send) -> Send:
+    """Have the answer carry the request's id, if it brought one."""
+    traceparent, given_id = headers.get(b"traceparent"), headers.get(b"x-request-id")
+    if traceparent is None and given_id is None:
+        return send
+    current = trace_context.bind((traceparent or b"").decode("latin-1"), (given_id or b"").decode("latin-1"))
+    if current is None:
+        return send
+    header = (b"x-request-id", current.encode())
+
+    async def identified(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            others = [each for each in message["headers"] if each[0] != header[0]]
+            message = {**message, "headers": [*others, header]}
+        await send(message)
+
+    return identified
 
 
 class _Counted:

@@ -20,6 +20,7 @@ from swarm_operator.memory.engine.errors import (
     VersionConflictError,
 )
 from swarm_operator.memory.engine.records import RecordNotFoundError, RecordStateError
+from swarm_operator.memory.service import trace_context
 from swarm_operator.memory.service.asgi import Reply, etag
 from swarm_operator.memory.service.errors import RequestError, UnauthorizedError
 
@@ -57,7 +58,7 @@ def problem(
         "detail": detail,
         **{name: value for name, value in members.items() if value is not None},
     }
-    return Reply(status, orjson.dumps(document), (_MEDIA_TYPE, *headers))
+    return Reply(status, orjson.dumps(document), (*_common(), *headers))
 
 
 def reply_to(error: RequestError | MemoryStoreError) -> Reply:
@@ -69,7 +70,7 @@ def reply_to(error: RequestError | MemoryStoreError) -> Reply:
     if isinstance(error, BatchItemError):
         cause = reply_to(error.cause)
         document = {**orjson.loads(cause.body), "detail": str(error), "index": error.index}
-        return Reply(cause.status, orjson.dumps(document), (_MEDIA_TYPE,))
+        return Reply(cause.status, orjson.dumps(document), _common())
     if isinstance(error, MissedChangesError):
         return problem(410, error.code, str(error), oldest=error.oldest)
     if isinstance(error, InvalidInputError):
@@ -85,3 +86,8 @@ def reply_to(error: RequestError | MemoryStoreError) -> Reply:
         return problem(500, "internal", "a defect of the service; its log has the details")
     retry = isinstance(error, OverloadedError | BusyError | StoreClosedError)
     return problem(status, error.code, str(error), *((_RETRY,) if retry else ()))
+
+
+def _common() -> tuple[tuple[bytes, bytes], ...]:
+    # It is refusals that people ask about, so each can be found again.
+    return _MEDIA_TYPE, (b"x-request-id", trace_context.request_id().encode())

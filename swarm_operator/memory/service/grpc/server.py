@@ -11,10 +11,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import Counter
 
+from swarm_operator.memory.service import trace_context
 from swarm_operator.memory.service.errors import UnauthorizedError
 from swarm_operator.memory.service.grpc import memory_pb2_grpc
 from swarm_operator.memory.service.grpc.servicer import OPERATIONS, SERVICE, MemoryServicer
-from swarm_operator.memory.service.grpc.statuses import PROBLEM_KEY, problem_of, status_of
+from swarm_operator.memory.service.grpc.statuses import problem_of, refusal, status_of
 from swarm_operator.memory.service.guard import GuardedStore
 from swarm_operator.memory.service.principal import acting
 
@@ -129,7 +130,9 @@ class _TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         """The handler of the call, or one that refuses it."""
         if handler_call_details.method.startswith(f"/{health.SERVICE_NAME}/"):
             return await continuation(handler_call_details)
-        offered = dict(handler_call_details.invocation_metadata).get("authorization", "")
+        metadata = dict(handler_call_details.invocation_metadata)
+        trace_context.bind(metadata.get("traceparent", ""), metadata.get("x-request-id", ""))
+        offered = metadata.get("authorization", "")
         # Metadata is ASCII but for keys that end in -bin.
         if isinstance(offered, str):
             principal = self._tokens.principal(offered.encode("latin-1", "replace"))
@@ -141,5 +144,4 @@ class _TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     async def _refuse(self, _: Any, context: Any) -> None:
         error = UnauthorizedError("no valid token")
         self._handled.labels(SERVICE, "", status_of(error).name).inc()
-        problem = problem_of(error)
-        await context.abort(status_of(error), problem.message, ((PROBLEM_KEY, problem.SerializeToString()),))
+        await context.abort(*refusal(problem_of(error), status_of(error)))

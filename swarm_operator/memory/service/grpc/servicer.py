@@ -27,7 +27,7 @@ from swarm_operator.memory.service.grpc.messages import (
     milliseconds,
     put,
 )
-from swarm_operator.memory.service.grpc.statuses import PROBLEM_KEY, problem_of, status_of
+from swarm_operator.memory.service.grpc.statuses import problem_of, refusal, status_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -136,10 +136,11 @@ class MemoryServicer:
             message = "a defect of the service; its log has the details"
             problem, status = pb.Problem(code="internal", message=message), grpc.StatusCode.INTERNAL
             self._metrics.refused("internal")
+        refused = refusal(problem, status)
         if status is grpc.StatusCode.INTERNAL:
             _log.error("call failed", method=name, exc_info=error)
         self._handled.labels(SERVICE, name, status.name).inc()
-        await context.abort(status, problem.message, ((PROBLEM_KEY, problem.SerializeToString()),))
+        await context.abort(*refused)
 
     async def _put(self, request: pb.PutRequest) -> pb.PutResponse:
         wanted = put(request)

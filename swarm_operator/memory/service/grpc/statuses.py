@@ -9,12 +9,13 @@ import orjson
 
 from swarm_operator.memory.service.grpc.memory_pb2 import Problem
 from swarm_operator.memory.service.problems import reply_to
+from swarm_operator.memory.service.trace_context import request_id
 
 if TYPE_CHECKING:
     from swarm_operator.memory.engine import MemoryStoreError
     from swarm_operator.memory.service.errors import RequestError
 
-__all__ = ["PROBLEM_KEY", "problem_of", "status_of"]
+__all__ = ["PROBLEM_KEY", "problem_of", "refusal", "status_of"]
 
 PROBLEM_KEY: Final = "swarm-problem-bin"
 """The trailer with the Problem message."""
@@ -43,3 +44,10 @@ def problem_of(error: RequestError | MemoryStoreError) -> Problem:
 def status_of(error: RequestError | MemoryStoreError) -> grpc.StatusCode:
     """The status of a call that failed so."""
     return _STATUS.get(reply_to(error).status, grpc.StatusCode.INTERNAL)
+
+
+def refusal(
+    problem: Problem, status: grpc.StatusCode
+) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]:
+    """What a call is aborted with: the trailers have the problem, and the id of the request."""
+    return status, problem.message, ((PROBLEM_KEY, problem.SerializeToString()), ("x-request-id", request_id()))

@@ -1,14 +1,12 @@
-"""docs/grpc.md says what is so: its example runs."""
+"""docs/grpc.md says what is so: its example in Python runs. Those for grpcurl run in e2e/test_grpc.py."""
 
-import re
 import textwrap
-from pathlib import Path
 
-PAGE = (Path(__file__).parents[5] / "docs/grpc.md").read_text()
+from pages import blocks
 
 
 async def test_the_example_runs(served):
-    (block,) = re.findall(r"^(?: {4}.*\n|\n(?= {4}))+", PAGE, re.MULTILINE)
+    (code,) = (block for block in blocks("grpc.md") if block.startswith("import grpc"))
     scope = {}
-    exec("async def example(address, token):\n" + textwrap.indent(textwrap.dedent(block), "    "), scope)
+    exec("async def example(address, token):\n" + textwrap.indent(code, "    "), scope)
     await scope["example"](f"127.0.0.1:{served.server.port}", "client-0123456789abcdef")

@@ -3,22 +3,21 @@
 import json
 import re
 import textwrap
-from pathlib import Path
 
 import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from pages import DOCS, blocks
 
 from swarm_operator.memory.service.mcp.subscriptions import MAX_ADDRESSES
 from swarm_operator.memory.service.mcp.tools import TOOLS
 from swarm_operator.memory.service.settings import ServiceSettings
 
-PAGE = (Path(__file__).parents[5] / "docs/mcp.md").read_text()
-BLOCKS = [textwrap.dedent(found).strip("\n") for found in re.findall(r"^(?: {4}.*\n|\n(?= {4}))+", PAGE, re.MULTILINE)]
+PAGE = (DOCS / "mcp.md").read_text()
 
 
 def block(start):
-    (found,) = (each for each in BLOCKS if each.startswith(start))
+    (found,) = (each for each in blocks("mcp.md") if each.startswith(start))
     return found
 
 
