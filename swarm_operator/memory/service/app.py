@@ -66,7 +66,7 @@ class MemoryApp:
         self._transfer = transfer.TransferRoutes(guarded, metrics, bodies)
         self.watch_slots = watching.WatchSlots(settings.max_watches, metrics.watches)
         """Of all protocols."""
-        self._watch = watching.WatchRoute(guarded, metrics, settings, self.watch_slots)
+        self._watch = watching.WatchRoute(guarded, tokens, metrics, settings, self.watch_slots)
         self._routes = create_routes(guarded, metrics, openapi.ROUTE)
         self._mcp = (
             McpEndpoint(store, tokens=tokens, metrics=metrics, settings=settings, bodies=bodies)

@@ -64,6 +64,11 @@ class Tokens:
                 found = principal
         return found
 
+    def standing(self, authorization: bytes | None) -> Callable[[], bool]:
+        """Asked later, whether that header still gives the rights that it gives now."""
+        principal = self.principal(authorization)
+        return lambda: principal is not None and self.principal(authorization) == principal
+
     def _refresh(self) -> None:
         now = self._monotonic()
         if now - self._checked_at < _CHECK_SECONDS:

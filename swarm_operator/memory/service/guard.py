@@ -12,16 +12,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from swarm_operator.memory.engine import MemoryStore
-from swarm_operator.memory.service.principal import acting
+from swarm_operator.memory.engine.feed import Watch
+from swarm_operator.memory.service.errors import UnauthorizedError
+from swarm_operator.memory.service.principal import acting, standing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from swarm_operator.memory.engine.backup import Backup, Snapshot
+    from swarm_operator.memory.engine.changes import Change
     from swarm_operator.memory.engine.collector import Collection
     from swarm_operator.memory.engine.entry import Draft, Entry, Identity
-    from swarm_operator.memory.engine.feed import Watch
     from swarm_operator.memory.engine.operations import Write
     from swarm_operator.memory.engine.query import Query
     from swarm_operator.memory.engine.search import Found, Position
@@ -123,13 +125,16 @@ class GuardedStore(MemoryStore):
         since: int | None = None,
         within: Sequence[str] | None = None,
     ) -> AsyncIterator[Watch]:
-        """Held to the namespace; one that names none is told of those that the token may read."""
+        """Held to the namespace; one that names none is told of those that the token may read.
+
+        It ends with UnauthorizedError before it tells anything after the token's rights have changed.
+        """
         assert within is None  # noqa: S101 - it is for this class to say
         principal = acting.get()
         if namespace is not None:
             principal.check_read(namespace)
         async with super().watch(namespace, prefix=prefix, since=since, within=principal.namespaces) as watch:
-            yield watch
+            yield _GuardedWatch(watch, standing.get())
 
     async def counts(self, namespaces: Sequence[str]) -> dict[str, int]:
         """Held to all of the namespaces."""
@@ -164,3 +169,18 @@ class GuardedStore(MemoryStore):
         """For those who may read everything."""
         acting.get().check_read(None)
         return await super().stats()
+
+
+class _GuardedWatch(Watch):
+    """A view of a watch that tells nothing any more once its token's rights have changed."""
+
+    def __init__(self, watch: Watch, stands: Callable[[], bool]) -> None:
+        self.__dict__ = watch.__dict__
+        self._stands = stands
+
+    async def next(self, patience: float | None = None) -> list[Change]:
+        """Raises UnauthorizedError, too: the token must be shown anew."""
+        changes = await super().next(patience)
+        if not self._stands():
+            raise UnauthorizedError("the token no longer gives the rights that it gave")
+        return changes

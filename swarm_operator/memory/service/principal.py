@@ -12,9 +12,9 @@ from swarm_operator.memory.engine.subtrees import covers
 from swarm_operator.memory.service.errors import ForbiddenError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["ADMIN", "CLIENT", "Principal", "acting", "acting_as"]
+__all__ = ["ADMIN", "CLIENT", "Principal", "acting", "acting_as", "standing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,9 @@ ADMIN: Final = Principal("admin", admin=True)
 
 acting: Final[ContextVar[Principal]] = ContextVar("acting")
 """Who the request at hand is from. Each protocol sets it before it asks the store."""
+
+standing: Final[ContextVar[Callable[[], bool]]] = ContextVar("standing", default=lambda: True)
+"""Whether its token still gives these rights, for answers that have no end: Tokens.standing."""
 
 
 @contextlib.contextmanager

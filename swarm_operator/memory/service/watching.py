@@ -29,9 +29,10 @@ from swarm_operator.memory.engine.errors import (
     StoreClosedError,
 )
 from swarm_operator.memory.service.asgi import parse_query
-from swarm_operator.memory.service.errors import WrongMethodError
+from swarm_operator.memory.service.errors import UnauthorizedError, WrongMethodError
 from swarm_operator.memory.service.json_schema import text, whole
 from swarm_operator.memory.service.operation import EVENTS, Answer, Operation
+from swarm_operator.memory.service.principal import standing
 from swarm_operator.memory.service.rendering import timestamp
 from swarm_operator.memory.service.shapes import NAMESPACE, PREFIX
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from swarm_operator.memory.engine import MemoryStore
     from swarm_operator.memory.engine.changes import Change
     from swarm_operator.memory.engine.feed import Watch
+    from swarm_operator.memory.service.auth import Tokens
     from swarm_operator.memory.service.metrics import ServiceMetrics
     from swarm_operator.memory.service.settings import ServiceSettings
 
@@ -104,9 +106,15 @@ class WatchRoute:
     """Answers watches."""
 
     def __init__(
-        self, store: MemoryStore, metrics: ServiceMetrics, settings: ServiceSettings, slots: WatchSlots
+        self,
+        store: MemoryStore,
+        tokens: Tokens,
+        metrics: ServiceMetrics,
+        settings: ServiceSettings,
+        slots: WatchSlots,
     ) -> None:
         self._store = store
+        self._tokens = tokens
         self._metrics = metrics
         self._slots = slots
         self._heartbeat = settings.watch_heartbeat
@@ -125,6 +133,7 @@ class WatchRoute:
             raise WrongMethodError(f"a watch has no method {method[:32]}", _ALLOW)
         query = parse_query(query_string, OPERATIONS[0].parameters)
         since = _since(query.get("since"), headers.get(b"last-event-id"))
+        standing.set(self._tokens.standing(headers.get(b"authorization")))
         with self._slots.taken():
             async with self._store.watch(query.get("namespace"), prefix=query.get("prefix", ""), since=since) as watch:
                 self._metrics.answered(method, ROUTE, 200)
@@ -162,7 +171,7 @@ class WatchRoute:
                     await _send(send, _event(b"missed", missed.oldest, document))
                 except StoreClosedError:
                     raise
-                except MemoryStoreError as error:
+                except (MemoryStoreError, UnauthorizedError) as error:
                     self._metrics.refused(error.code)
                     return
                 else:

@@ -17,7 +17,7 @@ from swarm_operator.memory.service.grpc import memory_pb2_grpc
 from swarm_operator.memory.service.grpc.servicer import OPERATIONS, SERVICE, MemoryServicer
 from swarm_operator.memory.service.grpc.statuses import problem_of, refusal, status_of
 from swarm_operator.memory.service.guard import GuardedStore
-from swarm_operator.memory.service.principal import acting
+from swarm_operator.memory.service.principal import acting, standing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -135,9 +135,11 @@ class _TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         offered = metadata.get("authorization", "")
         # Metadata is ASCII but for keys that end in -bin.
         if isinstance(offered, str):
-            principal = self._tokens.principal(offered.encode("latin-1", "replace"))
+            authorization = offered.encode("latin-1", "replace")
+            principal = self._tokens.principal(authorization)
             if principal is not None:
                 acting.set(principal)  # for this task, which is the call's
+                standing.set(self._tokens.standing(authorization))
                 return await continuation(handler_call_details)
         return grpc.unary_unary_rpc_method_handler(self._refuse)
 

@@ -89,7 +89,8 @@ class McpEndpoint:
         _check_origin(headers, self._settings)
         if method not in _METHODS:
             raise WrongMethodError(f"/mcp has no method {method[:32]}", _ALLOW)
-        principal = self._tokens.principal(headers.get(b"authorization"))
+        authorization = headers.get(b"authorization")
+        principal = self._tokens.principal(authorization)
         if principal is None:  # it was good when app looked
             raise UnauthorizedError("no valid token")
         if self._stopping.is_set():
@@ -106,7 +107,7 @@ class McpEndpoint:
             face = await asyncio.shield(self._face)
             if face is None:
                 raise RuntimeError("MCP does not run: the log said why when the service started")
-            await face.handle(principal, scope, receive, counting)
+            await face.handle(principal, self._tokens.standing(authorization), scope, receive, counting)
 
     @contextlib.contextmanager
     def _calling(self) -> Iterator[None]:

@@ -35,7 +35,7 @@ from swarm_operator.memory.service.mcp.tools import TOOLS
 from swarm_operator.memory.service.principal import Principal, acting_as
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from mcp.server.context import ServerRequestContext
     from starlette.types import Receive, Scope, Send
@@ -55,6 +55,7 @@ cut: next_cursor, next_offset and cut say how to go on. Errors name what is allo
 helps. To change what others may change too, give if_version with the version that you have read. Work is shared by
 task_create and task_claim_next; decisions are made by consensus_propose and consensus_vote."""
 _PRINCIPAL: Final = "swarm_memory.principal"
+_STANDS: Final = "swarm_memory.stands"
 
 _log = structlog.get_logger(__name__)
 
@@ -116,10 +117,21 @@ class Face:
             max_request_body_size=settings.max_body_bytes,
         )
 
-    async def handle(self, principal: Principal, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request. A session belongs to the holder of the token that opened it."""
+    async def handle(
+        self, principal: Principal, stands: Callable[[], bool], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer a request. A session belongs to the holder of the token that opened it.
+
+        Args:
+            principal: whose request it is.
+            stands: whether the token still gives these rights.
+            scope: ASGI's, as the next two.
+            receive: see scope.
+            send: see scope.
+        """
         user = AuthenticatedUser(AccessToken(token="", client_id=principal.name, scopes=[]))
-        await self.manager.handle_request({**scope, "user": user, _PRINCIPAL: principal}, receive, send)
+        held = {**scope, "user": user, _PRINCIPAL: principal, _STANDS: stands}
+        await self.manager.handle_request(held, receive, send)
 
     def end_streams(self) -> None:
         """End what would not end by itself."""
@@ -191,7 +203,7 @@ class Face:
             _principal(context).check_read(target(params.uri)[0])
             listener = self._listeners.get(session)
             if listener is None:
-                listener = self._listeners[session] = self._subscriptions.open()
+                listener = self._listeners[session] = self._subscriptions.open(_stands(context))
                 sending = asyncio.create_task(self._tell(listener, context), name="memory-mcp-tell")
                 self._sending.add(sending)
                 sending.add_done_callback(self._sending.discard)
@@ -224,7 +236,7 @@ class Face:
         """Tell what has changed, as the answer to the request, until the client goes or the service stops."""
         meta: dict[str, Any] = {SUBSCRIPTION_ID_META_KEY: context.request_id}
         wanted = params.notifications.resource_subscriptions or []
-        with self._protocol_errors(), self._subscriptions.listening() as listener:
+        with self._protocol_errors(), self._subscriptions.listening(_stands(context)) as listener:
             for uri in wanted:
                 _principal(context).check_read(target(uri)[0])
                 listener.add(uri)
@@ -283,6 +295,12 @@ def _principal(context: ServerRequestContext[Any]) -> Principal:
     assert context.request is not None  # noqa: S101 - for mypy: HTTP is the only transport
     principal: Principal = context.request.scope[_PRINCIPAL]
     return principal
+
+
+def _stands(context: ServerRequestContext[Any]) -> Callable[[], bool]:
+    assert context.request is not None  # noqa: S101 - for mypy, as above
+    stands: Callable[[], bool] = context.request.scope[_STANDS]
+    return stands
 
 
 def _session_id(context: ServerRequestContext[Any]) -> str:

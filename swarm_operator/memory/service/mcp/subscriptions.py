@@ -42,8 +42,9 @@ _log = structlog.get_logger(__name__)
 class Listener:
     """One who listens. Use `next` in one task only."""
 
-    def __init__(self, subscriptions: Subscriptions) -> None:
+    def __init__(self, subscriptions: Subscriptions, stands: Callable[[], bool]) -> None:
         self._subscriptions = subscriptions
+        self._stands = stands
         self._addresses: dict[str, Target] = {}
         self._changed: dict[str, None] = {}
         self._news = asyncio.Event()
@@ -82,11 +83,14 @@ class Listener:
         self._news.set()
 
     async def next(self) -> list[str]:
-        """The addresses that have changed since the last call; waits for one. [] when it is over."""
+        """The addresses that have changed since the last call; waits for one.
+
+        [] when it is over: the service stops, or its token no longer gives the rights that it gave.
+        """
         await self._news.wait()
         self._news.clear()
         changed, self._changed = list(self._changed), {}
-        return [] if self._ended else changed
+        return [] if self._ended or not self._stands() else changed
 
 
 class Subscriptions:
@@ -117,21 +121,28 @@ class Subscriptions:
         self._closed = False
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[Listener]:
-        """A listener, for as long as this is entered. Raises OverloadedError."""
-        listener = self.open()
+    def listening(self, stands: Callable[[], bool]) -> Iterator[Listener]:
+        """A listener, for as long as this is entered. As `open`."""
+        listener = self.open(stands)
         try:
             yield listener
         finally:
             self.close(listener)
 
-    def open(self) -> Listener:
-        """A listener; end it with `close`. Raises OverloadedError, StoreClosedError."""
+    def open(self, stands: Callable[[], bool]) -> Listener:
+        """A listener; end it with `close`.
+
+        Args:
+            stands: whether its token still gives the rights that it gave.
+
+        Raises:
+            OverloadedError, StoreClosedError: there are too many; the service stops.
+        """
         if self._closed:
             raise StoreClosedError("the service is stopping")
         if len(self._listeners) >= self._most:
             raise OverloadedError(f"{self._most} clients are subscribed, which is the most")
-        listener = Listener(self)
+        listener = Listener(self, stands)
         self._listeners.add(listener)
         self._counted(len(self._listeners))
         if self._following is None:

@@ -1,5 +1,6 @@
 """What tokens with fewer rights may do, over each protocol."""
 
+import asyncio
 import contextlib
 import inspect
 import json
@@ -303,6 +304,53 @@ async def test_a_right_that_is_taken_away_is_gone_without_a_restart(service, mon
     assert (await service.call("GET", "/v1/entries/team/k", token=READER)).status == 401
     (service.tokens / "tokens.json").unlink()
     assert (await service.call("GET", "/v1/entries/team/k", token=TEAM)).status == 401
+
+
+def keep_only(service, *names):
+    """Leave these of the further tokens, as they were."""
+    kept = [each for each in FURTHER["tokens"] if each["name"] in names]
+    (service.tokens / "tokens.json").write_text(json.dumps({"tokens": kept}))
+
+
+async def test_an_open_watch_tells_nothing_once_its_token_is_taken_away(service, monkeypatch):
+    monkeypatch.setattr(auth, "_CHECK_SECONDS", 0.0)
+    headers = {"Authorization": f"Bearer {TEAM_READER}"}
+    async with (
+        httpx2.AsyncClient() as http,
+        grpc_stubs(service) as memory,
+        http.stream("GET", f"http://127.0.0.1:{service.port}/v1/watch", headers=headers) as answer,
+        mcp_client(service, TEAM_READER, "2026-07-28") as client,
+        client.listen(resource_subscriptions=["memory://team"]) as events,
+    ):
+        lines = answer.aiter_lines()
+        watch = memory.Watch(pb.WatchRequest(), metadata=metadata(TEAM_READER))
+        assert (await watch.read()).HasField("ready")
+        await service.store.put("team", "before", 1)
+        async with asyncio.timeout(20):
+            assert (await watch.read()).change.key == "before"
+            while '"before"' not in await anext(lines):
+                pass
+            await anext(events)
+            keep_only(service, "team")
+            await service.store.put("team", "after", 1)
+            assert not [line async for line in lines if "after" in line]
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await watch.read()
+            assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            with pytest.raises(StopAsyncIteration):
+                await anext(events)
+        assert (await http.get(f"http://127.0.0.1:{service.port}/v1/watch", headers=headers)).status_code == 401
+
+
+async def test_an_open_watch_goes_on_when_other_tokens_change(service, monkeypatch):
+    monkeypatch.setattr(auth, "_CHECK_SECONDS", 0.0)
+    async with grpc_stubs(service) as memory:
+        watch = memory.Watch(pb.WatchRequest(), metadata=metadata(TEAM_READER))
+        assert (await watch.read()).HasField("ready")
+        keep_only(service, "team-reader")
+        await service.store.put("team", "after", 1)
+        assert (await watch.read()).change.key == "after"
+        watch.cancel()
 
 
 def operations():

@@ -9,6 +9,10 @@ from swarm_operator.memory.engine.errors import OverloadedError, StoreClosedErro
 from swarm_operator.memory.service.mcp.subscriptions import Subscriptions
 
 
+def always():
+    return True
+
+
 @pytest.fixture
 def counted():
     return []
@@ -22,7 +26,7 @@ def subscriptions(store, counted):
 
 
 async def test_an_address_that_changed_often_is_told_once(store, subscriptions):
-    with subscriptions.listening() as slow, subscriptions.listening() as quick:
+    with subscriptions.listening(always) as slow, subscriptions.listening(always) as quick:
         slow.add("memory://n/k")
         slow.add("memory://n")
         quick.add("memory://n/last")
@@ -37,7 +41,7 @@ async def test_an_address_that_changed_often_is_told_once(store, subscriptions):
 
 
 async def test_two_spellings_of_an_address_are_both_told(store, subscriptions):
-    with subscriptions.listening() as listener:
+    with subscriptions.listening(always) as listener:
         listener.add("memory://n/k")
         listener.add("memory://%6E/%6B")
         await store.put("n", "k", 1)
@@ -50,7 +54,7 @@ async def test_when_changes_were_missed_everything_may_have_changed(tmp_path, mo
     gate = asyncio.Event()
     async with MemoryStore.open(tmp_path / "db", StoreConfig(change_log_entries=5)) as store, asyncio.timeout(20):
         subscriptions = Subscriptions(store, most=1, counted=lambda _: None, sleep=lambda _: gate.wait())
-        with subscriptions.listening() as listener:
+        with subscriptions.listening(always) as listener:
             listener.add("memory://n/first")
             listener.add("memory://n/never")
             await store.put("n", "first", 1)
@@ -64,22 +68,35 @@ async def test_when_changes_were_missed_everything_may_have_changed(tmp_path, mo
 
 
 async def test_too_many_are_refused_and_those_that_end_make_room(subscriptions, counted):
-    first, second = subscriptions.open(), subscriptions.open()
+    first, second = subscriptions.open(always), subscriptions.open(always)
     with pytest.raises(OverloadedError):
-        subscriptions.open()
+        subscriptions.open(always)
     subscriptions.close(first)
     subscriptions.close(first)
-    third = subscriptions.open()
+    third = subscriptions.open(always)
     assert counted == [1, 2, 1, 2]
     subscriptions.end()
     assert await second.next() == await third.next() == []
     with pytest.raises(StoreClosedError):
-        subscriptions.open()
+        subscriptions.open(always)
 
 
 async def test_nothing_follows_the_feed_while_nobody_listens(store, subscriptions):
-    with subscriptions.listening() as listener:
+    with subscriptions.listening(always) as listener:
         listener.add("memory://n")
         assert subscriptions._following is not None
     assert subscriptions._following is None
     assert subscriptions._wanted == {}
+
+
+async def test_a_listener_whose_token_has_lost_its_rights_is_told_nothing_more(store, subscriptions):
+    rights = [True]
+    with subscriptions.listening(lambda: rights[0]) as listener, subscriptions.listening(always) as other:
+        listener.add("memory://n")
+        other.add("memory://n")
+        async with asyncio.timeout(20):
+            await store.put("n", "k", 1)
+            assert await listener.next() == await other.next() == ["memory://n"]
+            rights[0] = False
+            await store.put("n", "k", 2)
+            assert (await listener.next(), await other.next()) == ([], ["memory://n"])
