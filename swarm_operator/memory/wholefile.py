@@ -19,8 +19,8 @@ __all__ = ["SUFFIX", "WholeFile", "remove_stale"]
 
 SUFFIX: Final = ".swarm-partial"
 """What the hidden names end with."""
-_BESIDE: Final = ("-journal", "-wal", "-shm")
-"""What SQLite puts beside a file that it is writing."""
+_BESIDE: Final = ("-journal", "-wal", "-shm", ".lock")
+"""What SQLite, and who opens it as a store, puts beside a file that is being written."""
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import threading
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from swarm_operator.memory.engine.errors import (
     ReadOnlyError,
     StorageIOError,
     StoreClosedError,
+    from_os,
     from_sqlite,
 )
 from swarm_operator.memory.engine.sqlite import sqlite3
@@ -49,13 +49,6 @@ _PAGES_AT_ONCE: Final = 1024
 _INSTRUCTIONS: Final = 10_000
 """SQLite's own, between two such looks while the copy is checked: well under a millisecond."""
 _CHUNK: Final = 1024 * 1024
-_BY_ERRNO: Final = {
-    errno.ENOSPC: DiskFullError,
-    errno.EDQUOT: DiskFullError,
-    errno.EACCES: ReadOnlyError,
-    errno.EPERM: ReadOnlyError,
-    errno.EROFS: ReadOnlyError,
-}
 _BY_TEXT: Final = {
     "database or disk is full": DiskFullError,
     "disk I/O error": StorageIOError,
@@ -160,8 +153,7 @@ class Backups:
         except FileExistsError:
             raise InvalidInputError("path", f"a name that is not taken; there is a {target} already") from None
         except OSError as error:
-            kind = _BY_ERRNO.get(error.errno or 0, StorageIOError)
-            raise kind(f"the backup {target}: {error.strerror or error}") from error
+            raise from_os(error, f"the backup {target}") from error
         finally:
             del self._running[stop]
             ended.set()

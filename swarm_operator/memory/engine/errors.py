@@ -1,11 +1,13 @@
 """What the store may raise. Each class says whether a retry can help (transient) and what the caller's side of it is.
 
-SQLite's own errors never leave the engine: `from_sqlite` translates them by their primary result code.
+SQLite's own errors never leave the engine: `from_sqlite` translates them by their primary result code. `from_os` does
+the same for files beside the database.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+import errno
+from typing import ClassVar, Final
 
 from swarm_operator.memory.engine.sqlite import sqlite3
 
@@ -29,6 +31,7 @@ __all__ = [
     "StorageIOError",
     "StoreClosedError",
     "VersionConflictError",
+    "from_os",
     "from_sqlite",
 ]
 
@@ -228,6 +231,21 @@ _BY_PRIMARY_CODE: dict[int, type[MemoryStoreError]] = {
     sqlite3.SQLITE_CORRUPT: CorruptDatabaseError,
     sqlite3.SQLITE_NOTADB: CorruptDatabaseError,
 }
+
+
+_BY_ERRNO: Final[dict[int, type[StorageError]]] = {
+    errno.ENOSPC: DiskFullError,
+    errno.EDQUOT: DiskFullError,
+    errno.EACCES: ReadOnlyError,
+    errno.EPERM: ReadOnlyError,
+    errno.EROFS: ReadOnlyError,
+}
+
+
+def from_os(error: OSError, what: str) -> StorageError:
+    """The store's error for what the operating system says of a file beside the database."""
+    kind = _BY_ERRNO.get(error.errno or 0, StorageIOError)
+    return kind(f"{what}: {error.strerror or error}")
 
 
 def from_sqlite(error: Exception) -> MemoryStoreError:

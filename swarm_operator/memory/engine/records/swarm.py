@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from swarm_operator.memory.engine.errors import OverloadedError
 from swarm_operator.memory.engine.records import transfer
 from swarm_operator.memory.engine.records.agents import ACTIVE, AGENT, Agents
 from swarm_operator.memory.engine.records.bulletins import COORDINATION_NAMESPACE, METRICS, Coordination, Metrics
@@ -11,11 +12,13 @@ from swarm_operator.memory.engine.records.cleanup import DEFAULT_MAX_AGE, Cleanu
 from swarm_operator.memory.engine.records.communications import COMMUNICATION, Communications
 from swarm_operator.memory.engine.records.consensus import CONSENSUS, Consensus
 from swarm_operator.memory.engine.records.patterns import PATTERN, Patterns
+from swarm_operator.memory.engine.records.restore import restore
 from swarm_operator.memory.engine.records.task_rules import STATUSES
 from swarm_operator.memory.engine.records.tasks import TASK, Tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
 
     from swarm_operator.memory.engine.store import MemoryStore
 
@@ -51,6 +54,7 @@ class Swarm:
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
+        self._restoring = False
         self.agents = Agents(store)
         self.tasks = Tasks(store)
         self.patterns = Patterns(store)
@@ -101,6 +105,20 @@ class Swarm:
     def export_lines(self, *, namespaces: Sequence[str] | None = None) -> AsyncIterator[bytes]:
         """The swarm as lines of JSON. See transfer.export_lines."""
         return transfer.export_lines(self._store, namespaces=namespaces)
+
+    async def restore(self, backup: Path, *, keep: bool = False) -> transfer.Importer:
+        """Write a backup's entries, see restore.restore. One at a time: each takes room for a copy of the backup.
+
+        Raises:
+            OverloadedError: another one is under way.
+        """
+        if self._restoring:
+            raise OverloadedError("a backup is being restored, which is the most at one time")
+        self._restoring = True
+        try:
+            return await restore(self._store, backup, keep=keep)
+        finally:
+            self._restoring = False
 
     def importer(self, *, keep: bool = False) -> transfer.Importer:
         """Takes such lines. See transfer.Importer."""

@@ -1,6 +1,15 @@
 """The tools, by topic. Capabilities that the service lacks have no tool: docs/mcp.md says which those are."""
 
-from swarm_operator.memory.service.mcp.tools import agents, classic, consensus, entries, messages, patterns, tasks
+from swarm_operator.memory.service.mcp.tools import (
+    agents,
+    backups,
+    classic,
+    consensus,
+    entries,
+    messages,
+    patterns,
+    tasks,
+)
 
 __all__ = ["TOOLS"]
 
@@ -12,4 +21,5 @@ TOOLS = (
     *consensus.TOOLS,
     *messages.TOOLS,
     *classic.TOOLS,
+    *backups.TOOLS,
 )

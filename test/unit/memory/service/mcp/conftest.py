@@ -54,6 +54,23 @@ async def connect(port, *, era=SESSIONS, token=TOKEN, headers=None, **options):
         yield Connected(client)
 
 
+@contextlib.asynccontextmanager
+async def staying(port, **options):
+    """As connect, for fixtures: a client must be left in the task that entered it, which a fixture can't promise."""
+    connected, over = asyncio.get_running_loop().create_future(), asyncio.Event()
+
+    async def stay():
+        async with connect(port, **options) as client:
+            connected.set_result(client)
+            await over.wait()
+
+    task = asyncio.create_task(stay())
+    await asyncio.wait([task, connected], return_when=asyncio.FIRST_COMPLETED)
+    yield connected.result() if connected.done() else await task
+    over.set()
+    await task
+
+
 @pytest.fixture
 def connecting():
     """connecting(port, era=..., token=...) is a context manager that gives a Connected."""
@@ -73,16 +90,11 @@ def era(request):
 
 @pytest.fixture
 async def mcp(service, era):
-    connected, over = asyncio.get_running_loop().create_future(), asyncio.Event()
+    async with staying(service.port, era=era) as client:
+        yield client
 
-    async def stay():
-        # The client must be left in the task that entered it, which a fixture can't promise.
-        async with connect(service.port, era=era) as client:
-            connected.set_result(client)
-            await over.wait()
 
-    task = asyncio.create_task(stay())
-    await asyncio.wait([task, connected], return_when=asyncio.FIRST_COMPLETED)
-    yield connected.result() if connected.done() else await task
-    over.set()
-    await task
+@pytest.fixture
+async def admin(service, era):
+    async with staying(service.port, era=era, token=ADMIN_TOKEN) as client:
+        yield client

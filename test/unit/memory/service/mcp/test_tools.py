@@ -15,7 +15,7 @@ READ_ONLY = {
 }  # fmt: skip
 DESTRUCTIVE = {
     "memory_store", "memory_delete", "memory_usage", "memory_namespace", "agent_register", "agent_deregister",
-    "task_update", "task_delete", "pattern_store", "pattern_delete", "consensus_delete",
+    "memory_restore", "task_update", "task_delete", "pattern_store", "pattern_delete", "consensus_delete",
 }  # fmt: skip
 
 # Each tool once, each after what it needs: its arguments, and what the answer has among other things.
@@ -30,6 +30,8 @@ HAPPY = [
     ("memory_persist", {"sessionId": "s"}, {"persisted": True}),
     ("memory_analytics", {"timeframe": "1h"}, {"entries": 2}),
     ("memory_compress", {}, {"collected": 0}),
+    ("memory_backup", {"path": "b"}, {"path": "b"}),
+    ("memory_restore", {"backupPath": "b", "existing": "keep"}, {"unchanged": 2, "created": 0}),
     ("agent_register", {"id": "a", "type": "coder", "details": {"team": "x"}}, {"version": 1}),
     ("agent_heartbeat", {"id": "a", "status": "busy"}, {"version": 2}),
     ("agent_get", {"id": "a"}, {"version": 2}),

@@ -1,0 +1,120 @@
+"""Backups, by claude-flow's names: files in the folder `backups` beside the database; the admin token only."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from swarm_operator.memory.engine.errors import DiskFullError, InvalidInputError, from_os
+from swarm_operator.memory.engine.records.transfer import Outcome
+from swarm_operator.memory.service.mcp import schemas
+from swarm_operator.memory.service.mcp.schemas import object_of, text, whole
+from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
+from swarm_operator.memory.service.principal import acting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["FOLDER", "TOOLS"]
+
+FOLDER: Final = "backups"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NAMED: Final = "a file's name: letters, digits and ._-, at most 128, in the folder backups beside the database"
+_MOST_NAMED: Final = 10
+_COUNTED: Final = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.KEPT)
+
+
+async def _backup(call: Call, arguments: Arguments) -> dict[str, Any]:
+    acting.get().check_admin()
+    moment = datetime.fromtimestamp(call.store.now() / 1000, UTC)
+    name = arguments.get("path", f"swarm-memory-{moment:%Y%m%dT%H%M%SZ}.db")
+    target = _place(call, "path", name)
+    size = (await call.store.stats()).database_size_bytes
+    await asyncio.to_thread(_make_room, target.parent, size)
+    done = await call.store.backup(target)
+    return {"path": name, "size_bytes": done.size}
+
+
+async def _restore(call: Call, arguments: Arguments) -> dict[str, Any]:
+    acting.get().check_admin()
+    source = _place(call, "backupPath", arguments["backupPath"])
+    names = await asyncio.to_thread(_newest, source.parent)
+    if not source.is_file():
+        there = (
+            f"one of the backups, the newest of which are {', '.join(names)}" if names else "a backup: there is none"
+        )
+        raise InvalidInputError("backupPath", there)
+    with naming(backup="backupPath"):
+        done = await call.swarm.restore(source, keep=arguments.get("existing") == "keep")
+    return {outcome.name.lower(): done.counts.get(outcome, 0) for outcome in _COUNTED}
+
+
+def _place(call: Call, argument: str, name: str) -> Path:
+    if not _NAME.fullmatch(name):
+        raise InvalidInputError(argument, _NAMED)
+    return call.store.path.parent / FOLDER / name
+
+
+def _make_room(folder: Path, size: int) -> None:
+    """Make the folder; refuse a backup that would leave the database itself no room to grow."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise from_os(error, f"the folder {FOLDER}") from error
+    if free < 2 * size:
+        raise DiskFullError(f"a backup takes {size} bytes and must leave as many, and {free} are free")
+
+
+def _newest(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_file()]
+    return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[:_MOST_NAMED]]
+
+
+TOOLS: Final = (
+    Tool(
+        "memory_backup",
+        "Copy the whole memory, as it is at this moment, to a file in the folder backups beside it; needs the admin "
+        "token. The copy is checked and on disk when this is answered.",
+        "backup",
+        object_of({"path": text("A name for the file; left out: one with the time.", most=128)}),
+        object_of(
+            {"path": text("For memory_restore."), "size_bytes": schemas.COUNT},
+            ("path", "size_bytes"),
+        ),
+        _backup,
+    ),
+    Tool(
+        "memory_restore",
+        "Write a backup's entries back; needs the admin token. Entries that differ are overwritten, or kept with "
+        "existing: keep; those that the backup does not have stay. Others go on working meanwhile.",
+        "import",
+        object_of(
+            {
+                "backupPath": text("What memory_backup has answered as path.", most=128),
+                "existing": {
+                    **schemas.one_of("What becomes of entries that are there.", "overwrite", "keep"),
+                    "default": "overwrite",
+                },
+            },
+            ("backupPath",),
+        ),
+        object_of(
+            {
+                "created": whole("Entries that were not there."),
+                "updated": whole("Entries that differed."),
+                "unchanged": whole("Entries that were the same."),
+                "kept": whole("Entries that differ and were to be kept."),
+            },
+            ("created", "updated", "unchanged", "kept"),
+        ),
+        _restore,
+        destructive=True,
+        idempotent=True,
+    ),
+)
