@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import secrets
 import shutil
 import socket
 import subprocess
@@ -47,6 +48,7 @@ def bare() -> Iterator[Server]:
     """See bare.py."""
     port = free_port()
     with _running([sys.executable, str(Path(__file__).parent / "bare.py"), str(port)], port, "/") as server:
+        server.token = secrets.token_urlsafe(32)  # as long as the service's, and looked at by nobody
         yield server
 
 
