@@ -15,6 +15,8 @@ from bench.memory import engine, loads, report, servers, sizes
 
 from swarm_operator.memory.engine.sqlite import sqlite3
 
+_LARGE_FILE = 10**9
+
 
 def main() -> None:
     """Run it."""
@@ -47,7 +49,8 @@ def _run(options: argparse.Namespace) -> None:
         _say("\n" + "\n".join(report.rates(rates)))
         measured = _sizes(folder, options.entries, options.seconds)
         _say("\n" + "\n".join(report.sizes(measured)))
-    _say("\n" + "\n".join(report.verdicts(rates, measured)))
+        ready = _ready(folder / "big")
+    _say("\n" + "\n".join(report.verdicts(rates, measured, ready)))
 
 
 def _rates(folder: Path, seconds: float) -> report.Rates:
@@ -89,6 +92,14 @@ def _sizes(folder: Path, numbers: list[int], seconds: float) -> list[sizes.Size]
             found.append(sizes.measure(server, data, loaded, number, rates))
         present = number
     return found
+
+
+def _ready(data: Path) -> report.Ready:
+    """How long a process takes from its start until it answers, with a file of 1 GB at least."""
+    with servers.swarm_memory(data) as server:
+        uvloop.run(sizes.pad(server, _LARGE_FILE, sizes.database_bytes(data)))
+    with servers.swarm_memory(data) as server:
+        return report.Ready(sizes.database_bytes(data) / 1e6, server.ready_seconds)
 
 
 def _say(*words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from swarm_operator.memory.client import MemoryClient
 
 _BATCH = 1000
 _AT_ONCE = 4
-_TAGS = 1000
-_TRIES = 300
+_TAGS = 100
+"""So few that each has more entries than a page at every size: the answers are of the same length."""
+_TRIES = 1000
+_LONG = 1024 * 1024
 _SEED = 20261123
 
 
@@ -54,6 +57,13 @@ async def grow(server: Server, number: int, present: int) -> float:
         return (number - present) / (time.perf_counter() - started)
 
 
+async def pad(server: Server, size: int, present: int) -> None:
+    """Add values of 1 MiB until the file has so many bytes."""
+    async with _client(server) as memory:
+        for number in range((size - present) // _LONG + 1):
+            await memory.put("long", f"k{number}", secrets.token_hex(_LONG // 2))
+
+
 async def ask(server: Server, number: int, seconds: float) -> dict[str, Rate]:
     """Search and read, and write with 32 connections."""
     chance = random.Random(_SEED)
@@ -70,11 +80,15 @@ async def ask(server: Server, number: int, seconds: float) -> dict[str, Rate]:
     return rates
 
 
+def database_bytes(data: Path) -> int:
+    """The database with its log."""
+    return sum(path.stat().st_size for path in data.glob("swarm-memory.db*"))
+
+
 def measure(server: Server, data: Path, loaded: float, number: int, rates: dict[str, Rate]) -> Size:
     """Put the figures of one number of entries together."""
-    files = sum(path.stat().st_size for path in data.glob("swarm-memory.db*"))
     rss, _ = processes.memory(server.process.pid)
-    return Size(number, loaded, files / 1e6, server.ready_seconds, rss, rates)
+    return Size(number, loaded, database_bytes(data) / 1e6, server.ready_seconds, rss, rates)
 
 
 async def _rate(act: Callable[[], Awaitable[object]]) -> Rate:
