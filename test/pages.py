@@ -9,12 +9,18 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 COMMAND = re.compile(r"^\$ (.*?)(?=\n\$ |\n[{a-z]|\Z)", re.DOTALL | re.MULTILINE)
 """A command and the lines that go on with it, in a block; what it answers follows."""
+_EXCHANGE = re.compile(r"^\$ ((?:.*\\\n)*.*)\n?((?:(?!\$ ).*\n?)*)", re.MULTILINE)
 _BLOCK = re.compile(r"^(?: {4}.*\n|\n(?= {4}))+", re.MULTILINE)
 
 
 def blocks(page: str) -> list[str]:
     """A page's examples."""
     return [textwrap.dedent(found).strip("\n") for found in _BLOCK.findall((DOCS / page).read_text())]
+
+
+def exchanges(block: str) -> list[tuple[str, str]]:
+    """An example's commands, each with the lines that it goes on for, and what each answers."""
+    return _EXCHANGE.findall(block)
 
 
 def pattern(text: str) -> re.Pattern[str]:

@@ -1,10 +1,9 @@
-"""The memory of a running pod over gRPC, by a client that knows it from reflection alone."""
+"""The memory of a running pod over gRPC, by clients that know it from reflection alone: grpcio's and grpcurl."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 from pathlib import Path
 
@@ -16,12 +15,10 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from pages import blocks, one_line, pattern
+from pages import blocks, exchanges, one_line, pattern
 
 pytestmark = pytest.mark.timeout(420)
 SERVICE = "swarm.memory.v1.Memory"
-_EXCHANGE = re.compile(r"^\$ ((?:.*\\\n)*.*)\n?((?:(?!\$ ).*\n?)*)", re.MULTILINE)
-"""A command with the lines that it goes on for, and what it answers."""
 
 
 @pytest.fixture(scope="session")
@@ -88,12 +85,11 @@ def test_grpcurl_does_with_a_pod_what_the_page_says(space, grpcurl, tmp_path):
     eventually(lambda: space.get(f"swarmmemorystore/{STORE}")["status"]["endpoints"]["grpc"])
     (tmp_path / "grpcurl").symlink_to(grpcurl)
     session = next(block for block in blocks("grpc.md") if "grpcurl" in block)
-    exchanges = _EXCHANGE.findall(session)
-    assert len(exchanges) == session.count("$ ") == 5
-    (setting, _), *exchanges = exchanges
+    (setting, _), *commands = exchanges(session)
+    assert len(commands) == session.count("$ grpcurl") == 4
     with port_forward(space, STORE, 9090) as port:
         environment = {**os.environ, "TOKEN": token(space), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-        for command, answer in exchanges:
+        for command, answer in commands:
             there = command.replace("localhost:9090", f"127.0.0.1:{port}")
             done = subprocess.run(
                 ["bash", "-c", f"{setting}; {there}"], check=True, capture_output=True, text=True, env=environment

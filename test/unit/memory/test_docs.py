@@ -8,7 +8,7 @@ import sys
 import textwrap
 
 import pytest
-from pages import COMMAND, DOCS, blocks, one_line, pattern
+from pages import COMMAND, DOCS, blocks, exchanges, one_line, pattern
 
 from swarm_operator.memory.client import MemoryClient
 
@@ -125,3 +125,67 @@ async def test_the_command_lines_page_runs_and_answers_as_it_says(start_process,
     action = next(each for each in memory._parser()._actions if isinstance(each.choices, dict))
     assert ran == set(action.choices) - {"serve"}
     assert all(f"`{name}" in page for name in action.choices)
+
+
+VOLATILE = {
+    "created_at", "updated_at", "expires_at", "started_at", "duration_seconds", "database_size_bytes", "wal_size_bytes",
+    "sqlite_version", "version",
+}  # fmt: skip
+"""Members whose values differ from run to run, or from build to build."""
+
+
+def alike(shown, seen):
+    """Whether two answers have the same members, and the same values but for the volatile ones."""
+    if isinstance(shown, dict) and isinstance(seen, dict):
+        return list(shown) == list(seen) and all(
+            (name in VOLATILE and type(shown[name]) is type(seen[name])) or alike(shown[name], seen[name])
+            for name in shown
+        )
+    if isinstance(shown, list) and isinstance(seen, list):
+        return len(shown) == len(seen) and all(map(alike, shown, seen))
+    return shown == seen
+
+
+def test_answers_that_differ_are_noticed():
+    assert alike({"a": [1], "version": 1}, {"a": [1], "version": 2})
+    for seen in ({"a": [1]}, {"a": [2], "version": 1}, {"a": [1], "version": "1"}, {"version": 1, "a": [1]}):
+        assert not alike({"a": [1], "version": 1}, seen)
+
+
+async def test_the_service_s_page_answers_as_it_says(start_process, monkeypatch):
+    process = await start_process()
+    monkeypatch.chdir(process.data_dir.parent)
+    assert process.data_dir.name == "data"
+    environment = {**os.environ, "H": f"Authorization: Bearer {process.token}"}
+    page = blocks("memory-service.md")
+    answered = 0
+    for command, shown in (each for block in page if block.startswith("$ curl") for each in exchanges(block)):
+        there = command.replace("localhost:8080", process.url.removeprefix("http://")).replace("curl", "curl -s")
+        done = await asyncio.create_subprocess_exec(
+            "bash", "-c", there, env=environment, stdout=asyncio.subprocess.PIPE
+        )
+        output = (await done.communicate())[0].decode()
+        if shown.startswith("HTTP/"):
+            head, _, shown = shown.partition("\n\n")  # noqa: PLW2901 - what is left of it
+            seen_head, _, output = output.replace("\r", "").partition("\n\n")
+            names = [[line.partition(":")[0] for line in each.splitlines()] for each in (head, seen_head)]
+            assert names[0] == names[1]
+        assert alike(json.loads(one_line(shown)), json.loads(output)), (command, output)
+        answered += 1
+    assert answered == 7
+    (code,) = (block for block in page if block.startswith("from pathlib"))
+    scope = {}
+    exec("async def example():\n" + textwrap.indent(code.replace("http://127.0.0.1:8080", process.url), "    "), scope)
+    await scope["example"]()
+
+
+async def test_the_first_commands_of_the_service_s_page_run(start_process, tmp_path):
+    process = await start_process()
+    environment = {**os.environ, "SWARM_MEMORY_URL": process.url, "PYTHONPATH": str(DOCS.parent)}
+    start, first, *_ = blocks("memory-service.md")
+    assert start == "swarm-memory serve --data-dir ./data"
+    for line in first.splitlines():
+        command = line.replace("swarm-memory", f"{sys.executable} -m swarm_operator.cmd.memory")
+        done = await asyncio.create_subprocess_exec("bash", "-c", command, cwd=tmp_path, env=environment)
+        assert await done.wait() == 0, line
+    assert (tmp_path / "monday.db").is_file()
