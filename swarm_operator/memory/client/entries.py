@@ -15,6 +15,7 @@ __all__ = [
     "EntryPage",
     "MemoryEntry",
     "MemoryHit",
+    "Namespace",
     "Readiness",
     "SearchPage",
     "Stats",
@@ -153,6 +154,15 @@ class EntryPage:
 
     entries: list[MemoryEntry]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace: its name, its live entries, the bytes of their values."""
+
+    name: str
+    entries: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from swarm_operator.memory.client.entries import (
     EntryPage,
     MemoryEntry,
     MemoryHit,
+    Namespace,
     Readiness,
     SearchPage,
     Stats,
@@ -235,6 +236,18 @@ class MemoryClient:
             for entry in part.entries:
                 yield entry
             cursor = part.next_cursor
+            if cursor is None:
+                return
+
+    async def namespaces(self) -> AsyncIterator[Namespace]:
+        """All namespaces that have entries and that the token may read, by name, page by page."""
+        cursor: str | None = None
+        while True:
+            path = "/v1/namespaces?limit=1000" + ("" if cursor is None else f"&cursor={quote(cursor)}")
+            _, answer = await self._request("GET", path)
+            for each in answer["namespaces"]:
+                yield Namespace(each["namespace"], each["entries"], each["bytes"])
+            cursor = answer["next_cursor"]
             if cursor is None:
                 return
 

@@ -17,6 +17,7 @@ from swarm_operator.memory.client import (
     MemoryServerError,
     MemoryUnavailableError,
 )
+from swarm_operator.memory.engine import Draft, Put
 
 TOKEN = "client-0123456789abcdef"
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 57\r\n\r\n{"version": 1, "size": 1, "expires_at": null, "value": 1}'
@@ -113,6 +114,15 @@ async def test_a_list_is_walked_page_by_page(memory):
     assert [entry.value async for entry in memory.iterate("n", prefix="k", page=2)] == list(range(7))
     page = await memory.list("n", limit=5)
     assert (len(page.entries), page.next_cursor is None) == (5, False)
+
+
+async def test_all_namespaces_are_named_page_by_page(memory, service):
+    names = [f"n{number:04}/ü&=" for number in range(1001)]
+    await service.store.batch([Put(Draft.create(name, "k", [1])) for name in names[:1000]])
+    await service.store.put(names[1000], "k", [1])
+    found = [each async for each in memory.namespaces()]
+    assert [each.name for each in found] == names
+    assert {(each.entries, each.bytes) for each in found} == {(1, 3)}
 
 
 async def test_statistics_and_readiness(memory, service):
