@@ -51,7 +51,10 @@ def add(commands: Any) -> None:
     export.add_argument("--namespace", action="append", default=[], help="only of this one; may be repeated")
     imports = add_client(commands, "import", _import, "write what export printed; may be repeated")
     imports.add_argument("file", metavar="FILE", help="- is the standard input")
-    imports.add_argument("--keep", action="store_true", help="leave entries that are there with another value")
+    imports.add_argument(
+        "--existing", choices=("overwrite", "keep", "newer"), default="overwrite",
+        help="what becomes of entries that are there with another value (default: overwrite)",
+    )  # fmt: skip
     cleanup = add_client(
         commands, "cleanup", _cleanup, "delete old messages, completed tasks and metrics; needs the admin token",
         admin=True,
@@ -89,7 +92,7 @@ async def _import(options: argparse.Namespace, client: MemoryClient) -> int:
             size = 0 if standard else os.fstat(lines.fileno()).st_size
             progress = stack.enter_context(bar("import", of_bytes=True)) if size else None
             counted = lines if progress is None else _telling(lines, size, progress)
-            options.out.document(await client.swarm.import_(counted, keep_existing=options.keep))
+            options.out.document(await client.swarm.import_(counted, existing=options.existing))
             return OK
     except OSError as error:
         return complain(f"{options.file}: {error.strerror}")

@@ -80,13 +80,14 @@ class TransferClient:
                 del held[:end]
 
     async def import_(
-        self, lines: AsyncIterable[bytes] | Iterable[bytes], *, keep_existing: bool = False
+        self, lines: AsyncIterable[bytes] | Iterable[bytes], *, existing: str = "overwrite"
     ) -> dict[str, Any]:
         """Write such lines. It may be repeated: what is there already stays as it is.
 
         Args:
             lines: pieces of an export, cut anywhere.
-            keep_existing: leave entries as they are that are there with another value; by default they are overwritten.
+            existing: what becomes of entries that are there with another value: `overwrite`, `keep`, or `newer`, by
+                which the one stays that was written later.
 
         Returns:
             How many entries were `created`, `updated`, `unchanged`, `kept`, `expired`; whether the export was
@@ -98,7 +99,7 @@ class TransferClient:
         """
         # A stream can't be sent twice: this finds out whether the service is there and the token is good.
         await self._request("GET", "/v1/namespaces?limit=1")
-        path = "/v1/import" + ("?existing=keep" if keep_existing else "")
+        path = f"/v1/import?existing={quote(existing, safe='')}"
         async with self._stream("POST", path, headers=_HEADERS, data=_pieces(lines)) as response:
             document: dict[str, Any] = await response.json()
             return document

@@ -17,7 +17,7 @@ import structlog
 from swarm_operator.memory.engine import MemoryStoreError, limits
 from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedError
 from swarm_operator.memory.engine.records import Swarm
-from swarm_operator.memory.engine.records.transfer import BadLineError, Outcome
+from swarm_operator.memory.engine.records.transfer import BadLineError, Existing, Outcome
 from swarm_operator.memory.service.asgi import JSON, Reply, parse_query, parse_query_lists
 from swarm_operator.memory.service.errors import ForbiddenError, WrongMethodError
 from swarm_operator.memory.service.json_schema import array, object_of, one_of, whole
@@ -58,7 +58,11 @@ _IMPORT: Final = Operation(
     "Take such lines; may be repeated.",
     {200: Answer("What was done.", _IMPORTED)},
     query={
-        "existing": one_of("What becomes of entries that are there.", "overwrite", "keep", default="overwrite"),
+        "existing": one_of(
+            "What becomes of an entry that is there with another value. newer: the line's updatedAt decides.",
+            *Existing,
+            default=Existing.OVERWRITE,
+        ),
         "report": one_of("lines: NDJSON, the outcome of each line.", "summary", "lines", default="summary"),
     },
     body={"type": "string"},
@@ -146,7 +150,7 @@ class TransferRoutes:
             raise OverloadedError(f"{_MOST_AT_ONCE} imports are running, which is the most")
         self._imports += 1
         started = time.perf_counter()
-        importer = self._swarm.importer(keep=query.get("existing") == "keep")
+        importer = self._swarm.importer(existing=Existing(query.get("existing", Existing.OVERWRITE)))
         body = self._bodies.stream(headers, receive)
         try:
             async for line in _lines(body, self._longest_line):

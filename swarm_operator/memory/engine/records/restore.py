@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from swarm_operator.memory.engine.check import check
 from swarm_operator.memory.engine.config import StoreConfig
 from swarm_operator.memory.engine.errors import InvalidInputError, MemoryStoreError, from_os
-from swarm_operator.memory.engine.records.transfer import Importer, export_lines
+from swarm_operator.memory.engine.records.transfer import Existing, Importer, export_lines
 from swarm_operator.memory.engine.store import MemoryStore
 from swarm_operator.memory.wholefile import WholeFile
 
@@ -28,13 +28,13 @@ _CONFIG: Final = StoreConfig(enable_wal=False, full_text=False, enable_vacuum=Fa
 """The copy is read once: it needs no index of words, and nothing is collected."""
 
 
-async def restore(store: MemoryStore, backup: Path, *, keep: bool = False) -> Importer:
+async def restore(store: MemoryStore, backup: Path, *, existing: Existing = Existing.OVERWRITE) -> Importer:
     """Write a backup's live entries. The backup is checked first, and stays as it is.
 
     Args:
         store: where to.
         backup: a file that `MemoryStore.backup` made, of this schema version or an older one.
-        keep: leave entries that are there already as they are.
+        existing: what becomes of entries that are there with another value.
 
     Returns:
         The importer, which says what became of the entries.
@@ -55,7 +55,7 @@ async def restore(store: MemoryStore, backup: Path, *, keep: bool = False) -> Im
             # A store brings an older schema forward, which is done to a copy.
             await asyncio.to_thread(shutil.copyfile, backup, copy.path)
             async with MemoryStore.open(copy.path, _CONFIG, clock=lambda: store.now() / 1000) as source:
-                importer = Importer(store, keep=keep)
+                importer = Importer(store, existing)
                 async for line in export_lines(source, namespaces=[]):
                     await importer.add(line)
                 await importer.finish()

@@ -106,7 +106,9 @@ class Swarm:
         """The swarm as lines of JSON. See transfer.export_lines."""
         return transfer.export_lines(self._store, namespaces=namespaces)
 
-    async def restore(self, backup: Path, *, keep: bool = False) -> transfer.Importer:
+    async def restore(
+        self, backup: Path, *, existing: transfer.Existing = transfer.Existing.OVERWRITE
+    ) -> transfer.Importer:
         """Write a backup's entries, see restore.restore. One at a time: each takes room for a copy of the backup.
 
         Raises:
@@ -116,10 +118,10 @@ class Swarm:
             raise OverloadedError("a backup is being restored, which is the most at one time")
         self._restoring = True
         try:
-            return await restore(self._store, backup, keep=keep)
+            return await restore(self._store, backup, existing=existing)
         finally:
             self._restoring = False
 
-    def importer(self, *, keep: bool = False) -> transfer.Importer:
+    def importer(self, *, existing: transfer.Existing = transfer.Existing.OVERWRITE) -> transfer.Importer:
         """Takes such lines. See transfer.Importer."""
-        return transfer.Importer(self._store, keep=keep)
+        return transfer.Importer(self._store, existing)

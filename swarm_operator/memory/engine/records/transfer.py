@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from swarm_operator.memory.engine.operations import Write
     from swarm_operator.memory.engine.store import MemoryStore
 
-__all__ = ["BadLineError", "Importer", "Outcome", "export_lines"]
+__all__ = ["BadLineError", "Existing", "Importer", "Outcome", "export_lines"]
 
 _FORMAT: Final = "swarm-memory-export"
 _VERSION: Final = 1
@@ -67,6 +67,15 @@ class BadLineError(InvalidInputError):
     def __copy__(self) -> BadLineError:
         """Another error that says the same."""
         return BadLineError(self.line, self.field, self.allowed)
+
+
+class Existing(StrEnum):
+    """What becomes of an entry that is there with another value."""
+
+    OVERWRITE = "overwrite"
+    KEEP = "keep"
+    NEWER = "newer"
+    """It is overwritten by a line whose `updatedAt` is later than its own, and kept for any other."""
 
 
 class Outcome(IntEnum):
@@ -154,6 +163,7 @@ class _Item:
     line: int
     draft: Draft
     expires_at: int | None
+    updated_at: int | None = None
 
 
 @dataclass(slots=True)
@@ -162,7 +172,7 @@ class Importer:
 
     Attributes:
         store: where to.
-        keep: leave entries that are there already as they are. By default they are overwritten.
+        existing: what becomes of entries that are there with another value.
         outcomes: what became of each line, an Outcome; the first line is at 0. Lines that wait have NONE.
         counts: how many entries had each outcome.
         lines: that were taken.
@@ -170,7 +180,7 @@ class Importer:
     """
 
     store: MemoryStore
-    keep: bool = False
+    existing: Existing = Existing.OVERWRITE
     outcomes: bytearray = field(default_factory=bytearray)
     counts: dict[Outcome, int] = field(default_factory=dict)
     lines: int = 0
@@ -260,12 +270,15 @@ class Importer:
             draft = draft._replace(ttl=ttl)
         if entry is None:
             return Outcome.CREATED, draft
-        same = (entry.value_json, entry.tags_json, entry.metadata_json) == (
-            draft.value_json, draft.tags_json, draft.metadata_json,
-        )  # fmt: skip
-        if same and _same_expiry(entry.expires_at, item.expires_at):
+        there = (entry.value_json, entry.tags_json, entry.metadata_json)
+        wanted = (draft.value_json, draft.tags_json, draft.metadata_json)
+        if there == wanted and _same_expiry(entry.expires_at, item.expires_at):
             return Outcome.UNCHANGED, None
-        return (Outcome.KEPT, None) if self.keep else (Outcome.UPDATED, draft)
+        # Of two that were written in the same millisecond both sides choose the same one.
+        newer = item.updated_at is not None and (item.updated_at, wanted) > (entry.updated_at, there)
+        if self.existing is Existing.KEEP or (self.existing is Existing.NEWER and not newer):
+            return Outcome.KEPT, None
+        return Outcome.UPDATED, draft
 
     def _read(self, text: bytes) -> Iterator[_Item]:
         document = codec.parse_document("line", text, levels=3)
@@ -309,7 +322,10 @@ class Importer:
                 raise InvalidInputError("expiresAt", "a time as 2026-01-31T12:00:00.250Z, or null")
         elif draft.ttl:
             expires_at = self.store.now() + draft.ttl * 1000
-        return _Item(self.lines, draft, expires_at)
+        updated_at = document.get("updatedAt")
+        if updated_at is not None and (updated_at := times.from_text(updated_at)) is None:
+            raise InvalidInputError("updatedAt", "a time as 2026-01-31T12:00:00.250Z, or null")
+        return _Item(self.lines, draft, expires_at, updated_at)
 
     def _state(self, document: dict[str, Any]) -> Iterator[_Item]:
         """What the seed's exportSwarmState gave. Records keep their times and counts, and the rest."""

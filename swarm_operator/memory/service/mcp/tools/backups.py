@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from swarm_operator.memory.engine.errors import DiskFullError, InvalidInputError, from_os
-from swarm_operator.memory.engine.records.transfer import Outcome
+from swarm_operator.memory.engine.records.transfer import Existing, Outcome
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.schemas import object_of, text, whole
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
@@ -48,7 +48,7 @@ async def _restore(call: Call, arguments: Arguments) -> dict[str, Any]:
         )
         raise InvalidInputError("backupPath", there)
     with naming(backup="backupPath"):
-        done = await call.swarm.restore(source, keep=arguments.get("existing") == "keep")
+        done = await call.swarm.restore(source, existing=Existing(arguments.get("existing", Existing.OVERWRITE)))
     return {outcome.name.lower(): done.counts.get(outcome, 0) for outcome in _COUNTED}
 
 
@@ -91,15 +91,16 @@ TOOLS: Final = (
     ),
     Tool(
         "memory_restore",
-        "Write a backup's entries back; needs the admin token. Entries that differ are overwritten, or kept with "
-        "existing: keep; those that the backup does not have stay. Others go on working meanwhile.",
+        "Write a backup's entries back; needs the admin token. Entries that differ are overwritten, or kept, or with "
+        "newer overwritten if the backup's was written later; those that the backup does not have stay. Others go on "
+        "working meanwhile.",
         "import",
         object_of(
             {
                 "backupPath": text("What memory_backup has answered as path.", most=128),
                 "existing": {
-                    **schemas.one_of("What becomes of entries that are there.", "overwrite", "keep"),
-                    "default": "overwrite",
+                    **schemas.one_of("What becomes of entries that differ.", *Existing),
+                    "default": Existing.OVERWRITE,
                 },
             },
             ("backupPath",),

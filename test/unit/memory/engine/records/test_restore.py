@@ -8,7 +8,7 @@ from swarm_operator.memory.engine import MemoryStore, StoreConfig
 from swarm_operator.memory.engine.errors import DiskFullError, InvalidInputError, OverloadedError
 from swarm_operator.memory.engine.records import Swarm
 from swarm_operator.memory.engine.records.restore import restore
-from swarm_operator.memory.engine.records.transfer import Outcome
+from swarm_operator.memory.engine.records.transfer import Existing, Outcome
 
 
 async def dump(store):
@@ -53,7 +53,7 @@ async def test_entries_that_are_there_can_be_kept(filled, tmp_path):
     await filled.backup(tmp_path / "backup.db")
     await filled.put("n", "k001", "changed")
     await filled.delete("n", "k002")
-    done = await restore(filled, tmp_path / "backup.db", keep=True)
+    done = await restore(filled, tmp_path / "backup.db", existing=Existing.KEEP)
     assert (done.counts[Outcome.KEPT], done.counts[Outcome.CREATED]) == (1, 1)
     assert (await filled.get("n", "k001")).value == "changed"
 

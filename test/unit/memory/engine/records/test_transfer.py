@@ -5,7 +5,7 @@ import pytest
 
 from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.records import Swarm
-from swarm_operator.memory.engine.records.transfer import BadLineError, Outcome
+from swarm_operator.memory.engine.records.transfer import BadLineError, Existing, Outcome
 
 
 async def export(store, **options):
@@ -84,11 +84,43 @@ async def test_what_is_there_with_another_value_is_overwritten_or_kept(store, ot
     await fill(store)
     lines = await export(store)
     await other.put("swarm:agents", "agent:a1", "mine")
-    kept = await take(other, lines, keep=True)
+    kept = await take(other, lines, existing=Existing.KEEP)
     assert kept.counts == {Outcome.KEPT: 1, Outcome.CREATED: 6}
     assert (await other.get("swarm:agents", "agent:a1")).value == "mine"
     overwritten = await take(other, lines)
     assert overwritten.counts == {Outcome.UPDATED: 1, Outcome.UNCHANGED: 6}
+
+
+async def test_of_two_values_the_newer_one_stays(store, other, clock):
+    await fill(store)
+    await other.put("swarm:agents", "agent:a1", "older")
+    clock.advance(1)
+    await store.put("swarm:agents", "agent:a1", "newer")
+    lines = await export(store)
+    clock.advance(1)
+    await other.put("swarm:patterns", "pattern:p1", "newest")
+    done = await take(other, lines, existing=Existing.NEWER)
+    assert done.counts == {Outcome.KEPT: 1, Outcome.UPDATED: 1, Outcome.CREATED: 5}
+    assert (await other.get("swarm:agents", "agent:a1")).value == "newer"
+    assert (await other.get("swarm:patterns", "pattern:p1")).value == "newest"
+    # A line that does not say when it was written is no newer than anything.
+    ageless = [b'{"namespace": "swarm:agents", "key": "agent:a1", "value": 1}']
+    assert (await take(other, ageless, existing=Existing.NEWER)).counts == {Outcome.KEPT: 1}
+
+
+async def test_two_swarms_that_take_the_newer_values_of_each_other_are_the_same(store, other, clock):
+    await fill(store)
+    for number in range(20):
+        clock.advance(1)
+        await (store if number % 3 else other).put("n", f"k{number % 7}", number)
+        await (other if number % 2 else store).put("n", f"k{number % 5}", -number)
+        for each in (store, other):  # at the same moment
+            await each.put("n", "same", [number, str(each.path)])
+    await take(other, await export(store, namespaces=[]), existing=Existing.NEWER)
+    await take(store, await export(other, namespaces=[]), existing=Existing.NEWER)
+    assert await contents(store) == await contents(other)
+    again = await take(store, await export(other, namespaces=[]), existing=Existing.NEWER)
+    assert set(again.counts) == {Outcome.UNCHANGED}
 
 
 async def test_what_has_expired_meanwhile_is_left_out(store, other, clock):
