@@ -41,12 +41,15 @@ _log = structlog.get_logger(__name__)
 class Tokens:
     """Knows the valid tokens.
 
+    Attributes:
+        directory: where they are.
+
     Raises:
         BadTokenFileError: a file is missing, empty or not a token; or `tokens.json` is not as it should be.
     """
 
     def __init__(self, directory: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._directory = directory
+        self.directory = directory
         self._monotonic = monotonic
         self._checked_at = monotonic()
         self._stamp = self._look()
@@ -78,11 +81,11 @@ class Tokens:
         if stamp == self._stamp:
             return
         try:
-            self._tokens = _read_all(self._directory)
+            self._tokens = _read_all(self.directory)
         except BadTokenFileError as error:
             _log.warning("tokens not read again, the former ones stay valid", reason=str(error))
         else:
-            _log.info("tokens read again", directory=str(self._directory))
+            _log.info("tokens read again", directory=str(self.directory))
         self._stamp = stamp
 
     def _look(self) -> list[tuple[int, int, int] | None]:
@@ -90,7 +93,7 @@ class Tokens:
         stamps: list[tuple[int, int, int] | None] = []
         for name in (*_PRINCIPALS, FURTHER_FILE):
             try:
-                facts = (self._directory / name).stat()
+                facts = (self.directory / name).stat()
             except OSError:
                 stamps.append(None)
             else:

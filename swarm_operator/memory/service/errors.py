@@ -11,6 +11,7 @@ __all__ = [
     "ClientGoneError",
     "ForbiddenError",
     "NotFoundError",
+    "PeerError",
     "RequestError",
     "UnauthorizedError",
     "UnsupportedEncodingError",
@@ -19,7 +20,7 @@ __all__ = [
 
 
 class RequestError(Exception):
-    """A request that is answered with a 4xx.
+    """A request that is answered with a 4xx, or for another server's sake with a 502.
 
     Attributes:
         status: the HTTP status.
@@ -82,6 +83,21 @@ class UnsupportedEncodingError(RequestError):
 
     status = 415
     code = "unsupported-encoding"
+
+
+class PeerError(RequestError):
+    """Another memory, which this one asked, did not answer or refused.
+
+    Attributes:
+        transient: whether the same request may succeed later.
+    """
+
+    status = 502
+    code = "peer"
+
+    def __init__(self, detail: str, *, transient: bool) -> None:
+        super().__init__(detail)
+        self.transient = transient
 
 
 class ClientGoneError(Exception):

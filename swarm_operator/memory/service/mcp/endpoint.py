@@ -16,6 +16,7 @@ import structlog
 
 from swarm_operator.memory.engine.errors import StoreClosedError
 from swarm_operator.memory.service.errors import ForbiddenError, UnauthorizedError, WrongMethodError
+from swarm_operator.memory.service.peers import Peers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -124,7 +125,8 @@ class McpEndpoint:
     async def _run(self) -> None:
         try:
             module = await asyncio.to_thread(importlib.import_module, _FACE)
-            async with module.serving(self._store, self._metrics, self._settings) as face:
+            peers = Peers(self._tokens.directory)
+            async with module.serving(self._store, peers, self._metrics, self._settings) as face:
                 self._face.set_result(face)
                 await self._stopping.wait()
                 face.end_streams()

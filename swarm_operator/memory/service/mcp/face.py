@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from swarm_operator.memory.service.mcp.subscriptions import Listener
     from swarm_operator.memory.service.mcp.tool import Tool
     from swarm_operator.memory.service.metrics import ServiceMetrics
+    from swarm_operator.memory.service.peers import Peers
     from swarm_operator.memory.service.settings import ServiceSettings
 
 __all__ = ["Face", "serving"]
@@ -61,11 +62,13 @@ _log = structlog.get_logger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def serving(store: MemoryStore, metrics: ServiceMetrics, settings: ServiceSettings) -> AsyncIterator[Face]:
+async def serving(
+    store: MemoryStore, peers: Peers, metrics: ServiceMetrics, settings: ServiceSettings
+) -> AsyncIterator[Face]:
     """A face that takes requests; when left, all sessions end."""
     # It logs each session with its id, which is as good as half a password.
     logging.getLogger("mcp").setLevel(logging.ERROR)
-    face = Face(store, metrics, settings)
+    face = Face(store, peers, metrics, settings)
     async with face.manager.run():
         try:
             yield face
@@ -80,11 +83,15 @@ class Face:
         manager: the package's, which keeps the sessions.
     """
 
-    def __init__(self, store: MemoryStore, metrics: ServiceMetrics, settings: ServiceSettings) -> None:
+    def __init__(self, store: MemoryStore, peers: Peers, metrics: ServiceMetrics, settings: ServiceSettings) -> None:
         counted = McpMetrics(metrics.registry, [tool.name for tool in TOOLS])
         guarded = GuardedStore(store)
         self._tools = Toolbox(
-            guarded, metrics=metrics, mcp_metrics=counted, max_answer_bytes=settings.mcp_max_answer_bytes
+            guarded,
+            peers=peers,
+            metrics=metrics,
+            mcp_metrics=counted,
+            max_answer_bytes=settings.mcp_max_answer_bytes,
         )
         self._resources = Resources(guarded, metrics=metrics, max_answer_bytes=settings.mcp_max_answer_bytes)
         self._subscriptions = Subscriptions(store, most=settings.mcp_max_sessions, counted=counted.subscribers.set)

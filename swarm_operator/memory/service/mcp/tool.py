@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from swarm_operator.memory.service.mcp.answers import Budget
     from swarm_operator.memory.service.mcp.schemas import Schema
     from swarm_operator.memory.service.metrics import ServiceMetrics
+    from swarm_operator.memory.service.peers import Peers
 
 __all__ = ["Arguments", "Call", "Handler", "Tool", "naming"]
 
@@ -43,12 +44,14 @@ class Call:
         swarm: its records.
         budget: how long the answer may be.
         metrics: the service's.
+        peers: other memories.
     """
 
     store: MemoryStore
     swarm: Swarm
     budget: Budget
     metrics: ServiceMetrics
+    peers: Peers
 
 
 Handler: TypeAlias = "Callable[[Call, Arguments], Awaitable[dict[str, Any]]]"

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from swarm_operator.memory.engine.errors import MemoryStoreError
 from swarm_operator.memory.engine.records import Swarm
-from swarm_operator.memory.service.errors import RequestError
+from swarm_operator.memory.service.errors import PeerError, RequestError
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.answers import Budget
 from swarm_operator.memory.service.mcp.metrics import OTHER, Outcome
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from swarm_operator.memory.service.mcp.metrics import McpMetrics
     from swarm_operator.memory.service.mcp.tool import Arguments, Tool
     from swarm_operator.memory.service.metrics import ServiceMetrics
+    from swarm_operator.memory.service.peers import Peers
 
 __all__ = ["Answer", "Toolbox", "UnknownToolError", "error_document"]
 
@@ -62,8 +63,15 @@ class Toolbox:
     """All tools, on one store."""
 
     def __init__(
-        self, store: MemoryStore, *, metrics: ServiceMetrics, mcp_metrics: McpMetrics, max_answer_bytes: int
+        self,
+        store: MemoryStore,
+        *,
+        peers: Peers,
+        metrics: ServiceMetrics,
+        mcp_metrics: McpMetrics,
+        max_answer_bytes: int,
     ) -> None:
+        self._peers = peers
         self._store = store
         self._swarm = Swarm(store)
         self._budget = Budget(max_answer_bytes)
@@ -92,7 +100,7 @@ class Toolbox:
         try:
             schemas.check(validator, arguments)
             started = time.perf_counter()
-            call = Call(self._store, self._swarm, self._budget, self._metrics)
+            call = Call(self._store, self._swarm, self._budget, self._metrics, self._peers)
             answer = Answer(await tool.handler(call, arguments))
         except (MemoryStoreError, RequestError) as error:
             return self._failed(tool, error)
@@ -123,7 +131,8 @@ def error_document(error: Exception) -> dict[str, Any]:
     message = problem.pop("detail")
     status = problem.pop("status")
     problem.pop("title")
-    retry = code in _TEMPORARY or (isinstance(error, MemoryStoreError) and error.transient and status != 507)
+    temporary = isinstance(error, MemoryStoreError | PeerError) and error.transient
+    retry = code in _TEMPORARY or (temporary and status != 507)
     return {"code": code, "message": message[:1000], "retry": retry, **problem}
 
 

@@ -8,6 +8,7 @@ from swarm_operator.memory.service.mcp.tools import (
     entries,
     messages,
     patterns,
+    syncing,
     tasks,
 )
 
@@ -22,4 +23,5 @@ TOOLS = (
     *messages.TOOLS,
     *classic.TOOLS,
     *backups.TOOLS,
+    *syncing.TOOLS,
 )

@@ -10,6 +10,7 @@ SEED = {
     "memory_compress": ({"namespace"}, None),
     "memory_analytics": ({"timeframe"}, None),
     "memory_backup": ({"path"}, None),
+    "memory_sync": ({"target"}, ["target"]),
     "memory_restore": ({"backupPath"}, ["backupPath"]),
 }
 """Its arguments, and those that are required."""
@@ -31,7 +32,7 @@ async def test_its_names_are_there_with_its_arguments_and_defaults(mcp):
 async def test_what_the_service_cannot_do_has_no_tool(mcp):
     names = {tool.name for tool in (await mcp.client.list_tools()).tools}
     assert not names & {
-        "memory_sync", "cache_manage", "state_snapshot", "context_restore",
+        "cache_manage", "state_snapshot", "context_restore",
     }  # fmt: skip
 
 

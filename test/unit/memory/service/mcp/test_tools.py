@@ -1,6 +1,7 @@
 """Every tool: its schemas say what it takes and gives, it does what it says, and it refuses the rest by name."""
 
 import asyncio
+import json
 import resource
 
 import pytest
@@ -15,7 +16,8 @@ READ_ONLY = {
 }  # fmt: skip
 DESTRUCTIVE = {
     "memory_store", "memory_delete", "memory_usage", "memory_namespace", "agent_register", "agent_deregister",
-    "memory_restore", "task_update", "task_delete", "pattern_store", "pattern_delete", "consensus_delete",
+    "memory_restore", "memory_sync", "task_update", "task_delete", "pattern_store", "pattern_delete",
+    "consensus_delete",
 }  # fmt: skip
 
 # Each tool once, each after what it needs: its arguments, and what the answer has among other things.
@@ -32,6 +34,7 @@ HAPPY = [
     ("memory_compress", {}, {"collected": 0}),
     ("memory_backup", {"path": "b"}, {"path": "b"}),
     ("memory_restore", {"backupPath": "b", "existing": "keep"}, {"unchanged": 2, "created": 0}),
+    ("memory_sync", {"target": "itself"}, {"target": "itself"}),
     ("agent_register", {"id": "a", "type": "coder", "details": {"team": "x"}}, {"version": 1}),
     ("agent_heartbeat", {"id": "a", "status": "busy"}, {"version": 2}),
     ("agent_get", {"id": "a"}, {"version": 2}),
@@ -69,6 +72,8 @@ HAPPY = [
 @pytest.mark.parametrize("era", ["legacy", "2026-07-28"])
 async def test_every_tool_does_what_it_says_and_answers_by_its_schema(service, connecting, era):
     outputs = {tool.name: Draft202012Validator(tool.output) for tool in TOOLS}
+    itself = {"name": "itself", "url": f"http://127.0.0.1:{service.port}", "token": "client-0123456789abcdef"}
+    (service.tokens / "peers.json").write_text(json.dumps({"peers": [itself]}))
     async with connecting(service.port, era=era, token="admin-0123456789abcdef") as mcp:
         for name, arguments, expected in HAPPY:
             answer = await mcp.call(name, **arguments)

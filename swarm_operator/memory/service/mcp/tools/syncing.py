@@ -1,0 +1,44 @@
+"""claude-flow's memory_sync: this memory and another one of `peers.json`; the admin token only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from swarm_operator.memory.engine.records.transfer import Outcome
+from swarm_operator.memory.service.mcp.schemas import object_of, text, whole
+from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
+from swarm_operator.memory.service.principal import acting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["TOOLS"]
+
+_COUNTED: Final = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.KEPT)
+_COUNTS: Final = object_of({outcome.name.lower(): whole("Entries.") for outcome in _COUNTED})
+
+
+async def _sync(call: Call, arguments: Arguments) -> dict[str, Any]:
+    acting.get().check_admin()
+    done = await call.peers.sync(call.swarm, arguments["target"])
+    pulled = {outcome.name.lower(): count for outcome, count in done.pulled.items()}
+    return {"target": arguments["target"], "pulled": _counts(pulled), "pushed": _counts(done.pushed)}
+
+
+def _counts(found: Mapping[str, int]) -> dict[str, int]:
+    return {outcome.name.lower(): found.get(outcome.name.lower(), 0) for outcome in _COUNTED}
+
+
+TOOLS: Final = (
+    Tool(
+        "memory_sync",
+        "Bring this memory and another one together, which the service knows by name; needs the admin token. What only "
+        "one has goes to the other, of two values the newer stays; what one has deleted comes back from the other.",
+        "import",
+        object_of({"target": text("The other memory's name.", most=63)}, ("target",)),
+        object_of({"target": text("As asked."), "pulled": _COUNTS, "pushed": _COUNTS}, ("target", "pulled", "pushed")),
+        _sync,
+        destructive=True,
+        idempotent=True,
+    ),
+)

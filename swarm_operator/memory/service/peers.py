@@ -1,0 +1,162 @@
+"""`peers.json`: other memories that this one is brought together with, beside the tokens.
+
+    {"peers": [{"name": "east", "url": "http://east-memory.east.svc:8080", "token": "..."}]}
+
+The token is one of theirs, which may read and write what is to be brought together. Nobody but who writes this file
+chooses where the service sends what it holds: callers know peers by name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedError
+from swarm_operator.memory.engine.records.transfer import Existing
+from swarm_operator.memory.service.errors import BadTokenFileError, PeerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from swarm_operator.memory.engine.records import Swarm
+    from swarm_operator.memory.engine.records.transfer import Outcome
+
+__all__ = ["FILE", "Peers", "Synced"]
+
+FILE: Final = "peers.json"
+_MAX_BYTES: Final = 64 * 1024
+_MAX_PEERS: Final = 20
+_MOST_SECONDS: Final = 3600.0
+"""For one synchronization: a peer that has gone silent would keep others out for ever."""
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_URL: Final = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
+_TOKEN: Final = re.compile(r"[!-~]{1,4096}")
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What was written on either side, by what became of the entries.
+
+    Attributes:
+        pulled: here.
+        pushed: there.
+    """
+
+    pulled: dict[Outcome, int]
+    pushed: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    url: str
+    token: str = field(repr=False)
+
+
+class Peers:
+    """The other memories.
+
+    Args:
+        directory: where the file is; it is read each time that it is needed.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FILE
+        self._busy = False
+
+    async def sync(self, swarm: Swarm, target: str) -> Synced:
+        """Bring the entries of both together: what only one side has goes to the other, of two values the newer stays.
+
+        What was deleted on one side comes back from the other. It may be repeated, also after a failure.
+
+        Raises:
+            InvalidInputError: there is no such peer, or the file is not as it should be.
+            OverloadedError: another one is under way.
+            PeerError: the peer does not answer, or refuses; what was written by then stays.
+        """
+        # Loaded where it is needed: it takes 0.1 s and some MiB.
+        from swarm_operator.memory.client import MemoryClient, MemoryClientError  # noqa: PLC0415
+
+        peer = self._find(target)
+        with self._alone():
+            try:
+                async with asyncio.timeout(_MOST_SECONDS), MemoryClient(peer.url, token=peer.token) as remote:
+                    importer = swarm.importer(existing=Existing.NEWER)
+                    async for line in remote.swarm.export(everything=True):
+                        await importer.add(line)
+                    await importer.finish()
+                    pushed = await remote.swarm.import_(
+                        swarm.export_lines(namespaces=[]), existing=Existing.NEWER.value
+                    )
+            except MemoryClientError as error:
+                raise PeerError(f"the peer {target}: {error}", transient=error.transient) from error
+            except TimeoutError:
+                late = f"the peer {target}: it took longer than {_MOST_SECONDS:g} seconds"
+                raise PeerError(late, transient=True) from None
+        return Synced(importer.counts, pushed)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        if self._busy:
+            raise OverloadedError("a peer is being synchronized, which is the most at one time")
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+    def _find(self, name: str) -> _Peer:
+        try:
+            peers = _read(self._path)
+        except BadTokenFileError as error:
+            raise InvalidInputError("target", f"nothing before the file of peers is mended ({error})") from None
+        if name not in peers:
+            known = f"one of {', '.join(sorted(peers))}" if peers else f"nothing: there is no peer in {FILE}"
+            raise InvalidInputError("target", known)
+        return peers[name]
+
+
+def _read(path: Path) -> dict[str, _Peer]:
+    """The peers by name; none without a file.
+
+    Raises:
+        BadTokenFileError: says where and what is allowed, never what is there.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise BadTokenFileError(f"{path.name}: {error.strerror}") from error
+    if len(text) > _MAX_BYTES:
+        raise BadTokenFileError(f"{path.name}: at most {_MAX_BYTES} bytes")
+    try:
+        document = orjson.loads(text)
+    except ValueError:
+        raise BadTokenFileError(f"{path.name}: JSON is allowed") from None  # the parser's words may quote it
+    if type(document) is not dict or document.keys() != {"peers"} or type(document["peers"]) is not list:
+        raise BadTokenFileError(f'{path.name}: an object with the member "peers", a list, is allowed')
+    if len(document["peers"]) > _MAX_PEERS:
+        raise BadTokenFileError(f"{path.name}: peers: at most {_MAX_PEERS}")
+    found: dict[str, _Peer] = {}
+    for index, item in enumerate(document["peers"]):
+        place = f"{path.name}: peers[{index}]"
+        if type(item) is not dict or item.keys() != {"name", "url", "token"}:
+            raise BadTokenFileError(f"{place}: an object with name, url and token is allowed")
+        for member, allowed, words in (
+            ("name", _NAME, "at most 63 of a-z, 0-9 and, between them, -"),
+            ("url", _URL, "http:// or https://, a host and perhaps a path"),
+            ("token", _TOKEN, "at most 4096 printable ASCII characters without blanks"),
+        ):
+            if type(item[member]) is not str or not allowed.fullmatch(item[member]):
+                raise BadTokenFileError(f"{place}.{member}: {words} are allowed")
+        if item["name"] in found:
+            raise BadTokenFileError(f"{place}.name: each has its own")
+        found[item["name"]] = _Peer(item["url"], item["token"])
+    return found
