@@ -141,7 +141,8 @@ class _TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                 acting.set(principal)  # for this task, which is the call's
                 standing.set(self._tokens.standing(authorization))
                 return await continuation(handler_call_details)
-        return grpc.unary_unary_rpc_method_handler(self._refuse)
+        # As for a stream, whatever the call is: then its message, of up to 16 MiB, is not even taken in.
+        return grpc.stream_unary_rpc_method_handler(self._refuse)
 
     async def _refuse(self, _: Any, context: Any) -> None:
         error = UnauthorizedError("no valid token")

@@ -34,6 +34,17 @@ async def test_a_message_over_the_limit_is_refused(start_grpc):
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+async def test_who_has_no_token_is_refused_before_the_message_is_taken_in(served, connecting):
+    async with connecting(served.server.port, None) as channel:
+        put = channel.stream_unary(
+            f"/{SERVICE}/Put", request_serializer=pb.PutRequest.SerializeToString, response_deserializer=bytes
+        )
+        call = put()  # it is begun, and the message never comes
+        async with asyncio.timeout(20):
+            status, problem = await served.problem(call)
+        assert (status, problem.code) == (grpc.StatusCode.UNAUTHENTICATED, "unauthorized")
+
+
 async def test_health_needs_no_token_and_follows_readiness(served, connecting, eventually, monkeypatch):
     async with connecting(served.server.port, None) as channel:
         health = health_pb2_grpc.HealthStub(channel)
