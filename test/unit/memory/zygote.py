@@ -1,8 +1,8 @@
 """A process that has imported the memory service and forks: a service starts in a tenth of the time.
 
 What it forks is the real service: its own process, files and ports; it dies of the same signals. Only its imports are
-not its own. SIGUSR1 lets its fsyncs fail, see fail_syncs. Run as a program this is the process that forks; `Zygote`
-talks to it.
+not its own. SIGUSR1 lets its fsyncs fail, SIGUSR2 those of the database but not those of its log, see fail_syncs. Run
+as a program this is the process that forks; `Zygote` talks to it.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 import sys
+from pathlib import Path
 
 PRELOADED = (
     "swarm_operator.cmd.memory.serving",
@@ -45,6 +46,7 @@ def main(control):
             os.dup2(output, 2)
             os.close(output)
             signal.signal(signal.SIGUSR1, lambda *_: fail_syncs())
+            signal.signal(signal.SIGUSR2, lambda *_: fail_syncs("swarm-memory.db"))
             code = 1
             with contextlib.suppress(SystemExit):
                 code = run(json.loads(request))
@@ -53,23 +55,26 @@ def main(control):
         control.send(child.to_bytes(4))
 
 
-def fail_syncs():
-    """Let each fsync and fdatasync of this process fail with EIO, from now on until its end: a seccomp filter."""
+def fail_syncs(name=None):
+    """Let each fsync and fdatasync of this process fail with EIO, from now on until its end: a seccomp filter.
+
+    Args:
+        name: only of files of this name that are open now.
+    """
+    opened = {int(each.name): each.readlink() for each in Path("/proc/self/fd").iterdir() if each.is_symlink()}
+    failing = [number for number, path in opened.items() if path.name == name]
     prctl, syscall = ctypes.CDLL(None, use_errno=True).prctl, ctypes.CDLL(None, use_errno=True).syscall
     numbers = {"x86_64": (74, 75, 317), "aarch64": (82, 83, 277)}[platform.machine()]
     fsync, fdatasync, seccomp = numbers
     load, equal, answer = 0x20, 0x15, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_RET|K
     refuse, allow = 0x00050000 | errno.EIO, 0x7FFF0000
-    program = b"".join(
-        struct.pack("HBBI", *instruction)
-        for instruction in (
-            (load, 0, 0, 0),
-            (equal, 2, 0, fsync),
-            (equal, 1, 0, fdatasync),
-            (answer, 0, 0, allow),
-            (answer, 0, 0, refuse),
-        )
-    )
+    syncing = [(load, 0, 0, 0), (equal, 2, 0, fsync), (equal, 1, 0, fdatasync), (answer, 0, 0, allow)]
+    if name is None:
+        program = [*syncing, (answer, 0, 0, refuse)]
+    else:  # the first argument, which is the descriptor
+        each = [(equal, len(failing) - place, 0, number) for place, number in enumerate(failing)]
+        program = [*syncing, (load, 0, 0, 16), *each, (answer, 0, 0, allow), (answer, 0, 0, refuse)]
+    program = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
     held = ctypes.create_string_buffer(program)
     descriptor = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(held))
     # Without it only root could; of all threads, not only this one.

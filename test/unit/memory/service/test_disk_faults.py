@@ -254,3 +254,36 @@ async def test_syncs_that_fail(fork_process, journal):
             assert await hands.put(protocol, f"after-{protocol}", value()) is None
     await process.stop(signal.SIGKILL)
     check_file(process.data_dir / "swarm-memory.db")
+
+
+async def test_checkpoints_that_fail(fork_process):
+    """The database can't be synced, its log can: what is acknowledged is in the log, and it is not given up."""
+    process = await fork_process("--mcp", "true")
+    failed = 'swarm_memory_errors_total{code="io-error"} '
+    async with hands_on(process) as hands, httpx2.AsyncClient() as http:
+
+        async def failures():
+            metrics = (await http.get(f"{process.metrics_url}/metrics")).text
+            return float(metrics.partition(failed)[2].partition("\n")[0])
+
+        process.process.send_signal(signal.SIGUSR2)
+        number = 0
+        async with asyncio.timeout(60):
+            while await failures() < 2:
+                for _ in range(100):
+                    protocol = PROTOCOLS[number % 3]
+                    assert await hands.put(protocol, f"k{number}", value()) is None
+                    number += 1
+        assert (await hands.readiness()).ready
+        await hands.check()
+        acknowledged = hands.acknowledged
+    await process.stop(signal.SIGKILL)
+    assert any("checkpoint" in line.get("reason", "") for line in process.log)
+    log = process.data_dir / "swarm-memory.db-wal"
+    assert log.stat().st_size > 16 * MIB
+    process = await fork_process("--mcp", "true")
+    async with hands_on(process, acknowledged) as hands:
+        await hands.check()
+    assert await process.stop(signal.SIGTERM) == 0
+    check_file(process.data_dir / "swarm-memory.db")
+    assert not log.exists()
