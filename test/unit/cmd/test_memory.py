@@ -236,7 +236,7 @@ def test_a_swarm_is_exported_to_a_file_and_imported_from_it(service, monkeypatch
     assert command.main(["import", "swarm.ndjson"]) == 0
     assert json.loads(capfdbinary.readouterr().out)["created"] == 1
     (tmp_path / "swarm.ndjson").write_bytes(exported.replace(b"idle", b"busy"))
-    assert command.main(["import", "swarm.ndjson", "--keep"]) == 0
+    assert command.main(["import", "swarm.ndjson", "--existing", "keep"]) == 0
     assert json.loads(capfdbinary.readouterr().out)["kept"] == 1
     assert command.main(["export", "--all"]) == 0
     assert len(capfdbinary.readouterr().out.splitlines()) == 4
