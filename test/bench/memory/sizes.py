@@ -21,6 +21,8 @@ _AT_ONCE = 4
 _TAGS = 100
 """So few that each has more entries than a page at every size: the answers are of the same length."""
 _TRIES = 1000
+_LOADS = 3
+"""Of writes, of which the one in the middle counts: the p99 of the same load differs by a factor of two."""
 _LONG = 1024 * 1024
 _SEED = 20261123
 
@@ -76,7 +78,8 @@ async def ask(server: Server, number: int, seconds: float) -> dict[str, Rate]:
             "get": lambda: memory.get("big", f"k{chance.randrange(number):07}"),
         }
         rates = {name: await _rate(act) for name, act in asked.items()}
-    rates["put"] = await asyncio.to_thread(put, server, 32, seconds)
+    loads = [await asyncio.to_thread(put, server, 32, seconds) for _ in range(_LOADS)]
+    rates["put"] = sorted(loads, key=lambda load: load.p99_ms)[_LOADS // 2]
     return rates
 
 
