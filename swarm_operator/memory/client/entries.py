@@ -65,6 +65,12 @@ class MemoryEntry(EntryHead):
         return self.raw["value"]
 
     @property
+    def accessed_at(self) -> str | None:
+        """When it was last read by its key, RFC 3339; only lists and searches know, else and if it was not, None."""
+        accessed_at: str | None = self.raw.get("accessed_at")
+        return accessed_at
+
+    @property
     def tags(self) -> list[str]:
         """Its tags."""
         return list(self.raw["tags"])

@@ -19,6 +19,7 @@ from swarm_operator.memory.engine.errors import MemoryStoreError, StoreClosedErr
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from swarm_operator.memory.engine.accesses import Accesses
     from swarm_operator.memory.engine.config import StoreConfig
     from swarm_operator.memory.engine.observer import Observer
     from swarm_operator.memory.engine.writer import Writer
@@ -78,6 +79,7 @@ class Collector:
         now: milliseconds since the Unix epoch.
         sleep: waits between runs; tests pass their own.
         observer: told about runs and failures.
+        accesses: written with each run.
     """
 
     def __init__(
@@ -88,8 +90,10 @@ class Collector:
         now: Callable[[], int],
         sleep: Callable[[float], Awaitable[object]],
         observer: Observer,
+        accesses: Accesses,
     ) -> None:
         self.stats = CollectorStats()
+        self._accesses = accesses
         self._writer = writer
         self._config = config
         self._now = now
@@ -177,6 +181,7 @@ class Collector:
             self.stats.auto_vacuum = await self._writer.between_batches(sweep.auto_vacuum)
             if self.stats.auto_vacuum == "incremental":
                 given_back = await self._vacuum()
+        await self._accesses.write(self._writer)
         return Collection(moment, entries, value_bytes, given_back, time.perf_counter() - started)
 
     async def _vacuum(self) -> int:

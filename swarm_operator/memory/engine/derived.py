@@ -27,6 +27,7 @@ _COMPRESSED: Final = 2
 _INDEXED: Final = 3
 _CHANGES: Final = 4
 _DELETED: Final = 5
+_ACCESSES: Final = 6
 """The schema's versions that brought these."""
 _TOLD_EACH: Final = 1000
 
@@ -45,6 +46,7 @@ _NEWEST = """
     FROM changes LEFT JOIN entries ON entries.namespace = changes.namespace AND entries.key = changes.key
     GROUP BY changes.namespace, changes.key
 """
+_LOST_ACCESSES = "SELECT count(*) FROM accesses WHERE id NOT IN (SELECT id FROM entries)"
 _MAKE_TEXTS = (
     "CREATE VIRTUAL TABLE temp.made USING fts5 (namespace, key, value, content = '', tokenize = 'unicode61')",
     "CREATE VIRTUAL TABLE temp.made_words USING fts5vocab (temp, made, row)",
@@ -87,6 +89,8 @@ def check(
         1,
     ):
         findings.add("table deleted_versions", "it has no highest version")
+    if version >= _ACCESSES and (lost := db.execute(_LOST_ACCESSES).fetchone()[0]):
+        findings.add("table accesses", f"it has {lost} rows of entries that are not there")
     return totals
 
 

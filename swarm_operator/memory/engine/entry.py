@@ -93,6 +93,8 @@ class Entry(NamedTuple):
         created_at: when its first version was written.
         updated_at: when this version was written.
         expires_at: the first moment at which it is gone; None is never.
+        accessed_at: in lists and searches: when it was last read by its key, as far as that is known (see accesses);
+            None: it was not, or is not known. Elsewhere None.
     """
 
     namespace: str
@@ -105,6 +107,7 @@ class Entry(NamedTuple):
     created_at: int
     updated_at: int
     expires_at: int | None
+    accessed_at: int | None = None
 
     @property
     def value(self) -> Any:

@@ -20,6 +20,7 @@ from swarm_operator.memory.engine.errors import MemoryStoreError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from swarm_operator.memory.engine.accesses import Accesses
     from swarm_operator.memory.engine.cache import EntryCache
     from swarm_operator.memory.engine.entry import Entry, Identity
 
@@ -48,7 +49,9 @@ class Lookup:
         fetch: Callable[[Sequence[Identity]], Awaitable[list[Entry | MemoryStoreError | None]]],
         *,
         now: Callable[[], int],
+        accesses: Accesses,
     ) -> None:
+        self._accesses = accesses
         self._cache = cache
         self._fetch = fetch
         self._now = now
@@ -59,11 +62,15 @@ class Lookup:
 
     async def get(self, identity: Identity) -> Entry | None:
         """The live entry, or None."""
-        entry = self._cache.get(identity, self._now())
-        if entry is not None:
-            return entry
-        entry = await self._read(identity)
-        return entry if entry is not None and entry.live_at(self._now()) else None
+        now = self._now()
+        entry = self._cache.get(identity, now)
+        if entry is None:
+            entry = await self._read(identity)
+            now = self._now()
+            if entry is None or not entry.live_at(now):
+                return None
+        self._accesses.note(identity, now)
+        return entry
 
     def begin(self, identities: Iterable[Identity]) -> None:
         """Entries are about to change."""

@@ -36,7 +36,7 @@ __all__ = ["NamespaceCount", "Readers", "Totals"]
 T = TypeVar("T")
 
 _PAGE = f"""
-    SELECT {rows.COLUMNS} FROM entries
+    SELECT {rows.LISTED} FROM entries
     WHERE namespace = ? AND key >= ? AND key < ? AND (expires_at IS NULL OR expires_at > ?)
     ORDER BY key LIMIT ?
 """  # noqa: S608

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from swarm_operator.memory.engine import accesses
 from swarm_operator.memory.engine.compression import unpack
 from swarm_operator.memory.engine.entry import Entry
 from swarm_operator.memory.engine.errors import CorruptValueError
@@ -13,12 +14,13 @@ if TYPE_CHECKING:
 
     from swarm_operator.memory.engine.entry import Identity
 
-__all__ = ["COLUMNS", "entry_of", "read"]
+__all__ = ["LISTED", "entry_of", "read"]
 
-COLUMNS: Final = "namespace, key, value, tags, metadata, ttl, version, created_at, updated_at, expires_at, codec, size"
-"""What `entry_of` takes, in this order."""
+_COLUMNS: Final = "namespace, key, value, tags, metadata, ttl, version, created_at, updated_at, expires_at"
+LISTED: Final = f"{_COLUMNS}, {accesses.COLUMN}, codec, size"
+"""What `entry_of` takes, in this order, for lists and searches."""
 
-_GET = f"SELECT {COLUMNS} FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only
+_GET = f"SELECT {_COLUMNS}, codec, size FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only
 
 
 def read(db: sqlite3.Connection, identity: Identity) -> Entry | None:
@@ -28,7 +30,7 @@ def read(db: sqlite3.Connection, identity: Identity) -> Entry | None:
 
 
 def entry_of(row: tuple[Any, ...]) -> Entry:
-    """An entry from its COLUMNS. Raises CorruptValueError, which names the entry."""
+    """An entry from its columns. Raises CorruptValueError, which names the entry."""
     namespace, key, value, *others, codec, size = row
     if codec:
         try:

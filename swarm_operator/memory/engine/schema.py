@@ -109,7 +109,17 @@ _VERSION_5 = (
     "INSERT INTO deleted_versions (id, highest) SELECT 1, coalesce(max(version), 0) FROM entries",
 )
 
-_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
+# See accesses.
+_VERSION_6 = (
+    "CREATE TABLE accesses (id INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT",
+    """
+    CREATE TRIGGER entries_accesses AFTER DELETE ON entries BEGIN
+        DELETE FROM accesses WHERE id = old.id;
+    END
+    """,
+)
+
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)
 """_MIGRATIONS[n] takes a file from version n to n + 1."""
 
 LATEST = len(_MIGRATIONS)

@@ -63,7 +63,7 @@ _BY_UPDATE = f"""
     ORDER BY e.updated_at DESC, e.namespace DESC, e.id DESC
 """  # noqa: S608
 _BY_ID = f"SELECT {_HEAD} FROM entries e WHERE e.id = ?"  # noqa: S608
-_WHOLE = f"SELECT {rows.COLUMNS} FROM entries WHERE id = ?"  # noqa: S608
+_WHOLE = f"SELECT {rows.LISTED} FROM entries WHERE id = ?"  # noqa: S608
 _HOW_MANY = "SELECT count(*) FROM (SELECT 1 FROM entries_text WHERE entries_text MATCH ? LIMIT ?)"
 _RANKED = """
     SELECT rowid, bm25(entries_text, 0.0, 4.0, 1.0) AS score FROM entries_text WHERE entries_text MATCH ?

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swarm_operator.memory.engine import checkpoint, compression, database, limits, sqlite
+from swarm_operator.memory.engine.accesses import Accesses
 from swarm_operator.memory.engine.backup import Backup, Backups, Snapshot
 from swarm_operator.memory.engine.cache import EntryCache
 from swarm_operator.memory.engine.collector import Collection, Collector, CollectorStats
@@ -25,6 +26,7 @@ from swarm_operator.memory.engine.config import MIB, StoreConfig
 from swarm_operator.memory.engine.entry import Draft
 from swarm_operator.memory.engine.errors import (
     InvalidInputError,
+    MemoryStoreError,
     MissedChangesError,
     OverloadedError,
     StorageError,
@@ -140,7 +142,8 @@ class MemoryStore:
         self._readers = readers
         self._cache = EntryCache(max_entries=config.cache_size, max_bytes=config.cache_memory_mb * MIB)
         self._checkpoints = checkpoint.CheckpointPolicy(path, config)
-        self._lookup = Lookup(self._cache, readers.entries, now=now)
+        self._accesses = Accesses()
+        self._lookup = Lookup(self._cache, readers.entries, now=now, accesses=self._accesses)
         self._closed = False
         self._packing = 0
         self._feed = Feed(readers.changes)
@@ -151,7 +154,9 @@ class MemoryStore:
         self.stopped = self._writer.start()
         """Done when the writer has ended: by closing, or by a defect, which is then its exception."""
         self._backups = Backups(path, config, writer=worker, checkpoints=self._checkpoints)
-        self._collector = Collector(self._writer, config, now=now, sleep=sleep, observer=observer)
+        self._collector = Collector(
+            self._writer, config, now=now, sleep=sleep, observer=observer, accesses=self._accesses
+        )
         self._collector.start()
 
     @classmethod
@@ -395,7 +400,7 @@ class MemoryStore:
             max_bytes=self.config.max_page_bytes,
             now=self._now(),
         )
-        return Page(entries, entries[-1].key if more else None)
+        return Page([*map(self._accesses.latest, entries)], entries[-1].key if more else None)
 
     async def search(self, query: Query, *, position: Position | None = None, limit: int = 50) -> Found:
         """A page of the live entries that a query asks for. See search for what it costs.
@@ -413,9 +418,11 @@ class MemoryStore:
         limits.check_page_size(limit)
         if query.expression is not None and not self.config.full_text:
             raise InvalidInputError("text", "nothing: full-text search is switched off (full_text)")
-        return await self._readers.search(
+        found = await self._readers.search(
             query, position, limit=limit, max_bytes=self.config.max_page_bytes, now=self._now()
         )
+        found.hits = [replace(hit, entry=self._accesses.latest(hit.entry)) for hit in found.hits]
+        return found
 
     async def namespaces(
         self, *, after: str | None = None, limit: int = 100, within: Sequence[str] | None = None
@@ -580,6 +587,8 @@ class MemoryStore:
         try:
             await self._backups.close()
             await self._collector.close()
+            with contextlib.suppress(MemoryStoreError):  # they are no more than a help
+                await self._accesses.write(self._writer)
             await self._writer.close()
         finally:
             await self._lookup.close()

@@ -40,7 +40,7 @@ def entry_whole(entry: Entry) -> bytes:
 
 def entries_page(entries: Sequence[Entry], cursor: str | None) -> bytes:
     """A page of a list; `next_cursor` is null on the last one."""
-    return orjson.dumps({"entries": [_whole(entry) for entry in entries], "next_cursor": cursor})
+    return orjson.dumps({"entries": [_listed(entry) for entry in entries], "next_cursor": cursor})
 
 
 def hits_page(found: Found, query: Query, cursor: str | None, *, values: bool) -> bytes:
@@ -160,7 +160,9 @@ def _head(entry: Entry) -> dict[str, Any]:
 
 def _hit(hit: Hit, *, values: bool) -> dict[str, Any]:
     entry = hit.entry
-    document = _whole(entry) if values else {**_head(entry), "tags": orjson.Fragment(entry.tags_json)}
+    document = _listed(entry)
+    if not values:
+        del document["metadata"], document["value"]
     if hit.score is not None:
         document["score"] = round(hit.score, 6)
     if hit.snippet is not None:
@@ -169,8 +171,16 @@ def _hit(hit: Hit, *, values: bool) -> dict[str, Any]:
 
 
 def _whole(entry: Entry) -> dict[str, Any]:
+    return {**_head(entry), **_contents(entry)}
+
+
+def _listed(entry: Entry) -> dict[str, Any]:
+    accessed_at = None if entry.accessed_at is None else timestamp(entry.accessed_at)
+    return {**_head(entry), "accessed_at": accessed_at, **_contents(entry)}
+
+
+def _contents(entry: Entry) -> dict[str, Any]:
     return {
-        **_head(entry),
         "tags": orjson.Fragment(entry.tags_json),
         "metadata": orjson.Fragment(entry.metadata_json),
         "value": orjson.Fragment(entry.value_json),

@@ -38,7 +38,7 @@ _LIST: Final = Operation(
     "/v1/entries",
     "list",
     "List a namespace's entries in the order of their keys.",
-    {200: Answer("A page.", page_of("entries", reference("Entry")))},
+    {200: Answer("A page.", page_of("entries", reference("ListedEntry")))},
     query={"namespace": NAMESPACE, "prefix": PREFIX, "limit": LIMIT, "cursor": CURSOR},
     needed=("namespace",),
 )

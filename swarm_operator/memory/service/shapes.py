@@ -38,10 +38,16 @@ HEAD: Final = {
     "updated_at": _MOMENT,
     "expires_at": nullable(_MOMENT),
 }
-_TAGS: Final = array({"type": "string"})
-_WHOLE: Final = {**HEAD, "tags": _TAGS, "metadata": {"type": "object"}, "value": _VALUE}
+_CONTENTS: Final[dict[str, Schema]] = {
+    "tags": array({"type": "string"}),
+    "metadata": {"type": "object"},
+    "value": _VALUE,
+}
+_WHOLE: Final = {**HEAD, **_CONTENTS}
+_ACCESSED: Final = nullable(text("When it was last read by its key; null: not that it is known.", format="date-time"))
+_LISTED: Final = {**HEAD, "accessed_at": _ACCESSED, **_CONTENTS}
 _HIT: Final = {
-    **_WHOLE,
+    **_LISTED,
     "score": number("Of the text; the greater the better."),
     "snippet": text("Of the text around the words, which are marked with **."),
 }
@@ -63,6 +69,7 @@ PROBLEM: Final = object_of(
 SCHEMAS: Final[dict[str, Schema]] = {
     "EntryHead": object_of(HEAD, tuple(HEAD), description="An entry without its value: the answer to a write."),
     "Entry": object_of(_WHOLE, tuple(_WHOLE), description="An entry."),
-    "Hit": object_of(_HIT, (*HEAD, "tags"), description="An entry that a search has found."),
+    "ListedEntry": object_of(_LISTED, tuple(_LISTED), description="An entry in a list."),
+    "Hit": object_of(_HIT, (*HEAD, "accessed_at", "tags"), description="An entry that a search has found."),
     "Problem": PROBLEM,
 }

@@ -34,6 +34,7 @@ def entry_message(entry: Entry, *, value: bool = True) -> pb.Entry:
         created_at=_timestamp(entry.created_at),
         updated_at=_timestamp(entry.updated_at),
         expires_at=None if entry.expires_at is None else _timestamp(entry.expires_at),
+        accessed_at=None if entry.accessed_at is None else _timestamp(entry.accessed_at),
     )
 
 

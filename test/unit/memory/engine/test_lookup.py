@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from swarm_operator.memory.engine import Draft, Entry
+from swarm_operator.memory.engine.accesses import Accesses
 from swarm_operator.memory.engine.cache import EntryCache
 from swarm_operator.memory.engine.errors import StorageIOError
 from swarm_operator.memory.engine.lookup import Lookup
@@ -54,7 +55,7 @@ def cache():
 
 @pytest.fixture
 def lookup(database, cache):
-    return Lookup(cache, database.fetch, now=lambda: 1000)
+    return Lookup(cache, database.fetch, now=lambda: 1000, accesses=Accesses())
 
 
 async def test_callers_that_want_the_same_entry_share_one_read(database, cache, lookup):
@@ -160,7 +161,7 @@ async def test_a_failed_read_fails_its_callers_and_the_next_one_tries_again(cach
             raise error
         return [entry(1)] * len(identities)
 
-    lookup = Lookup(cache, fetch, now=lambda: 0)
+    lookup = Lookup(cache, fetch, now=lambda: 0, accesses=Accesses())
     results = await asyncio.gather(lookup.get(K), lookup.get(K), return_exceptions=True)
     assert [type(result) for result in results] == [StorageIOError] * 2
     assert results[0] is not results[1]

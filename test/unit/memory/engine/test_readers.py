@@ -59,5 +59,7 @@ async def test_a_page_is_found_by_the_index_without_sorting(store):
         lambda db: db.execute("EXPLAIN QUERY PLAN " + readers._PAGE, ("n", "", b"", 0, 10)).fetchall()
     )
     assert [row[3] for row in plan] == [
-        "SEARCH entries USING INDEX sqlite_autoindex_entries_1 (namespace=? AND key>? AND key<?)"
+        "SEARCH entries USING INDEX sqlite_autoindex_entries_1 (namespace=? AND key>? AND key<?)",
+        "CORRELATED SCALAR SUBQUERY 1",
+        "SEARCH accesses USING INTEGER PRIMARY KEY (rowid=?)",
     ]

@@ -74,7 +74,7 @@ async def test_a_damaged_page_is_an_error_that_stays(tmp_path, recorder):
         for number in range(200):
             await store.put("n", f"{number:04d}", "x" * 2000)
     damaged = bytearray(path.read_bytes())
-    for page in range(20, 30):
+    for page in range(21, 31):
         damaged[page * 4096 : page * 4096 + 64] = b"\xa5" * 64
     path.write_bytes(damaged)
     async with MemoryStore.open(path, CONFIG, observer=recorder) as store:

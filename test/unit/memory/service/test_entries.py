@@ -167,3 +167,20 @@ async def test_an_expired_entry_is_not_found(service, clock):
     clock.advance(5)
     assert (await service.call("GET", "/v1/entries/n/k")).status == 404
     assert (await service.call("DELETE", "/v1/entries/n/k")).status == 404
+
+
+async def test_lists_and_searches_say_when_an_entry_was_read_over_any_way(service, clock):
+    await service.put("n/k", 1)
+    await service.put("n/j", 1)
+    clock.advance(2)
+    got = await service.call("GET", "/v1/entries/n/k")
+    assert "accessed_at" not in got.json
+    for path in ("/v1/entries?namespace=n", "/v1/search?namespace=n&order=key", "/v1/search?namespace=n&values=false"):
+        answer = await service.call("GET", path)
+        assert answer.status == 200, answer.body
+        times = {entry["key"]: entry["accessed_at"] for entry in answer.json["entries"]}
+        assert times == {"k": "2027-01-15T08:00:02.000Z", "j": None}
+    clock.advance(1)
+    await service.call("POST", "/v1/batch", {"operations": [{"op": "get", "namespace": "n", "key": "j"}]})
+    entries = (await service.call("GET", "/v1/entries?namespace=n")).json["entries"]
+    assert entries[0]["accessed_at"] == "2027-01-15T08:00:03.000Z"

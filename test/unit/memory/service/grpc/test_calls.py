@@ -192,3 +192,14 @@ async def test_bad_input_is_refused_by_field(served, method, request_, field):
     assert problem.details["allowed"]
     assert served.handled(method, "INVALID_ARGUMENT") == 1
     assert (await served.memory.Namespaces(pb.NamespacesRequest())).namespaces == []
+
+
+async def test_lists_and_searches_say_when_an_entry_was_read(served):
+    for key in ("j", "k"):
+        await served.memory.Put(pb.PutRequest(namespace="n", key=key, value=b"1"))
+    assert not (await served.memory.Get(pb.GetRequest(namespace="n", key="k"))).HasField("accessed_at")
+    listed = (await served.memory.List(pb.ListRequest(namespace="n"))).entries
+    found = [hit.entry for hit in (await served.memory.Search(pb.SearchRequest(namespace="n"))).hits]
+    for entries in (listed, found):
+        accessed = {entry.key: entry.HasField("accessed_at") and entry.accessed_at.seconds for entry in entries}
+        assert accessed == {"j": False, "k": served.store.now() // 1000}

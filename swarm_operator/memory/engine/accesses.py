@@ -1,0 +1,79 @@
+"""When entries were last read by their keys: for people and programs that look for what nobody wants any more.
+
+A read must not cost a write. So accesses are noted in memory and written together, with each garbage collection and
+when the store closes: a crash loses those since. They are no part of an entry: no version, no change and no time of
+its own comes from them. Lists and searches show them, those in memory included, and do not count as accesses.
+
+The table's rows go with their entries, by a trigger. One that is older than its entry belonged to another one of the
+same number, and is not shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from swarm_operator.memory.engine.entry import Entry, Identity
+    from swarm_operator.memory.engine.writer import Writer
+
+__all__ = ["COLUMN", "Accesses"]
+
+COLUMN: Final = "(SELECT at FROM accesses WHERE accesses.id = entries.id AND at >= entries.created_at)"
+"""What the file knows of an entry, in a SELECT from `entries`."""
+
+_MOST: Final = 10_000
+"""Entries that are noted between two writes; accesses of others are not. Each takes some 250 bytes."""
+_AT_ONCE: Final = 500
+"""Rows of one transaction: a few milliseconds, for which other writers wait."""
+_WRITE: Final = """
+    INSERT INTO accesses (id, at) SELECT id, ? FROM entries WHERE namespace = ? AND key = ?
+    ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE excluded.at > at
+"""
+
+
+class Accesses:
+    """Notes accesses until they are written."""
+
+    def __init__(self) -> None:
+        self._pending: dict[Identity, int] = {}
+
+    def note(self, identity: Identity, now: int) -> None:
+        """An entry was read."""
+        pending = self._pending
+        if len(pending) < _MOST or identity in pending:
+            pending[identity] = now
+
+    def latest(self, entry: Entry) -> Entry:
+        """The entry, with what is noted and not yet written."""
+        at = self._pending.get((entry.namespace, entry.key), -1)
+        if at < entry.created_at or (entry.accessed_at is not None and entry.accessed_at >= at):
+            return entry
+        return entry._replace(accessed_at=at)
+
+    async def write(self, writer: Writer) -> None:
+        """Write what is noted, in steps between which others write.
+
+        Raises:
+            StorageError, StoreClosedError: as Writer.between_batches; what was not written is forgotten.
+        """
+        pending, self._pending = self._pending, {}
+        rows = ((at, *identity) for identity, at in pending.items())
+        while page := list(islice(rows, _AT_ONCE)):
+            await writer.between_batches(lambda db, page=page: _write(db, page))  # type: ignore[misc]
+
+
+def _write(db: sqlite3.Connection, rows: Sequence[tuple[int, str, str]]) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.executemany(_WRITE, rows)
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            with contextlib.suppress(Exception):
+                db.execute("ROLLBACK")
+        raise
