@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from swarm_operator.memory.engine import changes, rows
 from swarm_operator.memory.engine.database import open_reader
@@ -31,7 +31,12 @@ if TYPE_CHECKING:
     from swarm_operator.memory.engine.search import Found, Position
     from swarm_operator.memory.engine.worker import Worker
 
-__all__ = ["NamespaceCount", "Readers", "Totals"]
+__all__ = ["ENTRIES", "PAGES", "NamespaceCount", "Readers", "Totals"]
+
+ENTRIES: Final = "entries"
+"""Reads of single entries, which are quick and have a connection of their own."""
+PAGES: Final = "pages"
+"""Lists, searches, counts."""
 
 T = TypeVar("T")
 
@@ -87,11 +92,15 @@ class Totals:
 
 
 class Readers:
-    """Runs reads."""
+    """Runs reads.
+
+    Attributes:
+        under_way: how many run or wait for their turn, by ENTRIES and PAGES.
+    """
 
     def __init__(self, points: Worker, scans: Worker, *, owned: bool) -> None:
-        self._points = points
-        self._scans = scans
+        self.under_way = {ENTRIES: 0, PAGES: 0}
+        self._workers = {ENTRIES: points, PAGES: scans}
         self._owned = owned
 
     @classmethod
@@ -111,9 +120,18 @@ class Readers:
         """Close what was opened here. Must come before the writer closes: the last connection out checkpoints."""
         if self._owned:
             try:
-                await self._points.close()
+                await self._workers[ENTRIES].close()
             finally:
-                await self._scans.close()
+                await self._workers[PAGES].close()
+
+    async def _run(self, kind: str, read: Callable[[sqlite3.Connection], T]) -> T:
+        self.under_way[kind] += 1
+        try:
+            return await self._workers[kind].run(lambda db: _in_snapshot(db, read))
+        except Exception as error:
+            raise from_sqlite(error) from error
+        finally:
+            self.under_way[kind] -= 1
 
     async def entries(self, identities: Sequence[Identity]) -> list[Entry | MemoryStoreError | None]:
         """The rows of these entries, expired or not; None where there is none, an error where the value is damaged."""
@@ -127,7 +145,7 @@ class Readers:
                     found.append(error)
             return found
 
-        return await _run(self._points, read)
+        return await self._run(ENTRIES, read)
 
     async def page(
         self, namespace: str, *, start: str, end: str | bytes, limit: int, max_bytes: int, now: int
@@ -150,7 +168,7 @@ class Readers:
                     size += entries[-1].size
             return entries, False
 
-        return await _run(self._scans, read)
+        return await self._run(PAGES, read)
 
     async def keys(self, namespace: str, *, start: str, end: str | bytes, limit: int, max_text: int) -> list[str]:
         """At most that many keys with start <= key < end, in their order, expired entries' too.
@@ -168,7 +186,7 @@ class Readers:
                 keys.append(key)
             return keys
 
-        return await _run(self._scans, read)
+        return await self._run(PAGES, read)
 
     async def changes(self, since: int) -> ChangePage:
         """Some changes after a position, and how far the table goes."""
@@ -176,13 +194,11 @@ class Readers:
         def read(db: sqlite3.Connection) -> ChangePage:
             return ChangePage(*changes.bounds(db), changes.read(db, since))
 
-        return await _run(self._scans, read)
+        return await self._run(PAGES, read)
 
     async def search(self, query: Query, position: Position | None, *, limit: int, max_bytes: int, now: int) -> Found:
         """A page of a search, see search.search."""
-        return await _run(
-            self._scans, lambda db: search(db, query, position, limit=limit, max_bytes=max_bytes, now=now)
-        )
+        return await self._run(PAGES, lambda db: search(db, query, position, limit=limit, max_bytes=max_bytes, now=now))
 
     async def totals(self, namespaces: Sequence[str], now: int) -> Totals:
         """Count everything, and these namespaces."""
@@ -205,7 +221,7 @@ class Readers:
                 total_rows - expired_rows, size - expired_size, counts, pages * page_bytes, free * page_bytes, packed
             )
 
-        return await _run(self._scans, read)
+        return await self._run(PAGES, read)
 
     async def tagged(self, namespace: str, tags: Sequence[str]) -> dict[str, int]:
         """How many entries of a namespace have each of these tags, expired ones that still lie there included."""
@@ -213,7 +229,7 @@ class Readers:
         def read(db: sqlite3.Connection) -> dict[str, int]:
             return {tag: db.execute(_TAGGED, (tag, namespace)).fetchall()[0][0] for tag in tags}
 
-        return await _run(self._scans, read)
+        return await self._run(PAGES, read)
 
     async def namespaces(
         self, *, start: str, limit: int, now: int, within: Sequence[str] | None = None
@@ -238,7 +254,7 @@ class Readers:
                         found.append(NamespaceCount(name, entries - expired_rows, size - expired_size))
             return found, False
 
-        return await _run(self._scans, read)
+        return await self._run(PAGES, read)
 
 
 def _expired(db: sqlite3.Connection, now: int, start: str = "") -> dict[str, tuple[int, int]]:
@@ -249,13 +265,6 @@ def _expired(db: sqlite3.Connection, now: int, start: str = "") -> dict[str, tup
 def _pair(db: sqlite3.Connection, sql: str, *parameters: Any) -> tuple[int, int]:
     found = db.execute(sql, parameters).fetchall()
     return (found[0][0], found[0][1]) if found else (0, 0)
-
-
-async def _run(worker: Worker, read: Callable[[sqlite3.Connection], T]) -> T:
-    try:
-        return await worker.run(lambda db: _in_snapshot(db, read))
-    except Exception as error:
-        raise from_sqlite(error) from error
 
 
 def _in_snapshot(db: sqlite3.Connection, read: Callable[[sqlite3.Connection], T]) -> T:

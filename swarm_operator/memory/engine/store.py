@@ -103,6 +103,8 @@ class StoreStats:
     cache_entries: int
     cache_bytes: int
     checkpoints_busy: int
+    reads: dict[str, int]
+    """Reads of the database that ran or waited for their turn: entries, pages."""
     free_bytes: int
     compressed_entries: int
     compressed_raw_bytes: int
@@ -528,6 +530,7 @@ class MemoryStore:
     async def stats(self) -> StoreStats:
         """Counts and sizes. Costs as much as there are namespaces and uncollected expired entries."""
         self._check_open()
+        reads = dict(self._readers.under_way)
         totals = await self._readers.totals(RECORD_NAMESPACES, self._now())
         agents, tasks, patterns = (count.entries for count in totals.counts)
         packed_entries, packed_raw, packed_stored = totals.packed
@@ -546,6 +549,7 @@ class MemoryStore:
             cache_entries=len(cache),
             cache_bytes=cache.bytes,
             checkpoints_busy=self._checkpoints.busy,
+            reads=reads,
             free_bytes=totals.free_bytes,
             compressed_entries=packed_entries,
             compressed_raw_bytes=packed_raw,

@@ -190,6 +190,12 @@ class StoreCollector(Collector):
         yield CounterMetricFamily(
             "swarm_memory_gc_given_back_bytes", "Empty pages that collections gave back.", stats.gc.given_back_bytes
         )
+        readers = GaugeMetricFamily(
+            "swarm_memory_readers", "Reads of the database that run or wait for their turn.", labels=["kind"]
+        )
+        for kind, count in stats.reads.items():
+            readers.add_metric([kind], count)
+        yield readers
         yield CounterMetricFamily(
             "swarm_memory_checkpoints_busy", "Checkpoints that a reader kept from finishing.", stats.checkpoints_busy
         )

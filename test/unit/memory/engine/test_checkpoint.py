@@ -26,7 +26,7 @@ async def test_a_reader_with_an_old_snapshot_delays_the_log_and_never_a_write(tm
     )
     async with MemoryStore.open(path, config) as store:
         await store.put("n", "k", 1)
-        reader = store._readers._scans
+        reader = store._readers._workers["pages"]
         await reader.run(lambda db: (db.execute("BEGIN"), db.execute("SELECT count(*) FROM entries").fetchall()))
         for number in range(60):
             await store.put("n", f"{number}", "x" * 16_000)

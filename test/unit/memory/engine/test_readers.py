@@ -8,7 +8,7 @@ from swarm_operator.memory.engine.sqlite import sqlite3
 
 async def test_readers_can_not_write_and_never_checkpoint(store):
     await store.put("n", "k", 1)
-    for worker in (store._readers._points, store._readers._scans):
+    for worker in store._readers._workers.values():
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             await worker.run(lambda db: db.execute("DELETE FROM entries"))
         assert await worker.run(lambda db: db.execute("PRAGMA wal_autocheckpoint").fetchone()) == (0,)
@@ -22,7 +22,7 @@ async def test_a_read_leaves_no_transaction_open(either_store):
     await either_store.list("n", limit=1)
     await either_store.namespaces(limit=1)
     await either_store.stats()
-    for worker in (either_store._readers._points, either_store._readers._scans):
+    for worker in either_store._readers._workers.values():
         assert not await worker.run(lambda db: db.in_transaction)
     if either_store.config.enable_wal:
         busy, in_log, moved = await either_store._worker.run(
@@ -44,7 +44,7 @@ async def test_a_failed_read_is_an_error_of_the_store_and_leaves_no_transaction_
 
 async def test_with_a_rollback_journal_reads_share_the_writers_connection(tmp_path):
     async with MemoryStore.open(tmp_path / "db", StoreConfig(enable_wal=False)) as store:
-        assert store._readers._points is store._worker
+        assert set(store._readers._workers.values()) == {store._worker}
 
 
 async def test_counting_expired_rows_touches_only_their_index(store):

@@ -1,5 +1,8 @@
 """What Prometheus sees."""
 
+import asyncio
+import threading
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -20,6 +23,7 @@ async def test_the_promised_series_are_there_with_their_types(service):
         "swarm_memory_cache_misses_total": "counter",
         "swarm_memory_db_size_bytes": "gauge",
         "swarm_memory_wal_size_bytes": "gauge",
+        "swarm_memory_readers": "gauge",
         "swarm_memory_commit_batch_size": "histogram",
         "swarm_memory_operation_duration_seconds": "histogram",
         "swarm_memory_http_requests_total": "counter",
@@ -104,3 +108,28 @@ def test_a_failing_disk_is_logged_once_and_counted_each_time(failures):
         metrics.recovered()
     assert [log["log_level"] for log in logs] == ["error", "info"]
     assert metrics.registry.get_sample_value("swarm_memory_errors_total", {"code": "disk-full"}) == failures
+
+
+async def test_reads_that_run_or_wait_are_shown(service):
+    release, began = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    worker = service.store._readers._workers["entries"]
+
+    def occupy(_):
+        loop.call_soon_threadsafe(began.set)
+        release.wait()
+
+    occupied = asyncio.create_task(worker.run(occupy))
+    await began.wait()
+    waiting = asyncio.create_task(service.call("GET", "/v1/entries/n/k"))
+    try:
+        async with asyncio.timeout(20):
+            while samples(await service.metrics())["swarm_memory_readers", ("kind", "entries")] != 1:
+                pass
+    finally:
+        release.set()
+    await asyncio.gather(occupied, waiting)
+    found = samples(await service.metrics())
+    assert {kind: found["swarm_memory_readers", ("kind", kind)] for kind in ("entries", "pages")} == {
+        "entries": 0, "pages": 0,
+    }  # fmt: skip
