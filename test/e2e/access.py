@@ -35,7 +35,7 @@ def forwarded(space, name: str = STORE) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-def token(space, name: str = STORE) -> str:
-    """A store's client token."""
+def token(space, name: str = STORE, *, holder: str = "client") -> str:
+    """A store's client token, or its admin's."""
     secret = space.get(f"secret/{name}-auth")
-    return base64.b64decode(secret["data"]["client-token"]).decode().strip()
+    return base64.b64decode(secret["data"][f"{holder}-token"]).decode().strip()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
@@ -25,11 +27,17 @@ def test_an_agent_s_host_works_with_the_memory_of_a_pod(space, era):
 
     eventually(told)
 
-    async def work(url: str) -> None:
+    @contextlib.asynccontextmanager
+    async def connected(url: str, holder: str) -> AsyncIterator[Client]:
+        headers = {"Authorization": f"Bearer {token(space, holder=holder)}"}
         async with (
-            httpx2.AsyncClient(headers={"Authorization": f"Bearer {token(space)}"}, timeout=30) as http,
+            httpx2.AsyncClient(headers=headers, timeout=30) as http,
             Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=era) as client,
         ):
+            yield client
+
+    async def work(url: str) -> None:
+        async with connected(url, "client") as client:
             stored = await client.call_tool("memory_store", {"key": "plan", "value": {"step": 1}})
             assert stored.structured_content["created"] is True
             await client.call_tool("task_create", {"id": "t1", "description": "try it"})
@@ -39,6 +47,12 @@ def test_an_agent_s_host_works_with_the_memory_of_a_pod(space, era):
             assert json.loads(content.text)["value"] == {"step": 1}
             refused = await client.call_tool("memory_store", {"key": "", "value": 1})
             assert refused.is_error
+        async with connected(url, "admin") as client:
+            made = await client.call_tool("memory_backup", {"path": "first.db"})
+            assert not made.is_error, made.content
+            await client.call_tool("memory_delete", {"key": "plan"})
+            restored = await client.call_tool("memory_restore", {"backupPath": "first.db"})
+            assert restored.structured_content["created"] == 1, restored.content
 
     with forwarded(space) as url:
         asyncio.run(work(url))

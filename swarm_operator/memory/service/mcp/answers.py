@@ -129,6 +129,8 @@ class Budget:
         }
         if entry.expires_at is not None:
             document["expires_at"] = timestamp(entry.expires_at)
+        if entry.accessed_at is not None:
+            document["accessed_at"] = timestamp(entry.accessed_at)
         if tags:
             document["tags"] = [tag[:_LONGEST_TAG] for tag in tags[:_MOST_TAGS]]
         return document

@@ -31,6 +31,7 @@ ENTRY: Final = {
     "size": whole("Bytes of the value as JSON."),
     "updated_at": schemas.MOMENT,
     "expires_at": schemas.MOMENT,
+    "accessed_at": schemas.MOMENT,
     "tags": array(schemas.TEXT, "The first eight."),
 }
 LISTED: Final = object_of(

@@ -166,3 +166,13 @@ async def test_statistics_are_those_of_http(mcp, service):
     answer = await service.call("GET", "/v1/stats")
     assert stats.keys() == answer.json.keys()
     assert (stats["entries"], stats["value_bytes"], stats["swarm_id"]) == (1, 3, "default")
+
+
+async def test_lists_and_searches_say_when_an_entry_was_read(mcp, service, clock):
+    for key in ("j", "k"):
+        await service.store.put("n", key, 1)
+    clock.advance(5)
+    assert "accessed_at" not in await mcp.call("memory_retrieve", namespace="n", key="k")
+    for tool in ("memory_list", "memory_search"):
+        times = {each["key"]: each.get("accessed_at") for each in (await mcp.call(tool, namespace="n"))["entries"]}
+        assert times == {"j": None, "k": "2027-01-15T08:00:05.000Z"}
