@@ -14,11 +14,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedError
 from swarm_operator.memory.engine.records.transfer import Existing
 from swarm_operator.memory.service.errors import BadTokenFileError, PeerError
+from swarm_operator.memory.service.secret_file import NAME, read_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +33,6 @@ _MAX_BYTES: Final = 64 * 1024
 _MAX_PEERS: Final = 20
 _MOST_SECONDS: Final = 3600.0
 """For one synchronization: a peer that has gone silent would keep others out for ever."""
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _URL: Final = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 _TOKEN: Final = re.compile(r"[!-~]{1,4096}")
 
@@ -127,30 +125,14 @@ def _read(path: Path) -> dict[str, _Peer]:
     Raises:
         BadTokenFileError: says where and what is allowed, never what is there.
     """
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_BYTES + 1)
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise BadTokenFileError(f"{path.name}: {error.strerror}") from error
-    if len(text) > _MAX_BYTES:
-        raise BadTokenFileError(f"{path.name}: at most {_MAX_BYTES} bytes")
-    try:
-        document = orjson.loads(text)
-    except ValueError:
-        raise BadTokenFileError(f"{path.name}: JSON is allowed") from None  # the parser's words may quote it
-    if type(document) is not dict or document.keys() != {"peers"} or type(document["peers"]) is not list:
-        raise BadTokenFileError(f'{path.name}: an object with the member "peers", a list, is allowed')
-    if len(document["peers"]) > _MAX_PEERS:
-        raise BadTokenFileError(f"{path.name}: peers: at most {_MAX_PEERS}")
+    items = read_list(path, "peers", max_bytes=_MAX_BYTES, max_items=_MAX_PEERS)
     found: dict[str, _Peer] = {}
-    for index, item in enumerate(document["peers"]):
-        place = f"{path.name}: peers[{index}]"
+    for index, item in enumerate(items):
+        place = f"{path}: peers[{index}]"
         if type(item) is not dict or item.keys() != {"name", "url", "token"}:
             raise BadTokenFileError(f"{place}: an object with name, url and token is allowed")
         for member, allowed, words in (
-            ("name", _NAME, "at most 63 of a-z, 0-9 and, between them, -"),
+            ("name", NAME, "at most 63 of a-z, 0-9 and, between them, -"),
             ("url", _URL, "http:// or https://, a host and perhaps a path"),
             ("token", _TOKEN, "at most 4096 printable ASCII characters without blanks"),
         ):

@@ -14,12 +14,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from swarm_operator.memory.engine import limits
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.service.errors import BadTokenFileError
 from swarm_operator.memory.service.principal import ADMIN, CLIENT, Principal
+from swarm_operator.memory.service.secret_file import NAME, read_list
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +29,6 @@ _MAX_BYTES: Final = 256 * 1024
 _MAX_TOKENS: Final = 100
 """A request's token is compared with each: some 10 microseconds."""
 _MAX_NAMESPACES: Final = 100
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _TOKEN: Final = re.compile(r"[!-~]{16,4096}")
 _MEMBERS: Final = frozenset({"name", "token", "access", "namespaces"})
 
@@ -41,26 +39,10 @@ def read(path: Path) -> list[tuple[bytes, Principal]]:
     Raises:
         BadTokenFileError: says where and what is allowed, never what is there.
     """
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_BYTES + 1)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise BadTokenFileError(f"{path}: {error.strerror}") from error
-    if len(text) > _MAX_BYTES:
-        raise BadTokenFileError(f"{path}: at most {_MAX_BYTES} bytes")
-    try:
-        document = orjson.loads(text)
-    except ValueError:
-        raise BadTokenFileError(f"{path}: JSON is allowed") from None  # the parser's words may quote it
-    if type(document) is not dict or document.keys() != {"tokens"} or type(document["tokens"]) is not list:
-        raise BadTokenFileError(f'{path}: an object with the member "tokens", a list, is allowed')
-    if len(document["tokens"]) > _MAX_TOKENS:
-        raise BadTokenFileError(f"{path}: tokens: at most {_MAX_TOKENS}")
+    items = read_list(path, "tokens", max_bytes=_MAX_BYTES, max_items=_MAX_TOKENS)
     found: list[tuple[bytes, Principal]] = []
     names = {CLIENT.name, ADMIN.name}
-    for index, item in enumerate(document["tokens"]):
+    for index, item in enumerate(items):
         place = f"{path}: tokens[{index}]"
         token, principal = _parse(place, item)
         if principal.name in names:
@@ -74,7 +56,7 @@ def _parse(place: str, item: Any) -> tuple[bytes, Principal]:
     if type(item) is not dict or not {"name", "token", "access"} <= item.keys() <= _MEMBERS:
         raise BadTokenFileError(f"{place}: an object with name, token, access and, perhaps, namespaces is allowed")
     name, token, access = item["name"], item["token"], item["access"]
-    if type(name) is not str or not _NAME.fullmatch(name):
+    if type(name) is not str or not NAME.fullmatch(name):
         raise BadTokenFileError(f"{place}.name: at most 63 of a-z, 0-9 and, between them, - are allowed")
     if type(token) is not str or not _TOKEN.fullmatch(token):
         raise BadTokenFileError(f"{place}.token: 16 to 4096 printable ASCII characters without blanks are allowed")

@@ -63,8 +63,12 @@ async def test_when_changes_were_missed_everything_may_have_changed(tmp_path, mo
                 await store.put("n", str(number), number)
             gate.set()
             assert set(await listener.next()) == {"memory://n/first", "memory://n/never"}
-            await store.put("n", "first", 2)
-            assert await listener.next() == ["memory://n/first"]
+            # While it catches up, the next write may let go of what it has not seen yet: then it is everything again.
+            told = []
+            while told != ["memory://n/first"]:
+                await store.put("n", "first", 2)
+                told = await listener.next()
+                assert "memory://n/first" in told
 
 
 async def test_too_many_are_refused_and_those_that_end_make_room(subscriptions, counted):
