@@ -48,6 +48,12 @@ async def test_the_python_example_runs_and_prints_what_it_says(service, capsys):
     assert capsys.readouterr().out.strip() == block('{"error"')
 
 
+async def test_the_file_of_other_memories_is_understood(service, connecting):
+    (service.tokens / "peers.json").write_text(block('{"peers"'))
+    async with connecting(service.port, token="admin-0123456789abcdef") as mcp:
+        assert (await mcp.fail("memory_sync", target="west"))["allowed"] == "one of east"
+
+
 def test_the_table_of_tools_is_complete_and_has_their_hints():
     documented = {}
     table = PAGE.partition("## Tools")[2].partition("### Errors")[0]
