@@ -10,9 +10,10 @@ same number, and is not shown.
 
 from __future__ import annotations
 
-import contextlib
 from itertools import islice
 from typing import TYPE_CHECKING, Final
+
+from swarm_operator.memory.engine.sweep import transaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -68,12 +69,5 @@ class Accesses:
 
 
 def _write(db: sqlite3.Connection, rows: Sequence[tuple[int, str, str]]) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(db):
         db.executemany(_WRITE, rows)
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            with contextlib.suppress(Exception):
-                db.execute("ROLLBACK")
-        raise

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from swarm_operator.memory.engine.changes import Change
     from swarm_operator.memory.engine.entry import Identity
 
-__all__ = ["Expired", "auto_vacuum", "delete", "find", "trim", "vacuum"]
+__all__ = ["Expired", "auto_vacuum", "delete", "find", "transaction", "trim", "vacuum"]
 
 _FIND_SECONDS: Final = 0.003
 _DELETE_SECONDS: Final = 0.005
@@ -81,7 +81,7 @@ def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, full_text: bool, 
     tally = Tally()
     done = 0
     notes: list[indexing.Note] = []
-    with _transaction(db):
+    with transaction(db):
         for row in rows:
             tags_json, value, codec, size = db.execute(_TEXT, (full_text, row.row_id)).fetchone()
             text = None if value is None else indexing.stored_text(value, codec, size)
@@ -101,7 +101,7 @@ def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, full_text: bool, 
 
 def trim(db: sqlite3.Connection, before: int) -> int:
     """Delete some changes that are older than that moment; says how many."""
-    with _transaction(db):
+    with transaction(db):
         return changes.trim(db, before)
 
 
@@ -116,7 +116,7 @@ def vacuum(db: sqlite3.Connection) -> tuple[int, int]:
     deadline = time.perf_counter() + _VACUUM_SECONDS
     with _translated():
         page_bytes: int = db.execute("PRAGMA page_size").fetchone()[0]
-    with _transaction(db):
+    with transaction(db):
         before = _pages(db)
         left = _free_pages(db)
         for _ in range(min(left, _MOST_PAGES)):
@@ -148,7 +148,8 @@ def _translated() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """A transaction of its own for a step of maintenance; undone by any exception. Raises the store's errors."""
     with _translated():
         try:
             db.execute("BEGIN IMMEDIATE")

@@ -67,10 +67,9 @@ class Tokens:
                 found = principal
         return found
 
-    def standing(self, authorization: bytes | None) -> Callable[[], bool]:
-        """Asked later, whether that header still gives the rights that it gives now."""
-        principal = self.principal(authorization)
-        return lambda: principal is not None and self.principal(authorization) == principal
+    def standing(self, authorization: bytes | None, principal: Principal) -> Callable[[], bool]:
+        """Asked later, whether that header still gives these rights, by which the request was let in."""
+        return lambda: self.principal(authorization) == principal
 
     def _refresh(self) -> None:
         now = self._monotonic()

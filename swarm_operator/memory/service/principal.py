@@ -58,8 +58,8 @@ ADMIN: Final = Principal("admin", admin=True)
 acting: Final[ContextVar[Principal]] = ContextVar("acting")
 """Who the request at hand is from. Each protocol sets it before it asks the store."""
 
-standing: Final[ContextVar[Callable[[], bool]]] = ContextVar("standing", default=lambda: True)
-"""Whether its token still gives these rights, for answers that have no end: Tokens.standing."""
+standing: Final[ContextVar[Callable[[], bool]]] = ContextVar("standing")
+"""Whether its token still gives these rights, for answers that have no end: Tokens.standing. Set before a watch."""
 
 
 @contextlib.contextmanager

@@ -160,9 +160,7 @@ def _head(entry: Entry) -> dict[str, Any]:
 
 def _hit(hit: Hit, *, values: bool) -> dict[str, Any]:
     entry = hit.entry
-    document = _listed(entry)
-    if not values:
-        del document["metadata"], document["value"]
+    document = _listed(entry) if values else {**_seen(entry), "tags": orjson.Fragment(entry.tags_json)}
     if hit.score is not None:
         document["score"] = round(hit.score, 6)
     if hit.snippet is not None:
@@ -175,8 +173,11 @@ def _whole(entry: Entry) -> dict[str, Any]:
 
 
 def _listed(entry: Entry) -> dict[str, Any]:
-    accessed_at = None if entry.accessed_at is None else timestamp(entry.accessed_at)
-    return {**_head(entry), "accessed_at": accessed_at, **_contents(entry)}
+    return {**_seen(entry), **_contents(entry)}
+
+
+def _seen(entry: Entry) -> dict[str, Any]:
+    return {**_head(entry), "accessed_at": None if entry.accessed_at is None else timestamp(entry.accessed_at)}
 
 
 def _contents(entry: Entry) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from swarm_operator.memory.service.asgi import parse_query
 from swarm_operator.memory.service.errors import UnauthorizedError, WrongMethodError
 from swarm_operator.memory.service.json_schema import text, whole
 from swarm_operator.memory.service.operation import EVENTS, Answer, Operation
-from swarm_operator.memory.service.principal import standing
+from swarm_operator.memory.service.principal import acting, standing
 from swarm_operator.memory.service.rendering import timestamp
 from swarm_operator.memory.service.shapes import NAMESPACE, PREFIX
 
@@ -133,7 +133,7 @@ class WatchRoute:
             raise WrongMethodError(f"a watch has no method {method[:32]}", _ALLOW)
         query = parse_query(query_string, OPERATIONS[0].parameters)
         since = _since(query.get("since"), headers.get(b"last-event-id"))
-        standing.set(self._tokens.standing(headers.get(b"authorization")))
+        standing.set(self._tokens.standing(headers.get(b"authorization"), acting.get()))
         with self._slots.taken():
             async with self._store.watch(query.get("namespace"), prefix=query.get("prefix", ""), since=since) as watch:
                 self._metrics.answered(method, ROUTE, 200)

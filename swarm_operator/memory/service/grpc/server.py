@@ -139,7 +139,7 @@ class _TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             principal = self._tokens.principal(authorization)
             if principal is not None:
                 acting.set(principal)  # for this task, which is the call's
-                standing.set(self._tokens.standing(authorization))
+                standing.set(self._tokens.standing(authorization, principal))
                 return await continuation(handler_call_details)
         # As for a stream, whatever the call is: then its message, of up to 16 MiB, is not even taken in.
         return grpc.stream_unary_rpc_method_handler(self._refuse)

@@ -108,7 +108,8 @@ class McpEndpoint:
             face = await asyncio.shield(self._face)
             if face is None:
                 raise RuntimeError("MCP does not run: the log said why when the service started")
-            await face.handle(principal, self._tokens.standing(authorization), scope, receive, counting)
+            stands = self._tokens.standing(authorization, principal)
+            await face.handle(principal, stands, scope, receive, counting)
 
     @contextlib.contextmanager
     def _calling(self) -> Iterator[None]:

@@ -177,3 +177,20 @@ def test_while_the_file_of_further_tokens_is_bad_the_former_ones_stay_valid(dire
     path.unlink()
     clock.now += 1
     assert tokens.principal(b"Bearer 0123456789abcdef") is None
+
+
+def test_rights_stand_as_long_as_the_token_gives_what_the_request_was_let_in_with(directory):
+    clock = Monotonic()
+    further = {"name": "team", "token": "team-0123456789abc", "access": "write"}
+    (directory / "tokens.json").write_text(json.dumps({"tokens": [further]}))
+    tokens = auth.Tokens(directory, monotonic=clock)
+    authorization = b"Bearer team-0123456789abc"
+    let_in = tokens.principal(authorization)
+    (directory / "tokens.json").write_text(json.dumps({"tokens": [{**further, "access": "read"}]}))
+    clock.now = 2.0
+    # The file has changed between the two: what counts is what the request was let in with.
+    assert not tokens.standing(authorization, let_in)()
+    assert tokens.standing(authorization, tokens.principal(authorization))()
+    (directory / "tokens.json").unlink()
+    clock.now = 4.0
+    assert not tokens.standing(authorization, let_in)()
