@@ -15,8 +15,6 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-__all__ = ["SUFFIX", "WholeFile", "remove_stale"]
-
 SUFFIX: Final = ".swarm-partial"
 """What the hidden names end with."""
 _BESIDE: Final = ("-journal", "-wal", "-shm", ".lock")

@@ -7,13 +7,10 @@ for the server's imports.
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import swarm_operator
 from swarm_operator.cmd.memory import checking, completing, entries, finding, serving, swarm, upkeep
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 __all__ = ["main"]
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from swarm_operator.cmd.memory.codes import OK, complain
 from swarm_operator.cmd.memory.flags import Flags
 from swarm_operator.cmd.memory.output import FORMATS, Output
 from swarm_operator.cmd.memory.values import one_of, url
+from swarm_operator.memory.client import MemoryClient
 
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Coroutine, Sequence
+Command: TypeAlias = Callable[[argparse.Namespace, MemoryClient], Coroutine[Any, Any, int]]
 
-    from swarm_operator.memory.client import MemoryClient
-
-    Command: TypeAlias = Callable[[argparse.Namespace, MemoryClient], Coroutine[Any, Any, int]]
-
-__all__ = ["add_client", "add_output"]
 
 _LAPTOP_TOKEN: Final = Path("data/tokens/client-token")
 _LAPTOP_ADMIN_TOKEN: Final = Path("data/tokens/admin-token")

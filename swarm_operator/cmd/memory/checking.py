@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swarm_operator.cmd.memory.calling import add_output
 from swarm_operator.cmd.memory.codes import FAILED, OK, complain
 from swarm_operator.cmd.memory.output import Output
 from swarm_operator.cmd.memory.progress import bar
-
-if TYPE_CHECKING:
-    import argparse
-
-__all__ = ["add"]
 
 
 def add(commands: Any) -> None:

@@ -7,8 +7,6 @@ from typing import Final
 
 from swarm_operator.cmd.memory.text import plain
 
-__all__ = ["FAILED", "NOT_FOUND", "OK", "complain"]
-
 OK: Final = 0
 FAILED: Final = 1
 NOT_FOUND: Final = 3

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import argparse
+from typing import Any, Final
 
 from swarm_operator.cmd.memory.codes import OK
-
-if TYPE_CHECKING:
-    import argparse
-
-__all__ = ["SHELLS", "add"]
 
 SHELLS: Final = ("bash", "zsh", "fish", "tcsh")
 _FILES: Final = frozenset({"file", "database", "token_file"})

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import itertools
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from swarm_operator.cmd.memory.calling import add_client
 from swarm_operator.cmd.memory.codes import FAILED, NOT_FOUND, OK, complain
+from swarm_operator.cmd.memory.output import Output
 from swarm_operator.cmd.memory.values import json_value, whole
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterable
-
-    from swarm_operator.cmd.memory.output import Output
-    from swarm_operator.memory.client import MemoryClient
-
-__all__ = ["add"]
+from swarm_operator.memory.client import MemoryClient
 
 _BATCH_LINES: Final = 500
 _COLUMNS: Final = ("key", "version", "updated_at", "tags", "value")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import os
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable
-
-__all__ = ["Flags"]
+from collections.abc import Callable
+from typing import Any
 
 
 class Flags:

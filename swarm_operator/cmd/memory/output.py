@@ -7,14 +7,10 @@ makes tables is loaded when one is printed.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from swarm_operator.cmd.memory.text import json_line
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["FORMATS", "Output"]
 
 FORMATS: Final = ("auto", "table", "json")
 _AT_ONCE: Final = 500

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-__all__ = ["bar"]
+from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager

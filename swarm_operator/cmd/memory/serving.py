@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swarm_operator.cmd.memory.flags import Flags
 from swarm_operator.cmd.memory.values import interval, one_of, origins, port_or_off, swarm_id, switch, whole
-
-if TYPE_CHECKING:
-    import argparse
-
-__all__ = ["add"]
 
 
 def add(commands: Any) -> None:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swarm_operator.cmd.memory.calling import add_client
 from swarm_operator.cmd.memory.codes import OK, complain
 from swarm_operator.cmd.memory.progress import bar
 from swarm_operator.cmd.memory.values import interval, switch
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Iterable, Iterator
-
-    from swarm_operator.memory.client import MemoryClient
-
-__all__ = ["add"]
+from swarm_operator.memory.client import MemoryClient
 
 
 def add(commands: Any) -> None:

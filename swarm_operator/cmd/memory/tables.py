@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from swarm_operator.cmd.memory.text import json_line, plain
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-__all__ = ["print_fields", "print_rows"]
 
 _CUT: Final = frozenset({"value", "tags", "snippet", "entry", "problem", "content", "metadata"})
 """Columns that are cut where the terminal ends; the others, by which an entry is named, go on in the next line."""

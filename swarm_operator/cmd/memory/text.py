@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-__all__ = ["json_line", "plain"]
-
 _CONTROLS: Final = {number: f"\\u{number:04x}" for number in range(0x7F, 0xA0)}
 """DEL and the C1 controls, which JSON allows in strings as they are, and of which some terminals take orders."""
 

@@ -10,22 +10,13 @@ same number, and is not shown.
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from swarm_operator.memory.engine.entry import Entry, Identity
 from swarm_operator.memory.engine.sweep import transaction
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Sequence
-
-    from swarm_operator.memory.engine.entry import Entry, Identity
-    from swarm_operator.memory.engine.writer import Writer
-
-__all__ = ["COLUMN", "Accesses"]
-
-COLUMN: Final = "(SELECT at FROM accesses WHERE accesses.id = entries.id AND at >= entries.created_at)"
-"""What the file knows of an entry, in a SELECT from `entries`."""
 
 _MOST: Final = 10_000
 """Entries that are noted between two writes; accesses of others are not. Each takes some 250 bytes."""
@@ -56,16 +47,19 @@ class Accesses:
             return entry
         return entry._replace(accessed_at=at)
 
-    async def write(self, writer: Writer) -> None:
-        """Write what is noted, in steps between which others write.
+    async def flush(self, run: Callable[[Callable[[sqlite3.Connection], None]], Awaitable[None]]) -> None:
+        """Write the noted times in several transactions.
+
+        Args:
+            run: runs a function on the writer's connection while no batch is being committed.
 
         Raises:
-            StorageError, StoreClosedError: as Writer.between_batches; what was not written is forgotten.
+            StorageError, StoreClosedError: raised by `run`; times that were not written are dropped.
         """
         pending, self._pending = self._pending, {}
         rows = ((at, *identity) for identity, at in pending.items())
         while page := list(islice(rows, _AT_ONCE)):
-            await writer.between_batches(lambda db, page=page: _write(db, page))  # type: ignore[misc]
+            await run(lambda db, page=page: _write(db, page))  # type: ignore[misc]
 
 
 def _write(db: sqlite3.Connection, rows: Sequence[tuple[int, str, str]]) -> None:

@@ -14,9 +14,13 @@ import asyncio
 import contextlib
 import hashlib
 import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar
 
+from swarm_operator.memory.engine.checkpoint import CheckpointPolicy
+from swarm_operator.memory.engine.config import StoreConfig
 from swarm_operator.memory.engine.database import open_reader
 from swarm_operator.memory.engine.errors import (
     CorruptDatabaseError,
@@ -30,17 +34,8 @@ from swarm_operator.memory.engine.errors import (
     from_sqlite,
 )
 from swarm_operator.memory.engine.sqlite import sqlite3
+from swarm_operator.memory.engine.worker import Worker
 from swarm_operator.memory.wholefile import WholeFile, remove_stale
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
-    from pathlib import Path
-
-    from swarm_operator.memory.engine.checkpoint import CheckpointPolicy
-    from swarm_operator.memory.engine.config import StoreConfig
-    from swarm_operator.memory.engine.worker import Worker
-
-__all__ = ["Backup", "Backups", "Snapshot"]
 
 T = TypeVar("T")
 

@@ -7,12 +7,8 @@ in, and when, is decided in lookup: this module only keeps count.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine.entry import Entry, Identity
-
-__all__ = ["EntryCache"]
+from swarm_operator.memory.engine.entry import Entry, Identity
 
 
 class EntryCache:

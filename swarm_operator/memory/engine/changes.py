@@ -6,14 +6,10 @@ is never trimmed: it holds the count.
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Sequence
-
-__all__ = ["PAGE", "Change", "ChangeNote", "Op", "append", "bounds", "read", "trim"]
+from typing import Final, NamedTuple, TypeAlias
 
 PAGE: Final = 500
 """Changes in one read, and rows in one step of trimming: about a millisecond."""

@@ -12,8 +12,10 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 from swarm_operator.memory.engine import checkpoint, derived, schema
@@ -25,16 +27,8 @@ from swarm_operator.memory.engine.errors import (
     StorageIOError,
     from_sqlite,
 )
-from swarm_operator.memory.engine.findings import Findings
+from swarm_operator.memory.engine.findings import Finding, Findings
 from swarm_operator.memory.engine.sqlite import sqlite3
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from swarm_operator.memory.engine.findings import Finding
-
-__all__ = ["Report", "check"]
 
 _MOST_FOUND: Final = 100
 

@@ -11,15 +11,10 @@ waits for them (their reads are short by design) and cuts the file, but not whil
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import sqlite3
+from pathlib import Path
 
-if TYPE_CHECKING:
-    import sqlite3
-    from pathlib import Path
-
-    from swarm_operator.memory.engine.config import StoreConfig
-
-__all__ = ["CheckpointPolicy", "truncate", "wal_path", "wal_size"]
+from swarm_operator.memory.engine.config import StoreConfig
 
 _PAGE_BYTES = 4096
 

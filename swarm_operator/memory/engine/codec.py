@@ -19,8 +19,6 @@ import orjson
 
 from swarm_operator.memory.engine.errors import InvalidInputError
 
-__all__ = ["MAX_DEPTH", "decode", "encode", "parse_document"]
-
 MAX_DEPTH: Final = 64
 """Nested arrays and objects, counted from the outermost one."""
 

@@ -10,21 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from swarm_operator.memory.engine import sweep
+from swarm_operator.memory.engine.accesses import Accesses
+from swarm_operator.memory.engine.config import StoreConfig
 from swarm_operator.memory.engine.errors import MemoryStoreError, StoreClosedError, from_sqlite
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from swarm_operator.memory.engine.accesses import Accesses
-    from swarm_operator.memory.engine.config import StoreConfig
-    from swarm_operator.memory.engine.observer import Observer
-    from swarm_operator.memory.engine.writer import Writer
-
-__all__ = ["Collection", "Collector", "CollectorStats"]
+from swarm_operator.memory.engine.observer import Observer
+from swarm_operator.memory.engine.writer import Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +175,7 @@ class Collector:
             self.stats.auto_vacuum = await self._writer.between_batches(sweep.auto_vacuum)
             if self.stats.auto_vacuum == "incremental":
                 given_back = await self._vacuum()
-        await self._accesses.write(self._writer)
+        await self._accesses.flush(self._writer.between_batches)
         return Collection(moment, entries, value_bytes, given_back, time.perf_counter() - started)
 
     async def _vacuum(self) -> int:

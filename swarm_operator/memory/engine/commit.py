@@ -5,23 +5,16 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swarm_operator.memory.engine import changes, indexing, tally
-from swarm_operator.memory.engine.errors import from_sqlite
-from swarm_operator.memory.engine.operations import Work, apply_alone
+from swarm_operator.memory.engine.changes import Change
+from swarm_operator.memory.engine.entry import Entry, Identity
+from swarm_operator.memory.engine.errors import MemoryStoreError, from_sqlite
+from swarm_operator.memory.engine.operations import Operation, Work, apply_alone
 from swarm_operator.memory.engine.sqlite import sqlite3
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from swarm_operator.memory.engine.changes import Change
-    from swarm_operator.memory.engine.entry import Entry, Identity
-    from swarm_operator.memory.engine.errors import MemoryStoreError
-    from swarm_operator.memory.engine.operations import Operation
-
-__all__ = ["Outcome", "commit_batch", "trial_write"]
 
 _TRIAL_BYTES = 256 * 1024
 

@@ -14,8 +14,6 @@ import lz4.frame
 
 from swarm_operator.memory.engine.errors import CorruptValueError
 
-__all__ = ["INLINE_BYTES", "MAX_RAW_BYTES", "Codec", "Packed", "pack", "unpack"]
-
 MAX_RAW_BYTES: Final = 512 * 1024 * 1024
 """What a frame may grow to: the longest value that any setting allows. More is damage or an attack."""
 

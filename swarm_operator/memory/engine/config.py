@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from swarm_operator.memory.engine.errors import ConfigError
 
-__all__ = ["StoreConfig"]
-
 MIB = 1024 * 1024
 
 

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from swarm_operator.memory.engine import checkpoint, indexing, schema
+from swarm_operator.memory.engine.config import StoreConfig
 from swarm_operator.memory.engine.errors import StorageError, from_sqlite
 from swarm_operator.memory.engine.sqlite import sqlite3
 from swarm_operator.memory.engine.worker import Worker
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from swarm_operator.memory.engine.config import StoreConfig
-
-__all__ = ["close_writer", "open_reader", "open_writer"]
 
 
 async def open_writer(path: Path, config: StoreConfig) -> Worker:

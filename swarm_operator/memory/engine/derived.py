@@ -6,22 +6,17 @@ The entries are read once. The tables are compared by SQLite, which keeps what i
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from swarm_operator.memory.engine import codec, limits
 from swarm_operator.memory.engine.changes import Op
 from swarm_operator.memory.engine.compression import Codec, unpack
 from swarm_operator.memory.engine.errors import CorruptValueError, InvalidInputError
+from swarm_operator.memory.engine.findings import Findings
 from swarm_operator.memory.engine.indexing import REVISION, index_text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from swarm_operator.memory.engine.findings import Findings
-    from swarm_operator.memory.engine.sqlite import sqlite3
-
-__all__ = ["Totals", "check"]
+from swarm_operator.memory.engine.sqlite import sqlite3
 
 _COMPRESSED: Final = 2
 _INDEXED: Final = 3

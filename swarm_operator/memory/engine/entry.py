@@ -5,15 +5,11 @@ They are named tuples because each write makes one of both: a frozen dataclass t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from swarm_operator.memory.engine import codec, limits
 from swarm_operator.memory.engine.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["Draft", "Entry", "Identity"]
 
 Identity: TypeAlias = tuple[str, str]
 """(namespace, key)"""

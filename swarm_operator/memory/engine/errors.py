@@ -11,30 +11,6 @@ from typing import ClassVar, Final
 
 from swarm_operator.memory.engine.sqlite import sqlite3
 
-__all__ = [
-    "BatchItemError",
-    "BusyError",
-    "ConfigError",
-    "CorruptDatabaseError",
-    "CorruptValueError",
-    "DatabaseInUseError",
-    "DiskFullError",
-    "ForeignDatabaseError",
-    "InternalStoreError",
-    "InvalidInputError",
-    "MemoryStoreError",
-    "MissedChangesError",
-    "NewerSchemaError",
-    "OverloadedError",
-    "ReadOnlyError",
-    "StorageError",
-    "StorageIOError",
-    "StoreClosedError",
-    "VersionConflictError",
-    "from_os",
-    "from_sqlite",
-]
-
 
 class MemoryStoreError(Exception):
     """The base of everything the store raises on purpose."""

@@ -11,18 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from swarm_operator.memory.engine.changes import Change
 from swarm_operator.memory.engine.errors import MissedChangesError, StoreClosedError
 from swarm_operator.memory.engine.subtrees import covers
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
-
-    from swarm_operator.memory.engine.changes import Change
-
-__all__ = ["ChangePage", "Feed", "Watch"]
 
 _MOST_KEPT: Final = 8192
 """Changes in memory: a third of a second under full load, hours otherwise."""

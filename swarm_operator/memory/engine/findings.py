@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["Finding", "Findings"]
+from collections.abc import Iterator
+from typing import NamedTuple
 
 
 class Finding(NamedTuple):

@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import Final
 
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.engine.sqlite import sqlite3
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-__all__ = ["MAX_EXPRESSION_BYTES", "MAX_WORDS", "expression", "scoped", "snippets", "words"]
 
 MAX_EXPRESSION_BYTES: Final = 1024
 MAX_WORDS: Final = 32

@@ -10,19 +10,14 @@ given, which is made again from the row's former value: so `index_text` can't ch
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import sqlite3
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
 from swarm_operator.memory.engine import codec
 from swarm_operator.memory.engine.compression import unpack
+from swarm_operator.memory.engine.entry import Identity
 from swarm_operator.memory.engine.errors import CorruptValueError
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterable
-
-    from swarm_operator.memory.engine.entry import Identity
-
-__all__ = ["MAX_TEXT_BYTES", "Indexed", "Note", "index_text", "prepare", "stored_text", "write"]
 
 REVISION: Final = 1
 """Of `index_text` and of the table's columns. A file that was indexed by another one is indexed anew when opened."""

@@ -5,31 +5,10 @@ Each check returns what the store keeps, or raises InvalidInputError that names 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from swarm_operator.memory.engine.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = [
-    "MAX_BATCH_SIZE",
-    "MAX_KEY_BYTES",
-    "MAX_METADATA_BYTES",
-    "MAX_NAMESPACE_BYTES",
-    "MAX_PAGE_SIZE",
-    "MAX_TAGS",
-    "MAX_TAG_BYTES",
-    "MAX_TTL_SECONDS",
-    "MAX_VERSION",
-    "check_batch_size",
-    "check_key",
-    "check_namespace",
-    "check_page_size",
-    "check_prefix",
-    "check_tags",
-    "check_ttl",
-]
 
 MAX_NAMESPACE_BYTES = 255
 MAX_KEY_BYTES = 1024

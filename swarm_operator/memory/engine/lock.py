@@ -12,14 +12,9 @@ import fcntl
 import json
 import os
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from swarm_operator.memory.engine.errors import DatabaseInUseError, ReadOnlyError, StorageIOError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["ProcessLock"]
 
 
 class ProcessLock:

@@ -13,18 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+from swarm_operator.memory.engine.accesses import Accesses
+from swarm_operator.memory.engine.cache import EntryCache
+from swarm_operator.memory.engine.entry import Entry, Identity
 from swarm_operator.memory.engine.errors import MemoryStoreError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
-
-    from swarm_operator.memory.engine.accesses import Accesses
-    from swarm_operator.memory.engine.cache import EntryCache
-    from swarm_operator.memory.engine.entry import Entry, Identity
-
-__all__ = ["Lookup"]
 
 _MAX_READS = 128
 """Entries in one hop to the reader: enough to make the hop cheap, few enough to keep others waiting briefly."""

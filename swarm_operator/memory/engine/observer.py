@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Observer", "SilentObserver"]
-
 
 class Observer(Protocol):
     """Called on the event loop; must be quick and must not raise."""

@@ -12,8 +12,9 @@ may write is known before it runs: copies of those entries are dropped first (se
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from swarm_operator.memory.engine import rows
 from swarm_operator.memory.engine.changes import ChangeNote, Op
@@ -30,11 +31,6 @@ from swarm_operator.memory.engine.errors import (
 )
 from swarm_operator.memory.engine.indexing import MAX_TEXT_BYTES, Indexed, Note, stored_text
 from swarm_operator.memory.engine.sqlite import sqlite3
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-__all__ = ["Batch", "Delete", "Operation", "Put", "Transaction", "Update", "Work", "Write", "apply_alone"]
 
 # SQLite knows a blob's length from the row's header: this reads no page of the value.
 _HEAD = "id, version, created_at, expires_at, size, codec, length(value), tags"

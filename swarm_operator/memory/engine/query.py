@@ -5,17 +5,13 @@ from __future__ import annotations
 import fnmatch
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from swarm_operator.memory.engine import codec, fulltext, limits
 from swarm_operator.memory.engine.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["MAX_GLOB_STARS", "MAX_QUERY_METADATA", "MAX_QUERY_TAGS", "Order", "Query"]
 
 MAX_QUERY_TAGS: Final = 16
 MAX_QUERY_METADATA: Final = 16

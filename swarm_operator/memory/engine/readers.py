@@ -9,29 +9,23 @@ statement open that would keep the log from being moved.
 from __future__ import annotations
 
 import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 from swarm_operator.memory.engine import changes, rows
+from swarm_operator.memory.engine.config import StoreConfig
 from swarm_operator.memory.engine.database import open_reader
+from swarm_operator.memory.engine.entry import Entry, Identity
 from swarm_operator.memory.engine.errors import CorruptValueError, MemoryStoreError, from_sqlite
 from swarm_operator.memory.engine.feed import ChangePage
 from swarm_operator.memory.engine.indexing import MAX_TEXT_BYTES
-from swarm_operator.memory.engine.search import search
+from swarm_operator.memory.engine.query import Query
+from swarm_operator.memory.engine.search import Found, Position, search
 from swarm_operator.memory.engine.subtrees import spans
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from swarm_operator.memory.engine.config import StoreConfig
-    from swarm_operator.memory.engine.entry import Entry, Identity
-    from swarm_operator.memory.engine.query import Query
-    from swarm_operator.memory.engine.search import Found, Position
-    from swarm_operator.memory.engine.worker import Worker
-
-__all__ = ["ENTRIES", "PAGES", "NamespaceCount", "Readers", "Totals"]
+from swarm_operator.memory.engine.worker import Worker
 
 ENTRIES: Final = "entries"
 """Reads of single entries, which are quick and have a connection of their own."""

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import sqlite3
+from typing import Any, Final
 
-from swarm_operator.memory.engine import accesses
 from swarm_operator.memory.engine.compression import unpack
-from swarm_operator.memory.engine.entry import Entry
+from swarm_operator.memory.engine.entry import Entry, Identity
 from swarm_operator.memory.engine.errors import CorruptValueError
 
-if TYPE_CHECKING:
-    import sqlite3
-
-    from swarm_operator.memory.engine.entry import Identity
-
-__all__ = ["LISTED", "entry_of", "read"]
-
+_ACCESSED: Final = "(SELECT at FROM accesses WHERE accesses.id = entries.id AND at >= entries.created_at)"
 _COLUMNS: Final = "namespace, key, value, tags, metadata, ttl, version, created_at, updated_at, expires_at"
-LISTED: Final = f"{_COLUMNS}, {accesses.COLUMN}, codec, size"
+LISTED: Final = f"{_COLUMNS}, {_ACCESSED}, codec, size"
 """What `entry_of` takes, in this order, for lists and searches."""
 
 _GET = f"SELECT {_COLUMNS}, codec, size FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only

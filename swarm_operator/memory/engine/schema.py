@@ -14,8 +14,6 @@ from __future__ import annotations
 from swarm_operator.memory.engine.errors import ForeignDatabaseError, NewerSchemaError, from_sqlite
 from swarm_operator.memory.engine.sqlite import sqlite3
 
-__all__ = ["APPLICATION_ID", "LATEST", "inspect", "migrate"]
-
 APPLICATION_ID = 0x53574D45
 """'SWME'. Written at offset 68 of the file, where file(1) looks for it too."""
 

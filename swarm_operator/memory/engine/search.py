@@ -16,23 +16,17 @@ from __future__ import annotations
 import contextlib
 import heapq
 import time
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from swarm_operator.memory.engine import codec, fulltext, rows
+from swarm_operator.memory.engine.entry import Entry
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.engine.indexing import index_text
-from swarm_operator.memory.engine.query import Order
+from swarm_operator.memory.engine.query import Order, Query
 from swarm_operator.memory.engine.sqlite import sqlite3
 from swarm_operator.memory.engine.subtrees import covers, spans
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
-
-    from swarm_operator.memory.engine.entry import Entry
-    from swarm_operator.memory.engine.query import Query
-
-__all__ = ["Found", "Hit", "Position", "after_prefix", "search"]
 
 MAX_CANDIDATES: Final = 10_000
 """Looked at for one page."""

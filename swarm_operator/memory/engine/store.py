@@ -13,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swarm_operator.memory.engine import checkpoint, compression, database, limits, sqlite
 from swarm_operator.memory.engine.accesses import Accesses
@@ -23,7 +24,7 @@ from swarm_operator.memory.engine.backup import Backup, Backups, Snapshot
 from swarm_operator.memory.engine.cache import EntryCache
 from swarm_operator.memory.engine.collector import Collection, Collector, CollectorStats
 from swarm_operator.memory.engine.config import MIB, StoreConfig
-from swarm_operator.memory.engine.entry import Draft
+from swarm_operator.memory.engine.entry import Draft, Entry, Identity
 from swarm_operator.memory.engine.errors import (
     InvalidInputError,
     MemoryStoreError,
@@ -36,22 +37,13 @@ from swarm_operator.memory.engine.feed import Feed, Watch
 from swarm_operator.memory.engine.lock import ProcessLock
 from swarm_operator.memory.engine.lookup import Lookup
 from swarm_operator.memory.engine.observer import Observer, SilentObserver
-from swarm_operator.memory.engine.operations import Batch, Delete, Put, Transaction, Update
+from swarm_operator.memory.engine.operations import Batch, Delete, Put, Transaction, Update, Write
+from swarm_operator.memory.engine.query import Query
 from swarm_operator.memory.engine.readers import NamespaceCount, Readers
-from swarm_operator.memory.engine.search import after_prefix
+from swarm_operator.memory.engine.search import Found, Position, after_prefix
+from swarm_operator.memory.engine.worker import Worker
 from swarm_operator.memory.engine.writer import Writer
 from swarm_operator.memory.wholefile import remove_stale
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-
-    from swarm_operator.memory.engine.entry import Entry, Identity
-    from swarm_operator.memory.engine.operations import Write
-    from swarm_operator.memory.engine.query import Query
-    from swarm_operator.memory.engine.search import Found, Position
-    from swarm_operator.memory.engine.worker import Worker
-
-__all__ = ["MemoryStore", "NamespacePage", "Page", "StoreStats"]
 
 RECORD_NAMESPACES = ("swarm:agents", "swarm:tasks", "swarm:patterns")
 _DELETED_AT_ONCE = 200
@@ -592,7 +584,7 @@ class MemoryStore:
             await self._backups.close()
             await self._collector.close()
             with contextlib.suppress(MemoryStoreError):  # they are no more than a help
-                await self._accesses.write(self._writer)
+                await self._accesses.flush(self._writer.between_batches)
             await self._writer.close()
         finally:
             await self._lookup.close()

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-__all__ = ["covers", "spans"]
+from collections.abc import Iterable
 
 
 def covers(roots: Iterable[str] | None, namespace: str) -> bool:

@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from swarm_operator.memory.engine import changes, indexing
+from swarm_operator.memory.engine.changes import Change
+from swarm_operator.memory.engine.entry import Identity
 from swarm_operator.memory.engine.errors import from_sqlite
 from swarm_operator.memory.engine.sqlite import sqlite3
 from swarm_operator.memory.engine.tally import Tally, raise_highest_deleted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from swarm_operator.memory.engine.changes import Change
-    from swarm_operator.memory.engine.entry import Identity
-
-__all__ = ["Expired", "auto_vacuum", "delete", "find", "transaction", "trim", "vacuum"]
 
 _FIND_SECONDS: Final = 0.003
 _DELETE_SECONDS: Final = 0.005

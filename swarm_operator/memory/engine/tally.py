@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sqlite3
 
 from swarm_operator.memory.engine.compression import Codec
-
-if TYPE_CHECKING:
-    import sqlite3
-
-__all__ = ["PackedDelta", "Tally", "highest_deleted", "raise_highest_deleted"]
 
 _COUNT = """
     INSERT INTO namespaces (name, entries, bytes) VALUES (?, ?, ?)

@@ -7,18 +7,14 @@ cancelled meanwhile: no cancellation can leave a transaction open.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
 import aiosqlite
 
 from swarm_operator.memory.engine.errors import StoreClosedError, from_sqlite
 from swarm_operator.memory.engine.sqlite import sqlite3
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-__all__ = ["Worker"]
 
 T = TypeVar("T")
 

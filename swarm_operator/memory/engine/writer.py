@@ -9,13 +9,19 @@ which with synchronous=FULL means after the log was synced: acknowledged is on d
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from swarm_operator.memory.engine import sweep
+from swarm_operator.memory.engine.changes import Change
+from swarm_operator.memory.engine.checkpoint import CheckpointPolicy
 from swarm_operator.memory.engine.commit import commit_batch, trial_write
+from swarm_operator.memory.engine.config import StoreConfig
+from swarm_operator.memory.engine.entry import Entry, Identity
 from swarm_operator.memory.engine.errors import (
     InternalStoreError,
     MemoryStoreError,
@@ -24,21 +30,10 @@ from swarm_operator.memory.engine.errors import (
     StoreClosedError,
     from_sqlite,
 )
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
-
-    from swarm_operator.memory.engine.changes import Change
-    from swarm_operator.memory.engine.checkpoint import CheckpointPolicy
-    from swarm_operator.memory.engine.config import StoreConfig
-    from swarm_operator.memory.engine.entry import Entry, Identity
-    from swarm_operator.memory.engine.observer import Observer
-    from swarm_operator.memory.engine.operations import Operation
-    from swarm_operator.memory.engine.sweep import Expired
-    from swarm_operator.memory.engine.worker import Worker
-
-__all__ = ["Coherence", "Writer"]
+from swarm_operator.memory.engine.observer import Observer
+from swarm_operator.memory.engine.operations import Operation
+from swarm_operator.memory.engine.sweep import Expired
+from swarm_operator.memory.engine.worker import Worker
 
 T = TypeVar("T")
 

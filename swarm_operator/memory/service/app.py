@@ -13,35 +13,29 @@ request -> token -> /v1/entries/{namespace}/{key}: entries (plain ASGI)
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
 
 import structlog
+from starlette.types import Message, Receive, Scope, Send
 
+from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.errors import MemoryStoreError
 from swarm_operator.memory.service import batch, openapi, trace_context, transfer, watching
 from swarm_operator.memory.service.asgi import BodyReader, header_map
+from swarm_operator.memory.service.auth import Tokens
 from swarm_operator.memory.service.entries import PREFIX, ROUTE, EntryRoutes
 from swarm_operator.memory.service.errors import ClientGoneError, RequestError, UnauthorizedError
 from swarm_operator.memory.service.guard import GuardedStore
 from swarm_operator.memory.service.mcp.endpoint import PATH as MCP_PATH
 from swarm_operator.memory.service.mcp.endpoint import ROUTE as MCP_ROUTE
 from swarm_operator.memory.service.mcp.endpoint import McpEndpoint
+from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.principal import acting
 from swarm_operator.memory.service.problems import problem, reply_to
+from swarm_operator.memory.service.records import OPERATIONS as RECORD_OPERATIONS
 from swarm_operator.memory.service.records import RecordRoutes
 from swarm_operator.memory.service.routes import PATHS, create_routes
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from starlette.types import Message, Receive, Scope, Send
-
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.service.auth import Tokens
-    from swarm_operator.memory.service.metrics import ServiceMetrics
-    from swarm_operator.memory.service.settings import ServiceSettings
-
-__all__ = ["MemoryApp"]
+from swarm_operator.memory.service.settings import ServiceSettings
 
 _OTHER = "other"
 _PATHS = {**PATHS, openapi.PATH: openapi.PATH.decode()}
@@ -61,6 +55,7 @@ class MemoryApp:
         )
         self._entries = EntryRoutes(guarded, metrics, bodies)
         self._batch = batch.BatchRoute(guarded, metrics, bodies)
+        metrics.measure(RECORD_OPERATIONS)
         observers = {name: histogram.observe for name, histogram in metrics.operations.items()}
         self._records = RecordRoutes(guarded, bodies, observers)
         self._transfer = transfer.TransferRoutes(guarded, metrics, bodies)

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+from starlette.types import Receive, Scope, Send
 
 from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedError
 from swarm_operator.memory.service.errors import (
@@ -17,24 +20,6 @@ from swarm_operator.memory.service.errors import (
     ClientGoneError,
     UnsupportedEncodingError,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-
-    from starlette.types import Receive, Scope, Send
-
-__all__ = [
-    "JSON",
-    "BodyReader",
-    "Reply",
-    "etag",
-    "header_map",
-    "if_match",
-    "if_none_match",
-    "parse_query",
-    "parse_query_lists",
-    "percent_decode",
-]
 
 JSON: Final = (b"content-type", b"application/json")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -238,3 +223,11 @@ def _check_encoding(headers: Mapping[bytes, bytes]) -> None:
 def header_map(scope: Scope) -> dict[bytes, bytes]:
     """The request's headers by lower-case name; the last of a repeated one counts."""
     return dict(scope["headers"])
+
+
+def check_members(field: str, document: dict[str, Any], allowed: frozenset[str]) -> None:
+    """Refuse members that mean nothing here: a misspelt one would be lost in silence."""
+    if unknown := document.keys() - allowed:
+        raise InvalidInputError(
+            f"{field}: unknown member {min(unknown)[:64]!r}", f"one of {', '.join(sorted(allowed))}"
+        )

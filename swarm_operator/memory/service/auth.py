@@ -12,21 +12,15 @@ import hmac
 import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
 from swarm_operator.memory.service import token_file
 from swarm_operator.memory.service.errors import BadTokenFileError
-from swarm_operator.memory.service.principal import ADMIN, CLIENT
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from swarm_operator.memory.service.principal import Principal
-
-__all__ = ["ADMIN_FILE", "CLIENT_FILE", "FURTHER_FILE", "Tokens", "generate"]
+from swarm_operator.memory.service.principal import ADMIN, CLIENT, Principal
 
 CLIENT_FILE: Final = "client-token"
 ADMIN_FILE: Final = "admin-token"

@@ -12,25 +12,19 @@ import asyncio
 import base64
 import contextlib
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Coroutine
+from typing import Final
 
 import structlog
+from starlette.types import Receive, Scope, Send
 
+from swarm_operator.memory.engine import MemoryStore
+from swarm_operator.memory.engine.backup import Snapshot
 from swarm_operator.memory.engine.errors import OverloadedError
 from swarm_operator.memory.service.asgi import parse_query
 from swarm_operator.memory.service.errors import WrongMethodError
+from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.operation import Answer, Operation
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
-    from starlette.types import Receive, Scope, Send
-
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.engine.backup import Snapshot
-    from swarm_operator.memory.service.metrics import ServiceMetrics
-
-__all__ = ["OPERATION", "PATH", "BackupRoute"]
 
 PATH: Final = "/admin/backup"
 OPERATION: Final = Operation(

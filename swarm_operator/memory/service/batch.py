@@ -6,34 +6,24 @@ Writes are one transaction, in their order. Gets are answered when it is on disk
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import orjson
+from starlette.types import Receive
 
-from swarm_operator.memory.engine import Delete, Draft, MemoryStoreError, Put, codec, limits
+from swarm_operator.memory.engine import Delete, Draft, MemoryStore, MemoryStoreError, Put, codec, limits
+from swarm_operator.memory.engine.entry import Identity
 from swarm_operator.memory.engine.errors import BatchItemError, InvalidInputError
-from swarm_operator.memory.service.asgi import JSON, Reply
-from swarm_operator.memory.service.entries import check_members
+from swarm_operator.memory.engine.operations import Write
+from swarm_operator.memory.service.asgi import JSON, BodyReader, Reply, check_members
 from swarm_operator.memory.service.errors import NotFoundError, WrongMethodError
-from swarm_operator.memory.service.json_schema import array, nullable, object_of, whole
+from swarm_operator.memory.service.json_schema import Schema, array, nullable, object_of, whole
+from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.operation import Answer, Operation, reference
 from swarm_operator.memory.service.problems import reply_to
 from swarm_operator.memory.service.rendering import entry_head, entry_whole
 from swarm_operator.memory.service.shapes import KEY, NAMESPACE, WRITTEN
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from starlette.types import Receive
-
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.engine.entry import Identity
-    from swarm_operator.memory.engine.operations import Write
-    from swarm_operator.memory.service.asgi import BodyReader
-    from swarm_operator.memory.service.json_schema import Schema
-    from swarm_operator.memory.service.metrics import ServiceMetrics
-
-__all__ = ["OPERATIONS", "PATH", "ROUTE", "BatchRoute"]
 
 
 def _identity(name: str) -> dict[str, Schema]:

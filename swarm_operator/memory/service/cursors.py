@@ -8,8 +8,6 @@ from typing import Final
 
 from swarm_operator.memory.engine.errors import InvalidInputError
 
-__all__ = ["DEFAULT_LIMIT", "decode", "encode", "limit"]
-
 DEFAULT_LIMIT: Final = 100
 
 

@@ -8,28 +8,30 @@ all that follows is the key.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-from swarm_operator.memory.engine import codec, limits
+from starlette.types import Receive
+
+from swarm_operator.memory.engine import MemoryStore, codec, limits
 from swarm_operator.memory.engine.entry import Draft
 from swarm_operator.memory.engine.errors import InvalidInputError
-from swarm_operator.memory.service.asgi import JSON, Reply, etag, if_match, if_none_match, percent_decode
+from swarm_operator.memory.service.asgi import (
+    JSON,
+    BodyReader,
+    Reply,
+    check_members,
+    etag,
+    if_match,
+    if_none_match,
+    percent_decode,
+)
 from swarm_operator.memory.service.errors import NotFoundError, WrongMethodError
 from swarm_operator.memory.service.json_schema import object_of, one_of
+from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.operation import Answer, Operation, reference
 from swarm_operator.memory.service.rendering import entry_head, entry_whole
 from swarm_operator.memory.service.shapes import IF_MATCH, WRITTEN
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from starlette.types import Receive
-
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.service.asgi import BodyReader
-    from swarm_operator.memory.service.metrics import ServiceMetrics
-
-__all__ = ["OPERATIONS", "PREFIX", "ROUTE", "EntryRoutes", "check_members"]
 
 PREFIX: Final = b"/v1/entries/"
 ROUTE: Final = "/v1/entries/{namespace}/{key}"
@@ -131,14 +133,6 @@ class EntryRoutes:
         if not await self._store.delete(namespace, key, if_version=if_match(headers.get(b"if-match"))):
             raise NotFoundError("there is no such entry")
         return Reply(204)
-
-
-def check_members(field: str, document: dict[str, Any], allowed: frozenset[str]) -> None:
-    """Refuse members that mean nothing here: a misspelt one would be lost in silence."""
-    if unknown := document.keys() - allowed:
-        raise InvalidInputError(
-            f"{field}: unknown member {min(unknown)[:64]!r}", f"one of {', '.join(sorted(allowed))}"
-        )
 
 
 def _draft(namespace: str, key: str, body: bytes) -> Draft:

@@ -4,20 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = [
-    "BadTokenFileError",
-    "BodyTimeoutError",
-    "BodyTooLargeError",
-    "ClientGoneError",
-    "ForbiddenError",
-    "NotFoundError",
-    "PeerError",
-    "RequestError",
-    "UnauthorizedError",
-    "UnsupportedEncodingError",
-    "WrongMethodError",
-]
-
 
 class RequestError(Exception):
     """A request that is answered with a 4xx, or for another server's sake with a 502.

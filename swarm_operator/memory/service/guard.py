@@ -8,28 +8,23 @@ to spell a namespace around it. Outside of a request there is nobody to act for,
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from swarm_operator.memory.engine import MemoryStore
+from swarm_operator.memory.engine.backup import Backup, Snapshot
+from swarm_operator.memory.engine.changes import Change
+from swarm_operator.memory.engine.collector import Collection
+from swarm_operator.memory.engine.entry import Draft, Entry, Identity
 from swarm_operator.memory.engine.feed import Watch
+from swarm_operator.memory.engine.operations import Write
+from swarm_operator.memory.engine.query import Query
+from swarm_operator.memory.engine.search import Found, Position
+from swarm_operator.memory.engine.store import NamespacePage, Page, StoreStats
 from swarm_operator.memory.service.errors import UnauthorizedError
 from swarm_operator.memory.service.principal import acting, standing
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
-    from pathlib import Path
-
-    from swarm_operator.memory.engine.backup import Backup, Snapshot
-    from swarm_operator.memory.engine.changes import Change
-    from swarm_operator.memory.engine.collector import Collection
-    from swarm_operator.memory.engine.entry import Draft, Entry, Identity
-    from swarm_operator.memory.engine.operations import Write
-    from swarm_operator.memory.engine.query import Query
-    from swarm_operator.memory.engine.search import Found, Position
-    from swarm_operator.memory.engine.store import NamespacePage, Page, StoreStats
-
-__all__ = ["GuardedStore"]
 
 
 class GuardedStore(MemoryStore):

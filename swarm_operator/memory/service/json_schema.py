@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["Schema", "array", "nullable", "number", "object_of", "one_of", "text", "whole"]
+from collections.abc import Mapping
+from typing import Any
 
 Schema = dict[str, Any]
 

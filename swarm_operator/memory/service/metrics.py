@@ -6,29 +6,36 @@ known are created at the start, so that a rate is right from the first event on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from starlette.types import Receive, Scope, Send
 
+from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.errors import MemoryStoreError
+from swarm_operator.memory.engine.store import StoreStats
 from swarm_operator.memory.service.asgi import Reply
-from swarm_operator.memory.service.records import OPERATIONS as RECORD_OPERATIONS
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from prometheus_client.core import Metric
-    from starlette.types import Receive, Scope, Send
-
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.engine.store import StoreStats
-
-__all__ = ["OPERATIONS", "MetricsApp", "ServiceMetrics"]
-
-OPERATIONS: Final = ("put", "get", "delete", "batch", "list", "delete-range", "search", "namespaces", "stats", "gc")
+OPERATIONS: Final = (
+    "put",
+    "get",
+    "delete",
+    "batch",
+    "list",
+    "delete-range",
+    "search",
+    "namespaces",
+    "stats",
+    "gc",
+    "cleanup",
+    "export",
+    "import",
+    "backup",
+)
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"})
 _ERROR_CODES: Final = (
     "invalid-input", "overloaded", "closed", "internal", "disk-full", "read-only", "io-error", "busy", "corrupt",
@@ -62,17 +69,16 @@ class ServiceMetrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        operations = Histogram(
+        self._durations = Histogram(
             "swarm_memory_operation_duration_seconds",
             "From the complete request to the complete answer, by operation.",
             ["operation"],
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self.operations = {
-            name: operations.labels(name)
-            for name in (*OPERATIONS, "cleanup", "export", "import", "backup", *RECORD_OPERATIONS)
-        }
+        self.operations: dict[str, Histogram] = {}
+        """Durations by operation. `measure` adds operations."""
+        self.measure(OPERATIONS)
         self._requests = Counter(
             "swarm_memory_http_requests_total",
             "Requests that were answered.",
@@ -99,6 +105,10 @@ class ServiceMetrics:
         self._sqlite = Gauge(
             "swarm_memory_sqlite_info", "The SQLite library in use; always 1.", ["version"], registry=self.registry
         )
+
+    def measure(self, operations: Iterable[str]) -> None:
+        """Create the series of these operations' durations, so that a rate is right from the first event on."""
+        self.operations.update((name, self._durations.labels(name)) for name in operations)
 
     def watch(self, store: MemoryStore) -> StoreCollector:
         """Report this store's counts and sizes from now on."""

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 import swarm_operator
 from swarm_operator.memory.service import batch, entries, records, routes, transfer, watching
+from swarm_operator.memory.service.json_schema import Schema
 from swarm_operator.memory.service.operation import Answer, Operation, reference
 from swarm_operator.memory.service.records import agents, communications, consensus, patterns, tasks
 from swarm_operator.memory.service.records.shapes import IDENTIFIER
 from swarm_operator.memory.service.shapes import KEY, NAMESPACE, SCHEMAS
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-
-    from swarm_operator.memory.service.json_schema import Schema
-
-__all__ = ["OPEN_PATHS", "OPERATIONS", "PATH", "ROUTE", "document"]
 
 PATH: Final = b"/openapi.json"
 _ITSELF: Final = Operation(

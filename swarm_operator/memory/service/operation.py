@@ -7,28 +7,12 @@ Schema can.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from swarm_operator.memory.engine import limits
 from swarm_operator.memory.service.json_schema import Schema, nullable, object_of, text, whole
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = [
-    "CURSOR",
-    "EVENTS",
-    "JSON_TYPE",
-    "LIMIT",
-    "NDJSON",
-    "NEXT_CURSOR",
-    "SWITCH",
-    "Answer",
-    "Operation",
-    "page_of",
-    "reference",
-]
 
 JSON_TYPE: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"

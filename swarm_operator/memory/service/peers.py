@@ -11,22 +11,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedError
-from swarm_operator.memory.engine.records.transfer import Existing
+from swarm_operator.memory.engine.records import Swarm
+from swarm_operator.memory.engine.records.transfer import Existing, Outcome
 from swarm_operator.memory.service.errors import BadTokenFileError, PeerError
 from swarm_operator.memory.service.secret_file import NAME, read_list
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from swarm_operator.memory.engine.records import Swarm
-    from swarm_operator.memory.engine.records.transfer import Outcome
-
-__all__ = ["FILE", "Peers", "Synced"]
 
 FILE: Final = "peers.json"
 _MAX_BYTES: Final = 64 * 1024

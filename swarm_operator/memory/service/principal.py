@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from swarm_operator.memory.engine import limits
 from swarm_operator.memory.engine.subtrees import covers
 from swarm_operator.memory.service.errors import ForbiddenError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-__all__ = ["ADMIN", "CLIENT", "Principal", "acting", "acting_as", "standing"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,6 @@ from swarm_operator.memory.service import trace_context
 from swarm_operator.memory.service.asgi import Reply, etag
 from swarm_operator.memory.service.errors import RequestError, UnauthorizedError
 
-__all__ = ["problem", "reply_to"]
-
 _MEDIA_TYPE: Final = (b"content-type", b"application/problem+json")
 _RETRY: Final = (b"retry-after", b"1")
 _STATUS: Final[tuple[tuple[type[MemoryStoreError], int], ...]] = (

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 import swarm_operator
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from swarm_operator.memory.engine import Entry, MemoryStore, Query
-    from swarm_operator.memory.engine.collector import Collection
-    from swarm_operator.memory.engine.readers import NamespaceCount
-    from swarm_operator.memory.engine.search import Found, Hit
-    from swarm_operator.memory.engine.store import StoreStats
-
-__all__ = ["collection", "entries_page", "entry_head", "entry_whole", "hits_page", "namespaces_page", "statistics"]
+from swarm_operator.memory.engine import Entry, MemoryStore, Query
+from swarm_operator.memory.engine.collector import Collection
+from swarm_operator.memory.engine.readers import NamespaceCount
+from swarm_operator.memory.engine.search import Found, Hit
+from swarm_operator.memory.engine.store import StoreStats
 
 
 @functools.lru_cache(maxsize=256)  # a batch has one time, and a new entry twice the same

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.errors import InvalidInputError, MemoryStoreError
 from swarm_operator.memory.engine.records import Swarm
 from swarm_operator.memory.engine.records.cleanup import DEFAULT_MAX_AGE, MOST_AGE
@@ -19,18 +21,11 @@ from swarm_operator.memory.service import backup, cursors, rendering, searching
 from swarm_operator.memory.service.asgi import Reply, parse_query
 from swarm_operator.memory.service.errors import NotFoundError, RequestError, WrongMethodError
 from swarm_operator.memory.service.json_schema import number, object_of, text, whole
+from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.operation import CURSOR, LIMIT, SWITCH, Answer, Operation, page_of, reference
 from swarm_operator.memory.service.problems import problem, reply_to
 from swarm_operator.memory.service.records.endpoint import decimal, switch
 from swarm_operator.memory.service.shapes import NAMESPACE, PREFIX
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.service.metrics import ServiceMetrics
-
-__all__ = ["OPERATIONS", "PATHS", "create_routes"]
 
 _STATUS: Final = object_of({"status": text()}, ("status",))
 _LIST: Final = Operation(

@@ -5,24 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 
-from swarm_operator.memory.engine import Query, codec, limits
+from swarm_operator.memory.engine import MemoryStore, Query, codec, limits
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.engine.query import MAX_QUERY_TAGS
+from swarm_operator.memory.engine.search import Position
 from swarm_operator.memory.service.asgi import parse_query_lists
 from swarm_operator.memory.service.json_schema import array, nullable, object_of, one_of, text, whole
 from swarm_operator.memory.service.operation import CURSOR, LIMIT, NEXT_CURSOR, SWITCH, Answer, Operation, reference
 from swarm_operator.memory.service.rendering import hits_page
 from swarm_operator.memory.service.shapes import NAMESPACE, PREFIX, TAG
-
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.engine.search import Position
-
-__all__ = ["OPERATION", "answer", "cursor", "moment", "position"]
 
 _SEARCHED: Final = object_of(
     {

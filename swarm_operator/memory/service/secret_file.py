@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import orjson
 
 from swarm_operator.memory.service.errors import BadTokenFileError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["NAME", "read_list"]
 
 NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """What its items may be called: at most 63 of a-z, 0-9 and, between them, -."""

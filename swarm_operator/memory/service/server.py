@@ -11,29 +11,21 @@ import contextlib
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
 
 import structlog
 import uvicorn
+from starlette.types import ASGIApp
 
 import swarm_operator
-from swarm_operator.memory.engine import MemoryStore, MemoryStoreError, sqlite
+from swarm_operator.memory.engine import MemoryStore, MemoryStoreError, StoreConfig, sqlite
 from swarm_operator.memory.service import auth
 from swarm_operator.memory.service.app import MemoryApp
 from swarm_operator.memory.service.errors import BadTokenFileError
+from swarm_operator.memory.service.grpc.server import GrpcServer
 from swarm_operator.memory.service.metrics import MetricsApp, ServiceMetrics
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from starlette.types import ASGIApp
-
-    from swarm_operator.memory.engine import StoreConfig
-    from swarm_operator.memory.service.grpc.server import GrpcServer
-    from swarm_operator.memory.service.settings import ServiceSettings
-
-__all__ = ["DATABASE_NAME", "serve"]
+from swarm_operator.memory.service.settings import ServiceSettings
 
 DATABASE_NAME = "swarm-memory.db"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -7,8 +7,6 @@ from typing import Final
 from swarm_operator.memory.engine import limits
 from swarm_operator.memory.service.json_schema import Schema, array, nullable, number, object_of, text, whole
 
-__all__ = ["HEAD", "IF_MATCH", "KEY", "NAMESPACE", "PREFIX", "PROBLEM", "SCHEMAS", "TAG", "WRITTEN"]
-
 _NO_NUL: Final = "^[^\\u0000]*$"
 NAMESPACE: Final = text("1 to 255 bytes without NUL.", most=limits.MAX_NAMESPACE_BYTES, pattern=_NO_NUL)
 KEY: Final = text("1 to 1024 bytes without NUL.", most=limits.MAX_KEY_BYTES, pattern=_NO_NUL)

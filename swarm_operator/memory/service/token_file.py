@@ -12,18 +12,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from swarm_operator.memory.engine import limits
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.service.errors import BadTokenFileError
 from swarm_operator.memory.service.principal import ADMIN, CLIENT, Principal
 from swarm_operator.memory.service.secret_file import NAME, read_list
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["read"]
 
 _MAX_BYTES: Final = 256 * 1024
 _MAX_TOKENS: Final = 100

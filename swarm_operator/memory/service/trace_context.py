@@ -17,8 +17,6 @@ from typing import Final
 
 from structlog.contextvars import bind_contextvars
 
-__all__ = ["bind", "request_id"]
-
 # Later versions may add fields behind; 00 has none, and ff is no version.
 _TRACEPARENT: Final = re.compile(
     r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?"

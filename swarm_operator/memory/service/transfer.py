@@ -9,34 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
 
 import orjson
 import structlog
+from starlette.types import Receive, Send
 
-from swarm_operator.memory.engine import MemoryStoreError, limits
+from swarm_operator.memory.engine import MemoryStore, MemoryStoreError, limits
 from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedError
 from swarm_operator.memory.engine.records import Swarm
-from swarm_operator.memory.engine.records.transfer import BadLineError, Existing, Outcome
-from swarm_operator.memory.service.asgi import JSON, Reply, parse_query, parse_query_lists
+from swarm_operator.memory.engine.records.transfer import BadLineError, Existing, Importer, Outcome
+from swarm_operator.memory.service.asgi import JSON, BodyReader, Reply, parse_query, parse_query_lists
 from swarm_operator.memory.service.errors import ForbiddenError, WrongMethodError
 from swarm_operator.memory.service.json_schema import array, object_of, one_of, whole
+from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.operation import NDJSON, SWITCH, Answer, Operation
 from swarm_operator.memory.service.principal import acting
 from swarm_operator.memory.service.problems import reply_to
 from swarm_operator.memory.service.shapes import NAMESPACE
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-
-    from starlette.types import Receive, Send
-
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.engine.records.transfer import Importer
-    from swarm_operator.memory.service.asgi import BodyReader
-    from swarm_operator.memory.service.metrics import ServiceMetrics
-
-__all__ = ["EXPORT", "IMPORT", "OPERATIONS", "TransferRoutes"]
 
 EXPORT: Final = b"/v1/export"
 IMPORT: Final = b"/v1/import"

@@ -14,13 +14,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 import orjson
 import structlog
+from prometheus_client import Gauge
+from starlette.types import Receive, Send
 
-from swarm_operator.memory.engine import limits
-from swarm_operator.memory.engine.changes import Op
+from swarm_operator.memory.engine import MemoryStore, limits
+from swarm_operator.memory.engine.changes import Change, Op
 from swarm_operator.memory.engine.errors import (
     InvalidInputError,
     MemoryStoreError,
@@ -28,28 +31,17 @@ from swarm_operator.memory.engine.errors import (
     OverloadedError,
     StoreClosedError,
 )
+from swarm_operator.memory.engine.feed import Watch
 from swarm_operator.memory.service.asgi import parse_query
+from swarm_operator.memory.service.auth import Tokens
 from swarm_operator.memory.service.errors import UnauthorizedError, WrongMethodError
 from swarm_operator.memory.service.json_schema import text, whole
+from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.operation import EVENTS, Answer, Operation
 from swarm_operator.memory.service.principal import acting, standing
 from swarm_operator.memory.service.rendering import timestamp
+from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.shapes import NAMESPACE, PREFIX
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from prometheus_client import Gauge
-    from starlette.types import Receive, Send
-
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.engine.changes import Change
-    from swarm_operator.memory.engine.feed import Watch
-    from swarm_operator.memory.service.auth import Tokens
-    from swarm_operator.memory.service.metrics import ServiceMetrics
-    from swarm_operator.memory.service.settings import ServiceSettings
-
-__all__ = ["OPERATIONS", "PATH", "ROUTE", "WatchRoute", "WatchSlots"]
 
 PATH: Final = b"/v1/watch"
 ROUTE: Final = "/v1/watch"

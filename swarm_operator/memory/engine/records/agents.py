@@ -5,15 +5,11 @@ In `swarm:agents` under `agent:<id>`, with the tags agent, type and status, as t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from swarm_operator.memory.engine.records import fields, times
 from swarm_operator.memory.engine.records.record import Kind, Record, RecordPage, Records, tags_of, text_of, texts_of
-
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine.store import MemoryStore
-
-__all__ = ["ACTIVE", "AGENT", "DEFAULT_STALE_AFTER", "MOST_STALE_AFTER", "Agents", "heard_of"]
+from swarm_operator.memory.engine.store import MemoryStore
 
 DEFAULT_STALE_AFTER: Final = 60.0
 """Seconds without a heartbeat after which an agent is stale."""

@@ -17,8 +17,6 @@ from swarm_operator.memory.engine.records import fields, times
 from swarm_operator.memory.engine.records.errors import RecordStateError
 from swarm_operator.memory.engine.records.record import text_of, texts_of
 
-__all__ = ["ABSTAIN", "DEFAULT_OPTIONS", "MAX_DEADLINE", "MAX_VOTES", "cast", "check_new", "close", "new", "settle"]
-
 Proposal = dict[str, Any]
 
 ABSTAIN: Final = "abstain"

@@ -7,18 +7,14 @@ under `metrics:<id>` in `swarm:metrics`, with the tags metrics and type.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from swarm_operator.memory.engine import limits
 from swarm_operator.memory.engine.entry import Draft
 from swarm_operator.memory.engine.records import fields, times
 from swarm_operator.memory.engine.records.errors import RecordNotFoundError
 from swarm_operator.memory.engine.records.record import Kind, Record, RecordPage, Records, tags_of, text_of
-
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine.store import MemoryStore
-
-__all__ = ["COORDINATION_NAMESPACE", "METRICS", "Coordination", "Metrics"]
+from swarm_operator.memory.engine.store import MemoryStore
 
 COORDINATION_NAMESPACE: Final = "swarm:coordination"
 COORDINATION_TTL: Final = 3600

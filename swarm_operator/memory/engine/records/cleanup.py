@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from swarm_operator.memory.engine.entry import Entry
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.engine.operations import Delete
 from swarm_operator.memory.engine.records import dependencies, fields, task_rules, times
@@ -12,17 +14,9 @@ from swarm_operator.memory.engine.records.bulletins import METRICS
 from swarm_operator.memory.engine.records.communications import COMMUNICATION
 from swarm_operator.memory.engine.records.consensus import CONSENSUS
 from swarm_operator.memory.engine.records.patterns import PATTERN
-from swarm_operator.memory.engine.records.record import Records, text_of
-from swarm_operator.memory.engine.records.tasks import TASK
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from swarm_operator.memory.engine.entry import Entry
-    from swarm_operator.memory.engine.records.record import Kind
-    from swarm_operator.memory.engine.store import MemoryStore
-
-__all__ = ["DEFAULT_MAX_AGE", "MOST_AGE", "Cleanup", "clean_up"]
+from swarm_operator.memory.engine.records.record import Kind, Records, text_of
+from swarm_operator.memory.engine.records.task_queue import TASK
+from swarm_operator.memory.engine.store import MemoryStore
 
 DEFAULT_MAX_AGE: Final = 7 * 86_400
 """Seconds."""

@@ -10,21 +10,16 @@ from __future__ import annotations
 import re
 import secrets
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from swarm_operator.memory.engine import limits
+from swarm_operator.memory.engine.entry import Entry
+from swarm_operator.memory.engine.operations import Write
 from swarm_operator.memory.engine.records import fields, times
 from swarm_operator.memory.engine.records.record import Kind, Record, Records, text_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from swarm_operator.memory.engine.entry import Entry
-    from swarm_operator.memory.engine.operations import Write
-    from swarm_operator.memory.engine.store import MemoryStore
-
-__all__ = ["BROADCAST", "COMMUNICATION", "Communications", "MessagePage"]
+from swarm_operator.memory.engine.store import MemoryStore
 
 BROADCAST: Final = "*"
 """As the receiver: every agent but the sender."""

@@ -7,16 +7,12 @@ them. How votes become an outcome is in ballots.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from swarm_operator.memory.engine.records import ballots, fields
 from swarm_operator.memory.engine.records.errors import RecordStateError
 from swarm_operator.memory.engine.records.record import Kind, Record, RecordPage, Records, text_of
-
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine.store import MemoryStore
-
-__all__ = ["CONSENSUS", "Consensus"]
+from swarm_operator.memory.engine.store import MemoryStore
 
 CONSENSUS: Final = Kind(
     name="consensus",

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.engine.records import fields
 from swarm_operator.memory.engine.records.record import texts_of
 from swarm_operator.memory.engine.records.task_rules import status_of
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
-
-__all__ = ["MAX_UPSTREAM", "Unforeseen", "check_acyclic", "completed", "of", "unmet", "upstream"]
 
 MAX_UPSTREAM: Final = 1000
 """Tasks that a task may wait for, directly and through others."""

@@ -6,8 +6,6 @@ from typing import ClassVar
 
 from swarm_operator.memory.engine.errors import MemoryStoreError
 
-__all__ = ["RecordNotFoundError", "RecordStateError"]
-
 
 class RecordNotFoundError(MemoryStoreError):
     """There is no such record, or it has expired.

@@ -3,32 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from swarm_operator.memory.engine import codec
 from swarm_operator.memory.engine.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-__all__ = [
-    "MAX_DOCUMENT_BYTES",
-    "MAX_ID_BYTES",
-    "MAX_ITEMS",
-    "MAX_WORD_BYTES",
-    "check_id",
-    "choice",
-    "document",
-    "identifier",
-    "identifiers",
-    "number",
-    "own",
-    "seconds",
-    "share",
-    "whole",
-    "word",
-    "words",
-]
 
 MAX_ID_BYTES: Final = 512
 MAX_WORD_BYTES: Final = 128

@@ -7,19 +7,14 @@ with those that the pattern itself lists.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.engine.records import fields, times
 from swarm_operator.memory.engine.records.record import Kind, Record, RecordPage, Records, tags_of, text_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from swarm_operator.memory.engine.store import MemoryStore
-
-__all__ = ["PATTERN", "BestPatterns", "Patterns", "score"]
+from swarm_operator.memory.engine.store import MemoryStore
 
 _SMOOTHING: Final = 0.1
 """The share of the newest use in the success rate: an exponential moving average."""

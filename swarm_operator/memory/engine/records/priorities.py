@@ -6,8 +6,6 @@ from typing import Any, Final
 
 from swarm_operator.memory.engine.errors import InvalidInputError
 
-__all__ = ["BY_URGENCY", "DEFAULT", "check", "rank"]
-
 DEFAULT: Final = "medium"
 _MOST: Final = 10
 _RANKS: Final = {"low": 2, "medium": 5, "normal": 5, "high": 8, "critical": 10}

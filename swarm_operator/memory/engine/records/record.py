@@ -8,25 +8,18 @@ the member `value`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from swarm_operator.memory.engine import limits
-from swarm_operator.memory.engine.entry import Draft
-from swarm_operator.memory.engine.operations import Put
+from swarm_operator.memory.engine.entry import Draft, Entry, Identity
+from swarm_operator.memory.engine.operations import Put, Write
 from swarm_operator.memory.engine.query import Order, Query
 from swarm_operator.memory.engine.records import fields
 from swarm_operator.memory.engine.records.errors import RecordNotFoundError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from swarm_operator.memory.engine.entry import Entry, Identity
-    from swarm_operator.memory.engine.operations import Write
-    from swarm_operator.memory.engine.search import Position
-    from swarm_operator.memory.engine.store import MemoryStore
-
-__all__ = ["Kind", "Record", "RecordPage", "Records", "tags_of", "text_of", "texts_of"]
+from swarm_operator.memory.engine.search import Position
+from swarm_operator.memory.engine.store import MemoryStore
 
 _SCANNED_AT_ONCE: Final = 200
 _MOST_SCANNED: Final = 2000

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from swarm_operator.memory.engine.check import check
 from swarm_operator.memory.engine.config import StoreConfig
@@ -18,11 +19,6 @@ from swarm_operator.memory.engine.errors import InvalidInputError, MemoryStoreEr
 from swarm_operator.memory.engine.records.transfer import Existing, Importer, export_lines
 from swarm_operator.memory.engine.store import MemoryStore
 from swarm_operator.memory.wholefile import WholeFile
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["restore"]
 
 _CONFIG: Final = StoreConfig(enable_wal=False, full_text=False, enable_vacuum=False, gc_interval=1e10)
 """The copy is read once: it needs no index of words, and nothing is collected."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, Final
 
 from swarm_operator.memory.engine.errors import OverloadedError
 from swarm_operator.memory.engine.records import transfer
@@ -13,16 +15,10 @@ from swarm_operator.memory.engine.records.communications import COMMUNICATION, C
 from swarm_operator.memory.engine.records.consensus import CONSENSUS, Consensus
 from swarm_operator.memory.engine.records.patterns import PATTERN, Patterns
 from swarm_operator.memory.engine.records.restore import restore
+from swarm_operator.memory.engine.records.task_queue import TASK
 from swarm_operator.memory.engine.records.task_rules import STATUSES
-from swarm_operator.memory.engine.records.tasks import TASK, Tasks
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-    from pathlib import Path
-
-    from swarm_operator.memory.engine.store import MemoryStore
-
-__all__ = ["NAMESPACES", "Swarm"]
+from swarm_operator.memory.engine.records.tasks import Tasks
+from swarm_operator.memory.engine.store import MemoryStore
 
 NAMESPACES: Final = (
     AGENT.namespace,

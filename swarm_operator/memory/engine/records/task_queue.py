@@ -6,19 +6,14 @@ completed or a million. What is found here is decided again inside the transacti
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final, TypeAlias
 
 from swarm_operator.memory.engine import limits
+from swarm_operator.memory.engine.entry import Entry, Identity
 from swarm_operator.memory.engine.records import dependencies, priorities, task_rules, times
 from swarm_operator.memory.engine.records.record import Kind, Record, Records, text_of, texts_of
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from swarm_operator.memory.engine.entry import Entry, Identity
-    from swarm_operator.memory.engine.store import MemoryStore
-
-__all__ = ["TASK", "TaskQueue", "documents_of", "identities"]
+from swarm_operator.memory.engine.store import MemoryStore
 
 _CANDIDATES: Final = 16
 """Tasks that one attempt to claim the next one may choose from, inside the transaction."""

@@ -14,32 +14,13 @@ are never handed out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.engine.records import fields, priorities, times
 from swarm_operator.memory.engine.records.errors import RecordStateError
 from swarm_operator.memory.engine.records.record import text_of, texts_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = [
-    "DEFAULT_LEASE",
-    "MAX_HISTORY",
-    "MAX_LEASE",
-    "STATUSES",
-    "assign",
-    "check_changes",
-    "check_lease",
-    "claim",
-    "claimable",
-    "new",
-    "release",
-    "renew",
-    "set_status",
-    "status_of",
-]
 
 Task = dict[str, Any]
 

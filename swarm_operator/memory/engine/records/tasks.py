@@ -8,22 +8,17 @@ with the tasks that it waits for.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 
+from swarm_operator.memory.engine.entry import Entry
 from swarm_operator.memory.engine.errors import InvalidInputError, MemoryStoreError, OverloadedError
+from swarm_operator.memory.engine.operations import Write
 from swarm_operator.memory.engine.records import dependencies, fields, task_rules, times
 from swarm_operator.memory.engine.records.errors import RecordStateError
 from swarm_operator.memory.engine.records.record import Record, RecordPage, Records, tags_of, text_of, texts_of
 from swarm_operator.memory.engine.records.task_queue import TASK, TaskQueue, documents_of, identities
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from swarm_operator.memory.engine.entry import Entry
-    from swarm_operator.memory.engine.operations import Write
-    from swarm_operator.memory.engine.store import MemoryStore
-
-__all__ = ["TASK", "Tasks"]
+from swarm_operator.memory.engine.store import MemoryStore
 
 _ROUNDS: Final = 50
 """Attempts, each lost because others were faster with all of them."""

@@ -6,8 +6,6 @@ import math
 from datetime import UTC, datetime
 from typing import Any, Final
 
-__all__ = ["from_text", "to_text"]
-
 _MILLISECONDS_FROM: Final = 10**11
 """A number from here on counts milliseconds (the year 1973), a smaller one seconds (up to the year 5138)."""
 _MOST: Final = 253_402_300_799_999

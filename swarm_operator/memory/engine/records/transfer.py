@@ -13,29 +13,22 @@ object with agents, tasks and patterns, is understood as a line, too.
 from __future__ import annotations
 
 import math
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 
 from swarm_operator.memory.engine import codec, limits
-from swarm_operator.memory.engine.entry import Draft
+from swarm_operator.memory.engine.entry import Draft, Entry, Identity
 from swarm_operator.memory.engine.errors import InvalidInputError
-from swarm_operator.memory.engine.operations import Put
+from swarm_operator.memory.engine.operations import Put, Write
 from swarm_operator.memory.engine.records import times
 from swarm_operator.memory.engine.records.agents import AGENT
 from swarm_operator.memory.engine.records.patterns import PATTERN
-from swarm_operator.memory.engine.records.tasks import TASK
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
-
-    from swarm_operator.memory.engine.entry import Entry, Identity
-    from swarm_operator.memory.engine.operations import Write
-    from swarm_operator.memory.engine.store import MemoryStore
-
-__all__ = ["BadLineError", "Existing", "Importer", "Outcome", "export_lines"]
+from swarm_operator.memory.engine.records.task_queue import TASK
+from swarm_operator.memory.engine.store import MemoryStore
 
 _FORMAT: Final = "swarm-memory-export"
 _VERSION: Final = 1

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarm_operator.memory.engine import Delete, Draft, Put, codec, limits
-from swarm_operator.memory.engine.changes import Op
+from swarm_operator.memory.engine.changes import Change, Op
+from swarm_operator.memory.engine.entry import Entry
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
-
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine.changes import Change
-    from swarm_operator.memory.engine.entry import Entry
-
-__all__ = ["change_event", "deletion", "entry_message", "metadata_of", "milliseconds", "put"]
 
 _OPS: Final = {Op.PUT: pb.WatchResponse.PUT, Op.DELETE: pb.WatchResponse.DELETE, Op.EXPIRE: pb.WatchResponse.EXPIRE}
 

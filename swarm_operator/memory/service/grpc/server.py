@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import Counter
 
+from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.service import trace_context
+from swarm_operator.memory.service.auth import Tokens
 from swarm_operator.memory.service.errors import UnauthorizedError
 from swarm_operator.memory.service.grpc import memory_pb2_grpc
 from swarm_operator.memory.service.grpc.servicer import OPERATIONS, SERVICE, MemoryServicer
 from swarm_operator.memory.service.grpc.statuses import problem_of, refusal, status_of
 from swarm_operator.memory.service.guard import GuardedStore
+from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.principal import acting, standing
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.service.auth import Tokens
-    from swarm_operator.memory.service.metrics import ServiceMetrics
-    from swarm_operator.memory.service.settings import ServiceSettings
-    from swarm_operator.memory.service.watching import WatchSlots
-
-__all__ = ["GrpcServer"]
+from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.watching import WatchSlots
 
 _MOST_CALLS: Final = 256
 """At once, watches included; the next one gets RESOURCE_EXHAUSTED. Each may hold a message of the largest size."""

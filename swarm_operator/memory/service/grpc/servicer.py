@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, TypeAlias
 
 import grpc
 import structlog
+from prometheus_client import Counter
 
-from swarm_operator.memory.engine import MemoryStoreError, Put, Query
+from swarm_operator.memory.engine import MemoryStore, MemoryStoreError, Put, Query
+from swarm_operator.memory.engine.entry import Entry, Identity
 from swarm_operator.memory.engine.errors import (
     BatchItemError,
     InvalidInputError,
     MissedChangesError,
     StoreClosedError,
 )
+from swarm_operator.memory.engine.operations import Write
 from swarm_operator.memory.service import cursors, rendering, searching
 from swarm_operator.memory.service.errors import NotFoundError, RequestError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
@@ -28,20 +32,9 @@ from swarm_operator.memory.service.grpc.messages import (
     put,
 )
 from swarm_operator.memory.service.grpc.statuses import problem_of, refusal, status_of
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from prometheus_client import Counter
-
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.engine.entry import Entry, Identity
-    from swarm_operator.memory.engine.operations import Write
-    from swarm_operator.memory.service.metrics import ServiceMetrics
-    from swarm_operator.memory.service.settings import ServiceSettings
-    from swarm_operator.memory.service.watching import WatchSlots
-
-__all__ = ["OPERATIONS", "SERVICE", "MemoryServicer"]
+from swarm_operator.memory.service.metrics import ServiceMetrics
+from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.watching import WatchSlots
 
 Context: TypeAlias = Any
 """grpc.aio.ServicerContext: the package has no types."""

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import grpc
 import orjson
 
+from swarm_operator.memory.engine import MemoryStoreError
+from swarm_operator.memory.service.errors import RequestError
 from swarm_operator.memory.service.grpc.memory_pb2 import Problem
 from swarm_operator.memory.service.problems import reply_to
 from swarm_operator.memory.service.trace_context import request_id
-
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine import MemoryStoreError
-    from swarm_operator.memory.service.errors import RequestError
-
-__all__ = ["PROBLEM_KEY", "problem_of", "refusal", "status_of"]
 
 PROBLEM_KEY: Final = "swarm-problem-bin"
 """The trailer with the Problem message."""

@@ -5,20 +5,15 @@ Everything here is counted in bytes of compact JSON.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 
+from swarm_operator.memory.engine import Entry
+from swarm_operator.memory.engine.records import Record
 from swarm_operator.memory.service.rendering import timestamp
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from swarm_operator.memory.engine import Entry
-    from swarm_operator.memory.engine.records import Record
-
-__all__ = ["Budget", "size_of"]
 
 _FRAME: Final = 1024
 """Kept for what stands around the contents: names, cursors, notices."""

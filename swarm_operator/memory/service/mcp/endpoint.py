@@ -10,26 +10,20 @@ import asyncio
 import contextlib
 import importlib
 import re
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Final
 
 import structlog
+from starlette.types import Message, Receive, Scope, Send
 
+from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.errors import StoreClosedError
+from swarm_operator.memory.service.asgi import BodyReader
+from swarm_operator.memory.service.auth import Tokens
 from swarm_operator.memory.service.errors import ForbiddenError, UnauthorizedError, WrongMethodError
+from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.peers import Peers
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
-
-    from starlette.types import Message, Receive, Scope, Send
-
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.service.asgi import BodyReader
-    from swarm_operator.memory.service.auth import Tokens
-    from swarm_operator.memory.service.metrics import ServiceMetrics
-    from swarm_operator.memory.service.settings import ServiceSettings
-
-__all__ = ["PATH", "ROUTE", "McpEndpoint"]
+from swarm_operator.memory.service.settings import ServiceSettings
 
 PATH: Final = b"/mcp"
 ROUTE: Final = "/mcp"

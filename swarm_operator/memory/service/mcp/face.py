@@ -10,44 +10,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
 
 import mcp_types as types
 import orjson
 import structlog
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
+from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.shared.exceptions import MCPError
+from starlette.types import Receive, Scope, Send
 
 import swarm_operator
+from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.errors import MemoryStoreError
 from swarm_operator.memory.service.errors import ForbiddenError, NotFoundError, RequestError
 from swarm_operator.memory.service.guard import GuardedStore
 from swarm_operator.memory.service.mcp import uris
 from swarm_operator.memory.service.mcp.metrics import McpMetrics
 from swarm_operator.memory.service.mcp.resources import TEMPLATES, Resources, target
-from swarm_operator.memory.service.mcp.subscriptions import Subscriptions
+from swarm_operator.memory.service.mcp.subscriptions import Listener, Subscriptions
+from swarm_operator.memory.service.mcp.tool import Tool
 from swarm_operator.memory.service.mcp.toolbox import Toolbox, UnknownToolError, error_document
 from swarm_operator.memory.service.mcp.tools import TOOLS
+from swarm_operator.memory.service.metrics import ServiceMetrics
+from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.principal import Principal, acting_as
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from mcp.server.context import ServerRequestContext
-    from starlette.types import Receive, Scope, Send
-
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.service.mcp.subscriptions import Listener
-    from swarm_operator.memory.service.mcp.tool import Tool
-    from swarm_operator.memory.service.metrics import ServiceMetrics
-    from swarm_operator.memory.service.peers import Peers
-    from swarm_operator.memory.service.settings import ServiceSettings
-
-__all__ = ["Face", "serving"]
+from swarm_operator.memory.service.settings import ServiceSettings
 
 _INSTRUCTIONS: Final = """\
 The shared, durable memory of a swarm of agents. What is acknowledged is on disk.

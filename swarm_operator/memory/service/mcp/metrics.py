@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from prometheus_client import Counter, Gauge
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from prometheus_client import CollectorRegistry
-
-__all__ = ["OTHER", "McpMetrics", "Outcome"]
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 OTHER: Final = "other"
 """Stands for tools that there are not: callers choose their names."""

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import quote
 
+from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.engine.readers import NamespaceCount
 from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.errors import NotFoundError
 from swarm_operator.memory.service.mcp import uris
 from swarm_operator.memory.service.mcp.answers import Budget
-
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.engine.readers import NamespaceCount
-    from swarm_operator.memory.service.metrics import ServiceMetrics
-
-__all__ = ["TEMPLATES", "Resources", "target"]
+from swarm_operator.memory.service.metrics import ServiceMetrics
 
 TEMPLATES: Final = (
     (

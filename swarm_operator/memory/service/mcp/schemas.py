@@ -5,46 +5,15 @@ Lengths in schemas are characters, those of the engine bytes: the schema turns a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+from jsonschema.exceptions import ValidationError
+from jsonschema.protocols import Validator
 
 from swarm_operator.memory.engine import limits
 from swarm_operator.memory.engine.errors import InvalidInputError
-from swarm_operator.memory.service.json_schema import Schema, array, nullable, object_of, one_of, text, whole
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from jsonschema.exceptions import ValidationError
-    from jsonschema.protocols import Validator
-
-__all__ = [
-    "AGENT",
-    "ANY",
-    "BOOL",
-    "COUNT",
-    "CURSOR",
-    "DETAILS",
-    "ID",
-    "KEY",
-    "MOMENT",
-    "NAMESPACE",
-    "NULL_CURSOR",
-    "OBJECT",
-    "PREFIX",
-    "TAGS",
-    "TEXT",
-    "TTL",
-    "VERSION",
-    "Schema",
-    "array",
-    "check",
-    "limit",
-    "nullable",
-    "object_of",
-    "one_of",
-    "text",
-    "whole",
-]
+from swarm_operator.memory.service.json_schema import Schema, array, nullable, text, whole
 
 _NAMES: Final = {
     "string": "a string",

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
 
 import structlog
 
+from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.errors import (
     MemoryStoreError,
     MissedChangesError,
@@ -20,13 +22,6 @@ from swarm_operator.memory.engine.errors import (
     StoreClosedError,
 )
 from swarm_operator.memory.service.mcp import resources
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
-
-    from swarm_operator.memory.engine import MemoryStore
-
-__all__ = ["MAX_ADDRESSES", "Listener", "Subscriptions"]
 
 MAX_ADDRESSES: Final = 100
 """Of one listener."""

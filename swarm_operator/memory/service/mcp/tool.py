@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
+from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
-
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.engine.records import Swarm
-    from swarm_operator.memory.service.mcp.answers import Budget
-    from swarm_operator.memory.service.mcp.schemas import Schema
-    from swarm_operator.memory.service.metrics import ServiceMetrics
-    from swarm_operator.memory.service.peers import Peers
-
-__all__ = ["Arguments", "Call", "Handler", "Tool", "naming"]
+from swarm_operator.memory.engine.records import Swarm
+from swarm_operator.memory.service.json_schema import Schema
+from swarm_operator.memory.service.mcp.answers import Budget
+from swarm_operator.memory.service.metrics import ServiceMetrics
+from swarm_operator.memory.service.peers import Peers
 
 Arguments: TypeAlias = "dict[str, Any]"
 

@@ -7,30 +7,24 @@ is allowed, and whether it helps to try again. Only an unknown tool is an error 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 import structlog
 from jsonschema import Draft202012Validator
 
+from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.errors import MemoryStoreError
 from swarm_operator.memory.engine.records import Swarm
 from swarm_operator.memory.service.errors import PeerError, RequestError
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.answers import Budget
-from swarm_operator.memory.service.mcp.metrics import OTHER, Outcome
-from swarm_operator.memory.service.mcp.tool import Call
+from swarm_operator.memory.service.mcp.metrics import OTHER, McpMetrics, Outcome
+from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
 from swarm_operator.memory.service.mcp.tools import TOOLS
+from swarm_operator.memory.service.metrics import ServiceMetrics
+from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.problems import reply_to
-
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.service.mcp.metrics import McpMetrics
-    from swarm_operator.memory.service.mcp.tool import Arguments, Tool
-    from swarm_operator.memory.service.metrics import ServiceMetrics
-    from swarm_operator.memory.service.peers import Peers
-
-__all__ = ["Answer", "Toolbox", "UnknownToolError", "error_document"]
 
 _DEFECT: Final = {"code": "internal", "message": "a defect of the service; its log has the details", "retry": False}
 _TEMPORARY: Final = frozenset({"overloaded", "closed"})

@@ -19,8 +19,6 @@ from swarm_operator.memory.engine import limits
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.service.asgi import parse_query, percent_decode
 
-__all__ = ["NAMESPACES", "Address", "parse", "render"]
-
 NAMESPACES: Final = "memory://namespaces"
 _SCHEME: Final = "memory://"
 _ALLOWED: Final = f"{NAMESPACES}, memory://{{namespace}} or memory://{{namespace}}/{{key}}, percent-encoded"

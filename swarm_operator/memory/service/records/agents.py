@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from swarm_operator.memory.engine.records import Swarm
 from swarm_operator.memory.engine.records.agents import AGENT, DEFAULT_STALE_AFTER, MOST_STALE_AFTER
+from swarm_operator.memory.service.asgi import Reply
 from swarm_operator.memory.service.json_schema import nullable, number, object_of
 from swarm_operator.memory.service.operation import SWITCH
 from swarm_operator.memory.service.records.endpoint import (
@@ -28,12 +30,6 @@ from swarm_operator.memory.service.records.shapes import (
     words,
     writing,
 )
-
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine.records import Swarm
-    from swarm_operator.memory.service.asgi import Reply
-
-__all__ = ["ENDPOINTS"]
 
 
 async def _list(swarm: Swarm, call: Call) -> Reply:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import orjson
 
 from swarm_operator.memory.engine import codec
+from swarm_operator.memory.engine.records import Swarm
 from swarm_operator.memory.engine.records.bulletins import METRICS
 from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.asgi import JSON, Reply
@@ -31,11 +32,6 @@ from swarm_operator.memory.service.records.shapes import (
     record,
     writing,
 )
-
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine.records import Swarm
-
-__all__ = ["ENDPOINTS"]
 
 
 async def _read(swarm: Swarm, call: Call) -> Reply:

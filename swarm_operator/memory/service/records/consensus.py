@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from swarm_operator.memory.engine.records import Swarm
 from swarm_operator.memory.engine.records.ballots import MAX_DEADLINE, MAX_VOTES
 from swarm_operator.memory.engine.records.consensus import CONSENSUS
+from swarm_operator.memory.service.asgi import Reply
 from swarm_operator.memory.service.json_schema import array, nullable, number, object_of, text, whole
 from swarm_operator.memory.service.records.endpoint import (
     Call,
@@ -25,12 +27,6 @@ from swarm_operator.memory.service.records.shapes import (
     words,
     writing,
 )
-
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine.records import Swarm
-    from swarm_operator.memory.service.asgi import Reply
-
-__all__ = ["ENDPOINTS"]
 
 
 async def _list(swarm: Swarm, call: Call) -> Reply:

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 
 from swarm_operator.memory.engine import codec
 from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.engine.records import Record, RecordPage, Swarm
 from swarm_operator.memory.service import cursors
-from swarm_operator.memory.service.asgi import JSON, Reply, etag, if_none_match, parse_query, parse_query_lists
-from swarm_operator.memory.service.entries import check_members
+from swarm_operator.memory.service.asgi import (
+    JSON,
+    Reply,
+    check_members,
+    etag,
+    if_none_match,
+    parse_query,
+    parse_query_lists,
+)
 from swarm_operator.memory.service.errors import NotFoundError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from swarm_operator.memory.engine.records import Record, RecordPage, Swarm
-    from swarm_operator.memory.service.operation import Operation
-
-__all__ = [
-    "Call",
-    "Endpoint",
-    "Handler",
-    "decimal",
-    "deleted",
-    "found_reply",
-    "json_reply",
-    "page_reply",
-    "record_reply",
-    "switch",
-    "whole_number",
-]
+from swarm_operator.memory.service.operation import Operation
 
 _DECIMAL: Final = re.compile(r"[0-9]{1,19}(\.[0-9]{0,19})?([eE][+-]?[0-9]{1,3})?")
 _TRUE_FALSE: Final = {"true": True, "false": False}

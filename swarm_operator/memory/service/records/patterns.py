@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from swarm_operator.memory.engine.records import Swarm
 from swarm_operator.memory.engine.records.patterns import PATTERN
+from swarm_operator.memory.service.asgi import Reply
 from swarm_operator.memory.service.json_schema import array, nullable, number, object_of, whole
 from swarm_operator.memory.service.operation import Answer, Operation, reference
 from swarm_operator.memory.service.records.endpoint import (
@@ -18,12 +20,6 @@ from swarm_operator.memory.service.records.endpoint import (
     whole_number,
 )
 from swarm_operator.memory.service.records.shapes import WORD, deletion, listing, reading, record, words, writing
-
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine.records import Swarm
-    from swarm_operator.memory.service.asgi import Reply
-
-__all__ = ["ENDPOINTS"]
 
 
 async def _list(swarm: Swarm, call: Call) -> Reply:

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 
+from starlette.types import Receive
+
+from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.records import Swarm
-from swarm_operator.memory.service.asgi import percent_decode
+from swarm_operator.memory.service.asgi import BodyReader, Reply, percent_decode
 from swarm_operator.memory.service.errors import NotFoundError, WrongMethodError
 from swarm_operator.memory.service.records import agents, communications, consensus, patterns, swarm, tasks
-from swarm_operator.memory.service.records.endpoint import Call
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from starlette.types import Receive
-
-    from swarm_operator.memory.engine import MemoryStore
-    from swarm_operator.memory.service.asgi import BodyReader, Reply
-    from swarm_operator.memory.service.records.endpoint import Endpoint
-
-__all__ = ["ENDPOINTS", "OPERATIONS", "RecordRoutes"]
+from swarm_operator.memory.service.records.endpoint import Call, Endpoint
 
 ENDPOINTS: Final = (
     *agents.ENDPOINTS,

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from swarm_operator.memory.engine.records import fields
 from swarm_operator.memory.service.json_schema import Schema, array, object_of, text
 from swarm_operator.memory.service.operation import CURSOR, LIMIT, Answer, Operation, page_of, reference
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["FILTER", "IDENTIFIER", "MOMENT", "WORD", "deletion", "listing", "reading", "record", "words", "writing"]
 
 IDENTIFIER: Final = text("1 to 512 bytes without NUL.", most=fields.MAX_ID_BYTES, pattern="^[^\\u0000]+$")
 WORD: Final = text("1 to 128 bytes without NUL.", most=fields.MAX_WORD_BYTES, pattern="^[^\\u0000]+$")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from swarm_operator.memory.engine.records import Swarm
+from swarm_operator.memory.service.asgi import Reply
 from swarm_operator.memory.service.operation import Answer, Operation
 from swarm_operator.memory.service.records.endpoint import Call, Endpoint, json_reply
-
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine.records import Swarm
-    from swarm_operator.memory.service.asgi import Reply
-
-__all__ = ["ENDPOINTS"]
 
 
 async def _stats(swarm: Swarm, call: Call) -> Reply:

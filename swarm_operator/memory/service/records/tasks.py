@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from swarm_operator.memory.engine.records import Swarm
+from swarm_operator.memory.engine.records.task_queue import TASK
 from swarm_operator.memory.engine.records.task_rules import DEFAULT_LEASE, MAX_LEASE, MAX_RETRIES, STATUSES
-from swarm_operator.memory.engine.records.tasks import TASK
 from swarm_operator.memory.service.asgi import Reply
-from swarm_operator.memory.service.json_schema import array, nullable, number, object_of, one_of, text, whole
+from swarm_operator.memory.service.json_schema import Schema, array, nullable, number, object_of, one_of, text, whole
 from swarm_operator.memory.service.operation import Answer, Operation, reference
 from swarm_operator.memory.service.records.endpoint import (
     Call,
@@ -28,12 +29,6 @@ from swarm_operator.memory.service.records.shapes import (
     words,
     writing,
 )
-
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine.records import Swarm
-    from swarm_operator.memory.service.json_schema import Schema
-
-__all__ = ["ENDPOINTS"]
 
 
 async def _list(swarm: Swarm, call: Call) -> Reply:

@@ -6,19 +6,15 @@ import asyncio
 import re
 import shutil
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from swarm_operator.memory.engine.errors import DiskFullError, InvalidInputError, from_os
 from swarm_operator.memory.engine.records.transfer import Existing, Outcome
+from swarm_operator.memory.service.json_schema import object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas
-from swarm_operator.memory.service.mcp.schemas import object_of, text, whole
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
 from swarm_operator.memory.service.principal import acting
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["FOLDER", "TOOLS"]
 
 FOLDER: Final = "backups"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -99,7 +95,7 @@ TOOLS: Final = (
             {
                 "backupPath": text("What memory_backup has answered as path.", most=128),
                 "existing": {
-                    **schemas.one_of("What becomes of entries that differ.", *Existing),
+                    **one_of("What becomes of entries that differ.", *Existing),
                     "default": Existing.OVERWRITE,
                 },
             },

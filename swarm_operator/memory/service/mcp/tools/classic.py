@@ -7,21 +7,17 @@ can't do has no tool.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 from swarm_operator.memory.engine import Query
 from swarm_operator.memory.engine.entry import Draft
 from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.service.json_schema import array, object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas
-from swarm_operator.memory.service.mcp.schemas import array, object_of, text, whole
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
 from swarm_operator.memory.service.mcp.tools import entries
 from swarm_operator.memory.service.rendering import timestamp
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-__all__ = ["TOOLS"]
 
 _LIST_LIMIT: Final = 100
 _SEARCH_LIMIT: Final = 50
@@ -191,7 +187,7 @@ TOOLS: Final = (
         lambda arguments: _OPERATIONS[arguments["action"]],
         object_of(
             {
-                "action": schemas.one_of("What to do.", *_ACTIONS),
+                "action": one_of("What to do.", *_ACTIONS),
                 "key": text("For store, retrieve and delete.", most=1024),
                 "value": {
                     "type": "string",
@@ -230,7 +226,7 @@ TOOLS: Final = (
         object_of(
             {
                 "namespace": text("1 to 255 bytes.", most=255),
-                "action": schemas.one_of("What to do.", "list", "info", "clear"),
+                "action": one_of("What to do.", "list", "info", "clear"),
             },
             ("namespace", "action"),
         ),
@@ -312,10 +308,10 @@ TOOLS: Final = (
                 "value_bytes": schemas.COUNT,
                 "database_size_bytes": schemas.COUNT,
                 "cache_hit_rate": {"type": ["number", "null"]},
-                "largest_namespaces": schemas.array(
+                "largest_namespaces": array(
                     object_of({"namespace": schemas.TEXT, "entries": schemas.COUNT, "bytes": schemas.COUNT})
                 ),
-                "operations_since_start": schemas.array(
+                "operations_since_start": array(
                     object_of({"operation": schemas.TEXT, "count": schemas.COUNT, "mean_ms": {"type": "number"}})
                 ),
             },

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.engine.records import Record, RecordPage
+from swarm_operator.memory.engine.records.record import Kind
 from swarm_operator.memory.service import cursors
+from swarm_operator.memory.service.json_schema import Schema, array, object_of, text
 from swarm_operator.memory.service.mcp import schemas
-from swarm_operator.memory.service.mcp.schemas import object_of, text
-
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine.records import Record, RecordPage
-    from swarm_operator.memory.engine.records.record import Kind
-    from swarm_operator.memory.service.mcp.schemas import Schema
-    from swarm_operator.memory.service.mcp.tool import Arguments, Call
-
-__all__ = ["DELETED", "WORD", "document", "list_of", "one", "one_of", "page", "page_arguments"]
+from swarm_operator.memory.service.mcp.tool import Arguments, Call
 
 WORD: Final = text("A word of at most 128 bytes.", most=128)
 DELETED: Final = object_of({"deleted": schemas.BOOL, "id": schemas.TEXT}, ("deleted", "id"))
@@ -74,4 +69,4 @@ def list_of(name: str) -> Schema:
         "required": ["id"],
         "properties": {"id": schemas.TEXT},
     }
-    return object_of({name: schemas.array(item), "next_cursor": schemas.NULL_CURSOR}, (name, "next_cursor"))
+    return object_of({name: array(item), "next_cursor": schemas.NULL_CURSOR}, (name, "next_cursor"))

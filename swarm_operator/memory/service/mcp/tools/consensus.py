@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from swarm_operator.memory.engine.records.consensus import CONSENSUS
+from swarm_operator.memory.service.json_schema import array, object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas
-from swarm_operator.memory.service.mcp.schemas import array, object_of, text, whole
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
 from swarm_operator.memory.service.mcp.tools import common
-
-__all__ = ["TOOLS"]
 
 _MEMBERS: Final = ("id", "options", "threshold", "voters", "minVotes", "deadlineSeconds", "taskId")
 
@@ -105,7 +103,7 @@ TOOLS: Final = (
         "consensus-list",
         object_of(
             {
-                "status": schemas.one_of("", "open", "decided", "failed"),
+                "status": one_of("", "open", "decided", "failed"),
                 "taskId": text("Those about this task.", most=512),
                 "limit": schemas.limit(50),
                 "cursor": schemas.CURSOR,

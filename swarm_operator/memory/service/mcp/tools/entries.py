@@ -5,22 +5,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 
 from swarm_operator.memory.engine import Query, limits
 from swarm_operator.memory.engine.entry import Draft
 from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.engine.search import Found
 from swarm_operator.memory.service import cursors, rendering, searching
+from swarm_operator.memory.service.json_schema import array, nullable, object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas, uris
-from swarm_operator.memory.service.mcp.schemas import array, object_of, text, whole
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
-
-if TYPE_CHECKING:
-    from swarm_operator.memory.engine.search import Found
-
-__all__ = ["ENTRY", "LISTED", "TOOLS", "find", "key_glob", "keys", "names"]
 
 DEFAULT_NAMESPACE: Final = "default"
 
@@ -165,7 +161,7 @@ _VALUE: Final = {
     "metadata_bytes": whole("In place of metadata that doesn't fit."),
     "part": text("In place of a value that doesn't fit: a part of its JSON text."),
     "offset": whole("Where the part begins, in bytes."),
-    "next_offset": schemas.nullable(whole("Where the next part begins; null: this was the last.")),
+    "next_offset": nullable(whole("Where the next part begins; null: this was the last.")),
     "cut": text("What was left out, and how to get it."),
 }
 
@@ -280,7 +276,7 @@ TOOLS: Final = (
                 "next_cursor": schemas.NULL_CURSOR,
                 "searched": object_of(
                     {
-                        "namespaces": schemas.one_of("", "all", "subtree", "one", "permitted"),
+                        "namespaces": one_of("", "all", "subtree", "one", "permitted"),
                         "within": array(schemas.TEXT, "The namespaces, with those below, that the token may read."),
                         "partial": {
                             "type": "boolean",

@@ -6,13 +6,11 @@ from typing import Any, Final
 
 from swarm_operator.memory.engine.records.communications import COMMUNICATION
 from swarm_operator.memory.service import cursors
+from swarm_operator.memory.service.json_schema import array, nullable, object_of, text
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.answers import size_of
-from swarm_operator.memory.service.mcp.schemas import object_of, text
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
 from swarm_operator.memory.service.mcp.tools import common
-
-__all__ = ["TOOLS"]
 
 
 async def _send(call: Call, arguments: Arguments) -> dict[str, Any]:
@@ -76,8 +74,8 @@ TOOLS: Final = (
         ),
         object_of(
             {
-                "messages": schemas.array(schemas.OBJECT),
-                "cursor": schemas.nullable(text("Where to go on; null: there was no message yet.")),
+                "messages": array(schemas.OBJECT),
+                "cursor": nullable(text("Where to go on; null: there was no message yet.")),
                 "more": schemas.BOOL,
             },
             ("messages", "cursor", "more"),

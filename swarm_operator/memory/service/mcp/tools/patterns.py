@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from swarm_operator.memory.engine.records.patterns import PATTERN
+from swarm_operator.memory.service.json_schema import array, object_of, whole
 from swarm_operator.memory.service.mcp import schemas
-from swarm_operator.memory.service.mcp.schemas import array, object_of
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
 from swarm_operator.memory.service.mcp.tools import common
-
-__all__ = ["TOOLS"]
 
 
 async def _store(call: Call, arguments: Arguments) -> dict[str, Any]:
@@ -89,10 +87,10 @@ TOOLS: Final = (
         ),
         object_of(
             {
-                "patterns": schemas.array(schemas.OBJECT),
+                "patterns": array(schemas.OBJECT),
                 "considered": schemas.COUNT,
                 "partial": schemas.BOOL,
-                "left_out": schemas.whole("Further ones that did not fit; ask for fewer, or by tags."),
+                "left_out": whole("Further ones that did not fit; ask for fewer, or by tags."),
             },
             ("patterns", "considered", "partial", "left_out"),
         ),

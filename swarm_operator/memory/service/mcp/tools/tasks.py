@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from swarm_operator.memory.engine.records.task_queue import TASK
 from swarm_operator.memory.engine.records.task_rules import STATUSES
-from swarm_operator.memory.engine.records.tasks import TASK
+from swarm_operator.memory.service.json_schema import array, object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas
-from swarm_operator.memory.service.mcp.schemas import array, object_of, text, whole
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
 from swarm_operator.memory.service.mcp.tools import common
-
-__all__ = ["TOOLS"]
 
 _MEMBERS: Final = ("id", "type", "description", "priority", "assignedAgents", "dependencies", "maxRetries")
 _CHANGED: Final = _MEMBERS[1:]
@@ -87,7 +85,7 @@ _LEASE: Final = {
     "description": "Seconds that the claim holds without being renewed; at most a week.",
     "default": 300,
 }
-_STATUS: Final = schemas.one_of("", *STATUSES)
+_STATUS: Final = one_of("", *STATUSES)
 _PROPERTIES: Final = {
     "type": common.WORD,
     "description": text("What is to be done.", most=65536, least=0),
