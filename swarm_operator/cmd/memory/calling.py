@@ -8,13 +8,17 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from swarm_operator.cmd.memory.codes import OK, complain
 from swarm_operator.cmd.memory.flags import Flags
 from swarm_operator.cmd.memory.output import FORMATS, Output
 from swarm_operator.cmd.memory.values import one_of, url
-from swarm_operator.memory.client import MemoryClient
+
+if TYPE_CHECKING:  # the client imports aiohttp, which `serve` and `--help` would wait 0.1 s for
+    from swarm_operator.memory.client import MemoryClient as MemoryClient
+else:
+    MemoryClient = Any
 
 Command: TypeAlias = Callable[[argparse.Namespace, MemoryClient], Coroutine[Any, Any, int]]
 
@@ -57,13 +61,13 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def _call(options: argparse.Namespace, run: Command, columns: Sequence[str]) -> int:
-    from swarm_operator.memory.client import MemoryClient, MemoryClientError  # noqa: PLC0415 - after the flags are good
+    from swarm_operator.memory import client as memory  # noqa: PLC0415 - after the flags are good
 
     options.out = Output(options.output, columns)
 
     async def command() -> int:
         token_file = Path(options.token_file) if options.token_file else None
-        async with MemoryClient(options.url, token_file=token_file) as client:
+        async with memory.MemoryClient(options.url, token_file=token_file) as client:
             try:
                 return await run(options, client)
             finally:
@@ -71,7 +75,7 @@ def _call(options: argparse.Namespace, run: Command, columns: Sequence[str]) -> 
 
     try:
         return asyncio.run(command())
-    except MemoryClientError as error:
+    except memory.MemoryClientError as error:
         return complain(error)
     except KeyboardInterrupt:  # the usual end of a watch
         return OK

@@ -11,11 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from swarm_operator.cmd.memory.calling import add_client
+from swarm_operator.cmd.memory.calling import MemoryClient, add_client
 from swarm_operator.cmd.memory.codes import FAILED, NOT_FOUND, OK, complain
 from swarm_operator.cmd.memory.output import Output
 from swarm_operator.cmd.memory.values import json_value, whole
-from swarm_operator.memory.client import MemoryClient
 
 _BATCH_LINES: Final = 500
 _COLUMNS: Final = ("key", "version", "updated_at", "tags", "value")

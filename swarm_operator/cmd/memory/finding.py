@@ -7,10 +7,9 @@ import dataclasses
 import sys
 from typing import Any
 
-from swarm_operator.cmd.memory.calling import add_client
+from swarm_operator.cmd.memory.calling import MemoryClient, add_client
 from swarm_operator.cmd.memory.codes import OK, complain
 from swarm_operator.cmd.memory.values import json_value, whole
-from swarm_operator.memory.client import MemoryClient
 
 
 def add(commands: Any) -> None:
