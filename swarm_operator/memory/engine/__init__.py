@@ -10,10 +10,10 @@ A call goes store -> writer (group commit) or lookup (cache, then readers); each
 a thread of its own (worker). What a call may carry is checked in limits and codec; what it may raise is in errors.
 """
 
+from swarm_operator.memory.core.writes import Delete, Put
 from swarm_operator.memory.engine.config import StoreConfig
 from swarm_operator.memory.engine.entry import Draft, Entry
 from swarm_operator.memory.engine.errors import MemoryStoreError
-from swarm_operator.memory.engine.operations import Delete, Put
 from swarm_operator.memory.engine.query import Query
 from swarm_operator.memory.engine.store import MemoryStore
 

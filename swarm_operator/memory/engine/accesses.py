@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Final
 
 from swarm_operator.memory.engine.entry import Entry, Identity
-from swarm_operator.memory.engine.sweep import transaction
+from swarm_operator.memory.sqlite.database.transaction import translated, write_transaction
 
 _MOST: Final = 10_000
 """Entries that are noted between two writes; accesses of others are not. Each takes some 250 bytes."""
@@ -63,5 +63,5 @@ class Accesses:
 
 
 def _write(db: sqlite3.Connection, rows: Sequence[tuple[int, str, str]]) -> None:
-    with transaction(db):
+    with translated(), write_transaction(db):
         db.executemany(_WRITE, rows)

@@ -15,10 +15,10 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
+from swarm_operator.memory.core.backup import Backup, Snapshot
 from swarm_operator.memory.engine.checkpoint import CheckpointPolicy
 from swarm_operator.memory.engine.config import StoreConfig
 from swarm_operator.memory.engine.database import open_reader
@@ -30,11 +30,11 @@ from swarm_operator.memory.engine.errors import (
     ReadOnlyError,
     StorageIOError,
     StoreClosedError,
-    from_os,
-    from_sqlite,
 )
 from swarm_operator.memory.engine.sqlite import sqlite3
 from swarm_operator.memory.engine.worker import Worker
+from swarm_operator.memory.sqlite.database.errors import from_os, from_sqlite
+from swarm_operator.memory.sqlite.database.transaction import snapshot
 from swarm_operator.memory.wholefile import WholeFile, remove_stale
 
 T = TypeVar("T")
@@ -52,34 +52,6 @@ _BY_TEXT: Final = {
     "database disk image is malformed": CorruptDatabaseError,
 }
 """SQLite's texts for its result codes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Backup:
-    """A copy that was made.
-
-    Attributes:
-        path: where it is.
-        size: its bytes.
-    """
-
-    path: Path
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A copy that has no name any more: it is gone when it is closed, whatever becomes of the process.
-
-    Attributes:
-        file: open for reading, at its start.
-        size: its bytes.
-        sha256: of them.
-    """
-
-    file: BinaryIO
-    size: int
-    sha256: bytes
 
 
 class _StoppedError(Exception):
@@ -176,14 +148,10 @@ def _copy_pages(db: sqlite3.Connection, path: Path, stop: threading.Event) -> No
             copy.execute("PRAGMA synchronous = OFF")
             # While the source is in a transaction it stays in its snapshot. Without one, each commit that comes
             # between two steps would make the copy start anew.
-            db.execute("BEGIN")
-            try:
+            with snapshot(db):
                 db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
                 look()
                 db.backup(copy, pages=_PAGES_AT_ONCE, progress=look)
-            finally:
-                if db.in_transaction:
-                    db.execute("COMMIT")
     except sqlite3.Error as error:
         raise _named(error) from error
 

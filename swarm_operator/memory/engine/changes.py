@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from enum import IntEnum
-from typing import Final, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from swarm_operator.memory.core.changes import Change, Op
 
 PAGE: Final = 500
 """Changes in one read, and rows in one step of trimming: about a millisecond."""
@@ -24,37 +26,23 @@ _OLDEST = "SELECT seq, at FROM changes ORDER BY seq LIMIT ?"
 _TRIM = "DELETE FROM changes WHERE seq < ?"
 
 
-class Op(IntEnum):
-    """What happened to an entry. The numbers are the file's."""
-
-    PUT = 0
-    DELETE = 1
-    EXPIRE = 2
-    """Its time was over; noted when it is collected or deleted, some time after it ceased to be found."""
-
-
 ChangeNote: TypeAlias = tuple[str, str, Op, int]
 """namespace, key, op, version"""
 
 
-class Change(NamedTuple):
-    """An entry that changed.
+@dataclass(frozen=True, slots=True)
+class ChangePage:
+    """A part of the table.
 
     Attributes:
-        seq: where it is in the order of all changes.
-        namespace: of the entry.
-        key: of the entry.
-        op: what happened.
-        version: that was written, or that is gone.
-        at: milliseconds since the Unix epoch.
+        oldest: the first position that a watch can go on from: 0 while nothing was trimmed.
+        newest: the position of the last change.
+        changes: some that follow, oldest first.
     """
 
-    seq: int
-    namespace: str
-    key: str
-    op: int
-    version: int
-    at: int
+    oldest: int
+    newest: int
+    changes: Sequence[Change]
 
 
 def append(db: sqlite3.Connection, notes: Sequence[ChangeNote], *, now: int, keep: int) -> list[Change]:

@@ -25,10 +25,10 @@ from swarm_operator.memory.engine.errors import (
     MemoryStoreError,
     ReadOnlyError,
     StorageIOError,
-    from_sqlite,
 )
 from swarm_operator.memory.engine.findings import Finding, Findings
 from swarm_operator.memory.engine.sqlite import sqlite3
+from swarm_operator.memory.sqlite.database.errors import from_sqlite
 
 _MOST_FOUND: Final = 100
 

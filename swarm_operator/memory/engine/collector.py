@@ -10,58 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from sqlite3 import Connection
 
+from swarm_operator.memory.core.changes import Change
+from swarm_operator.memory.core.stats import Collection, CollectorStats
 from swarm_operator.memory.engine import sweep
 from swarm_operator.memory.engine.accesses import Accesses
+from swarm_operator.memory.engine.checkpoint import CheckpointPolicy
 from swarm_operator.memory.engine.config import StoreConfig
-from swarm_operator.memory.engine.errors import MemoryStoreError, StoreClosedError, from_sqlite
+from swarm_operator.memory.engine.errors import MemoryStoreError, StoreClosedError
 from swarm_operator.memory.engine.observer import Observer
+from swarm_operator.memory.engine.sweep import Expired
 from swarm_operator.memory.engine.writer import Writer
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """What a run did.
-
-    Attributes:
-        started_at: milliseconds since the Unix epoch.
-        entries: expired entries that were deleted.
-        value_bytes: of their values as compact JSON.
-        given_back_bytes: empty pages that the database gave up; the file gets shorter with the next checkpoint.
-        seconds: from the first step to the last.
-    """
-
-    started_at: int
-    entries: int
-    value_bytes: int
-    given_back_bytes: int
-    seconds: float
-
-
-@dataclass(slots=True)
-class CollectorStats:
-    """All runs since the start.
-
-    Attributes:
-        runs: that ended well.
-        failures: that did not.
-        entries: that they deleted, those of failed runs included.
-        given_back_bytes: as in Collection, for all of them.
-        last: the last run that ended well; None before the first.
-        last_error: why the last run failed; None when it didn't.
-        auto_vacuum: "incremental" if this file can give pages back when told to, "full" if SQLite does by itself at
-            each commit, "none" if it can't; None before the first run.
-    """
-
-    runs: int = 0
-    failures: int = 0
-    entries: int = 0
-    given_back_bytes: int = 0
-    last: Collection | None = None
-    last_error: str | None = None
-    auto_vacuum: str | None = None
+from swarm_operator.memory.sqlite.database.errors import from_sqlite
 
 
 class Collector:
@@ -74,6 +36,7 @@ class Collector:
         sleep: waits between runs; tests pass their own.
         observer: told about runs and failures.
         accesses: written with each run.
+        checkpoints: counts pages that vacuum writes.
     """
 
     def __init__(
@@ -85,9 +48,11 @@ class Collector:
         sleep: Callable[[float], Awaitable[object]],
         observer: Observer,
         accesses: Accesses,
+        checkpoints: CheckpointPolicy,
     ) -> None:
         self.stats = CollectorStats()
         self._accesses = accesses
+        self._checkpoints = checkpoints
         self._writer = writer
         self._config = config
         self._now = now
@@ -164,24 +129,39 @@ class Collector:
     async def _run(self) -> Collection:
         started, moment = time.perf_counter(), self._now()
         entries = value_bytes = given_back = 0
-        while rows := await self._writer.sweep(moment):
+        while rows := await self._writer.run_deletion(*self._deletion(moment)):
             entries += len(rows)
             value_bytes += sum(row.size for row in rows)
             self.stats.entries += len(rows)
             self._observer.expired(entries=len(rows))
-        while await self._writer.trim(moment - int(self._config.change_log_seconds * 1000)):
+        oldest = moment - int(self._config.change_log_seconds * 1000)
+        while await self._writer.run_exclusive(lambda db: sweep.trim(db, oldest)):
             pass
         if self._config.enable_vacuum:
-            self.stats.auto_vacuum = await self._writer.between_batches(sweep.auto_vacuum)
+            self.stats.auto_vacuum = await self._writer.run_exclusive(sweep.auto_vacuum)
             if self.stats.auto_vacuum == "incremental":
                 given_back = await self._vacuum()
-        await self._accesses.flush(self._writer.between_batches)
+        await self._accesses.flush(self._writer.run_exclusive)
         return Collection(moment, entries, value_bytes, given_back, time.perf_counter() - started)
+
+    def _deletion(
+        self, moment: int
+    ) -> tuple[Callable[[Connection], list[Expired]], Callable[[Connection, Sequence[Expired]], list[Change]]]:
+        """Return the functions that find and delete rows that have expired by a moment."""
+        config = self._config
+
+        def delete(db: Connection, rows: Sequence[Expired]) -> list[Change]:
+            return sweep.delete(db, rows, full_text=config.full_text, now=self._now(), keep=config.change_log_entries)
+
+        return (lambda db: sweep.find(db, moment)), delete
 
     async def _vacuum(self) -> int:
         total = 0
         while True:
-            given_back, left = await self._writer.vacuum()
+            given_back, left = await self._writer.run_exclusive(sweep.vacuum)
+            self._checkpoints.note(requests=0, value_bytes=given_back)
+            if given_back and not left:
+                self._checkpoints.hasten()
             total += given_back
             self.stats.given_back_bytes += given_back
             if not left or not given_back:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from swarm_operator.memory.core.changes import Change
 from swarm_operator.memory.engine import changes, indexing, tally
-from swarm_operator.memory.engine.changes import Change
 from swarm_operator.memory.engine.entry import Entry, Identity
-from swarm_operator.memory.engine.errors import MemoryStoreError, from_sqlite
+from swarm_operator.memory.engine.errors import MemoryStoreError
 from swarm_operator.memory.engine.operations import Operation, Work, apply_alone
 from swarm_operator.memory.engine.sqlite import sqlite3
+from swarm_operator.memory.sqlite.database.errors import from_sqlite
+from swarm_operator.memory.sqlite.database.transaction import write_transaction
 
 _TRIAL_BYTES = 256 * 1024
 
@@ -57,28 +58,24 @@ def commit_batch(
     outcome = Outcome([])
     before = db.total_changes
     try:
-        db.execute("BEGIN IMMEDIATE")
-        highest = tally.highest_deleted(db)
-        work = Work(db, now(), full_text, highest_deleted=highest)
-        outcome.results = [apply_alone(work, operation) for operation in operations]
-        outcome.states = work.states
-        sums = tally.Tally()
-        for namespace, rows, size in work.counts:
-            sums.add(namespace, rows=rows, size=size)
-        for sign, codec, size, stored in work.packed:
-            sums.packed.row(sign, codec, size, stored)
-            outcome.written += stored if sign > 0 else 0
-        sums.write(db)
-        if work.highest_deleted > highest:
-            tally.raise_highest_deleted(db, work.highest_deleted)
-        indexing.write(db, work.notes, full_text=full_text)
-        outcome.changes = changes.append(db, work.changes, now=work.now, keep=keep)
-        outcome.changed = db.total_changes != before
-        db.execute("COMMIT")
+        with write_transaction(db):
+            highest = tally.highest_deleted(db)
+            work = Work(db, now(), full_text, highest_deleted=highest)
+            outcome.results = [apply_alone(work, operation) for operation in operations]
+            outcome.states = work.states
+            sums = tally.Tally()
+            for namespace, rows, size in work.counts:
+                sums.add(namespace, rows=rows, size=size)
+            for sign, codec, size, stored in work.packed:
+                sums.packed.row(sign, codec, size, stored)
+                outcome.written += stored if sign > 0 else 0
+            sums.write(db)
+            if work.highest_deleted > highest:
+                tally.raise_highest_deleted(db, work.highest_deleted)
+            indexing.write(db, work.notes, full_text=full_text)
+            outcome.changes = changes.append(db, work.changes, now=work.now, keep=keep)
+            outcome.changed = db.total_changes != before
     except Exception as error:  # noqa: BLE001 - it becomes the answer to every caller of the batch
-        if db.in_transaction:  # SQLite has rolled back by itself after some errors
-            with contextlib.suppress(sqlite3.Error):
-                db.execute("ROLLBACK")
         reason = from_sqlite(error)
         # Each caller gets an error of its own: one exception object raised in many tasks would mix their tracebacks.
         return Outcome([copy.copy(reason) for _ in operations], failure=reason)
@@ -87,13 +84,6 @@ def commit_batch(
 
 def trial_write(db: sqlite3.Connection) -> None:
     """Write 256 KiB that can't be compressed away, commit, and take them back. Raises what SQLite raises."""
-    try:
-        db.execute("BEGIN IMMEDIATE")
+    with write_transaction(db):
         db.execute("INSERT OR REPLACE INTO write_probe (id, filler) VALUES (1, ?)", (os.urandom(_TRIAL_BYTES),))
-        db.execute("COMMIT")
-        db.execute("DELETE FROM write_probe")
-    except sqlite3.Error:
-        if db.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
-                db.execute("ROLLBACK")
-        raise
+    db.execute("DELETE FROM write_probe")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from swarm_operator.memory.engine import checkpoint, indexing, schema
+from swarm_operator.memory.engine import checkpoint, schema
 from swarm_operator.memory.engine.config import StoreConfig
-from swarm_operator.memory.engine.errors import StorageError, from_sqlite
+from swarm_operator.memory.engine.errors import StorageError
 from swarm_operator.memory.engine.sqlite import sqlite3
 from swarm_operator.memory.engine.worker import Worker
+from swarm_operator.memory.sqlite.database.errors import from_sqlite
 
 
 async def open_writer(path: Path, config: StoreConfig) -> Worker:
@@ -76,8 +77,6 @@ def _prepare(db: sqlite3.Connection, path: Path, config: StoreConfig) -> None:
         _set_journal(db, path, config)
         _common(db)
         schema.migrate(db, version)
-        if indexing.prepare(db, full_text=config.full_text) and config.enable_wal:
-            checkpoint.truncate(db)
         if version == 0:
             _sync_directory(path.parent)
     except sqlite3.Error as error:

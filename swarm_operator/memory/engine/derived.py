@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from swarm_operator.memory.core.changes import Op
 from swarm_operator.memory.engine import codec, limits
-from swarm_operator.memory.engine.changes import Op
 from swarm_operator.memory.engine.compression import Codec, unpack
 from swarm_operator.memory.engine.errors import CorruptValueError, InvalidInputError
 from swarm_operator.memory.engine.findings import Findings

@@ -1,15 +1,11 @@
-"""What the store may raise. Each class says whether a retry can help (transient) and what the caller's side of it is.
+"""Errors that a store raises. Each class says whether a retry can help (`transient`).
 
-SQLite's own errors never leave the engine: `from_sqlite` translates them by their primary result code. `from_os` does
-the same for files beside the database.
+Errors of a database library never leave its engine: the engine translates them.
 """
 
 from __future__ import annotations
 
-import errno
-from typing import ClassVar, Final
-
-from swarm_operator.memory.engine.sqlite import sqlite3
+from typing import ClassVar
 
 
 class MemoryStoreError(Exception):
@@ -192,44 +188,3 @@ class NewerSchemaError(MemoryStoreError):
     """A newer release wrote this file. It was not touched."""
 
     code = "newer-schema"
-
-
-_BY_PRIMARY_CODE: dict[int, type[MemoryStoreError]] = {
-    sqlite3.SQLITE_FULL: DiskFullError,
-    sqlite3.SQLITE_READONLY: ReadOnlyError,
-    sqlite3.SQLITE_PERM: ReadOnlyError,
-    sqlite3.SQLITE_IOERR: StorageIOError,
-    sqlite3.SQLITE_CANTOPEN: StorageIOError,
-    sqlite3.SQLITE_NOMEM: StorageIOError,
-    sqlite3.SQLITE_BUSY: BusyError,
-    sqlite3.SQLITE_LOCKED: BusyError,
-    sqlite3.SQLITE_PROTOCOL: BusyError,
-    sqlite3.SQLITE_CORRUPT: CorruptDatabaseError,
-    sqlite3.SQLITE_NOTADB: CorruptDatabaseError,
-}
-
-
-_BY_ERRNO: Final[dict[int, type[StorageError]]] = {
-    errno.ENOSPC: DiskFullError,
-    errno.EDQUOT: DiskFullError,
-    errno.EACCES: ReadOnlyError,
-    errno.EPERM: ReadOnlyError,
-    errno.EROFS: ReadOnlyError,
-}
-
-
-def from_os(error: OSError, what: str) -> StorageError:
-    """The store's error for what the operating system says of a file beside the database."""
-    kind = _BY_ERRNO.get(error.errno or 0, StorageIOError)
-    return kind(f"{what}: {error.strerror or error}")
-
-
-def from_sqlite(error: Exception) -> MemoryStoreError:
-    """Translate an exception that came out of a connection. Errors of the store pass through as they are."""
-    if isinstance(error, MemoryStoreError):
-        return error
-    # Extended result codes (SQLITE_IOERR_WRITE, ...) carry the primary code in their low byte.
-    primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    kind = _BY_PRIMARY_CODE.get(primary, InternalStoreError)
-    name = getattr(error, "sqlite_errorname", type(error).__name__)
-    return kind(f"{error} ({name})")

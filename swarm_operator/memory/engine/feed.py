@@ -15,27 +15,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from swarm_operator.memory.engine.changes import Change
+from swarm_operator.memory.core.changes import Change
+from swarm_operator.memory.engine.changes import ChangePage
 from swarm_operator.memory.engine.errors import MissedChangesError, StoreClosedError
 from swarm_operator.memory.engine.subtrees import covers
 
 _MOST_KEPT: Final = 8192
 """Changes in memory: a third of a second under full load, hours otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChangePage:
-    """A part of the table.
-
-    Attributes:
-        oldest: the first position that a watch can go on from: 0 while nothing was trimmed.
-        newest: the position of the last change.
-        changes: some that follow, oldest first.
-    """
-
-    oldest: int
-    newest: int
-    changes: Sequence[Change]
 
 
 @dataclass(frozen=True, slots=True)

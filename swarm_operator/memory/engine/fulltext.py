@@ -15,13 +15,7 @@ from typing import Final
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.engine.sqlite import sqlite3
 
-MAX_EXPRESSION_BYTES: Final = 1024
-MAX_WORDS: Final = 32
-_MIN_PREFIX: Final = 3
 _SNIPPET_WORDS: Final = 16
-_PART: Final = re.compile(r'"([^"]*)"|(\S+)')
-_WORD: Final = re.compile(r"\w+")
-_SHORT_PREFIX: Final = re.compile(rf'(?:^|\W)\w{{1,{_MIN_PREFIX - 1}}}"?\s*\*')
 _TABLE = "CREATE VIRTUAL TABLE page USING fts5 (key, value, tokenize = 'unicode61')"
 _TRY = "SELECT rowid FROM page WHERE page MATCH ? LIMIT 1"
 _SNIPPETS = f"SELECT rowid, snippet(page, -1, '**', '**', '…', {_SNIPPET_WORDS}) FROM page WHERE page MATCH ?"  # noqa: S608
@@ -29,46 +23,18 @@ _SNIPPETS = f"SELECT rowid, snippet(page, -1, '**', '**', '…', {_SNIPPET_WORDS
 _tables = threading.local()
 
 
-def words(field: str, text: str) -> str:
-    """The expression for words that all occur; see Query.create. Nothing in them is taken for an operator.
+def check(expression: str) -> None:
+    """Check the grammar of an expression.
 
     Raises:
-        InvalidInputError: too long, too many words, or none.
+        InvalidInputError: it is not an FTS5 expression on the columns key and value.
     """
-    _check_length(field, text)
-    parts: list[str] = []
-    for phrase, word in _PART.findall(text):
-        star = not phrase and word.endswith("*")
-        plain = (phrase or word).replace('"', " ")
-        if not _WORD.search(plain):
-            continue
-        parts.append(f'"{plain}"' + (" *" if star else ""))
-    if not 1 <= len(parts) <= MAX_WORDS:
-        raise InvalidInputError(field, f"1 to {MAX_WORDS} words")
-    return expression(field, " ".join(parts)) or ""
-
-
-def expression(field: str, text: str | None) -> str | None:
-    """Check an FTS5 expression on the columns key and value.
-
-    Raises:
-        InvalidInputError: it is none, is too long, or has a star after fewer than three characters: nearly every text
-            has a word that starts so.
-    """
-    if text is None:
-        return None
-    _check_length(field, text)
-    if len(_WORD.findall(text)) > 2 * MAX_WORDS:
-        raise InvalidInputError(field, f"at most {2 * MAX_WORDS} words")
-    if _SHORT_PREFIX.search(text):
-        raise InvalidInputError(field, f"at least {_MIN_PREFIX} characters before a star")
     try:
-        # Alone, for its parentheses must not close ours; and as it will stand, for some texts are commands when alone.
-        for tried in (text, scoped(text, None)):
+        # Alone, since its parentheses must not close ours; and scoped, since some texts are commands when alone.
+        for tried in (expression, scoped(expression, None)):
             _table().execute(_TRY, (tried,)).fetchall()
     except sqlite3.Error as error:
-        raise InvalidInputError(field, f"a full-text expression ({error})") from None
-    return text
+        raise InvalidInputError("match", f"a full-text expression ({error})") from None
 
 
 def scoped(text: str, namespace: str | None) -> str:
@@ -92,15 +58,6 @@ def snippets(text: str, page: Iterable[tuple[int, str, str]]) -> dict[int, str]:
     found = dict(table.execute(_SNIPPETS, (text,)).fetchall())
     table.execute("DELETE FROM page")
     return found
-
-
-def _check_length(field: str, text: str) -> None:
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        size = 0
-    if not 1 <= size <= MAX_EXPRESSION_BYTES or "\0" in text:
-        raise InvalidInputError(field, f"1 to {MAX_EXPRESSION_BYTES} bytes of UTF-8 without NUL")
 
 
 def _table() -> sqlite3.Connection:

@@ -18,6 +18,7 @@ from swarm_operator.memory.engine import codec
 from swarm_operator.memory.engine.compression import unpack
 from swarm_operator.memory.engine.entry import Identity
 from swarm_operator.memory.engine.errors import CorruptValueError
+from swarm_operator.memory.sqlite.database.transaction import write_transaction
 
 REVISION: Final = 1
 """Of `index_text` and of the table's columns. A file that was indexed by another one is indexed anew when opened."""
@@ -117,17 +118,11 @@ def prepare(db: sqlite3.Connection, *, full_text: bool) -> bool:
     wanted = REVISION if full_text else 0
     if db.execute(_STATE).fetchone()[0] == wanted:
         return False
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with write_transaction(db):
         db.execute("INSERT INTO entries_text (entries_text) VALUES ('delete-all')")
         if full_text:
             db.executemany(_INSERT_TEXT, _every_text(db))
         db.execute(_SET_STATE, (wanted,))
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
     return True
 
 

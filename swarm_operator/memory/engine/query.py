@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from swarm_operator.memory.engine import codec, fulltext, limits
+from swarm_operator.memory.core import expressions
+from swarm_operator.memory.engine import codec, limits
 from swarm_operator.memory.engine.errors import InvalidInputError
 
 MAX_QUERY_TAGS: Final = 16
@@ -43,7 +44,7 @@ class Query:
         any_tags: at least one of them.
         metadata: top-level fields that have these values; `1` equals `1.0` and not `true`.
         updated_since: milliseconds since the Unix epoch; written then or later.
-        expression: an FTS5 expression on keys and values.
+        expression: a full-text expression on keys and values, see expressions.
         order: see Order.
         within: only in these namespaces and those below them, whatever else is asked for; None: no such limit. It is
             not what the caller asks for but what they may read.
@@ -109,7 +110,7 @@ class Query:
             raise InvalidInputError("updated_since", "a moment since 1970")
         if text is not None and match is not None:
             raise InvalidInputError("match", "not together with text")
-        expression = fulltext.words("text", text) if text is not None else fulltext.expression("match", match)
+        expression = expressions.words("text", text) if text is not None else expressions.expression("match", match)
         if order is None:
             chosen = Order.KEY if updated_since is None else Order.UPDATED
             chosen = chosen if expression is None else Order.RANK

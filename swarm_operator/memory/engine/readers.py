@@ -10,22 +10,25 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from swarm_operator.memory.core.pages import Found, NamespaceCount, Position
 from swarm_operator.memory.engine import changes, rows
+from swarm_operator.memory.engine.changes import ChangePage
 from swarm_operator.memory.engine.config import StoreConfig
 from swarm_operator.memory.engine.database import open_reader
 from swarm_operator.memory.engine.entry import Entry, Identity
-from swarm_operator.memory.engine.errors import CorruptValueError, MemoryStoreError, from_sqlite
-from swarm_operator.memory.engine.feed import ChangePage
+from swarm_operator.memory.engine.errors import CorruptValueError, MemoryStoreError
 from swarm_operator.memory.engine.indexing import MAX_TEXT_BYTES
 from swarm_operator.memory.engine.query import Query
-from swarm_operator.memory.engine.search import Found, Position, search
-from swarm_operator.memory.engine.subtrees import spans
+from swarm_operator.memory.engine.search import search
+from swarm_operator.memory.engine.subtrees import PAST_EVERY_TEXT, spans
 from swarm_operator.memory.engine.worker import Worker
+from swarm_operator.memory.sqlite.database.errors import from_sqlite
+from swarm_operator.memory.sqlite.database.transaction import snapshot
 
 ENTRIES: Final = "entries"
 """Reads of single entries, which are quick and have a connection of their own."""
@@ -44,23 +47,12 @@ _TOTAL = "SELECT coalesce(sum(entries), 0), coalesce(sum(bytes), 0) FROM namespa
 _COUNT = "SELECT entries, bytes FROM namespaces WHERE name = ?"
 _TAGGED = "SELECT count(*) FROM entry_tags WHERE tag = ? AND namespace = ?"
 _NAMESPACES = "SELECT name, entries, bytes FROM namespaces WHERE name >= ? AND name < ? ORDER BY name"
-_PAST_EVERY_NAME = b""
-"""SQLite orders any blob after any text."""
 _PACKED = "SELECT entries, raw, stored FROM compression WHERE id = 1"
 # Without the hint SQLite may prefer to walk the whole namespace.
 _EXPIRED = """
     SELECT namespace, count(*), sum(size) FROM entries INDEXED BY entries_expiry
     WHERE expires_at <= ? AND namespace >= ? GROUP BY namespace
 """
-
-
-@dataclass(frozen=True, slots=True)
-class NamespaceCount:
-    """What lives in a namespace: entries, and bytes of their values."""
-
-    namespace: str
-    entries: int
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +224,7 @@ class Readers:
 
         `within` limits them to these and those below.
         """
-        ranges = [(start, _PAST_EVERY_NAME)] if within is None else spans(within)
+        ranges = [(start, PAST_EVERY_TEXT)] if within is None else spans(within)
 
         def read(db: sqlite3.Connection) -> tuple[list[NamespaceCount], bool]:
             expired = _expired(db, now, start)
@@ -262,16 +254,5 @@ def _pair(db: sqlite3.Connection, sql: str, *parameters: Any) -> tuple[int, int]
 
 
 def _in_snapshot(db: sqlite3.Connection, read: Callable[[sqlite3.Connection], T]) -> T:
-    with _transaction(db):
+    with snapshot(db):
         return read(db)
-
-
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """A deferred transaction: its first read takes the snapshot, and it takes no lock that a writer would mind."""
-    db.execute("BEGIN")
-    try:
-        yield
-    finally:
-        if db.in_transaction:  # SQLite has rolled back by itself after some errors
-            db.execute("COMMIT")

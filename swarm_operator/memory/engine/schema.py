@@ -11,8 +11,10 @@ the entries. So counting costs as much as there are expired rows, not as much as
 
 from __future__ import annotations
 
-from swarm_operator.memory.engine.errors import ForeignDatabaseError, NewerSchemaError, from_sqlite
+from swarm_operator.memory.engine.errors import ForeignDatabaseError, NewerSchemaError
 from swarm_operator.memory.engine.sqlite import sqlite3
+from swarm_operator.memory.sqlite.database.errors import from_sqlite
+from swarm_operator.memory.sqlite.database.transaction import write_transaction
 
 APPLICATION_ID = 0x53574D45
 """'SWME'. Written at offset 68 of the file, where file(1) looks for it too."""
@@ -156,14 +158,8 @@ def inspect(db: sqlite3.Connection, path: str) -> int:
 def migrate(db: sqlite3.Connection, version: int, *, until: int | None = None) -> None:
     """Bring a file from that version to the latest, or to `until`, one transaction a step."""
     for target, statements in enumerate(_MIGRATIONS[version:until], start=version + 1):
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with write_transaction(db):
             for statement in statements:
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {target}")
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise

@@ -17,16 +17,15 @@ import contextlib
 import heapq
 import time
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from swarm_operator.memory.core.pages import Found, Hit, Position
 from swarm_operator.memory.engine import codec, fulltext, rows
-from swarm_operator.memory.engine.entry import Entry
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.engine.indexing import index_text
 from swarm_operator.memory.engine.query import Order, Query
 from swarm_operator.memory.engine.sqlite import sqlite3
-from swarm_operator.memory.engine.subtrees import covers, spans
+from swarm_operator.memory.engine.subtrees import PAST_EVERY_TEXT, after_prefix, covers, spans
 
 MAX_CANDIDATES: Final = 10_000
 """Looked at for one page."""
@@ -38,8 +37,6 @@ _PATIENCE: Final = 64
 _TEXT_SECONDS: Final = 1.0
 """For the full-text index alone, which can't stop half-way; then the search is refused."""
 _PROBE: Final = 500
-_PAST_EVERY_TEXT: Final = b""
-"""SQLite orders any blob after any text: as an upper bound it bounds nothing."""
 
 _HEAD = "e.id, e.namespace, e.key, e.updated_at, e.expires_at, e.tags, e.metadata, e.size"
 _NAMESPACES = "SELECT name FROM namespaces WHERE name >= ? AND name < ? ORDER BY name"
@@ -64,45 +61,6 @@ _RANKED = """
     ORDER BY score, rowid
 """
 _NEWEST = "SELECT rowid FROM entries_text WHERE entries_text MATCH ? AND rowid < ? ORDER BY rowid DESC"
-
-Position = list[Any]
-"""Where a page ended: what comes next is after it. Its first item names the plan."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """An entry that was found.
-
-    Attributes:
-        entry: it.
-        score: of its text; the greater the better; None where nothing was ranked.
-        snippet: an extract of its text around the words found, marked with **; None without a text.
-    """
-
-    entry: Entry
-    score: float | None = None
-    snippet: str | None = None
-
-
-@dataclass(slots=True)
-class Found:
-    """A page.
-
-    Attributes:
-        hits: in order.
-        position: where to go on; None: that was all.
-        partial: the page ended for the time or the candidates that it took, and not because it was full.
-        ranked: False when so many match the text that the newest come first in place of the best.
-        candidates: entries that were looked at.
-        within: only these namespaces and those below them were searched; None: all that the query asks for.
-    """
-
-    hits: list[Hit] = field(default_factory=list)
-    position: Position | None = None
-    partial: bool = False
-    ranked: bool = True
-    candidates: int = 0
-    within: tuple[str, ...] | None = None
 
 
 class _Candidate(NamedTuple):
@@ -145,17 +103,6 @@ def search(
             last = candidate.position
     found.hits = _hits(db, query, taken)
     return found
-
-
-def after_prefix(prefix: str) -> str | bytes:
-    """The least text that is greater than every text with that prefix, in the order of UTF-8 bytes."""
-    stem = prefix.rstrip("\U0010ffff")
-    if not stem:
-        return _PAST_EVERY_TEXT
-    last = ord(stem[-1]) + 1
-    if last == 0xD800:  # the surrogates are not characters of UTF-8
-        last = 0xE000
-    return stem[:-1] + chr(last)
 
 
 class _Filter:
@@ -252,7 +199,7 @@ def _namespaces(db: sqlite3.Connection, query: Query, first: str) -> Iterator[st
     name = query.namespace
     ranges: list[tuple[str, str | bytes]]
     if name is None:
-        ranges = [("", _PAST_EVERY_TEXT)] if query.within is None else [*spans(query.within)]
+        ranges = [("", PAST_EVERY_TEXT)] if query.within is None else [*spans(query.within)]
     elif query.subtree:
         ranges = [*spans([name])]
     else:
@@ -271,6 +218,7 @@ def _by_update(db: sqlite3.Connection, query: Query, position: Position | None) 
 def _by_text(
     db: sqlite3.Connection, query: Query, position: Position | None, found: Found
 ) -> Generator[_Candidate, None, None]:
+    fulltext.check(query.expression or "")
     expression = fulltext.scoped(query.expression or "", query.namespace)
     with _patience(db):
         if position is None:

@@ -14,15 +14,19 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from swarm_operator.memory.engine import checkpoint, compression, database, limits, sqlite
+from swarm_operator.memory.core.backup import Backup, Snapshot
+from swarm_operator.memory.core.pages import Found, NamespacePage, Page, Position
+from swarm_operator.memory.core.stats import Collection, StoreStats
+from swarm_operator.memory.core.writes import Delete, Write
+from swarm_operator.memory.engine import checkpoint, compression, database, indexing, limits, sqlite
 from swarm_operator.memory.engine.accesses import Accesses
-from swarm_operator.memory.engine.backup import Backup, Backups, Snapshot
+from swarm_operator.memory.engine.backup import Backups
 from swarm_operator.memory.engine.cache import EntryCache
-from swarm_operator.memory.engine.collector import Collection, Collector, CollectorStats
+from swarm_operator.memory.engine.collector import Collector
 from swarm_operator.memory.engine.config import MIB, StoreConfig
 from swarm_operator.memory.engine.entry import Draft, Entry, Identity
 from swarm_operator.memory.engine.errors import (
@@ -37,12 +41,20 @@ from swarm_operator.memory.engine.feed import Feed, Watch
 from swarm_operator.memory.engine.lock import ProcessLock
 from swarm_operator.memory.engine.lookup import Lookup
 from swarm_operator.memory.engine.observer import Observer, SilentObserver
-from swarm_operator.memory.engine.operations import Batch, Delete, Put, Transaction, Update, Write
+from swarm_operator.memory.engine.operations import (
+    BatchOperation,
+    DeleteOperation,
+    PutOperation,
+    TransactionOperation,
+    UpdateOperation,
+)
 from swarm_operator.memory.engine.query import Query
-from swarm_operator.memory.engine.readers import NamespaceCount, Readers
-from swarm_operator.memory.engine.search import Found, Position, after_prefix
+from swarm_operator.memory.engine.readers import Readers
+from swarm_operator.memory.engine.sqlite import sqlite3
+from swarm_operator.memory.engine.subtrees import after_prefix
 from swarm_operator.memory.engine.worker import Worker
 from swarm_operator.memory.engine.writer import Writer
+from swarm_operator.memory.sqlite.database.transaction import translated
 from swarm_operator.memory.wholefile import remove_stale
 
 RECORD_NAMESPACES = ("swarm:agents", "swarm:tasks", "swarm:patterns")
@@ -50,69 +62,6 @@ _DELETED_AT_ONCE = 200
 """Entries in one step of deleting many: a few milliseconds, for which other writers wait."""
 _FORGOTTEN_AT_ONCE = 128 * 1024
 """Bytes of their texts: the full-text index reads each word that it is to forget."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Part of a list.
-
-    Attributes:
-        entries: in the order of their keys (UTF-8 bytes).
-        next_key: the key after which the next page starts; None when this is the last page.
-    """
-
-    entries: list[Entry]
-    next_key: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class NamespacePage:
-    """Part of the namespaces.
-
-    Attributes:
-        namespaces: by name (UTF-8 bytes).
-        next_name: the name after which the next page starts; None when this is the last page.
-    """
-
-    namespaces: list[NamespaceCount]
-    next_name: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class StoreStats:
-    """The store at one moment. Sizes are bytes; counts are of live entries, those of `compressed` of stored rows."""
-
-    entries: int
-    value_bytes: int
-    agents: int
-    tasks: int
-    patterns: int
-    database_size_bytes: int
-    wal_size_bytes: int
-    cache_hits: int
-    cache_misses: int
-    cache_evictions: int
-    cache_entries: int
-    cache_bytes: int
-    checkpoints_busy: int
-    reads: dict[str, int]
-    """Reads of the database that ran or waited for their turn: entries, pages."""
-    free_bytes: int
-    compressed_entries: int
-    compressed_raw_bytes: int
-    compressed_stored_bytes: int
-    gc: CollectorStats
-
-    @property
-    def compression_ratio(self) -> float | None:
-        """What the compressed values take, as a part of what they would take plain; None while there are none."""
-        return self.compressed_stored_bytes / self.compressed_raw_bytes if self.compressed_raw_bytes else None
-
-    @property
-    def cache_hit_rate(self) -> float | None:
-        """Hits of all lookups since the start, 0 to 1; None before the first lookup."""
-        lookups = self.cache_hits + self.cache_misses
-        return self.cache_hits / lookups if lookups else None
 
 
 class MemoryStore:
@@ -131,6 +80,8 @@ class MemoryStore:
         self.path = path
         self.config = config
         self.sqlite_version = sqlite.VERSION
+        self.swarm_id = config.swarm_id
+        self.max_value_bytes = config.max_value_bytes
         self._now = now
         self._worker = worker
         self._readers = readers
@@ -149,7 +100,13 @@ class MemoryStore:
         """Done when the writer has ended: by closing, or by a defect, which is then its exception."""
         self._backups = Backups(path, config, writer=worker, checkpoints=self._checkpoints)
         self._collector = Collector(
-            self._writer, config, now=now, sleep=sleep, observer=observer, accesses=self._accesses
+            self._writer,
+            config,
+            now=now,
+            sleep=sleep,
+            observer=observer,
+            accesses=self._accesses,
+            checkpoints=self._checkpoints,
         )
         self._collector.start()
 
@@ -191,6 +148,7 @@ class MemoryStore:
             remove_stale(path.parent)
             worker = await database.open_writer(path, config)
             stack.push_async_callback(database.close_writer, worker, config)
+            await worker.run(lambda db: _prepare_index(db, config))
             readers = await Readers.open(path, config, worker)
             stack.push_async_callback(readers.close)
             watching = observer or SilentObserver()
@@ -252,7 +210,7 @@ class MemoryStore:
         if len(draft.value_json) > self.config.max_value_bytes:
             raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
         packed = self._pack_inline(draft.value_json) or await self._pack(draft.value_json)
-        result: tuple[Entry, bool] = await self._writer.submit(Put(draft, packed, create_only, if_version))
+        result: tuple[Entry, bool] = await self._writer.submit(PutOperation(draft, packed, create_only, if_version))
         return result
 
     async def get(self, namespace: str, key: str) -> Entry | None:
@@ -267,7 +225,7 @@ class MemoryStore:
             VersionConflictError: `if_version` was given and the entry has another version or does not exist.
         """
         identity = (limits.check_namespace(namespace), limits.check_key(key))
-        result: bool = await self._writer.submit(Delete(identity, if_version))
+        result: bool = await self._writer.submit(DeleteOperation(identity, if_version))
         return result
 
     async def get_many(self, identities: Sequence[Identity]) -> list[Entry | None]:
@@ -295,20 +253,20 @@ class MemoryStore:
         if not writes:
             self._check_open()
             return []
-        packed: list[Write] = []
+        operations: list[PutOperation | DeleteOperation] = []
         for index, write in enumerate(writes):
             if isinstance(write, Delete):
                 namespace, key = write.identity
                 limits.check_namespace(namespace)
                 limits.check_key(key)
-                packed.append(write)
+                operations.append(DeleteOperation(write.identity, write.if_version))
                 continue
             value = write.draft.value_json
             if len(value) > self.config.max_value_bytes:
                 raise InvalidInputError(f"operations[{index}].value", f"at most {self.config.max_value_bytes} bytes")
             stored = self._pack_inline(value) or await self._pack(value)
-            packed.append(Put(write.draft, stored, write.create_only, write.if_version))
-        results: list[Any] = await self._writer.submit(Batch(packed, atomic))
+            operations.append(PutOperation(write.draft, stored, write.create_only, write.if_version))
+        results: list[Any] = await self._writer.submit(BatchOperation(operations, atomic))
         return results
 
     async def transact(
@@ -323,7 +281,7 @@ class MemoryStore:
             MemoryStoreError: what `decide` or one of its writes raised; nothing was written.
             OverloadedError, StorageError, StoreClosedError: as for `put`.
         """
-        results: list[Any] = await self._writer.submit(Transaction(identities, decide, self._pack_now))
+        results: list[Any] = await self._writer.submit(TransactionOperation(identities, decide, self._pack_now))
         return results
 
     async def update(
@@ -344,7 +302,7 @@ class MemoryStore:
             InvalidInputError, OverloadedError, StorageError, StoreClosedError: as for `put`.
         """
         identity = (limits.check_namespace(namespace), limits.check_key(key))
-        result: tuple[Entry | None, bool] = await self._writer.submit(Update(identity, change, self._pack_now))
+        result: tuple[Entry | None, bool] = await self._writer.submit(UpdateOperation(identity, change, self._pack_now))
         return result
 
     async def delete_range(self, namespace: str, *, prefix: str = "") -> int:
@@ -360,8 +318,8 @@ class MemoryStore:
         while keys := await self._readers.keys(
             namespace, start=start, end=after_prefix(prefix), limit=_DELETED_AT_ONCE, max_text=_FORGOTTEN_AT_ONCE
         ):
-            deletes = [Delete((namespace, key)) for key in keys]
-            deleted += sum(await self._writer.submit(Batch(deletes)))
+            deletes = [DeleteOperation((namespace, key)) for key in keys]
+            deleted += sum(await self._writer.submit(BatchOperation(deletes)))
             start = keys[-1] + "\0"
         return deleted
 
@@ -584,7 +542,13 @@ class MemoryStore:
             await self._backups.close()
             await self._collector.close()
             with contextlib.suppress(MemoryStoreError):  # they are no more than a help
-                await self._accesses.flush(self._writer.between_batches)
+                await self._accesses.flush(self._writer.run_exclusive)
             await self._writer.close()
         finally:
             await self._lookup.close()
+
+
+def _prepare_index(db: sqlite3.Connection, config: StoreConfig) -> None:
+    with translated():
+        if indexing.prepare(db, full_text=config.full_text) and config.enable_wal:
+            checkpoint.truncate(db)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
+
+PAST_EVERY_TEXT: Final = b""
+"""An upper bound that bounds nothing: bytes sort after every text."""
 
 
 def covers(roots: Iterable[str] | None, namespace: str) -> bool:
@@ -18,3 +22,14 @@ def spans(roots: Iterable[str]) -> list[tuple[str, str]]:
         if not found or start.encode() >= found[-1][1].encode():
             found.append((start, end))
     return found
+
+
+def after_prefix(prefix: str) -> str | bytes:
+    """The least text that is greater than every text with that prefix, in the order of UTF-8 bytes."""
+    stem = prefix.rstrip("\U0010ffff")
+    if not stem:
+        return PAST_EVERY_TEXT
+    last = ord(stem[-1]) + 1
+    if last == 0xD800:  # the surrogates are not characters of UTF-8
+        last = 0xE000
+    return stem[:-1] + chr(last)

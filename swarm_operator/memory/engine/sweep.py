@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from swarm_operator.memory.core.changes import Change, Op
 from swarm_operator.memory.engine import changes, indexing
-from swarm_operator.memory.engine.changes import Change
 from swarm_operator.memory.engine.entry import Identity
-from swarm_operator.memory.engine.errors import from_sqlite
 from swarm_operator.memory.engine.sqlite import sqlite3
 from swarm_operator.memory.engine.tally import Tally, raise_highest_deleted
+from swarm_operator.memory.sqlite.database.transaction import translated, write_transaction
 
 _FIND_SECONDS: Final = 0.003
 _DELETE_SECONDS: Final = 0.005
@@ -57,7 +57,7 @@ def find(db: sqlite3.Connection, moment: int) -> list[Expired]:
     weight = text = 0
     deadline = time.perf_counter() + _FIND_SECONDS
     # Closing the cursor resets the statement: one that stays open would hold its snapshot.
-    with _translated(), contextlib.closing(db.execute(_FIND, (moment, _MOST_ROWS))) as rows:
+    with translated(), contextlib.closing(db.execute(_FIND, (moment, _MOST_ROWS))) as rows:
         for row_id, namespace, key, size, codec, stored, version in rows:
             weight += stored
             text += min(size, indexing.MAX_TEXT_BYTES)
@@ -76,7 +76,7 @@ def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, full_text: bool, 
     tally = Tally()
     done = 0
     notes: list[indexing.Note] = []
-    with transaction(db):
+    with translated(), write_transaction(db):
         for row in rows:
             tags_json, value, codec, size = db.execute(_TEXT, (full_text, row.row_id)).fetchone()
             text = None if value is None else indexing.stored_text(value, codec, size)
@@ -90,28 +90,28 @@ def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, full_text: bool, 
         tally.write(db)
         raise_highest_deleted(db, max((row.version for row in rows[:done]), default=0))
         indexing.write(db, notes, full_text=full_text)
-        expired = [(*row.identity, changes.Op.EXPIRE, row.version) for row in rows[:done]]
+        expired = [(*row.identity, Op.EXPIRE, row.version) for row in rows[:done]]
         return changes.append(db, expired, now=now, keep=keep)
 
 
 def trim(db: sqlite3.Connection, before: int) -> int:
     """Delete some changes that are older than that moment; says how many."""
-    with transaction(db):
+    with translated(), write_transaction(db):
         return changes.trim(db, before)
 
 
 def auto_vacuum(db: sqlite3.Connection) -> str:
     """Whether the file can give pages back: "incremental" it can, "full" SQLite does at each commit, or "none"."""
-    with _translated():
+    with translated():
         return _AUTO_VACUUM[db.execute("PRAGMA auto_vacuum").fetchone()[0]]
 
 
 def vacuum(db: sqlite3.Connection) -> tuple[int, int]:
     """Give some empty pages back: (bytes given back, bytes still empty). The next checkpoint shortens the file."""
     deadline = time.perf_counter() + _VACUUM_SECONDS
-    with _translated():
+    with translated():
         page_bytes: int = db.execute("PRAGMA page_size").fetchone()[0]
-    with transaction(db):
+    with translated(), write_transaction(db):
         before = _pages(db)
         left = _free_pages(db)
         for _ in range(min(left, _MOST_PAGES)):
@@ -132,26 +132,3 @@ def _pages(db: sqlite3.Connection) -> int:
 def _free_pages(db: sqlite3.Connection) -> int:
     pages: int = db.execute("PRAGMA freelist_count").fetchone()[0]
     return pages
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise from_sqlite(error) from error
-
-
-@contextlib.contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """A transaction of its own for a step of maintenance; undone by any exception. Raises the store's errors."""
-    with _translated():
-        try:
-            db.execute("BEGIN IMMEDIATE")
-            yield
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:  # SQLite has rolled back by itself after some errors
-                with contextlib.suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
-            raise

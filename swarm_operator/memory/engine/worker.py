@@ -13,8 +13,9 @@ from typing import TypeVar
 
 import aiosqlite
 
-from swarm_operator.memory.engine.errors import StoreClosedError, from_sqlite
+from swarm_operator.memory.engine.errors import StoreClosedError
 from swarm_operator.memory.engine.sqlite import sqlite3
+from swarm_operator.memory.sqlite.database.errors import from_sqlite
 
 T = TypeVar("T")
 

@@ -16,8 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from swarm_operator.memory.engine import sweep
-from swarm_operator.memory.engine.changes import Change
+from swarm_operator.memory.core.changes import Change
 from swarm_operator.memory.engine.checkpoint import CheckpointPolicy
 from swarm_operator.memory.engine.commit import commit_batch, trial_write
 from swarm_operator.memory.engine.config import StoreConfig
@@ -28,14 +27,24 @@ from swarm_operator.memory.engine.errors import (
     OverloadedError,
     StorageError,
     StoreClosedError,
-    from_sqlite,
 )
 from swarm_operator.memory.engine.observer import Observer
 from swarm_operator.memory.engine.operations import Operation
-from swarm_operator.memory.engine.sweep import Expired
 from swarm_operator.memory.engine.worker import Worker
+from swarm_operator.memory.sqlite.database.errors import from_sqlite
 
 T = TypeVar("T")
+
+
+class Deletable(Protocol):
+    """A row that maintenance may delete."""
+
+    @property
+    def identity(self) -> Identity:
+        """Return the identity of the row's entry."""
+
+
+D = TypeVar("D", bound=Deletable)
 
 
 class Coherence(Protocol):
@@ -57,7 +66,7 @@ class _Request:
 
 
 @dataclass(slots=True)
-class _Chore:
+class _MaintenanceTask:
     """A step of maintenance, run where a batch could be."""
 
     step: Callable[[], Awaitable[Any]]
@@ -91,7 +100,7 @@ class Writer:
         self._publish = publish
         self._observer = observer
         self._queue: deque[_Request] = deque()
-        self._chores: deque[_Chore] = deque()
+        self._tasks: deque[_MaintenanceTask] = deque()
         self._queued_bytes = 0
         self._queued_entries = 0
         self._wakeup = asyncio.Event()
@@ -132,26 +141,37 @@ class Writer:
         self._wakeup.set()
         return await request.future
 
-    async def sweep(self, moment: int) -> list[Expired]:
-        """Delete some rows that have expired by that moment and say which; none when there are none left.
+    async def run_exclusive(self, step: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function of the writer's connection while no batch is being committed.
+
+        Raises:
+            StorageError, StoreClosedError: as `submit`.
+        """
+        return await self._queue_task(lambda: self._worker.run(step))
+
+    async def run_deletion(
+        self,
+        find: Callable[[sqlite3.Connection], Sequence[D]],
+        delete: Callable[[sqlite3.Connection, Sequence[D]], Sequence[Change]],
+    ) -> Sequence[D]:
+        """Find and delete rows while no batch is being committed. Return the deleted rows.
+
+        Args:
+            find: returns rows that could be deleted; runs on the writer's thread.
+            delete: deletes rows from the first on, as many as its time allows; returns a change for each.
 
         Raises:
             StorageError, StoreClosedError: as `submit`.
         """
 
-        async def step() -> list[Expired]:
-            found = await self._worker.run(lambda db: sweep.find(db, moment))
+        async def task() -> Sequence[D]:
+            found = await self._worker.run(find)
             if not found:
                 return found
             self._coherence.begin(row.identity for row in found)
-            config, now = self._config, self._now()
-            done: list[Change] = []
+            done: Sequence[Change] = ()
             try:
-                done = await self._worker.run(
-                    lambda db: sweep.delete(
-                        db, found, full_text=config.full_text, now=now, keep=config.change_log_entries
-                    )
-                )
+                done = await self._worker.run(lambda db: delete(db, found))
             finally:
                 self._coherence.end((row.identity, None) for row in found[: len(done)])
             self._publish(done)
@@ -159,36 +179,16 @@ class Writer:
             self._succeeded()
             return found[: len(done)]
 
-        return await self._chore(step)
+        return await self._queue_task(task)
 
-    async def trim(self, before: int) -> int:
-        """Delete some changes of before that moment from the feed's table; 0 when none are left. Raises as `sweep`."""
-        return await self.between_batches(lambda db: sweep.trim(db, before))
-
-    async def vacuum(self) -> tuple[int, int]:
-        """Give some empty pages back: (bytes given back, bytes still empty). Raises as `sweep`."""
-
-        async def step() -> tuple[int, int]:
-            given_back, left = await self._worker.run(sweep.vacuum)
-            self._checkpoints.note(requests=0, value_bytes=given_back)
-            if given_back and not left:
-                self._checkpoints.hasten()
-            return given_back, left
-
-        return await self._chore(step)
-
-    async def between_batches(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a function of the connection while nothing is being written. Raises as `sweep`."""
-        return await self._chore(lambda: self._worker.run(function))
-
-    async def _chore(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Have a step run between two batches: one chore, one batch, and so on, while both wait."""
+    async def _queue_task(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Run a task between two batches. Tasks and batches alternate while both wait."""
         if self._closing or not self.alive:
             raise StoreClosedError("the store is closing")
-        chore = _Chore(step, asyncio.get_running_loop().create_future())
-        self._chores.append(chore)
+        task = _MaintenanceTask(step, asyncio.get_running_loop().create_future())
+        self._tasks.append(task)
         self._wakeup.set()
-        result: T = await chore.future
+        result: T = await task.future
         return result
 
     async def close(self) -> None:
@@ -201,27 +201,27 @@ class Writer:
     async def _run(self) -> None:
         try:
             while True:
-                if not self._queue and not self._chores:
+                if not self._queue and not self._tasks:
                     if self._closing:
                         return
                     await self._wait()
                 if batch := self._take():
                     await self._commit(batch)
-                elif self.fault is not None and not self._closing and not self._chores:
+                elif self.fault is not None and not self._closing and not self._tasks:
                     await self._try_disk()
-                if self._chores:
-                    await self._do(self._chores.popleft())
+                if self._tasks:
+                    await self._do(self._tasks.popleft())
                 if self._checkpoints.due:
                     await self._checkpoint()
         finally:
             # Only a defect gets here with requests left; their callers must not wait for ever.
-            waiting: list[_Request | _Chore] = [*self._queue, *self._chores]
+            waiting: list[_Request | _MaintenanceTask] = [*self._queue, *self._tasks]
             for each in waiting:
                 if not each.future.done():
                     each.future.set_exception(InternalStoreError("the writer has stopped"))
             self._queue.clear()
             self._queued_bytes = self._queued_entries = 0
-            self._chores.clear()
+            self._tasks.clear()
 
     async def _wait(self) -> None:
         self._wakeup.clear()
@@ -288,23 +288,23 @@ class Writer:
             self._checkpoints.note(requests=len(outcome.states), value_bytes=outcome.written)
             self._succeeded()
 
-    async def _do(self, chore: _Chore) -> None:
-        if chore.future.done():  # whoever wanted it has gone
+    async def _do(self, task: _MaintenanceTask) -> None:
+        if task.future.done():  # whoever wanted it has gone
             return
         try:
-            result = await chore.step()
+            result = await task.step()
         except Exception as error:  # noqa: BLE001 - it becomes the answer to whoever asked, who tells the observer
             reason = from_sqlite(error)
             if isinstance(reason, StorageError):
                 self.fault = reason
-            if not chore.future.done():
-                chore.future.set_exception(reason)
+            if not task.future.done():
+                task.future.set_exception(reason)
         except BaseException:
-            chore.future.cancel()
+            task.future.cancel()
             raise
         else:
-            if not chore.future.done():
-                chore.future.set_result(result)
+            if not task.future.done():
+                task.future.set_result(result)
 
     async def _checkpoint(self) -> None:
         try:

@@ -18,8 +18,8 @@ from typing import Final
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from swarm_operator.memory.core.backup import Snapshot
 from swarm_operator.memory.engine import MemoryStore
-from swarm_operator.memory.engine.backup import Snapshot
 from swarm_operator.memory.engine.errors import OverloadedError
 from swarm_operator.memory.service.asgi import parse_query
 from swarm_operator.memory.service.errors import WrongMethodError

@@ -12,10 +12,10 @@ from typing import Any, Final
 import orjson
 from starlette.types import Receive
 
+from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.engine import Delete, Draft, MemoryStore, MemoryStoreError, Put, codec, limits
 from swarm_operator.memory.engine.entry import Identity
 from swarm_operator.memory.engine.errors import BatchItemError, InvalidInputError
-from swarm_operator.memory.engine.operations import Write
 from swarm_operator.memory.service.asgi import JSON, BodyReader, Reply, check_members
 from swarm_operator.memory.service.errors import NotFoundError, WrongMethodError
 from swarm_operator.memory.service.json_schema import Schema, array, nullable, object_of, whole
@@ -156,7 +156,7 @@ def _operation(item: Any) -> Write | Identity:
         raise InvalidInputError("create_only", "true or false")
     if create_only and if_version is not None:
         raise InvalidInputError("if_version", "not together with create_only")
-    return Put(draft, None, create_only, if_version)
+    return Put(draft, create_only, if_version)
 
 
 def _version(item: dict[str, Any]) -> int | None:

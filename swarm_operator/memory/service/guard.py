@@ -13,16 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from swarm_operator.memory.core.backup import Backup, Snapshot
+from swarm_operator.memory.core.changes import Change
+from swarm_operator.memory.core.pages import Found, NamespacePage, Page, Position
+from swarm_operator.memory.core.stats import Collection, StoreStats
+from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.engine import MemoryStore
-from swarm_operator.memory.engine.backup import Backup, Snapshot
-from swarm_operator.memory.engine.changes import Change
-from swarm_operator.memory.engine.collector import Collection
 from swarm_operator.memory.engine.entry import Draft, Entry, Identity
 from swarm_operator.memory.engine.feed import Watch
-from swarm_operator.memory.engine.operations import Write
 from swarm_operator.memory.engine.query import Query
-from swarm_operator.memory.engine.search import Found, Position
-from swarm_operator.memory.engine.store import NamespacePage, Page, StoreStats
 from swarm_operator.memory.service.errors import UnauthorizedError
 from swarm_operator.memory.service.principal import acting, standing
 
@@ -66,7 +65,7 @@ class GuardedStore(MemoryStore):
         """Held to all of the namespaces, atomic or not: nothing is written when one is refused."""
         principal = acting.get()
         for write in writes:
-            principal.check_write(write.identities[0][0])
+            principal.check_write(write.identity[0])
         return await super().batch(writes, atomic=atomic)
 
     async def transact(

@@ -15,9 +15,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from starlette.types import Receive, Scope, Send
 
+from swarm_operator.memory.core.stats import StoreStats
 from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.errors import MemoryStoreError
-from swarm_operator.memory.engine.store import StoreStats
 from swarm_operator.memory.service.asgi import Reply
 
 OPERATIONS: Final = (

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedError
-from swarm_operator.memory.engine.records import Swarm
-from swarm_operator.memory.engine.records.transfer import Existing, Outcome
+from swarm_operator.memory.engine.records.transfer import Existing, Importer, Outcome, export_lines
+from swarm_operator.memory.engine.store import MemoryStore
 from swarm_operator.memory.service.errors import BadTokenFileError, PeerError
 from swarm_operator.memory.service.secret_file import NAME, read_list
 
@@ -61,7 +61,7 @@ class Peers:
         self._path = directory / FILE
         self._busy = False
 
-    async def sync(self, swarm: Swarm, target: str) -> Synced:
+    async def sync(self, store: MemoryStore, target: str) -> Synced:
         """Bring the entries of both together: what only one side has goes to the other, of two values the newer stays.
 
         What was deleted on one side comes back from the other. It may be repeated, also after a failure.
@@ -78,12 +78,12 @@ class Peers:
         with self._alone():
             try:
                 async with asyncio.timeout(_MOST_SECONDS), MemoryClient(peer.url, token=peer.token) as remote:
-                    importer = swarm.importer(existing=Existing.NEWER)
+                    importer = Importer(store, Existing.NEWER)
                     async for line in remote.swarm.export(everything=True):
                         await importer.add(line)
                     await importer.finish()
                     pushed = await remote.swarm.import_(
-                        swarm.export_lines(namespaces=[]), existing=Existing.NEWER.value
+                        export_lines(store, namespaces=[]), existing=Existing.NEWER.value
                     )
             except MemoryClientError as error:
                 raise PeerError(f"the peer {target}: {error}", transient=error.transient) from error

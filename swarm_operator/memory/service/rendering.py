@@ -10,11 +10,9 @@ from typing import Any
 import orjson
 
 import swarm_operator
+from swarm_operator.memory.core.pages import Found, Hit, NamespaceCount
+from swarm_operator.memory.core.stats import Collection, StoreStats
 from swarm_operator.memory.engine import Entry, MemoryStore, Query
-from swarm_operator.memory.engine.collector import Collection
-from swarm_operator.memory.engine.readers import NamespaceCount
-from swarm_operator.memory.engine.search import Found, Hit
-from swarm_operator.memory.engine.store import StoreStats
 
 
 @functools.lru_cache(maxsize=256)  # a batch has one time, and a new entry twice the same

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import orjson
 
+from swarm_operator.memory.core.pages import Position
 from swarm_operator.memory.engine import MemoryStore, Query, codec, limits
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.engine.query import MAX_QUERY_TAGS
-from swarm_operator.memory.engine.search import Position
 from swarm_operator.memory.service.asgi import parse_query_lists
 from swarm_operator.memory.service.json_schema import array, nullable, object_of, one_of, text, whole
 from swarm_operator.memory.service.operation import CURSOR, LIMIT, NEXT_CURSOR, SWITCH, Answer, Operation, reference

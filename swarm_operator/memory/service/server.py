@@ -126,7 +126,7 @@ async def _announce(servers: list[tuple[_Server, socket.socket]], store: MemoryS
         grpc_port=grpc_port,
         metrics=_address(metrics_socket),
         database=str(store.path),
-        swarm_id=store.config.swarm_id,
+        swarm_id=store.swarm_id,
         sqlite_version=store.sqlite_version,
         sqlite_wal_reset_bug=sqlite.has_wal_reset_bug(),
         version=swarm_operator.__version__,

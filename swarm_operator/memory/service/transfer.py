@@ -18,8 +18,7 @@ from starlette.types import Receive, Send
 
 from swarm_operator.memory.engine import MemoryStore, MemoryStoreError, limits
 from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedError
-from swarm_operator.memory.engine.records import Swarm
-from swarm_operator.memory.engine.records.transfer import BadLineError, Existing, Importer, Outcome
+from swarm_operator.memory.engine.records.transfer import BadLineError, Existing, Importer, Outcome, export_lines
 from swarm_operator.memory.service.asgi import JSON, BodyReader, Reply, parse_query, parse_query_lists
 from swarm_operator.memory.service.errors import ForbiddenError, WrongMethodError
 from swarm_operator.memory.service.json_schema import array, object_of, one_of, whole
@@ -78,10 +77,10 @@ class TransferRoutes:
     """Answers exports and imports."""
 
     def __init__(self, store: MemoryStore, metrics: ServiceMetrics, bodies: BodyReader) -> None:
-        self._swarm = Swarm(store)
+        self._store = store
         self._metrics = metrics
         self._bodies = bodies
-        self._longest_line = store.config.max_value_bytes + _LINE_OVERHEAD
+        self._longest_line = store.max_value_bytes + _LINE_OVERHEAD
         self._exports = 0
         self._imports = 0
 
@@ -106,7 +105,7 @@ class TransferRoutes:
         started = time.perf_counter()
         gone = asyncio.create_task(_gone(receive), name="memory-export-gone")
         try:
-            lines = self._swarm.export_lines(namespaces=namespaces if whole or namespaces else None)
+            lines = export_lines(self._store, namespaces=namespaces if whole or namespaces else None)
             self._metrics.answered(method, EXPORT.decode(), 200)
             await send({"type": "http.response.start", "status": 200, "headers": [_NDJSON]})
             async for chunk in _chunks(lines):
@@ -141,7 +140,7 @@ class TransferRoutes:
             raise OverloadedError(f"{_MOST_AT_ONCE} imports are running, which is the most")
         self._imports += 1
         started = time.perf_counter()
-        importer = self._swarm.importer(existing=Existing(query.get("existing", Existing.OVERWRITE)))
+        importer = Importer(self._store, Existing(query.get("existing", Existing.OVERWRITE)))
         body = self._bodies.stream(headers, receive)
         try:
             async for line in _lines(body, self._longest_line):

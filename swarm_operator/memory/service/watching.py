@@ -22,8 +22,8 @@ import structlog
 from prometheus_client import Gauge
 from starlette.types import Receive, Send
 
+from swarm_operator.memory.core.changes import Change, Op
 from swarm_operator.memory.engine import MemoryStore, limits
-from swarm_operator.memory.engine.changes import Change, Op
 from swarm_operator.memory.engine.errors import (
     InvalidInputError,
     MemoryStoreError,

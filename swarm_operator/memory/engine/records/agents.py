@@ -65,7 +65,7 @@ class Agents:
             agent = {"status": "idle", "registeredAt": time, **(found or {}), **changes}
             for name in [name for name, value in changes.items() if value is None]:
                 del agent[name]
-            agent |= {"swarmId": self._store.config.swarm_id, "lastUpdated": time, "lastHeartbeat": time}
+            agent |= {"swarmId": self._store.swarm_id, "lastUpdated": time, "lastHeartbeat": time}
             return agent
 
         return await self._records.change(agent_id, change)

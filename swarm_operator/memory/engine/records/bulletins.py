@@ -46,7 +46,7 @@ class Coordination:
             InvalidInputError: names the member.
         """
         fields.document("state", {"state": state})
-        metadata = {"swarmId": self._store.config.swarm_id, "timestamp": times.to_text(self._store.now())}
+        metadata = {"swarmId": self._store.swarm_id, "timestamp": times.to_text(self._store.now())}
         draft = Draft.create(COORDINATION_NAMESPACE, key, state, metadata=metadata, ttl=COORDINATION_TTL)
         _, created = await self._store.write(draft)
         return created
@@ -72,7 +72,7 @@ class Metrics:
 
     def __init__(self, store: MemoryStore) -> None:
         def metadata(document: dict[str, Any]) -> dict[str, Any]:
-            own = {"swarmId": store.config.swarm_id, "timestamp": times.to_text(store.now())}
+            own = {"swarmId": store.swarm_id, "timestamp": times.to_text(store.now())}
             return {**own, **METRICS.metadata(document)}
 
         self._records = Records(store, replace(METRICS, metadata=metadata))

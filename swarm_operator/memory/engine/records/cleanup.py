@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from swarm_operator.memory.core.writes import Delete
 from swarm_operator.memory.engine.entry import Entry
 from swarm_operator.memory.engine.errors import InvalidInputError
-from swarm_operator.memory.engine.operations import Delete
 from swarm_operator.memory.engine.records import dependencies, fields, task_rules, times
 from swarm_operator.memory.engine.records.bulletins import METRICS
 from swarm_operator.memory.engine.records.communications import COMMUNICATION

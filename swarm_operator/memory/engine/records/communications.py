@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.engine import limits
 from swarm_operator.memory.engine.entry import Entry
-from swarm_operator.memory.engine.operations import Write
 from swarm_operator.memory.engine.records import fields, times
 from swarm_operator.memory.engine.records.record import Kind, Record, Records, text_of
 from swarm_operator.memory.engine.store import MemoryStore
@@ -153,7 +153,7 @@ class Communications:
             "fromAgent": from_agent,
             "toAgent": receiver,
             "message": message,
-            "swarmId": self._store.config.swarm_id,
+            "swarmId": self._store.swarm_id,
             "timestamp": times.to_text(now),
         }
         put = COMMUNICATION.put(document, None)

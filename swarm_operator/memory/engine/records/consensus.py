@@ -60,7 +60,7 @@ class Consensus:
         def change(found: dict[str, Any] | None, now: int) -> dict[str, Any]:
             if found is not None:
                 raise RecordStateError("exists", f"there is a proposal {proposal_id!r} already")
-            return {**ballots.new(changes, now), "swarmId": self._store.config.swarm_id}
+            return {**ballots.new(changes, now), "swarmId": self._store.swarm_id}
 
         return await self._records.change(proposal_id, change)
 

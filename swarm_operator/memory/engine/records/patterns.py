@@ -93,7 +93,7 @@ class Patterns:
             pattern = {"createdAt": time, **_NEW, **(found or {}), **changes}
             for name in [name for name, value in changes.items() if value is None]:
                 del pattern[name]
-            return {**pattern, "swarmId": self._store.config.swarm_id, "updatedAt": time}
+            return {**pattern, "swarmId": self._store.swarm_id, "updatedAt": time}
 
         return await self._records.change(pattern_id, change)
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from swarm_operator.memory.core.pages import Position
+from swarm_operator.memory.core.writes import Put, Write
 from swarm_operator.memory.engine import limits
 from swarm_operator.memory.engine.entry import Draft, Entry, Identity
-from swarm_operator.memory.engine.operations import Put, Write
 from swarm_operator.memory.engine.query import Order, Query
 from swarm_operator.memory.engine.records import fields
 from swarm_operator.memory.engine.records.errors import RecordNotFoundError
-from swarm_operator.memory.engine.search import Position
 from swarm_operator.memory.engine.store import MemoryStore
 
 _SCANNED_AT_ONCE: Final = 200

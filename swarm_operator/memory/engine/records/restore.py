@@ -15,13 +15,35 @@ from typing import Final
 
 from swarm_operator.memory.engine.check import check
 from swarm_operator.memory.engine.config import StoreConfig
-from swarm_operator.memory.engine.errors import InvalidInputError, MemoryStoreError, from_os
+from swarm_operator.memory.engine.errors import InvalidInputError, MemoryStoreError, OverloadedError
 from swarm_operator.memory.engine.records.transfer import Existing, Importer, export_lines
 from swarm_operator.memory.engine.store import MemoryStore
+from swarm_operator.memory.sqlite.database.errors import from_os
 from swarm_operator.memory.wholefile import WholeFile
 
 _CONFIG: Final = StoreConfig(enable_wal=False, full_text=False, enable_vacuum=False, gc_interval=1e10)
 """The copy is read once: it needs no index of words, and nothing is collected."""
+
+
+class Restorer:
+    """Restores backups into live stores, one at a time: each restore takes disk space for a copy of its backup."""
+
+    def __init__(self) -> None:
+        self._busy = False
+
+    async def restore(self, store: MemoryStore, backup: Path, *, existing: Existing = Existing.OVERWRITE) -> Importer:
+        """Write a backup's entries, see `restore`.
+
+        Raises:
+            OverloadedError: another restore is in progress.
+        """
+        if self._busy:
+            raise OverloadedError("a backup is being restored, which is the most at one time")
+        self._busy = True
+        try:
+            return await restore(store, backup, existing=existing)
+        finally:
+            self._busy = False
 
 
 async def restore(store: MemoryStore, backup: Path, *, existing: Existing = Existing.OVERWRITE) -> Importer:

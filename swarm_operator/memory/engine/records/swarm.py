@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
-from swarm_operator.memory.engine.errors import OverloadedError
-from swarm_operator.memory.engine.records import transfer
 from swarm_operator.memory.engine.records.agents import ACTIVE, AGENT, Agents
 from swarm_operator.memory.engine.records.bulletins import COORDINATION_NAMESPACE, METRICS, Coordination, Metrics
 from swarm_operator.memory.engine.records.cleanup import DEFAULT_MAX_AGE, Cleanup, clean_up
 from swarm_operator.memory.engine.records.communications import COMMUNICATION, Communications
 from swarm_operator.memory.engine.records.consensus import CONSENSUS, Consensus
 from swarm_operator.memory.engine.records.patterns import PATTERN, Patterns
-from swarm_operator.memory.engine.records.restore import restore
 from swarm_operator.memory.engine.records.task_queue import TASK
 from swarm_operator.memory.engine.records.task_rules import STATUSES
 from swarm_operator.memory.engine.records.tasks import Tasks
@@ -50,7 +45,6 @@ class Swarm:
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
-        self._restoring = False
         self.agents = Agents(store)
         self.tasks = Tasks(store)
         self.patterns = Patterns(store)
@@ -70,7 +64,7 @@ class Swarm:
         proposals = await self._store.tag_counts(CONSENSUS.namespace, _PROPOSALS)
         tasks["inProgress"] = tasks.pop("in_progress")
         return {
-            "swarmId": self._store.config.swarm_id,
+            "swarmId": self._store.swarm_id,
             "agents": {"total": totals[AGENT.namespace], "active": sum(active.values())},
             "tasks": {"total": totals[TASK.namespace], **tasks},
             "patterns": {"total": totals[PATTERN.namespace]},
@@ -97,27 +91,3 @@ class Swarm:
             keep_consensus=keep_consensus,
             dry_run=dry_run,
         )
-
-    def export_lines(self, *, namespaces: Sequence[str] | None = None) -> AsyncIterator[bytes]:
-        """The swarm as lines of JSON. See transfer.export_lines."""
-        return transfer.export_lines(self._store, namespaces=namespaces)
-
-    async def restore(
-        self, backup: Path, *, existing: transfer.Existing = transfer.Existing.OVERWRITE
-    ) -> transfer.Importer:
-        """Write a backup's entries, see restore.restore. One at a time: each takes room for a copy of the backup.
-
-        Raises:
-            OverloadedError: another one is under way.
-        """
-        if self._restoring:
-            raise OverloadedError("a backup is being restored, which is the most at one time")
-        self._restoring = True
-        try:
-            return await restore(self._store, backup, existing=existing)
-        finally:
-            self._restoring = False
-
-    def importer(self, *, existing: transfer.Existing = transfer.Existing.OVERWRITE) -> transfer.Importer:
-        """Takes such lines. See transfer.Importer."""
-        return transfer.Importer(self._store, existing)

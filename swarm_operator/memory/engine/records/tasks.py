@@ -11,9 +11,9 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
+from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.engine.entry import Entry
 from swarm_operator.memory.engine.errors import InvalidInputError, MemoryStoreError, OverloadedError
-from swarm_operator.memory.engine.operations import Write
 from swarm_operator.memory.engine.records import dependencies, fields, task_rules, times
 from swarm_operator.memory.engine.records.errors import RecordStateError
 from swarm_operator.memory.engine.records.record import Record, RecordPage, Records, tags_of, text_of, texts_of
@@ -63,7 +63,7 @@ class Tasks:
                 raise RecordStateError("exists", f"there is a task {task_id!r} already")
             task = {name: value for name, value in changes.items() if value is not None}
             task |= {"completedDependencies": completed} if completed else {}
-            return {**task_rules.new(task, now), "swarmId": self._store.config.swarm_id}
+            return {**task_rules.new(task, now), "swarmId": self._store.swarm_id}
 
         return await self._with_dependencies(task_id, changes.get("dependencies") or [], change)
 

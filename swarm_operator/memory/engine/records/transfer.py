@@ -20,10 +20,10 @@ from typing import Any, Final
 
 import orjson
 
+from swarm_operator.memory.core.writes import Put, Write
 from swarm_operator.memory.engine import codec, limits
 from swarm_operator.memory.engine.entry import Draft, Entry, Identity
 from swarm_operator.memory.engine.errors import InvalidInputError
-from swarm_operator.memory.engine.operations import Put, Write
 from swarm_operator.memory.engine.records import times
 from swarm_operator.memory.engine.records.agents import AGENT
 from swarm_operator.memory.engine.records.patterns import PATTERN
@@ -99,7 +99,7 @@ async def export_lines(store: MemoryStore, *, namespaces: Sequence[str] | None =
     head = {
         "format": _FORMAT,
         "version": _VERSION,
-        "swarmId": store.config.swarm_id,
+        "swarmId": store.swarm_id,
         "exportedAt": times.to_text(store.now()),
     }
     yield orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE)
@@ -338,7 +338,7 @@ class Importer:
                 yield _Item(self.lines, draft, None)
 
     def _check_size(self, draft: Draft) -> None:
-        most = self.store.config.max_value_bytes
+        most = self.store.max_value_bytes
         if len(draft.value_json) > most:
             raise InvalidInputError("value", f"at most {most} bytes of JSON")
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from swarm_operator.memory.core.changes import Change, Op
 from swarm_operator.memory.engine import Delete, Draft, Put, codec, limits
-from swarm_operator.memory.engine.changes import Change, Op
 from swarm_operator.memory.engine.entry import Entry
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
@@ -47,7 +47,7 @@ def put(request: pb.PutRequest) -> Put:
     )
     condition = request.WhichOneof("condition")
     if_version = _version(request.if_version) if condition == "if_version" else None
-    return Put(draft, None, condition == "create_only" and request.create_only, if_version)
+    return Put(draft, condition == "create_only" and request.create_only, if_version)
 
 
 def deletion(request: pb.DeleteRequest) -> Delete:

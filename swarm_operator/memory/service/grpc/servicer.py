@@ -11,6 +11,7 @@ import grpc
 import structlog
 from prometheus_client import Counter
 
+from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.engine import MemoryStore, MemoryStoreError, Put, Query
 from swarm_operator.memory.engine.entry import Entry, Identity
 from swarm_operator.memory.engine.errors import (
@@ -19,7 +20,6 @@ from swarm_operator.memory.engine.errors import (
     MissedChangesError,
     StoreClosedError,
 )
-from swarm_operator.memory.engine.operations import Write
 from swarm_operator.memory.service import cursors, rendering, searching
 from swarm_operator.memory.service.errors import NotFoundError, RequestError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb

@@ -6,9 +6,9 @@ import time
 from typing import Any, Final
 from urllib.parse import quote
 
+from swarm_operator.memory.core.pages import NamespaceCount
 from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.errors import InvalidInputError
-from swarm_operator.memory.engine.readers import NamespaceCount
 from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.errors import NotFoundError
 from swarm_operator.memory.service.mcp import uris

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.engine.records import Swarm
+from swarm_operator.memory.engine.records.restore import Restorer
 from swarm_operator.memory.service.json_schema import Schema
 from swarm_operator.memory.service.mcp.answers import Budget
 from swarm_operator.memory.service.metrics import ServiceMetrics
@@ -40,6 +41,7 @@ class Call:
         budget: how long the answer may be.
         metrics: the service's.
         peers: other memories.
+        restorer: restores backups.
     """
 
     store: MemoryStore
@@ -47,6 +49,7 @@ class Call:
     budget: Budget
     metrics: ServiceMetrics
     peers: Peers
+    restorer: Restorer
 
 
 Handler: TypeAlias = "Callable[[Call, Arguments], Awaitable[dict[str, Any]]]"

@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.errors import MemoryStoreError
 from swarm_operator.memory.engine.records import Swarm
+from swarm_operator.memory.engine.records.restore import Restorer
 from swarm_operator.memory.service.errors import PeerError, RequestError
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.answers import Budget
@@ -68,6 +69,7 @@ class Toolbox:
         self._peers = peers
         self._store = store
         self._swarm = Swarm(store)
+        self._restorer = Restorer()
         self._budget = Budget(max_answer_bytes)
         self._metrics = metrics
         self._counted = mcp_metrics
@@ -94,7 +96,7 @@ class Toolbox:
         try:
             schemas.check(validator, arguments)
             started = time.perf_counter()
-            call = Call(self._store, self._swarm, self._budget, self._metrics, self._peers)
+            call = Call(self._store, self._swarm, self._budget, self._metrics, self._peers, self._restorer)
             answer = Answer(await tool.handler(call, arguments))
         except (MemoryStoreError, RequestError) as error:
             return self._failed(tool, error)

@@ -109,7 +109,7 @@ async def test_writers_go_on_and_the_copy_is_that_of_one_moment(tmp_path, backup
                 )
 
         def put(namespace, key, value):
-            return Put(Draft.create(namespace, key, value), None)
+            return Put(Draft.create(namespace, key, value))
 
         writing = asyncio.create_task(write())
         before = written

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from swarm_operator.memory.core.changes import Op
 from swarm_operator.memory.engine import Delete, Draft, MemoryStore, Put, StoreConfig, changes, feed
-from swarm_operator.memory.engine.changes import Op
 from swarm_operator.memory.engine.errors import InvalidInputError, MissedChangesError, StoreClosedError
 
 

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from swarm_operator.memory.core.changes import Op
 from swarm_operator.memory.engine import Delete, Draft, MemoryStore, Put, Query, StoreConfig
-from swarm_operator.memory.engine.changes import Op
 from swarm_operator.memory.engine.errors import BatchItemError, VersionConflictError
 from swarm_operator.memory.engine.sqlite import sqlite3
 

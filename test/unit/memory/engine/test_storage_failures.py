@@ -5,13 +5,8 @@ import asyncio
 import pytest
 
 from swarm_operator.memory.engine import MemoryStore, StoreConfig
-from swarm_operator.memory.engine.errors import (
-    CorruptDatabaseError,
-    DiskFullError,
-    InternalStoreError,
-    ReadOnlyError,
-    from_sqlite,
-)
+from swarm_operator.memory.engine.errors import CorruptDatabaseError, DiskFullError, InternalStoreError, ReadOnlyError
+from swarm_operator.memory.sqlite.database.errors import from_sqlite
 
 CONFIG = StoreConfig(probe_interval=0.01, compression_threshold=0)
 

@@ -19,8 +19,8 @@ from swarm_operator.memory.client import (
     MemoryGoneError,
     MemoryRequestError,
 )
+from swarm_operator.memory.core.changes import Op
 from swarm_operator.memory.engine import Delete, Draft, Put, Query
-from swarm_operator.memory.engine.changes import Op
 from swarm_operator.memory.engine.errors import (
     BatchItemError,
     InvalidInputError,

@@ -12,9 +12,9 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
+from swarm_operator.memory.core.writes import Delete
 from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.entry import Draft
-from swarm_operator.memory.engine.operations import Delete
 from swarm_operator.memory.service import auth
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub

@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from swarm_operator.memory.engine.errors import DiskFullError, InvalidInputError, from_os
+from swarm_operator.memory.engine.errors import DiskFullError, InvalidInputError
 from swarm_operator.memory.engine.records.transfer import Existing, Outcome
 from swarm_operator.memory.service.json_schema import object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
 from swarm_operator.memory.service.principal import acting
+from swarm_operator.memory.sqlite.database.errors import from_os
 
 FOLDER: Final = "backups"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -44,7 +45,9 @@ async def _restore(call: Call, arguments: Arguments) -> dict[str, Any]:
         )
         raise InvalidInputError("backupPath", there)
     with naming(backup="backupPath"):
-        done = await call.swarm.restore(source, existing=Existing(arguments.get("existing", Existing.OVERWRITE)))
+        done = await call.restorer.restore(
+            call.store, source, existing=Existing(arguments.get("existing", Existing.OVERWRITE))
+        )
     return {outcome.name.lower(): done.counts.get(outcome, 0) for outcome in _COUNTED}
 
 

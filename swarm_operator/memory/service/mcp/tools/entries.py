@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import orjson
 
+from swarm_operator.memory.core.pages import Found
 from swarm_operator.memory.engine import Query, limits
 from swarm_operator.memory.engine.entry import Draft
 from swarm_operator.memory.engine.errors import InvalidInputError
-from swarm_operator.memory.engine.search import Found
 from swarm_operator.memory.service import cursors, rendering, searching
 from swarm_operator.memory.service.json_schema import array, nullable, object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas, uris

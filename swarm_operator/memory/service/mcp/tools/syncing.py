@@ -16,7 +16,7 @@ _COUNTS: Final = object_of({outcome.name.lower(): whole("Entries.") for outcome 
 
 async def _sync(call: Call, arguments: Arguments) -> dict[str, Any]:
     acting.get().check_admin()
-    done = await call.peers.sync(call.swarm, arguments["target"])
+    done = await call.peers.sync(call.store, arguments["target"])
     pulled = {outcome.name.lower(): count for outcome, count in done.pulled.items()}
     return {"target": arguments["target"], "pulled": _counts(pulled), "pushed": _counts(done.pushed)}
 

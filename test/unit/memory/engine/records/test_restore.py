@@ -6,8 +6,7 @@ import pytest
 
 from swarm_operator.memory.engine import MemoryStore, StoreConfig
 from swarm_operator.memory.engine.errors import DiskFullError, InvalidInputError, OverloadedError
-from swarm_operator.memory.engine.records import Swarm
-from swarm_operator.memory.engine.records.restore import restore
+from swarm_operator.memory.engine.records.restore import Restorer, restore
 from swarm_operator.memory.engine.records.transfer import Existing, Outcome
 
 
@@ -125,17 +124,17 @@ async def test_a_backup_of_an_older_schema_is_brought_forward(store, tmp_path):
 
 async def test_one_at_a_time(filled, tmp_path, monkeypatch):
     await filled.backup(tmp_path / "backup.db")
-    swarm = Swarm(filled)
+    restorer = Restorer()
     refused = []
 
     async def meanwhile(*_, **__):
         with pytest.raises(OverloadedError):
-            await swarm.restore(tmp_path / "backup.db")
+            await restorer.restore(filled, tmp_path / "backup.db")
         refused.append(True)
 
-    monkeypatch.setattr("swarm_operator.memory.engine.records.swarm.restore", meanwhile)
-    await swarm.restore(tmp_path / "backup.db")
-    await swarm.restore(tmp_path / "backup.db")
+    monkeypatch.setattr("swarm_operator.memory.engine.records.restore.restore", meanwhile)
+    await restorer.restore(filled, tmp_path / "backup.db")
+    await restorer.restore(filled, tmp_path / "backup.db")
     assert refused == [True, True]
 
 

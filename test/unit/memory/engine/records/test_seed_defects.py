@@ -2,6 +2,7 @@
 
 from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.records import Swarm
+from swarm_operator.memory.engine.records.transfer import Importer, export_lines
 
 
 async def test_1_8_4_tags_select(store):
@@ -26,7 +27,7 @@ async def test_1_8_10_a_second_start_lists_counts_exports_and_cleans_up_what_is_
         ]
         stats = await swarm.stats()
         assert (stats["agents"]["active"], stats["tasks"]["completed"], stats["patterns"]["total"]) == (1, 1, 1)
-        lines = [line async for line in swarm.export_lines()]
+        lines = [line async for line in export_lines(store)]
         assert b"undefined" not in b"".join(lines)
         assert len(lines) == 5
         assert (await swarm.cleanup()).tasks == 1
@@ -38,9 +39,9 @@ async def test_1_8_11_uses_and_success_rates_are_kept(store):
     for _ in range(3):
         await swarm.patterns.record_use("p1", success=True)
     await swarm.patterns.store("p1", {"type": "b"})
-    lines = [line async for line in swarm.export_lines()]
+    lines = [line async for line in export_lines(store)]
     await swarm.patterns.delete("p1")
-    importer = swarm.importer()
+    importer = Importer(store)
     for line in lines:
         await importer.add(line)
     await importer.finish()
@@ -59,7 +60,7 @@ async def test_1_8_12_what_one_has_written_another_one_sees_at_once(store):
 
 
 async def test_1_8_17_records_are_imported_under_their_ids(store):
-    importer = Swarm(store).importer()
+    importer = Importer(store)
     await importer.add(b'{"agents": [{"id": "a1"}], "tasks": [{"id": "t1"}], "patterns": [{"id": "p1"}]}')
     await importer.finish()
     keys = [(await store.list(f"swarm:{kind}")).entries[0].key for kind in ("agents", "tasks", "patterns")]

@@ -5,15 +5,15 @@ import pytest
 
 from swarm_operator.memory.engine import MemoryStore
 from swarm_operator.memory.engine.records import Swarm
-from swarm_operator.memory.engine.records.transfer import BadLineError, Existing, Outcome
+from swarm_operator.memory.engine.records.transfer import BadLineError, Existing, Importer, Outcome, export_lines
 
 
 async def export(store, **options):
-    return [line async for line in Swarm(store).export_lines(**options)]
+    return [line async for line in export_lines(store, **options)]
 
 
 async def take(store, lines, **options):
-    importer = Swarm(store).importer(**options)
+    importer = Importer(store, **options)
     for line in lines:
         await importer.add(line)
     await importer.finish()
@@ -165,7 +165,7 @@ async def test_a_line_with_a_lifetime_and_no_end_lives_from_now_on(other, clock)
 )
 async def test_a_bad_line_is_named_and_its_batch_is_not_written_but_those_before_are(other, line, field):
     good = [b'{"namespace":"n","key":"k%d","value":1}' % number for number in range(150)]
-    importer = Swarm(other).importer()
+    importer = Importer(other)
     for each in good:
         await importer.add(each)
     with pytest.raises(BadLineError) as caught:

@@ -1,0 +1,60 @@
+"""Full-text expressions: AND, OR, NOT, phrases and prefixes, in the grammar of SQLite's FTS5 (docs/search.md)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from swarm_operator.memory.engine.errors import InvalidInputError
+
+MAX_EXPRESSION_BYTES: Final = 1024
+MAX_WORDS: Final = 32
+_MIN_PREFIX: Final = 3
+_PART: Final = re.compile(r'"([^"]*)"|(\S+)')
+_WORD: Final = re.compile(r"\w+")
+_SHORT_PREFIX: Final = re.compile(rf'(?:^|\W)\w{{1,{_MIN_PREFIX - 1}}}"?\s*\*')
+
+
+def words(field: str, text: str) -> str:
+    """The expression for words that all occur; see Query.create. Nothing in them is taken for an operator.
+
+    Raises:
+        InvalidInputError: too long, too many words, or none.
+    """
+    _check_length(field, text)
+    parts: list[str] = []
+    for phrase, word in _PART.findall(text):
+        star = not phrase and word.endswith("*")
+        plain = (phrase or word).replace('"', " ")
+        if not _WORD.search(plain):
+            continue
+        parts.append(f'"{plain}"' + (" *" if star else ""))
+    if not 1 <= len(parts) <= MAX_WORDS:
+        raise InvalidInputError(field, f"1 to {MAX_WORDS} words")
+    return expression(field, " ".join(parts)) or ""
+
+
+def expression(field: str, text: str | None) -> str | None:
+    """Check the length and the words of a full-text expression. Its grammar is checked by the engine.
+
+    Raises:
+        InvalidInputError: it is too long, or has a star after fewer than three characters: nearly every text has a word
+            that starts so.
+    """
+    if text is None:
+        return None
+    _check_length(field, text)
+    if len(_WORD.findall(text)) > 2 * MAX_WORDS:
+        raise InvalidInputError(field, f"at most {2 * MAX_WORDS} words")
+    if _SHORT_PREFIX.search(text):
+        raise InvalidInputError(field, f"at least {_MIN_PREFIX} characters before a star")
+    return text
+
+
+def _check_length(field: str, text: str) -> None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        size = 0
+    if not 1 <= size <= MAX_EXPRESSION_BYTES or "\0" in text:
+        raise InvalidInputError(field, f"1 to {MAX_EXPRESSION_BYTES} bytes of UTF-8 without NUL")

@@ -1,0 +1,44 @@
+"""Write requests: what to write or delete, and on which condition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from swarm_operator.memory.engine.entry import Draft, Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write an entry. The result is (entry, created).
+
+    Attributes:
+        draft: what to write.
+        create_only: fail with VersionConflictError when the entry exists.
+        if_version: fail with VersionConflictError unless the entry exists with this version.
+    """
+
+    draft: Draft
+    create_only: bool = False
+    if_version: int | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """Return the identity of the entry to write."""
+        return self.draft.namespace, self.draft.key
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete an entry. The result is True if it existed.
+
+    Attributes:
+        identity: namespace and key of the entry.
+        if_version: fail with VersionConflictError unless the entry exists with this version.
+    """
+
+    identity: Identity
+    if_version: int | None = None
+
+
+Write: TypeAlias = Put | Delete

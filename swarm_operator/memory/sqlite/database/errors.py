@@ -1,0 +1,58 @@
+"""Translate errors of SQLite and of the operating system into the store's errors."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from swarm_operator.memory.engine.errors import (
+    BusyError,
+    CorruptDatabaseError,
+    DiskFullError,
+    InternalStoreError,
+    MemoryStoreError,
+    ReadOnlyError,
+    StorageError,
+    StorageIOError,
+)
+from swarm_operator.memory.engine.sqlite import sqlite3
+
+_BY_PRIMARY_CODE: dict[int, type[MemoryStoreError]] = {
+    sqlite3.SQLITE_FULL: DiskFullError,
+    sqlite3.SQLITE_READONLY: ReadOnlyError,
+    sqlite3.SQLITE_PERM: ReadOnlyError,
+    sqlite3.SQLITE_IOERR: StorageIOError,
+    sqlite3.SQLITE_CANTOPEN: StorageIOError,
+    sqlite3.SQLITE_NOMEM: StorageIOError,
+    sqlite3.SQLITE_BUSY: BusyError,
+    sqlite3.SQLITE_LOCKED: BusyError,
+    sqlite3.SQLITE_PROTOCOL: BusyError,
+    sqlite3.SQLITE_CORRUPT: CorruptDatabaseError,
+    sqlite3.SQLITE_NOTADB: CorruptDatabaseError,
+}
+
+
+_BY_ERRNO: Final[dict[int, type[StorageError]]] = {
+    errno.ENOSPC: DiskFullError,
+    errno.EDQUOT: DiskFullError,
+    errno.EACCES: ReadOnlyError,
+    errno.EPERM: ReadOnlyError,
+    errno.EROFS: ReadOnlyError,
+}
+
+
+def from_os(error: OSError, what: str) -> StorageError:
+    """The store's error for what the operating system says of a file beside the database."""
+    kind = _BY_ERRNO.get(error.errno or 0, StorageIOError)
+    return kind(f"{what}: {error.strerror or error}")
+
+
+def from_sqlite(error: Exception) -> MemoryStoreError:
+    """Translate an exception that came out of a connection. Errors of the store pass through as they are."""
+    if isinstance(error, MemoryStoreError):
+        return error
+    # Extended result codes (SQLITE_IOERR_WRITE, ...) carry the primary code in their low byte.
+    primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    kind = _BY_PRIMARY_CODE.get(primary, InternalStoreError)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return kind(f"{error} ({name})")
