@@ -153,7 +153,7 @@ class _Handlers:
         after = cursors.decode(query.get("cursor"))
         if after is not None and not after.startswith(prefix):
             raise InvalidInputError("cursor", "used with the prefix that it came from")
-        page = await self._store.list(query["namespace"], prefix=prefix, after=after, limit=cursors.limit(query))
+        page = await self._store.list(query["namespace"], prefix=prefix, after=after, limit=cursors.page_size(query))
         body = rendering.entries_page(page.entries, cursors.encode(page.next_key))
         self._observe["list"](time.perf_counter() - started)
         return Response(body, media_type="application/json")
@@ -181,7 +181,7 @@ class _Handlers:
         started = time.perf_counter()
         query = parse_query(request.scope["query_string"], _NAMESPACES.parameters)
         after = cursors.decode(query.get("cursor"))
-        page = await self._store.namespaces(after=after, limit=cursors.limit(query))
+        page = await self._store.namespaces(after=after, limit=cursors.page_size(query))
         body = rendering.namespaces_page(page.namespaces, cursors.encode(page.next_name))
         self._observe["namespaces"](time.perf_counter() - started)
         return Response(body, media_type="application/json")

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import orjson
-
-from swarm_operator.memory.core.pages import Position
 from swarm_operator.memory.engine import MemoryStore, Query, codec, limits
 from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.engine.query import MAX_QUERY_TAGS
+from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.asgi import parse_query_lists
 from swarm_operator.memory.service.json_schema import array, nullable, object_of, one_of, text, whole
 from swarm_operator.memory.service.operation import CURSOR, LIMIT, NEXT_CURSOR, SWITCH, Answer, Operation, reference
@@ -59,15 +54,7 @@ OPERATION: Final = Operation(
         "values": {**SWITCH, "default": True},
     },
 )
-_DEFAULT_LIMIT: Final = "50"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_POSITIONS: Final[dict[str, tuple[type, ...]]] = {
-    "key": (str, str),
-    "updated": (int, str, int),
-    "rank": (float, int),
-    "newest": (int,),
-}
-"""What follows the name of a plan, see engine.search."""
+_DEFAULT_LIMIT: Final = 50
 
 
 async def answer(store: MemoryStore, query_string: bytes) -> bytes:
@@ -82,20 +69,18 @@ async def answer(store: MemoryStore, query_string: bytes) -> bytes:
         tags=given.get("tag", []),
         any_tags=given.get("any_tag", []),
         metadata=_metadata(one.get("metadata")),
-        updated_since=moment(one.get("updated_since")),
+        updated_since=cursors.moment(one.get("updated_since")),
         text=one.get("text"),
         match=one.get("match"),
         order=one.get("order"),
     )
     values = _switch("values", one.get("values", "true"))
-    limit = one.get("limit", _DEFAULT_LIMIT)
     found = await store.search(
         query,
-        position=position(one.get("cursor"), query),
-        # int() also takes signs, blanks, underscores and other scripts' digits; the store checks the range.
-        limit=int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 10 else 0,
+        position=cursors.decode_position(one.get("cursor"), query),
+        limit=cursors.page_size(one, _DEFAULT_LIMIT),
     )
-    return hits_page(found, query, cursor(found.position, query), values=values)
+    return hits_page(found, query, cursors.encode_position(found.position, query), values=values)
 
 
 def _switch(name: str, text: str) -> bool:
@@ -106,40 +91,3 @@ def _switch(name: str, text: str) -> bool:
 
 def _metadata(text: str | None) -> Any:
     return None if text is None else codec.parse_document("metadata", text.encode())
-
-
-def moment(text: str | None) -> int | None:
-    """An RFC 3339 time with its zone in milliseconds since the Unix epoch. Raises InvalidInputError."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise InvalidInputError("updated_since", "a time with its zone as in RFC 3339: 2026-01-31T12:00:00Z")
-    # Exact, and without the range of a platform's time functions.
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
-
-
-def cursor(position: Position | None, query: Query) -> str | None:
-    """A position as callers carry it to the next page of the same query."""
-    if position is None:
-        return None
-    return base64.urlsafe_b64encode(orjson.dumps([query.fingerprint, *position])).decode().rstrip("=")
-
-
-def position(cursor: str | None, query: Query) -> Position | None:
-    """The position in a cursor. Raises InvalidInputError."""
-    if cursor is None:
-        return None
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        fingerprint, plan, *rest = orjson.loads(text)
-        good = fingerprint == query.fingerprint and tuple(map(type, rest)) == _POSITIONS[plan]
-        good = good and all(abs(each) < 2**63 for each in rest if type(each) is int)
-    except (binascii.Error, ValueError, KeyError, TypeError):
-        good = False
-    if not good:
-        raise InvalidInputError("cursor", "the next_cursor of the page before, with the same query")
-    return [plan, *rest]

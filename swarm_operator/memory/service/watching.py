@@ -14,12 +14,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import orjson
 import structlog
-from prometheus_client import Gauge
 from starlette.types import Receive, Send
 
 from swarm_operator.memory.core.changes import Change, Op
@@ -28,7 +27,6 @@ from swarm_operator.memory.engine.errors import (
     InvalidInputError,
     MemoryStoreError,
     MissedChangesError,
-    OverloadedError,
     StoreClosedError,
 )
 from swarm_operator.memory.engine.feed import Watch
@@ -42,6 +40,7 @@ from swarm_operator.memory.service.principal import acting, standing
 from swarm_operator.memory.service.rendering import timestamp
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.shapes import NAMESPACE, PREFIX
+from swarm_operator.memory.service.watch_slots import WatchSlots
 
 PATH: Final = b"/v1/watch"
 ROUTE: Final = "/v1/watch"
@@ -70,28 +69,6 @@ _HEADERS: Final = [
 ]
 _HEARTBEAT: Final = b": heartbeat\n\n"
 _NAMES: Final = {op: op.name.lower() for op in Op}
-
-
-class WatchSlots:
-    """Bounds the watches of all protocols together."""
-
-    def __init__(self, most: int, gauge: Gauge) -> None:
-        self._most = most
-        self._gauge = gauge
-        self._taken = 0
-
-    @contextlib.contextmanager
-    def taken(self) -> Iterator[None]:
-        """A slot, for as long as this is entered. Raises OverloadedError when none is left."""
-        if self._taken >= self._most:
-            raise OverloadedError(f"{self._most} watches are open, which is the most")
-        self._taken += 1
-        self._gauge.set(self._taken)
-        try:
-            yield
-        finally:
-            self._taken -= 1
-            self._gauge.set(self._taken)
 
 
 class WatchRoute:

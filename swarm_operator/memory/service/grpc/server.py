@@ -23,7 +23,7 @@ from swarm_operator.memory.service.guard import GuardedStore
 from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.principal import acting, standing
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.service.watching import WatchSlots
+from swarm_operator.memory.service.watch_slots import WatchSlots
 
 _MOST_CALLS: Final = 256
 """At once, watches included; the next one gets RESOURCE_EXHAUSTED. Each may hold a message of the largest size."""

@@ -20,7 +20,7 @@ from swarm_operator.memory.engine.errors import (
     MissedChangesError,
     StoreClosedError,
 )
-from swarm_operator.memory.service import cursors, rendering, searching
+from swarm_operator.memory.service import cursors, rendering
 from swarm_operator.memory.service.errors import NotFoundError, RequestError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.messages import (
@@ -34,7 +34,7 @@ from swarm_operator.memory.service.grpc.messages import (
 from swarm_operator.memory.service.grpc.statuses import problem_of, refusal, status_of
 from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.service.watching import WatchSlots
+from swarm_operator.memory.service.watch_slots import WatchSlots
 
 Context: TypeAlias = Any
 """grpc.aio.ServicerContext: the package has no types."""
@@ -206,7 +206,7 @@ class MemoryServicer:
             match=given("match"),
             order=given("order"),
         )
-        position = searching.position(request.page_token or None, query)
+        position = cursors.decode_position(request.page_token or None, query)
         found = await self._store.search(query, position=position, limit=request.page_size or _DEFAULT_FOUND)
         hits = [
             pb.SearchResponse.Hit(
@@ -214,7 +214,7 @@ class MemoryServicer:
             )
             for hit in found.hits
         ]
-        token = searching.cursor(found.position, query) or ""
+        token = cursors.encode_position(found.position, query) or ""
         return pb.SearchResponse(hits=hits, next_page_token=token, partial=found.partial, ranked=found.ranked)
 
     async def _namespaces(self, request: pb.NamespacesRequest) -> pb.NamespacesResponse:

@@ -41,7 +41,7 @@ async def _read(swarm: Swarm, call: Call) -> Reply:
         from_agent=query.get("from"),
         message_type=query.get("type"),
         since=cursors.decode(query.get("since"), "since"),
-        limit=cursors.limit(query),
+        limit=cursors.page_size(query),
     )
     messages = [message.document for message in page.messages]
     return json_reply({"messages": messages, "cursor": cursors.encode(page.cursor), "more": page.more})

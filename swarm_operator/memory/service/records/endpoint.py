@@ -82,7 +82,7 @@ class Call:
         after = cursors.decode(query.get("cursor"))
         if after is not None and not after.startswith(prefix):
             raise InvalidInputError("cursor", "used with the list that it came from")
-        return {"after": after, "limit": cursors.limit(query)}
+        return {"after": after, "limit": cursors.page_size(query)}
 
 
 Handler: TypeAlias = "Callable[[Swarm, Call], Awaitable[Reply]]"

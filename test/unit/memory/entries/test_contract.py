@@ -33,7 +33,7 @@ from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.service.grpc.server import GrpcServer
 from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.service.watching import WatchSlots
+from swarm_operator.memory.service.watch_slots import WatchSlots
 
 _spec = importlib.util.spec_from_file_location("entries_contract", Path(__file__).with_name("contract.py"))
 contract = importlib.util.module_from_spec(_spec)

@@ -23,7 +23,7 @@ from swarm_operator.memory.service.guard import GuardedStore
 from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.principal import acting
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.service.watching import WatchSlots
+from swarm_operator.memory.service.watch_slots import WatchSlots
 
 READER, TEAM, TEAM_READER = "reader-0123456789", "team-0123456789abc", "team-reader-012345"
 FURTHER = {

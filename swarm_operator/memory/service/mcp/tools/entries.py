@@ -13,7 +13,7 @@ from swarm_operator.memory.core.pages import Found
 from swarm_operator.memory.engine import Query, limits
 from swarm_operator.memory.engine.entry import Draft
 from swarm_operator.memory.engine.errors import InvalidInputError
-from swarm_operator.memory.service import cursors, rendering, searching
+from swarm_operator.memory.service import cursors, rendering
 from swarm_operator.memory.service.json_schema import array, nullable, object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas, uris
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
@@ -107,13 +107,13 @@ async def _search(call: Call, arguments: Arguments) -> dict[str, Any]:
             tags=arguments.get("tags", []),
             any_tags=arguments.get("any_tags", []),
             metadata=arguments.get("metadata"),
-            updated_since=searching.moment(arguments.get("updated_since")),
+            updated_since=cursors.moment(arguments.get("updated_since")),
             text=arguments.get("text"),
         )
     found, taken = await find(call, query, cursor=arguments.get("cursor"), limit=arguments.get("limit", 10))
     return {
         "entries": taken,
-        "next_cursor": searching.cursor(found.position, query),
+        "next_cursor": cursors.encode_position(found.position, query),
         "searched": {
             **rendering.searched(found, query),
             "partial": found.partial,
@@ -126,7 +126,7 @@ async def find(
     call: Call, query: Query, *, limit: int, cursor: str | None = None
 ) -> tuple[Found, list[dict[str, Any]]]:
     """A page of a search, as many as there is room for."""
-    position = searching.position(cursor, query)
+    position = cursors.decode_position(cursor, query)
     while True:
         found = await call.store.search(query, position=position, limit=limit)
         taken = call.budget.take(found.hits, lambda hit: call.budget.listed(hit.entry, hit.snippet))

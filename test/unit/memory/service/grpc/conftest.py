@@ -14,7 +14,7 @@ from swarm_operator.memory.service.grpc.server import GrpcServer
 from swarm_operator.memory.service.grpc.statuses import PROBLEM_KEY
 from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.service.watching import WatchSlots
+from swarm_operator.memory.service.watch_slots import WatchSlots
 
 TOKEN = "client-0123456789abcdef"
 
