@@ -25,8 +25,7 @@ RUN for program in operator memory; do \
         cp -r /src/swarm_operator "$site/" \
         && python3 -m compileall -q --invalidation-mode unchecked-hash "$site/swarm_operator" || exit 1; \
     done \
-    && rm -rf /venv/operator/lib/python3*/site-packages/swarm_operator/memory/engine \
-        /venv/operator/lib/python3*/site-packages/swarm_operator/memory/service
+    && cd /venv/operator/lib/python3*/site-packages/swarm_operator/memory && rm -rf core sqlite swarm transfer service
 
 FROM ${PYTHON_IMAGE} AS base
 # The public Python images carry pip; nothing is ever installed here.

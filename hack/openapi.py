@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from swarm_operator.memory.service import openapi
+from swarm_operator.memory.service.http import openapi
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "openapi.json"
 

@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from controlplane import ControlPlane, Operator, SecondApiServer, find_binaries, free_port, run_control_plane, stop
+from support.controlplane import (
+    ControlPlane,
+    Operator,
+    SecondApiServer,
+    find_binaries,
+    free_port,
+    run_control_plane,
+    stop,
+)
 
 from swarm_operator.controllers import kinds
 from swarm_operator.runtime.client import Client

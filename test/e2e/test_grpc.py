@@ -15,7 +15,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from pages import blocks, exchanges, one_line, pattern
+from support.pages import blocks, exchanges, one_line, pattern
 
 pytestmark = pytest.mark.timeout(420)
 SERVICE = "swarm.memory.v1.Memory"

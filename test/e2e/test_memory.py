@@ -11,7 +11,7 @@ import time
 import pytest
 from e2e.cluster import CONTEXT, SYSTEM, eventually, kill_9, kubectl
 
-from swarm_operator.memory.engine.sqlite import has_wal_reset_bug
+from swarm_operator.memory.sqlite.database.driver import has_wal_reset_bug
 
 pytestmark = pytest.mark.timeout(420)
 

@@ -14,10 +14,10 @@ import urllib.request
 
 import pytest
 import yaml
-from audited import Audited
 from fault.world import QUIET
 from kubernetes_asyncio.client.configuration import Configuration
 from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
+from support.audited import Audited
 
 from swarm_operator.cmd import manager
 from swarm_operator.controllers import kinds

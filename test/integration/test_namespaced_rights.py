@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 import yaml
-from controlplane import TOP
+from support.controlplane import TOP
 
 from swarm_operator.controllers import kinds
 from swarm_operator.runtime.client import Client

@@ -8,7 +8,7 @@ import itertools
 
 import pytest
 from aiohttp import web
-from audited import Audited
+from support.audited import Audited
 
 from swarm_operator.cmd import manager
 from swarm_operator.controllers import kinds

@@ -10,10 +10,10 @@ import asyncio
 import itertools
 
 import pytest
-import specs
-from audited import Audited
 from fault.world import QUIET, masked
 from hypothesis import HealthCheck, Phase, given, note, settings
+from support import specs
+from support.audited import Audited
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.cmd import manager

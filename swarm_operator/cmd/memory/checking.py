@@ -22,8 +22,8 @@ def add(commands: Any) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from swarm_operator.memory.engine.check import check  # noqa: PLC0415 - only this needs the engine
-    from swarm_operator.memory.engine.errors import MemoryStoreError  # noqa: PLC0415
+    from swarm_operator.memory.core.errors import MemoryStoreError  # noqa: PLC0415
+    from swarm_operator.memory.sqlite.backup.verify import check  # noqa: PLC0415
 
     try:
         with bar("check", of_bytes=False) as progress:

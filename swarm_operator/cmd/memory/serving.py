@@ -52,9 +52,9 @@ def _serve(options: argparse.Namespace) -> int:
     import uvloop  # noqa: PLC0415 - only serve needs it
 
     from swarm_operator.cmd import logs  # noqa: PLC0415
-    from swarm_operator.memory.engine import StoreConfig  # noqa: PLC0415
     from swarm_operator.memory.service import server  # noqa: PLC0415
     from swarm_operator.memory.service.settings import ServiceSettings  # noqa: PLC0415
+    from swarm_operator.memory.sqlite import StoreConfig  # noqa: PLC0415
 
     logs.configure(options.log_level)
     os.umask(0o077)  # the database and its log are as confidential as the tokens

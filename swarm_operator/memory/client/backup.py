@@ -9,8 +9,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from swarm_operator.memory.atomicfile import WholeFile, remove_stale
 from swarm_operator.memory.client.errors import MemoryServerError, MemoryUnavailableError
-from swarm_operator.memory.wholefile import WholeFile, remove_stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable

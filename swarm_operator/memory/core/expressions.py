@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.core.errors import InvalidInputError
 
 MAX_EXPRESSION_BYTES: Final = 1024
 MAX_WORDS: Final = 32

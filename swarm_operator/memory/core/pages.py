@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from swarm_operator.memory.engine.entry import Entry
+from swarm_operator.memory.core.entry import Entry
 
 
 @dataclass(frozen=True, slots=True)

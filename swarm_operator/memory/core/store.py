@@ -16,12 +16,12 @@ from typing import Any, Protocol
 
 from swarm_operator.memory.core.backup import Backup, Snapshot
 from swarm_operator.memory.core.changes import Change
+from swarm_operator.memory.core.entry import Draft, Entry, Identity
+from swarm_operator.memory.core.errors import StorageError
 from swarm_operator.memory.core.pages import Found, NamespacePage, Page, Position
+from swarm_operator.memory.core.query import Query
 from swarm_operator.memory.core.stats import Collection, StoreStats
 from swarm_operator.memory.core.writes import Write
-from swarm_operator.memory.engine.entry import Draft, Entry, Identity
-from swarm_operator.memory.engine.errors import StorageError
-from swarm_operator.memory.engine.query import Query
 
 
 class Watch(Protocol):

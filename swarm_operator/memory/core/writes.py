@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from swarm_operator.memory.engine.entry import Draft, Identity
+from swarm_operator.memory.core.entry import Draft, Identity
 
 
 @dataclass(frozen=True, slots=True)

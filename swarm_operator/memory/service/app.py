@@ -18,24 +18,27 @@ from collections.abc import AsyncIterator
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
-from swarm_operator.memory.engine import MemoryStore
-from swarm_operator.memory.engine.errors import MemoryStoreError
-from swarm_operator.memory.service import batch, openapi, trace_context, transfer, watching
+from swarm_operator.memory.core.errors import MemoryStoreError
+from swarm_operator.memory.service.access.principal import acting
+from swarm_operator.memory.service.access.store import GuardedStore
+from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.asgi import BodyReader, header_map
-from swarm_operator.memory.service.auth import Tokens
-from swarm_operator.memory.service.entries import PREFIX, ROUTE, EntryRoutes
 from swarm_operator.memory.service.errors import ClientGoneError, RequestError, UnauthorizedError
-from swarm_operator.memory.service.guard import GuardedStore
+from swarm_operator.memory.service.http import openapi
+from swarm_operator.memory.service.http.routes import batch, transfer, watch
+from swarm_operator.memory.service.http.routes.admin import PATHS, create_routes
+from swarm_operator.memory.service.http.routes.entries import PREFIX, ROUTE, EntryRoutes
+from swarm_operator.memory.service.http.routes.records import OPERATIONS as RECORD_OPERATIONS
+from swarm_operator.memory.service.http.routes.records import RecordRoutes
 from swarm_operator.memory.service.mcp.endpoint import PATH as MCP_PATH
 from swarm_operator.memory.service.mcp.endpoint import ROUTE as MCP_ROUTE
 from swarm_operator.memory.service.mcp.endpoint import McpEndpoint
-from swarm_operator.memory.service.metrics import ServiceMetrics
-from swarm_operator.memory.service.principal import acting
 from swarm_operator.memory.service.problems import problem, reply_to
-from swarm_operator.memory.service.records import OPERATIONS as RECORD_OPERATIONS
-from swarm_operator.memory.service.records import RecordRoutes
-from swarm_operator.memory.service.routes import PATHS, create_routes
 from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.telemetry import tracing
+from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
+from swarm_operator.memory.service.watch_slots import WatchSlots
+from swarm_operator.memory.sqlite import MemoryStore
 
 _OTHER = "other"
 _PATHS = {**PATHS, openapi.PATH: openapi.PATH.decode()}
@@ -59,9 +62,9 @@ class MemoryApp:
         observers = {name: histogram.observe for name, histogram in metrics.operations.items()}
         self._records = RecordRoutes(guarded, bodies, observers)
         self._transfer = transfer.TransferRoutes(guarded, metrics, bodies)
-        self.watch_slots = watching.WatchSlots(settings.max_watches, metrics.watches)
+        self.watch_slots = WatchSlots(settings.max_watches, metrics.watches)
         """Of all protocols."""
-        self._watch = watching.WatchRoute(guarded, tokens, metrics, settings, self.watch_slots)
+        self._watch = watch.WatchRoute(guarded, tokens, metrics, settings, self.watch_slots)
         self._routes = create_routes(guarded, metrics, openapi.ROUTE)
         self._mcp = (
             McpEndpoint(store, tokens=tokens, metrics=metrics, settings=settings, bodies=bodies)
@@ -92,8 +95,8 @@ class MemoryApp:
                 endpoint, record_id = self._records.find(method, path)
                 route = endpoint.operation.path
                 reply = await self._records.answer(endpoint, record_id, scope["query_string"], headers, receive)
-            elif path == watching.PATH:
-                route = watching.ROUTE
+            elif path == watch.PATH:
+                route = watch.ROUTE
                 await self._watch.serve(method, scope["query_string"], headers, receive, send)
                 return
             elif path == MCP_PATH and self._mcp is not None:
@@ -159,7 +162,7 @@ def _identified(headers: dict[bytes, bytes], send: Send) -> Send:
     traceparent, given_id = headers.get(b"traceparent"), headers.get(b"x-request-id")
     if traceparent is None and given_id is None:
         return send
-    current = trace_context.bind((traceparent or b"").decode("latin-1"), (given_id or b"").decode("latin-1"))
+    current = tracing.bind((traceparent or b"").decode("latin-1"), (given_id or b"").decode("latin-1"))
     if current is None:
         return send
     header = (b"x-request-id", current.encode())

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
-from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedError
+from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError
 from swarm_operator.memory.service.errors import (
     BodyTimeoutError,
     BodyTooLargeError,

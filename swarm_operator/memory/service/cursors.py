@@ -10,9 +10,9 @@ from typing import Final
 
 import orjson
 
+from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.pages import Position
-from swarm_operator.memory.engine.errors import InvalidInputError
-from swarm_operator.memory.engine.query import Query
+from swarm_operator.memory.core.query import Query
 
 DEFAULT_LIMIT: Final = 100
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from swarm_operator.memory.engine.errors import InvalidInputError, OverloadedError
-from swarm_operator.memory.engine.records.transfer import Existing, Importer, Outcome, export_lines
-from swarm_operator.memory.engine.store import MemoryStore
+from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError
+from swarm_operator.memory.service.access.json_file import NAME, read_list
 from swarm_operator.memory.service.errors import BadTokenFileError, PeerError
-from swarm_operator.memory.service.secret_file import NAME, read_list
+from swarm_operator.memory.sqlite.store import MemoryStore
+from swarm_operator.memory.transfer.ndjson import Existing, Importer, Outcome, export_lines
 
 FILE: Final = "peers.json"
 _MAX_BYTES: Final = 64 * 1024

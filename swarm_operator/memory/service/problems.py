@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from swarm_operator.memory.engine.errors import (
+from swarm_operator.memory.core.errors import (
     BatchItemError,
     BusyError,
     DiskFullError,
@@ -19,10 +19,10 @@ from swarm_operator.memory.engine.errors import (
     StoreClosedError,
     VersionConflictError,
 )
-from swarm_operator.memory.engine.records import RecordNotFoundError, RecordStateError
-from swarm_operator.memory.service import trace_context
 from swarm_operator.memory.service.asgi import Reply, etag
 from swarm_operator.memory.service.errors import RequestError, UnauthorizedError
+from swarm_operator.memory.service.telemetry import tracing
+from swarm_operator.memory.swarm import RecordNotFoundError, RecordStateError
 
 _MEDIA_TYPE: Final = (b"content-type", b"application/problem+json")
 _RETRY: Final = (b"retry-after", b"1")
@@ -88,4 +88,4 @@ def reply_to(error: RequestError | MemoryStoreError) -> Reply:
 
 def _common() -> tuple[tuple[bytes, bytes], ...]:
     # It is refusals that people ask about, so each can be found again.
-    return _MEDIA_TYPE, (b"x-request-id", trace_context.request_id().encode())
+    return _MEDIA_TYPE, (b"x-request-id", tracing.request_id().encode())

@@ -20,12 +20,14 @@ import uvicorn
 from starlette.types import ASGIApp
 
 import swarm_operator
-from swarm_operator.memory.engine import MemoryStore, MemoryStoreError, StoreConfig, sqlite
-from swarm_operator.memory.service import auth
+from swarm_operator.memory.core import MemoryStoreError
+from swarm_operator.memory.service.access.tokens import ADMIN_FILE, CLIENT_FILE, Tokens, generate
 from swarm_operator.memory.service.app import MemoryApp
 from swarm_operator.memory.service.errors import BadTokenFileError
-from swarm_operator.memory.service.metrics import MetricsApp, ServiceMetrics
 from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.telemetry.metrics import MetricsApp, ServiceMetrics
+from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite.database import driver
 
 DATABASE_NAME = "swarm-memory.db"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -45,7 +47,7 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
         loop.add_signal_handler(number, _on_signal, number, stop, hurry)
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        tokens = auth.Tokens(_token_dir(settings))
+        tokens = Tokens(_token_dir(settings))
         with contextlib.ExitStack() as sockets:
             http_socket = sockets.enter_context(_bind(settings.host, settings.http_port))
             metrics_socket = sockets.enter_context(_bind(settings.host, settings.metrics_port))
@@ -82,7 +84,7 @@ class _GrpcServer(Protocol):
 
 @contextlib.asynccontextmanager
 async def _grpc(
-    store: MemoryStore, app: MemoryApp, tokens: auth.Tokens, metrics: ServiceMetrics, settings: ServiceSettings
+    store: MemoryStore, app: MemoryApp, tokens: Tokens, metrics: ServiceMetrics, settings: ServiceSettings
 ) -> AsyncIterator[_GrpcServer | None]:
     """Serve gRPC, if it is on."""
     if settings.grpc_port is None:
@@ -128,7 +130,7 @@ async def _announce(servers: list[tuple[_Server, socket.socket]], store: MemoryS
         database=str(store.path),
         swarm_id=store.swarm_id,
         sqlite_version=store.sqlite_version,
-        sqlite_wal_reset_bug=sqlite.has_wal_reset_bug(),
+        sqlite_wal_reset_bug=driver.has_wal_reset_bug(),
         version=swarm_operator.__version__,
     )
 
@@ -190,8 +192,8 @@ def _token_dir(settings: ServiceSettings) -> Path:
     if settings.token_dir is not None:
         return settings.token_dir
     directory = settings.data_dir / "tokens"
-    if auth.generate(directory):
-        _log.info("tokens made", client=str(directory / auth.CLIENT_FILE), admin=str(directory / auth.ADMIN_FILE))
+    if generate(directory):
+        _log.info("tokens made", client=str(directory / CLIENT_FILE), admin=str(directory / ADMIN_FILE))
     return directory
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from prometheus_client import Gauge
 
-from swarm_operator.memory.engine.errors import OverloadedError
+from swarm_operator.memory.core.errors import OverloadedError
 
 
 class WatchSlots:

@@ -13,7 +13,7 @@ import uvloop
 from bench.machine import machine
 from bench.memory import engine, loads, report, servers, sizes
 
-from swarm_operator.memory.engine.sqlite import sqlite3
+from swarm_operator.memory.sqlite.database.driver import sqlite3
 
 _LARGE_FILE = 10**9
 

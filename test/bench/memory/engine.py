@@ -9,9 +9,9 @@ from pathlib import Path
 
 from bench.memory.loads import BATCH, KEYS, Rate, value
 
+from swarm_operator.memory.core.entry import Draft
 from swarm_operator.memory.core.writes import Put
-from swarm_operator.memory.engine import MemoryStore, StoreConfig
-from swarm_operator.memory.engine.entry import Draft
+from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
 
 
 async def put_and_get(path: Path, callers: int, seconds: float) -> dict[str, Rate]:

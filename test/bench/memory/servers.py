@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane import free_port, stop
+from support.controlplane import free_port, stop
 
 _DEADLINE = 60.0
 

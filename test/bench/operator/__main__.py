@@ -13,7 +13,7 @@ from pathlib import Path
 import uvloop
 from bench.machine import machine
 from bench.operator import audit, contenders, recording, report, scenarios
-from controlplane import find_binaries, run_control_plane
+from support.controlplane import find_binaries, run_control_plane
 
 GO = Path(__file__).parent / "go"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-from controlplane import OPERATOR_ACCOUNT
+from support.controlplane import OPERATOR_ACCOUNT
 
 RECORDED = "recorded"
 """The one namespace whose requests are logged with their bodies."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane import TOP, ControlPlane, free_port, stop
+from support.controlplane import TOP, ControlPlane, free_port, stop
 
 from swarm_operator.controllers import labels
 

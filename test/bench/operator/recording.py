@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from bench.operator import audit, contenders, scenarios
-from controlplane import run_control_plane
+from support.controlplane import run_control_plane
 
 from swarm_operator.controllers import labels
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from bench.operator import audit, processes
 from bench.operator.contenders import CONTROLLER, Contender, Running
-from controlplane import ControlPlane
+from support.controlplane import ControlPlane
 
 from swarm_operator.controllers import kinds
 from swarm_operator.runtime.client import Client

@@ -25,7 +25,7 @@ from bench.operator import contenders, processes, report, scenarios
 from bench.operator.__main__ import GO
 from bench.operator.contenders import Running
 from bench.operator.scenarios import NAMESPACE
-from controlplane import ControlPlane, find_binaries, run_control_plane
+from support.controlplane import ControlPlane, find_binaries, run_control_plane
 
 from swarm_operator.controllers import kinds
 from swarm_operator.runtime.client import Client

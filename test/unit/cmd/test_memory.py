@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from swarm_operator.cmd import memory as command
-from swarm_operator.memory.engine import MemoryStore, StoreConfig
 from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import pytest
 
 from swarm_operator.cmd import memory as command
 from swarm_operator.cmd.memory import text
-from swarm_operator.memory.engine.sqlite import sqlite3
+from swarm_operator.memory.sqlite.database.driver import sqlite3
 
 PROGRAM = [sys.executable, "-m", "swarm_operator.cmd.memory"]
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\r\nü"

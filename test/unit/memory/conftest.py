@@ -12,13 +12,13 @@ from pathlib import Path
 import orjson
 import pytest
 import uvicorn
-from unit.memory.zygote import Zygote
+from support.zygote import Zygote
 
-from swarm_operator.memory.engine import MemoryStore, StoreConfig
+from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.app import MemoryApp
-from swarm_operator.memory.service.auth import Tokens
-from swarm_operator.memory.service.metrics import MetricsApp, ServiceMetrics
 from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.telemetry.metrics import MetricsApp, ServiceMetrics
+from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
 
 TOKEN = "client-0123456789abcdef"
 ADMIN_TOKEN = "admin-0123456789abcdef"

@@ -17,7 +17,7 @@ from swarm_operator.memory.client import (
     MemoryServerError,
     MemoryUnavailableError,
 )
-from swarm_operator.memory.engine import Draft, Put
+from swarm_operator.memory.core import Draft, Put
 
 TOKEN = "client-0123456789abcdef"
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 57\r\n\r\n{"version": 1, "size": 1, "expires_at": null, "value": 1}'

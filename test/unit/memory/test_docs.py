@@ -8,7 +8,7 @@ import sys
 import textwrap
 
 import pytest
-from pages import COMMAND, DOCS, blocks, exchanges, one_line, pattern
+from support.pages import COMMAND, DOCS, blocks, exchanges, one_line, pattern
 
 from swarm_operator.memory.client import MemoryClient
 

@@ -7,10 +7,10 @@ from typing import Any, Final
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from swarm_operator.memory.core import Delete, Draft, Put, limits, strict_json
 from swarm_operator.memory.core.changes import Change, Op
-from swarm_operator.memory.engine import Delete, Draft, Put, codec, limits
-from swarm_operator.memory.engine.entry import Entry
-from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.core.entry import Entry
+from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 
 _OPS: Final = {Op.PUT: pb.WatchResponse.PUT, Op.DELETE: pb.WatchResponse.DELETE, Op.EXPIRE: pb.WatchResponse.EXPIRE}
@@ -40,7 +40,7 @@ def put(request: pb.PutRequest) -> Put:
     draft = Draft.create(
         request.namespace,
         request.key,
-        codec.parse_document("value", request.value),
+        strict_json.parse_document("value", request.value),
         tags=list(request.tags),
         metadata=metadata_of(request.metadata),
         ttl=request.ttl,
@@ -60,7 +60,7 @@ def metadata_of(document: bytes) -> dict[str, Any] | None:
     """A JSON object, None for nothing. Raises InvalidInputError."""
     if not document:
         return None
-    metadata: Any = codec.parse_document("metadata", document)
+    metadata: Any = strict_json.parse_document("metadata", document)
     if type(metadata) is not dict:
         raise InvalidInputError("metadata", "a JSON object")
     return metadata

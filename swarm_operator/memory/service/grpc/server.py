@@ -12,18 +12,18 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import Counter
 
-from swarm_operator.memory.engine import MemoryStore
-from swarm_operator.memory.service import trace_context
-from swarm_operator.memory.service.auth import Tokens
+from swarm_operator.memory.service.access.principal import acting, standing
+from swarm_operator.memory.service.access.store import GuardedStore
+from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.errors import UnauthorizedError
 from swarm_operator.memory.service.grpc import memory_pb2_grpc
 from swarm_operator.memory.service.grpc.servicer import OPERATIONS, SERVICE, MemoryServicer
 from swarm_operator.memory.service.grpc.statuses import problem_of, refusal, status_of
-from swarm_operator.memory.service.guard import GuardedStore
-from swarm_operator.memory.service.metrics import ServiceMetrics
-from swarm_operator.memory.service.principal import acting, standing
 from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.telemetry import tracing
+from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.service.watch_slots import WatchSlots
+from swarm_operator.memory.sqlite import MemoryStore
 
 _MOST_CALLS: Final = 256
 """At once, watches included; the next one gets RESOURCE_EXHAUSTED. Each may hold a message of the largest size."""
@@ -126,7 +126,7 @@ class _TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         if handler_call_details.method.startswith(f"/{health.SERVICE_NAME}/"):
             return await continuation(handler_call_details)
         metadata = dict(handler_call_details.invocation_metadata)
-        trace_context.bind(metadata.get("traceparent", ""), metadata.get("x-request-id", ""))
+        tracing.bind(metadata.get("traceparent", ""), metadata.get("x-request-id", ""))
         offered = metadata.get("authorization", "")
         # Metadata is ASCII but for keys that end in -bin.
         if isinstance(offered, str):

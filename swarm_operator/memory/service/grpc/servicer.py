@@ -11,16 +11,11 @@ import grpc
 import structlog
 from prometheus_client import Counter
 
+from swarm_operator.memory.core import MemoryStoreError, Put, Query
+from swarm_operator.memory.core.entry import Entry, Identity
+from swarm_operator.memory.core.errors import BatchItemError, InvalidInputError, MissedChangesError, StoreClosedError
 from swarm_operator.memory.core.writes import Write
-from swarm_operator.memory.engine import MemoryStore, MemoryStoreError, Put, Query
-from swarm_operator.memory.engine.entry import Entry, Identity
-from swarm_operator.memory.engine.errors import (
-    BatchItemError,
-    InvalidInputError,
-    MissedChangesError,
-    StoreClosedError,
-)
-from swarm_operator.memory.service import cursors, rendering
+from swarm_operator.memory.service import cursors, documents
 from swarm_operator.memory.service.errors import NotFoundError, RequestError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.messages import (
@@ -32,9 +27,10 @@ from swarm_operator.memory.service.grpc.messages import (
     put,
 )
 from swarm_operator.memory.service.grpc.statuses import problem_of, refusal, status_of
-from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.service.watch_slots import WatchSlots
+from swarm_operator.memory.sqlite import MemoryStore
 
 Context: TypeAlias = Any
 """grpc.aio.ServicerContext: the package has no types."""
@@ -227,7 +223,7 @@ class MemoryServicer:
         return pb.NamespacesResponse(namespaces=counts, next_page_token=cursors.encode(page.next_name) or "")
 
     async def _stats(self, _: pb.StatsRequest) -> pb.StatsResponse:
-        return pb.StatsResponse(document=rendering.statistics(self._store, await self._store.stats()))
+        return pb.StatsResponse(document=documents.statistics(self._store, await self._store.stats()))
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:  # noqa: N802
         """Events until the caller goes, the service stops, or the store fails."""

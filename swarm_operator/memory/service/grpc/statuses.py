@@ -7,11 +7,11 @@ from typing import Final
 import grpc
 import orjson
 
-from swarm_operator.memory.engine import MemoryStoreError
+from swarm_operator.memory.core import MemoryStoreError
 from swarm_operator.memory.service.errors import RequestError
 from swarm_operator.memory.service.grpc.memory_pb2 import Problem
 from swarm_operator.memory.service.problems import reply_to
-from swarm_operator.memory.service.trace_context import request_id
+from swarm_operator.memory.service.telemetry.tracing import request_id
 
 PROBLEM_KEY: Final = "swarm-problem-bin"
 """The trailer with the Problem message."""

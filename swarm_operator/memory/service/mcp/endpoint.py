@@ -16,18 +16,18 @@ from typing import Any, Final
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
-from swarm_operator.memory.engine import MemoryStore
-from swarm_operator.memory.engine.errors import StoreClosedError
+from swarm_operator.memory.core.errors import StoreClosedError
+from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.asgi import BodyReader
-from swarm_operator.memory.service.auth import Tokens
 from swarm_operator.memory.service.errors import ForbiddenError, UnauthorizedError, WrongMethodError
-from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
+from swarm_operator.memory.sqlite import MemoryStore
 
 PATH: Final = b"/mcp"
 ROUTE: Final = "/mcp"
-_FACE: Final = "swarm_operator.memory.service.mcp.face"
+_FACE: Final = "swarm_operator.memory.service.mcp.server"
 _METHODS: Final = frozenset({"GET", "POST", "DELETE"})
 _ALLOW: Final = (b"allow", b"GET, POST, DELETE")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})

@@ -6,14 +6,14 @@ import time
 from typing import Any, Final
 from urllib.parse import quote
 
+from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.pages import NamespaceCount
-from swarm_operator.memory.engine import MemoryStore
-from swarm_operator.memory.engine.errors import InvalidInputError
 from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.errors import NotFoundError
 from swarm_operator.memory.service.mcp import uris
-from swarm_operator.memory.service.mcp.answers import Budget
-from swarm_operator.memory.service.metrics import ServiceMetrics
+from swarm_operator.memory.service.mcp.budget import Budget
+from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
+from swarm_operator.memory.sqlite import MemoryStore
 
 TEMPLATES: Final = (
     (

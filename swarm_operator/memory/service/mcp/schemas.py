@@ -11,8 +11,8 @@ from typing import Any, Final
 from jsonschema.exceptions import ValidationError
 from jsonschema.protocols import Validator
 
-from swarm_operator.memory.engine import limits
-from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.core import limits
+from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.service.json_schema import Schema, array, nullable, text, whole
 
 _NAMES: Final = {

@@ -14,14 +14,9 @@ from typing import Final
 
 import structlog
 
-from swarm_operator.memory.engine import MemoryStore
-from swarm_operator.memory.engine.errors import (
-    MemoryStoreError,
-    MissedChangesError,
-    OverloadedError,
-    StoreClosedError,
-)
+from swarm_operator.memory.core.errors import MemoryStoreError, MissedChangesError, OverloadedError, StoreClosedError
 from swarm_operator.memory.service.mcp import resources
+from swarm_operator.memory.sqlite import MemoryStore
 
 MAX_ADDRESSES: Final = 100
 """Of one listener."""

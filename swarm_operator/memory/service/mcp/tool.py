@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from swarm_operator.memory.engine import MemoryStore
-from swarm_operator.memory.engine.errors import InvalidInputError
-from swarm_operator.memory.engine.records import Swarm
-from swarm_operator.memory.engine.records.restore import Restorer
+from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.service.json_schema import Schema
-from swarm_operator.memory.service.mcp.answers import Budget
-from swarm_operator.memory.service.metrics import ServiceMetrics
+from swarm_operator.memory.service.mcp.budget import Budget
 from swarm_operator.memory.service.peers import Peers
+from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
+from swarm_operator.memory.sqlite import MemoryStore
+from swarm_operator.memory.swarm import Swarm
+from swarm_operator.memory.transfer.restore import Restorer
 
 Arguments: TypeAlias = "dict[str, Any]"
 

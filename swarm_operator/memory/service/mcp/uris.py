@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from swarm_operator.memory.engine import limits
-from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.core import limits
+from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.service.asgi import parse_query, percent_decode
 
 NAMESPACES: Final = "memory://namespaces"

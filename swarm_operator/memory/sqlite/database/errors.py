@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from swarm_operator.memory.engine.errors import (
+from swarm_operator.memory.core.errors import (
     BusyError,
     CorruptDatabaseError,
     DiskFullError,
@@ -15,7 +15,7 @@ from swarm_operator.memory.engine.errors import (
     StorageError,
     StorageIOError,
 )
-from swarm_operator.memory.engine.sqlite import sqlite3
+from swarm_operator.memory.sqlite.database.driver import sqlite3
 
 _BY_PRIMARY_CODE: dict[int, type[MemoryStoreError]] = {
     sqlite3.SQLITE_FULL: DiskFullError,

@@ -17,9 +17,9 @@ from mcp.client.streamable_http import streamable_http_client
 
 from swarm_operator.memory.client import MemoryClient, MemoryClientError
 from swarm_operator.memory.core.changes import Op
-from swarm_operator.memory.engine.sqlite import sqlite3
 from swarm_operator.memory.service.grpc.memory_pb2 import BatchRequest, PutRequest
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
+from swarm_operator.memory.sqlite.database.driver import sqlite3
 
 KILLS = 100
 COLD = 10

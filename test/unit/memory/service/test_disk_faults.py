@@ -17,9 +17,9 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from swarm_operator.memory.client import MemoryClient, MemoryClientError
-from swarm_operator.memory.engine.sqlite import sqlite3
 from swarm_operator.memory.service.grpc.memory_pb2 import BatchRequest, GetRequest, Problem, PutRequest
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
+from swarm_operator.memory.sqlite.database.driver import sqlite3
 
 MIB = 1024 * 1024
 PROTOCOLS = ("http", "grpc", "mcp")

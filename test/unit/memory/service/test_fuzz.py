@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from swarm_operator.memory.service import auth
+from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.service.grpc.server import GrpcServer
-from swarm_operator.memory.service.metrics import ServiceMetrics
 from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.service.watch_slots import WatchSlots
 
 MIB = 1024 * 1024
@@ -131,7 +131,7 @@ def test_grpc_never_fails(start_service, runner):
     async def serving():
         metrics = ServiceMetrics()
         server = GrpcServer(
-            service.store, tokens=auth.Tokens(service.tokens), metrics=metrics,
+            service.store, tokens=Tokens(service.tokens), metrics=metrics,
             settings=ServiceSettings(grpc_port=0), slots=WatchSlots(10, metrics.watches),
         )  # fmt: skip
         options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]

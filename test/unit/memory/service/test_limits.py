@@ -170,7 +170,7 @@ async def test_too_many_large_bodies_at_once_are_told_to_come_back(start_service
 
 
 async def test_a_full_write_queue_answers_429(start_service, monkeypatch):
-    from swarm_operator.memory.engine.errors import OverloadedError
+    from swarm_operator.memory.core.errors import OverloadedError
 
     async with start_service() as service:
 

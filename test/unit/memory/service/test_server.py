@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from swarm_operator.memory.client import MemoryClient, MemoryServerError
-from swarm_operator.memory.engine.sqlite import has_wal_reset_bug
+from swarm_operator.memory.sqlite.database.driver import has_wal_reset_bug
 
 KIB = 1024
 

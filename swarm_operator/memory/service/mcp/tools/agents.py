@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from swarm_operator.memory.engine.records.agents import AGENT, DEFAULT_STALE_AFTER
 from swarm_operator.memory.service.json_schema import array, object_of
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
 from swarm_operator.memory.service.mcp.tools import common
+from swarm_operator.memory.swarm.agents import AGENT, DEFAULT_STALE_AFTER
 
 
 async def _register(call: Call, arguments: Arguments) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from swarm_operator.memory.engine.errors import DiskFullError, InvalidInputError
-from swarm_operator.memory.engine.records.transfer import Existing, Outcome
+from swarm_operator.memory.core.errors import DiskFullError, InvalidInputError
+from swarm_operator.memory.service.access.principal import acting
 from swarm_operator.memory.service.json_schema import object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
-from swarm_operator.memory.service.principal import acting
 from swarm_operator.memory.sqlite.database.errors import from_os
+from swarm_operator.memory.transfer.ndjson import Existing, Outcome
 
 FOLDER: Final = "backups"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

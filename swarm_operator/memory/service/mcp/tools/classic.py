@@ -10,14 +10,14 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from swarm_operator.memory.engine import Query
-from swarm_operator.memory.engine.entry import Draft
-from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.core import Query
+from swarm_operator.memory.core.entry import Draft
+from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.service.documents import timestamp
 from swarm_operator.memory.service.json_schema import array, object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
 from swarm_operator.memory.service.mcp.tools import entries
-from swarm_operator.memory.service.rendering import timestamp
 
 _LIST_LIMIT: Final = 100
 _SEARCH_LIMIT: Final = 50

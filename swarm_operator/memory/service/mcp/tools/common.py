@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from swarm_operator.memory.engine.errors import InvalidInputError
-from swarm_operator.memory.engine.records import Record, RecordPage
-from swarm_operator.memory.engine.records.record import Kind
+from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.json_schema import Schema, array, object_of, text
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.tool import Arguments, Call
+from swarm_operator.memory.swarm import Record, RecordPage
+from swarm_operator.memory.swarm.record import Kind
 
 WORD: Final = text("A word of at most 128 bytes.", most=128)
 DELETED: Final = object_of({"deleted": schemas.BOOL, "id": schemas.TEXT}, ("deleted", "id"))

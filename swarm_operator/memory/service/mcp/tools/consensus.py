@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from swarm_operator.memory.engine.records.consensus import CONSENSUS
 from swarm_operator.memory.service.json_schema import array, object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
 from swarm_operator.memory.service.mcp.tools import common
+from swarm_operator.memory.swarm.consensus.proposals import CONSENSUS
 
 _MEMBERS: Final = ("id", "options", "threshold", "voters", "minVotes", "deadlineSeconds", "taskId")
 

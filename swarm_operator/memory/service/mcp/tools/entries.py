@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import orjson
 
+from swarm_operator.memory.core import Query, limits
+from swarm_operator.memory.core.entry import Draft
+from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.pages import Found
-from swarm_operator.memory.engine import Query, limits
-from swarm_operator.memory.engine.entry import Draft
-from swarm_operator.memory.engine.errors import InvalidInputError
-from swarm_operator.memory.service import cursors, rendering
+from swarm_operator.memory.service import cursors, documents
 from swarm_operator.memory.service.json_schema import array, nullable, object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas, uris
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
@@ -115,7 +115,7 @@ async def _search(call: Call, arguments: Arguments) -> dict[str, Any]:
         "entries": taken,
         "next_cursor": cursors.encode_position(found.position, query),
         "searched": {
-            **rendering.searched(found, query),
+            **documents.searched(found, query),
             "partial": found.partial,
             "candidates": found.candidates,
         },
@@ -150,7 +150,7 @@ async def _delete(call: Call, arguments: Arguments) -> dict[str, Any]:
 
 
 async def _stats(call: Call, _: Arguments) -> dict[str, Any]:
-    stats: dict[str, Any] = orjson.loads(rendering.statistics(call.store, await call.store.stats()))
+    stats: dict[str, Any] = orjson.loads(documents.statistics(call.store, await call.store.stats()))
     return stats
 
 

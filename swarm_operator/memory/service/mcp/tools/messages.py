@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from swarm_operator.memory.engine.records.communications import COMMUNICATION
 from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.json_schema import array, nullable, object_of, text
 from swarm_operator.memory.service.mcp import schemas
-from swarm_operator.memory.service.mcp.answers import size_of
+from swarm_operator.memory.service.mcp.budget import size_of
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
 from swarm_operator.memory.service.mcp.tools import common
+from swarm_operator.memory.swarm.messages import COMMUNICATION
 
 
 async def _send(call: Call, arguments: Arguments) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from swarm_operator.memory.engine.records.patterns import PATTERN
 from swarm_operator.memory.service.json_schema import array, object_of, whole
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
 from swarm_operator.memory.service.mcp.tools import common
+from swarm_operator.memory.swarm.patterns import PATTERN
 
 
 async def _store(call: Call, arguments: Arguments) -> dict[str, Any]:

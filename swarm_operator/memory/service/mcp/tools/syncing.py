@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from swarm_operator.memory.engine.records.transfer import Outcome
+from swarm_operator.memory.service.access.principal import acting
 from swarm_operator.memory.service.json_schema import object_of, text, whole
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
-from swarm_operator.memory.service.principal import acting
+from swarm_operator.memory.transfer.ndjson import Outcome
 
 _COUNTED: Final = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.KEPT)
 _COUNTS: Final = object_of({outcome.name.lower(): whole("Entries.") for outcome in _COUNTED})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from swarm_operator.memory.engine.records.task_queue import TASK
-from swarm_operator.memory.engine.records.task_rules import STATUSES
 from swarm_operator.memory.service.json_schema import array, object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
 from swarm_operator.memory.service.mcp.tools import common
+from swarm_operator.memory.swarm.tasks.queue import TASK
+from swarm_operator.memory.swarm.tasks.rules import STATUSES
 
 _MEMBERS: Final = ("id", "type", "description", "priority", "assignedAgents", "dependencies", "maxRetries")
 _CHANGED: Final = _MEMBERS[1:]

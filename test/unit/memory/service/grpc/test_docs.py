@@ -2,7 +2,7 @@
 
 import textwrap
 
-from pages import blocks
+from support.pages import blocks
 
 
 async def test_the_example_runs(served):

@@ -7,7 +7,7 @@ import textwrap
 import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-from pages import DOCS, blocks
+from support.pages import DOCS, blocks
 
 from swarm_operator.memory.service.mcp.subscriptions import MAX_ADDRESSES
 from swarm_operator.memory.service.mcp.tools import TOOLS

@@ -9,7 +9,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ResourceUpdated
 from mcp_types import ResourceUpdatedNotification
 
-from swarm_operator.memory.engine.errors import InvalidInputError
+from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.service.mcp import uris
 
 # Of the era with sessions, which the official client calls deprecated.

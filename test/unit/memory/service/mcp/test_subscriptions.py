@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from swarm_operator.memory.engine import MemoryStore, StoreConfig, feed
-from swarm_operator.memory.engine.errors import OverloadedError, StoreClosedError
+from swarm_operator.memory.core.errors import OverloadedError, StoreClosedError
 from swarm_operator.memory.service.mcp.subscriptions import Subscriptions
+from swarm_operator.memory.sqlite import MemoryStore, StoreConfig, feed
 
 
 def always():

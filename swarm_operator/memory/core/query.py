@@ -1,0 +1,178 @@
+"""What a search asks for: checked once, the same for the library, HTTP and every later protocol."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from swarm_operator.memory.core import expressions, limits, strict_json
+from swarm_operator.memory.core.errors import InvalidInputError
+
+MAX_QUERY_TAGS: Final = 16
+MAX_QUERY_METADATA: Final = 16
+MAX_GLOB_STARS: Final = 8
+_GLOB_SPECIAL: Final = re.compile(r"[*?\[]")
+
+
+class Order(StrEnum):
+    """In which order a search answers."""
+
+    KEY = "key"
+    """By namespace, then by key, both by their UTF-8 bytes. An entry that stays is found once, whatever is written."""
+    UPDATED = "updated"
+    """The last written first. One that is written between two pages moves to the front: it may be passed over."""
+    RANK = "rank"
+    """The best match of the text first (bm25). Ranks shift a little when texts are written between two pages."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Query:
+    """A search: an entry is found when all that is given holds. Made by `create`.
+
+    Attributes:
+        namespace: where; None: everywhere.
+        subtree: also in the namespaces below: of `a` that is `a/b` and `a/b/c`, not `ab`.
+        prefix: of the key.
+        glob: of the key: `*`, `?`, `[abc]`, `[!abc]`; case matters.
+        tags: all of them.
+        any_tags: at least one of them.
+        metadata: top-level fields that have these values; `1` equals `1.0` and not `true`.
+        updated_since: milliseconds since the Unix epoch; written then or later.
+        expression: a full-text expression on keys and values, see expressions.
+        order: see Order.
+        within: only in these namespaces and those below them, whatever else is asked for; None: no such limit. It is
+            not what the caller asks for but what they may read.
+    """
+
+    namespace: str | None = None
+    subtree: bool = False
+    prefix: str = ""
+    glob: str | None = None
+    tags: tuple[str, ...] = ()
+    any_tags: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    updated_since: int | None = None
+    expression: str | None = None
+    order: Order = Order.KEY
+    within: tuple[str, ...] | None = None
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        namespace: str | None = None,
+        subtree: bool = False,
+        prefix: str = "",
+        glob: str | None = None,
+        tags: Sequence[str] = (),
+        any_tags: Sequence[str] = (),
+        metadata: dict[str, Any] | None = None,
+        updated_since: int | None = None,
+        text: str | None = None,
+        match: str | None = None,
+        order: str | None = None,
+    ) -> Query:
+        """Check what a caller asks for.
+
+        Args:
+            namespace: see above, like all that isn't named here.
+            subtree: needs a namespace.
+            prefix: see above.
+            glob: with at most 8 stars.
+            tags: at most 16.
+            any_tags: at most 16.
+            metadata: at most 16 fields.
+            updated_since: see above.
+            text: words that all occur in the key or the value; a word with a star at its end is the start of one,
+                "words in quotes" stand together.
+            match: an FTS5 expression, in place of `text`: `idle OR key:agent NOT busy`.
+            order: by default rank with a text, updated with `updated_since`, else key.
+
+        Raises:
+            InvalidInputError: names the field and what is allowed.
+        """
+        if namespace is not None:
+            limits.check_namespace(namespace)
+        elif subtree:
+            raise InvalidInputError("subtree", "together with a namespace")
+        limits.check_prefix(prefix)
+        _check_glob(glob)
+        all_of = _check_tags("tag", tags)
+        any_of = _check_tags("any_tag", any_tags)
+        _check_metadata(metadata)
+        if updated_since is not None and (type(updated_since) is not int or not 0 <= updated_since < 2**53):
+            raise InvalidInputError("updated_since", "a moment since 1970")
+        if text is not None and match is not None:
+            raise InvalidInputError("match", "not together with text")
+        expression = expressions.words("text", text) if text is not None else expressions.expression("match", match)
+        if order is None:
+            chosen = Order.KEY if updated_since is None else Order.UPDATED
+            chosen = chosen if expression is None else Order.RANK
+        else:
+            allowed = [each.value for each in Order if each is not Order.RANK or expression is not None]
+            if order not in allowed or (expression is not None and order != Order.RANK):
+                allowed = allowed if expression is None else [Order.RANK.value]
+                raise InvalidInputError("order", f"one of {', '.join(allowed)}")
+            chosen = Order(order)
+        return cls(
+            namespace=namespace,
+            subtree=subtree,
+            prefix=prefix,
+            glob=glob,
+            tags=all_of,
+            any_tags=any_of,
+            metadata=metadata or {},
+            updated_since=updated_since,
+            expression=expression,
+            order=chosen,
+        )
+
+    @property
+    def fingerprint(self) -> int:
+        """A number that tells this query from others: a cursor is good for the query that it came from."""
+        return zlib.crc32(strict_json.encode("query", asdict(self)))
+
+    @property
+    def glob_prefix(self) -> str:
+        """What every key starts with that the glob matches."""
+        return "" if self.glob is None else _GLOB_SPECIAL.split(self.glob, maxsplit=1)[0]
+
+    @property
+    def key_prefix(self) -> str:
+        """The longer one of `prefix` and `glob_prefix`: where they contradict each other, no key has both."""
+        return max(self.prefix, self.glob_prefix, key=len)
+
+    def key_pattern(self) -> re.Pattern[str] | None:
+        """The glob, compiled. Python's translation needs no backtracking from one star to those before it."""
+        return None if self.glob is None else re.compile(fnmatch.translate(self.glob))
+
+
+def _check_glob(glob: Any) -> None:
+    if glob is None:
+        return
+    limits.check_prefix(glob, field="glob")
+    if not glob or glob.count("*") > MAX_GLOB_STARS:
+        raise InvalidInputError("glob", f"a pattern with at most {MAX_GLOB_STARS} stars")
+
+
+def _check_tags(name: str, tags: Any) -> tuple[str, ...]:
+    if len(tags) > MAX_QUERY_TAGS:
+        raise InvalidInputError(name, f"at most {MAX_QUERY_TAGS} tags")
+    try:
+        return limits.check_tags(tuple(tags))
+    except InvalidInputError as error:
+        raise InvalidInputError(name, error.allowed) from None
+
+
+def _check_metadata(metadata: Any) -> None:
+    if metadata is None:
+        return
+    if type(metadata) is not dict or len(metadata) > MAX_QUERY_METADATA:
+        raise InvalidInputError("metadata", f"a JSON object of at most {MAX_QUERY_METADATA} members")
+    if len(strict_json.encode("metadata", metadata)) > limits.MAX_METADATA_BYTES:
+        raise InvalidInputError("metadata", f"at most {limits.MAX_METADATA_BYTES} bytes of JSON")

@@ -1,0 +1,130 @@
+"""JSON in and out, strictly: what is stored is what was sent, or the request is refused.
+
+orjson is the parser, and is lenient in three ways that would change data in silence; each is closed here:
+- an object with a repeated member keeps the last one only;
+- an integer beyond 64 bits becomes a float;
+- NaN and infinities in Python values are written as null.
+The checks cost two scans of the text in C; only suspicious documents pay for a second, slower parser.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from itertools import accumulate
+from typing import Any, Final
+
+import orjson
+
+from swarm_operator.memory.core.errors import InvalidInputError
+
+MAX_DEPTH: Final = 64
+"""Nested arrays and objects, counted from the outermost one."""
+
+_MIN_INTEGER: Final = -(2**63)
+_MAX_INTEGER: Final = 2**64 - 1
+# Nineteen digits in a row are found by two scans in C; a regular expression takes ten times as long.
+_DIGITS_ALIKE = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
+_LONG_NUMBER = b"0" * 19
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+# Python's types that orjson would write in a form of its own are refused: they would not come back as they were.
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+
+
+def encode(field: str, value: Any) -> bytes:
+    """The compact JSON text of a Python value: dict with str keys, list, str, int, float, bool, None.
+
+    Args:
+        field: the name that an error carries.
+        value: what to encode.
+
+    Raises:
+        InvalidInputError: not JSON: other types, NaN, infinities, lone surrogates, integers beyond 64 bits, cycles,
+            or more than MAX_DEPTH levels.
+    """
+    try:
+        text = orjson.dumps(value, option=_OPTIONS)
+    except TypeError as error:  # orjson.JSONEncodeError is a TypeError
+        raise InvalidInputError(field, f"a JSON value ({error})") from None
+    if _depth(text) > MAX_DEPTH:
+        raise InvalidInputError(field, f"at most {MAX_DEPTH} nested arrays and objects")
+    if b"null" in text and not _finite(value):
+        raise InvalidInputError(field, "a JSON value, which has no NaN and no infinity")
+    return text
+
+
+def decode(text: bytes) -> Any:
+    """A fresh Python value from stored JSON text: callers may change it without changing the store."""
+    return orjson.loads(text)
+
+
+def parse_document(field: str, text: bytes, *, levels: int | None = 1) -> Any:
+    """Parse JSON text that came from outside.
+
+    Args:
+        field: the name that an error carries.
+        text: UTF-8 without a byte order mark.
+        levels: those around the values that it carries: 1 where it is an object with a value as a member. None: the
+            caller encodes each value, which checks its depth; looking at a long document of many costs as much again.
+
+    Raises:
+        InvalidInputError: not JSON by RFC 8259, a repeated member, an integer beyond 64 bits, a number beyond a
+            double's range, a lone surrogate, or more than MAX_DEPTH + `levels` levels.
+    """
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInputError(field, f"JSON as in RFC 8259 ({error})") from None
+    if levels is not None and _depth(text) > MAX_DEPTH + levels:
+        raise InvalidInputError(field, f"at most {MAX_DEPTH} nested arrays and objects")
+    try:
+        again = orjson.dumps(document)
+    except TypeError:  # it writes 254 levels and reads 1024
+        raise InvalidInputError(field, f"at most {MAX_DEPTH} nested arrays and objects") from None
+    # A repeated member takes its colon with it. Colons inside strings stay, unless they were written as escapes,
+    # which only adds some: those documents, too, go to the slow parser, which decides.
+    suspicious = text.count(b":") != again.count(b":") or b"\\u003" in text
+    if suspicious or _LONG_NUMBER in text.translate(_DIGITS_ALIKE):
+        _parse_slowly(field, text)
+    return document
+
+
+def _depth(text: bytes) -> int:
+    """How deep the arrays and objects of a JSON text nest."""
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+        return 0  # not deep enough to matter, whatever it is
+    brackets = _STRINGS.sub(b"", text).translate(None, _ALL_BUT_BRACKETS)
+    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
+
+
+def _finite(value: Any) -> bool:
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, float):
+            if not math.isfinite(item):
+                return False
+        elif isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, list | tuple):
+            stack.extend(item)
+    return True
+
+
+def _parse_slowly(field: str, text: bytes) -> None:
+    def members(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise InvalidInputError(field, f"each member once; {name[:64]!r} is repeated")
+            seen.add(name)
+
+    def integer(literal: str) -> None:
+        # The length test comes first: Python refuses to convert more than 4300 digits.
+        if len(literal) > 20 or not _MIN_INTEGER <= int(literal) <= _MAX_INTEGER:
+            raise InvalidInputError(field, "integers from -2^63 to 2^64-1; send a larger one as a string")
+
+    json.loads(text, object_pairs_hook=members, parse_int=integer)

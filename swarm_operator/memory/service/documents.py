@@ -1,0 +1,182 @@
+"""Entries and statistics as JSON. Values go out as they are stored, without being parsed again."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+import swarm_operator
+from swarm_operator.memory.core import Entry, Query
+from swarm_operator.memory.core.pages import Found, Hit, NamespaceCount
+from swarm_operator.memory.core.stats import Collection, StoreStats
+from swarm_operator.memory.sqlite import MemoryStore
+
+
+@functools.lru_cache(maxsize=256)  # a batch has one time, and a new entry twice the same
+def timestamp(milliseconds: int) -> str:
+    """RFC 3339 in UTC with milliseconds: 2026-01-31T12:00:00.250Z."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def entry_head(entry: Entry) -> bytes:
+    """An entry without its value: the answer to a write."""
+    return orjson.dumps(_head(entry))
+
+
+def entry_whole(entry: Entry) -> bytes:
+    """An entry with its value: the answer to a read."""
+    return orjson.dumps(_whole(entry))
+
+
+def entries_page(entries: Sequence[Entry], cursor: str | None) -> bytes:
+    """A page of a list; `next_cursor` is null on the last one."""
+    return orjson.dumps({"entries": [_listed(entry) for entry in entries], "next_cursor": cursor})
+
+
+def hits_page(found: Found, query: Query, cursor: str | None, *, values: bool) -> bytes:
+    """A page of a search, and what was searched. Without `values` entries are heads with their tags."""
+    return orjson.dumps(
+        {
+            "entries": [_hit(hit, values=values) for hit in found.hits],
+            "next_cursor": cursor,
+            "searched": {
+                "namespace": query.namespace,
+                **searched(found, query),
+                "order": query.order.value if found.ranked else "newest",
+                "partial": found.partial,
+                "candidates": found.candidates,
+            },
+        }
+    )
+
+
+def searched(found: Found, query: Query) -> dict[str, Any]:
+    """Where a search has looked; `within` names the namespaces that the caller's token is limited to."""
+    if query.namespace is not None:
+        return {"namespaces": "subtree" if query.subtree else "one"}
+    return {"namespaces": "all"} if found.within is None else {"namespaces": "permitted", "within": found.within}
+
+
+def namespaces_page(counts: Sequence[NamespaceCount], cursor: str | None) -> bytes:
+    """A page of namespaces."""
+    namespaces = [{"namespace": count.namespace, "entries": count.entries, "bytes": count.bytes} for count in counts]
+    return orjson.dumps({"namespaces": namespaces, "next_cursor": cursor})
+
+
+def statistics(store: MemoryStore, stats: StoreStats) -> bytes:
+    """Counts, sizes, the cache, and the settings that this process applies."""
+    config = store.config
+    return orjson.dumps(
+        {
+            "swarm_id": config.swarm_id,
+            "version": swarm_operator.__version__,
+            "sqlite_version": store.sqlite_version,
+            "entries": stats.entries,
+            "agents": stats.agents,
+            "tasks": stats.tasks,
+            "patterns": stats.patterns,
+            "value_bytes": stats.value_bytes,
+            "database_size_bytes": stats.database_size_bytes,
+            "free_bytes": stats.free_bytes,
+            "wal_size_bytes": stats.wal_size_bytes,
+            "cache": {
+                "hits": stats.cache_hits,
+                "misses": stats.cache_misses,
+                "hit_rate": stats.cache_hit_rate,
+                "evictions": stats.cache_evictions,
+                "entries": stats.cache_entries,
+                "bytes": stats.cache_bytes,
+                "max_entries": config.cache_size,
+                "max_bytes": config.cache_memory_mb * 1024 * 1024,
+            },
+            "compression": {
+                "entries": stats.compressed_entries,
+                "raw_bytes": stats.compressed_raw_bytes,
+                "stored_bytes": stats.compressed_stored_bytes,
+                "ratio": stats.compression_ratio,
+            },
+            "gc": {
+                "runs": stats.gc.runs,
+                "failures": stats.gc.failures,
+                "collected": stats.gc.entries,
+                "given_back_bytes": stats.gc.given_back_bytes,
+                "auto_vacuum": stats.gc.auto_vacuum,
+                "last_run": None if stats.gc.last is None else _collection(stats.gc.last),
+                "last_error": stats.gc.last_error,
+            },
+            "settings": {
+                "cache_size": config.cache_size,
+                "cache_memory_mb": config.cache_memory_mb,
+                "enable_wal": config.enable_wal,
+                "compression_threshold": config.compression_threshold,
+                "gc_interval_seconds": config.gc_interval,
+                "enable_vacuum": config.enable_vacuum,
+                "full_text": config.full_text,
+                "max_value_bytes": config.max_value_bytes,
+                "checkpoint_bytes": config.checkpoint_bytes,
+                "wal_limit_bytes": config.wal_limit_bytes,
+            },
+        }
+    )
+
+
+def collection(done: Collection) -> bytes:
+    """What a garbage collection did."""
+    return orjson.dumps(_collection(done))
+
+
+def _collection(done: Collection) -> dict[str, Any]:
+    return {
+        "started_at": timestamp(done.started_at),
+        "duration_seconds": round(done.seconds, 6),
+        "collected": done.entries,
+        "value_bytes": done.value_bytes,
+        "given_back_bytes": done.given_back_bytes,
+    }
+
+
+def _head(entry: Entry) -> dict[str, Any]:
+    return {
+        "namespace": entry.namespace,
+        "key": entry.key,
+        "version": entry.version,
+        "size": entry.size,
+        "ttl": entry.ttl,
+        "created_at": timestamp(entry.created_at),
+        "updated_at": timestamp(entry.updated_at),
+        "expires_at": None if entry.expires_at is None else timestamp(entry.expires_at),
+    }
+
+
+def _hit(hit: Hit, *, values: bool) -> dict[str, Any]:
+    entry = hit.entry
+    document = _listed(entry) if values else {**_seen(entry), "tags": orjson.Fragment(entry.tags_json)}
+    if hit.score is not None:
+        document["score"] = round(hit.score, 6)
+    if hit.snippet is not None:
+        document["snippet"] = hit.snippet
+    return document
+
+
+def _whole(entry: Entry) -> dict[str, Any]:
+    return {**_head(entry), **_contents(entry)}
+
+
+def _listed(entry: Entry) -> dict[str, Any]:
+    return {**_seen(entry), **_contents(entry)}
+
+
+def _seen(entry: Entry) -> dict[str, Any]:
+    return {**_head(entry), "accessed_at": None if entry.accessed_at is None else timestamp(entry.accessed_at)}
+
+
+def _contents(entry: Entry) -> dict[str, Any]:
+    return {
+        "tags": orjson.Fragment(entry.tags_json),
+        "metadata": orjson.Fragment(entry.metadata_json),
+        "value": orjson.Fragment(entry.value_json),
+    }

@@ -1,0 +1,1 @@
+"""HTTP: operations, their schemas and routes."""

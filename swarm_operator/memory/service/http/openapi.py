@@ -1,0 +1,172 @@
+"""The list of all operations, and the OpenAPI 3.1 document that is made of it."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any, Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+import swarm_operator
+from swarm_operator.memory.service.http.operation import Answer, Operation, reference
+from swarm_operator.memory.service.http.record_schemas import IDENTIFIER
+from swarm_operator.memory.service.http.routes import (
+    admin,
+    agents,
+    batch,
+    consensus,
+    entries,
+    messages,
+    patterns,
+    records,
+    tasks,
+    transfer,
+    watch,
+)
+from swarm_operator.memory.service.http.schemas import KEY, NAMESPACE, SCHEMAS
+from swarm_operator.memory.service.json_schema import Schema
+
+PATH: Final = b"/openapi.json"
+_ITSELF: Final = Operation(
+    "GET", PATH.decode(), "openapi", "This document.", {200: Answer("OpenAPI 3.1.", {"type": "object"})}, open=True
+)
+OPERATIONS: Final = (
+    *entries.OPERATIONS,
+    *batch.OPERATIONS,
+    *admin.OPERATIONS,
+    *watch.OPERATIONS,
+    *(endpoint.operation for endpoint in records.ENDPOINTS),
+    *transfer.OPERATIONS,
+    _ITSELF,
+)
+OPEN_PATHS: Final = frozenset(operation.path.encode() for operation in OPERATIONS if operation.open)
+"""Paths that need no token."""
+
+_SHAPES: Final[dict[str, Schema]] = {
+    **SCHEMAS,
+    "Agent": agents.SHAPE,
+    "Task": tasks.SHAPE,
+    "Pattern": patterns.SHAPE,
+    "Proposal": consensus.SHAPE,
+    "Message": messages.MESSAGE,
+    "Measurements": messages.MEASUREMENTS,
+}
+_PATH_PARAMETERS: Final = {"namespace": NAMESPACE, "key": KEY, "id": IDENTIFIER}
+_BRACES: Final = re.compile(r"{(\w+)}")
+_REFUSALS: Final = {
+    400: "Something is not allowed; `field` says what, `allowed` what is.",
+    401: "No valid token.",
+    403: "The token may not do that.",
+    404: "There is none.",
+    408: "The body stopped arriving.",
+    409: "The record's state does not allow it; `reason` says why.",
+    410: "The watch can't go on from there; `oldest` is the first position that it can.",
+    412: "A condition was not met; `current_version` says what there is.",
+    413: "The body is too long.",
+    415: "The body is compressed.",
+    429: "Too much at once; nothing was done.",
+    500: "A defect of the service.",
+    503: "Stopping, or the file or the disk failed.",
+    507: "The disk is full; nothing was done.",
+}
+_ETAG: Final = {"ETag": {"description": "The version in quotes.", "schema": {"type": "string"}}}
+_ANYWHERE: Final = (400, 401, 403, 429, 500, 503)
+_WITH_BODY: Final = (408, 413, 415)
+
+
+async def _answer(_: Request) -> Response:
+    return Response(_rendered(), media_type="application/json")
+
+
+ROUTE: Final = Route(PATH.decode(), _answer, methods=["GET"])
+
+
+@functools.cache
+def _rendered() -> bytes:
+    return orjson.dumps(document())
+
+
+def document() -> dict[str, Any]:
+    """The document."""
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "swarm-memory",
+            "version": swarm_operator.__version__,
+            "summary": "The durable memory of a swarm of agents.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "schemas": _SHAPES,
+            "responses": {
+                f"Problem{status}": {
+                    "description": words,
+                    "content": {"application/problem+json": {"schema": reference("Problem")}},
+                }
+                for status, words in _REFUSALS.items()
+            },
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _described(operation: Operation) -> dict[str, Any]:
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": _PATH_PARAMETERS[name]}
+        for name in _BRACES.findall(operation.path)
+    ]
+    parameters += [
+        {"name": name, "in": "query", "required": name in operation.needed, **_parameter(schema)}
+        for name, schema in operation.query.items()
+    ]
+    parameters += [{"name": name, "in": "header", "schema": schema} for name, schema in operation.headers.items()]
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "tags": ["admin" if operation.admin else operation.path.split("/")[-1 if operation.open else 2]],
+        "parameters": parameters,
+        "responses": {str(status): _answered(answer) for status, answer in operation.answers.items()}
+        | {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in _refusals(operation)},
+    }
+    if operation.body is not None:
+        content = {operation.media_type: {"schema": operation.body}}
+        described["requestBody"] = {"required": operation.body_needed, "content": content}
+    if operation.open:
+        described["security"] = []
+    return described
+
+
+def _parameter(schema: Schema) -> dict[str, Any]:
+    """A parameter that holds a document says so by its media type."""
+    if "contentSchema" in schema:
+        return {"content": {schema["contentMediaType"]: {"schema": schema["contentSchema"]}}}
+    return {"schema": schema}
+
+
+def _answered(answer: Answer) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": answer.description}
+    if answer.versioned:
+        described["headers"] = _ETAG
+    if answer.schema is not None:
+        described["content"] = {answer.media_type: {"schema": answer.schema}}
+    return described
+
+
+def _refusals(operation: Operation) -> list[int]:
+    if operation.open:
+        return [503]
+    statuses = {*_ANYWHERE, *operation.conflicts}
+    if operation.method != "GET":
+        statuses.add(507)
+    if operation.body is not None:
+        statuses.update(_WITH_BODY)
+    return sorted(statuses)

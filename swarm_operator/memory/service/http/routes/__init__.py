@@ -1,0 +1,1 @@
+"""HTTP operations, a module for each subject."""

@@ -1,0 +1,187 @@
+"""`POST /v1/batch`: several operations in one request, on plain ASGI as the single ones are.
+
+Writes are one transaction, in their order. Gets are answered when it is on disk, so they see what the batch wrote.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from starlette.types import Receive
+
+from swarm_operator.memory.core import Delete, Draft, MemoryStoreError, Put, limits, strict_json
+from swarm_operator.memory.core.entry import Identity
+from swarm_operator.memory.core.errors import BatchItemError, InvalidInputError
+from swarm_operator.memory.core.writes import Write
+from swarm_operator.memory.service.asgi import JSON, BodyReader, Reply, check_members
+from swarm_operator.memory.service.documents import entry_head, entry_whole
+from swarm_operator.memory.service.errors import NotFoundError, WrongMethodError
+from swarm_operator.memory.service.http.operation import Answer, Operation, reference
+from swarm_operator.memory.service.http.schemas import KEY, NAMESPACE, WRITTEN
+from swarm_operator.memory.service.json_schema import Schema, array, nullable, object_of, whole
+from swarm_operator.memory.service.problems import reply_to
+from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
+from swarm_operator.memory.sqlite import MemoryStore
+
+
+def _identity(name: str) -> dict[str, Schema]:
+    return {"op": {"const": name}, "namespace": NAMESPACE, "key": KEY}
+
+
+PATH: Final = b"/v1/batch"
+ROUTE: Final = "/v1/batch"
+_CONDITION: Final = {"if_version": nullable(whole("Only if it has this version.", least=1, most=limits.MAX_VERSION))}
+_KINDS: Final = {
+    "put": object_of(
+        {
+            **_identity("put"),
+            **WRITTEN,
+            "create_only": {"type": "boolean", "default": False},
+            **_CONDITION,
+        },
+        ("op", "namespace", "key", "value"),
+    ),
+    "delete": object_of({**_identity("delete"), **_CONDITION}, ("op", "namespace", "key")),
+    "get": object_of(_identity("get"), ("op", "namespace", "key")),
+}
+_MEMBERS: Final = {name: frozenset(shape["properties"]) for name, shape in _KINDS.items()}
+_RESULT: Final = object_of(
+    {
+        "status": whole("As the operation alone would be answered."),
+        "entry": {"anyOf": [reference("Entry"), reference("EntryHead")]},
+        "problem": reference("Problem"),
+    },
+    ("status",),
+)
+OPERATIONS: Final = (
+    Operation(
+        "POST",
+        ROUTE,
+        "batch",
+        "Carry out up to 1000 operations, in one transaction.",
+        {200: Answer("A result for each.", object_of({"results": array(_RESULT)}, ("results",)))},
+        body=object_of(
+            {
+                "operations": array({"oneOf": list(_KINDS.values())}, most=limits.MAX_BATCH_SIZE),
+                "atomic": {"type": "boolean", "default": True, "description": "All or none."},
+            },
+            ("operations",),
+        ),
+        conflicts=(412,),
+    ),
+)
+_BODY: Final = frozenset(OPERATIONS[0].members)
+_ALLOW: Final = (b"allow", b"POST")
+
+
+class BatchRoute:
+    """Answers batches."""
+
+    def __init__(self, store: MemoryStore, metrics: ServiceMetrics, bodies: BodyReader) -> None:
+        self._store = store
+        self._observe = metrics.operations["batch"].observe
+        self._bodies = bodies
+
+    async def answer(self, method: str, headers: Mapping[bytes, bytes], receive: Receive) -> Reply:
+        """Answer a request to PATH.
+
+        Raises:
+            RequestError, MemoryStoreError: see problems. Nothing was done.
+        """
+        if method != "POST":
+            raise WrongMethodError(f"a batch has no method {method[:32]}", _ALLOW)
+        body = await self._bodies.read(headers, receive)
+        started = time.perf_counter()
+        atomic, operations = _parse(body)
+        writes = [operation for operation in operations if isinstance(operation, Put | Delete)]
+        wanted = [operation for operation in operations if isinstance(operation, tuple)]
+        try:
+            written = iter(await self._store.batch(writes, atomic=atomic))
+        except BatchItemError as error:
+            # The caller counts all operations, the engine writes only.
+            failed = writes[error.index]
+            index = next(index for index, operation in enumerate(operations) if operation is failed)
+            raise BatchItemError(index, error.cause) from error
+        found = iter(await self._store.get_many(wanted))
+        results = [
+            _render_read(next(found)) if isinstance(operation, tuple) else _render_write(operation, next(written))
+            for operation in operations
+        ]
+        reply = Reply(200, b'{"results":[' + b",".join(results) + b"]}", (JSON,))
+        self._observe(time.perf_counter() - started)
+        return reply
+
+
+def _parse(body: bytes) -> tuple[bool, list[Write | Identity]]:
+    document: Any = strict_json.parse_document("body", body, levels=None)
+    if type(document) is not dict or type(document.get("operations")) is not list:
+        raise InvalidInputError("body", 'a JSON object with the list "operations"')
+    check_members("body", document, _BODY)
+    atomic = document.get("atomic", True)
+    if type(atomic) is not bool:
+        raise InvalidInputError("atomic", "true (all or none) or false")
+    limits.check_batch_size("operations", len(document["operations"]))
+    operations: list[Write | Identity] = []
+    for index, item in enumerate(document["operations"]):
+        try:
+            operations.append(_operation(item))
+        except InvalidInputError as error:
+            raise InvalidInputError(f"operations[{index}].{error.field}", error.allowed) from None
+    return atomic, operations
+
+
+def _operation(item: Any) -> Write | Identity:
+    name = item.get("op") if type(item) is dict else None
+    if type(name) is not str or name not in _MEMBERS:
+        raise InvalidInputError("op", f"one of {', '.join(_MEMBERS)}")
+    if item.keys() - _MEMBERS[name]:
+        check_members(name, item, _MEMBERS[name])
+    if name != "put":
+        identity = (limits.check_namespace(item.get("namespace")), limits.check_key(item.get("key")))
+        return identity if name == "get" else Delete(identity, _version(item))
+    if "value" not in item:
+        raise InvalidInputError("value", "given, a JSON value")
+    draft = Draft.create(
+        item.get("namespace"),
+        item.get("key"),
+        item["value"],
+        tags=item.get("tags"),
+        metadata=item.get("metadata"),
+        ttl=item.get("ttl"),
+    )
+    create_only, if_version = item.get("create_only", False), _version(item)
+    if type(create_only) is not bool:
+        raise InvalidInputError("create_only", "true or false")
+    if create_only and if_version is not None:
+        raise InvalidInputError("if_version", "not together with create_only")
+    return Put(draft, create_only, if_version)
+
+
+def _version(item: dict[str, Any]) -> int | None:
+    version = item.get("if_version")
+    if version is not None and (type(version) is not int or not 1 <= version <= limits.MAX_VERSION):
+        raise InvalidInputError("if_version", "a version, a whole number from 1 up")
+    return version
+
+
+def _render_write(write: Write, result: Any) -> bytes:
+    if isinstance(result, MemoryStoreError):
+        return _failure(result)
+    if isinstance(write, Put):
+        entry, created = result
+        return b'{"status":%d,"entry":%s}' % (201 if created else 200, entry_head(entry))
+    return orjson.dumps({"status": 204}) if result else _failure(NotFoundError("there is no such entry"))
+
+
+def _render_read(entry: Any) -> bytes:
+    if entry is None:
+        return _failure(NotFoundError("there is no such entry"))
+    return b'{"status":200,"entry":%s}' % entry_whole(entry)
+
+
+def _failure(error: MemoryStoreError | NotFoundError) -> bytes:
+    reply = reply_to(error)
+    return b'{"status":%d,"problem":%s}' % (reply.status, reply.body)

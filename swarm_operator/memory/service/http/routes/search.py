@@ -1,0 +1,102 @@
+"""`GET /v1/search`: a query string in, a page of what was found out."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from swarm_operator.memory.core import Query, limits, strict_json
+from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.query import MAX_QUERY_TAGS
+from swarm_operator.memory.service import cursors
+from swarm_operator.memory.service.asgi import parse_query_lists
+from swarm_operator.memory.service.documents import hits_page
+from swarm_operator.memory.service.http.operation import (
+    CURSOR,
+    LIMIT,
+    NEXT_CURSOR,
+    SWITCH,
+    Answer,
+    Operation,
+    reference,
+)
+from swarm_operator.memory.service.http.schemas import NAMESPACE, PREFIX, TAG
+from swarm_operator.memory.service.json_schema import array, nullable, object_of, one_of, text, whole
+from swarm_operator.memory.sqlite import MemoryStore
+
+_SEARCHED: Final = object_of(
+    {
+        "namespace": nullable(text()),
+        "namespaces": one_of("", "all", "subtree", "one", "permitted"),
+        "within": array({"type": "string"}, "The namespaces, with those below them, that the token may read."),
+        "order": one_of("", "key", "updated", "rank", "newest"),
+        "partial": {"type": "boolean", "description": "The page ended for its cost; go on with next_cursor."},
+        "candidates": whole(),
+    },
+    ("namespace", "namespaces", "order", "partial", "candidates"),
+)
+_PAGE: Final = object_of(
+    {"entries": array(reference("Hit")), "next_cursor": NEXT_CURSOR, "searched": _SEARCHED},
+    ("entries", "next_cursor", "searched"),
+)
+OPERATION: Final = Operation(
+    "GET",
+    "/v1/search",
+    "search",
+    "Find entries by key, words, tags, metadata or time.",
+    {200: Answer("A page.", _PAGE)},
+    query={
+        "namespace": NAMESPACE,
+        "subtree": {**SWITCH, "description": "Also below the namespace."},
+        "prefix": PREFIX,
+        "glob": text("Of the key, with *, ? and [abc].", most=limits.MAX_KEY_BYTES),
+        "tag": array(TAG, "All of these.", most=MAX_QUERY_TAGS),
+        "any_tag": array(TAG, "One of these.", most=MAX_QUERY_TAGS),
+        "metadata": text(
+            "Fields that have these values.", contentMediaType="application/json", contentSchema={"type": "object"}
+        ),
+        "updated_since": text("RFC 3339 with its zone.", format="date-time"),
+        "text": text("Words that all occur.", minLength=1),
+        "match": text("An FTS5 expression, in place of text.", minLength=1),
+        "order": one_of("", "key", "updated", "rank"),
+        "limit": {**LIMIT, "default": 50},
+        "cursor": CURSOR,
+        "values": {**SWITCH, "default": True},
+    },
+)
+_DEFAULT_LIMIT: Final = 50
+
+
+async def answer(store: MemoryStore, query_string: bytes) -> bytes:
+    """The document for a query string. Raises InvalidInputError, which names the parameter, and MemoryStoreError."""
+    given = parse_query_lists(query_string, OPERATION.parameters, repeated=OPERATION.repeated)
+    one = {name: values[0] for name, values in given.items()}
+    query = Query.create(
+        namespace=one.get("namespace"),
+        subtree=_switch("subtree", one.get("subtree", "false")),
+        prefix=one.get("prefix", ""),
+        glob=one.get("glob"),
+        tags=given.get("tag", []),
+        any_tags=given.get("any_tag", []),
+        metadata=_metadata(one.get("metadata")),
+        updated_since=cursors.moment(one.get("updated_since")),
+        text=one.get("text"),
+        match=one.get("match"),
+        order=one.get("order"),
+    )
+    values = _switch("values", one.get("values", "true"))
+    found = await store.search(
+        query,
+        position=cursors.decode_position(one.get("cursor"), query),
+        limit=cursors.page_size(one, _DEFAULT_LIMIT),
+    )
+    return hits_page(found, query, cursors.encode_position(found.position, query), values=values)
+
+
+def _switch(name: str, text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise InvalidInputError(name, "true or false")
+    return text == "true"
+
+
+def _metadata(text: str | None) -> Any:
+    return None if text is None else strict_json.parse_document("metadata", text.encode())

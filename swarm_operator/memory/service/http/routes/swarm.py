@@ -1,0 +1,29 @@
+"""`/v1/swarm`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from swarm_operator.memory.service.asgi import Reply
+from swarm_operator.memory.service.http.endpoint import Call, Endpoint, json_reply
+from swarm_operator.memory.service.http.operation import Answer, Operation
+from swarm_operator.memory.swarm import Swarm
+
+
+async def _stats(swarm: Swarm, call: Call) -> Reply:
+    call.query()
+    return json_reply(await swarm.stats())
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        Operation(
+            "GET",
+            "/v1/swarm",
+            "swarm-stats",
+            "Counts of records. Takes a token for all namespaces.",
+            {200: Answer("The counts.", {"type": "object"})},
+        ),
+        _stats,
+    ),
+)

@@ -1,0 +1,73 @@
+"""The shapes of entries and what is around them, in the words of the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from swarm_operator.memory.core import limits
+from swarm_operator.memory.service.json_schema import Schema, array, nullable, number, object_of, text, whole
+
+_NO_NUL: Final = "^[^\\u0000]*$"
+NAMESPACE: Final = text("1 to 255 bytes without NUL.", most=limits.MAX_NAMESPACE_BYTES, pattern=_NO_NUL)
+KEY: Final = text("1 to 1024 bytes without NUL.", most=limits.MAX_KEY_BYTES, pattern=_NO_NUL)
+PREFIX: Final = text("Only keys that start so.", least=0, most=limits.MAX_KEY_BYTES, pattern=_NO_NUL, default="")
+IF_MATCH: Final = text("Only if the entry has this version, as its ETag gave it.", pattern='^"[1-9][0-9]{0,17}"$')
+TAG: Final = text("1 to 256 bytes without NUL.", most=limits.MAX_TAG_BYTES, pattern=_NO_NUL)
+_MOMENT: Final = text("RFC 3339, UTC.", format="date-time")
+_VERSION: Final = whole("Counts the writes of this key.", least=1)
+_METADATA: Final[Schema] = {"type": "object", "description": "Fields to search by; at most 64 KiB of JSON."}
+_VALUE: Final[Schema] = {"description": "Any JSON value; null is one."}
+
+WRITTEN: Final = {
+    "value": _VALUE,
+    "tags": nullable(array(TAG, "At most 64.", most=limits.MAX_TAGS)),
+    "metadata": nullable(_METADATA),
+    "ttl": nullable(whole("Seconds from this write; 0 or null: for ever.", most=limits.MAX_TTL_SECONDS)),
+}
+"""What a write says of an entry."""
+
+HEAD: Final = {
+    "namespace": text(),
+    "key": text(),
+    "version": _VERSION,
+    "size": whole("Bytes of the value as JSON."),
+    "ttl": whole("As it was given; 0: for ever."),
+    "created_at": _MOMENT,
+    "updated_at": _MOMENT,
+    "expires_at": nullable(_MOMENT),
+}
+_CONTENTS: Final[dict[str, Schema]] = {
+    "tags": array({"type": "string"}),
+    "metadata": {"type": "object"},
+    "value": _VALUE,
+}
+_WHOLE: Final = {**HEAD, **_CONTENTS}
+_ACCESSED: Final = nullable(text("When it was last read by its key; null: not that it is known.", format="date-time"))
+_LISTED: Final = {**HEAD, "accessed_at": _ACCESSED, **_CONTENTS}
+_HIT: Final = {
+    **_LISTED,
+    "score": number("Of the text; the greater the better."),
+    "snippet": text("Of the text around the words, which are marked with **."),
+}
+PROBLEM: Final = object_of(
+    {
+        "type": text("urn:swarm-memory:problem: and a code that never changes."),
+        "title": text(),
+        "status": whole(),
+        "detail": text("For people."),
+        "field": text("What was wrong."),
+        "allowed": text("What is allowed there."),
+        "current_version": _VERSION,
+    },
+    ("type", "title", "status", "detail"),
+    closed=False,
+    description="RFC 9457.",
+)
+
+SCHEMAS: Final[dict[str, Schema]] = {
+    "EntryHead": object_of(HEAD, tuple(HEAD), description="An entry without its value: the answer to a write."),
+    "Entry": object_of(_WHOLE, tuple(_WHOLE), description="An entry."),
+    "ListedEntry": object_of(_LISTED, tuple(_LISTED), description="An entry in a list."),
+    "Hit": object_of(_HIT, (*HEAD, "accessed_at", "tags"), description="An entry that a search has found."),
+    "Problem": PROBLEM,
+}

@@ -1,0 +1,159 @@
+"""Answers that fit a model's context: names before contents, a size that is never exceeded, and what was left out.
+
+Everything here is counted in bytes of compact JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from swarm_operator.memory.core import Entry
+from swarm_operator.memory.service.documents import timestamp
+from swarm_operator.memory.swarm import Record
+
+_FRAME: Final = 1024
+"""Kept for what stands around the contents: names, cursors, notices."""
+_PREVIEW: Final = 120
+_SMALL_MEMBER: Final = 256
+_SMALL_RECORD: Final = 1024
+_MOST_TAGS: Final = 8
+_LONGEST_TAG: Final = 64
+
+
+def size_of(document: Any) -> int:
+    """Bytes of its compact JSON."""
+    return len(orjson.dumps(document))
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long answers may be.
+
+    Attributes:
+        total: bytes of one answer.
+    """
+
+    total: int
+
+    @property
+    def contents(self) -> int:
+        """Bytes for what was asked for."""
+        return self.total - _FRAME
+
+    def take(self, items: Sequence[Any], render: Callable[[Any], dict[str, Any]]) -> list[dict[str, Any]]:
+        """As many of these, rendered, as there is room for; at least the first, which `render` must keep small."""
+        taken: list[dict[str, Any]] = []
+        room = self.contents
+        for item in items:
+            document = render(item)
+            room -= size_of(document) + 1
+            if room < 0 and taken:
+                break
+            taken.append(document)
+        return taken
+
+    def value(self, entry: Entry, offset: int) -> dict[str, Any]:
+        """An entry with its value; where that is too long, with a part of the value's JSON text.
+
+        Args:
+            entry: it.
+            offset: where the part begins, in bytes of that text; 0 gives the value itself if it fits.
+        """
+        head = self.entry(entry)
+        metadata = entry.metadata_json.encode()
+        if len(metadata) <= self.contents // 4:
+            head["metadata"] = orjson.Fragment(metadata)
+        else:
+            head["metadata_bytes"] = len(metadata)
+        room = self.contents - size_of(head)
+        text = entry.value_json
+        if not offset and len(text) <= room:
+            # Parsed: the package serialises what it is given itself.
+            return _plain({**head, "value": orjson.Fragment(text)})
+        offset = min(offset, len(text))
+        while 0 < offset < len(text) and text[offset] & 0xC0 == 0x80:  # in the middle of a character
+            offset -= 1
+        part = text[offset : offset + max(room // 2, 1)]  # as text in JSON it may grow
+        part = part.decode(errors="ignore").encode()  # not through the middle of a character
+        while part and len(orjson.dumps(part.decode())) > room:
+            part = part[: len(part) // 2].decode(errors="ignore").encode()
+        end = offset + len(part)
+        more = end < len(text)
+        return {
+            **_plain(head),
+            "part": part.decode(),
+            "offset": offset,
+            "next_offset": end if more else None,
+            "cut": f"the value has {len(text)} bytes of JSON text; part is bytes {offset} to {end} of it"
+            + (f"; call again with offset {end} for more" if more else ""),
+        }
+
+    def record(self, name: str, record: Record, namespace: str, key: str) -> dict[str, Any]:
+        """A record; where it is too long, without its longest members."""
+        document = record.document
+        if size_of(document) <= self.contents:
+            return {name: document, "version": record.version}
+        kept, left_out = _without_long_members(document, self.contents // 2)
+        return {
+            name: kept,
+            "version": record.version,
+            "cut": f"left out for their length: {', '.join(left_out)[:400]}; memory_retrieve with namespace "
+            f"{namespace} and key {key[:200]} gives all of it in parts",
+        }
+
+    @staticmethod
+    def brief(record: Record) -> dict[str, Any]:
+        """A record in a list: its short members, and the names of the others."""
+        kept, left_out = _without_long_members(record.document, _SMALL_RECORD)
+        return {**kept, "left_out": [name[:64] for name in left_out[:16]]} if left_out else kept
+
+    @staticmethod
+    def entry(entry: Entry) -> dict[str, Any]:
+        """An entry without its value."""
+        tags = entry.tags
+        document: dict[str, Any] = {
+            "namespace": entry.namespace,
+            "key": entry.key,
+            "version": entry.version,
+            "size": entry.size,
+            "updated_at": timestamp(entry.updated_at),
+        }
+        if entry.expires_at is not None:
+            document["expires_at"] = timestamp(entry.expires_at)
+        if entry.accessed_at is not None:
+            document["accessed_at"] = timestamp(entry.accessed_at)
+        if tags:
+            document["tags"] = [tag[:_LONGEST_TAG] for tag in tags[:_MOST_TAGS]]
+        return document
+
+    @classmethod
+    def listed(cls, entry: Entry, snippet: str | None = None) -> dict[str, Any]:
+        """An entry in a list: without its value, with the beginning of it."""
+        if snippet is None:
+            start = entry.value_json[: 4 * _PREVIEW].decode(errors="ignore")
+            snippet = start[:_PREVIEW] + ("…" if len(start) > _PREVIEW else "")
+        return {**cls.entry(entry), "snippet": snippet[: 2 * _PREVIEW]}
+
+
+def _plain(document: dict[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = orjson.loads(orjson.dumps(document))
+    return plain
+
+
+def _without_long_members(document: dict[str, Any], room: int) -> tuple[dict[str, Any], list[str]]:
+    """The short members, in their order, as long as there is room; the names of the others."""
+    kept: dict[str, Any] = {}
+    left_out: list[str] = []
+    for name, value in document.items():
+        length = size_of({name: value})
+        # An id is at most 512 bytes, and a list of records without their ids would be of no use.
+        if name == "id" or (length <= _SMALL_MEMBER and length <= room):
+            kept[name] = value
+            room -= length
+        else:
+            left_out.append(name)
+    return kept, left_out

@@ -1,0 +1,308 @@
+"""The protocol's server, by the package `mcp`: both of its eras, over streamable HTTP.
+
+Clients of the handshake era (2025-11-25 and before) have a session, made by `initialize`, ended by DELETE or when it is
+idle; those of 2026-07-28 send requests that stand alone, and listen to changes by a request whose answer is a stream.
+Requests are answered as plain JSON: nothing is told half-way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import mcp_types as types
+import orjson
+import structlog
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel.server import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
+from mcp.shared.exceptions import MCPError
+from starlette.types import Receive, Scope, Send
+
+import swarm_operator
+from swarm_operator.memory.core.errors import MemoryStoreError
+from swarm_operator.memory.service.access.principal import Principal, acting_as
+from swarm_operator.memory.service.access.store import GuardedStore
+from swarm_operator.memory.service.errors import ForbiddenError, NotFoundError, RequestError
+from swarm_operator.memory.service.mcp import uris
+from swarm_operator.memory.service.mcp.dispatcher import Toolbox, UnknownToolError, error_document
+from swarm_operator.memory.service.mcp.metrics import McpMetrics
+from swarm_operator.memory.service.mcp.resources import TEMPLATES, Resources, target
+from swarm_operator.memory.service.mcp.subscriptions import Listener, Subscriptions
+from swarm_operator.memory.service.mcp.tool import Tool
+from swarm_operator.memory.service.mcp.tools import TOOLS
+from swarm_operator.memory.service.peers import Peers
+from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
+from swarm_operator.memory.sqlite import MemoryStore
+
+_INSTRUCTIONS: Final = """\
+The shared, durable memory of a swarm of agents. What is acknowledged is on disk.
+Look first (memory_search, memory_list: keys and snippets), then get what you need (memory_retrieve). Long answers are
+cut: next_cursor, next_offset and cut say how to go on. Errors name what is allowed; retry says whether trying again
+helps. To change what others may change too, give if_version with the version that you have read. Work is shared by
+task_create and task_claim_next; decisions are made by consensus_propose and consensus_vote."""
+_PRINCIPAL: Final = "swarm_memory.principal"
+_STANDS: Final = "swarm_memory.stands"
+
+_log = structlog.get_logger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    store: MemoryStore, peers: Peers, metrics: ServiceMetrics, settings: ServiceSettings
+) -> AsyncIterator[Face]:
+    """A face that takes requests; when left, all sessions end."""
+    # It logs each session with its id, which is as good as half a password.
+    logging.getLogger("mcp").setLevel(logging.ERROR)
+    face = Face(store, peers, metrics, settings)
+    async with face.manager.run():
+        try:
+            yield face
+        finally:
+            face.end_streams()
+
+
+class Face:
+    """Answers MCP.
+
+    Attributes:
+        manager: the package's, which keeps the sessions.
+    """
+
+    def __init__(self, store: MemoryStore, peers: Peers, metrics: ServiceMetrics, settings: ServiceSettings) -> None:
+        counted = McpMetrics(metrics.registry, [tool.name for tool in TOOLS])
+        guarded = GuardedStore(store)
+        self._tools = Toolbox(
+            guarded,
+            peers=peers,
+            metrics=metrics,
+            mcp_metrics=counted,
+            max_answer_bytes=settings.mcp_max_answer_bytes,
+        )
+        self._resources = Resources(guarded, metrics=metrics, max_answer_bytes=settings.mcp_max_answer_bytes)
+        self._subscriptions = Subscriptions(store, most=settings.mcp_max_sessions, counted=counted.subscribers.set)
+        self._metrics = metrics
+        self._listed = types.ListToolsResult(tools=[_described(tool) for tool in self._tools.tools])
+        reading = [_described(tool) for tool in self._tools.tools if tool.read_only]
+        self._listed_read_only = types.ListToolsResult(tools=reading)
+        self._listeners: dict[str, Listener] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+        server: Server[dict[str, Any]] = Server(
+            "swarm-memory",
+            version=swarm_operator.__version__,
+            instructions=_INSTRUCTIONS,
+            get_tool_input_schema=self._tools.input_schema,
+            on_list_tools=self._list_tools,
+            on_call_tool=self._call_tool,
+            on_list_resources=self._list_resources,
+            on_list_resource_templates=self._list_templates,
+            on_read_resource=self._read_resource,
+            on_subscribe_resource=self._subscribe,
+            on_unsubscribe_resource=self._unsubscribe,
+            on_subscriptions_listen=self._listen,
+        )
+        server.middleware.clear()  # traces, which go nowhere here
+        self.manager = StreamableHTTPSessionManager(
+            server,
+            json_response=True,
+            session_idle_timeout=settings.mcp_idle,
+            max_sessions=settings.mcp_max_sessions,
+            max_request_body_size=settings.max_body_bytes,
+        )
+
+    async def handle(
+        self, principal: Principal, stands: Callable[[], bool], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer a request. A session belongs to the holder of the token that opened it.
+
+        Args:
+            principal: whose request it is.
+            stands: whether the token still gives these rights.
+            scope: ASGI's, as the next two.
+            receive: see scope.
+            send: see scope.
+        """
+        user = AuthenticatedUser(AccessToken(token="", client_id=principal.name, scopes=[]))
+        held = {**scope, "user": user, _PRINCIPAL: principal, _STANDS: stands}
+        await self.manager.handle_request(held, receive, send)
+
+    def end_streams(self) -> None:
+        """End what would not end by itself."""
+        self._subscriptions.end()
+
+    async def _list_tools(self, context: ServerRequestContext[Any], _: types.PaginatedRequestParams | None) -> Any:
+        """All; to those who may not write only what reads, so that a model does not try the rest."""
+        return self._listed if _principal(context).writes else self._listed_read_only
+
+    async def _call_tool(self, context: ServerRequestContext[Any], params: types.CallToolRequestParams) -> Any:
+        try:
+            with acting_as(_principal(context)):
+                answer = await self._tools.call(params.name, params.arguments)
+        except UnknownToolError as error:
+            raise MCPError(types.INVALID_PARAMS, str(error)) from None
+        # Some clients hold structured content to the output schema even if it is an error.
+        return types.CallToolResult(
+            content=[types.TextContent(text=answer.text)],
+            structured_content=None if answer.failed else answer.document,
+            is_error=answer.failed,
+        )
+
+    async def _list_resources(
+        self, context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
+    ) -> Any:
+        cursor = params.cursor if params is not None else None
+        with self._protocol_errors(), acting_as(_principal(context)):
+            counts, following = await self._resources.page(cursor)
+        first = [] if cursor is not None else [
+            types.Resource(
+                uri=uris.NAMESPACES, name="namespaces", description="All namespaces.", mime_type="application/json"
+            )
+        ]  # fmt: skip
+        return types.ListResourcesResult(
+            resources=first
+            + [
+                types.Resource(
+                    uri=uris.render(count.namespace),
+                    name=count.namespace,
+                    description=f"{count.entries} entries, {count.bytes} bytes",
+                    mime_type="application/json",
+                )
+                for count in counts
+            ],
+            next_cursor=following,
+        )
+
+    async def _list_templates(self, _: ServerRequestContext[Any], __: types.PaginatedRequestParams | None) -> Any:
+        return types.ListResourceTemplatesResult(
+            resource_templates=[
+                types.ResourceTemplate(
+                    uri_template=template, name=name, description=description, mime_type="application/json"
+                )
+                for template, name, description in TEMPLATES
+            ]
+        )
+
+    async def _read_resource(self, context: ServerRequestContext[Any], params: types.ReadResourceRequestParams) -> Any:
+        with self._protocol_errors(), acting_as(_principal(context)):
+            document = await self._resources.read(params.uri)
+        text = orjson.dumps(document).decode()
+        return types.ReadResourceResult(
+            contents=[types.TextResourceContents(uri=params.uri, mime_type="application/json", text=text)]
+        )
+
+    async def _subscribe(self, context: ServerRequestContext[Any], params: types.SubscribeRequestParams) -> Any:
+        session = _session_id(context)
+        with self._protocol_errors():
+            _principal(context).check_read(target(params.uri)[0])
+            listener = self._listeners.get(session)
+            if listener is None:
+                listener = self._listeners[session] = self._subscriptions.open(_stands(context))
+                sending = asyncio.create_task(self._tell(listener, context), name="memory-mcp-tell")
+                self._sending.add(sending)
+                sending.add_done_callback(self._sending.discard)
+                # The package has no public way from a request to the end of its session.
+                connection = context.session._connection  # noqa: SLF001
+                connection.exit_stack.callback(self._forget, session, listener, sending)
+            listener.add(params.uri)
+        return types.EmptyResult()
+
+    async def _unsubscribe(self, context: ServerRequestContext[Any], params: types.UnsubscribeRequestParams) -> Any:
+        listener = self._listeners.get(_session_id(context))
+        if listener is not None:
+            listener.remove(params.uri)
+        return types.EmptyResult()
+
+    async def _tell(self, listener: Listener, context: ServerRequestContext[Any]) -> None:
+        """Send a session what it has subscribed to, on its stream."""
+        while changed := await listener.next():
+            for uri in changed:
+                await context.session.send_resource_updated(uri)
+
+    def _forget(self, session: str, listener: Listener, sending: asyncio.Task[None]) -> None:
+        self._listeners.pop(session, None)
+        self._subscriptions.close(listener)
+        sending.cancel()
+
+    async def _listen(
+        self, context: ServerRequestContext[Any], params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
+        """Tell what has changed, as the answer to the request, until the client goes or the service stops."""
+        meta: dict[str, Any] = {SUBSCRIPTION_ID_META_KEY: context.request_id}
+        wanted = params.notifications.resource_subscriptions or []
+        with self._protocol_errors(), self._subscriptions.listening(_stands(context)) as listener:
+            for uri in wanted:
+                _principal(context).check_read(target(uri)[0])
+                listener.add(uri)
+            await context.session.send_notification(
+                types.SubscriptionsAcknowledgedNotification(
+                    params=types.SubscriptionsAcknowledgedNotificationParams(
+                        notifications=types.SubscriptionFilter(resource_subscriptions=listener.addresses or None),
+                        _meta=meta,
+                    )
+                ),
+                related_request_id=context.request_id,
+            )
+            while changed := await listener.next():
+                for uri in changed:
+                    await context.session.send_notification(
+                        types.ResourceUpdatedNotification(
+                            params=types.ResourceUpdatedNotificationParams(uri=uri, _meta=meta)
+                        ),
+                        related_request_id=context.request_id,
+                    )
+        return types.SubscriptionsListenResult(_meta=meta)
+
+    @contextlib.contextmanager
+    def _protocol_errors(self) -> Any:
+        """Resources have no errors of their own: they are the protocol's, with ours as data."""
+        try:
+            yield
+        except (MemoryStoreError, RequestError) as error:
+            document = error_document(error)
+            self._metrics.refused(document["code"])
+            if document["code"] == "internal":
+                _log.error("resource failed", exc_info=error)
+            missing = isinstance(error, NotFoundError)
+            theirs = document["code"] == "invalid-input" or isinstance(error, ForbiddenError)
+            code = types.INVALID_PARAMS if missing or theirs else types.INTERNAL_ERROR
+            raise MCPError(code, document["message"], document) from None
+
+
+def _described(tool: Tool) -> types.Tool:
+    return types.Tool(
+        name=tool.name,
+        description=tool.description,
+        input_schema=tool.input,
+        output_schema=tool.output,
+        annotations=types.ToolAnnotations(
+            read_only_hint=tool.read_only,
+            destructive_hint=tool.destructive,
+            idempotent_hint=tool.idempotent,
+            open_world_hint=False,
+        ),
+    )
+
+
+def _principal(context: ServerRequestContext[Any]) -> Principal:
+    """Whose request it is. A session may be older than its holder's rights: they are those of the request's token."""
+    assert context.request is not None  # noqa: S101 - for mypy: HTTP is the only transport
+    principal: Principal = context.request.scope[_PRINCIPAL]
+    return principal
+
+
+def _stands(context: ServerRequestContext[Any]) -> Callable[[], bool]:
+    assert context.request is not None  # noqa: S101 - for mypy, as above
+    stands: Callable[[], bool] = context.request.scope[_STANDS]
+    return stands
+
+
+def _session_id(context: ServerRequestContext[Any]) -> str:
+    session: str = context.request.headers["mcp-session-id"] if context.request is not None else ""
+    return session

@@ -1,0 +1,230 @@
+"""Prometheus metrics, on a registry of their own and a port of their own, so that scraping needs no token.
+
+Counts and sizes are asked from the store once per scrape; the rest is counted where it happens. All series that can be
+known are created at the start, so that a rate is right from the first event on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import Receive, Scope, Send
+
+from swarm_operator.memory.core.errors import MemoryStoreError
+from swarm_operator.memory.core.stats import StoreStats
+from swarm_operator.memory.service.asgi import Reply
+from swarm_operator.memory.sqlite import MemoryStore
+
+OPERATIONS: Final = (
+    "put",
+    "get",
+    "delete",
+    "batch",
+    "list",
+    "delete-range",
+    "search",
+    "namespaces",
+    "stats",
+    "gc",
+    "cleanup",
+    "export",
+    "import",
+    "backup",
+)
+_METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"})
+_ERROR_CODES: Final = (
+    "invalid-input", "overloaded", "closed", "internal", "disk-full", "read-only", "io-error", "busy", "corrupt",
+    "corrupt-value", "gone",
+)  # fmt: skip
+_SECONDS: Final = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+_BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_CONTENT_TYPE: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+
+_log = structlog.get_logger(__name__)
+
+
+class ServiceMetrics:
+    """Every metric of the service. Implements the engine's Observer."""
+
+    def __init__(self) -> None:
+        # `_created` series double the number of series and nothing here reads them. The switch is global.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self._batch_size = Histogram(
+            "swarm_memory_commit_batch_size",
+            "Writes that were committed together.",
+            buckets=_BATCH,
+            registry=self.registry,
+        )
+        self._commit_seconds = Histogram(
+            "swarm_memory_commit_duration_seconds",
+            "From handing a batch to the writer's thread to its being on disk.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._durations = Histogram(
+            "swarm_memory_operation_duration_seconds",
+            "From the complete request to the complete answer, by operation.",
+            ["operation"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.operations: dict[str, Histogram] = {}
+        """Durations by operation. `measure` adds operations."""
+        self.measure(OPERATIONS)
+        self._requests = Counter(
+            "swarm_memory_http_requests_total",
+            "Requests that were answered.",
+            ["method", "route", "code"],
+            registry=self.registry,
+        )
+        self._request_series: dict[tuple[str, str, int], Counter] = {}
+        errors = Counter(
+            "swarm_memory_errors_total", "Requests, commits, checkpoints and collections that failed.", ["code"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._errors = {code: errors.labels(code) for code in _ERROR_CODES}
+        self._failing: set[str] = set()
+        self._gc_seconds = Histogram(
+            "swarm_memory_gc_duration_seconds",
+            "Garbage collections, from the first step to the last.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._gc_expired = Counter(
+            "swarm_memory_gc_expired_total", "Expired entries that were collected.", registry=self.registry
+        )
+        self.watches = Gauge("swarm_memory_watches", "Watches that are open.", registry=self.registry)
+        self._sqlite = Gauge(
+            "swarm_memory_sqlite_info", "The SQLite library in use; always 1.", ["version"], registry=self.registry
+        )
+
+    def measure(self, operations: Iterable[str]) -> None:
+        """Create the series of these operations' durations, so that a rate is right from the first event on."""
+        self.operations.update((name, self._durations.labels(name)) for name in operations)
+
+    def watch(self, store: MemoryStore) -> StoreCollector:
+        """Report this store's counts and sizes from now on."""
+        self._sqlite.labels(store.sqlite_version).set(1)
+        collector = StoreCollector(store)
+        self.registry.register(collector)
+        return collector
+
+    def answered(self, method: str, route: str, status: int) -> None:
+        """Count an answer. Unknown methods share one series: clients choose their names."""
+        key = (method, route, status)
+        series = self._request_series.get(key)
+        if series is None:
+            series = self._requests.labels(method if method in _METHODS else "other", route, str(status))
+            if method in _METHODS:
+                self._request_series[key] = series
+        series.inc()
+
+    def refused(self, code: str) -> None:
+        """Count an error that a caller was told."""
+        counter = self._errors.get(code)
+        if counter is not None:
+            counter.inc()
+
+    def committed(self, *, requests: int, seconds: float) -> None:
+        """Count a batch."""
+        self._batch_size.observe(requests)
+        self._commit_seconds.observe(seconds)
+
+    def failed(self, *, code: str, reason: str) -> None:
+        """Count a failure of the disk; log the first of a row, for under load there may be thousands a second."""
+        self._errors[code].inc()
+        if code not in self._failing:
+            self._failing.add(code)
+            _log.error("write failed", code=code, reason=reason)
+
+    def expired(self, *, entries: int) -> None:
+        """Count what was collected."""
+        self._gc_expired.inc(entries)
+
+    def collected(self, *, seconds: float) -> None:
+        """Count a collection."""
+        self._gc_seconds.observe(seconds)
+
+    def recovered(self) -> None:
+        """The disk is back."""
+        self._failing.clear()
+        _log.info("writes work again")
+
+
+class StoreCollector(Collector):
+    """What the store knows about itself, at the last refresh."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._stats: StoreStats | None = None
+
+    async def refresh(self) -> None:
+        """Ask the store. What can't be asked is absent from the scrape, never zero."""
+        try:
+            self._stats = await self._store.stats()
+        except MemoryStoreError as error:
+            self._stats = None
+            _log.warning("no statistics for this scrape", code=error.code, reason=str(error))
+
+    def collect(self) -> Iterator[Metric]:
+        """The series."""
+        yield GaugeMetricFamily(
+            "swarm_memory_writable", "1 while writes reach the disk, 0 after one has failed.", self._store.fault is None
+        )
+        stats = self._stats
+        if stats is None:
+            return
+        yield GaugeMetricFamily("swarm_memory_entries_total", "Live entries.", stats.entries)
+        yield GaugeMetricFamily("swarm_memory_value_bytes", "Bytes of the live entries' values.", stats.value_bytes)
+        yield GaugeMetricFamily("swarm_memory_db_size_bytes", "Pages of the database.", stats.database_size_bytes)
+        yield GaugeMetricFamily("swarm_memory_free_bytes", "Pages of it that hold nothing.", stats.free_bytes)
+        ratio = 1.0 if stats.compression_ratio is None else stats.compression_ratio
+        yield GaugeMetricFamily(
+            "swarm_memory_compression_ratio", "Stored bytes of the compressed values / their length; 1: none.", ratio
+        )
+        yield GaugeMetricFamily("swarm_memory_compressed_entries", "Compressed values.", stats.compressed_entries)
+        yield GaugeMetricFamily("swarm_memory_wal_size_bytes", "The write-ahead log's file.", stats.wal_size_bytes)
+        yield GaugeMetricFamily("swarm_memory_cache_entries", "Entries in the cache.", stats.cache_entries)
+        yield GaugeMetricFamily("swarm_memory_cache_bytes", "Bytes that they take.", stats.cache_bytes)
+        yield CounterMetricFamily("swarm_memory_cache_hits", "Lookups that the cache answered.", stats.cache_hits)
+        yield CounterMetricFamily("swarm_memory_cache_misses", "Lookups that it did not.", stats.cache_misses)
+        yield CounterMetricFamily("swarm_memory_cache_evictions", "Entries dropped for room.", stats.cache_evictions)
+        yield CounterMetricFamily(
+            "swarm_memory_gc_given_back_bytes", "Empty pages that collections gave back.", stats.gc.given_back_bytes
+        )
+        readers = GaugeMetricFamily(
+            "swarm_memory_readers", "Reads of the database that run or wait for their turn.", labels=["kind"]
+        )
+        for kind, count in stats.reads.items():
+            readers.add_metric([kind], count)
+        yield readers
+        yield CounterMetricFamily(
+            "swarm_memory_checkpoints_busy", "Checkpoints that a reader kept from finishing.", stats.checkpoints_busy
+        )
+
+
+class MetricsApp:
+    """The ASGI application of the metrics port: GET /metrics."""
+
+    def __init__(self, metrics: ServiceMetrics, collector: StoreCollector) -> None:
+        self._metrics = metrics
+        self._collector = collector
+
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["path"] != "/metrics":
+            reply = Reply(404, b"metrics are at /metrics\n", ((b"content-type", b"text/plain"),))
+        elif scope["method"] not in {"GET", "HEAD"}:
+            reply = Reply(405, b"", ((b"allow", b"GET, HEAD"),))
+        else:
+            await self._collector.refresh()
+            reply = Reply(200, generate_latest(self._metrics.registry), (_CONTENT_TYPE,))
+        await reply.send(send)

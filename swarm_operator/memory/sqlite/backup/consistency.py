@@ -1,0 +1,237 @@
+"""Whether what is kept beside the entries agrees with them: for `check`, which has looked at the pages before.
+
+The entries are read once. The tables are compared by SQLite, which keeps what it needs for that in a temporary file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from swarm_operator.memory.core import limits, strict_json
+from swarm_operator.memory.core.changes import Op
+from swarm_operator.memory.core.errors import CorruptValueError, InvalidInputError
+from swarm_operator.memory.sqlite.backup.findings import Findings
+from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.search.index import REVISION, index_text
+from swarm_operator.memory.sqlite.tables.compression import Codec, unpack
+
+_COMPRESSED: Final = 2
+_INDEXED: Final = 3
+_CHANGES: Final = 4
+_DELETED: Final = 5
+_ACCESSES: Final = 6
+"""The schema's versions that brought these."""
+_TOLD_EACH: Final = 1000
+
+_ROWS = """
+    SELECT id, namespace, key, version, created_at, updated_at, ttl, expires_at, size, tags, metadata, {codec}, value
+    FROM entries ORDER BY id
+"""
+_TAGS_OF_ENTRIES = """
+    SELECT each.value, entries.namespace, entries.key
+    FROM entries, json_each(CASE WHEN json_valid(tags) THEN tags ELSE '[]' END) AS each
+"""
+_TAGS = "SELECT tag, namespace, key FROM entry_tags"
+# The last change of each entry; max() takes the other columns from its own row.
+_NEWEST = """
+    SELECT max(changes.seq), changes.namespace, changes.key, op, changes.version, entries.version
+    FROM changes LEFT JOIN entries ON entries.namespace = changes.namespace AND entries.key = changes.key
+    GROUP BY changes.namespace, changes.key
+"""
+_LOST_ACCESSES = "SELECT count(*) FROM accesses WHERE id NOT IN (SELECT id FROM entries)"
+_MAKE_TEXTS = (
+    "CREATE VIRTUAL TABLE temp.made USING fts5 (namespace, key, value, content = '', tokenize = 'unicode61')",
+    "CREATE VIRTUAL TABLE temp.made_words USING fts5vocab (temp, made, row)",
+    "CREATE VIRTUAL TABLE temp.kept_words USING fts5vocab (main, entries_text, row)",
+)
+_INSERT_TEXT = "INSERT INTO temp.made (rowid, namespace, key, value) VALUES (?, ?, ?, ?)"
+_WORDS = "SELECT term, doc, cnt FROM temp.{}_words"
+
+
+@dataclass(slots=True)
+class Totals:
+    """What the entries add up to; `packed` as the table `compression` has it."""
+
+    entries: int = 0
+    bytes: int = 0
+    namespaces: int = 0
+    packed: tuple[int, int, int] = (0, 0, 0)
+
+
+def check(
+    db: sqlite3.Connection, version: int, findings: Findings, progress: Callable[[int, int], None] | None
+) -> Totals:
+    """Read every entry, then compare what is kept beside them. The caller's transaction; raises sqlite3.Error."""
+    texts = version >= _INDEXED and _text_revision(db, findings) == REVISION
+    if texts:
+        for statement in _MAKE_TEXTS:
+            db.execute(statement)
+    totals, unreadable = _entries(db, version, findings, progress, texts=texts)
+    if version >= _COMPRESSED:
+        counted = db.execute("SELECT entries, raw, stored FROM compression WHERE id = 1").fetchone()
+        if counted != totals.packed:
+            findings.add("table compression", f"it says {counted}, and the entries are {totals.packed}")
+    if version >= _INDEXED:
+        _tags(db, findings)
+    if texts:
+        _words(db, findings, unreadable)
+    if version >= _CHANGES:
+        _changes(db, findings)
+    if version >= _DELETED and db.execute("SELECT count(*) FROM deleted_versions WHERE highest >= 0").fetchone() != (
+        1,
+    ):
+        findings.add("table deleted_versions", "it has no highest version")
+    if version >= _ACCESSES and (lost := db.execute(_LOST_ACCESSES).fetchone()[0]):
+        findings.add("table accesses", f"it has {lost} rows of entries that are not there")
+    return totals
+
+
+def _entries(
+    db: sqlite3.Connection,
+    version: int,
+    findings: Findings,
+    progress: Callable[[int, int], None] | None,
+    *,
+    texts: bool,
+) -> tuple[Totals, set[int]]:
+    """Look at each row; say what they add up to, and which have values that can't be read."""
+    rows = db.execute("SELECT count(*) FROM entries").fetchone()[0]
+    counts: dict[str, tuple[int, int]] = {}
+    packed = [0, 0, 0]
+    unreadable: set[int] = set()
+    total = Totals()
+    # A cursor of its own for what is written meanwhile.
+    for row in db.execute(_ROWS.format(codec="codec" if version >= _COMPRESSED else "0")):
+        row_id, namespace, key, *_, size, _tags_json, _metadata_json, codec_number, stored = row
+        total.entries += 1
+        total.bytes += size
+        entries, size_there = counts.get(namespace, (0, 0))
+        counts[namespace] = entries + 1, size_there + size
+        if codec_number != Codec.PLAIN:
+            packed = [packed[0] + 1, packed[1] + size, packed[2] + len(stored)]
+        value = _value(codec_number, stored, size)
+        if isinstance(value, str):
+            unreadable.add(row_id)
+            findings.entry(namespace, key, value)
+        elif texts:
+            db.execute(_INSERT_TEXT, (row_id, namespace, key, index_text(value)))
+        for what in _members(row):
+            findings.entry(namespace, key, what)
+        if progress is not None and total.entries % _TOLD_EACH == 0:
+            progress(total.entries, rows)
+    if progress is not None:
+        progress(total.entries, rows)
+    total.namespaces, total.packed = len(counts), (packed[0], packed[1], packed[2])
+    kept = {name: (entries, size) for name, entries, size in db.execute("SELECT name, entries, bytes FROM namespaces")}
+    for name in sorted(counts.keys() | kept.keys()):
+        if counts.get(name) != kept.get(name):
+            said, are = (
+                f"{pair[0]} entries of {pair[1]} bytes" for pair in (kept.get(name, (0, 0)), counts.get(name, (0, 0)))
+            )
+            findings.add(f"namespace {name!r}", f"the table namespaces says {said}, and there are {are}")
+    return total, unreadable
+
+
+def _value(codec_number: int, stored: bytes, size: int) -> bytes | str:
+    """The value's JSON, or what is wrong with it."""
+    try:
+        raw = unpack(codec_number, stored, size)
+    except CorruptValueError as error:
+        return f"its value is damaged: {error}"
+    if len(raw) != size:
+        return f"its value has {len(raw)} bytes, and its row says {size}"
+    try:
+        strict_json.decode(raw)
+    except ValueError as error:
+        return f"its value is not JSON: {error}"
+    return raw
+
+
+def _members(row: tuple[Any, ...]) -> list[str]:
+    """What is wrong with a row besides its value."""
+    _, namespace, key, version, created_at, updated_at, ttl, expires_at, _, tags, metadata, *_ = row
+    wrong: list[str] = []
+    try:
+        limits.check_namespace(namespace)
+        limits.check_key(key)
+        limits.check_ttl(ttl)
+    except InvalidInputError as error:
+        wrong.append(f"its {error}")
+    try:
+        listed = strict_json.decode(tags.encode())
+        if not isinstance(listed, list) or list(limits.check_tags(listed)) != listed:
+            wrong.append("its tags are not a list of different strings")
+    except (ValueError, InvalidInputError) as error:
+        wrong.append(f"its tags can't be read: {error}")
+    try:
+        if not isinstance(strict_json.decode(metadata.encode()), dict):
+            wrong.append("its metadata is not an object")
+    except ValueError as error:
+        wrong.append(f"its metadata is not JSON: {error}")
+    if version < 1:
+        wrong.append(f"its version is {version}")
+    if updated_at < created_at:
+        wrong.append("it was updated before it was created")
+    if expires_at != (updated_at + ttl * 1000 if ttl else None):
+        wrong.append(f"it expires at {expires_at}, which is not its ttl of {ttl} s after its last write, {updated_at}")
+    return wrong
+
+
+def _tags(db: sqlite3.Connection, findings: Findings) -> None:
+    for sql, what in (
+        (f"{_TAGS_OF_ENTRIES} EXCEPT {_TAGS}", "is not in the table entry_tags"),
+        (f"{_TAGS} EXCEPT {_TAGS_OF_ENTRIES}", "is in the table entry_tags, and the entry does not have it"),
+    ):
+        for tag, namespace, key in db.execute(sql):
+            findings.entry(namespace, key, f"its tag {tag!r} {what}")
+
+
+def _text_revision(db: sqlite3.Connection, findings: Findings) -> int | None:
+    """Of the index of words: 0 when there is none. Another one than ours is made anew when the file is opened."""
+    found = db.execute("SELECT revision FROM text_index WHERE id = 1").fetchone()
+    if found is None:
+        findings.add("table text_index", "it does not say what is indexed")
+        return None
+    revision: int = found[0]
+    return revision
+
+
+def _words(db: sqlite3.Connection, findings: Findings, unreadable: set[int]) -> None:
+    """The index's rows are the entries', and its words theirs. What a damaged value's words were, nobody knows."""
+    for sql, what in (
+        ("SELECT id FROM entries EXCEPT SELECT id FROM entries_text_docsize", "is not in the index of words"),
+        (
+            "SELECT id FROM entries_text_docsize EXCEPT SELECT id FROM entries",
+            "is in the index of words, and not there",
+        ),
+    ):
+        for (row_id,) in db.execute(sql):
+            if row_id not in unreadable:
+                findings.add("index of words", f"row {row_id} {what}")
+    if unreadable:
+        return
+    kept, made = _WORDS.format("kept"), _WORDS.format("made")
+    for sql, what in (
+        (f"{made} EXCEPT {kept}", "is in {} entries {} times, and the index says otherwise"),
+        (f"{kept} EXCEPT {made}", "is said to be in {} entries {} times, and is not"),
+    ):
+        for word, entries, times in db.execute(sql):
+            findings.add("index of words", f"{json.dumps(word)} " + what.format(entries, times))
+
+
+def _changes(db: sqlite3.Connection, findings: Findings) -> None:
+    first, last, count = db.execute("SELECT min(seq), max(seq), count(*) FROM changes").fetchone()
+    if count and last - first + 1 != count:
+        findings.add("table changes", f"{last - first + 1 - count} are missing between {first} and {last}")
+    for (op,) in db.execute("SELECT DISTINCT op FROM changes").fetchall():
+        if op not in set(Op):
+            findings.add("table changes", f"{op} is not a kind of change")
+    for seq, namespace, key, op, version, there in db.execute(_NEWEST):
+        if op == Op.PUT and there != version:
+            now = "it is not there" if there is None else f"it has version {there}"
+            findings.entry(namespace, key, f"its last change, {seq}, wrote version {version}, and {now}")
+        elif op != Op.PUT and there is not None:
+            findings.entry(namespace, key, f"its last change, {seq}, deleted it, and it is there")

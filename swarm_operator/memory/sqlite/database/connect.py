@@ -1,0 +1,114 @@
+"""Opening the file: checks first, then the settings that make an acknowledged write durable, then migrations."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from swarm_operator.memory.core.errors import StorageError
+from swarm_operator.memory.sqlite.config import StoreConfig
+from swarm_operator.memory.sqlite.database import checkpoint, schema
+from swarm_operator.memory.sqlite.database.connection import Worker
+from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.database.errors import from_sqlite
+
+
+async def open_writer(path: Path, config: StoreConfig) -> Worker:
+    """Open, check, set up and migrate the file on the connection that will write it.
+
+    Raises:
+        ForeignDatabaseError, NewerSchemaError: the file was left alone.
+        StorageError: the disk or the file failed.
+    """
+    worker = await Worker.open(path)
+    try:
+        await worker.run(lambda db: _prepare(db, path, config))
+    except BaseException:
+        await worker.close()
+        raise
+    return worker
+
+
+async def open_reader(path: Path, config: StoreConfig) -> Worker:
+    """Open a connection that can't write and never checkpoints. The writer must be open: it recovers the log."""
+    worker = await Worker.open(path)
+
+    def prepare(db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA query_only = ON")
+        db.execute("PRAGMA wal_autocheckpoint = 0")
+        db.execute(f"PRAGMA busy_timeout = {config.busy_timeout_ms}")
+        _common(db)
+
+    try:
+        await worker.run(prepare)
+    except BaseException as error:
+        await worker.close()
+        if isinstance(error, sqlite3.Error):
+            raise from_sqlite(error) from error
+        raise
+    return worker
+
+
+async def close_writer(worker: Worker, config: StoreConfig) -> bool:
+    """Move the log into the database and close. The readers must be closed. False when the checkpoint failed.
+
+    A failed checkpoint loses nothing: the log stays and is read at the next start.
+    """
+
+    def finish(db: sqlite3.Connection) -> bool:
+        try:
+            return not config.enable_wal or checkpoint.truncate(db)
+        except sqlite3.Error:
+            return False
+
+    try:
+        return await worker.run(finish)
+    finally:
+        await worker.close()
+
+
+def _prepare(db: sqlite3.Connection, path: Path, config: StoreConfig) -> None:
+    try:
+        db.execute(f"PRAGMA busy_timeout = {config.busy_timeout_ms}")
+        version = schema.inspect(db, str(path))
+        if version == 0:
+            # Takes effect only before the first page is written, and lets garbage collection give pages back.
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        _set_journal(db, path, config)
+        _common(db)
+        schema.migrate(db, version)
+        if version == 0:
+            _sync_directory(path.parent)
+    except sqlite3.Error as error:
+        raise from_sqlite(error) from error
+
+
+def _set_journal(db: sqlite3.Connection, path: Path, config: StoreConfig) -> None:
+    wanted = "wal" if config.enable_wal else "delete"
+    mode = db.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0]
+    if mode != wanted:
+        # SQLite answers with the mode it stayed in: a file system without shared memory can't have a WAL.
+        raise StorageError(f"{path}: journal mode {wanted!r} is not possible here, SQLite stays in {mode!r}")
+    # FULL syncs the log at each commit. A rollback journal commits by being deleted, and only EXTRA also syncs the
+    # directory that it is deleted from: with FULL a power cut could bring it back and undo an acknowledged write.
+    db.execute(f"PRAGMA synchronous = {'FULL' if config.enable_wal else 'EXTRA'}")
+    db.execute("PRAGMA wal_autocheckpoint = 0")
+    db.execute(f"PRAGMA journal_size_limit = {config.wal_limit_bytes}")
+
+
+def _common(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA mmap_size = 0")  # with mmap an I/O error would be a SIGBUS instead of an error
+    db.execute("PRAGMA cache_size = -8192")
+    db.execute("PRAGMA temp_store = MEMORY")
+    db.execute("PRAGMA trusted_schema = OFF")
+    db.execute("PRAGMA cell_size_check = ON")
+    db.execute("PRAGMA secure_delete = FAST")  # builds differ in their default; FAST costs no extra writes
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the new file's name durable; SQLite syncs the file only."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Garbage collection: delete expired entries, give unused pages back."""

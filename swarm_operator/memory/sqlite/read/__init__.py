@@ -1,0 +1,1 @@
+"""Reads: the cache and the reader connections."""

@@ -1,0 +1,1 @@
+"""Search: plans and the indexes that they use."""

@@ -1,0 +1,277 @@
+"""Searching, on a reader's thread.
+
+The plan is chosen here, not left to SQLite, so that its cost is known:
+
+    with a text         the full-text index: by rank, or the newest first when more match than can be ranked at once
+    order "updated"     the index of times, backwards
+    with tags           each namespace's part of the tag that fewest entries have there
+    else                each namespace's keys from the prefix on
+
+Whatever the plan does not guarantee is then tested on each candidate. A page ends when it is full, and also after so
+many candidates or so much time: it then says where to go on. So no search holds up the reader, whatever it asks for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import time
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from swarm_operator.memory.core import strict_json
+from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.namespaces import PAST_EVERY_TEXT, after_prefix, covers, spans
+from swarm_operator.memory.core.pages import Found, Hit, Position
+from swarm_operator.memory.core.query import Order, Query
+from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.search import fulltext
+from swarm_operator.memory.sqlite.search.index import index_text
+from swarm_operator.memory.sqlite.tables import entry_rows
+
+MAX_CANDIDATES: Final = 10_000
+"""Looked at for one page."""
+MAX_RANKED: Final = 3_000
+"""Matches of a text that are ranked. Above it the newest come first: a word in every entry tells none from another."""
+_MAX_SECONDS: Final = 0.03
+_PATIENCE: Final = 64
+"""Candidates that a page looks at however long it takes: each page gets on."""
+_TEXT_SECONDS: Final = 1.0
+"""For the full-text index alone, which can't stop half-way; then the search is refused."""
+_PROBE: Final = 500
+
+_HEAD = "e.id, e.namespace, e.key, e.updated_at, e.expires_at, e.tags, e.metadata, e.size"
+_NAMESPACES = "SELECT name FROM namespaces WHERE name >= ? AND name < ? ORDER BY name"
+_BY_KEY = f"SELECT {_HEAD} FROM entries e WHERE e.namespace = ? AND e.key >= ? AND e.key < ? ORDER BY e.key"  # noqa: S608
+_BY_TAG = f"""
+    SELECT {_HEAD} FROM entry_tags t CROSS JOIN entries e ON e.namespace = t.namespace AND e.key = t.key
+    WHERE t.tag = ? AND t.namespace = ? AND t.key >= ? AND t.key < ? ORDER BY t.key
+"""  # noqa: S608 - constants only
+_PROBE_TAG = """
+    SELECT count(*) FROM (SELECT 1 FROM entry_tags WHERE tag = ? AND namespace = ? AND key >= ? AND key < ? LIMIT ?)
+"""
+_BY_UPDATE = f"""
+    SELECT {_HEAD} FROM entries e INDEXED BY entries_updated
+    WHERE e.updated_at >= ? AND (e.updated_at, e.namespace, e.id) < (?, ?, ?)
+    ORDER BY e.updated_at DESC, e.namespace DESC, e.id DESC
+"""  # noqa: S608
+_BY_ID = f"SELECT {_HEAD} FROM entries e WHERE e.id = ?"  # noqa: S608
+_WHOLE = f"SELECT {entry_rows.LISTED} FROM entries WHERE id = ?"  # noqa: S608
+_HOW_MANY = "SELECT count(*) FROM (SELECT 1 FROM entries_text WHERE entries_text MATCH ? LIMIT ?)"
+_RANKED = """
+    SELECT rowid, bm25(entries_text, 0.0, 4.0, 1.0) AS score FROM entries_text WHERE entries_text MATCH ?
+    ORDER BY score, rowid
+"""
+_NEWEST = "SELECT rowid FROM entries_text WHERE entries_text MATCH ? AND rowid < ? ORDER BY rowid DESC"
+
+
+class _Candidate(NamedTuple):
+    position: Position
+    row: tuple[Any, ...] | None
+    """The _HEAD; None: the full-text index knows a row that is gone, or another namespace was entered."""
+    score: float | None = None
+
+
+def search(
+    db: sqlite3.Connection, query: Query, position: Position | None, *, limit: int, max_bytes: int, now: int
+) -> Found:
+    """A page of at most `limit` live entries whose values have at most `max_bytes` together, or one larger one.
+
+    Raises:
+        InvalidInputError: the text takes too long to look up.
+        CorruptValueError: the value of a hit is damaged.
+    """
+    found = Found(within=query.within)
+    matches = _Filter(query, now)
+    deadline = time.perf_counter() + _MAX_SECONDS
+    taken: list[tuple[tuple[Any, ...], float | None]] = []
+    size = 0
+    last = position
+    with contextlib.closing(_candidates(db, query, position, found)) as candidates:
+        for candidate in candidates:
+            if found.candidates >= MAX_CANDIDATES or (
+                found.candidates >= _PATIENCE and not found.candidates % 32 and time.perf_counter() > deadline
+            ):
+                found.position, found.partial = last, True
+                break
+            found.candidates += 1
+            row = candidate.row
+            if row is not None and matches(row):
+                if len(taken) == limit or (taken and size + row[7] > max_bytes):
+                    found.position = last
+                    break
+                taken.append((row, candidate.score))
+                size += row[7]
+            last = candidate.position
+    found.hits = _hits(db, query, taken)
+    return found
+
+
+class _Filter:
+    """Tests a candidate for all that the query asks, but its text: an index may promise less than it seems to."""
+
+    def __init__(self, query: Query, now: int) -> None:
+        self._query = query
+        self._now = now
+        self._pattern = query.key_pattern()
+        self._below = None if query.namespace is None or not query.subtree else query.namespace + "/"
+        self._tags = frozenset(query.tags)
+        self._any_tags = frozenset(query.any_tags)
+
+    def __call__(self, row: tuple[Any, ...]) -> bool:
+        _, namespace, key, updated_at, expires_at, tags_json, metadata_json, _ = row
+        query = self._query
+        if expires_at is not None and expires_at <= self._now:
+            return False
+        if not covers(query.within, namespace):
+            return False
+        if query.namespace not in {None, namespace} and not (self._below and namespace.startswith(self._below)):
+            return False
+        if not key.startswith(query.prefix) or (self._pattern is not None and not self._pattern.match(key)):
+            return False
+        if query.updated_since is not None and updated_at < query.updated_since:
+            return False
+        if self._tags or self._any_tags:
+            tags = set(strict_json.decode(tags_json.encode()))
+            if not self._tags <= tags or (self._any_tags and self._any_tags.isdisjoint(tags)):
+                return False
+        if query.metadata:
+            metadata = strict_json.decode(metadata_json.encode())
+            return all(name in metadata and _same(metadata[name], value) for name, value in query.metadata.items())
+        return True
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Whether two JSON values are equal. Python would take true for 1."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(_same, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_same(left[name], right[name]) for name in left)
+    return bool(left == right)
+
+
+def _candidates(
+    db: sqlite3.Connection, query: Query, position: Position | None, found: Found
+) -> Generator[_Candidate, None, None]:
+    if query.expression is not None:
+        return _by_text(db, query, position, found)
+    if query.order is Order.UPDATED:
+        return _by_update(db, query, position)
+    return _by_key(db, query, position)
+
+
+def _by_key(db: sqlite3.Connection, query: Query, position: Position | None) -> Generator[_Candidate, None, None]:
+    """Namespace by namespace; each has its position, so that a search of very many gets on as well."""
+    _, first, after = position or ["key", "", ""]
+    prefix = query.key_prefix
+    end = after_prefix(prefix)
+    for namespace in _namespaces(db, query, first):
+        # No key contains NUL, so this is the first text after `after`.
+        start = max(prefix, after + "\0") if namespace == first and after else prefix
+        for row in _keys(db, query, namespace, start, end):
+            yield _Candidate(["key", namespace, row[2]], row)
+        # All keys of it are passed: no key is greater than this one.
+        yield _Candidate(["key", namespace + "\0", ""], None)
+
+
+def _keys(
+    db: sqlite3.Connection, query: Query, namespace: str, start: str, end: str | bytes
+) -> Iterator[tuple[Any, ...]]:
+    if query.tags:
+        driver = query.tags[0]
+        if len(query.tags) > 1:
+            span = (namespace, start, end, _PROBE)
+            driver = min(query.tags, key=lambda tag: db.execute(_PROBE_TAG, (tag, *span)).fetchall()[0][0])
+        yield from _rows(db, _BY_TAG, (driver, namespace, start, end))
+    elif query.any_tags:
+        streams = [_rows(db, _BY_TAG, (tag, namespace, start, end)) for tag in query.any_tags]
+        former = None
+        for row in heapq.merge(*streams, key=lambda row: row[2].encode()):
+            if row[2] != former:
+                yield row
+            former = row[2]
+    else:
+        yield from _rows(db, _BY_KEY, (namespace, start, end))
+
+
+def _namespaces(db: sqlite3.Connection, query: Query, first: str) -> Iterator[str]:
+    """Those that the query names and that have entries, from `first` on, in order."""
+    name = query.namespace
+    ranges: list[tuple[str, str | bytes]]
+    if name is None:
+        ranges = [("", PAST_EVERY_TEXT)] if query.within is None else [*spans(query.within)]
+    elif query.subtree:
+        ranges = [*spans([name])]
+    else:
+        ranges = [(name, name + "\0")]
+    for start, end in ranges:
+        for (found,) in _rows(db, _NAMESPACES, (max(start, first), end)):
+            yield found
+
+
+def _by_update(db: sqlite3.Connection, query: Query, position: Position | None) -> Generator[_Candidate, None, None]:
+    _, *before = position or ["updated", 2**62, "", 0]
+    for row in _rows(db, _BY_UPDATE, (query.updated_since or 0, *before)):
+        yield _Candidate(["updated", row[3], row[1], row[0]], row)
+
+
+def _by_text(
+    db: sqlite3.Connection, query: Query, position: Position | None, found: Found
+) -> Generator[_Candidate, None, None]:
+    fulltext.check(query.expression or "")
+    expression = fulltext.scoped(query.expression or "", query.namespace)
+    with _patience(db):
+        if position is None:
+            ranked = db.execute(_HOW_MANY, (expression, MAX_RANKED + 1)).fetchall()[0][0] <= MAX_RANKED
+        else:
+            ranked = position[0] == "rank"
+        matches: Iterable[tuple[Any, ...]]
+        if ranked:
+            least = (-1e999, 0) if position is None else tuple(position[1:])
+            scores = [(score, row_id) for row_id, score in db.execute(_RANKED, (expression,)).fetchall()]
+            matches = sorted(pair for pair in scores if pair > least)
+        else:
+            found.ranked = False
+            before = 2**62 if position is None else position[1]
+            matches = _rows(db, _NEWEST, (expression, before))
+        for match in matches:
+            row_id = match[-1] if ranked else match[0]
+            place = ["rank", match[0], row_id] if ranked else ["newest", row_id]
+            row = db.execute(_BY_ID, (row_id,)).fetchone()
+            yield _Candidate(place, row, match[0] if ranked else None)
+
+
+@contextlib.contextmanager
+def _patience(db: sqlite3.Connection) -> Iterator[None]:
+    """Interrupt what takes too long."""
+    deadline = time.perf_counter() + _TEXT_SECONDS
+    db.set_progress_handler(lambda: int(time.perf_counter() > deadline), 10_000)
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+            raise InvalidInputError("text", f"rarer words: this search took over {_TEXT_SECONDS:g} s") from None
+        raise
+    finally:
+        db.set_progress_handler(None, 0)
+
+
+def _hits(db: sqlite3.Connection, query: Query, taken: list[tuple[tuple[Any, ...], float | None]]) -> list[Hit]:
+    entries = [(row[0], entry_rows.entry_of(db.execute(_WHOLE, (row[0],)).fetchone()), score) for row, score in taken]
+    if query.expression is None:
+        return [Hit(entry) for _, entry, _ in entries]
+    texts = ((row_id, entry.key, index_text(entry.value_json)) for row_id, entry, _ in entries)
+    shown = fulltext.snippets(query.expression, texts)
+    return [
+        Hit(entry, None if score is None else -score, shown[row_id])
+        for row_id, entry, score in entries
+        if row_id in shown
+    ]
+
+
+def _rows(db: sqlite3.Connection, sql: str, parameters: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """A query's rows. The statement is reset when the caller stops early: an open one would hold its snapshot."""
+    with contextlib.closing(db.execute(sql, parameters)) as cursor:
+        yield from cursor

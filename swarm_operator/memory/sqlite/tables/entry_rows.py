@@ -1,0 +1,34 @@
+"""Rows of the table of entries, as the reading connections and the writer's transactions both see them."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+from swarm_operator.memory.core.entry import Entry, Identity
+from swarm_operator.memory.core.errors import CorruptValueError
+from swarm_operator.memory.sqlite.tables.compression import unpack
+
+_ACCESSED: Final = "(SELECT at FROM accesses WHERE accesses.id = entries.id AND at >= entries.created_at)"
+_COLUMNS: Final = "namespace, key, value, tags, metadata, ttl, version, created_at, updated_at, expires_at"
+LISTED: Final = f"{_COLUMNS}, {_ACCESSED}, codec, size"
+"""What `entry_of` takes, in this order, for lists and searches."""
+
+_GET = f"SELECT {_COLUMNS}, codec, size FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only
+
+
+def read(db: sqlite3.Connection, identity: Identity) -> Entry | None:
+    """The entry, expired or not; None when there is no row. Raises CorruptValueError."""
+    found = db.execute(_GET, identity).fetchall()
+    return entry_of(found[0]) if found else None
+
+
+def entry_of(row: tuple[Any, ...]) -> Entry:
+    """An entry from its columns. Raises CorruptValueError, which names the entry."""
+    namespace, key, value, *others, codec, size = row
+    if codec:
+        try:
+            value = unpack(codec, value, size)
+        except CorruptValueError as error:
+            raise CorruptValueError(f"the value of {key!r} in {namespace!r} is damaged: {error}") from None
+    return Entry(namespace, key, value, *others)

@@ -1,0 +1,1 @@
+"""Group commit: the only code that writes entries."""

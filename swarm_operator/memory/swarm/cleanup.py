@@ -1,0 +1,140 @@
+"""Cleaning up: what the seed's cleanupSwarmData deletes, in small steps, and nothing that is still waited for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from swarm_operator.memory.core.entry import Entry
+from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.writes import Delete
+from swarm_operator.memory.sqlite.store import MemoryStore
+from swarm_operator.memory.swarm import fields, times
+from swarm_operator.memory.swarm.consensus.proposals import CONSENSUS
+from swarm_operator.memory.swarm.coordination import METRICS
+from swarm_operator.memory.swarm.messages import COMMUNICATION
+from swarm_operator.memory.swarm.patterns import PATTERN
+from swarm_operator.memory.swarm.record import Kind, Records, text_of
+from swarm_operator.memory.swarm.tasks import dependencies, rules
+from swarm_operator.memory.swarm.tasks.queue import TASK
+
+DEFAULT_MAX_AGE: Final = 7 * 86_400
+"""Seconds."""
+MOST_AGE: Final = 100 * 365 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Cleanup:
+    """What was deleted, or would have been: how many of each kind."""
+
+    communications: int
+    tasks: int
+    metrics: int
+    patterns: int
+    consensus: int
+    dry_run: bool
+
+    @property
+    def total(self) -> int:
+        """Of all kinds."""
+        return self.communications + self.tasks + self.metrics + self.patterns + self.consensus
+
+
+async def clean_up(
+    store: MemoryStore,
+    *,
+    max_age: float = DEFAULT_MAX_AGE,
+    keep_patterns: bool = True,
+    keep_consensus: bool = True,
+    dry_run: bool = False,
+) -> Cleanup:
+    """Delete old messages, completed tasks and metrics, and unless they are to be kept patterns and closed proposals.
+
+    Tasks that others still wait for stay, and so does what changes while it goes on.
+
+    Args:
+        store: where they are.
+        max_age: seconds since a message was sent, a task was completed, metrics were written, a pattern was last used
+            or written, a proposal was closed. A week by default; 0 is everything.
+        keep_patterns: False: old patterns, too.
+        keep_consensus: False: proposals that were closed long ago, too.
+        dry_run: only count.
+
+    Raises:
+        InvalidInputError: names the field.
+    """
+    if max_age != 0 or isinstance(max_age, bool):
+        fields.seconds("max_age", max_age, MOST_AGE)
+    for name, value in (("keep_patterns", keep_patterns), ("keep_consensus", keep_consensus), ("dry_run", dry_run)):
+        if type(value) is not bool:
+            raise InvalidInputError(name, "true or false")
+    limit = store.now() - round(max_age * 1000)
+    needed: set[str] = set()
+    async for entry in _all(store, TASK):
+        task = TASK.document(entry)
+        if rules.status_of(task) != "completed":
+            needed.update(dependencies.of(task))
+
+    def old_task(entry: Entry, task: dict[str, Any]) -> bool:
+        completed = rules.status_of(task) == "completed"
+        return completed and _since(task, "completedAt", entry=entry) <= limit and task["id"] not in needed
+
+    def old_proposal(entry: Entry, proposal: dict[str, Any]) -> bool:
+        closed = text_of(proposal, "status") not in {"open", ""}
+        return closed and _since(proposal, "decidedAt", "timestamp", entry=entry) <= limit
+
+    async def sweep(kind: Kind, old: Callable[[Entry, dict[str, Any]], bool], *, keep: bool = False) -> int:
+        return 0 if keep else await _delete(store, kind, old, dry_run=dry_run)
+
+    return Cleanup(
+        communications=await sweep(COMMUNICATION, lambda entry, it: _since(it, "timestamp", entry=entry) <= limit),
+        tasks=await sweep(TASK, old_task),
+        metrics=await sweep(METRICS, lambda entry, _: entry.updated_at <= limit),
+        patterns=await sweep(
+            PATTERN,
+            lambda entry, it: max(_since(it, "lastUsedAt", entry=None), entry.updated_at) <= limit,
+            keep=keep_patterns,
+        ),
+        consensus=await sweep(CONSENSUS, old_proposal, keep=keep_consensus),
+        dry_run=dry_run,
+    )
+
+
+def _since(document: dict[str, Any], *names: str, entry: Entry | None) -> int:
+    """The first of these times that there is, in milliseconds; else when the entry was written."""
+    for name in names:
+        if (moment := times.from_text(document.get(name))) is not None:
+            return moment
+    return 0 if entry is None else entry.updated_at
+
+
+async def _all(store: MemoryStore, kind: Kind) -> AsyncIterator[Entry]:
+    records = Records(store, kind)
+    after: str | None = None
+    while True:
+        entries, after = await records.scan(after=after)
+        for entry in entries:
+            yield entry
+        if after is None:
+            return
+
+
+async def _delete(
+    store: MemoryStore, kind: Kind, old: Callable[[Entry, dict[str, Any]], bool], *, dry_run: bool
+) -> int:
+    records = Records(store, kind)
+    deleted = 0
+    after: str | None = None
+    while True:
+        entries, after = await records.scan(after=after)
+        found = [entry for entry in entries if old(entry, kind.document(entry))]
+        if dry_run:
+            deleted += len(found)
+        else:
+            # With its version: what has changed since it was looked at stays.
+            deletes = [Delete((entry.namespace, entry.key), entry.version) for entry in found]
+            results = await store.batch(deletes, atomic=False)
+            deleted += sum(result is True for result in results)
+        if after is None:
+            return deleted

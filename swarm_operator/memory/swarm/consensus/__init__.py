@@ -1,0 +1,1 @@
+"""Consensus: proposals and votes."""

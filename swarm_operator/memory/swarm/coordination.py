@@ -1,0 +1,115 @@
+"""Coordination and metrics: what agents leave for each other for an hour, and what they measured for a week.
+
+As the seed's storeCoordination and storeMetrics write them: any value under any key in `swarm:coordination`; an object
+under `metrics:<id>` in `swarm:metrics`, with the tags metrics and type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from swarm_operator.memory.core import limits
+from swarm_operator.memory.core.entry import Draft
+from swarm_operator.memory.sqlite.store import MemoryStore
+from swarm_operator.memory.swarm import fields, times
+from swarm_operator.memory.swarm.errors import RecordNotFoundError
+from swarm_operator.memory.swarm.record import Kind, Record, RecordPage, Records, tags_of, text_of
+
+COORDINATION_NAMESPACE: Final = "swarm:coordination"
+COORDINATION_TTL: Final = 3600
+
+METRICS: Final = Kind(
+    name="metrics",
+    namespace="swarm:metrics",
+    prefix="metrics:",
+    tagged=("type",),
+    ttl=7 * 86_400,
+    metadata=lambda document: {"agentId": text_of(document, "agentId") or None},
+)
+
+
+class Coordination:
+    """What agents agree on for now, by key; an hour from its last write on.
+
+    Args:
+        store: where it is.
+    """
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def put(self, key: str, state: Any) -> bool:
+        """Write any JSON value; says whether it is new.
+
+        Raises:
+            InvalidInputError: names the member.
+        """
+        fields.document("state", {"state": state})
+        metadata = {"swarmId": self._store.swarm_id, "timestamp": times.to_text(self._store.now())}
+        draft = Draft.create(COORDINATION_NAMESPACE, key, state, metadata=metadata, ttl=COORDINATION_TTL)
+        _, created = await self._store.write(draft)
+        return created
+
+    async def get(self, key: str) -> Any:
+        """What was written. Raises RecordNotFoundError: nothing, or more than an hour ago."""
+        entry = await self._store.get(COORDINATION_NAMESPACE, limits.check_key(key))
+        if entry is None:
+            raise RecordNotFoundError("coordination", key)
+        return entry.value
+
+    async def delete(self, key: str) -> bool:
+        """Delete it. False when there was nothing."""
+        return await self._store.delete(COORDINATION_NAMESPACE, key)
+
+
+class Metrics:
+    """What agents measured; a week from its writing on.
+
+    Args:
+        store: where it is.
+    """
+
+    def __init__(self, store: MemoryStore) -> None:
+        def metadata(document: dict[str, Any]) -> dict[str, Any]:
+            own = {"swarmId": store.swarm_id, "timestamp": times.to_text(store.now())}
+            return {**own, **METRICS.metadata(document)}
+
+        self._records = Records(store, replace(METRICS, metadata=metadata))
+
+    async def store(self, metrics_id: str, document: dict[str, Any]) -> Record:
+        """Write an object of measurements, in the place of a former one: `type` (a word), `agentId`, and anything else.
+
+        Raises:
+            InvalidInputError: names the member.
+        """
+        measured = fields.document("metrics", document)
+        fields.check_id(measured, metrics_id)
+        if measured.get("type") is not None:
+            fields.word("type", measured["type"])
+        if measured.get("agentId") is not None:
+            fields.identifier("agentId", measured["agentId"])
+        return await self._records.change(metrics_id, lambda _, __: measured)
+
+    async def get(self, metrics_id: str) -> Record:
+        """The measurements. Raises RecordNotFoundError."""
+        return await self._records.get(metrics_id)
+
+    async def list(
+        self,
+        *,
+        metrics_type: str | None = None,
+        agent: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> RecordPage:
+        """A page of those of this `type` and `agentId`, by id. The type is looked up by its tag."""
+        tags = tags_of(type=metrics_type)
+
+        def matches(metrics: Record) -> bool:
+            document = metrics.document
+            return (metrics_type is None or document.get("type") == metrics_type) and (
+                agent is None or document.get("agentId") == agent
+            )
+
+        return await self._records.page(matches if tags or agent else None, tags=tags, after=after, limit=limit)

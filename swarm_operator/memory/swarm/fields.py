@@ -1,0 +1,121 @@
+"""Checks of what comes in: each returns what is kept, or raises InvalidInputError that names the member."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from swarm_operator.memory.core import strict_json
+from swarm_operator.memory.core.errors import InvalidInputError
+
+MAX_ID_BYTES: Final = 512
+MAX_WORD_BYTES: Final = 128
+"""Of a type, a status or a capability: each can be a tag."""
+MAX_ITEMS: Final = 64
+"""Of a list of ids or words."""
+MAX_DOCUMENT_BYTES: Final = 1024 * 1024
+"""Of one record, or of one result, as compact JSON. Records that are already longer can still be read and changed."""
+
+
+def document(field: str, value: Any) -> dict[str, Any]:
+    """A JSON object of at most 1 MiB; a copy."""
+    if not isinstance(value, dict):
+        raise InvalidInputError(field, "a JSON object")
+    if len(strict_json.encode(field, value)) > MAX_DOCUMENT_BYTES:
+        raise InvalidInputError(field, f"at most {MAX_DOCUMENT_BYTES} bytes of JSON")
+    return dict(value)
+
+
+def identifier(field: str, value: Any) -> str:
+    """1 to 512 bytes of UTF-8 without NUL."""
+    return _text(field, value, MAX_ID_BYTES)
+
+
+def identifiers(field: str, value: Any) -> list[str]:
+    """At most 64 ids, each once, in their order."""
+    return _items(field, value, "ids", identifier)
+
+
+def word(field: str, value: Any) -> str:
+    """1 to 128 bytes of UTF-8 without NUL."""
+    return _text(field, value, MAX_WORD_BYTES)
+
+
+def words(field: str, value: Any) -> list[str]:
+    """At most 64 words, each once, in their order."""
+    return _items(field, value, "strings", word)
+
+
+def choice(field: str, value: Any, allowed: Sequence[str]) -> str:
+    """One of these words."""
+    if not isinstance(value, str) or value not in allowed:
+        raise InvalidInputError(field, f"one of {', '.join(allowed)}")
+    return value
+
+
+def whole(field: str, value: Any, least: int, most: int) -> int:
+    """A whole number in that range."""
+    if type(value) is not int or not least <= value <= most:
+        raise InvalidInputError(field, f"a whole number from {least} to {most}")
+    return value
+
+
+def seconds(field: str, value: Any, most: int) -> float:
+    """A number of seconds over 0."""
+    if type(value) not in {int, float} or not 0 < value <= most:
+        raise InvalidInputError(field, f"a number of seconds over 0, at most {most}")
+    return float(value)
+
+
+def share(field: str, value: Any, least: float = 0.0) -> float:
+    """A number from `least` to 1."""
+    if type(value) not in {int, float} or not least <= value <= 1:
+        raise InvalidInputError(field, f"a number from {least:g} to 1")
+    return float(value)
+
+
+def own(changes: dict[str, Any], names: Sequence[str], known: Mapping[str, Any], hint: str) -> None:
+    """Take members that only the store sets out of what a caller sent: they may be repeated, not changed.
+
+    Raises:
+        InvalidInputError: one was changed; `hint` says what sets it.
+    """
+    for name in names:
+        if name in changes and (name not in known or changes.pop(name) != known[name]):
+            raise InvalidInputError(name, f"left out: {hint}")
+
+
+def check_id(document: dict[str, Any], record_id: str) -> None:
+    """Take the id out of what a caller sent: it may be repeated."""
+    if document.pop("id", None) not in (None, record_id):
+        raise InvalidInputError("id", "left out, or the record's own")
+
+
+def number(document: Mapping[str, Any], name: str, default: float = 0.0) -> float:
+    """A number of a stored document, which may be anything; `default` when it isn't one."""
+    value = document.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return default
+    return float(value)
+
+
+def _items(field: str, value: Any, what: str, check: Any) -> list[str]:
+    if not isinstance(value, list | tuple):
+        raise InvalidInputError(field, f"a list of {what}")
+    if len(value) > MAX_ITEMS:
+        raise InvalidInputError(field, f"at most {MAX_ITEMS} {what}")
+    return list(dict.fromkeys(check(f"{field}[{index}]", item) for index, item in enumerate(value)))
+
+
+def _text(field: str, value: Any, most: int) -> str:
+    allowed = f"a string of 1 to {most} bytes of UTF-8 without NUL"
+    if type(value) is not str or not 1 <= len(value) <= most or "\0" in value:
+        raise InvalidInputError(field, allowed)
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:  # a lone surrogate
+        size = 0
+    if not 1 <= size <= most:
+        raise InvalidInputError(field, allowed)
+    return value

@@ -1,0 +1,93 @@
+"""All records of one swarm in one hand."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from swarm_operator.memory.sqlite.store import MemoryStore
+from swarm_operator.memory.swarm.agents import ACTIVE, AGENT, Agents
+from swarm_operator.memory.swarm.cleanup import DEFAULT_MAX_AGE, Cleanup, clean_up
+from swarm_operator.memory.swarm.consensus.proposals import CONSENSUS, Consensus
+from swarm_operator.memory.swarm.coordination import COORDINATION_NAMESPACE, METRICS, Coordination, Metrics
+from swarm_operator.memory.swarm.messages import COMMUNICATION, Communications
+from swarm_operator.memory.swarm.patterns import PATTERN, Patterns
+from swarm_operator.memory.swarm.tasks.queue import TASK
+from swarm_operator.memory.swarm.tasks.rules import STATUSES
+from swarm_operator.memory.swarm.tasks.tasks import Tasks
+
+NAMESPACES: Final = (
+    AGENT.namespace,
+    TASK.namespace,
+    COMMUNICATION.namespace,
+    CONSENSUS.namespace,
+    PATTERN.namespace,
+    METRICS.namespace,
+    COORDINATION_NAMESPACE,
+)
+_PROPOSALS: Final = ("open", "decided", "failed")
+
+
+class Swarm:
+    """The records of a swarm.
+
+    Args:
+        store: where they are; its `swarm_id` is written into each of them.
+
+    Attributes:
+        agents: who is in it.
+        tasks: what is to be done.
+        patterns: what has worked.
+        consensus: what is voted on.
+        communications: what is said.
+        coordination: what is agreed for the hour.
+        metrics: what was measured.
+    """
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.agents = Agents(store)
+        self.tasks = Tasks(store)
+        self.patterns = Patterns(store)
+        self.consensus = Consensus(store)
+        self.communications = Communications(store)
+        self.coordination = Coordination(store)
+        self.metrics = Metrics(store)
+
+    async def stats(self) -> dict[str, Any]:
+        """Counts of records, as the seed's getSwarmStats has them. Those by status are counts of the tags.
+
+        Costs as much as there are tasks, counted in their index: some 100 ms for a million.
+        """
+        totals = await self._store.counts(NAMESPACES)
+        active = await self._store.tag_counts(AGENT.namespace, sorted(ACTIVE))
+        tasks = await self._store.tag_counts(TASK.namespace, STATUSES)
+        proposals = await self._store.tag_counts(CONSENSUS.namespace, _PROPOSALS)
+        tasks["inProgress"] = tasks.pop("in_progress")
+        return {
+            "swarmId": self._store.swarm_id,
+            "agents": {"total": totals[AGENT.namespace], "active": sum(active.values())},
+            "tasks": {"total": totals[TASK.namespace], **tasks},
+            "patterns": {"total": totals[PATTERN.namespace]},
+            "consensus": {"total": totals[CONSENSUS.namespace], **proposals},
+            "communications": {"total": totals[COMMUNICATION.namespace]},
+            "metrics": {"total": totals[METRICS.namespace]},
+            "coordination": {"total": totals[COORDINATION_NAMESPACE]},
+            "namespaces": list(NAMESPACES),
+        }
+
+    async def cleanup(
+        self,
+        *,
+        max_age: float = DEFAULT_MAX_AGE,
+        keep_patterns: bool = True,
+        keep_consensus: bool = True,
+        dry_run: bool = False,
+    ) -> Cleanup:
+        """Delete what is old. See cleanup.clean_up."""
+        return await clean_up(
+            self._store,
+            max_age=max_age,
+            keep_patterns=keep_patterns,
+            keep_consensus=keep_consensus,
+            dry_run=dry_run,
+        )

@@ -1,0 +1,1 @@
+"""Tasks: the queue, its rules, dependencies and priorities."""

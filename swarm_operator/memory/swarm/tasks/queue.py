@@ -1,0 +1,151 @@
+"""What there is to claim: the tasks that an agent may have next, in order.
+
+Tags lead there: only what is pending, or claimed, is looked at, so it costs the same whether a thousand tasks are
+completed or a million. What is found here is decided again inside the transaction that claims it, see tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final, TypeAlias
+
+from swarm_operator.memory.core import limits
+from swarm_operator.memory.core.entry import Entry, Identity
+from swarm_operator.memory.sqlite.store import MemoryStore
+from swarm_operator.memory.swarm import times
+from swarm_operator.memory.swarm.record import Kind, Record, Records, text_of, texts_of
+from swarm_operator.memory.swarm.tasks import dependencies, priorities, rules
+
+_CANDIDATES: Final = 16
+"""Tasks that one attempt to claim the next one may choose from, inside the transaction."""
+_SCANNED_AT_ONCE: Final = 200
+_REMEMBERED: Final = 1000
+"""Milliseconds for which it is taken for granted that no lease ends but those that are known."""
+
+Documents: TypeAlias = list[dict[str, Any]]
+
+TASK: Final = Kind(
+    name="task",
+    namespace="swarm:tasks",
+    prefix="task:",
+    tagged=("status", "priority"),
+    ttl=0,
+    metadata=lambda document: {
+        "swarmId": document.get("swarmId"),
+        "assignedAgents": texts_of(document, "assignedAgents") or [*filter(None, [text_of(document, "claimedBy")])],
+    },
+)
+
+
+class TaskQueue:
+    """Looks for tasks to claim.
+
+    Args:
+        store: where they are.
+        records: the tasks among them.
+    """
+
+    def __init__(self, store: MemoryStore, records: Records) -> None:
+        self._store = store
+        self._records = records
+        self._next_end = 0
+        """No lease is known to end before, in milliseconds."""
+
+    async def first(self, agent: str, types: frozenset[str] | None) -> Documents:
+        """The tasks to claim first, by what can be seen now: at most 16, all of one priority, by id.
+
+        Args:
+            agent: for whom.
+            types: only of these; None: of all.
+        """
+        ended = await self._ended(agent, types)
+        for rank, labels in priorities.BY_URGENCY:
+            found = {task["id"]: task for task in ended if priorities.rank(task.get("priority")) == rank}
+            for label in labels:
+                count = 0
+                async for task in self._ready(("pending", label), agent, types):
+                    found[task["id"]] = task
+                    count += 1
+                    if count == _CANDIDATES:
+                        break
+            if found:
+                return [found[task_id] for task_id in sorted(found)][:_CANDIDATES]
+        rest: Documents = []
+        async for task in self._ready(("pending",), agent, types):
+            rest.append(task)
+            if len(rest) == _CANDIDATES:
+                break
+        return rest
+
+    async def _ended(self, agent: str, types: frozenset[str] | None) -> Documents:
+        """The claimed tasks whose leases have ended and that this agent may claim now, by id.
+
+        All that are claimed have to be looked at. So it is remembered when the next lease ends, for a second at most:
+        others may write tasks, too.
+        """
+        now = self._store.now()
+        if now < self._next_end:
+            return []
+        next_end = now + _REMEMBERED
+        ended: Documents = []
+        after: str | None = None
+        while True:
+            entries, after = await self._records.scan(tags=("in_progress",), after=after, limit=_SCANNED_AT_ONCE)
+            for task in map(TASK.document, entries):
+                expires_at = times.from_text(task.get("leaseExpiresAt"))
+                next_end = next_end if expires_at is None else min(next_end, expires_at)
+                if await self._is_ready(task, agent, types):
+                    ended.append(task)
+            if after is None:
+                self._next_end = next_end
+                return ended
+
+    async def _ready(
+        self, tags: Sequence[str], agent: str, types: frozenset[str] | None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """The tasks with these tags that this agent may claim now, by id."""
+        after: str | None = None
+        scanned = _CANDIDATES
+        while True:
+            entries, after = await self._records.scan(tags=tags, after=after, limit=scanned)
+            for task in map(TASK.document, entries):
+                if await self._is_ready(task, agent, types):
+                    yield task
+            scanned = _SCANNED_AT_ONCE  # most of the first ones are claimed, or blocked
+            if after is None:
+                return
+
+    async def _is_ready(self, task: dict[str, Any], agent: str, types: frozenset[str] | None) -> bool:
+        if types is not None and task.get("type") not in types:
+            return False
+        if rules.claimable(task, agent, self._store.now()) is not None:
+            return False
+        if not task.get("dependencies"):
+            return True
+        waits_for = dependencies.of(task)
+        return not dependencies.unmet(task, dict(zip(waits_for, await self.read(waits_for), strict=True)))
+
+    def note(self, record: Record) -> Record:
+        """Remember when the lease of a task ends that was written."""
+        expires_at = times.from_text(record.document.get("leaseExpiresAt"))
+        if expires_at is not None:
+            self._next_end = min(self._next_end, expires_at)
+        return record
+
+    async def read(self, ids: list[str]) -> list[dict[str, Any] | None]:
+        """The tasks with these ids, None where there is none."""
+        found: list[Entry | None] = []
+        for start in range(0, len(ids), limits.MAX_BATCH_SIZE):
+            found += await self._store.get_many(identities(ids[start : start + limits.MAX_BATCH_SIZE]))
+        return [None if entry is None else TASK.document(entry) for entry in found]
+
+
+def identities(ids: Sequence[str]) -> list[Identity]:
+    """Of the tasks with these ids."""
+    return [(TASK.namespace, TASK.prefix + task_id) for task_id in ids]
+
+
+def documents_of(ids: Sequence[str], entries: Sequence[Entry | None]) -> dependencies.Tasks:
+    """The tasks in these entries, by id; None where there is no entry."""
+    found = zip(ids, entries, strict=True)
+    return {task_id: None if entry is None else TASK.document(entry) for task_id, entry in found}

@@ -1,0 +1,1 @@
+"""Entries in and out of a store: export, import, restore."""

@@ -1,0 +1,349 @@
+"""Export and import: a swarm as lines of JSON, one entry each, in bounded memory.
+
+    {"format": "swarm-memory-export", "version": 1, "swarmId": "default", "exportedAt": "2027-01-15T08:00:00.000Z"}
+    {"namespace": "swarm:agents", "key": "agent:a1", "value": {...}, "tags": [...], "metadata": {...}, ...}
+    ...
+    {"end": true, "entries": 1}
+
+The last line tells that the export is whole: without it the import says that it was cut off. An import compares each
+entry with what is there and writes only what differs, so it may be repeated. What the seed's exportSwarmState gave, an
+object with agents, tasks and patterns, is understood as a line, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any, Final
+
+import orjson
+
+from swarm_operator.memory.core import limits, strict_json
+from swarm_operator.memory.core.entry import Draft, Entry, Identity
+from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.writes import Put, Write
+from swarm_operator.memory.sqlite.store import MemoryStore
+from swarm_operator.memory.swarm import times
+from swarm_operator.memory.swarm.agents import AGENT
+from swarm_operator.memory.swarm.patterns import PATTERN
+from swarm_operator.memory.swarm.tasks.queue import TASK
+
+_FORMAT: Final = "swarm-memory-export"
+_VERSION: Final = 1
+_SWARM: Final = "swarm:"
+_PAGE: Final = 100
+_BATCH_ENTRIES: Final = 100
+_BATCH_BYTES: Final = 1024 * 1024
+_MOST_LINES: Final = 50_000_000
+_ENTRY: Final = frozenset({
+    "namespace", "key", "value", "tags", "metadata", "ttl", "expiresAt", "createdAt", "updatedAt", "version",
+})  # fmt: skip
+_STATE: Final = {"agents": AGENT, "tasks": TASK, "patterns": PATTERN}
+_SLACK: Final = 1000
+"""Milliseconds by which two times of expiry may differ and be the same: lifetimes are whole seconds."""
+
+
+class BadLineError(InvalidInputError):
+    """A line of an import can't be understood. Its batch was not written, those before it were.
+
+    Attributes:
+        line: which, from 1.
+    """
+
+    def __init__(self, line: int, field: str, allowed: str) -> None:
+        super().__init__(field, allowed)
+        self.args = (f"line {line}: {field}: {allowed}",)
+        self.line = line
+
+    def __copy__(self) -> BadLineError:
+        """Another error that says the same."""
+        return BadLineError(self.line, self.field, self.allowed)
+
+
+class Existing(StrEnum):
+    """What becomes of an entry that is there with another value."""
+
+    OVERWRITE = "overwrite"
+    KEEP = "keep"
+    NEWER = "newer"
+    """It is overwritten by a line whose `updatedAt` is later than its own, and kept for any other."""
+
+
+class Outcome(IntEnum):
+    """What became of a line."""
+
+    NONE = 0
+    """It is no entry: empty, the first, or the last."""
+    CREATED = 1
+    UPDATED = 2
+    UNCHANGED = 3
+    KEPT = 4
+    """There is another one, and it was to be kept."""
+    EXPIRED = 5
+    """Its time was over."""
+    SEVERAL = 6
+    """The line had several records."""
+
+
+async def export_lines(store: MemoryStore, *, namespaces: Sequence[str] | None = None) -> AsyncIterator[bytes]:
+    """The lines of an export, each with its newline.
+
+    It is no snapshot: entries that stay are there once, whatever is written meanwhile.
+
+    Args:
+        store: what to export.
+        namespaces: these; None: all that start with `swarm:`; []: all there are.
+    """
+    head = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "swarmId": store.swarm_id,
+        "exportedAt": times.to_text(store.now()),
+    }
+    yield orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE)
+    entries = 0
+    async for namespace in _namespaces(store, namespaces):
+        after: str | None = None
+        while True:
+            page = await store.list(namespace, after=after, limit=_PAGE)
+            for entry in page.entries:
+                yield _line(entry)
+            entries += len(page.entries)
+            after = page.next_key
+            if after is None:
+                break
+    yield orjson.dumps({"end": True, "entries": entries}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+async def _namespaces(store: MemoryStore, wanted: Sequence[str] | None) -> AsyncIterator[str]:
+    if wanted:
+        for name in dict.fromkeys(wanted):
+            yield name
+        return
+    after: str | None = None
+    while True:
+        page = await store.namespaces(after=after)
+        for count in page.namespaces:
+            if wanted is not None or count.namespace.startswith(_SWARM):
+                yield count.namespace
+        after = page.next_name
+        if after is None:
+            return
+
+
+def _line(entry: Entry) -> bytes:
+    document = {
+        "namespace": entry.namespace,
+        "key": entry.key,
+        "value": orjson.Fragment(entry.value_json),
+        "tags": orjson.Fragment(entry.tags_json),
+        "metadata": orjson.Fragment(entry.metadata_json),
+        "ttl": entry.ttl,
+        "expiresAt": None if entry.expires_at is None else times.to_text(entry.expires_at),
+        "createdAt": times.to_text(entry.created_at),
+        "updatedAt": times.to_text(entry.updated_at),
+        "version": entry.version,
+    }
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+
+
+@dataclass(slots=True)
+class _Item:
+    """An entry to be imported."""
+
+    line: int
+    draft: Draft
+    expires_at: int | None
+    updated_at: int | None = None
+
+
+@dataclass(slots=True)
+class Importer:
+    """Takes lines, writes them in batches of up to 100, each whole or not at all.
+
+    Attributes:
+        store: where to.
+        existing: what becomes of entries that are there with another value.
+        outcomes: what became of each line, an Outcome; the first line is at 0. Lines that wait have NONE.
+        counts: how many entries had each outcome.
+        lines: that were taken.
+        complete: whether the last line of an export has come, with the right number of entries.
+    """
+
+    store: MemoryStore
+    existing: Existing = Existing.OVERWRITE
+    outcomes: bytearray = field(default_factory=bytearray)
+    counts: dict[Outcome, int] = field(default_factory=dict)
+    lines: int = 0
+    complete: bool = False
+    _waiting: list[_Item] = field(default_factory=list)
+    _identities: set[Identity] = field(default_factory=set)
+    _bytes: int = 0
+    _expected: bool = False
+    _entries: int = 0
+
+    async def add(self, line: bytes) -> None:
+        """Take the next line.
+
+        Raises:
+            BadLineError: it can't be understood; what waited with it is dropped.
+            MemoryStoreError: its batch could not be written.
+        """
+        self.lines += 1
+        if self.lines > _MOST_LINES:
+            raise BadLineError(self.lines, "lines", f"at most {_MOST_LINES} in one import")
+        self.outcomes.append(Outcome.NONE)
+        text = line.strip()
+        if not text:
+            return
+        try:
+            items = list(self._read(text))
+        except InvalidInputError as error:
+            self._drop()
+            raise BadLineError(self.lines, error.field, error.allowed) from None
+        if len(items) > 1:
+            self.outcomes[-1] = Outcome.SEVERAL
+        for item in items:
+            identity = (item.draft.namespace, item.draft.key)
+            if identity in self._identities:
+                await self.flush()  # the later one has to see what the earlier one wrote
+            self._waiting.append(item)
+            self._identities.add(identity)
+            self._bytes += len(item.draft.value_json)
+            if len(self._waiting) >= _BATCH_ENTRIES or self._bytes >= _BATCH_BYTES:
+                await self.flush()
+
+    async def finish(self) -> None:
+        """Write what waits, and check that nothing is missing.
+
+        Raises:
+            BadLineError: the file is an export that was cut off; all its lines were written.
+        """
+        await self.flush()
+        if self._expected and not self.complete:
+            raise BadLineError(self.lines, "end", "the last line of an export: this one was cut off")
+
+    async def flush(self) -> None:
+        """Write what waits, in one transaction."""
+        items = list(self._waiting)
+        self._drop()
+        if not items:
+            return
+        outcomes: list[Outcome] = []
+
+        def decide(entries: list[Entry | None], now: int) -> list[Write]:
+            outcomes.clear()
+            writes: list[Write] = []
+            for item, entry in zip(items, entries, strict=True):
+                outcome, draft = self._compare(item, entry, now)
+                outcomes.append(outcome)
+                if draft is not None:
+                    writes.append(Put(draft))
+            return writes
+
+        await self.store.transact([(item.draft.namespace, item.draft.key) for item in items], decide)
+        for item, outcome in zip(items, outcomes, strict=True):
+            if self.outcomes[item.line - 1] != Outcome.SEVERAL:
+                self.outcomes[item.line - 1] = outcome
+            self.counts[outcome] = self.counts.get(outcome, 0) + 1
+
+    def _drop(self) -> None:
+        self._waiting.clear()
+        self._identities.clear()
+        self._bytes = 0
+
+    def _compare(self, item: _Item, entry: Entry | None, now: int) -> tuple[Outcome, Draft | None]:
+        draft = item.draft
+        if item.expires_at is not None:
+            if item.expires_at <= now:
+                return Outcome.EXPIRED, None
+            ttl = min(math.ceil((item.expires_at - now) / 1000), limits.MAX_TTL_SECONDS)
+            draft = draft._replace(ttl=ttl)
+        if entry is None:
+            return Outcome.CREATED, draft
+        there = (entry.value_json, entry.tags_json, entry.metadata_json)
+        wanted = (draft.value_json, draft.tags_json, draft.metadata_json)
+        if there == wanted and _same_expiry(entry.expires_at, item.expires_at):
+            return Outcome.UNCHANGED, None
+        # Of two that were written in the same millisecond both sides choose the same one.
+        newer = item.updated_at is not None and (item.updated_at, wanted) > (entry.updated_at, there)
+        if self.existing is Existing.KEEP or (self.existing is Existing.NEWER and not newer):
+            return Outcome.KEPT, None
+        return Outcome.UPDATED, draft
+
+    def _read(self, text: bytes) -> Iterator[_Item]:
+        document = strict_json.parse_document("line", text, levels=3)
+        if type(document) is not dict:
+            raise InvalidInputError("line", "a JSON object")
+        if self.complete:
+            raise InvalidInputError("line", "nothing: the export has ended")
+        if "format" in document:
+            if self._expected or document["format"] != _FORMAT or document.get("version") != _VERSION:
+                raise InvalidInputError("format", f"{_FORMAT!r} of version {_VERSION}, once")
+            self._expected = True
+        elif "end" in document:
+            if document.get("entries") != self._entries:
+                raise InvalidInputError("entries", f"{self._entries}, as many as there were: lines are missing")
+            self.complete = True
+        elif "key" not in document and document.keys() & _STATE.keys():
+            yield from self._state(document)
+        else:
+            self._entries += 1
+            yield self._entry(document)
+
+    def _entry(self, document: dict[str, Any]) -> _Item:
+        if unknown := document.keys() - _ENTRY:
+            raise InvalidInputError(f"unknown member {min(unknown)[:64]!r}", f"one of {', '.join(sorted(_ENTRY))}")
+        if "value" not in document:
+            raise InvalidInputError("value", "given, a JSON value")
+        namespace, key = limits.check_namespace(document.get("namespace")), limits.check_key(document.get("key"))
+        draft = Draft.create(
+            namespace,
+            key,
+            document["value"],
+            tags=document.get("tags"),
+            metadata=document.get("metadata"),
+            ttl=document.get("ttl"),
+        )
+        self._check_size(draft)
+        expires_at = None
+        if document.get("expiresAt") is not None:
+            expires_at = times.from_text(document["expiresAt"])
+            if expires_at is None:
+                raise InvalidInputError("expiresAt", "a time as 2026-01-31T12:00:00.250Z, or null")
+        elif draft.ttl:
+            expires_at = self.store.now() + draft.ttl * 1000
+        updated_at = document.get("updatedAt")
+        if updated_at is not None and (updated_at := times.from_text(updated_at)) is None:
+            raise InvalidInputError("updatedAt", "a time as 2026-01-31T12:00:00.250Z, or null")
+        return _Item(self.lines, draft, expires_at, updated_at)
+
+    def _state(self, document: dict[str, Any]) -> Iterator[_Item]:
+        """What the seed's exportSwarmState gave. Records keep their times and counts, and the rest."""
+        for name, kind in _STATE.items():
+            records = [] if document.get(name) is None else document[name]
+            if not isinstance(records, list):
+                raise InvalidInputError(name, "a list of records")
+            for index, record in enumerate(records):
+                where = f"{name}[{index}]"
+                if not isinstance(record, dict):
+                    raise InvalidInputError(where, "a JSON object")
+                try:
+                    draft = kind.put({**record, "id": record.get("id")}, None).draft
+                except InvalidInputError as error:
+                    raise InvalidInputError(f"{where}.{error.field}", error.allowed) from None
+                self._check_size(draft)
+                yield _Item(self.lines, draft, None)
+
+    def _check_size(self, draft: Draft) -> None:
+        most = self.store.max_value_bytes
+        if len(draft.value_json) > most:
+            raise InvalidInputError("value", f"at most {most} bytes of JSON")
+
+
+def _same_expiry(stored: int | None, wanted: int | None) -> bool:
+    if stored is None or wanted is None:
+        return stored is wanted
+    return abs(stored - wanted) <= _SLACK

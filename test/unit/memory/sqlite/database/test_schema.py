@@ -1,0 +1,118 @@
+"""Which files are opened, and how a file gets its shape."""
+
+import pytest
+
+from swarm_operator.memory.core.errors import ForeignDatabaseError, NewerSchemaError, StorageError
+from swarm_operator.memory.sqlite import MemoryStore
+from swarm_operator.memory.sqlite.database import schema
+from swarm_operator.memory.sqlite.database.driver import sqlite3
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "db"
+
+
+def run(path, *statements):
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        return [db.execute(statement).fetchall() for statement in statements]
+    finally:
+        db.close()
+
+
+async def open_once(path):
+    async with MemoryStore.open(path) as store:
+        await store.put("n", "k", 1)
+
+
+async def test_a_new_file_has_our_mark_a_version_and_incremental_vacuum(path):
+    await open_once(path)
+    marks = run(path, "PRAGMA application_id", "PRAGMA user_version", "PRAGMA auto_vacuum", "PRAGMA journal_mode")
+    assert marks == [[(schema.APPLICATION_ID,)], [(schema.LATEST,)], [(2,)], [("wal",)]]
+    strict = run(path, "SELECT name FROM pragma_table_list WHERE schema = 'main' AND NOT strict")[0]
+    assert [name for (name,) in strict if not name.startswith("entries_text")] == ["sqlite_schema"]
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["CREATE TABLE memory_store (id INTEGER PRIMARY KEY)"],
+        ["PRAGMA application_id = 7", "CREATE TABLE t (x)"],
+        ["PRAGMA user_version = 1"],
+    ],
+)
+async def test_another_programs_database_is_refused_and_left_alone(path, statements):
+    run(path, *statements)
+    before = path.read_bytes()
+    with pytest.raises(ForeignDatabaseError, match=str(path)):
+        await open_once(path)
+    assert path.read_bytes() == before
+    assert not path.with_name("db-wal").exists()
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(path):
+    path.write_bytes(b"this is not a database, it is a diary. " * 100)
+    before = path.read_bytes()
+    with pytest.raises(ForeignDatabaseError, match="not an SQLite database"):
+        await open_once(path)
+    assert path.read_bytes() == before
+
+
+async def test_a_newer_file_is_refused_and_left_alone(path):
+    await open_once(path)
+    run(path, f"PRAGMA user_version = {schema.LATEST + 1}")
+    before = path.read_bytes()
+    with pytest.raises(NewerSchemaError, match=f"version {schema.LATEST + 1}"):
+        await open_once(path)
+    assert path.read_bytes() == before
+
+
+async def test_a_refused_file_is_not_left_locked(path):
+    path.write_bytes(b"x" * 1000)
+    for _ in range(2):
+        with pytest.raises(ForeignDatabaseError):
+            await open_once(path)
+    path.unlink()
+    await open_once(path)
+
+
+async def test_a_migration_that_fails_leaves_the_version_before_it(path, monkeypatch):
+    await open_once(path)
+    broken = ("CREATE TABLE half (x INTEGER) STRICT", "CREATE TABLE half (x INTEGER) STRICT")
+    before = schema.LATEST
+    monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS, broken))
+    monkeypatch.setattr(schema, "LATEST", before + 1)
+    with pytest.raises(Exception, match="half already exists"):
+        await open_once(path)
+    assert run(path, "PRAGMA user_version", "SELECT name FROM sqlite_schema WHERE name = 'half'") == [[(before,)], []]
+
+
+async def test_an_older_file_is_brought_forward_with_its_entries(path, monkeypatch):
+    await open_once(path)
+    step = ("CREATE TABLE more (x INTEGER) STRICT",)
+    after = schema.LATEST + 1
+    monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS, step))
+    monkeypatch.setattr(schema, "LATEST", after)
+    async with MemoryStore.open(path) as store:
+        assert (await store.get("n", "k")).value == 1
+    assert run(path, "PRAGMA user_version") == [[(after,)]]
+
+
+async def test_a_directory_that_does_not_exist_is_an_error_of_the_storage(tmp_path):
+    with pytest.raises(StorageError, match="No such file"):
+        await open_once(tmp_path / "missing" / "db")
+
+
+async def test_acknowledged_means_synced_in_both_modes(path, tmp_path):
+    from swarm_operator.memory.sqlite import StoreConfig
+
+    for enable_wal, journal, synchronous in ((True, "wal", 2), (False, "delete", 3)):
+        async with MemoryStore.open(tmp_path / journal, StoreConfig(enable_wal=enable_wal)) as store:
+            settings = await store._worker.run(
+                lambda db: [
+                    db.execute(f"PRAGMA {name}").fetchone()[0]
+                    for name in ("journal_mode", "synchronous", "wal_autocheckpoint")
+                ]
+            )
+            assert settings == [journal, synchronous, 0]

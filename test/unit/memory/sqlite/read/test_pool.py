@@ -1,0 +1,67 @@
+"""Reading connections can do nothing but read."""
+
+import pytest
+
+from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.read import pool
+from swarm_operator.memory.sqlite.tables import entry_rows
+
+
+async def test_readers_can_not_write_and_never_checkpoint(store):
+    await store.put("n", "k", 1)
+    for worker in store._readers._workers.values():
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            await worker.run(lambda db: db.execute("DELETE FROM entries"))
+        assert await worker.run(lambda db: db.execute("PRAGMA wal_autocheckpoint").fetchone()) == (0,)
+
+
+async def test_a_read_leaves_no_transaction_open(either_store):
+    await either_store.put("n", "k", 1)
+    await either_store.put("n", "l", 1)
+    either_store._cache.discard(("n", "k"))
+    await either_store.get("n", "k")
+    await either_store.list("n", limit=1)
+    await either_store.namespaces(limit=1)
+    await either_store.stats()
+    for worker in either_store._readers._workers.values():
+        assert not await worker.run(lambda db: db.in_transaction)
+    if either_store.config.enable_wal:
+        busy, in_log, moved = await either_store._worker.run(
+            lambda db: db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        )
+        assert busy == 0
+        assert in_log == moved
+
+
+async def test_a_failed_read_is_an_error_of_the_store_and_leaves_no_transaction_open(store, monkeypatch):
+    from swarm_operator.memory.core.errors import InternalStoreError
+
+    monkeypatch.setattr(entry_rows, "_GET", "SELECT * FROM nowhere WHERE namespace = ? AND key = ?")
+    with pytest.raises(InternalStoreError, match="nowhere"):
+        await store.get("n", "k")
+    monkeypatch.undo()
+    assert await store.get("n", "k") is None
+
+
+async def test_with_a_rollback_journal_reads_share_the_writers_connection(tmp_path):
+    async with MemoryStore.open(tmp_path / "db", StoreConfig(enable_wal=False)) as store:
+        assert set(store._readers._workers.values()) == {store._worker}
+
+
+async def test_counting_expired_rows_touches_only_their_index(store):
+
+    plan = await store._worker.run(lambda db: db.execute("EXPLAIN QUERY PLAN " + pool._EXPIRED, (5, "")).fetchall())
+    assert "COVERING INDEX entries_expiry (expires_at<?)" in plan[0][3]
+
+
+async def test_a_page_is_found_by_the_index_without_sorting(store):
+
+    plan = await store._worker.run(
+        lambda db: db.execute("EXPLAIN QUERY PLAN " + pool._PAGE, ("n", "", b"", 0, 10)).fetchall()
+    )
+    assert [row[3] for row in plan] == [
+        "SEARCH entries USING INDEX sqlite_autoindex_entries_1 (namespace=? AND key>? AND key<?)",
+        "CORRELATED SCALAR SUBQUERY 1",
+        "SEARCH accesses USING INTEGER PRIMARY KEY (rowid=?)",
+    ]

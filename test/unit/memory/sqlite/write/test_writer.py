@@ -1,0 +1,167 @@
+"""Group commit."""
+
+import asyncio
+import threading
+from dataclasses import dataclass
+
+import pytest
+
+from swarm_operator.memory.core.errors import (
+    InternalStoreError,
+    OverloadedError,
+    StoreClosedError,
+    VersionConflictError,
+)
+from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite.database.driver import sqlite3
+
+
+class Gate:
+    """Holds a store's writer thread until it is opened."""
+
+    def __init__(self, store):
+        self._entered = asyncio.Event()
+        self._open = threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def hold(_db):
+            loop.call_soon_threadsafe(self._entered.set)
+            self._open.wait(30)
+
+        self._task = asyncio.ensure_future(store._worker.run(hold))
+
+    async def entered(self):
+        await self._entered.wait()
+
+    async def open(self):
+        self._open.set()
+        await self._task
+
+
+@dataclass
+class Faulty:
+    """Writes a row, then fails."""
+
+    error: Exception
+    identities: tuple = (("n", "faulty"),)
+    weight: int = 0
+
+    def apply(self, work):
+        work.db.execute(
+            "INSERT INTO entries (namespace, key, version, created_at, updated_at, ttl, size, tags, metadata, value)"
+            " VALUES ('n', 'faulty', 1, 1, 1, 0, 1, '[]', '{}', x'31')"
+        )
+        if isinstance(self.error, sqlite3.IntegrityError):
+            return Faulty(self.error).apply(work)
+        raise self.error
+
+
+async def test_writes_that_arrive_together_are_committed_together(tmp_path, recorder):
+    async with MemoryStore.open(tmp_path / "db", observer=recorder) as store:
+        await asyncio.gather(*(store.put("n", str(number), number) for number in range(300)))
+        assert recorder.batches == [256, 44]
+
+
+async def test_a_batch_is_bounded_by_bytes(tmp_path, recorder):
+    async with MemoryStore.open(tmp_path / "db", StoreConfig(max_batch_bytes=1000), observer=recorder) as store:
+        await asyncio.gather(*(store.put("n", str(size), "x" * size) for size in (400, 400, 5000, 10)))
+        assert recorder.batches == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "error", [sqlite3.IntegrityError(), RuntimeError("defect"), ValueError(), VersionConflictError(7)]
+)
+async def test_a_request_that_fails_is_undone_alone(store, error):
+    good = [store.put("n", str(number), number) for number in range(5)]
+    results = await asyncio.gather(
+        *good, store._writer.submit(Faulty(error)), store.put("n", "last", 1), return_exceptions=True
+    )
+    assert isinstance(results[5], type(error) if isinstance(error, VersionConflictError) else InternalStoreError)
+    assert [isinstance(result, tuple) for result in results] == [True] * 5 + [False, True]
+    assert await store.get("n", "faulty") is None
+    assert (await store.stats()).entries == 6
+
+
+async def test_a_cancelled_caller_leaves_no_transaction_open(store):
+    gate = Gate(store)
+    await gate.entered()
+    begun = asyncio.ensure_future(store.put("n", "begun", 1))
+    await asyncio.sleep(0)  # submitted
+    await asyncio.sleep(0)  # taken by the writer, whose thread is held
+    queued = asyncio.ensure_future(store.put("n", "queued", 1))
+    await asyncio.sleep(0)
+    for task in (begun, queued):
+        task.cancel()
+    await gate.open()
+    await store.put("n", "next", 1)
+    assert not await store._worker.run(lambda db: db.in_transaction)
+    assert (await store.get("n", "begun")).value == 1
+    assert await store.get("n", "queued") is None
+    assert (await store.stats()).entries == 2
+
+
+async def test_a_full_queue_refuses_at_once_and_recovers(tmp_path):
+    async with MemoryStore.open(tmp_path / "db", StoreConfig(max_queue=3)) as store:
+        gate = Gate(store)
+        await gate.entered()
+        first = asyncio.ensure_future(store.put("n", "first", 1))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        waiting = [asyncio.ensure_future(store.put("n", str(number), 1)) for number in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadedError) as caught:
+            await store.put("n", "refused", 1)
+        assert caught.value.transient
+        await gate.open()
+        await asyncio.gather(first, *waiting)
+        await store.put("n", "after", 1)
+        assert await store.get("n", "refused") is None
+
+
+async def test_the_queue_is_bounded_by_bytes_too(tmp_path):
+    async with MemoryStore.open(tmp_path / "db", StoreConfig(max_queue_bytes=1000)) as store:
+        gate = Gate(store)
+        await gate.entered()
+        first = asyncio.ensure_future(store.put("n", "first", 1))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        large = asyncio.ensure_future(store.put("n", "large", "x" * 2000))
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadedError):
+            await store.put("n", "refused", "x" * 10)
+        await gate.open()
+        await asyncio.gather(first, large)
+        assert store._writer._queued_bytes == 0
+
+
+async def test_callers_get_an_error_when_the_writer_dies(tmp_path):
+    async def live_and_die():
+        async with MemoryStore.open(tmp_path / "db") as store:
+            await store.put("n", "k", 1)
+
+            async def broken(_function):
+                raise ZeroDivisionError
+
+            store._worker.run, run = broken, store._worker.run
+            results = await asyncio.gather(*(store.put("n", str(n), 1) for n in range(300)), return_exceptions=True)
+            assert {type(result) for result in results} == {InternalStoreError}
+            assert not store.alive
+            assert store.stopped.done()
+            with pytest.raises(StoreClosedError):
+                await store.put("n", "k", 2)
+            store._worker.run = run
+            assert (await store.get("n", "k")).value == 1
+
+    with pytest.raises(ZeroDivisionError):
+        await live_and_die()
+
+
+async def test_results_come_in_the_order_of_submission(store):
+    results = await asyncio.gather(*(store.put("n", "k", number) for number in range(20)))
+    assert [entry.version for entry, _ in results] == list(range(1, 21))
+    assert (await store.get("n", "k")).value == 19
+
+
+async def test_the_clock_of_a_batch_stands_still(store, clock):
+    results = await asyncio.gather(*(store.put("n", str(number), 1) for number in range(20)))
+    assert {entry.updated_at for entry, _ in results} == {int(clock() * 1000)}
