@@ -5,7 +5,8 @@ Errors of a database library never leave its engine: the engine translates them.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import errno
+from typing import ClassVar, Final
 
 
 class MemoryStoreError(Exception):
@@ -188,3 +189,18 @@ class NewerSchemaError(MemoryStoreError):
     """A newer release wrote this file. It was not touched."""
 
     code = "newer-schema"
+
+
+_BY_ERRNO: Final[dict[int, type[StorageError]]] = {
+    errno.ENOSPC: DiskFullError,
+    errno.EDQUOT: DiskFullError,
+    errno.EACCES: ReadOnlyError,
+    errno.EPERM: ReadOnlyError,
+    errno.EROFS: ReadOnlyError,
+}
+
+
+def from_os(error: OSError, what: str) -> StorageError:
+    """The store's error for what the operating system says of a file beside the database."""
+    kind = _BY_ERRNO.get(error.errno or 0, StorageIOError)
+    return kind(f"{what}: {error.strerror or error}")

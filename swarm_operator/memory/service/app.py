@@ -19,6 +19,7 @@ import structlog
 from starlette.types import Message, Receive, Scope, Send
 
 from swarm_operator.memory.core.errors import MemoryStoreError
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.principal import acting
 from swarm_operator.memory.service.access.store import GuardedStore
 from swarm_operator.memory.service.access.tokens import Tokens
@@ -38,7 +39,6 @@ from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry import tracing
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.service.watch_slots import WatchSlots
-from swarm_operator.memory.sqlite import MemoryStore
 
 _OTHER = "other"
 _PATHS = {**PATHS, openapi.PATH: openapi.PATH.decode()}
@@ -49,9 +49,7 @@ _log = structlog.get_logger(__name__)
 class MemoryApp:
     """Answers HTTP on the service's port."""
 
-    def __init__(
-        self, store: MemoryStore, *, tokens: Tokens, metrics: ServiceMetrics, settings: ServiceSettings
-    ) -> None:
+    def __init__(self, store: Store, *, tokens: Tokens, metrics: ServiceMetrics, settings: ServiceSettings) -> None:
         guarded = GuardedStore(store)
         bodies = BodyReader(
             limit=settings.max_body_bytes, total=settings.max_held_body_bytes, timeout=settings.body_timeout

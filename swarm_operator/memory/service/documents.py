@@ -13,7 +13,7 @@ import swarm_operator
 from swarm_operator.memory.core import Entry, Query
 from swarm_operator.memory.core.pages import Found, Hit, NamespaceCount
 from swarm_operator.memory.core.stats import Collection, StoreStats
-from swarm_operator.memory.sqlite import MemoryStore
+from swarm_operator.memory.core.store import Store
 
 
 @functools.lru_cache(maxsize=256)  # a batch has one time, and a new entry twice the same
@@ -67,7 +67,7 @@ def namespaces_page(counts: Sequence[NamespaceCount], cursor: str | None) -> byt
     return orjson.dumps({"namespaces": namespaces, "next_cursor": cursor})
 
 
-def statistics(store: MemoryStore, stats: StoreStats) -> bytes:
+def statistics(store: Store, stats: StoreStats) -> bytes:
     """Counts, sizes, the cache, and the settings that this process applies."""
     config = store.config
     return orjson.dumps(

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.json_file import NAME, read_list
 from swarm_operator.memory.service.errors import BadTokenFileError, PeerError
-from swarm_operator.memory.sqlite.store import MemoryStore
 from swarm_operator.memory.transfer.ndjson import Existing, Importer, Outcome, export_lines
 
 FILE: Final = "peers.json"
@@ -61,7 +61,7 @@ class Peers:
         self._path = directory / FILE
         self._busy = False
 
-    async def sync(self, store: MemoryStore, target: str) -> Synced:
+    async def sync(self, store: Store, target: str) -> Synced:
         """Bring the entries of both together: what only one side has goes to the other, of two values the newer stays.
 
         What was deleted on one side comes back from the other. It may be repeated, also after a failure.

@@ -26,7 +26,7 @@ from swarm_operator.memory.service.app import MemoryApp
 from swarm_operator.memory.service.errors import BadTokenFileError
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import MetricsApp, ServiceMetrics
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database import driver
 
 DATABASE_NAME = "swarm-memory.db"
@@ -52,7 +52,7 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
             http_socket = sockets.enter_context(_bind(settings.host, settings.http_port))
             metrics_socket = sockets.enter_context(_bind(settings.host, settings.metrics_port))
             metrics = ServiceMetrics()
-            async with MemoryStore.open(settings.data_dir / DATABASE_NAME, config, observer=metrics) as store:
+            async with SqliteStore.open(settings.data_dir / DATABASE_NAME, config, observer=metrics) as store:
                 app = MemoryApp(store, tokens=tokens, metrics=metrics, settings=settings)
                 async with app.running(), _grpc(store, app, tokens, metrics, settings) as grpc:
                     stopping = [app.stop, *([grpc.stop] if grpc else [])]
@@ -84,7 +84,7 @@ class _GrpcServer(Protocol):
 
 @contextlib.asynccontextmanager
 async def _grpc(
-    store: MemoryStore, app: MemoryApp, tokens: Tokens, metrics: ServiceMetrics, settings: ServiceSettings
+    store: SqliteStore, app: MemoryApp, tokens: Tokens, metrics: ServiceMetrics, settings: ServiceSettings
 ) -> AsyncIterator[_GrpcServer | None]:
     """Serve gRPC, if it is on."""
     if settings.grpc_port is None:
@@ -100,7 +100,7 @@ async def _grpc(
 
 
 async def _run(
-    servers: list[tuple[_Server, socket.socket]], store: MemoryStore, stop: asyncio.Event, grpc_port: int | None
+    servers: list[tuple[_Server, socket.socket]], store: SqliteStore, stop: asyncio.Event, grpc_port: int | None
 ) -> bool:
     """Serve until the signal, then stop. False when the writer or a server ended on its own."""
     async with asyncio.TaskGroup() as tasks:
@@ -117,7 +117,7 @@ async def _run(
     return asked
 
 
-async def _announce(servers: list[tuple[_Server, socket.socket]], store: MemoryStore, grpc_port: int | None) -> None:
+async def _announce(servers: list[tuple[_Server, socket.socket]], store: SqliteStore, grpc_port: int | None) -> None:
     """Say where the service is, once all ports listen."""
     for server, _ in servers:
         await server.listening.wait()

@@ -2,7 +2,7 @@
 
 Usable as a library, without the service::
 
-    async with MemoryStore.open("swarm-memory.db") as store:
+    async with SqliteStore.open("swarm-memory.db") as store:
         await store.put("swarm:agents", "agent:1", {"status": "idle"})
         entry = await store.get("swarm:agents", "agent:1")
 
@@ -11,6 +11,6 @@ keeps its SQLite connection on a thread of its own.
 """
 
 from swarm_operator.memory.sqlite.config import StoreConfig
-from swarm_operator.memory.sqlite.store import MemoryStore
+from swarm_operator.memory.sqlite.store import SqliteStore
 
-__all__ = ["MemoryStore", "StoreConfig"]
+__all__ = ["SqliteStore", "StoreConfig"]

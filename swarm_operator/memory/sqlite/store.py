@@ -67,7 +67,7 @@ _FORGOTTEN_AT_ONCE = 128 * 1024
 """Bytes of their texts: the full-text index reads each word that it is to forget."""
 
 
-class MemoryStore:
+class SqliteStore:
     """A swarm's memory in one SQLite file. Made by `open`.
 
     Attributes:
@@ -123,7 +123,7 @@ class MemoryStore:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         observer: Observer | None = None,
-    ) -> AsyncIterator[MemoryStore]:
+    ) -> AsyncIterator[SqliteStore]:
         """Open the file, or create it; its directory must exist. Closing waits for what was submitted.
 
         Args:

@@ -6,7 +6,7 @@
     task = await swarm.tasks.claim_next("coder-1")
 
 Each kind has a module; what they share is in record, and the checks of what comes in are in fields. They are built on
-MemoryStore alone: what has to be decided on stored records is decided in MemoryStore.transact.
+Store alone: what has to be decided on stored records is decided in Store.transact.
 """
 
 from swarm_operator.memory.swarm.errors import RecordNotFoundError, RecordStateError

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from swarm_operator.memory.sqlite.store import MemoryStore
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.swarm import fields, times
 from swarm_operator.memory.swarm.record import Kind, Record, RecordPage, Records, tags_of, text_of, texts_of
 
@@ -39,7 +39,7 @@ class Agents:
         store: where they are.
     """
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._records = Records(store, AGENT)
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from swarm_operator.memory.core.entry import Entry
 from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Delete
-from swarm_operator.memory.sqlite.store import MemoryStore
 from swarm_operator.memory.swarm import fields, times
 from swarm_operator.memory.swarm.consensus.proposals import CONSENSUS
 from swarm_operator.memory.swarm.coordination import METRICS
@@ -42,7 +42,7 @@ class Cleanup:
 
 
 async def clean_up(
-    store: MemoryStore,
+    store: Store,
     *,
     max_age: float = DEFAULT_MAX_AGE,
     keep_patterns: bool = True,
@@ -109,7 +109,7 @@ def _since(document: dict[str, Any], *names: str, entry: Entry | None) -> int:
     return 0 if entry is None else entry.updated_at
 
 
-async def _all(store: MemoryStore, kind: Kind) -> AsyncIterator[Entry]:
+async def _all(store: Store, kind: Kind) -> AsyncIterator[Entry]:
     records = Records(store, kind)
     after: str | None = None
     while True:
@@ -120,9 +120,7 @@ async def _all(store: MemoryStore, kind: Kind) -> AsyncIterator[Entry]:
             return
 
 
-async def _delete(
-    store: MemoryStore, kind: Kind, old: Callable[[Entry, dict[str, Any]], bool], *, dry_run: bool
-) -> int:
+async def _delete(store: Store, kind: Kind, old: Callable[[Entry, dict[str, Any]], bool], *, dry_run: bool) -> int:
     records = Records(store, kind)
     deleted = 0
     after: str | None = None

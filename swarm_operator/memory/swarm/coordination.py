@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from swarm_operator.memory.core import limits
 from swarm_operator.memory.core.entry import Draft
-from swarm_operator.memory.sqlite.store import MemoryStore
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.swarm import fields, times
 from swarm_operator.memory.swarm.errors import RecordNotFoundError
 from swarm_operator.memory.swarm.record import Kind, Record, RecordPage, Records, tags_of, text_of
@@ -36,7 +36,7 @@ class Coordination:
         store: where it is.
     """
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     async def put(self, key: str, state: Any) -> bool:
@@ -70,7 +70,7 @@ class Metrics:
         store: where it is.
     """
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: Store) -> None:
         def metadata(document: dict[str, Any]) -> dict[str, Any]:
             own = {"swarmId": store.swarm_id, "timestamp": times.to_text(store.now())}
             return {**own, **METRICS.metadata(document)}

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from swarm_operator.memory.core import limits
 from swarm_operator.memory.core.entry import Entry
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Write
-from swarm_operator.memory.sqlite.store import MemoryStore
 from swarm_operator.memory.swarm import fields, times
 from swarm_operator.memory.swarm.record import Kind, Record, Records, text_of
 
@@ -114,7 +114,7 @@ def _moment(key: str, now: int) -> int | None:
     return None if match is None or int(match[1]) > now + _MOST_AHEAD else int(match[1])
 
 
-_sequences: weakref.WeakKeyDictionary[MemoryStore, _Sequence] = weakref.WeakKeyDictionary()
+_sequences: weakref.WeakKeyDictionary[Store, _Sequence] = weakref.WeakKeyDictionary()
 
 
 class Communications:
@@ -124,7 +124,7 @@ class Communications:
         store: where they are.
     """
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._records = Records(store, COMMUNICATION)
         self._sequence = _sequences.setdefault(store, _Sequence())

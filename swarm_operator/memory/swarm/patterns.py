@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.sqlite.store import MemoryStore
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.swarm import fields, times
 from swarm_operator.memory.swarm.record import Kind, Record, RecordPage, Records, tags_of, text_of
 
@@ -66,7 +66,7 @@ class Patterns:
         store: where they are.
     """
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._records = Records(store, PATTERN)
 

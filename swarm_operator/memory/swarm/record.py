@@ -16,8 +16,8 @@ from swarm_operator.memory.core import limits
 from swarm_operator.memory.core.entry import Draft, Entry, Identity
 from swarm_operator.memory.core.pages import Position
 from swarm_operator.memory.core.query import Order, Query
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Put, Write
-from swarm_operator.memory.sqlite.store import MemoryStore
 from swarm_operator.memory.swarm import fields
 from swarm_operator.memory.swarm.errors import RecordNotFoundError
 
@@ -147,7 +147,7 @@ class Records:
         kind: which.
     """
 
-    def __init__(self, store: MemoryStore, kind: Kind) -> None:
+    def __init__(self, store: Store, kind: Kind) -> None:
         self._store = store
         self.kind = kind
 

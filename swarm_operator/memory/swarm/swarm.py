@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from swarm_operator.memory.sqlite.store import MemoryStore
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.swarm.agents import ACTIVE, AGENT, Agents
 from swarm_operator.memory.swarm.cleanup import DEFAULT_MAX_AGE, Cleanup, clean_up
 from swarm_operator.memory.swarm.consensus.proposals import CONSENSUS, Consensus
@@ -43,7 +43,7 @@ class Swarm:
         metrics: what was measured.
     """
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self.agents = Agents(store)
         self.tasks = Tasks(store)

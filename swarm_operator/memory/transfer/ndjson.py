@@ -23,8 +23,8 @@ import orjson
 from swarm_operator.memory.core import limits, strict_json
 from swarm_operator.memory.core.entry import Draft, Entry, Identity
 from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Put, Write
-from swarm_operator.memory.sqlite.store import MemoryStore
 from swarm_operator.memory.swarm import times
 from swarm_operator.memory.swarm.agents import AGENT
 from swarm_operator.memory.swarm.patterns import PATTERN
@@ -87,7 +87,7 @@ class Outcome(IntEnum):
     """The line had several records."""
 
 
-async def export_lines(store: MemoryStore, *, namespaces: Sequence[str] | None = None) -> AsyncIterator[bytes]:
+async def export_lines(store: Store, *, namespaces: Sequence[str] | None = None) -> AsyncIterator[bytes]:
     """The lines of an export, each with its newline.
 
     It is no snapshot: entries that stay are there once, whatever is written meanwhile.
@@ -117,7 +117,7 @@ async def export_lines(store: MemoryStore, *, namespaces: Sequence[str] | None =
     yield orjson.dumps({"end": True, "entries": entries}, option=orjson.OPT_APPEND_NEWLINE)
 
 
-async def _namespaces(store: MemoryStore, wanted: Sequence[str] | None) -> AsyncIterator[str]:
+async def _namespaces(store: Store, wanted: Sequence[str] | None) -> AsyncIterator[str]:
     if wanted:
         for name in dict.fromkeys(wanted):
             yield name
@@ -172,7 +172,7 @@ class Importer:
         complete: whether the last line of an export has come, with the right number of entries.
     """
 
-    store: MemoryStore
+    store: Store
     existing: Existing = Existing.OVERWRITE
     outcomes: bytearray = field(default_factory=bytearray)
     counts: dict[Outcome, int] = field(default_factory=dict)

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from swarm_operator.memory.atomicfile import WholeFile
-from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError, OverloadedError
+from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError, OverloadedError, from_os
 from swarm_operator.memory.sqlite.backup.verify import check
 from swarm_operator.memory.sqlite.config import StoreConfig
-from swarm_operator.memory.sqlite.database.errors import from_os
-from swarm_operator.memory.sqlite.store import MemoryStore
+from swarm_operator.memory.sqlite.store import SqliteStore
 from swarm_operator.memory.transfer.ndjson import Existing, Importer, export_lines
 
 _CONFIG: Final = StoreConfig(enable_wal=False, full_text=False, enable_vacuum=False, gc_interval=1e10)
@@ -31,7 +30,7 @@ class Restorer:
     def __init__(self) -> None:
         self._busy = False
 
-    async def restore(self, store: MemoryStore, backup: Path, *, existing: Existing = Existing.OVERWRITE) -> Importer:
+    async def restore(self, store: SqliteStore, backup: Path, *, existing: Existing = Existing.OVERWRITE) -> Importer:
         """Write a backup's entries, see `restore`.
 
         Raises:
@@ -46,12 +45,12 @@ class Restorer:
             self._busy = False
 
 
-async def restore(store: MemoryStore, backup: Path, *, existing: Existing = Existing.OVERWRITE) -> Importer:
+async def restore(store: SqliteStore, backup: Path, *, existing: Existing = Existing.OVERWRITE) -> Importer:
     """Write a backup's live entries. The backup is checked first, and stays as it is.
 
     Args:
         store: where to.
-        backup: a file that `MemoryStore.backup` made, of this schema version or an older one.
+        backup: a file that `SqliteStore.backup` made, of this schema version or an older one.
         existing: what becomes of entries that are there with another value.
 
     Returns:
@@ -72,7 +71,7 @@ async def restore(store: MemoryStore, backup: Path, *, existing: Existing = Exis
         try:
             # A store brings an older schema forward, which is done to a copy.
             await asyncio.to_thread(shutil.copyfile, backup, copy.path)
-            async with MemoryStore.open(copy.path, _CONFIG, clock=lambda: store.now() / 1000) as source:
+            async with SqliteStore.open(copy.path, _CONFIG, clock=lambda: store.now() / 1000) as source:
                 importer = Importer(store, existing)
                 async for line in export_lines(source, namespaces=[]):
                     await importer.add(line)

@@ -11,12 +11,12 @@ from bench.memory.loads import BATCH, KEYS, Rate, value
 
 from swarm_operator.memory.core.entry import Draft
 from swarm_operator.memory.core.writes import Put
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 
 
 async def put_and_get(path: Path, callers: int, seconds: float) -> dict[str, Rate]:
     """The rates of `put`, `get` and batches of 100 puts, the last one by values."""
-    async with MemoryStore.open(path, StoreConfig()) as store:
+    async with SqliteStore.open(path, StoreConfig()) as store:
 
         async def put(number: int) -> None:
             await store.put("bench", f"k{number % KEYS}", value(number))

@@ -12,7 +12,7 @@ import pytest
 
 from swarm_operator.cmd import memory as command
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 
 
 @pytest.fixture(autouse=True)
@@ -193,7 +193,7 @@ async def test_the_database_is_its_owners_business_only(tmp_path):
     assert await process.wait() == 0
     assert (tmp_path / "elsewhere" / "swarm-memory.db").stat().st_mode & 0o077 == 0
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(MemoryStore.open(tmp_path / "elsewhere" / "swarm-memory.db"))
+        await stack.enter_async_context(SqliteStore.open(tmp_path / "elsewhere" / "swarm-memory.db"))
 
 
 def test_the_swarms_agents_and_tasks_are_printed_one_a_line(service, monkeypatch, capsys):

@@ -18,7 +18,7 @@ from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.app import MemoryApp
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import MetricsApp, ServiceMetrics
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 
 TOKEN = "client-0123456789abcdef"
 ADMIN_TOKEN = "admin-0123456789abcdef"
@@ -103,7 +103,7 @@ class Service:
 
     port: int
     metrics_port: int
-    store: MemoryStore
+    store: SqliteStore
     tokens: Path
 
     async def call(self, method, path, body=None, *, token=TOKEN, port=None, **headers):
@@ -160,7 +160,7 @@ async def running_service(directory, *, clock=None, config=None, **settings):
     clocks = {} if clock is None else {"clock": clock}
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(
-            MemoryStore.open(directory / "swarm-memory.db", config, observer=metrics, **clocks)
+            SqliteStore.open(directory / "swarm-memory.db", config, observer=metrics, **clocks)
         )
         app = MemoryApp(store, tokens=Tokens(tokens), metrics=metrics, settings=ServiceSettings(**settings))
         await stack.enter_async_context(app.running())
@@ -224,7 +224,7 @@ def clock():
 
 @pytest.fixture
 async def store(tmp_path, clock):
-    async with MemoryStore.open(tmp_path / "store.db", clock=clock) as opened:
+    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as opened:
         yield opened
 
 
@@ -232,7 +232,7 @@ async def store(tmp_path, clock):
 async def either_store(request, tmp_path, clock):
     """A store in each journal mode."""
     config = StoreConfig(enable_wal=request.param == "wal")
-    async with MemoryStore.open(tmp_path / "store.db", config, clock=clock) as opened:
+    async with SqliteStore.open(tmp_path / "store.db", config, clock=clock) as opened:
         yield opened
 
 

@@ -1,10 +1,8 @@
-"""Who sends a request, and what they may do."""
+"""Principals and their permissions."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,20 +28,20 @@ class Principal:
     namespaces: tuple[str, ...] | None = None
 
     def check_read(self, namespace: str | None) -> None:
-        """Raises ForbiddenError unless it may read there; None is everywhere. InvalidInputError: no namespace."""
+        """Raise ForbiddenError unless it may read in a namespace; None is all of them."""
         if self.namespaces is None:
             return
         if namespace is None or not covers(self.namespaces, limits.check_namespace(namespace)):
             raise _refusal()
 
     def check_write(self, namespace: str) -> None:
-        """Raises ForbiddenError unless it may change entries there."""
+        """Raise ForbiddenError unless it may change entries in a namespace."""
         if not self.writes:
             raise _refusal()
         self.check_read(namespace)
 
     def check_admin(self) -> None:
-        """Raises ForbiddenError unless it may do what concerns the whole store."""
+        """Raise ForbiddenError unless it is an admin."""
         if not self.admin:
             raise _refusal()
 
@@ -51,21 +49,18 @@ class Principal:
 CLIENT: Final = Principal("client")
 ADMIN: Final = Principal("admin", admin=True)
 
-acting: Final[ContextVar[Principal]] = ContextVar("acting")
-"""Who the request at hand is from. Each protocol sets it before it asks the store."""
 
-standing: Final[ContextVar[Callable[[], bool]]] = ContextVar("standing")
-"""Whether its token still gives these rights, for answers that have no end: Tokens.standing. Set before a watch."""
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A token, as a request presented it.
 
+    Attributes:
+        principal: the holder of the token.
+        still_valid: returns False once the token is no longer valid, or its permissions have changed.
+    """
 
-@contextlib.contextmanager
-def acting_as(principal: Principal) -> Iterator[None]:
-    """Set `acting` for as long as this is entered."""
-    token = acting.set(principal)
-    try:
-        yield
-    finally:
-        acting.reset(token)
+    principal: Principal
+    still_valid: Callable[[], bool]
 
 
 def _refusal() -> ForbiddenError:

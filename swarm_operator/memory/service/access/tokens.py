@@ -19,8 +19,8 @@ from typing import Final
 import structlog
 
 from swarm_operator.memory.service.access import token_file
-from swarm_operator.memory.service.access.principal import ADMIN, CLIENT, Principal
-from swarm_operator.memory.service.errors import BadTokenFileError
+from swarm_operator.memory.service.access.principal import ADMIN, CLIENT, Credential, Principal
+from swarm_operator.memory.service.errors import BadTokenFileError, UnauthorizedError
 
 CLIENT_FILE: Final = "client-token"
 ADMIN_FILE: Final = "admin-token"
@@ -49,8 +49,19 @@ class Tokens:
         self._stamp = self._look()
         self._tokens = _read_all(directory)
 
+    def authenticate(self, authorization: bytes | None) -> Credential:
+        """Return the credential in an Authorization header.
+
+        Raises:
+            UnauthorizedError: there is no valid token.
+        """
+        principal = self.principal(authorization)
+        if principal is None:
+            raise UnauthorizedError("no valid token")
+        return Credential(principal, lambda: self.principal(authorization) == principal)
+
     def principal(self, authorization: bytes | None) -> Principal | None:
-        """Whose token an Authorization header carries; None without a valid one. Takes as long whatever it is like."""
+        """Return the holder of the token in an Authorization header, or None. Takes the same time for any token."""
         self._refresh()
         if authorization is None or authorization[:7].lower() != b"bearer ":
             return None
@@ -60,10 +71,6 @@ class Tokens:
             if hmac.compare_digest(offered, token):
                 found = principal
         return found
-
-    def standing(self, authorization: bytes | None, principal: Principal) -> Callable[[], bool]:
-        """Asked later, whether that header still gives these rights, by which the request was let in."""
-        return lambda: self.principal(authorization) == principal
 
     def _refresh(self) -> None:
         now = self._monotonic()

@@ -12,6 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import Counter
 
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.principal import acting, standing
 from swarm_operator.memory.service.access.store import GuardedStore
 from swarm_operator.memory.service.access.tokens import Tokens
@@ -23,7 +24,6 @@ from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry import tracing
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.service.watch_slots import WatchSlots
-from swarm_operator.memory.sqlite import MemoryStore
 
 _MOST_CALLS: Final = 256
 """At once, watches included; the next one gets RESOURCE_EXHAUSTED. Each may hold a message of the largest size."""
@@ -36,7 +36,7 @@ class GrpcServer:
 
     def __init__(
         self,
-        store: MemoryStore,
+        store: Store,
         *,
         tokens: Tokens,
         metrics: ServiceMetrics,

@@ -14,6 +14,7 @@ from prometheus_client import Counter
 from swarm_operator.memory.core import MemoryStoreError, Put, Query
 from swarm_operator.memory.core.entry import Entry, Identity
 from swarm_operator.memory.core.errors import BatchItemError, InvalidInputError, MissedChangesError, StoreClosedError
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.service import cursors, documents
 from swarm_operator.memory.service.errors import NotFoundError, RequestError
@@ -30,7 +31,6 @@ from swarm_operator.memory.service.grpc.statuses import problem_of, refusal, sta
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.service.watch_slots import WatchSlots
-from swarm_operator.memory.sqlite import MemoryStore
 
 Context: TypeAlias = Any
 """grpc.aio.ServicerContext: the package has no types."""
@@ -67,7 +67,7 @@ class MemoryServicer:
 
     def __init__(
         self,
-        store: MemoryStore,
+        store: Store,
         *,
         metrics: ServiceMetrics,
         handled: Counter,

@@ -14,6 +14,7 @@ import structlog
 from jsonschema import Draft202012Validator
 
 from swarm_operator.memory.core.errors import MemoryStoreError
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.errors import PeerError, RequestError
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.budget import Budget
@@ -23,7 +24,6 @@ from swarm_operator.memory.service.mcp.tools import TOOLS
 from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.problems import reply_to
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.sqlite import MemoryStore
 from swarm_operator.memory.swarm import Swarm
 from swarm_operator.memory.transfer.restore import Restorer
 
@@ -59,7 +59,7 @@ class Toolbox:
 
     def __init__(
         self,
-        store: MemoryStore,
+        store: Store,
         *,
         peers: Peers,
         metrics: ServiceMetrics,

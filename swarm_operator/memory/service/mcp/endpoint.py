@@ -17,13 +17,13 @@ import structlog
 from starlette.types import Message, Receive, Scope, Send
 
 from swarm_operator.memory.core.errors import StoreClosedError
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.asgi import BodyReader
 from swarm_operator.memory.service.errors import ForbiddenError, UnauthorizedError, WrongMethodError
 from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.sqlite import MemoryStore
 
 PATH: Final = b"/mcp"
 ROUTE: Final = "/mcp"
@@ -41,7 +41,7 @@ class McpEndpoint:
 
     def __init__(
         self,
-        store: MemoryStore,
+        store: Store,
         *,
         tokens: Tokens,
         metrics: ServiceMetrics,

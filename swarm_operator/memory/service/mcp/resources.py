@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.pages import NamespaceCount
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.errors import NotFoundError
 from swarm_operator.memory.service.mcp import uris
 from swarm_operator.memory.service.mcp.budget import Budget
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.sqlite import MemoryStore
 
 TEMPLATES: Final = (
     (
@@ -34,7 +34,7 @@ _PAGE: Final = 100
 class Resources:
     """Reads them."""
 
-    def __init__(self, store: MemoryStore, *, metrics: ServiceMetrics, max_answer_bytes: int) -> None:
+    def __init__(self, store: Store, *, metrics: ServiceMetrics, max_answer_bytes: int) -> None:
         self._store = store
         self._observe = {name: metrics.operations[name].observe for name in ("namespaces", "list", "get")}
         self._budget = Budget(max_answer_bytes)

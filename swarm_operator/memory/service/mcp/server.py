@@ -27,6 +27,7 @@ from starlette.types import Receive, Scope, Send
 
 import swarm_operator
 from swarm_operator.memory.core.errors import MemoryStoreError
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.principal import Principal, acting_as
 from swarm_operator.memory.service.access.store import GuardedStore
 from swarm_operator.memory.service.errors import ForbiddenError, NotFoundError, RequestError
@@ -40,7 +41,6 @@ from swarm_operator.memory.service.mcp.tools import TOOLS
 from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.sqlite import MemoryStore
 
 _INSTRUCTIONS: Final = """\
 The shared, durable memory of a swarm of agents. What is acknowledged is on disk.
@@ -56,7 +56,7 @@ _log = structlog.get_logger(__name__)
 
 @contextlib.asynccontextmanager
 async def serving(
-    store: MemoryStore, peers: Peers, metrics: ServiceMetrics, settings: ServiceSettings
+    store: Store, peers: Peers, metrics: ServiceMetrics, settings: ServiceSettings
 ) -> AsyncIterator[Face]:
     """A face that takes requests; when left, all sessions end."""
     # It logs each session with its id, which is as good as half a password.
@@ -76,7 +76,7 @@ class Face:
         manager: the package's, which keeps the sessions.
     """
 
-    def __init__(self, store: MemoryStore, peers: Peers, metrics: ServiceMetrics, settings: ServiceSettings) -> None:
+    def __init__(self, store: Store, peers: Peers, metrics: ServiceMetrics, settings: ServiceSettings) -> None:
         counted = McpMetrics(metrics.registry, [tool.name for tool in TOOLS])
         guarded = GuardedStore(store)
         self._tools = Toolbox(

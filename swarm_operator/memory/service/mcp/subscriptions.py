@@ -15,8 +15,8 @@ from typing import Final
 import structlog
 
 from swarm_operator.memory.core.errors import MemoryStoreError, MissedChangesError, OverloadedError, StoreClosedError
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.mcp import resources
-from swarm_operator.memory.sqlite import MemoryStore
 
 MAX_ADDRESSES: Final = 100
 """Of one listener."""
@@ -95,7 +95,7 @@ class Subscriptions:
 
     def __init__(
         self,
-        store: MemoryStore,
+        store: Store,
         *,
         most: int,
         counted: Callable[[int], None],

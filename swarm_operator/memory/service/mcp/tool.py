@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.json_schema import Schema
 from swarm_operator.memory.service.mcp.budget import Budget
 from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.sqlite import MemoryStore
 from swarm_operator.memory.swarm import Swarm
 from swarm_operator.memory.transfer.restore import Restorer
 
@@ -44,7 +44,7 @@ class Call:
         restorer: restores backups.
     """
 
-    store: MemoryStore
+    store: Store
     swarm: Swarm
     budget: Budget
     metrics: ServiceMetrics

@@ -17,8 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from swarm_operator.memory.core.errors import MemoryStoreError
 from swarm_operator.memory.core.stats import StoreStats
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.asgi import Reply
-from swarm_operator.memory.sqlite import MemoryStore
 
 OPERATIONS: Final = (
     "put",
@@ -110,7 +110,7 @@ class ServiceMetrics:
         """Create the series of these operations' durations, so that a rate is right from the first event on."""
         self.operations.update((name, self._durations.labels(name)) for name in operations)
 
-    def watch(self, store: MemoryStore) -> StoreCollector:
+    def watch(self, store: Store) -> StoreCollector:
         """Report this store's counts and sizes from now on."""
         self._sqlite.labels(store.sqlite_version).set(1)
         collector = StoreCollector(store)
@@ -162,7 +162,7 @@ class ServiceMetrics:
 class StoreCollector(Collector):
     """What the store knows about itself, at the last refresh."""
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._stats: StoreStats | None = None
 

@@ -28,13 +28,14 @@ from swarm_operator.memory.core.errors import (
     ReadOnlyError,
     StorageIOError,
     StoreClosedError,
+    from_os,
 )
 from swarm_operator.memory.sqlite.config import StoreConfig
 from swarm_operator.memory.sqlite.database.checkpoint import CheckpointPolicy
 from swarm_operator.memory.sqlite.database.connect import open_reader
 from swarm_operator.memory.sqlite.database.connection import Worker
 from swarm_operator.memory.sqlite.database.driver import sqlite3
-from swarm_operator.memory.sqlite.database.errors import from_os, from_sqlite
+from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.database.transaction import snapshot
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ class Backups:
         """For each copy in the making: what stops it, and what is set when it has ended."""
 
     async def write(self, target: Path) -> Backup:
-        """Make a copy there, see MemoryStore.backup."""
+        """Make a copy there, see SqliteStore.backup."""
         async with self._making(target) as (file, stop):
 
             def publish() -> int:
@@ -83,7 +84,7 @@ class Backups:
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
-        """Make a copy for reading, see MemoryStore.snapshot."""
+        """Make a copy for reading, see SqliteStore.snapshot."""
         async with contextlib.AsyncExitStack() as stack:
             async with self._making(self._path.with_name(f"{self._path.name}-snapshot")) as (file, stop):
                 opened = stack.enter_context(file.path.open("rb"))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-from typing import Final
-
 from swarm_operator.memory.core.errors import (
     BusyError,
     CorruptDatabaseError,
@@ -12,7 +9,6 @@ from swarm_operator.memory.core.errors import (
     InternalStoreError,
     MemoryStoreError,
     ReadOnlyError,
-    StorageError,
     StorageIOError,
 )
 from swarm_operator.memory.sqlite.database.driver import sqlite3
@@ -30,21 +26,6 @@ _BY_PRIMARY_CODE: dict[int, type[MemoryStoreError]] = {
     sqlite3.SQLITE_CORRUPT: CorruptDatabaseError,
     sqlite3.SQLITE_NOTADB: CorruptDatabaseError,
 }
-
-
-_BY_ERRNO: Final[dict[int, type[StorageError]]] = {
-    errno.ENOSPC: DiskFullError,
-    errno.EDQUOT: DiskFullError,
-    errno.EACCES: ReadOnlyError,
-    errno.EPERM: ReadOnlyError,
-    errno.EROFS: ReadOnlyError,
-}
-
-
-def from_os(error: OSError, what: str) -> StorageError:
-    """The store's error for what the operating system says of a file beside the database."""
-    kind = _BY_ERRNO.get(error.errno or 0, StorageIOError)
-    return kind(f"{what}: {error.strerror or error}")
 
 
 def from_sqlite(error: Exception) -> MemoryStoreError:

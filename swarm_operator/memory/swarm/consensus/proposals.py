@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from typing import Any, Final
 
-from swarm_operator.memory.sqlite.store import MemoryStore
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.swarm import fields
 from swarm_operator.memory.swarm.consensus import ballots
 from swarm_operator.memory.swarm.errors import RecordStateError
@@ -36,7 +36,7 @@ class Consensus:
         store: where they are.
     """
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._records = Records(store, CONSENSUS)
 

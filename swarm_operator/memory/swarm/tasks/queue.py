@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from swarm_operator.memory.core import limits
 from swarm_operator.memory.core.entry import Entry, Identity
-from swarm_operator.memory.sqlite.store import MemoryStore
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.swarm import times
 from swarm_operator.memory.swarm.record import Kind, Record, Records, text_of, texts_of
 from swarm_operator.memory.swarm.tasks import dependencies, priorities, rules
@@ -45,7 +45,7 @@ class TaskQueue:
         records: the tasks among them.
     """
 
-    def __init__(self, store: MemoryStore, records: Records) -> None:
+    def __init__(self, store: Store, records: Records) -> None:
         self._store = store
         self._records = records
         self._next_end = 0

@@ -13,8 +13,8 @@ from typing import Any, Final, TypeAlias
 
 from swarm_operator.memory.core.entry import Entry
 from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError, OverloadedError
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Write
-from swarm_operator.memory.sqlite.store import MemoryStore
 from swarm_operator.memory.swarm import fields, times
 from swarm_operator.memory.swarm.errors import RecordStateError
 from swarm_operator.memory.swarm.record import Record, RecordPage, Records, tags_of, text_of, texts_of
@@ -37,7 +37,7 @@ class Tasks:
         store: where they are.
     """
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._records = Records(store, TASK)
         self._queue = TaskQueue(store, self._records)

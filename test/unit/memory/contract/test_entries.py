@@ -3,7 +3,6 @@
 import contextlib
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 
 import grpc
 import httpx2
@@ -11,8 +10,8 @@ import orjson
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-
 from support import entry_contract as contract
+
 from swarm_operator.memory.client import (
     MemoryClient,
     MemoryConflictError,

@@ -2,14 +2,13 @@
 
 import contextlib
 import json
-from pathlib import Path
 
 import httpx2
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-
 from support import record_contract as contract
+
 from swarm_operator.memory.client import MemoryClient, MemoryNotFoundError, MemoryRequestError, MemoryStateError
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.swarm import RecordNotFoundError, RecordPage, RecordStateError, Swarm

@@ -12,7 +12,7 @@ from swarm_operator.memory.core.errors import (
     OverloadedError,
     VersionConflictError,
 )
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.gc import sweep
 
 
@@ -73,7 +73,7 @@ async def test_reads_see_what_a_batch_wrote_also_where_they_had_a_copy(store):
 
 
 async def test_a_batch_is_compressed_as_single_writes_are(tmp_path):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(compression_threshold=100)) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(compression_threshold=100)) as store:
         await store.batch([put("long", "x" * 10_000), put("short", "x")])
         assert (await store.stats()).compressed_entries == 1
         assert (await store.get("n", "long")).value == "x" * 10_000
@@ -91,13 +91,13 @@ async def test_a_batch_has_limits(store):
 
 
 async def test_a_value_that_is_too_long_is_named(tmp_path):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(max_value_bytes=100)) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(max_value_bytes=100)) as store:
         with pytest.raises(InvalidInputError, match=r"operations\[1\]\.value: at most 100 bytes"):
             await store.batch([put("a", 1), put("b", "x" * 100)])
 
 
 async def test_the_queue_is_bounded_by_entries_and_takes_any_batch_when_empty(tmp_path):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(max_queue=10)) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(max_queue=10)) as store:
         first = asyncio.ensure_future(store.batch([put(f"a{number}", 1) for number in range(50)]))
         await asyncio.sleep(0)
         with pytest.raises(OverloadedError, match="50 writes are waiting"):
@@ -107,7 +107,7 @@ async def test_the_queue_is_bounded_by_entries_and_takes_any_batch_when_empty(tm
 
 
 async def test_batches_are_committed_together_up_to_the_bound_of_entries(tmp_path, recorder):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(max_batch=100), observer=recorder) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(max_batch=100), observer=recorder) as store:
         await asyncio.gather(*(store.batch([put(f"{b}-{n}", n) for n in range(40)]) for b in range(5)))
         assert recorder.batches == [2, 2, 1]
 
@@ -150,7 +150,7 @@ async def test_a_transaction_does_not_see_what_has_expired(store, clock):
 
 async def test_a_transaction_writes_only_what_it_announced_and_stores_it_as_any_write(tmp_path):
     config = StoreConfig(compression_threshold=100, max_value_bytes=20_000)
-    async with MemoryStore.open(tmp_path / "db", config) as store:
+    async with SqliteStore.open(tmp_path / "db", config) as store:
         with pytest.raises(InternalStoreError, match="had not announced"):
             await store.transact([("n", "a")], lambda *_: [put("a", 1), put("b", 1)])
         with pytest.raises(InvalidInputError, match="value: at most 20000 bytes"):
@@ -161,7 +161,7 @@ async def test_a_transaction_writes_only_what_it_announced_and_stores_it_as_any_
 
 
 async def test_many_entries_are_deleted_in_steps_between_which_others_write(tmp_path, recorder):
-    async with MemoryStore.open(tmp_path / "db", observer=recorder) as store:
+    async with SqliteStore.open(tmp_path / "db", observer=recorder) as store:
         for start in range(0, 1000, 500):
             await store.batch([put(f"k{number:04}", number) for number in range(start, start + 500)])
         await store.batch([put("other", 1), Put(Draft.create("m", "k", 1))])
@@ -175,7 +175,7 @@ async def test_many_entries_are_deleted_in_steps_between_which_others_write(tmp_
 
 async def test_long_texts_are_deleted_in_shorter_steps(tmp_path, clock, recorder):
     config = StoreConfig(compression_threshold=1)
-    async with MemoryStore.open(tmp_path / "db", config, clock=clock, observer=recorder) as store:
+    async with SqliteStore.open(tmp_path / "db", config, clock=clock, observer=recorder) as store:
         text = "word " * 8_000  # 40 kB, and next to nothing when compressed
         await store.batch([put(f"k{number}", text) for number in range(9)])
         recorder.batches.clear()

@@ -7,7 +7,7 @@ import pytest
 from swarm_operator.memory.core import Delete, Draft, Put
 from swarm_operator.memory.core.changes import Op
 from swarm_operator.memory.core.errors import InvalidInputError, MissedChangesError, StoreClosedError
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig, feed
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig, feed
 from swarm_operator.memory.sqlite.tables import change_log
 
 
@@ -66,10 +66,10 @@ async def test_a_watch_is_told_only_what_it_asked_for(store):
 
 async def test_a_watch_can_go_back_and_go_on_after_a_restart(tmp_path):
     path = tmp_path / "db"
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         for number in range(3):
             await store.put("n", str(number), number)
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         await store.put("n", "3", 3)
         assert [change.seq for change in await everything(store, 1)] == [2, 3, 4]
         async with store.watch(since=4) as watch:
@@ -98,7 +98,7 @@ async def test_from_memory_or_from_the_table_it_is_the_same_feed(store, monkeypa
 
 async def test_one_that_falls_behind_the_table_is_told_what_it_missed_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(feed, "_MOST_KEPT", 1)
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(change_log_entries=5)) as store, store.watch() as watch:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(change_log_entries=5)) as store, store.watch() as watch:
         for number in range(20):
             await store.put("n", str(number), number)
         with pytest.raises(MissedChangesError) as caught:
@@ -109,9 +109,9 @@ async def test_one_that_falls_behind_the_table_is_told_what_it_missed_and_goes_o
 
 async def test_the_table_is_bounded_and_positions_outside_of_it_are_refused(tmp_path):
     path, config = tmp_path / "db", StoreConfig(change_log_entries=5)
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         await store.batch([Put(Draft.create("n", str(number), 1)) for number in range(100)])
-    async with MemoryStore.open(path, config) as store:
+    async with SqliteStore.open(path, config) as store:
         # More than it may be, it gets shorter with each commit, by twice what came.
         await store.batch([Put(Draft.create("n", str(number), 1)) for number in range(20)])
         count = "SELECT count(*), min(seq), max(seq) FROM changes"
@@ -128,7 +128,7 @@ async def test_the_table_is_bounded_and_positions_outside_of_it_are_refused(tmp_
 
 async def test_old_changes_go_with_a_collection_but_the_count_stays(tmp_path, clock, monkeypatch):
     monkeypatch.setattr(change_log, "PAGE", 3)
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(change_log_seconds=60), clock=clock) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(change_log_seconds=60), clock=clock) as store:
         for number in range(10):
             await store.put("n", str(number), number)
         clock.advance(50)
@@ -146,7 +146,7 @@ async def test_old_changes_go_with_a_collection_but_the_count_stays(tmp_path, cl
 
 
 async def test_a_watch_that_waits_ends_with_the_store(tmp_path):
-    async with MemoryStore.open(tmp_path / "db") as store:
+    async with SqliteStore.open(tmp_path / "db") as store:
         async with store.watch() as watch:
             waiting = asyncio.ensure_future(watch.next())
             await asyncio.sleep(0)

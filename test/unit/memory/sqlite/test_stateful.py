@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from swarm_operator.memory.core import Delete, Draft, Put, Query
 from swarm_operator.memory.core.changes import Op
 from swarm_operator.memory.core.errors import BatchItemError, VersionConflictError
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 
 NAMESPACES = st.sampled_from(["swarm:agents", "swarm:tasks", "a/b"])
@@ -83,7 +83,7 @@ class StoreMachine(RuleBasedStateMachine):
         async def enter():
             self.stack = contextlib.AsyncExitStack()
             self.store = await self.stack.enter_async_context(
-                MemoryStore.open(self.directory / "db", self.config, clock=self.clock)
+                SqliteStore.open(self.directory / "db", self.config, clock=self.clock)
             )
 
         self.runner.run(enter())

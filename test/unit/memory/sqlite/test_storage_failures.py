@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from swarm_operator.memory.core.errors import CorruptDatabaseError, DiskFullError, InternalStoreError, ReadOnlyError
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 
 CONFIG = StoreConfig(probe_interval=0.01, compression_threshold=0)
@@ -18,7 +18,7 @@ async def set_pragma(store, pragma):
 @pytest.mark.parametrize("enable_wal", [True, False])
 async def test_a_full_disk_refuses_writes_keeps_reads_and_recovers_by_itself(tmp_path, recorder, enable_wal):
     config = StoreConfig(probe_interval=0.01, enable_wal=enable_wal, compression_threshold=0)
-    async with MemoryStore.open(tmp_path / "db", config, observer=recorder) as store:
+    async with SqliteStore.open(tmp_path / "db", config, observer=recorder) as store:
         await store.put("n", "kept", "x" * 100)
         await set_pragma(store, "max_page_count = 1")  # SQLite takes the present size instead
         for _ in range(2):
@@ -40,7 +40,7 @@ async def test_a_full_disk_refuses_writes_keeps_reads_and_recovers_by_itself(tmp
 
 
 async def test_a_write_that_succeeds_ends_the_fault(tmp_path, recorder):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(probe_interval=3600), observer=recorder) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(probe_interval=3600), observer=recorder) as store:
         await set_pragma(store, "query_only = ON")
         with pytest.raises(ReadOnlyError):
             await store.put("n", "k", 1)
@@ -53,7 +53,7 @@ async def test_a_write_that_succeeds_ends_the_fault(tmp_path, recorder):
 
 
 async def test_trial_writes_leave_nothing_behind(tmp_path, recorder):
-    async with MemoryStore.open(tmp_path / "db", CONFIG, observer=recorder) as store:
+    async with SqliteStore.open(tmp_path / "db", CONFIG, observer=recorder) as store:
         await set_pragma(store, "query_only = ON")
         with pytest.raises(ReadOnlyError):
             await store.put("n", "k", 1)
@@ -65,14 +65,14 @@ async def test_trial_writes_leave_nothing_behind(tmp_path, recorder):
 
 async def test_a_damaged_page_is_an_error_that_stays(tmp_path, recorder):
     path = tmp_path / "db"
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         for number in range(200):
             await store.put("n", f"{number:04d}", "x" * 2000)
     damaged = bytearray(path.read_bytes())
     for page in range(21, 31):
         damaged[page * 4096 : page * 4096 + 64] = b"\xa5" * 64
     path.write_bytes(damaged)
-    async with MemoryStore.open(path, CONFIG, observer=recorder) as store:
+    async with SqliteStore.open(path, CONFIG, observer=recorder) as store:
         with pytest.raises(CorruptDatabaseError):
             await store.list("n", limit=1000)
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from swarm_operator.memory.core.errors import InvalidInputError, StoreClosedError, VersionConflictError
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 
 
 async def test_a_put_can_be_read_back_with_everything_it_was_given(either_store, clock):
@@ -142,7 +142,7 @@ async def test_a_prefix_is_taken_literally(either_store, prefix, found):
 
 
 async def test_a_page_ends_early_when_its_values_grow_large(tmp_path):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(max_page_bytes=1000)) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(max_page_bytes=1000)) as store:
         for number in range(5):
             await store.put("n", f"k{number}", "x" * 398)
         await store.put("n", "k9", "x" * 5000)
@@ -191,10 +191,10 @@ async def test_namespaces_come_in_pages(either_store, clock):
 async def test_everything_survives_a_restart_also_into_the_other_journal_mode(tmp_path, clock):
     for enable_wal in (True, False, True):
         config = StoreConfig(enable_wal=enable_wal)
-        async with MemoryStore.open(tmp_path / "db", config, clock=clock) as store:
+        async with SqliteStore.open(tmp_path / "db", config, clock=clock) as store:
             entry, _ = await store.put("n", "k", enable_wal, metadata={"kept": 1})
             await store.put("n", f"k{entry.version}", 1, ttl=100)
-    async with MemoryStore.open(tmp_path / "db", clock=clock) as store:
+    async with SqliteStore.open(tmp_path / "db", clock=clock) as store:
         assert (await store.get("n", "k")).version == 3
         assert (await store.stats()).entries == 4
         clock.advance(100)
@@ -202,16 +202,16 @@ async def test_everything_survives_a_restart_also_into_the_other_journal_mode(tm
 
 
 async def test_a_put_that_nobody_waited_for_is_committed_before_the_store_closes(tmp_path):
-    async with MemoryStore.open(tmp_path / "db") as store:
+    async with SqliteStore.open(tmp_path / "db") as store:
         tasks = [asyncio.ensure_future(store.put("n", str(number), number)) for number in range(100)]
         await asyncio.sleep(0)
     await asyncio.gather(*tasks)
-    async with MemoryStore.open(tmp_path / "db") as store:
+    async with SqliteStore.open(tmp_path / "db") as store:
         assert (await store.stats()).entries == 100
 
 
 async def test_a_closed_store_says_so(tmp_path):
-    async with MemoryStore.open(tmp_path / "db") as store:
+    async with SqliteStore.open(tmp_path / "db") as store:
         await store.put("n", "k", 1)
     assert not store.alive
     for call in (store.get("n", "k"), store.put("n", "k", 1), store.delete("n", "k"), store.list("n"), store.stats()):

@@ -11,7 +11,7 @@ from swarm_operator.memory.core.errors import (
     InvalidInputError,
     VersionConflictError,
 )
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 
 
 def draft(key, value):
@@ -59,7 +59,7 @@ async def test_an_update_whose_change_raises_is_undone_alone(store, error, kind)
 
 
 async def test_an_update_writes_its_own_entry_and_keeps_the_limits(tmp_path):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(max_value_bytes=100, compression_threshold=50)) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(max_value_bytes=100, compression_threshold=50)) as store:
         with pytest.raises(InternalStoreError, match="an update of"):
             await store.update("n", "k", lambda _: draft("other", 1))
         with pytest.raises(InvalidInputError, match="value: at most 100 bytes"):
@@ -72,7 +72,7 @@ async def test_an_update_writes_its_own_entry_and_keeps_the_limits(tmp_path):
 
 
 async def test_a_damaged_value_fails_those_who_read_it_and_nobody_else(tmp_path):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(compression_threshold=1)) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(compression_threshold=1)) as store:
         await store.put("n", "bad", "x" * 1000)
         await store._worker.run(lambda db: db.execute("UPDATE entries SET value = x'00'"))
         updated, decided, put = await asyncio.gather(

@@ -3,7 +3,7 @@
 import pytest
 
 from swarm_operator.memory.core.errors import VersionConflictError
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 
@@ -50,11 +50,11 @@ async def test_the_version_of_an_entry_that_is_gone_never_comes_again(either_sto
 
 async def test_it_is_remembered_over_a_restart(tmp_path):
     path = tmp_path / "db"
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         await store.put("n", "k", 1)
         former, _ = await store.put("n", "k", 2)
         await store.delete("n", "k")
-    async with MemoryStore.open(path, StoreConfig(enable_wal=False)) as store:
+    async with SqliteStore.open(path, StoreConfig(enable_wal=False)) as store:
         assert (await store.put("n", "k", 3))[0].version > former.version
 
 
@@ -74,5 +74,5 @@ async def test_an_older_file_begins_above_all_that_it_has(tmp_path, monkeypatch)
     )
     db.execute("INSERT INTO namespaces VALUES ('n', 1, 1)")
     db.close()
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         assert (await store.put("n", "other", 1))[0].version == 8

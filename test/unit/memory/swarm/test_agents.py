@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.swarm import RecordNotFoundError, Swarm
 
 NOW = "2027-01-15T08:00:00.000Z"
@@ -16,7 +16,7 @@ async def ids(listing):
 
 
 async def test_an_agent_is_stored_as_the_seed_stores_it(tmp_path, clock):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(swarm_id="alpha"), clock=clock) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(swarm_id="alpha"), clock=clock) as store:
         document = {"name": "Ada", "type": "coder", "status": "active", "capabilities": ["python"], "mood": "good"}
         record = await Swarm(store).agents.register("a1", document)
         entry = await store.get("swarm:agents", "agent:a1")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.sqlite import MemoryStore
+from swarm_operator.memory.sqlite import SqliteStore
 from swarm_operator.memory.swarm import Swarm
 
 NOW = "2027-01-15T08:00:00.000Z"
@@ -70,11 +70,11 @@ async def test_reading_on_from_a_cursor_misses_nothing_and_repeats_nothing(swarm
 
 
 async def test_keys_grow_also_after_a_restart_with_a_clock_that_was_set_back(tmp_path, clock):
-    async with MemoryStore.open(tmp_path / "db", clock=clock) as store:
+    async with SqliteStore.open(tmp_path / "db", clock=clock) as store:
         for number in range(3):
             await Swarm(store).communications.send("a", "b", number)
     clock.advance(-3600)
-    async with MemoryStore.open(tmp_path / "db", clock=clock) as store:
+    async with SqliteStore.open(tmp_path / "db", clock=clock) as store:
         first, second = Swarm(store).communications, Swarm(store).communications
         page = await first.read()
         await asyncio.gather(first.send("a", "b", 3), second.send("a", "b", 4))

@@ -1,6 +1,6 @@
 """What the seed's SwarmMemory got wrong about records, by the numbers of the research page's list (section 1.8)."""
 
-from swarm_operator.memory.sqlite import MemoryStore
+from swarm_operator.memory.sqlite import SqliteStore
 from swarm_operator.memory.swarm import Swarm
 from swarm_operator.memory.transfer.ndjson import Importer, export_lines
 
@@ -13,14 +13,14 @@ async def test_1_8_4_tags_select(store):
 
 
 async def test_1_8_10_a_second_start_lists_counts_exports_and_cleans_up_what_is_there(tmp_path, clock):
-    async with MemoryStore.open(tmp_path / "db", clock=clock) as store:
+    async with SqliteStore.open(tmp_path / "db", clock=clock) as store:
         swarm = Swarm(store)
         await swarm.agents.register("a1", {"type": "coder", "status": "active"})
         await swarm.patterns.store("p1", {"confidence": 0.9})
         await swarm.tasks.create({"id": "t1"})
         await swarm.tasks.set_status("t1", "completed")
     clock.advance(8 * 86_400)
-    async with MemoryStore.open(tmp_path / "db", clock=clock) as store:
+    async with SqliteStore.open(tmp_path / "db", clock=clock) as store:
         swarm = Swarm(store)
         assert [record.document["type"] for record in (await swarm.agents.list(agent_type="coder")).records] == [
             "coder"

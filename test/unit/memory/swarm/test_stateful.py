@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.sqlite import MemoryStore
+from swarm_operator.memory.sqlite import SqliteStore
 from swarm_operator.memory.swarm import RecordNotFoundError, RecordStateError, Swarm
 
 IDS = st.sampled_from(["a", "b", "c", "d"])
@@ -46,7 +46,7 @@ class SwarmMachine(RuleBasedStateMachine):
     def open(self):
         async def enter():
             self.stack = contextlib.AsyncExitStack()
-            store = await self.stack.enter_async_context(MemoryStore.open(self.directory / "db", clock=self.clock))
+            store = await self.stack.enter_async_context(SqliteStore.open(self.directory / "db", clock=self.clock))
             self.swarm = Swarm(store)
 
         self.runner.run(enter())

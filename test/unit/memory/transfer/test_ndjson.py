@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from swarm_operator.memory.sqlite import MemoryStore
+from swarm_operator.memory.sqlite import SqliteStore
 from swarm_operator.memory.swarm import Swarm
 from swarm_operator.memory.transfer.ndjson import BadLineError, Existing, Importer, Outcome, export_lines
 
@@ -46,7 +46,7 @@ async def fill(store):
 
 @pytest.fixture
 async def other(tmp_path, clock):
-    async with MemoryStore.open(tmp_path / "other.db", clock=clock) as opened:
+    async with SqliteStore.open(tmp_path / "other.db", clock=clock) as opened:
         yield opened
 
 

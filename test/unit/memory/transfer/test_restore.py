@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 
 from swarm_operator.memory.core.errors import DiskFullError, InvalidInputError, OverloadedError
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.transfer.ndjson import Existing, Outcome
 from swarm_operator.memory.transfer.restore import Restorer, restore
 
@@ -139,10 +139,10 @@ async def test_one_at_a_time(filled, tmp_path, monkeypatch):
 
 
 async def test_a_value_that_this_store_does_not_take_is_named(tmp_path, clock):
-    async with MemoryStore.open(tmp_path / "large.db", clock=clock) as large:
+    async with SqliteStore.open(tmp_path / "large.db", clock=clock) as large:
         await large.put("n", "k", "x" * 5000)
         await large.backup(tmp_path / "backup.db")
-    async with MemoryStore.open(tmp_path / "small.db", StoreConfig(max_value_bytes=1000), clock=clock) as small:
+    async with SqliteStore.open(tmp_path / "small.db", StoreConfig(max_value_bytes=1000), clock=clock) as small:
         with pytest.raises(InvalidInputError, match="value: at most 1000 bytes"):
             await restore(small, tmp_path / "backup.db")
         assert (await small.stats()).entries == 0

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service import cursors, documents
 from swarm_operator.memory.service.asgi import Reply, parse_query
 from swarm_operator.memory.service.errors import NotFoundError, RequestError, WrongMethodError
@@ -24,7 +25,6 @@ from swarm_operator.memory.service.http.schemas import NAMESPACE, PREFIX
 from swarm_operator.memory.service.json_schema import number, object_of, text, whole
 from swarm_operator.memory.service.problems import problem, reply_to
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.sqlite import MemoryStore
 from swarm_operator.memory.swarm import Swarm
 from swarm_operator.memory.swarm.cleanup import DEFAULT_MAX_AGE, MOST_AGE
 
@@ -116,7 +116,7 @@ PATHS: Final = {operation.path.encode(): operation.path for operation in OPERATI
 """Route names for the metrics."""
 
 
-def create_routes(store: MemoryStore, metrics: ServiceMetrics, *more: Route) -> Starlette:
+def create_routes(store: Store, metrics: ServiceMetrics, *more: Route) -> Starlette:
     """The Starlette application."""
     handlers = _Handlers(store, metrics)
     app = Starlette(
@@ -138,7 +138,7 @@ def create_routes(store: MemoryStore, metrics: ServiceMetrics, *more: Route) -> 
 
 
 class _Handlers:
-    def __init__(self, store: MemoryStore, metrics: ServiceMetrics) -> None:
+    def __init__(self, store: Store, metrics: ServiceMetrics) -> None:
         self._store = store
         self._metrics = metrics
         self._observe = {

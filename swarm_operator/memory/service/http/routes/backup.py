@@ -20,11 +20,11 @@ from starlette.types import Receive, Scope, Send
 
 from swarm_operator.memory.core.backup import Snapshot
 from swarm_operator.memory.core.errors import OverloadedError
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.asgi import parse_query
 from swarm_operator.memory.service.errors import WrongMethodError
 from swarm_operator.memory.service.http.operation import Answer, Operation
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.sqlite import MemoryStore
 
 PATH: Final = "/admin/backup"
 OPERATION: Final = Operation(
@@ -51,7 +51,7 @@ class BackupRoute:
         metrics: told how long it took.
     """
 
-    def __init__(self, store: MemoryStore, metrics: ServiceMetrics) -> None:
+    def __init__(self, store: Store, metrics: ServiceMetrics) -> None:
         self._store = store
         self._metrics = metrics
         self._busy = False

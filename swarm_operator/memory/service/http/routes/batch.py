@@ -15,6 +15,7 @@ from starlette.types import Receive
 from swarm_operator.memory.core import Delete, Draft, MemoryStoreError, Put, limits, strict_json
 from swarm_operator.memory.core.entry import Identity
 from swarm_operator.memory.core.errors import BatchItemError, InvalidInputError
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.service.asgi import JSON, BodyReader, Reply, check_members
 from swarm_operator.memory.service.documents import entry_head, entry_whole
@@ -24,7 +25,6 @@ from swarm_operator.memory.service.http.schemas import KEY, NAMESPACE, WRITTEN
 from swarm_operator.memory.service.json_schema import Schema, array, nullable, object_of, whole
 from swarm_operator.memory.service.problems import reply_to
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.sqlite import MemoryStore
 
 
 def _identity(name: str) -> dict[str, Schema]:
@@ -80,7 +80,7 @@ _ALLOW: Final = (b"allow", b"POST")
 class BatchRoute:
     """Answers batches."""
 
-    def __init__(self, store: MemoryStore, metrics: ServiceMetrics, bodies: BodyReader) -> None:
+    def __init__(self, store: Store, metrics: ServiceMetrics, bodies: BodyReader) -> None:
         self._store = store
         self._observe = metrics.operations["batch"].observe
         self._bodies = bodies

@@ -16,6 +16,7 @@ from starlette.types import Receive
 from swarm_operator.memory.core import limits, strict_json
 from swarm_operator.memory.core.entry import Draft
 from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.asgi import (
     JSON,
     BodyReader,
@@ -32,7 +33,6 @@ from swarm_operator.memory.service.http.operation import Answer, Operation, refe
 from swarm_operator.memory.service.http.schemas import IF_MATCH, WRITTEN
 from swarm_operator.memory.service.json_schema import object_of, one_of
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.sqlite import MemoryStore
 
 PREFIX: Final = b"/v1/entries/"
 ROUTE: Final = "/v1/entries/{namespace}/{key}"
@@ -75,7 +75,7 @@ _ALLOW: Final = (b"allow", b"GET, HEAD, PUT, DELETE")
 class EntryRoutes:
     """Answers requests for one entry."""
 
-    def __init__(self, store: MemoryStore, metrics: ServiceMetrics, bodies: BodyReader) -> None:
+    def __init__(self, store: Store, metrics: ServiceMetrics, bodies: BodyReader) -> None:
         self._store = store
         self._observe = {name: metrics.operations[name].observe for name in ("put", "get", "delete")}
         self._bodies = bodies

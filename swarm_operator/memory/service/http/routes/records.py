@@ -8,11 +8,11 @@ from typing import Final
 
 from starlette.types import Receive
 
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.asgi import BodyReader, Reply, percent_decode
 from swarm_operator.memory.service.errors import NotFoundError, WrongMethodError
 from swarm_operator.memory.service.http.endpoint import Call, Endpoint
 from swarm_operator.memory.service.http.routes import agents, consensus, messages, patterns, swarm, tasks
-from swarm_operator.memory.sqlite import MemoryStore
 from swarm_operator.memory.swarm import Swarm
 
 ENDPOINTS: Final = (
@@ -36,9 +36,7 @@ _NAMED: Final = b"{"
 class RecordRoutes:
     """Answers requests for records."""
 
-    def __init__(
-        self, store: MemoryStore, bodies: BodyReader, observers: Mapping[str, Callable[[float], None]]
-    ) -> None:
+    def __init__(self, store: Store, bodies: BodyReader, observers: Mapping[str, Callable[[float], None]]) -> None:
         self._swarm = Swarm(store)
         self._bodies = bodies
         self._observers = observers

@@ -7,6 +7,7 @@ from typing import Any, Final
 from swarm_operator.memory.core import Query, limits, strict_json
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.query import MAX_QUERY_TAGS
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.asgi import parse_query_lists
 from swarm_operator.memory.service.documents import hits_page
@@ -21,7 +22,6 @@ from swarm_operator.memory.service.http.operation import (
 )
 from swarm_operator.memory.service.http.schemas import NAMESPACE, PREFIX, TAG
 from swarm_operator.memory.service.json_schema import array, nullable, object_of, one_of, text, whole
-from swarm_operator.memory.sqlite import MemoryStore
 
 _SEARCHED: Final = object_of(
     {
@@ -66,7 +66,7 @@ OPERATION: Final = Operation(
 _DEFAULT_LIMIT: Final = 50
 
 
-async def answer(store: MemoryStore, query_string: bytes) -> bytes:
+async def answer(store: Store, query_string: bytes) -> bytes:
     """The document for a query string. Raises InvalidInputError, which names the parameter, and MemoryStoreError."""
     given = parse_query_lists(query_string, OPERATION.parameters, repeated=OPERATION.repeated)
     one = {name: values[0] for name, values in given.items()}

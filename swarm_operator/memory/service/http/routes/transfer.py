@@ -18,6 +18,7 @@ from starlette.types import Receive, Send
 
 from swarm_operator.memory.core import MemoryStoreError, limits
 from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.principal import acting
 from swarm_operator.memory.service.asgi import JSON, BodyReader, Reply, parse_query, parse_query_lists
 from swarm_operator.memory.service.errors import ForbiddenError, WrongMethodError
@@ -26,7 +27,6 @@ from swarm_operator.memory.service.http.schemas import NAMESPACE
 from swarm_operator.memory.service.json_schema import array, object_of, one_of, whole
 from swarm_operator.memory.service.problems import reply_to
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.sqlite import MemoryStore
 from swarm_operator.memory.transfer.ndjson import BadLineError, Existing, Importer, Outcome, export_lines
 
 EXPORT: Final = b"/v1/export"
@@ -77,7 +77,7 @@ _log = structlog.get_logger(__name__)
 class TransferRoutes:
     """Answers exports and imports."""
 
-    def __init__(self, store: MemoryStore, metrics: ServiceMetrics, bodies: BodyReader) -> None:
+    def __init__(self, store: Store, metrics: ServiceMetrics, bodies: BodyReader) -> None:
         self._store = store
         self._metrics = metrics
         self._bodies = bodies

@@ -24,6 +24,7 @@ from starlette.types import Receive, Send
 from swarm_operator.memory.core import limits
 from swarm_operator.memory.core.changes import Change, Op
 from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError, MissedChangesError, StoreClosedError
+from swarm_operator.memory.core.store import Store, Watch
 from swarm_operator.memory.service.access.principal import acting, standing
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.asgi import parse_query
@@ -35,8 +36,6 @@ from swarm_operator.memory.service.json_schema import text, whole
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.service.watch_slots import WatchSlots
-from swarm_operator.memory.sqlite import MemoryStore
-from swarm_operator.memory.sqlite.feed import Watch
 
 PATH: Final = b"/v1/watch"
 ROUTE: Final = "/v1/watch"
@@ -72,7 +71,7 @@ class WatchRoute:
 
     def __init__(
         self,
-        store: MemoryStore,
+        store: Store,
         tokens: Tokens,
         metrics: ServiceMetrics,
         settings: ServiceSettings,

@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from swarm_operator.memory.core.errors import DiskFullError, InvalidInputError
+from swarm_operator.memory.core.errors import DiskFullError, InvalidInputError, from_os
 from swarm_operator.memory.service.access.principal import acting
 from swarm_operator.memory.service.json_schema import object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
-from swarm_operator.memory.sqlite.database.errors import from_os
 from swarm_operator.memory.transfer.ndjson import Existing, Outcome
 
 FOLDER: Final = "backups"

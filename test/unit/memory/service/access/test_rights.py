@@ -14,16 +14,16 @@ from mcp.shared.exceptions import MCPError
 
 from swarm_operator.memory.core.entry import Draft
 from swarm_operator.memory.core.writes import Delete
-from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.access.principal import acting
 from swarm_operator.memory.service.access.store import GuardedStore
+from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.service.grpc.server import GrpcServer
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.service.watch_slots import WatchSlots
-from swarm_operator.memory.sqlite import MemoryStore
+from swarm_operator.memory.sqlite import SqliteStore
 
 READER, TEAM, TEAM_READER = "reader-0123456789", "team-0123456789abc", "team-reader-012345"
 FURTHER = {
@@ -355,7 +355,7 @@ async def test_an_open_watch_goes_on_when_other_tokens_change(service, monkeypat
 
 def operations():
     own = {"open", "alive", "fault", "now", "put"}
-    return [name for name in vars(MemoryStore) if not name.startswith("_") and name not in own]
+    return [name for name in vars(SqliteStore) if not name.startswith("_") and name not in own]
 
 
 @pytest.mark.parametrize("name", operations())

@@ -14,7 +14,7 @@ from swarm_operator.memory.service.grpc.statuses import PROBLEM_KEY
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.service.watch_slots import WatchSlots
-from swarm_operator.memory.sqlite import MemoryStore
+from swarm_operator.memory.sqlite import SqliteStore
 
 TOKEN = "client-0123456789abcdef"
 
@@ -48,7 +48,7 @@ class Grpc:
     """A server, and stubs of a client with the token."""
 
     server: GrpcServer
-    store: MemoryStore
+    store: SqliteStore
     metrics: ServiceMetrics
     slots: WatchSlots
     channel: grpc.aio.Channel
@@ -82,7 +82,7 @@ async def running(directory, clock, **settings):
     (tokens / "admin-token").write_text("admin-0123456789abcdef")
     metrics = ServiceMetrics()
     chosen = ServiceSettings(grpc_port=0, **settings)
-    async with MemoryStore.open(directory / "swarm-memory.db", clock=clock, observer=metrics) as store:
+    async with SqliteStore.open(directory / "swarm-memory.db", clock=clock, observer=metrics) as store:
         slots = WatchSlots(chosen.max_watches, metrics.watches)
         server = GrpcServer(store, tokens=Tokens(tokens), metrics=metrics, settings=chosen, slots=slots)
         async with server.running(), channel_to(server.port) as channel:

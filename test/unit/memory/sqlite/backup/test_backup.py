@@ -22,7 +22,7 @@ from swarm_operator.memory.core.errors import (
     StorageIOError,
     StoreClosedError,
 )
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.backup import backup
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 
@@ -70,7 +70,7 @@ async def test_a_backup_is_opened_like_any_database_and_has_everything(either_st
     assert (made.path, made.size) == (backups / "b.db", (backups / "b.db").stat().st_size)
     assert made.path.stat().st_mode & 0o077 == 0
     await either_store.put("n", "later", 1)
-    async with MemoryStore.open(made.path) as copy:
+    async with SqliteStore.open(made.path) as copy:
         page = await copy.list("n", limit=1000)
         assert [(entry.key, entry.version) for entry in page.entries] == sorted((f"k{n}", 1) for n in range(1, 50))
         assert (await copy.get("n", "k49")).value == "ü" * 49_000
@@ -95,7 +95,7 @@ async def test_writers_go_on_and_the_copy_is_that_of_one_moment(tmp_path, backup
     # Pairs are written together: a copy of one moment has both of each or none.
     monkeypatch.setattr(backup, "_PAGES_AT_ONCE", 1)
     config = StoreConfig(enable_wal=enable_wal, checkpoint_bytes=4096, compression_threshold=0)
-    async with MemoryStore.open(tmp_path / "db", config) as store:
+    async with SqliteStore.open(tmp_path / "db", config) as store:
         await store.put("n", "ballast", "x" * 2_000_000)
         going = True
         written = 0
@@ -120,7 +120,7 @@ async def test_writers_go_on_and_the_copy_is_that_of_one_moment(tmp_path, backup
         going = False
         await writing
     for each in made:
-        async with MemoryStore.open(each.path, config) as copy:
+        async with SqliteStore.open(each.path, config) as copy:
             values = {entry.key: entry.value for entry in (await copy.list("n", limit=1000)).entries}
             assert len(values.pop("ballast")) == 2_000_000
             for key, value in values.items():
@@ -166,7 +166,7 @@ async def test_while_a_backup_copies_a_long_log_does_not_make_the_writer_wait_fo
     monkeypatch.setattr(backup, "_copy_pages", copy_pages)
     # Waiting would take a minute at each write, and the test's time is two.
     config = StoreConfig(checkpoint_bytes=4096, wal_limit_bytes=4096, busy_timeout_ms=60_000)
-    async with MemoryStore.open(tmp_path / "db", config) as store:
+    async with SqliteStore.open(tmp_path / "db", config) as store:
         copying = asyncio.create_task(store.backup(backups / "b"))
         await asyncio.to_thread(held.wait)
         for number in range(5):
@@ -206,7 +206,7 @@ async def test_a_missing_directory_is_an_error_that_names_it(store, backups):
 
 
 async def test_a_damaged_database_gives_no_backup(tmp_path, backups):
-    async with MemoryStore.open(tmp_path / "db") as store:
+    async with SqliteStore.open(tmp_path / "db") as store:
         for number in range(200):
             await store.put("n", f"k{number}", "x" * 200)
     with contextlib.closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as db:
@@ -214,7 +214,7 @@ async def test_a_damaged_database_gives_no_backup(tmp_path, backups):
     with (tmp_path / "db").open("r+b") as file:  # the index points at rows that are not there
         file.seek((root - 1) * 4096 + 3)
         file.write(b"\x00\x01")
-    async with MemoryStore.open(tmp_path / "db") as store:
+    async with SqliteStore.open(tmp_path / "db") as store:
         with pytest.raises(CorruptDatabaseError, match="the backup"):
             await store.backup(backups / "b")
     assert names(backups) == []
@@ -234,7 +234,7 @@ async def test_a_caller_that_gives_up_leaves_nothing(store, backups, gate):
 
 
 async def test_closing_the_store_stops_a_backup_and_leaves_nothing(tmp_path, backups, gate):
-    async with MemoryStore.open(tmp_path / "db") as store:
+    async with SqliteStore.open(tmp_path / "db") as store:
         await store.put("n", "k", 1)
         copying = asyncio.create_task(store.backup(backups / "b"))
         await gate.wait()
@@ -247,7 +247,7 @@ async def test_closing_the_store_stops_a_backup_and_leaves_nothing(tmp_path, bac
 
 @pytest.mark.parametrize("enable_wal", [True, False])
 async def test_a_stopped_copy_ends_between_two_pages(tmp_path, enable_wal):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(enable_wal=enable_wal)) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(enable_wal=enable_wal)) as store:
         stop = threading.Event()
         stop.set()
         with pytest.raises(backup._StoppedError):
@@ -264,18 +264,18 @@ async def test_a_snapshot_has_no_name_and_is_the_whole_database(store, tmp_path)
     assert (len(content), hashlib.sha256(content).digest()) == (snapshot.size, snapshot.sha256)
     assert snapshot.file.closed
     (tmp_path / "again.db").write_bytes(content)
-    async with MemoryStore.open(tmp_path / "again.db") as copy:
+    async with SqliteStore.open(tmp_path / "again.db") as copy:
         assert (await copy.get("n", "k")).value == "x" * 100_000
 
 
 PROGRAM = """
 import asyncio, os, resource, signal, sys
 from pathlib import Path
-from swarm_operator.memory.engine import MemoryStore, StoreConfig, backup
+from swarm_operator.memory.engine import SqliteStore, StoreConfig, backup
 from swarm_operator.memory.core.errors import StorageError
 
 async def main(what, database, target):
-    async with MemoryStore.open(database) as store:
+    async with SqliteStore.open(database) as store:
         if what == "fill":
             for number in range(40):
                 await store.put("n", f"k{number}", os.urandom(50_000).hex())
@@ -307,7 +307,7 @@ def test_a_killed_backup_is_no_backup_and_the_next_one_tidies_up(tmp_path, backu
     assert left.startswith(".b.")
 
     async def again():
-        async with MemoryStore.open(tmp_path / "db") as store:
+        async with SqliteStore.open(tmp_path / "db") as store:
             await store.backup(backups / "c")
 
     asyncio.run(again())
@@ -320,7 +320,7 @@ def test_what_was_left_beside_the_database_goes_when_it_is_opened(tmp_path):
     assert any(name.startswith(".b.") for name in names(tmp_path))
 
     async def again():
-        async with MemoryStore.open(tmp_path / "db"):
+        async with SqliteStore.open(tmp_path / "db"):
             return names(tmp_path)
 
     assert not any(name.startswith(".") for name in asyncio.run(again()))

@@ -13,7 +13,7 @@ from swarm_operator.memory.core.errors import (
     ReadOnlyError,
     StorageIOError,
 )
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.backup.verify import check
 from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
@@ -43,7 +43,7 @@ async def fill(store):
 @pytest.fixture
 async def database(tmp_path):
     """A closed database with a bit of everything."""
-    async with MemoryStore.open(tmp_path / "m.db") as store:
+    async with SqliteStore.open(tmp_path / "m.db") as store:
         await fill(store)
     return tmp_path / "m.db"
 
@@ -69,7 +69,7 @@ async def test_a_database_that_is_well_is_said_to_be(database):
 
 @pytest.mark.parametrize("options", [{"full_text": False}, {"enable_wal": False}, {"compression_threshold": 0}])
 async def test_every_setting_makes_a_database_that_is_well(tmp_path, options):
-    async with MemoryStore.open(tmp_path / "m.db", StoreConfig(**options)) as store:
+    async with SqliteStore.open(tmp_path / "m.db", StoreConfig(**options)) as store:
         await fill(store)
         await store.backup(tmp_path / "backup.db")
     for name in ("m.db", "backup.db"):
@@ -77,7 +77,7 @@ async def test_every_setting_makes_a_database_that_is_well(tmp_path, options):
 
 
 async def test_after_a_kill_the_log_is_read_too(tmp_path):
-    async with MemoryStore.open(tmp_path / "m.db") as store:
+    async with SqliteStore.open(tmp_path / "m.db") as store:
         await fill(store)
         (tmp_path / "killed").mkdir()
         for name in ("m.db", "m.db-wal"):  # what a process leaves that ends now
@@ -207,7 +207,7 @@ async def test_rows_of_the_index_of_words_that_no_entry_has_are_found(database):
 
 
 async def test_the_first_hundred_findings_are_named_and_the_rest_counted(tmp_path):
-    async with MemoryStore.open(tmp_path / "m.db", StoreConfig(full_text=False)) as store:
+    async with SqliteStore.open(tmp_path / "m.db", StoreConfig(full_text=False)) as store:
         for number in range(150):
             await store.put("n", f"k{number}", 1)
     change(tmp_path / "m.db", "UPDATE entries SET value = x'7b'")
@@ -216,7 +216,7 @@ async def test_the_first_hundred_findings_are_named_and_the_rest_counted(tmp_pat
 
 
 async def test_a_transaction_that_was_cut_off_is_for_the_service_to_undo(tmp_path):
-    async with MemoryStore.open(tmp_path / "m.db", StoreConfig(enable_wal=False)) as store:
+    async with SqliteStore.open(tmp_path / "m.db", StoreConfig(enable_wal=False)) as store:
         await fill(store)
     (tmp_path / "cut").mkdir()
     with contextlib.closing(sqlite3.connect(tmp_path / "m.db", isolation_level=None)) as db:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database import checkpoint
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 
@@ -11,7 +11,7 @@ KIB = 1024
 
 async def test_the_log_is_moved_while_the_store_runs(tmp_path):
     path = tmp_path / "db"
-    async with MemoryStore.open(path, StoreConfig(checkpoint_bytes=256 * KIB, wal_limit_bytes=1024 * KIB)) as store:
+    async with SqliteStore.open(path, StoreConfig(checkpoint_bytes=256 * KIB, wal_limit_bytes=1024 * KIB)) as store:
         largest = 0
         for round_ in range(40):
             await asyncio.gather(*(store.put("n", f"{round_}-{number}", "x" * 4000) for number in range(20)))
@@ -25,7 +25,7 @@ async def test_a_reader_with_an_old_snapshot_delays_the_log_and_never_a_write(tm
     config = StoreConfig(
         checkpoint_bytes=64 * KIB, wal_limit_bytes=256 * KIB, busy_timeout_ms=1, compression_threshold=0
     )
-    async with MemoryStore.open(path, config) as store:
+    async with SqliteStore.open(path, config) as store:
         await store.put("n", "k", 1)
         reader = store._readers._workers["pages"]
         await reader.run(lambda db: (db.execute("BEGIN"), db.execute("SELECT count(*) FROM entries").fetchall()))
@@ -41,7 +41,7 @@ async def test_a_reader_with_an_old_snapshot_delays_the_log_and_never_a_write(tm
 
 
 async def test_a_clean_end_leaves_the_database_alone_without_a_log(tmp_path):
-    async with MemoryStore.open(tmp_path / "db") as store:
+    async with SqliteStore.open(tmp_path / "db") as store:
         await store.put("n", "k", 1)
         assert checkpoint.wal_size(tmp_path / "db") > 0
     assert sorted(file.name for file in tmp_path.iterdir()) == ["db", "db.lock"]
@@ -51,7 +51,7 @@ async def test_a_checkpoint_that_fails_is_told_and_loses_nothing(tmp_path, recor
     def fail(_self, _db):
         raise sqlite3.OperationalError("disk I/O error")
 
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(checkpoint_bytes=4096), observer=recorder) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(checkpoint_bytes=4096), observer=recorder) as store:
         monkeypatch.setattr(checkpoint.CheckpointPolicy, "run", fail)
         await store.put("n", "k", 1)
         await store.put("n", "k", 2)

@@ -14,7 +14,7 @@ if sys.argv[1] == "sqlite3":
     sys.modules["pysqlite3"] = None  # as where there is no wheel
 
 from pathlib import Path
-from swarm_operator.memory.engine import MemoryStore, StoreConfig, checkpoint, sqlite
+from swarm_operator.memory.engine import SqliteStore, StoreConfig, checkpoint, sqlite
 
 class Counted(checkpoint.CheckpointPolicy):
     finished = 0
@@ -29,7 +29,7 @@ checkpoint.CheckpointPolicy = Counted
 async def main(path):
     config = StoreConfig(checkpoint_bytes=64 * 1024, cache_size=1, cache_memory_mb=1)
     acknowledged, done = {}, False
-    async with MemoryStore.open(path, config) as store:
+    async with SqliteStore.open(path, config) as store:
         async def write(writer):
             for number in range(400):
                 key = f"{writer}-{number % 50}"
@@ -50,7 +50,7 @@ async def main(path):
     db = sqlite.sqlite3.connect(path)
     assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     db.close()
-    async with MemoryStore.open(path, config) as store:
+    async with SqliteStore.open(path, config) as store:
         for key, number in acknowledged.items():
             assert (await store.get("stress", key)).value["n"] == number, key
     print(sqlite.sqlite3.__name__, Counted.finished)

@@ -7,19 +7,19 @@ import socket
 import pytest
 
 from swarm_operator.memory.core.errors import DatabaseInUseError
-from swarm_operator.memory.sqlite import MemoryStore
+from swarm_operator.memory.sqlite import SqliteStore
 from swarm_operator.memory.sqlite.database.lock import ProcessLock
 
 
 async def test_a_second_opener_is_refused_and_told_who_has_it(tmp_path):
     path = tmp_path / "db"
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         with pytest.raises(DatabaseInUseError) as caught:
-            async with MemoryStore.open(path):
+            async with SqliteStore.open(path):
                 pass
         assert f"{path} is already open in process {os.getpid()} on host {socket.gethostname()}" in str(caught.value)
         await store.put("n", "k", 1)
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         assert (await store.get("n", "k")).value == 1
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from swarm_operator.memory.core.errors import ForeignDatabaseError, NewerSchemaError, StorageError
-from swarm_operator.memory.sqlite import MemoryStore
+from swarm_operator.memory.sqlite import SqliteStore
 from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 
@@ -22,7 +22,7 @@ def run(path, *statements):
 
 
 async def open_once(path):
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         await store.put("n", "k", 1)
 
 
@@ -94,7 +94,7 @@ async def test_an_older_file_is_brought_forward_with_its_entries(path, monkeypat
     after = schema.LATEST + 1
     monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS, step))
     monkeypatch.setattr(schema, "LATEST", after)
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         assert (await store.get("n", "k")).value == 1
     assert run(path, "PRAGMA user_version") == [[(after,)]]
 
@@ -108,7 +108,7 @@ async def test_acknowledged_means_synced_in_both_modes(path, tmp_path):
     from swarm_operator.memory.sqlite import StoreConfig
 
     for enable_wal, journal, synchronous in ((True, "wal", 2), (False, "delete", 3)):
-        async with MemoryStore.open(tmp_path / journal, StoreConfig(enable_wal=enable_wal)) as store:
+        async with SqliteStore.open(tmp_path / journal, StoreConfig(enable_wal=enable_wal)) as store:
             settings = await store._worker.run(
                 lambda db: [
                     db.execute(f"PRAGMA {name}").fetchone()[0]

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from swarm_operator.memory.core.errors import DiskFullError, StoreClosedError
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.gc import sweep
 
@@ -74,7 +74,7 @@ async def test_the_cache_forgets_what_was_collected(store, clock):
 async def test_it_runs_every_interval(tmp_path, clock, recorder):
     sleep = Sleeper()
     config = StoreConfig(gc_interval=120)
-    async with MemoryStore.open(tmp_path / "db", config, clock=clock, sleep=sleep, observer=recorder) as store:
+    async with SqliteStore.open(tmp_path / "db", config, clock=clock, sleep=sleep, observer=recorder) as store:
         for round_ in range(3):
             await fill(store, 10)
             clock.advance(2)
@@ -89,7 +89,7 @@ async def test_it_runs_every_interval(tmp_path, clock, recorder):
 async def test_a_collection_that_fails_is_told_and_tried_again(tmp_path, clock, recorder, enable_wal):
     sleep = Sleeper()
     config = StoreConfig(enable_wal=enable_wal, probe_interval=3600)
-    async with MemoryStore.open(tmp_path / "db", config, clock=clock, sleep=sleep, observer=recorder) as store:
+    async with SqliteStore.open(tmp_path / "db", config, clock=clock, sleep=sleep, observer=recorder) as store:
         await fill(store, 10)
         clock.advance(2)
 
@@ -114,7 +114,7 @@ async def test_a_collection_that_fails_is_told_and_tried_again(tmp_path, clock, 
 
 
 async def test_a_real_full_disk_rolls_the_step_back(tmp_path, clock):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(probe_interval=3600), clock=clock) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(probe_interval=3600), clock=clock) as store:
         await fill(store, 10)
         clock.advance(2)
         await store._worker.run(lambda db: db.execute("PRAGMA query_only = ON").fetchall())
@@ -127,7 +127,7 @@ async def test_a_real_full_disk_rolls_the_step_back(tmp_path, clock):
 
 async def test_writers_go_between_the_steps(tmp_path, clock, monkeypatch):
     monkeypatch.setattr(sweep, "_MOST_ROWS", 10)
-    async with MemoryStore.open(tmp_path / "db", clock=clock) as store:
+    async with SqliteStore.open(tmp_path / "db", clock=clock) as store:
         await fill(store, 200)
         clock.advance(2)
         collecting = asyncio.ensure_future(store.collect_garbage())
@@ -139,7 +139,7 @@ async def test_writers_go_between_the_steps(tmp_path, clock, monkeypatch):
 
 async def test_callers_that_come_during_a_run_share_the_next_one(tmp_path, clock, monkeypatch):
     monkeypatch.setattr(sweep, "_MOST_ROWS", 10)
-    async with MemoryStore.open(tmp_path / "db", clock=clock) as store:
+    async with SqliteStore.open(tmp_path / "db", clock=clock) as store:
         await fill(store, 200)
         clock.advance(2)
         first = asyncio.ensure_future(store.collect_garbage())
@@ -153,7 +153,7 @@ async def test_callers_that_come_during_a_run_share_the_next_one(tmp_path, clock
 
 
 async def test_a_caller_that_goes_does_not_stop_the_run(tmp_path, clock):
-    async with MemoryStore.open(tmp_path / "db", clock=clock) as store:
+    async with SqliteStore.open(tmp_path / "db", clock=clock) as store:
         await fill(store, 20)
         clock.advance(2)
         caller = asyncio.ensure_future(store.collect_garbage())
@@ -167,7 +167,7 @@ async def test_a_caller_that_goes_does_not_stop_the_run(tmp_path, clock):
 
 async def test_closing_ends_a_run_after_its_step(tmp_path, clock, monkeypatch):
     monkeypatch.setattr(sweep, "_MOST_ROWS", 1)
-    async with MemoryStore.open(tmp_path / "db", clock=clock) as store:
+    async with SqliteStore.open(tmp_path / "db", clock=clock) as store:
         await fill(store, 100)
         clock.advance(2)
         caller = asyncio.ensure_future(store.collect_garbage())
@@ -181,7 +181,7 @@ async def test_closing_ends_a_run_after_its_step(tmp_path, clock, monkeypatch):
 async def test_empty_pages_are_given_back_and_the_file_gets_shorter(tmp_path, clock):
     """The seed's enableVacuum ran `PRAGMA optimize`."""
     path = tmp_path / "db"
-    async with MemoryStore.open(path, StoreConfig(compression_threshold=0), clock=clock) as store:
+    async with SqliteStore.open(path, StoreConfig(compression_threshold=0), clock=clock) as store:
         await fill(store, 300, value="x" * 20_000)
         await store.put("n", "stays", 1)
         before = (await store.stats()).database_size_bytes
@@ -197,7 +197,7 @@ async def test_empty_pages_are_given_back_and_the_file_gets_shorter(tmp_path, cl
 
 async def test_without_vacuum_pages_stay_for_later_entries(tmp_path, clock):
     config = StoreConfig(enable_vacuum=False, compression_threshold=0)
-    async with MemoryStore.open(tmp_path / "db", config, clock=clock) as store:
+    async with SqliteStore.open(tmp_path / "db", config, clock=clock) as store:
         await fill(store, 100, value="x" * 20_000)
         before = (await store.stats()).database_size_bytes
         clock.advance(2)
@@ -210,14 +210,14 @@ async def test_without_vacuum_pages_stay_for_later_entries(tmp_path, clock):
 @pytest.mark.parametrize(("mode", "name"), [(0, "none"), (1, "full")])
 async def test_a_file_that_was_made_with_another_auto_vacuum_is_no_error(tmp_path, clock, mode, name):
     path = tmp_path / "db"
-    async with MemoryStore.open(path, clock=clock):
+    async with SqliteStore.open(path, clock=clock):
         pass
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("PRAGMA journal_mode = DELETE")
     db.execute(f"PRAGMA auto_vacuum = {mode}")
     db.execute("VACUUM")
     db.close()
-    async with MemoryStore.open(path, clock=clock) as store:
+    async with SqliteStore.open(path, clock=clock) as store:
         await fill(store, 50)
         clock.advance(2)
         collection = await store.collect_garbage()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.read import pool
 from swarm_operator.memory.sqlite.tables import entry_rows
@@ -45,7 +45,7 @@ async def test_a_failed_read_is_an_error_of_the_store_and_leaves_no_transaction_
 
 
 async def test_with_a_rollback_journal_reads_share_the_writers_connection(tmp_path):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(enable_wal=False)) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(enable_wal=False)) as store:
         assert set(store._readers._workers.values()) == {store._worker}
 
 

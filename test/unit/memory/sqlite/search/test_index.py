@@ -4,7 +4,7 @@ import pytest
 
 from swarm_operator.memory.core import Query
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search import index
@@ -25,7 +25,7 @@ def test_a_text_is_cut_between_characters():
 
 
 async def test_only_the_start_of_a_long_value_is_found_and_it_can_be_forgotten(tmp_path):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(compression_threshold=0)) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(compression_threshold=0)) as store:
         await store.put("n", "long", "early " + "x" * 100_000 + " late")
         assert (await found(store, "early"), await found(store, "late")) == ({"long"}, set())
         await store.put("n", "long", "short")
@@ -34,7 +34,7 @@ async def test_only_the_start_of_a_long_value_is_found_and_it_can_be_forgotten(t
 
 
 async def test_compressed_values_are_found_and_forgotten(tmp_path):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(compression_threshold=1)) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(compression_threshold=1)) as store:
         await store.put("n", "k", "needle " * 100)
         assert (await store.stats()).compressed_entries == 1
         assert await found(store, "needle") == {"k"}
@@ -57,9 +57,9 @@ async def check(store):
 
 async def test_switched_off_it_costs_nothing_and_searches_by_text_are_refused(tmp_path):
     path = tmp_path / "db"
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         await store.put("n", "before", "word", tags=["t"])
-    async with MemoryStore.open(path, StoreConfig(full_text=False)) as store:
+    async with SqliteStore.open(path, StoreConfig(full_text=False)) as store:
         await store.put("n", "meanwhile", "word", tags=["t"])
         await store.delete("n", "before")
         rows = await store._worker.run(lambda db: db.execute("SELECT count(*) FROM entries_text").fetchone()[0])
@@ -67,29 +67,29 @@ async def test_switched_off_it_costs_nothing_and_searches_by_text_are_refused(tm
         with pytest.raises(InvalidInputError, match="switched off"):
             await store.search(Query.create(text="word"))
         assert len((await store.search(Query.create(tags=["t"]))).hits) == 1
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         assert await found(store, "word") == {"meanwhile"}
         await check(store)
 
 
 async def test_parts_of_the_index_are_merged_late_in_older_files_too(tmp_path):
     path, setting = tmp_path / "db", "SELECT v FROM entries_text_config WHERE k = 'automerge'"
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         assert await store._worker.run(lambda db: db.execute(setting).fetchone()) == (8,)
         await store._worker.run(
             lambda db: db.execute("DELETE FROM entries_text_config WHERE k = 'automerge'").fetchall()
         )
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         assert await store._worker.run(lambda db: db.execute(setting).fetchone()) == (8,)
 
 
 async def test_another_revision_of_the_texts_is_indexed_anew(tmp_path, monkeypatch):
     path = tmp_path / "db"
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         await store.put("n", "k", "word")
     monkeypatch.setattr(index, "REVISION", 2)
     monkeypatch.setattr(index, "index_text", lambda raw: "other " + raw.decode())
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         rows = "SELECT rowid FROM entries_text WHERE entries_text MATCH 'other word'"
         assert len(await store._worker.run(lambda db: db.execute(rows).fetchall())) == 1
 
@@ -108,7 +108,7 @@ async def test_a_file_of_version_2_gets_its_indexes(tmp_path, monkeypatch):
         )
     db.execute("INSERT INTO namespaces VALUES ('n', 3, 18)")
     db.close()
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         assert {hit.entry.key for hit in (await store.search(Query.create(tags=["x"]))).hits} == {"a", "c"}
         assert await found(store, "wordb") == {"b"}
         await store.delete("n", "a")
@@ -116,7 +116,7 @@ async def test_a_file_of_version_2_gets_its_indexes(tmp_path, monkeypatch):
 
 
 async def test_a_damaged_value_can_be_overwritten_and_its_old_words_find_nothing(tmp_path):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(compression_threshold=1)) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(compression_threshold=1)) as store:
         await store.put("n", "k", "needle " * 100)
         await store._worker.run(lambda db: db.execute("UPDATE entries SET value = x'00'"))
         await store.put("n", "k", "thread")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from swarm_operator.memory.core import Delete, Draft, Put, Query
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.search import fulltext, planner
 
 
@@ -224,7 +224,7 @@ async def test_a_slow_search_ends_its_page_by_the_clock(store, monkeypatch):
 
 
 async def test_a_page_ends_early_when_its_values_grow_large(tmp_path):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(max_page_bytes=1000)) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(max_page_bytes=1000)) as store:
         await fill(store, *(("n", str(number), "x" * 600) for number in range(3)))
         page = await store.search(Query.create())
         assert [hit.entry.key for hit in page.hits] == ["0"]

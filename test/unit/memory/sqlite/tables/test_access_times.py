@@ -6,7 +6,7 @@ import pytest
 
 from swarm_operator.memory.core import Draft, Put, Query
 from swarm_operator.memory.core.errors import StorageIOError
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.backup.verify import check
 from swarm_operator.memory.sqlite.tables import access_times
 
@@ -42,7 +42,7 @@ async def test_a_read_by_key_is_an_access_and_nothing_else_is(either_store, cloc
 
 
 async def test_they_are_written_with_a_collection_and_when_the_store_closes(tmp_path, clock):
-    async with MemoryStore.open(tmp_path / "db", clock=clock) as store:
+    async with SqliteStore.open(tmp_path / "db", clock=clock) as store:
         for key in ("a", "b"):
             await store.put("n", key, 1)
         await store.get("n", "a")
@@ -55,7 +55,7 @@ async def test_they_are_written_with_a_collection_and_when_the_store_closes(tmp_
         clock.advance(1)
         await store.get("n", "b")
         later = store.now()
-    async with MemoryStore.open(tmp_path / "db", clock=clock) as store:
+    async with SqliteStore.open(tmp_path / "db", clock=clock) as store:
         assert await seen(store) == {**before, "b": later}
         assert (await store.get("n", "a")).version == 1
     assert check(tmp_path / "db").ok
@@ -123,7 +123,7 @@ async def test_many_are_written_while_others_write(store):
 
 
 async def test_a_disk_that_fails_loses_them_and_nothing_else(tmp_path, monkeypatch):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(probe_interval=3600)) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(probe_interval=3600)) as store:
         await store.put("n", "k", 1)
         await store.get("n", "k")
 
@@ -143,7 +143,7 @@ async def test_a_disk_that_fails_loses_them_and_nothing_else(tmp_path, monkeypat
 
 
 async def test_check_finds_rows_of_entries_that_are_not_there(tmp_path):
-    async with MemoryStore.open(tmp_path / "db") as store:
+    async with SqliteStore.open(tmp_path / "db") as store:
         await store._worker.run(lambda db: db.execute("INSERT INTO accesses (id, at) VALUES (77, 1)"))
     (finding,) = check(tmp_path / "db").findings
     assert finding.what == "it has 1 rows of entries that are not there"

@@ -8,7 +8,7 @@ import lz4.frame
 import pytest
 
 from swarm_operator.memory.core.errors import ConfigError, CorruptValueError
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.tables import compression
@@ -89,7 +89,7 @@ def test_a_frame_that_would_grow_beyond_the_cap_is_not_unpacked(monkeypatch):
 async def test_a_long_value_takes_less_room_and_comes_back_whole(tmp_path, clock):
     """The seed's flag was set, compressed nothing, and its ratio was a constant."""
     path = tmp_path / "db"
-    async with MemoryStore.open(path, StoreConfig(cache_size=1), clock=clock) as store:
+    async with SqliteStore.open(path, StoreConfig(cache_size=1), clock=clock) as store:
         assert (await store.stats()).compression_ratio is None
         await store.put("n", "long", LONG)
         await store.put("n", "noise", NOISE)
@@ -113,7 +113,7 @@ async def test_the_totals_follow_every_overwrite_and_deletion(tmp_path):
     path = tmp_path / "db"
     config = StoreConfig(compression_threshold=50)
     for values in (["x" * 1000, "y" * 500], ["short", "y" * 5000], [1, 2], ["z" * 60, "z" * 70]):
-        async with MemoryStore.open(path, config) as store:
+        async with SqliteStore.open(path, config) as store:
             await asyncio.gather(*(store.put("n", f"k{number}", value) for number, value in enumerate(values)))
             await store.put("n", "gone", "g" * 700)
             await store.delete("n", "gone")
@@ -123,7 +123,7 @@ async def test_the_totals_follow_every_overwrite_and_deletion(tmp_path):
 
 async def test_a_damaged_value_is_an_error_of_its_own_entry_that_can_be_written_over(tmp_path):
     path = tmp_path / "db"
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         await store.put("n", "bad", LONG)
         await store.put("n", "good", LONG)
     db = sqlite3.connect(path)
@@ -131,7 +131,7 @@ async def test_a_damaged_value_is_an_error_of_its_own_entry_that_can_be_written_
     db.execute("UPDATE entries SET value = ? WHERE key = 'bad'", (blob[:-1] + b"\xff",))
     db.commit()
     db.close()
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         results = await asyncio.gather(store.get("n", "bad"), store.get("n", "good"), return_exceptions=True)
         assert isinstance(results[0], CorruptValueError)
         assert "'bad' in 'n'" in str(results[0])
@@ -146,7 +146,7 @@ async def test_a_damaged_value_is_an_error_of_its_own_entry_that_can_be_written_
 async def test_the_threshold_may_change_and_old_values_stay_readable(tmp_path):
     path = tmp_path / "db"
     for threshold in (0, 10_240, 0):
-        async with MemoryStore.open(path, StoreConfig(compression_threshold=threshold)) as store:
+        async with SqliteStore.open(path, StoreConfig(compression_threshold=threshold)) as store:
             for entry in (await store.list("n")).entries:
                 assert entry.value == LONG
             await store.put("n", f"with {threshold}", LONG, create_only=False)
@@ -167,7 +167,7 @@ async def test_a_file_of_version_1_is_brought_forward(tmp_path, monkeypatch):
     db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
     db.execute("PRAGMA user_version = 1")
     db.close()
-    async with MemoryStore.open(path) as store:
+    async with SqliteStore.open(path) as store:
         old = await store.get("n", "old")
         assert (old.value, old.version) == (42, 3)
         entry, _ = await store.put("n", "old", LONG)
@@ -184,7 +184,7 @@ async def test_large_values_are_compressed_off_the_event_loop_and_small_ones_on_
         return real(raw, threshold)
 
     monkeypatch.setattr(compression, "pack", spy)
-    async with MemoryStore.open(tmp_path / "db") as store:
+    async with SqliteStore.open(tmp_path / "db") as store:
         await store.put("n", "small", "x" * 20_000)
         await store.put("n", "large", "x" * 200_000)
         assert threads[0] is threading.main_thread()

@@ -12,7 +12,7 @@ from swarm_operator.memory.core.errors import (
     StoreClosedError,
     VersionConflictError,
 )
-from swarm_operator.memory.sqlite import MemoryStore, StoreConfig
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 
 
@@ -57,13 +57,13 @@ class Faulty:
 
 
 async def test_writes_that_arrive_together_are_committed_together(tmp_path, recorder):
-    async with MemoryStore.open(tmp_path / "db", observer=recorder) as store:
+    async with SqliteStore.open(tmp_path / "db", observer=recorder) as store:
         await asyncio.gather(*(store.put("n", str(number), number) for number in range(300)))
         assert recorder.batches == [256, 44]
 
 
 async def test_a_batch_is_bounded_by_bytes(tmp_path, recorder):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(max_batch_bytes=1000), observer=recorder) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(max_batch_bytes=1000), observer=recorder) as store:
         await asyncio.gather(*(store.put("n", str(size), "x" * size) for size in (400, 400, 5000, 10)))
         assert recorder.batches == [2, 1, 1]
 
@@ -101,7 +101,7 @@ async def test_a_cancelled_caller_leaves_no_transaction_open(store):
 
 
 async def test_a_full_queue_refuses_at_once_and_recovers(tmp_path):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(max_queue=3)) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(max_queue=3)) as store:
         gate = Gate(store)
         await gate.entered()
         first = asyncio.ensure_future(store.put("n", "first", 1))
@@ -119,7 +119,7 @@ async def test_a_full_queue_refuses_at_once_and_recovers(tmp_path):
 
 
 async def test_the_queue_is_bounded_by_bytes_too(tmp_path):
-    async with MemoryStore.open(tmp_path / "db", StoreConfig(max_queue_bytes=1000)) as store:
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(max_queue_bytes=1000)) as store:
         gate = Gate(store)
         await gate.entered()
         first = asyncio.ensure_future(store.put("n", "first", 1))
@@ -136,7 +136,7 @@ async def test_the_queue_is_bounded_by_bytes_too(tmp_path):
 
 async def test_callers_get_an_error_when_the_writer_dies(tmp_path):
     async def live_and_die():
-        async with MemoryStore.open(tmp_path / "db") as store:
+        async with SqliteStore.open(tmp_path / "db") as store:
             await store.put("n", "k", 1)
 
             async def broken(_function):

@@ -21,7 +21,7 @@ from swarm_operator.memory.client import (
     MemoryUnavailableError,
 )
 from swarm_operator.memory.service.http.routes import backup
-from swarm_operator.memory.sqlite import MemoryStore
+from swarm_operator.memory.sqlite import SqliteStore
 from swarm_operator.memory.sqlite.backup.verify import check
 
 TOKEN = "client-0123456789abcdef"
@@ -64,7 +64,7 @@ async def test_a_backup_is_a_database_of_one_moment(service, tmp_path):
     assert names(tmp_path) == before
     (tmp_path / "copy.db").write_bytes(answer.body)
     assert check(tmp_path / "copy.db").findings == ()
-    async with MemoryStore.open(tmp_path / "copy.db") as copy:
+    async with SqliteStore.open(tmp_path / "copy.db") as copy:
         assert (await copy.get("n", "k")).value == "ü" * 100_000
     metrics = await service.metrics()
     assert 'swarm_memory_http_requests_total{code="200",method="GET",route="/admin/backup"} 1.0' in metrics
