@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class RequestError(Exception):
@@ -92,3 +92,17 @@ class ClientGoneError(Exception):
 
 class BadTokenFileError(Exception):
     """A token file is missing, empty or not a token. The message names the file, never its content."""
+
+
+class ImportFailedError(RequestError):
+    """An import ended early. What was written before the error stays.
+
+    Attributes:
+        cause: the error of the line, or of the store.
+        members: how far the import came; added to the problem of the cause.
+    """
+
+    def __init__(self, cause: Exception, members: dict[str, Any]) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.members = members

@@ -1,11 +1,10 @@
-"""Errors as RFC 9457 problem details: one table from what went wrong to the answer."""
+"""Errors as problems: one table from an error to the answer, which each protocol renders in its own terms."""
 
 from __future__ import annotations
 
-from http import HTTPStatus
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
-
-import orjson
 
 from swarm_operator.memory.core.errors import (
     BatchItemError,
@@ -19,16 +18,14 @@ from swarm_operator.memory.core.errors import (
     StoreClosedError,
     VersionConflictError,
 )
-from swarm_operator.memory.service.asgi import Reply, etag
-from swarm_operator.memory.service.errors import RequestError, UnauthorizedError
-from swarm_operator.memory.service.telemetry import tracing
-from swarm_operator.memory.swarm import RecordNotFoundError, RecordStateError
+from swarm_operator.memory.service.errors import ImportFailedError, PeerError, RequestError, UnauthorizedError
+from swarm_operator.memory.swarm.errors import RecordNotFoundError, RecordStateError
 
-_MEDIA_TYPE: Final = (b"content-type", b"application/problem+json")
-_RETRY: Final = (b"retry-after", b"1")
 _STATUS: Final[tuple[tuple[type[MemoryStoreError], int], ...]] = (
     (InvalidInputError, 400),
     (RecordNotFoundError, 404),
+    (RecordStateError, 409),
+    (MissedChangesError, 410),
     (VersionConflictError, 412),
     (OverloadedError, 429),
     (DiskFullError, 507),
@@ -37,55 +34,74 @@ _STATUS: Final[tuple[tuple[type[MemoryStoreError], int], ...]] = (
 )
 
 
-def problem(
-    status: int, code: str, detail: str, *headers: tuple[bytes, bytes], **members: Any
-) -> Reply:  # fmt: skip
-    """A problem document.
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as a caller sees it.
 
-    Args:
+    Attributes:
         status: the HTTP status.
-        code: names the kind of problem, in `type`; it never changes once released.
+        code: the kind of problem; it never changes once released.
         detail: for people.
-        headers: to send along.
-        members: extension members; those that are None are left out.
+        members: further facts, such as the field that is wrong; JSON values.
+        headers: to send along over HTTP.
+        transient: True if the same request may succeed later.
     """
-    document = {
-        "type": f"urn:swarm-memory:problem:{code}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        **{name: value for name, value in members.items() if value is not None},
-    }
-    return Reply(status, orjson.dumps(document), (*_common(), *headers))
+
+    status: int
+    code: str
+    detail: str
+    members: Mapping[str, Any] = field(default_factory=dict)
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    transient: bool = False
 
 
-def reply_to(error: RequestError | MemoryStoreError) -> Reply:
-    """The answer to a request that failed so."""
-    if isinstance(error, UnauthorizedError):
-        return problem(401, error.code, "a valid bearer token is required", (b"www-authenticate", b"Bearer"))
-    if isinstance(error, RequestError):
-        return problem(error.status, error.code, str(error), *error.headers)
-    if isinstance(error, BatchItemError):
-        cause = reply_to(error.cause)
-        document = {**orjson.loads(cause.body), "detail": str(error), "index": error.index}
-        return Reply(cause.status, orjson.dumps(document), _common())
-    if isinstance(error, MissedChangesError):
-        return problem(410, error.code, str(error), oldest=error.oldest)
-    if isinstance(error, InvalidInputError):
-        return problem(400, error.code, str(error), field=error.field, allowed=error.allowed)
-    if isinstance(error, RecordStateError):
-        return problem(409, error.code, str(error), reason=error.reason)
-    if isinstance(error, VersionConflictError):
-        current = error.current_version
-        headers = () if current is None else (etag(current),)
-        return problem(412, error.code, str(error), *headers, current_version=current)
-    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-    if status == 500:
-        return problem(500, "internal", "a defect of the service; its log has the details")
-    retry = isinstance(error, OverloadedError | BusyError | StoreClosedError)
-    return problem(status, error.code, str(error), *((_RETRY,) if retry else ()))
+DEFECT: Final = Problem(500, "internal", "a defect of the service; its log has the details")
 
 
-def _common() -> tuple[tuple[bytes, bytes], ...]:
-    # It is refusals that people ask about, so each can be found again.
-    return _MEDIA_TYPE, (b"x-request-id", tracing.request_id().encode())
+def describe(error: Exception) -> Problem:
+    """Return the problem for an error; DEFECT for an error that is neither a RequestError nor a MemoryStoreError."""
+    match error:
+        case UnauthorizedError():
+            return Problem(
+                401, error.code, "a valid bearer token is required", headers=((b"www-authenticate", b"Bearer"),)
+            )
+        case ImportFailedError():
+            cause = describe(error.cause)
+            members = {**cause.members, **error.members}
+            return replace(cause, members=members, headers=(*cause.headers, (b"connection", b"close")))
+        case RequestError():
+            transient = isinstance(error, PeerError) and error.transient
+            return Problem(error.status, error.code, str(error), headers=error.headers, transient=transient)
+        case BatchItemError():
+            cause = describe(error.cause)
+            return replace(cause, detail=str(error), members={**cause.members, "index": error.index}, headers=())
+        case MemoryStoreError():
+            status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+            if status == 500:
+                return DEFECT
+            transient = (error.transient or isinstance(error, StoreClosedError)) and status != 507
+            return Problem(status, error.code, str(error), _members(error), _headers(error), transient)
+        case _:
+            return DEFECT
+
+
+def _members(error: MemoryStoreError) -> dict[str, Any]:
+    match error:
+        case InvalidInputError():
+            return {"field": error.field, "allowed": error.allowed}
+        case MissedChangesError():
+            return {"oldest": error.oldest}
+        case RecordStateError():
+            return {"reason": error.reason}
+        case VersionConflictError() if error.current_version is not None:
+            return {"current_version": error.current_version}
+    return {}
+
+
+def _headers(error: MemoryStoreError) -> tuple[tuple[bytes, bytes], ...]:
+    match error:
+        case VersionConflictError() if error.current_version is not None:
+            return ((b"etag", b'"%d"' % error.current_version),)
+        case OverloadedError() | BusyError() | StoreClosedError():
+            return ((b"retry-after", b"1"),)
+    return ()
