@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,10 @@ class StoreStats:
     compressed_entries: int
     compressed_raw_bytes: int
     compressed_stored_bytes: int
+    library_version: str
+    """Of the database library."""
+    settings: Mapping[str, Any]
+    """The settings that this process applies."""
     gc: CollectorStats
 
     @property

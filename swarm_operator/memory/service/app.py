@@ -1,47 +1,49 @@
-"""The service's ASGI application: authentication, counting and errors around the routes.
+"""The service's ASGI application: the one way of a request to its endpoint, and of the answer back.
 
-request -> token -> /v1/entries/{namespace}/{key}: entries (plain ASGI)
-                 -> /v1/batch: batch (plain ASGI)
-                 -> /v1/agents, /v1/tasks, ...: records (plain ASGI)
-                 -> /v1/watch: watching (plain ASGI)
-                 -> /mcp: mcp (plain ASGI), when it is switched on
-                 -> /v1/export, /v1/import: transfer (plain ASGI)
-                 -> /openapi.json: openapi, where all of these are listed
-                 -> everything else: routes (Starlette)
+find the endpoint -> authenticate -> read the body -> call the handler -> time, count, send
+
+What goes wrong becomes a problem here. Handlers only raise.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
+from typing import Final
 
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
-from swarm_operator.memory.core.errors import MemoryStoreError
 from swarm_operator.memory.core.store import Store
-from swarm_operator.memory.service.access.principal import acting
-from swarm_operator.memory.service.access.store import GuardedStore
+from swarm_operator.memory.service.access.principal import Credential, Principal
+from swarm_operator.memory.service.access.store import AuthorizedStore
 from swarm_operator.memory.service.access.tokens import Tokens
-from swarm_operator.memory.service.asgi import BodyReader, header_map
-from swarm_operator.memory.service.errors import ClientGoneError, RequestError, UnauthorizedError
+from swarm_operator.memory.service.asgi import (
+    BodyReader,
+    Reply,
+    Stream,
+    disconnected,
+    percent_decode,
+    problem_reply,
+)
+from swarm_operator.memory.service.errors import ClientGoneError
 from swarm_operator.memory.service.http import openapi
-from swarm_operator.memory.service.http.routes import batch, transfer, watch
-from swarm_operator.memory.service.http.routes.admin import PATHS, create_routes
-from swarm_operator.memory.service.http.routes.entries import PREFIX, ROUTE, EntryRoutes
-from swarm_operator.memory.service.http.routes.records import OPERATIONS as RECORD_OPERATIONS
-from swarm_operator.memory.service.http.routes.records import RecordRoutes
-from swarm_operator.memory.service.mcp.endpoint import PATH as MCP_PATH
-from swarm_operator.memory.service.mcp.endpoint import ROUTE as MCP_ROUTE
+from swarm_operator.memory.service.http.endpoint import Answer, Call, Context
+from swarm_operator.memory.service.http.router import Match, Router
+from swarm_operator.memory.service.http.routes import transfer
 from swarm_operator.memory.service.mcp.endpoint import McpEndpoint
-from swarm_operator.memory.service.problems import problem, reply_to
+from swarm_operator.memory.service.problems import describe
 from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.slots import Slots, watch_slots
 from swarm_operator.memory.service.telemetry import tracing
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.service.watch_slots import WatchSlots
 
-_OTHER = "other"
-_PATHS = {**PATHS, openapi.PATH: openapi.PATH.decode()}
+_ANYBODY: Final = Credential(Principal("anybody", writes=False, namespaces=()), lambda: True)
+"""The caller of an operation that needs no token: it may not read or write anything."""
+_WITH_BODY: Final = frozenset({"PUT", "POST", "PATCH"})
+_END: Final[Message] = {"type": "http.response.body", "body": b""}
 
 _log = structlog.get_logger(__name__)
 
@@ -50,85 +52,60 @@ class MemoryApp:
     """Answers HTTP on the service's port."""
 
     def __init__(self, store: Store, *, tokens: Tokens, metrics: ServiceMetrics, settings: ServiceSettings) -> None:
-        guarded = GuardedStore(store)
         bodies = BodyReader(
             limit=settings.max_body_bytes, total=settings.max_held_body_bytes, timeout=settings.body_timeout
         )
-        self._entries = EntryRoutes(guarded, metrics, bodies)
-        self._batch = batch.BatchRoute(guarded, metrics, bodies)
-        metrics.measure(RECORD_OPERATIONS)
-        observers = {name: histogram.observe for name, histogram in metrics.operations.items()}
-        self._records = RecordRoutes(guarded, bodies, observers)
-        self._transfer = transfer.TransferRoutes(guarded, metrics, bodies)
-        self.watch_slots = WatchSlots(settings.max_watches, metrics.watches)
+        self.watch_slots = watch_slots(settings.max_watches, metrics.watches.set)
         """Of all protocols."""
-        self._watch = watch.WatchRoute(guarded, tokens, metrics, settings, self.watch_slots)
-        self._routes = create_routes(guarded, metrics, openapi.ROUTE)
-        self._mcp = (
-            McpEndpoint(store, tokens=tokens, metrics=metrics, settings=settings, bodies=bodies)
-            if settings.mcp
-            else None
+        self._context = Context(
+            settings=settings,
+            metrics=metrics,
+            bodies=bodies,
+            watches=self.watch_slots,
+            exports=Slots(transfer.MOST_AT_ONCE, f"{transfer.MOST_AT_ONCE} exports are running, which is the most"),
+            imports=Slots(transfer.MOST_AT_ONCE, f"{transfer.MOST_AT_ONCE} imports are running, which is the most"),
+            backups=Slots(1, "a backup is being made, which is the most at one time"),
         )
+        endpoints = openapi.ENDPOINTS
+        self._mcp = None
+        if settings.mcp:
+            self._mcp = McpEndpoint(store, tokens=tokens, metrics=metrics, settings=settings, bodies=bodies)
+            endpoints = (*endpoints, *self._mcp.endpoints)
+        self._router = Router(endpoints)
+        metrics.measure(endpoint.operation.name for endpoint in endpoints if endpoint.operation.timed)
+        self._store = store
         self._tokens = tokens
         self._metrics = metrics
+        self._endless: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         method: str = scope["method"]
-        path: bytes = scope["raw_path"]
-        route = _OTHER
-        counted: _Counted | None = None
+        match = self._router.find(method, scope["raw_path"], scope["path"])
+        headers: dict[bytes, bytes] = dict(scope["headers"])  # the last of a repeated one counts
+        send = _Sender(send, _request_id(headers), self._metrics, method, match.route)
+        started = time.perf_counter()
         try:
-            headers = header_map(scope)
-            send = _identified(headers, send)
-            if path not in openapi.OPEN_PATHS:
-                self._authorize(scope["path"], headers)
-            if path.startswith(PREFIX):
-                route = ROUTE
-                reply = await self._entries.answer(method, path, headers, receive)
-            elif path == batch.PATH:
-                route = batch.ROUTE
-                reply = await self._batch.answer(method, headers, receive)
-            elif self._records.knows(path):
-                endpoint, record_id = self._records.find(method, path)
-                route = endpoint.operation.path
-                reply = await self._records.answer(endpoint, record_id, scope["query_string"], headers, receive)
-            elif path == watch.PATH:
-                route = watch.ROUTE
-                await self._watch.serve(method, scope["query_string"], headers, receive, send)
-                return
-            elif path == MCP_PATH and self._mcp is not None:
-                route = MCP_ROUTE
-                await self._mcp.serve(method, headers, scope, receive, send)
-                return
-            elif path == transfer.EXPORT:
-                route = path.decode()
-                await self._transfer.export(method, scope["query_string"], receive, send)
-                return
-            elif path == transfer.IMPORT:
-                route = path.decode()
-                await self._transfer.import_(method, scope["query_string"], headers, receive, send)
-                return
-            else:
-                route = _PATHS.get(path, _OTHER)
-                counted = _Counted(self._metrics, method, route, send)
-                await self._routes(scope, receive, counted)
-                return
+            answer = await self._call(match, scope, headers, receive)
+            if isinstance(answer, Stream):
+                await self._stream(answer, receive, send)
+                self._observe(match, started)
+            elif not isinstance(answer, Reply):
+                await answer.app(receive, send)
         except ClientGoneError:
             return
-        except (RequestError, MemoryStoreError) as error:
-            reply = reply_to(error)
-            self._metrics.refused(error.code)
-            if reply.status == 500:
-                _log.error("request failed", method=method, route=route, exc_info=error)
-        except Exception:  # noqa: BLE001 - the last line of defence: logged with its traceback, answered with a 500
-            reply = problem(500, "internal", "a defect of the service; its log has the details")
-            self._metrics.refused("internal")
-            _log.exception("request failed", method=method, route=route)
-            if counted is not None and counted.started:
+        except Exception as error:  # noqa: BLE001 - the last line of defence: a defect is logged and answered with 500
+            problem = describe(error)
+            self._metrics.refused(problem.code)
+            if send.started:
+                # Without its end the client sees that the answer was cut off.
+                _log.warning("answer cut off", method=method, route=match.route, reason=str(error), exc_info=error)
                 return
-        self._metrics.answered(method, route, reply.status)
-        await reply.send(send)
+            if problem.status == 500:
+                _log.error("request failed", method=method, route=match.route, exc_info=error)
+            answer = problem_reply(problem)
+        if isinstance(answer, Reply):
+            await answer.send(send)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -140,52 +117,111 @@ class MemoryApp:
                 yield
 
     def stop(self) -> None:
-        """End what would not end by itself: watches, and MCP's streams."""
-        self._watch.stop()
+        """End answers that do not end by themselves: watches, and MCP's streams."""
+        for task in self._endless:
+            task.cancel()
         if self._mcp is not None:
             self._mcp.stop()
 
-    def _authorize(self, path: str, headers: dict[bytes, bytes]) -> None:
-        """Let it pass or raise. The path is the decoded one, which the router takes: `/%61dmin/gc` is `/admin/gc`."""
-        principal = self._tokens.principal(headers.get(b"authorization"))
-        if principal is None:
-            raise UnauthorizedError("no valid token")
-        if path == "/admin" or path.startswith("/admin/"):
-            principal.check_admin()
-        acting.set(principal)  # for this task, which is the request's
+    async def _call(self, match: Match, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Answer:
+        """Return the answer of an endpoint.
+
+        Raises:
+            RequestError, MemoryStoreError: the request was refused, or failed.
+        """
+        endpoint = match.endpoint
+        operation = None if endpoint is None else endpoint.operation
+        credential = _ANYBODY
+        if operation is None or not operation.open:
+            credential = self._tokens.authenticate(headers.get(b"authorization"))
+            path: str = scope["path"]
+            if path == "/admin" or path.startswith("/admin/"):
+                credential.principal.check_admin()
+        if endpoint is None or operation is None:
+            assert match.error is not None  # noqa: S101 - for mypy
+            raise match.error
+        if operation.writes is not False and operation.method != "GET":
+            credential.principal.check_writer()
+        values = tuple(percent_decode(name, value) for name, value in zip(match.names, match.values, strict=True))
+        body = b""
+        if operation.method in _WITH_BODY and not operation.streams and not operation.admin:
+            body = await self._context.bodies.read(headers, receive)
+        started = time.perf_counter()
+        store = AuthorizedStore(self._store, credential)
+        answer = await endpoint.handler(
+            Call(operation, values, headers, body, store, credential, self._context, scope, receive)
+        )
+        if not isinstance(answer, Stream):
+            self._observe(match, started)
+        return answer
+
+    def _observe(self, match: Match, started: float) -> None:
+        if match.endpoint is not None and match.endpoint.operation.timed:
+            self._metrics.operations[match.endpoint.operation.name].observe(time.perf_counter() - started)
+
+    async def _stream(self, stream: Stream, receive: Receive, send: _Sender) -> None:
+        """Send a stream until it ends, its client disconnects, or, if it is endless, the service stops.
+
+        Raises:
+            Exception: an error of the stream, before or after the first chunk.
+        """
+        sending = asyncio.create_task(_send_chunks(stream, send), name="memory-stream")
+        gone = asyncio.create_task(disconnected(receive), name="memory-stream-gone")
+        if stream.endless:
+            self._endless.add(sending)
+        try:
+            await asyncio.wait([sending, gone], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._endless.discard(sending)
+            gone.cancel()
+            sending.cancel()
+            await asyncio.wait([sending])
+        if sending.cancelled():
+            if gone.done() and not gone.cancelled():
+                raise ClientGoneError
+            await send(_END)
+        else:
+            sending.result()
 
 
-def _identified(headers: dict[bytes, bytes], send: Send) -> Send:
-    """Have the answer carry the request's id, if it brought one."""
-    traceparent, given_id = headers.get(b"traceparent"), headers.get(b"x-request-id")
-    if traceparent is None and given_id is None:
-        return send
-    current = tracing.bind((traceparent or b"").decode("latin-1"), (given_id or b"").decode("latin-1"))
-    if current is None:
-        return send
-    header = (b"x-request-id", current.encode())
+class _Sender:
+    """Sends an answer: adds the request's id, and counts the answer when it starts."""
 
-    async def identified(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            others = [each for each in message["headers"] if each[0] != header[0]]
-            message = {**message, "headers": [*others, header]}
-        await send(message)
-
-    return identified
-
-
-class _Counted:
-    """Counts the answer that Starlette sends."""
-
-    def __init__(self, metrics: ServiceMetrics, method: str, route: str, send: Send) -> None:
+    def __init__(
+        self, send: Send, header: tuple[bytes, bytes] | None, metrics: ServiceMetrics, method: str, route: str
+    ) -> None:
+        self.started = False
+        self._send = send
+        self._header = header
         self._metrics = metrics
         self._method = method
         self._route = route
-        self._send = send
-        self.started = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
             self._metrics.answered(self._method, self._route, message["status"])
+            if self._header is not None:
+                others = [each for each in message["headers"] if each[0] != self._header[0]]
+                message = {**message, "headers": [*others, self._header]}
         await self._send(message)
+
+
+def _request_id(headers: dict[bytes, bytes]) -> tuple[bytes, bytes] | None:
+    """Return the header with the request's id; None if the request brought none."""
+    traceparent, given_id = headers.get(b"traceparent"), headers.get(b"x-request-id")
+    if traceparent is None and given_id is None:
+        return None
+    current = tracing.bind((traceparent or b"").decode("latin-1"), (given_id or b"").decode("latin-1"))
+    return None if current is None else (b"x-request-id", current.encode())
+
+
+async def _send_chunks(stream: Stream, send: Send) -> None:
+    async with contextlib.aclosing(stream.chunks) as chunks:
+        chunk = await anext(chunks, b"")
+        await send({"type": "http.response.start", "status": stream.status, "headers": list(stream.headers)})
+        while chunk:
+            async with asyncio.timeout(stream.send_timeout):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            chunk = await anext(chunks, b"")
+    await send(_END)

@@ -1,17 +1,19 @@
-"""The bit of HTTP that the hot routes need, on plain ASGI: strict paths, bounded bodies, entity tags, small answers.
+"""HTTP on plain ASGI: strict paths and queries, bounded bodies, entity tags, answers.
 
-A framework's request and response objects cost as much as the work itself here, so these are functions.
+The request and response objects of a framework cost as much as the work itself here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 
-from starlette.types import Receive, Scope, Send
+import orjson
+from starlette.types import Receive, Send
 
 from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError
 from swarm_operator.memory.service.errors import (
@@ -20,8 +22,11 @@ from swarm_operator.memory.service.errors import (
     ClientGoneError,
     UnsupportedEncodingError,
 )
+from swarm_operator.memory.service.problems import Problem
+from swarm_operator.memory.service.telemetry.tracing import request_id
 
 JSON: Final = (b"content-type", b"application/json")
+_PROBLEM: Final = (b"content-type", b"application/problem+json")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _STRONG_TAG = re.compile(r'"([1-9][0-9]{0,18})"')
 _DRAIN_FACTOR = 4
@@ -42,6 +47,56 @@ class Reply:
             headers.append((b"content-length", b"%d" % len(self.body)))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
+
+
+async def _nothing() -> AsyncGenerator[bytes, None]:
+    return
+    yield
+
+
+@dataclass(slots=True)
+class Stream:
+    """An answer that is sent in chunks. An error before the first chunk is answered as a problem.
+
+    Attributes:
+        status: the HTTP status.
+        chunks: the body; closed when the client disconnects.
+        headers: of the answer; read when the first chunk is there.
+        endless: it does not end by itself: it ends when the service stops.
+        send_timeout: seconds that a client may take for a chunk; None: no limit.
+    """
+
+    status: int
+    chunks: AsyncGenerator[bytes, None] = field(default_factory=_nothing)
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    endless: bool = False
+    send_timeout: float | None = None
+
+
+@dataclass(slots=True)
+class Forward:
+    """An answer that another ASGI application sends."""
+
+    app: Callable[[Receive, Send], Awaitable[None]]
+
+
+def problem_reply(problem: Problem) -> Reply:
+    """Return a problem as RFC 9457 problem details, with the request's id."""
+    document = {
+        "type": f"urn:swarm-memory:problem:{problem.code}",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        **problem.members,
+    }
+    headers = (_PROBLEM, (b"x-request-id", request_id().encode()), *problem.headers)
+    return Reply(problem.status, orjson.dumps(document), headers)
+
+
+async def disconnected(receive: Receive) -> None:
+    """Wait until the client has disconnected."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def percent_decode(field: str, raw: bytes) -> str:
@@ -220,13 +275,8 @@ def _check_encoding(headers: Mapping[bytes, bytes]) -> None:
         raise UnsupportedEncodingError("send the body without Content-Encoding", (b"accept-encoding", b"identity"))
 
 
-def header_map(scope: Scope) -> dict[bytes, bytes]:
-    """The request's headers by lower-case name; the last of a repeated one counts."""
-    return dict(scope["headers"])
-
-
 def check_members(field: str, document: dict[str, Any], allowed: frozenset[str]) -> None:
-    """Refuse members that mean nothing here: a misspelt one would be lost in silence."""
+    """Raise InvalidInputError for a member that is not allowed: a misspelt one would be lost in silence."""
     if unknown := document.keys() - allowed:
         raise InvalidInputError(
             f"{field}: unknown member {min(unknown)[:64]!r}", f"one of {', '.join(sorted(allowed))}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -14,6 +14,19 @@ from swarm_operator.memory.core import Entry, Query
 from swarm_operator.memory.core.pages import Found, Hit, NamespaceCount
 from swarm_operator.memory.core.stats import Collection, StoreStats
 from swarm_operator.memory.core.store import Store
+
+_SETTINGS: Final = {
+    "cache_size": "cache_size",
+    "cache_memory_mb": "cache_memory_mb",
+    "enable_wal": "enable_wal",
+    "compression_threshold": "compression_threshold",
+    "gc_interval_seconds": "gc_interval",
+    "enable_vacuum": "enable_vacuum",
+    "full_text": "full_text",
+    "max_value_bytes": "max_value_bytes",
+    "checkpoint_bytes": "checkpoint_bytes",
+    "wal_limit_bytes": "wal_limit_bytes",
+}
 
 
 @functools.lru_cache(maxsize=256)  # a batch has one time, and a new entry twice the same
@@ -69,12 +82,12 @@ def namespaces_page(counts: Sequence[NamespaceCount], cursor: str | None) -> byt
 
 def statistics(store: Store, stats: StoreStats) -> bytes:
     """Counts, sizes, the cache, and the settings that this process applies."""
-    config = store.config
+    settings = stats.settings
     return orjson.dumps(
         {
-            "swarm_id": config.swarm_id,
+            "swarm_id": store.swarm_id,
             "version": swarm_operator.__version__,
-            "sqlite_version": store.sqlite_version,
+            "sqlite_version": stats.library_version,
             "entries": stats.entries,
             "agents": stats.agents,
             "tasks": stats.tasks,
@@ -90,8 +103,8 @@ def statistics(store: Store, stats: StoreStats) -> bytes:
                 "evictions": stats.cache_evictions,
                 "entries": stats.cache_entries,
                 "bytes": stats.cache_bytes,
-                "max_entries": config.cache_size,
-                "max_bytes": config.cache_memory_mb * 1024 * 1024,
+                "max_entries": settings["cache_size"],
+                "max_bytes": settings["cache_memory_mb"] * 1024 * 1024,
             },
             "compression": {
                 "entries": stats.compressed_entries,
@@ -108,18 +121,7 @@ def statistics(store: Store, stats: StoreStats) -> bytes:
                 "last_run": None if stats.gc.last is None else _collection(stats.gc.last),
                 "last_error": stats.gc.last_error,
             },
-            "settings": {
-                "cache_size": config.cache_size,
-                "cache_memory_mb": config.cache_memory_mb,
-                "enable_wal": config.enable_wal,
-                "compression_threshold": config.compression_threshold,
-                "gc_interval_seconds": config.gc_interval,
-                "enable_vacuum": config.enable_vacuum,
-                "full_text": config.full_text,
-                "max_value_bytes": config.max_value_bytes,
-                "checkpoint_bytes": config.checkpoint_bytes,
-                "wal_limit_bytes": config.wal_limit_bytes,
-            },
+            "settings": {name: settings[setting] for name, setting in _SETTINGS.items()},
         }
     )
 

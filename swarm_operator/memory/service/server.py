@@ -24,8 +24,9 @@ from swarm_operator.memory.core import MemoryStoreError
 from swarm_operator.memory.service.access.tokens import ADMIN_FILE, CLIENT_FILE, Tokens, generate
 from swarm_operator.memory.service.app import MemoryApp
 from swarm_operator.memory.service.errors import BadTokenFileError
+from swarm_operator.memory.service.metrics_app import MetricsApp
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.service.telemetry.metrics import MetricsApp, ServiceMetrics
+from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database import driver
 
@@ -57,7 +58,12 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
                 async with app.running(), _grpc(store, app, tokens, metrics, settings) as grpc:
                     stopping = [app.stop, *([grpc.stop] if grpc else [])]
                     servers.append((_Server(app, settings, on_exit=stopping), http_socket))
-                    servers.append((_Server(MetricsApp(metrics, metrics.watch(store)), settings), metrics_socket))
+                    servers.append(
+                        (
+                            _Server(MetricsApp(metrics, metrics.watch(store, store.sqlite_version)), settings),
+                            metrics_socket,
+                        )
+                    )
                     hurry += [server.hurry for server, _ in servers]
                     hurry += [lambda: grpc.stop(0.0)] if grpc else []
                     asked = await _run(servers, store, stop, grpc.port if grpc else None)

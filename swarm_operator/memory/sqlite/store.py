@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -507,6 +507,8 @@ class SqliteStore:
             compressed_entries=packed_entries,
             compressed_raw_bytes=packed_raw,
             compressed_stored_bytes=packed_stored,
+            library_version=self.sqlite_version,
+            settings=asdict(self.config),
             gc=replace(self._collector.stats),
         )
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from swarm_operator.memory.atomicfile import WholeFile
 from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError, OverloadedError, from_os
+from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.sqlite.backup.verify import check
 from swarm_operator.memory.sqlite.config import StoreConfig
 from swarm_operator.memory.sqlite.store import SqliteStore
@@ -25,12 +26,17 @@ _CONFIG: Final = StoreConfig(enable_wal=False, full_text=False, enable_vacuum=Fa
 
 
 class Restorer:
-    """Restores backups into live stores, one at a time: each restore takes disk space for a copy of its backup."""
+    """Restores backups into live stores, one at a time: each restore takes disk space for a copy of its backup.
 
-    def __init__(self) -> None:
+    Args:
+        directory: where the copies are made.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self._busy = False
 
-    async def restore(self, store: SqliteStore, backup: Path, *, existing: Existing = Existing.OVERWRITE) -> Importer:
+    async def restore(self, store: Store, backup: Path, *, existing: Existing = Existing.OVERWRITE) -> Importer:
         """Write a backup's entries, see `restore`.
 
         Raises:
@@ -40,17 +46,18 @@ class Restorer:
             raise OverloadedError("a backup is being restored, which is the most at one time")
         self._busy = True
         try:
-            return await restore(store, backup, existing=existing)
+            return await restore(store, backup, self._directory, existing=existing)
         finally:
             self._busy = False
 
 
-async def restore(store: SqliteStore, backup: Path, *, existing: Existing = Existing.OVERWRITE) -> Importer:
+async def restore(store: Store, backup: Path, directory: Path, *, existing: Existing = Existing.OVERWRITE) -> Importer:
     """Write a backup's live entries. The backup is checked first, and stays as it is.
 
     Args:
         store: where to.
         backup: a file that `SqliteStore.backup` made, of this schema version or an older one.
+        directory: where a copy of the backup is made.
         existing: what becomes of entries that are there with another value.
 
     Returns:
@@ -67,7 +74,7 @@ async def restore(store: SqliteStore, backup: Path, *, existing: Existing = Exis
     if not report.ok:
         raise InvalidInputError("backup", f"a backup that is whole (damaged: {report.findings[0].what})")
     try:
-        copy = await asyncio.to_thread(WholeFile.create, store.path.with_name("restore"))
+        copy = await asyncio.to_thread(WholeFile.create, directory / "restore")
         try:
             # A store brings an older schema forward, which is done to a copy.
             await asyncio.to_thread(shutil.copyfile, backup, copy.path)

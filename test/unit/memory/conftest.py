@@ -16,8 +16,9 @@ from support.zygote import Zygote
 
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.app import MemoryApp
+from swarm_operator.memory.service.metrics_app import MetricsApp
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.service.telemetry.metrics import MetricsApp, ServiceMetrics
+from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 
 TOKEN = "client-0123456789abcdef"
@@ -165,7 +166,9 @@ async def running_service(directory, *, clock=None, config=None, **settings):
         app = MemoryApp(store, tokens=Tokens(tokens), metrics=metrics, settings=ServiceSettings(**settings))
         await stack.enter_async_context(app.running())
         port = await stack.enter_async_context(listening(app))
-        metrics_port = await stack.enter_async_context(listening(MetricsApp(metrics, metrics.watch(store))))
+        metrics_port = await stack.enter_async_context(
+            listening(MetricsApp(metrics, metrics.watch(store, store.sqlite_version)))
+        )
         yield Service(port, metrics_port, store, tokens)
 
 

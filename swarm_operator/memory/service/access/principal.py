@@ -36,9 +36,13 @@ class Principal:
 
     def check_write(self, namespace: str) -> None:
         """Raise ForbiddenError unless it may change entries in a namespace."""
+        self.check_writer()
+        self.check_read(namespace)
+
+    def check_writer(self) -> None:
+        """Raise ForbiddenError if it may only read."""
         if not self.writes:
             raise _refusal()
-        self.check_read(namespace)
 
     def check_admin(self) -> None:
         """Raise ForbiddenError unless it is an admin."""

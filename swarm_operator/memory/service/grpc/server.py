@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
@@ -13,17 +14,16 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import Counter
 
 from swarm_operator.memory.core.store import Store
-from swarm_operator.memory.service.access.principal import acting, standing
-from swarm_operator.memory.service.access.store import GuardedStore
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.errors import UnauthorizedError
 from swarm_operator.memory.service.grpc import memory_pb2_grpc
 from swarm_operator.memory.service.grpc.servicer import OPERATIONS, SERVICE, MemoryServicer
-from swarm_operator.memory.service.grpc.statuses import problem_of, refusal, status_of
+from swarm_operator.memory.service.grpc.statuses import refusal, status_of
+from swarm_operator.memory.service.problems import describe
 from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.slots import Slots
 from swarm_operator.memory.service.telemetry import tracing
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.service.watch_slots import WatchSlots
 
 _MOST_CALLS: Final = 256
 """At once, watches included; the next one gets RESOURCE_EXHAUSTED. Each may hold a message of the largest size."""
@@ -41,7 +41,7 @@ class GrpcServer:
         tokens: Tokens,
         metrics: ServiceMetrics,
         settings: ServiceSettings,
-        slots: WatchSlots,
+        slots: Slots,
     ) -> None:
         handled = Counter(
             "grpc_server_handled_total",
@@ -53,12 +53,10 @@ class GrpcServer:
             handled.labels(SERVICE, method, grpc.StatusCode.OK.name)
         self._store = store
         self._settings = settings
-        self._servicer = MemoryServicer(
-            GuardedStore(store), metrics=metrics, handled=handled, settings=settings, slots=slots
-        )
+        self._servicer = MemoryServicer(store, metrics=metrics, handled=handled, settings=settings, slots=slots)
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
-            interceptors=[_TokenCheck(tokens, handled)],
+            interceptors=[_Authentication(tokens, handled)],
             maximum_concurrent_rpcs=_MOST_CALLS,
             options=(
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
@@ -114,32 +112,39 @@ class GrpcServer:
             await asyncio.sleep(_LOOK)
 
 
-class _TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Lets calls with a valid token pass, and health checks. What the token may do is up to the guarded store."""
+class _Authentication(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Lets calls with a valid token pass, and health checks. Calls of the memory get the caller's credential."""
 
     def __init__(self, tokens: Tokens, handled: Counter) -> None:
         self._tokens = tokens
         self._handled = handled
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
-        """The handler of the call, or one that refuses it."""
-        if handler_call_details.method.startswith(f"/{health.SERVICE_NAME}/"):
+        """Return the handler of the call, or one that refuses it."""
+        method: str = handler_call_details.method
+        if method.startswith(f"/{health.SERVICE_NAME}/"):
             return await continuation(handler_call_details)
         metadata = dict(handler_call_details.invocation_metadata)
         tracing.bind(metadata.get("traceparent", ""), metadata.get("x-request-id", ""))
         offered = metadata.get("authorization", "")
-        # Metadata is ASCII but for keys that end in -bin.
-        if isinstance(offered, str):
-            authorization = offered.encode("latin-1", "replace")
-            principal = self._tokens.principal(authorization)
-            if principal is not None:
-                acting.set(principal)  # for this task, which is the call's
-                standing.set(self._tokens.standing(authorization, principal))
-                return await continuation(handler_call_details)
-        # As for a stream, whatever the call is: then its message, of up to 16 MiB, is not even taken in.
-        return grpc.stream_unary_rpc_method_handler(self._refuse)
+        try:
+            # Metadata is ASCII but for keys that end in -bin.
+            credential = self._tokens.authenticate(
+                offered.encode("latin-1", "replace") if isinstance(offered, str) else None
+            )
+        except UnauthorizedError:
+            # As for a stream, whatever the call is: then its message, of up to 16 MiB, is not even taken in.
+            return grpc.stream_unary_rpc_method_handler(self._refuse)
+        handler = await continuation(handler_call_details)
+        if handler is None or not method.startswith(f"/{SERVICE}/"):
+            return handler
+        kind = (
+            grpc.unary_stream_rpc_method_handler if handler.response_streaming else grpc.unary_unary_rpc_method_handler
+        )
+        call = handler.unary_stream if handler.response_streaming else handler.unary_unary
+        return kind(functools.partial(call, credential), handler.request_deserializer, handler.response_serializer)
 
     async def _refuse(self, _: Any, context: Any) -> None:
-        error = UnauthorizedError("no valid token")
-        self._handled.labels(SERVICE, "", status_of(error).name).inc()
-        await context.abort(*refusal(problem_of(error), status_of(error)))
+        problem = describe(UnauthorizedError("no valid token"))
+        self._handled.labels(SERVICE, "", status_of(problem).name).inc()
+        await context.abort(*refusal(problem))

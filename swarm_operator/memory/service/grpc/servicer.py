@@ -17,7 +17,9 @@ from swarm_operator.memory.core.errors import BatchItemError, InvalidInputError,
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.service import cursors, documents
-from swarm_operator.memory.service.errors import NotFoundError, RequestError
+from swarm_operator.memory.service.access.principal import Credential
+from swarm_operator.memory.service.access.store import AuthorizedStore
+from swarm_operator.memory.service.errors import NotFoundError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.messages import (
     change_event,
@@ -27,10 +29,11 @@ from swarm_operator.memory.service.grpc.messages import (
     milliseconds,
     put,
 )
-from swarm_operator.memory.service.grpc.statuses import problem_of, refusal, status_of
+from swarm_operator.memory.service.grpc.statuses import problem_message, refusal, status_of
+from swarm_operator.memory.service.problems import describe
 from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.slots import Slots
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.service.watch_slots import WatchSlots
 
 Context: TypeAlias = Any
 """grpc.aio.ServicerContext: the package has no types."""
@@ -55,7 +58,7 @@ _log = structlog.get_logger(__name__)
 
 
 class MemoryServicer:
-    """Answers calls. What a token may do has been decided before.
+    """Answers calls.
 
     Args:
         store: the store.
@@ -72,7 +75,7 @@ class MemoryServicer:
         metrics: ServiceMetrics,
         handled: Counter,
         settings: ServiceSettings,
-        slots: WatchSlots,
+        slots: Slots,
     ) -> None:
         self._store = store
         self._metrics = metrics
@@ -81,34 +84,24 @@ class MemoryServicer:
         self._pause = settings.watch_pause
         self._slots = slots
         self._stopping = asyncio.Event()
-        calls: dict[str, Callable[[Any], Awaitable[Any]]] = {
-            "Put": self._put,
-            "Get": self._get,
-            "GetMany": self._get_many,
-            "Delete": self._delete,
-            "DeleteRange": self._delete_range,
-            "Batch": self._batch,
-            "List": self._list,
-            "Search": self._search,
-            "Namespaces": self._namespaces,
-            "Stats": self._stats,
-        }
-        for name, call in calls.items():
+        for name, call in _CALLS.items():
             setattr(self, name, self._answering(name, call))
 
     def stop(self) -> None:
         """End what would not end by itself: watches."""
         self._stopping.set()
 
-    def _answering(self, name: str, call: Callable[[Any], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
-        """The call as gRPC makes it: timed, counted, its errors as statuses."""
+    def _answering(
+        self, name: str, call: Callable[[Store, Any], Awaitable[Any]]
+    ) -> Callable[[Credential, Any, Context], Awaitable[Any]]:
+        """Return the call as gRPC makes it: authorized, timed, counted, its errors as statuses."""
         observe = self._metrics.operations[OPERATIONS[name]].observe
         succeeded = self._handled.labels(SERVICE, name, grpc.StatusCode.OK.name)
 
-        async def answer(request: Any, context: Context) -> Any:
+        async def answer(credential: Credential, request: Any, context: Context) -> Any:
             started = time.perf_counter()
             try:
-                response = await call(request)
+                response = await call(AuthorizedStore(self._store, credential), request)
             except Exception as error:  # noqa: BLE001 - the last line of defence: logged, answered with INTERNAL
                 await self._fail(name, error, context)
             observe(time.perf_counter() - started)
@@ -118,121 +111,25 @@ class MemoryServicer:
         return answer
 
     async def _fail(self, name: str, error: Exception, context: Context) -> None:
-        if isinstance(error, RequestError | MemoryStoreError):
-            problem, status = problem_of(error), status_of(error)
-            self._metrics.refused(error.code)
-        else:
-            message = "a defect of the service; its log has the details"
-            problem, status = pb.Problem(code="internal", message=message), grpc.StatusCode.INTERNAL
-            self._metrics.refused("internal")
-        refused = refusal(problem, status)
+        problem = describe(error)
+        status = status_of(problem)
+        self._metrics.refused(problem.code)
         if status is grpc.StatusCode.INTERNAL:
             _log.error("call failed", method=name, exc_info=error)
         self._handled.labels(SERVICE, name, status.name).inc()
-        await context.abort(*refused)
+        await context.abort(*refusal(problem))
 
-    async def _put(self, request: pb.PutRequest) -> pb.PutResponse:
-        wanted = put(request)
-        entry, created = await self._store.write(
-            wanted.draft, create_only=wanted.create_only, if_version=wanted.if_version
-        )
-        return pb.PutResponse(entry=entry_message(entry, value=False), created=created)
-
-    async def _get(self, request: pb.GetRequest) -> pb.Entry:
-        return entry_message(_there(await self._store.get(request.namespace, request.key)))
-
-    async def _get_many(self, request: pb.GetManyRequest) -> pb.GetManyResponse:
-        identities = [(each.namespace, each.key) for each in request.identities]
-        return pb.GetManyResponse(results=map(_found, await self._store.get_many(identities)))
-
-    async def _delete(self, request: pb.DeleteRequest) -> pb.DeleteResponse:
-        wanted = deletion(request)
-        if not await self._store.delete(*wanted.identity, if_version=wanted.if_version):
-            raise NotFoundError("there is no such entry")
-        return pb.DeleteResponse()
-
-    async def _delete_range(self, request: pb.DeleteRangeRequest) -> pb.DeleteRangeResponse:
-        if not request.HasField("prefix"):
-            raise InvalidInputError("prefix", "given; an empty one is the whole namespace")
-        deleted = await self._store.delete_range(request.namespace, prefix=request.prefix)
-        return pb.DeleteRangeResponse(deleted=deleted)
-
-    async def _batch(self, request: pb.BatchRequest) -> pb.BatchResponse:
-        operations = [_operation(index, each) for index, each in enumerate(request.operations)]
-        writes = [each for each in operations if not isinstance(each, tuple)]
-        try:
-            written = iter(await self._store.batch(writes, atomic=not request.independent))
-        except BatchItemError as error:
-            # The caller counts all operations, the engine writes only.
-            index = next(index for index, each in enumerate(operations) if each is writes[error.index])
-            raise BatchItemError(index, error.cause) from error
-        read = iter(await self._store.get_many([each for each in operations if isinstance(each, tuple)]))
-        results = [
-            pb.BatchResponse.Result(got=_found(next(read)))
-            if isinstance(each, tuple)
-            else _written(each, next(written))
-            for each in operations
-        ]
-        return pb.BatchResponse(results=results)
-
-    async def _list(self, request: pb.ListRequest) -> pb.ListResponse:
-        after = cursors.decode(request.page_token or None, "page_token")
-        if after is not None and not after.startswith(request.prefix):
-            raise InvalidInputError("page_token", "used with the prefix that it came from")
-        limit = request.page_size or cursors.DEFAULT_LIMIT
-        page = await self._store.list(request.namespace, prefix=request.prefix, after=after, limit=limit)
-        return pb.ListResponse(
-            entries=map(entry_message, page.entries), next_page_token=cursors.encode(page.next_key) or ""
-        )
-
-    async def _search(self, request: pb.SearchRequest) -> pb.SearchResponse:
-        def given(name: str) -> Any:
-            return getattr(request, name) if request.HasField(name) else None
-
-        query = Query.create(
-            namespace=given("namespace"),
-            subtree=request.subtree,
-            prefix=request.prefix,
-            glob=given("glob"),
-            tags=list(request.tags),
-            any_tags=list(request.any_tags),
-            metadata=metadata_of(request.metadata),
-            updated_since=milliseconds(request.updated_since) if request.HasField("updated_since") else None,
-            text=given("text"),
-            match=given("match"),
-            order=given("order"),
-        )
-        position = cursors.decode_position(request.page_token or None, query)
-        found = await self._store.search(query, position=position, limit=request.page_size or _DEFAULT_FOUND)
-        hits = [
-            pb.SearchResponse.Hit(
-                entry=entry_message(hit.entry, value=not request.without_values), score=hit.score, snippet=hit.snippet
-            )
-            for hit in found.hits
-        ]
-        token = cursors.encode_position(found.position, query) or ""
-        return pb.SearchResponse(hits=hits, next_page_token=token, partial=found.partial, ranked=found.ranked)
-
-    async def _namespaces(self, request: pb.NamespacesRequest) -> pb.NamespacesResponse:
-        after = cursors.decode(request.page_token or None, "page_token")
-        page = await self._store.namespaces(after=after, limit=request.page_size or cursors.DEFAULT_LIMIT)
-        counts = [
-            pb.NamespacesResponse.Namespace(namespace=each.namespace, entries=each.entries, bytes=each.bytes)
-            for each in page.namespaces
-        ]
-        return pb.NamespacesResponse(namespaces=counts, next_page_token=cursors.encode(page.next_name) or "")
-
-    async def _stats(self, _: pb.StatsRequest) -> pb.StatsResponse:
-        return pb.StatsResponse(document=documents.statistics(self._store, await self._store.stats()))
-
-    async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:  # noqa: N802
+    async def Watch(  # noqa: N802
+        self, credential: Credential, request: pb.WatchRequest, context: Context
+    ) -> AsyncIterator[pb.WatchResponse]:
         """Events until the caller goes, the service stops, or the store fails."""
         namespace = request.namespace if request.HasField("namespace") else None
         since = request.since if request.HasField("since") else None
+        store = AuthorizedStore(self._store, credential)
         stopping = asyncio.create_task(self._stopping.wait(), name="memory-grpc-watch-stop")
         try:
             with self._slots.taken():
-                async with self._store.watch(namespace, prefix=request.prefix, since=since) as watch:
+                async with store.watch(namespace, prefix=request.prefix, since=since) as watch:
                     yield pb.WatchResponse(ready=pb.WatchResponse.Ready(position=watch.position))
                     while True:
                         waiting = asyncio.ensure_future(watch.next(self._heartbeat))
@@ -258,6 +155,106 @@ class MemoryServicer:
             await self._fail("Watch", error, context)
         finally:
             stopping.cancel()
+
+
+async def _put(store: Store, request: pb.PutRequest) -> pb.PutResponse:
+    wanted = put(request)
+    entry, created = await store.write(wanted.draft, create_only=wanted.create_only, if_version=wanted.if_version)
+    return pb.PutResponse(entry=entry_message(entry, value=False), created=created)
+
+
+async def _get(store: Store, request: pb.GetRequest) -> pb.Entry:
+    return entry_message(_there(await store.get(request.namespace, request.key)))
+
+
+async def _get_many(store: Store, request: pb.GetManyRequest) -> pb.GetManyResponse:
+    identities = [(each.namespace, each.key) for each in request.identities]
+    return pb.GetManyResponse(results=map(_found, await store.get_many(identities)))
+
+
+async def _delete(store: Store, request: pb.DeleteRequest) -> pb.DeleteResponse:
+    wanted = deletion(request)
+    if not await store.delete(*wanted.identity, if_version=wanted.if_version):
+        raise NotFoundError("there is no such entry")
+    return pb.DeleteResponse()
+
+
+async def _delete_range(store: Store, request: pb.DeleteRangeRequest) -> pb.DeleteRangeResponse:
+    if not request.HasField("prefix"):
+        raise InvalidInputError("prefix", "given; an empty one is the whole namespace")
+    deleted = await store.delete_range(request.namespace, prefix=request.prefix)
+    return pb.DeleteRangeResponse(deleted=deleted)
+
+
+async def _batch(store: Store, request: pb.BatchRequest) -> pb.BatchResponse:
+    operations = [_operation(index, each) for index, each in enumerate(request.operations)]
+    writes = [each for each in operations if not isinstance(each, tuple)]
+    try:
+        written = iter(await store.batch(writes, atomic=not request.independent))
+    except BatchItemError as error:
+        # The caller counts all operations, the engine writes only.
+        index = next(index for index, each in enumerate(operations) if each is writes[error.index])
+        raise BatchItemError(index, error.cause) from error
+    read = iter(await store.get_many([each for each in operations if isinstance(each, tuple)]))
+    results = [
+        pb.BatchResponse.Result(got=_found(next(read))) if isinstance(each, tuple) else _written(each, next(written))
+        for each in operations
+    ]
+    return pb.BatchResponse(results=results)
+
+
+async def _list(store: Store, request: pb.ListRequest) -> pb.ListResponse:
+    after = cursors.decode(request.page_token or None, "page_token")
+    if after is not None and not after.startswith(request.prefix):
+        raise InvalidInputError("page_token", "used with the prefix that it came from")
+    limit = request.page_size or cursors.DEFAULT_LIMIT
+    page = await store.list(request.namespace, prefix=request.prefix, after=after, limit=limit)
+    return pb.ListResponse(
+        entries=map(entry_message, page.entries), next_page_token=cursors.encode(page.next_key) or ""
+    )
+
+
+async def _search(store: Store, request: pb.SearchRequest) -> pb.SearchResponse:
+    def given(name: str) -> Any:
+        return getattr(request, name) if request.HasField(name) else None
+
+    query = Query.create(
+        namespace=given("namespace"),
+        subtree=request.subtree,
+        prefix=request.prefix,
+        glob=given("glob"),
+        tags=list(request.tags),
+        any_tags=list(request.any_tags),
+        metadata=metadata_of(request.metadata),
+        updated_since=milliseconds(request.updated_since) if request.HasField("updated_since") else None,
+        text=given("text"),
+        match=given("match"),
+        order=given("order"),
+    )
+    position = cursors.decode_position(request.page_token or None, query)
+    found = await store.search(query, position=position, limit=request.page_size or _DEFAULT_FOUND)
+    hits = [
+        pb.SearchResponse.Hit(
+            entry=entry_message(hit.entry, value=not request.without_values), score=hit.score, snippet=hit.snippet
+        )
+        for hit in found.hits
+    ]
+    token = cursors.encode_position(found.position, query) or ""
+    return pb.SearchResponse(hits=hits, next_page_token=token, partial=found.partial, ranked=found.ranked)
+
+
+async def _namespaces(store: Store, request: pb.NamespacesRequest) -> pb.NamespacesResponse:
+    after = cursors.decode(request.page_token or None, "page_token")
+    page = await store.namespaces(after=after, limit=request.page_size or cursors.DEFAULT_LIMIT)
+    counts = [
+        pb.NamespacesResponse.Namespace(namespace=each.namespace, entries=each.entries, bytes=each.bytes)
+        for each in page.namespaces
+    ]
+    return pb.NamespacesResponse(namespaces=counts, next_page_token=cursors.encode(page.next_name) or "")
+
+
+async def _stats(store: Store, _: pb.StatsRequest) -> pb.StatsResponse:
+    return pb.StatsResponse(document=documents.statistics(store, await store.stats()))
 
 
 def _there(entry: Entry | None) -> Entry:
@@ -286,8 +283,22 @@ def _operation(index: int, operation: pb.BatchRequest.Operation) -> Write | Iden
 
 def _written(write: Write, result: Any) -> pb.BatchResponse.Result:
     if isinstance(result, MemoryStoreError):
-        return pb.BatchResponse.Result(problem=problem_of(result))
+        return pb.BatchResponse.Result(problem=problem_message(describe(result)))
     if isinstance(write, Put):
         entry, created = result
         return pb.BatchResponse.Result(put=pb.PutResponse(entry=entry_message(entry, value=False), created=created))
     return pb.BatchResponse.Result(deleted=result)
+
+
+_CALLS: Final[dict[str, Callable[[Store, Any], Awaitable[Any]]]] = {
+    "Put": _put,
+    "Get": _get,
+    "GetMany": _get_many,
+    "Delete": _delete,
+    "DeleteRange": _delete_range,
+    "Batch": _batch,
+    "List": _list,
+    "Search": _search,
+    "Namespaces": _namespaces,
+    "Stats": _stats,
+}

@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import grpc
-import orjson
 
-from swarm_operator.memory.core import MemoryStoreError
-from swarm_operator.memory.service.errors import RequestError
 from swarm_operator.memory.service.grpc.memory_pb2 import Problem
-from swarm_operator.memory.service.problems import reply_to
+from swarm_operator.memory.service.problems import Problem as Description
 from swarm_operator.memory.service.telemetry.tracing import request_id
 
 PROBLEM_KEY: Final = "swarm-problem-bin"
@@ -27,23 +24,20 @@ _STATUS: Final = {
     503: grpc.StatusCode.UNAVAILABLE,
     507: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
-_COMMON: Final = frozenset({"type", "title", "status", "detail"})
 
 
-def problem_of(error: RequestError | MemoryStoreError) -> Problem:
-    """The error with its code, its words, and what else HTTP's problem says of it."""
-    document = orjson.loads(reply_to(error).body)
-    details = {name: str(value) for name, value in document.items() if name not in _COMMON}
-    return Problem(code=document["type"].rpartition(":")[2], message=document["detail"], details=details)
+def problem_message(problem: Description) -> Problem:
+    """Return a problem as a message."""
+    details = {name: str(value) for name, value in problem.members.items()}
+    return Problem(code=problem.code, message=problem.detail, details=details)
 
 
-def status_of(error: RequestError | MemoryStoreError) -> grpc.StatusCode:
-    """The status of a call that failed so."""
-    return _STATUS.get(reply_to(error).status, grpc.StatusCode.INTERNAL)
+def status_of(problem: Description) -> grpc.StatusCode:
+    """Return the status of a call that failed with a problem."""
+    return _STATUS.get(problem.status, grpc.StatusCode.INTERNAL)
 
 
-def refusal(
-    problem: Problem, status: grpc.StatusCode
-) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]:
-    """What a call is aborted with: the trailers have the problem, and the id of the request."""
-    return status, problem.message, ((PROBLEM_KEY, problem.SerializeToString()), ("x-request-id", request_id()))
+def refusal(problem: Description) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]:
+    """Return the arguments to abort a call with: the trailers have the problem, and the id of the request."""
+    trailers = ((PROBLEM_KEY, problem_message(problem).SerializeToString()), ("x-request-id", request_id()))
+    return status_of(problem), problem.detail, trailers

@@ -7,11 +7,10 @@ import re
 from typing import Any, Final
 
 import orjson
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 import swarm_operator
+from swarm_operator.memory.service.asgi import JSON, Reply
+from swarm_operator.memory.service.http.endpoint import Call, Endpoint
 from swarm_operator.memory.service.http.operation import Answer, Operation, reference
 from swarm_operator.memory.service.http.record_schemas import IDENTIFIER
 from swarm_operator.memory.service.http.routes import (
@@ -32,20 +31,14 @@ from swarm_operator.memory.service.json_schema import Schema
 
 PATH: Final = b"/openapi.json"
 _ITSELF: Final = Operation(
-    "GET", PATH.decode(), "openapi", "This document.", {200: Answer("OpenAPI 3.1.", {"type": "object"})}, open=True
+    "GET",
+    PATH.decode(),
+    "openapi",
+    "This document.",
+    {200: Answer("OpenAPI 3.1.", {"type": "object"})},
+    open=True,
+    timed=False,
 )
-OPERATIONS: Final = (
-    *entries.OPERATIONS,
-    *batch.OPERATIONS,
-    *admin.OPERATIONS,
-    *watch.OPERATIONS,
-    *(endpoint.operation for endpoint in records.ENDPOINTS),
-    *transfer.OPERATIONS,
-    _ITSELF,
-)
-OPEN_PATHS: Final = frozenset(operation.path.encode() for operation in OPERATIONS if operation.open)
-"""Paths that need no token."""
-
 _SHAPES: Final[dict[str, Schema]] = {
     **SCHEMAS,
     "Agent": agents.SHAPE,
@@ -76,18 +69,6 @@ _REFUSALS: Final = {
 _ETAG: Final = {"ETag": {"description": "The version in quotes.", "schema": {"type": "string"}}}
 _ANYWHERE: Final = (400, 401, 403, 429, 500, 503)
 _WITH_BODY: Final = (408, 413, 415)
-
-
-async def _answer(_: Request) -> Response:
-    return Response(_rendered(), media_type="application/json")
-
-
-ROUTE: Final = Route(PATH.decode(), _answer, methods=["GET"])
-
-
-@functools.cache
-def _rendered() -> bytes:
-    return orjson.dumps(document())
 
 
 def document() -> dict[str, Any]:
@@ -170,3 +151,25 @@ def _refusals(operation: Operation) -> list[int]:
     if operation.body is not None:
         statuses.update(_WITH_BODY)
     return sorted(statuses)
+
+
+@functools.cache
+def _rendered() -> bytes:
+    return orjson.dumps(document())
+
+
+async def _openapi(_: Call) -> Reply:
+    return Reply(200, _rendered(), (JSON,))
+
+
+ENDPOINTS: Final = (
+    *entries.ENDPOINTS,
+    *batch.ENDPOINTS,
+    *admin.ENDPOINTS,
+    *watch.ENDPOINTS,
+    *records.ENDPOINTS,
+    *transfer.ENDPOINTS,
+    Endpoint(_ITSELF, _openapi),
+)
+"""All documented operations, in the order of the document."""
+OPERATIONS: Final = tuple(endpoint.operation for endpoint in ENDPOINTS)

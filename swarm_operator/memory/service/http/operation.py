@@ -67,6 +67,10 @@ class Operation:
         conflicts: further statuses of answers that refuse: 404, 409, 410, 412.
         admin: it takes the admin token.
         open: it takes no token.
+        writes: refuse read-only tokens before the body is read; None: unless the method is GET.
+        streams: the request or the answer is a stream: the handler reads the body, and there is no HEAD.
+        timed: its duration is measured.
+        subject: of the error for a method that the path does not have: "a batch"; "": the path.
     """
 
     method: str
@@ -83,6 +87,10 @@ class Operation:
     conflicts: tuple[int, ...] = ()
     admin: bool = False
     open: bool = False
+    writes: bool | None = None
+    streams: bool = False
+    timed: bool = True
+    subject: str = ""
 
     @property
     def parameters(self) -> tuple[str, ...]:

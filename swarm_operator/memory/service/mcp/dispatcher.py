@@ -7,28 +7,26 @@ is allowed, and whether it helps to try again. Only an unknown tool is an error 
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from pathlib import Path
+from typing import Any
 
 import orjson
 import structlog
 from jsonschema import Draft202012Validator
 
-from swarm_operator.memory.core.errors import MemoryStoreError
 from swarm_operator.memory.core.store import Store
-from swarm_operator.memory.service.errors import PeerError, RequestError
+from swarm_operator.memory.service.access.principal import Credential
+from swarm_operator.memory.service.access.store import AuthorizedStore
+from swarm_operator.memory.service.errors import RequestError
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.budget import Budget
 from swarm_operator.memory.service.mcp.metrics import OTHER, McpMetrics, Outcome
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
 from swarm_operator.memory.service.mcp.tools import TOOLS
 from swarm_operator.memory.service.peers import Peers
-from swarm_operator.memory.service.problems import reply_to
+from swarm_operator.memory.service.problems import Problem, describe
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.swarm import Swarm
 from swarm_operator.memory.transfer.restore import Restorer
-
-_DEFECT: Final = {"code": "internal", "message": "a defect of the service; its log has the details", "retry": False}
-_TEMPORARY: Final = frozenset({"overloaded", "closed"})
 
 _log = structlog.get_logger(__name__)
 
@@ -54,7 +52,7 @@ class Answer:
         self.failed = failed
 
 
-class Toolbox:
+class ToolDispatcher:
     """All tools, on one store."""
 
     def __init__(
@@ -64,13 +62,14 @@ class Toolbox:
         peers: Peers,
         metrics: ServiceMetrics,
         mcp_metrics: McpMetrics,
-        max_answer_bytes: int,
+        budget: Budget,
+        data_dir: Path,
     ) -> None:
         self._peers = peers
         self._store = store
-        self._swarm = Swarm(store)
-        self._restorer = Restorer()
-        self._budget = Budget(max_answer_bytes)
+        self._data_dir = data_dir
+        self._restorer = Restorer(data_dir)
+        self._budget = budget
         self._metrics = metrics
         self._counted = mcp_metrics
         self._tools = {tool.name: (tool, Draft202012Validator(tool.input)) for tool in TOOLS}
@@ -85,7 +84,7 @@ class Toolbox:
         found = self._tools.get(name)
         return None if found is None else found[0].input
 
-    async def call(self, name: str, arguments: Arguments | None) -> Answer:
+    async def call(self, name: str, arguments: Arguments | None, credential: Credential) -> Answer:
         """Call a tool. Raises UnknownToolError and nothing else."""
         found = self._tools.get(name)
         if found is None:
@@ -96,10 +95,16 @@ class Toolbox:
         try:
             schemas.check(validator, arguments)
             started = time.perf_counter()
-            call = Call(self._store, self._swarm, self._budget, self._metrics, self._peers, self._restorer)
+            call = Call(
+                store=AuthorizedStore(self._store, credential),
+                principal=credential.principal,
+                budget=self._budget,
+                metrics=self._metrics,
+                peers=self._peers,
+                restorer=self._restorer,
+                data_dir=self._data_dir,
+            )
             answer = Answer(await tool.handler(call, arguments))
-        except (MemoryStoreError, RequestError) as error:
-            return self._failed(tool, error)
         except Exception as error:  # noqa: BLE001 - the last line of defence, as in app
             return self._failed(tool, error)
         operation = tool.operation if isinstance(tool.operation, str) else tool.operation(arguments)
@@ -108,30 +113,20 @@ class Toolbox:
         return answer
 
     def _failed(self, tool: Tool, error: Exception) -> Answer:
-        document = error_document(error)
-        code = document["code"]
-        self._metrics.refused(code)
-        theirs = code != "internal" and (isinstance(error, RequestError) or _status(error) < 500)
-        self._counted.called(tool.name, Outcome.REFUSED if theirs else Outcome.FAILED)
-        if code == "internal":
+        problem = describe(error)
+        self._metrics.refused(problem.code)
+        refused = isinstance(error, RequestError) or problem.status < 500
+        self._counted.called(tool.name, Outcome.REFUSED if refused else Outcome.FAILED)
+        if problem.status == 500:
             _log.error("tool failed", tool=tool.name, exc_info=error)
-        return Answer({"error": document}, failed=True)
+        return Answer({"error": error_document(problem)}, failed=True)
 
 
-def error_document(error: Exception) -> dict[str, Any]:
-    """An error for the model: `code`, `message`, `retry`, and what else HTTP's problem would say."""
-    if not isinstance(error, MemoryStoreError | RequestError):
-        return dict(_DEFECT)
-    problem = orjson.loads(reply_to(error).body)
-    code = problem.pop("type").rpartition(":")[2]
-    message = problem.pop("detail")
-    status = problem.pop("status")
-    problem.pop("title")
-    temporary = isinstance(error, MemoryStoreError | PeerError) and error.transient
-    retry = code in _TEMPORARY or (temporary and status != 507)
-    return {"code": code, "message": message[:1000], "retry": retry, **problem}
-
-
-def _status(error: Exception) -> int:
-    assert isinstance(error, MemoryStoreError | RequestError)  # noqa: S101 - for mypy
-    return reply_to(error).status
+def error_document(problem: Problem) -> dict[str, Any]:
+    """Return a problem for a model: `code`, `message`, `retry`, and its further members."""
+    return {
+        "code": problem.code,
+        "message": problem.detail[:1000],
+        "retry": problem.transient,
+        **problem.members,
+    }

@@ -8,28 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
 import structlog
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Send
 
 from swarm_operator.memory.core.errors import StoreClosedError
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.tokens import Tokens
-from swarm_operator.memory.service.asgi import BodyReader
-from swarm_operator.memory.service.errors import ForbiddenError, UnauthorizedError, WrongMethodError
+from swarm_operator.memory.service.asgi import BodyReader, Forward
+from swarm_operator.memory.service.errors import ForbiddenError
+from swarm_operator.memory.service.http.endpoint import Call, Endpoint
+from swarm_operator.memory.service.http.operation import Operation
 from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
-PATH: Final = b"/mcp"
-ROUTE: Final = "/mcp"
-_FACE: Final = "swarm_operator.memory.service.mcp.server"
-_METHODS: Final = frozenset({"GET", "POST", "DELETE"})
-_ALLOW: Final = (b"allow", b"GET, POST, DELETE")
+PATH: Final = "/mcp"
+_SERVER: Final = "swarm_operator.memory.service.mcp.server"
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _LOOPBACK_HOST: Final = re.compile(rb"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?", re.IGNORECASE)
 
@@ -53,11 +53,22 @@ class McpEndpoint:
         self._metrics = metrics
         self._settings = settings
         self._bodies = bodies
-        self._face: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._server: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._stopping = asyncio.Event()
         self._calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return the endpoints of /mcp. What a token may do is decided for each tool."""
+        return tuple(
+            Endpoint(
+                Operation(method, PATH, "mcp", "MCP.", {}, writes=False, streams=True, timed=False, subject=PATH),
+                self._answer,
+            )
+            for method in ("GET", "POST", "DELETE")
+        )
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -73,37 +84,21 @@ class McpEndpoint:
         """Take no more requests; end the streams, which would not end by themselves, once the calls are answered."""
         self._stopping.set()
 
-    async def serve(
-        self, method: str, headers: Mapping[bytes, bytes], scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Answer a request whose token is good.
-
-        Raises:
-            RequestError, MemoryStoreError: before anything was sent.
-        """
-        _check_origin(headers, self._settings)
-        if method not in _METHODS:
-            raise WrongMethodError(f"/mcp has no method {method[:32]}", _ALLOW)
-        authorization = headers.get(b"authorization")
-        principal = self._tokens.principal(authorization)
-        if principal is None:  # it was good when app looked
-            raise UnauthorizedError("no valid token")
+    async def _answer(self, call: Call) -> Forward:
+        _check_origin(call.headers, self._settings)
         if self._stopping.is_set():
             raise StoreClosedError("the service is stopping")
+        return Forward(functools.partial(self._serve, call))
 
-        async def counting(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._metrics.answered(method, ROUTE, message["status"])
-            await send(message)
-
-        with self._calling() if method == "POST" else contextlib.nullcontext():
-            if method == "POST":
-                receive = _replay(await self._bodies.read(headers, receive), receive)
-            face = await asyncio.shield(self._face)
-            if face is None:
+    async def _serve(self, call: Call, receive: Receive, send: Send) -> None:
+        posted = call.operation.method == "POST"
+        with self._calling() if posted else contextlib.nullcontext():
+            if posted:
+                receive = _replay(await self._bodies.read(call.headers, receive), receive)
+            server = await asyncio.shield(self._server)
+            if server is None:
                 raise RuntimeError("MCP does not run: the log said why when the service started")
-            stands = self._tokens.standing(authorization, principal)
-            await face.handle(principal, stands, scope, receive, counting)
+            await server.handle(call.credential, call.scope, receive, send)
 
     @contextlib.contextmanager
     def _calling(self) -> Iterator[None]:
@@ -119,19 +114,19 @@ class McpEndpoint:
 
     async def _run(self) -> None:
         try:
-            module = await asyncio.to_thread(importlib.import_module, _FACE)
+            module = await asyncio.to_thread(importlib.import_module, _SERVER)
             peers = Peers(self._tokens.directory)
-            async with module.serving(self._store, peers, self._metrics, self._settings) as face:
-                self._face.set_result(face)
+            async with module.run_server(self._store, peers, self._metrics, self._settings) as server:
+                self._server.set_result(server)
                 await self._stopping.wait()
-                face.end_streams()
+                server.end_streams()
                 # No longer than the server's grace: it cancels what takes longer.
                 await self._idle.wait()
         except Exception:  # noqa: BLE001 - the other routes go on
             _log.exception("MCP does not run")
         finally:
-            if not self._face.done():
-                self._face.set_result(None)
+            if not self._server.done():
+                self._server.set_result(None)
 
 
 def _check_origin(headers: Mapping[bytes, bytes], settings: ServiceSettings) -> None:

@@ -32,12 +32,18 @@ _PAGE: Final = 100
 
 
 class Resources:
-    """Reads them."""
+    """Reads resources for one caller.
 
-    def __init__(self, store: Store, *, metrics: ServiceMetrics, max_answer_bytes: int) -> None:
+    Args:
+        store: the store, which checks the caller's permissions.
+        metrics: measures the reads.
+        budget: how long an answer may be.
+    """
+
+    def __init__(self, store: Store, *, metrics: ServiceMetrics, budget: Budget) -> None:
         self._store = store
-        self._observe = {name: metrics.operations[name].observe for name in ("namespaces", "list", "get")}
-        self._budget = Budget(max_answer_bytes)
+        self._metrics = metrics
+        self._budget = budget
 
     async def page(self, cursor: str | None) -> tuple[list[NamespaceCount], str | None]:
         """A page of the namespaces, and the next one's cursor. Raises MemoryStoreError."""
@@ -58,7 +64,7 @@ class Resources:
             operation, document = "list", await self._keys(address.namespace, address.cursor)
         else:
             operation, document = "get", await self._entry(address.namespace, address.key, address.offset)
-        self._observe[operation](time.perf_counter() - started)
+        self._metrics.operations[operation].observe(time.perf_counter() - started)
         return document
 
     async def _entry(self, namespace: str, key: str, offset: int) -> dict[str, Any]:

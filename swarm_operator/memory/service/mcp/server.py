@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import mcp_types as types
@@ -28,17 +28,19 @@ from starlette.types import Receive, Scope, Send
 import swarm_operator
 from swarm_operator.memory.core.errors import MemoryStoreError
 from swarm_operator.memory.core.store import Store
-from swarm_operator.memory.service.access.principal import Principal, acting_as
-from swarm_operator.memory.service.access.store import GuardedStore
-from swarm_operator.memory.service.errors import ForbiddenError, NotFoundError, RequestError
+from swarm_operator.memory.service.access.principal import Credential
+from swarm_operator.memory.service.access.store import AuthorizedStore
+from swarm_operator.memory.service.errors import RequestError
 from swarm_operator.memory.service.mcp import uris
-from swarm_operator.memory.service.mcp.dispatcher import Toolbox, UnknownToolError, error_document
+from swarm_operator.memory.service.mcp.budget import Budget
+from swarm_operator.memory.service.mcp.dispatcher import ToolDispatcher, UnknownToolError, error_document
 from swarm_operator.memory.service.mcp.metrics import McpMetrics
 from swarm_operator.memory.service.mcp.resources import TEMPLATES, Resources, target
 from swarm_operator.memory.service.mcp.subscriptions import Listener, Subscriptions
 from swarm_operator.memory.service.mcp.tool import Tool
 from swarm_operator.memory.service.mcp.tools import TOOLS
 from swarm_operator.memory.service.peers import Peers
+from swarm_operator.memory.service.problems import describe
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
@@ -48,28 +50,27 @@ Look first (memory_search, memory_list: keys and snippets), then get what you ne
 cut: next_cursor, next_offset and cut say how to go on. Errors name what is allowed; retry says whether trying again
 helps. To change what others may change too, give if_version with the version that you have read. Work is shared by
 task_create and task_claim_next; decisions are made by consensus_propose and consensus_vote."""
-_PRINCIPAL: Final = "swarm_memory.principal"
-_STANDS: Final = "swarm_memory.stands"
+_CREDENTIAL: Final = "swarm_memory.credential"
 
 _log = structlog.get_logger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def serving(
+async def run_server(
     store: Store, peers: Peers, metrics: ServiceMetrics, settings: ServiceSettings
-) -> AsyncIterator[Face]:
-    """A face that takes requests; when left, all sessions end."""
+) -> AsyncIterator[McpServer]:
+    """Run a server that takes requests. On exit all sessions end."""
     # It logs each session with its id, which is as good as half a password.
     logging.getLogger("mcp").setLevel(logging.ERROR)
-    face = Face(store, peers, metrics, settings)
-    async with face.manager.run():
+    server = McpServer(store, peers, metrics, settings)
+    async with server.manager.run():
         try:
-            yield face
+            yield server
         finally:
-            face.end_streams()
+            server.end_streams()
 
 
-class Face:
+class McpServer:
     """Answers MCP.
 
     Attributes:
@@ -78,15 +79,16 @@ class Face:
 
     def __init__(self, store: Store, peers: Peers, metrics: ServiceMetrics, settings: ServiceSettings) -> None:
         counted = McpMetrics(metrics.registry, [tool.name for tool in TOOLS])
-        guarded = GuardedStore(store)
-        self._tools = Toolbox(
-            guarded,
+        self._store = store
+        self._budget = Budget(settings.mcp_max_answer_bytes)
+        self._tools = ToolDispatcher(
+            store,
             peers=peers,
             metrics=metrics,
             mcp_metrics=counted,
-            max_answer_bytes=settings.mcp_max_answer_bytes,
+            budget=self._budget,
+            data_dir=settings.data_dir,
         )
-        self._resources = Resources(guarded, metrics=metrics, max_answer_bytes=settings.mcp_max_answer_bytes)
         self._subscriptions = Subscriptions(store, most=settings.mcp_max_sessions, counted=counted.subscribers.set)
         self._metrics = metrics
         self._listed = types.ListToolsResult(tools=[_described(tool) for tool in self._tools.tools])
@@ -117,21 +119,22 @@ class Face:
             max_request_body_size=settings.max_body_bytes,
         )
 
-    async def handle(
-        self, principal: Principal, stands: Callable[[], bool], scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def handle(self, credential: Credential, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request. A session belongs to the holder of the token that opened it.
 
         Args:
-            principal: whose request it is.
-            stands: whether the token still gives these rights.
-            scope: ASGI's, as the next two.
-            receive: see scope.
-            send: see scope.
+            credential: of the caller.
+            scope: the ASGI scope.
+            receive: the ASGI receive function.
+            send: the ASGI send function.
         """
-        user = AuthenticatedUser(AccessToken(token="", client_id=principal.name, scopes=[]))
-        held = {**scope, "user": user, _PRINCIPAL: principal, _STANDS: stands}
+        user = AuthenticatedUser(AccessToken(token="", client_id=credential.principal.name, scopes=[]))
+        held = {**scope, "user": user, _CREDENTIAL: credential}
         await self.manager.handle_request(held, receive, send)
+
+    def _resources(self, context: ServerRequestContext[Any]) -> Resources:
+        store = AuthorizedStore(self._store, _credential(context))
+        return Resources(store, metrics=self._metrics, budget=self._budget)
 
     def end_streams(self) -> None:
         """End what would not end by itself."""
@@ -139,12 +142,11 @@ class Face:
 
     async def _list_tools(self, context: ServerRequestContext[Any], _: types.PaginatedRequestParams | None) -> Any:
         """All; to those who may not write only what reads, so that a model does not try the rest."""
-        return self._listed if _principal(context).writes else self._listed_read_only
+        return self._listed if _credential(context).principal.writes else self._listed_read_only
 
     async def _call_tool(self, context: ServerRequestContext[Any], params: types.CallToolRequestParams) -> Any:
         try:
-            with acting_as(_principal(context)):
-                answer = await self._tools.call(params.name, params.arguments)
+            answer = await self._tools.call(params.name, params.arguments, _credential(context))
         except UnknownToolError as error:
             raise MCPError(types.INVALID_PARAMS, str(error)) from None
         # Some clients hold structured content to the output schema even if it is an error.
@@ -158,8 +160,8 @@ class Face:
         self, context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> Any:
         cursor = params.cursor if params is not None else None
-        with self._protocol_errors(), acting_as(_principal(context)):
-            counts, following = await self._resources.page(cursor)
+        with self._protocol_errors():
+            counts, following = await self._resources(context).page(cursor)
         first = [] if cursor is not None else [
             types.Resource(
                 uri=uris.NAMESPACES, name="namespaces", description="All namespaces.", mime_type="application/json"
@@ -190,8 +192,8 @@ class Face:
         )
 
     async def _read_resource(self, context: ServerRequestContext[Any], params: types.ReadResourceRequestParams) -> Any:
-        with self._protocol_errors(), acting_as(_principal(context)):
-            document = await self._resources.read(params.uri)
+        with self._protocol_errors():
+            document = await self._resources(context).read(params.uri)
         text = orjson.dumps(document).decode()
         return types.ReadResourceResult(
             contents=[types.TextResourceContents(uri=params.uri, mime_type="application/json", text=text)]
@@ -200,10 +202,10 @@ class Face:
     async def _subscribe(self, context: ServerRequestContext[Any], params: types.SubscribeRequestParams) -> Any:
         session = _session_id(context)
         with self._protocol_errors():
-            _principal(context).check_read(target(params.uri)[0])
+            _credential(context).principal.check_read(target(params.uri)[0])
             listener = self._listeners.get(session)
             if listener is None:
-                listener = self._listeners[session] = self._subscriptions.open(_stands(context))
+                listener = self._listeners[session] = self._subscriptions.open(_credential(context).still_valid)
                 sending = asyncio.create_task(self._tell(listener, context), name="memory-mcp-tell")
                 self._sending.add(sending)
                 sending.add_done_callback(self._sending.discard)
@@ -236,9 +238,9 @@ class Face:
         """Tell what has changed, as the answer to the request, until the client goes or the service stops."""
         meta: dict[str, Any] = {SUBSCRIPTION_ID_META_KEY: context.request_id}
         wanted = params.notifications.resource_subscriptions or []
-        with self._protocol_errors(), self._subscriptions.listening(_stands(context)) as listener:
+        with self._protocol_errors(), self._subscriptions.listening(_credential(context).still_valid) as listener:
             for uri in wanted:
-                _principal(context).check_read(target(uri)[0])
+                _credential(context).principal.check_read(target(uri)[0])
                 listener.add(uri)
             await context.session.send_notification(
                 types.SubscriptionsAcknowledgedNotification(
@@ -265,13 +267,12 @@ class Face:
         try:
             yield
         except (MemoryStoreError, RequestError) as error:
-            document = error_document(error)
-            self._metrics.refused(document["code"])
-            if document["code"] == "internal":
+            problem = describe(error)
+            self._metrics.refused(problem.code)
+            if problem.status == 500:
                 _log.error("resource failed", exc_info=error)
-            missing = isinstance(error, NotFoundError)
-            theirs = document["code"] == "invalid-input" or isinstance(error, ForbiddenError)
-            code = types.INVALID_PARAMS if missing or theirs else types.INTERNAL_ERROR
+            document = error_document(problem)
+            code = types.INVALID_PARAMS if problem.status in {400, 403, 404} else types.INTERNAL_ERROR
             raise MCPError(code, document["message"], document) from None
 
 
@@ -290,17 +291,11 @@ def _described(tool: Tool) -> types.Tool:
     )
 
 
-def _principal(context: ServerRequestContext[Any]) -> Principal:
-    """Whose request it is. A session may be older than its holder's rights: they are those of the request's token."""
+def _credential(context: ServerRequestContext[Any]) -> Credential:
+    """Return the caller's credential. A session may be older than the permissions of its holder."""
     assert context.request is not None  # noqa: S101 - for mypy: HTTP is the only transport
-    principal: Principal = context.request.scope[_PRINCIPAL]
-    return principal
-
-
-def _stands(context: ServerRequestContext[Any]) -> Callable[[], bool]:
-    assert context.request is not None  # noqa: S101 - for mypy, as above
-    stands: Callable[[], bool] = context.request.scope[_STANDS]
-    return stands
+    credential: Credential = context.request.scope[_CREDENTIAL]
+    return credential
 
 
 def _session_id(context: ServerRequestContext[Any]) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.store import Store
+from swarm_operator.memory.service.access.principal import Principal
 from swarm_operator.memory.service.json_schema import Schema
 from swarm_operator.memory.service.mcp.budget import Budget
 from swarm_operator.memory.service.peers import Peers
@@ -36,20 +38,27 @@ class Call:
     """What a tool works with.
 
     Attributes:
-        store: the store.
-        swarm: its records.
+        store: the store, which checks the caller's permissions.
+        principal: the caller.
         budget: how long the answer may be.
         metrics: the service's.
         peers: other memories.
         restorer: restores backups.
+        data_dir: the directory of the database.
     """
 
     store: Store
-    swarm: Swarm
+    principal: Principal
     budget: Budget
     metrics: ServiceMetrics
     peers: Peers
     restorer: Restorer
+    data_dir: Path
+
+    @property
+    def swarm(self) -> Swarm:
+        """Return the records of the swarm, in the caller's store."""
+        return Swarm(self.store)
 
 
 Handler: TypeAlias = "Callable[[Call, Arguments], Awaitable[dict[str, Any]]]"

@@ -10,15 +10,13 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from starlette.types import Receive, Scope, Send
 
 from swarm_operator.memory.core.errors import MemoryStoreError
 from swarm_operator.memory.core.stats import StoreStats
 from swarm_operator.memory.core.store import Store
-from swarm_operator.memory.service.asgi import Reply
 
 OPERATIONS: Final = (
     "put",
@@ -45,7 +43,6 @@ _SECONDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
 _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-_CONTENT_TYPE: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 _log = structlog.get_logger(__name__)
 
@@ -110,9 +107,9 @@ class ServiceMetrics:
         """Create the series of these operations' durations, so that a rate is right from the first event on."""
         self.operations.update((name, self._durations.labels(name)) for name in operations)
 
-    def watch(self, store: Store) -> StoreCollector:
+    def watch(self, store: Store, library_version: str) -> StoreCollector:
         """Report this store's counts and sizes from now on."""
-        self._sqlite.labels(store.sqlite_version).set(1)
+        self._sqlite.labels(library_version).set(1)
         collector = StoreCollector(store)
         self.registry.register(collector)
         return collector
@@ -209,22 +206,3 @@ class StoreCollector(Collector):
         yield CounterMetricFamily(
             "swarm_memory_checkpoints_busy", "Checkpoints that a reader kept from finishing.", stats.checkpoints_busy
         )
-
-
-class MetricsApp:
-    """The ASGI application of the metrics port: GET /metrics."""
-
-    def __init__(self, metrics: ServiceMetrics, collector: StoreCollector) -> None:
-        self._metrics = metrics
-        self._collector = collector
-
-    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["path"] != "/metrics":
-            reply = Reply(404, b"metrics are at /metrics\n", ((b"content-type", b"text/plain"),))
-        elif scope["method"] not in {"GET", "HEAD"}:
-            reply = Reply(405, b"", ((b"allow", b"GET, HEAD"),))
-        else:
-            await self._collector.refresh()
-            reply = Reply(200, generate_latest(self._metrics.registry), (_CONTENT_TYPE,))
-        await reply.send(send)

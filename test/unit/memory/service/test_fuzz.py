@@ -21,8 +21,8 @@ from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.service.grpc.server import GrpcServer
 from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.slots import watch_slots
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.service.watch_slots import WatchSlots
 
 MIB = 1024 * 1024
 NAMES = [
@@ -132,7 +132,7 @@ def test_grpc_never_fails(start_service, runner):
         metrics = ServiceMetrics()
         server = GrpcServer(
             service.store, tokens=Tokens(service.tokens), metrics=metrics,
-            settings=ServiceSettings(grpc_port=0), slots=WatchSlots(10, metrics.watches),
+            settings=ServiceSettings(grpc_port=0), slots=watch_slots(10, metrics.watches.set),
         )  # fmt: skip
         options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
         async with server.running(), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:

@@ -35,14 +35,14 @@ async def test_what_was_changed_or_deleted_comes_back_and_what_is_new_stays(fill
     await filled.delete_range("n", prefix="k1")
     await filled.put("n", "new", 1)
     clock.advance(60)
-    done = await restore(filled, tmp_path / "backup.db")
+    done = await restore(filled, tmp_path / "backup.db", tmp_path)
     assert done.counts == {Outcome.CREATED: 100, Outcome.UPDATED: 1, Outcome.UNCHANGED: 150}
     after = await dump(filled)
     assert after.pop(("n", "new")) == (1, [], {}, None)
     del before["soon", "gone"]
     assert after == before
     assert (await filled.get("n", "k001")).version > changed.version
-    again = await restore(filled, tmp_path / "backup.db")
+    again = await restore(filled, tmp_path / "backup.db", tmp_path)
     assert again.counts == {Outcome.UNCHANGED: 251}
     assert (tmp_path / "backup.db").read_bytes() == bytes_before
     assert not [path for path in tmp_path.iterdir() if "swarm-partial" in path.name]
@@ -52,7 +52,7 @@ async def test_entries_that_are_there_can_be_kept(filled, tmp_path):
     await filled.backup(tmp_path / "backup.db")
     await filled.put("n", "k001", "changed")
     await filled.delete("n", "k002")
-    done = await restore(filled, tmp_path / "backup.db", existing=Existing.KEEP)
+    done = await restore(filled, tmp_path / "backup.db", tmp_path, existing=Existing.KEEP)
     assert (done.counts[Outcome.KEPT], done.counts[Outcome.CREATED]) == (1, 1)
     assert (await filled.get("n", "k001")).value == "changed"
 
@@ -61,7 +61,7 @@ async def test_watches_are_told_of_what_is_written(filled, tmp_path):
     await filled.backup(tmp_path / "backup.db")
     await filled.delete("n", "k007")
     async with filled.watch("n") as watch:
-        await restore(filled, tmp_path / "backup.db")
+        await restore(filled, tmp_path / "backup.db", tmp_path)
         assert [change.key for change in await watch.next(20)] == ["k007"]
 
 
@@ -99,7 +99,7 @@ async def test_what_is_no_whole_backup_is_refused_and_nothing_is_written(filled,
     before = await dump(filled)
     spoil(tmp_path / "backup.db")
     with pytest.raises(InvalidInputError, match="backup: a backup that"):
-        await restore(filled, tmp_path / "backup.db")
+        await restore(filled, tmp_path / "backup.db", tmp_path)
     assert await dump(filled) == before
     assert filled.fault is None
 
@@ -116,7 +116,7 @@ async def test_a_backup_of_an_older_schema_is_brought_forward(store, tmp_path):
         )
         db.execute("INSERT INTO namespaces (name, entries, bytes) VALUES ('n', 1, 1)")
     db.close()
-    done = await restore(store, old)
+    done = await restore(store, old, tmp_path)
     assert done.counts == {Outcome.CREATED: 1}
     entry = await store.get("n", "k")
     assert (entry.value, entry.tags) == (1, ["t"])
@@ -124,7 +124,7 @@ async def test_a_backup_of_an_older_schema_is_brought_forward(store, tmp_path):
 
 async def test_one_at_a_time(filled, tmp_path, monkeypatch):
     await filled.backup(tmp_path / "backup.db")
-    restorer = Restorer()
+    restorer = Restorer(tmp_path)
     refused = []
 
     async def meanwhile(*_, **__):
@@ -144,7 +144,7 @@ async def test_a_value_that_this_store_does_not_take_is_named(tmp_path, clock):
         await large.backup(tmp_path / "backup.db")
     async with SqliteStore.open(tmp_path / "small.db", StoreConfig(max_value_bytes=1000), clock=clock) as small:
         with pytest.raises(InvalidInputError, match="value: at most 1000 bytes"):
-            await restore(small, tmp_path / "backup.db")
+            await restore(small, tmp_path / "backup.db", tmp_path)
         assert (await small.stats()).entries == 0
 
 
@@ -159,6 +159,6 @@ async def test_a_disk_without_room_for_the_copy_is_a_full_disk(filled, tmp_path,
 
     monkeypatch.setattr(shutil, "copyfile", full)
     with pytest.raises(DiskFullError, match="a copy of the backup"):
-        await restore(filled, tmp_path / "backup.db")
+        await restore(filled, tmp_path / "backup.db", tmp_path)
     assert filled.fault is None
     assert not [path for path in tmp_path.iterdir() if "swarm-partial" in path.name]

@@ -8,12 +8,12 @@ from swarm_operator.memory.service.asgi import Reply
 from swarm_operator.memory.service.http.endpoint import (
     Call,
     Endpoint,
+    boolean,
     decimal,
     deleted,
     found_reply,
     page_reply,
     record_reply,
-    switch,
 )
 from swarm_operator.memory.service.http.operation import SWITCH
 from swarm_operator.memory.service.http.record_schemas import (
@@ -28,40 +28,39 @@ from swarm_operator.memory.service.http.record_schemas import (
     writing,
 )
 from swarm_operator.memory.service.json_schema import nullable, number, object_of
-from swarm_operator.memory.swarm import Swarm
 from swarm_operator.memory.swarm.agents import AGENT, DEFAULT_STALE_AFTER, MOST_STALE_AFTER
 
 
-async def _list(swarm: Swarm, call: Call) -> Reply:
+async def _list(call: Call) -> Reply:
     query = call.query()
-    page = await swarm.agents.list(
+    page = await call.swarm.agents.list(
         status=query.get("status"),
         agent_type=query.get("type"),
         capability=query.get("capability"),
-        stale=switch(query, "stale"),
+        stale=boolean(query, "stale"),
         stale_after=decimal(query, "stale_after", DEFAULT_STALE_AFTER),
         **call.page(query, AGENT.prefix),
     )
     return page_reply("agents", page)
 
 
-async def _register(swarm: Swarm, call: Call) -> Reply:
-    return record_reply(await swarm.agents.register(call.id, call.document()))
+async def _register(call: Call) -> Reply:
+    return record_reply(await call.swarm.agents.register(call.id, call.document()))
 
 
-async def _get(swarm: Swarm, call: Call) -> Reply:
+async def _get(call: Call) -> Reply:
     call.query()
-    return found_reply(await swarm.agents.get(call.id), call)
+    return found_reply(await call.swarm.agents.get(call.id), call)
 
 
-async def _deregister(swarm: Swarm, call: Call) -> Reply:
+async def _deregister(call: Call) -> Reply:
     call.query()
-    return deleted(await swarm.agents.deregister(call.id), "agent")
+    return deleted(await call.swarm.agents.deregister(call.id), "agent")
 
 
-async def _heartbeat(swarm: Swarm, call: Call) -> Reply:
+async def _heartbeat(call: Call) -> Reply:
     members = call.members()
-    return record_reply(await swarm.agents.heartbeat(call.id, status=members.get("status")))
+    return record_reply(await call.swarm.agents.heartbeat(call.id, status=members.get("status")))
 
 
 _MEMBERS: Final = {

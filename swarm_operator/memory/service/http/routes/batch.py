@@ -5,26 +5,22 @@ Writes are one transaction, in their order. Gets are answered when it is on disk
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
-from starlette.types import Receive
 
 from swarm_operator.memory.core import Delete, Draft, MemoryStoreError, Put, limits, strict_json
 from swarm_operator.memory.core.entry import Identity
 from swarm_operator.memory.core.errors import BatchItemError, InvalidInputError
-from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Write
-from swarm_operator.memory.service.asgi import JSON, BodyReader, Reply, check_members
+from swarm_operator.memory.service.asgi import JSON, Reply, check_members, problem_reply
 from swarm_operator.memory.service.documents import entry_head, entry_whole
-from swarm_operator.memory.service.errors import NotFoundError, WrongMethodError
+from swarm_operator.memory.service.errors import NotFoundError
+from swarm_operator.memory.service.http.endpoint import Call, Endpoint
 from swarm_operator.memory.service.http.operation import Answer, Operation, reference
 from swarm_operator.memory.service.http.schemas import KEY, NAMESPACE, WRITTEN
 from swarm_operator.memory.service.json_schema import Schema, array, nullable, object_of, whole
-from swarm_operator.memory.service.problems import reply_to
-from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
+from swarm_operator.memory.service.problems import describe
 
 
 def _identity(name: str) -> dict[str, Schema]:
@@ -71,48 +67,30 @@ OPERATIONS: Final = (
             ("operations",),
         ),
         conflicts=(412,),
+        writes=False,  # a batch may have gets only
+        subject="a batch",
     ),
 )
 _BODY: Final = frozenset(OPERATIONS[0].members)
-_ALLOW: Final = (b"allow", b"POST")
 
 
-class BatchRoute:
-    """Answers batches."""
-
-    def __init__(self, store: Store, metrics: ServiceMetrics, bodies: BodyReader) -> None:
-        self._store = store
-        self._observe = metrics.operations["batch"].observe
-        self._bodies = bodies
-
-    async def answer(self, method: str, headers: Mapping[bytes, bytes], receive: Receive) -> Reply:
-        """Answer a request to PATH.
-
-        Raises:
-            RequestError, MemoryStoreError: see problems. Nothing was done.
-        """
-        if method != "POST":
-            raise WrongMethodError(f"a batch has no method {method[:32]}", _ALLOW)
-        body = await self._bodies.read(headers, receive)
-        started = time.perf_counter()
-        atomic, operations = _parse(body)
-        writes = [operation for operation in operations if isinstance(operation, Put | Delete)]
-        wanted = [operation for operation in operations if isinstance(operation, tuple)]
-        try:
-            written = iter(await self._store.batch(writes, atomic=atomic))
-        except BatchItemError as error:
-            # The caller counts all operations, the engine writes only.
-            failed = writes[error.index]
-            index = next(index for index, operation in enumerate(operations) if operation is failed)
-            raise BatchItemError(index, error.cause) from error
-        found = iter(await self._store.get_many(wanted))
-        results = [
-            _render_read(next(found)) if isinstance(operation, tuple) else _render_write(operation, next(written))
-            for operation in operations
-        ]
-        reply = Reply(200, b'{"results":[' + b",".join(results) + b"]}", (JSON,))
-        self._observe(time.perf_counter() - started)
-        return reply
+async def _batch(call: Call) -> Reply:
+    atomic, operations = _parse(call.body)
+    writes = [operation for operation in operations if isinstance(operation, Put | Delete)]
+    wanted = [operation for operation in operations if isinstance(operation, tuple)]
+    try:
+        written = iter(await call.store.batch(writes, atomic=atomic))
+    except BatchItemError as error:
+        # The caller counts all operations, the engine writes only.
+        failed = writes[error.index]
+        index = next(index for index, operation in enumerate(operations) if operation is failed)
+        raise BatchItemError(index, error.cause) from error
+    found = iter(await call.store.get_many(wanted))
+    results = [
+        _render_read(next(found)) if isinstance(operation, tuple) else _render_write(operation, next(written))
+        for operation in operations
+    ]
+    return Reply(200, b'{"results":[' + b",".join(results) + b"]}", (JSON,))
 
 
 def _parse(body: bytes) -> tuple[bool, list[Write | Identity]]:
@@ -183,5 +161,8 @@ def _render_read(entry: Any) -> bytes:
 
 
 def _failure(error: MemoryStoreError | NotFoundError) -> bytes:
-    reply = reply_to(error)
+    reply = problem_reply(describe(error))
     return b'{"status":%d,"problem":%s}' % (reply.status, reply.body)
+
+
+ENDPOINTS: Final = (Endpoint(OPERATIONS[0], _batch),)

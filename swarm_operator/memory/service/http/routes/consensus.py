@@ -17,44 +17,43 @@ from swarm_operator.memory.service.http.record_schemas import (
     writing,
 )
 from swarm_operator.memory.service.json_schema import array, nullable, number, object_of, text, whole
-from swarm_operator.memory.swarm import Swarm
 from swarm_operator.memory.swarm.consensus.ballots import MAX_DEADLINE, MAX_VOTES
 from swarm_operator.memory.swarm.consensus.proposals import CONSENSUS
 
 
-async def _list(swarm: Swarm, call: Call) -> Reply:
+async def _list(call: Call) -> Reply:
     query = call.query()
-    page = await swarm.consensus.list(
+    page = await call.swarm.consensus.list(
         status=query.get("status"), task_id=query.get("task"), **call.page(query, CONSENSUS.prefix)
     )
     return page_reply("consensus", page)
 
 
-async def _propose(swarm: Swarm, call: Call) -> Reply:
-    return record_reply(await swarm.consensus.propose(call.document()))
+async def _propose(call: Call) -> Reply:
+    return record_reply(await call.swarm.consensus.propose(call.document()))
 
 
-async def _get(swarm: Swarm, call: Call) -> Reply:
+async def _get(call: Call) -> Reply:
     call.query()
-    return found_reply(await swarm.consensus.get(call.id), call)
+    return found_reply(await call.swarm.consensus.get(call.id), call)
 
 
-async def _delete(swarm: Swarm, call: Call) -> Reply:
+async def _delete(call: Call) -> Reply:
     call.query()
-    return deleted(await swarm.consensus.delete(call.id), "proposal")
+    return deleted(await call.swarm.consensus.delete(call.id), "proposal")
 
 
-async def _vote(swarm: Swarm, call: Call) -> Reply:
+async def _vote(call: Call) -> Reply:
     members = call.members()
-    proposal = await swarm.consensus.vote(
+    proposal = await call.swarm.consensus.vote(
         call.id, members["agent"], members["choice"], reason=members.get("reason")
     )  # fmt: skip
     return record_reply(proposal)
 
 
-async def _close(swarm: Swarm, call: Call) -> Reply:
+async def _close(call: Call) -> Reply:
     call.members()
-    return record_reply(await swarm.consensus.close(call.id))
+    return record_reply(await call.swarm.consensus.close(call.id))
 
 
 _MEMBERS: Final = {

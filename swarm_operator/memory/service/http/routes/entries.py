@@ -7,32 +7,25 @@ all that follows is the key.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
 from typing import Any, Final
-
-from starlette.types import Receive
 
 from swarm_operator.memory.core import limits, strict_json
 from swarm_operator.memory.core.entry import Draft
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.asgi import (
     JSON,
-    BodyReader,
     Reply,
     check_members,
     etag,
     if_match,
     if_none_match,
-    percent_decode,
 )
 from swarm_operator.memory.service.documents import entry_head, entry_whole
-from swarm_operator.memory.service.errors import NotFoundError, WrongMethodError
+from swarm_operator.memory.service.errors import NotFoundError
+from swarm_operator.memory.service.http.endpoint import Call, Endpoint
 from swarm_operator.memory.service.http.operation import Answer, Operation, reference
 from swarm_operator.memory.service.http.schemas import IF_MATCH, WRITTEN
 from swarm_operator.memory.service.json_schema import object_of, one_of
-from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
 PREFIX: Final = b"/v1/entries/"
 ROUTE: Final = "/v1/entries/{namespace}/{key}"
@@ -69,71 +62,36 @@ OPERATIONS: Final = (
     ),
 )
 _MEMBERS: Final = frozenset(OPERATIONS[0].members)
-_ALLOW: Final = (b"allow", b"GET, HEAD, PUT, DELETE")
 
 
-class EntryRoutes:
-    """Answers requests for one entry."""
+async def _get(call: Call) -> Reply:
+    entry = await call.store.get(*call.parameters)
+    if entry is None:
+        raise NotFoundError("there is no such entry")
+    if if_none_match(call.headers.get(b"if-none-match"), entry.version):
+        return Reply(304, b"", (etag(entry.version),))
+    return Reply(200, entry_whole(entry), (JSON, etag(entry.version)))
 
-    def __init__(self, store: Store, metrics: ServiceMetrics, bodies: BodyReader) -> None:
-        self._store = store
-        self._observe = {name: metrics.operations[name].observe for name in ("put", "get", "delete")}
-        self._bodies = bodies
 
-    async def answer(self, method: str, path: bytes, headers: Mapping[bytes, bytes], receive: Receive) -> Reply:
-        """Answer a request whose path starts with PREFIX.
+async def _put(call: Call) -> Reply:
+    namespace, key = call.parameters
+    create_only = False
+    if (condition := call.headers.get(b"if-none-match")) is not None:
+        if condition.strip() != b"*":
+            raise InvalidInputError("If-None-Match", "* (write only if there is no such entry)")
+        create_only = True
+    if_version = if_match(call.headers.get(b"if-match"))
+    if create_only and if_version is not None:
+        raise InvalidInputError("If-Match", "not together with If-None-Match")
+    draft = _draft(namespace, key, call.body)
+    entry, created = await call.store.write(draft, create_only=create_only, if_version=if_version)
+    return Reply(201 if created else 200, entry_head(entry), (JSON, etag(entry.version)))
 
-        Raises:
-            RequestError, MemoryStoreError: see problems.
-        """
-        namespace_raw, slash, key_raw = path[len(PREFIX) :].partition(b"/")
-        if not slash:
-            raise NotFoundError("an entry's path is /v1/entries/{namespace}/{key}; to list use /v1/entries?namespace=")
-        namespace = percent_decode("namespace", namespace_raw)
-        key = percent_decode("key", key_raw)
-        if method in {"GET", "HEAD"}:
-            started = time.perf_counter()
-            reply = await self._get(namespace, key, headers)
-            self._observe["get"](time.perf_counter() - started)
-        elif method == "PUT":
-            body = await self._bodies.read(headers, receive)
-            started = time.perf_counter()
-            reply = await self._put(namespace, key, headers, body)
-            self._observe["put"](time.perf_counter() - started)
-        elif method == "DELETE":
-            started = time.perf_counter()
-            reply = await self._delete(namespace, key, headers)
-            self._observe["delete"](time.perf_counter() - started)
-        else:
-            raise WrongMethodError(f"an entry has no method {method[:32]}", _ALLOW)
-        return reply
 
-    async def _get(self, namespace: str, key: str, headers: Mapping[bytes, bytes]) -> Reply:
-        entry = await self._store.get(namespace, key)
-        if entry is None:
-            raise NotFoundError("there is no such entry")
-        if if_none_match(headers.get(b"if-none-match"), entry.version):
-            return Reply(304, b"", (etag(entry.version),))
-        return Reply(200, entry_whole(entry), (JSON, etag(entry.version)))
-
-    async def _put(self, namespace: str, key: str, headers: Mapping[bytes, bytes], body: bytes) -> Reply:
-        create_only = False
-        if (condition := headers.get(b"if-none-match")) is not None:
-            if condition.strip() != b"*":
-                raise InvalidInputError("If-None-Match", "* (write only if there is no such entry)")
-            create_only = True
-        if_version = if_match(headers.get(b"if-match"))
-        if create_only and if_version is not None:
-            raise InvalidInputError("If-Match", "not together with If-None-Match")
-        entry, created = await self._store.write(
-            _draft(namespace, key, body), create_only=create_only, if_version=if_version
-        )
-        return Reply(201 if created else 200, entry_head(entry), (JSON, etag(entry.version)))
-
-    async def _delete(self, namespace: str, key: str, headers: Mapping[bytes, bytes]) -> Reply:
-        if not await self._store.delete(namespace, key, if_version=if_match(headers.get(b"if-match"))):
-            raise NotFoundError("there is no such entry")
-        return Reply(204)
+async def _delete(call: Call) -> Reply:
+    if not await call.store.delete(*call.parameters, if_version=if_match(call.headers.get(b"if-match"))):
+        raise NotFoundError("there is no such entry")
+    return Reply(204)
 
 
 def _draft(namespace: str, key: str, body: bytes) -> Draft:
@@ -151,3 +109,6 @@ def _draft(namespace: str, key: str, body: bytes) -> Draft:
         metadata=document.get("metadata"),
         ttl=document.get("ttl"),
     )
+
+
+ENDPOINTS: Final = tuple(map(Endpoint, OPERATIONS, (_put, _get, _delete)))

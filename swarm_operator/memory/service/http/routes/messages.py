@@ -30,13 +30,12 @@ from swarm_operator.memory.service.http.record_schemas import (
     writing,
 )
 from swarm_operator.memory.service.json_schema import array, nullable, object_of, text
-from swarm_operator.memory.swarm import Swarm
 from swarm_operator.memory.swarm.coordination import METRICS
 
 
-async def _read(swarm: Swarm, call: Call) -> Reply:
+async def _read(call: Call) -> Reply:
     query = call.query()
-    page = await swarm.communications.read(
+    page = await call.swarm.communications.read(
         agent=query.get("agent"),
         from_agent=query.get("from"),
         message_type=query.get("type"),
@@ -47,43 +46,43 @@ async def _read(swarm: Swarm, call: Call) -> Reply:
     return json_reply({"messages": messages, "cursor": cursors.encode(page.cursor), "more": page.more})
 
 
-async def _send(swarm: Swarm, call: Call) -> Reply:
+async def _send(call: Call) -> Reply:
     members = call.members()
-    message = await swarm.communications.send(members["fromAgent"], members.get("toAgent"), members["message"])
+    message = await call.swarm.communications.send(members["fromAgent"], members.get("toAgent"), members["message"])
     return record_reply(message)
 
 
-async def _put_coordination(swarm: Swarm, call: Call) -> Reply:
+async def _put_coordination(call: Call) -> Reply:
     call.query()
-    created = await swarm.coordination.put(call.id, strict_json.parse_document("body", call.body, levels=0))
+    created = await call.swarm.coordination.put(call.id, strict_json.parse_document("body", call.body, levels=0))
     return Reply(201 if created else 200, b"{}", (JSON,))
 
 
-async def _get_coordination(swarm: Swarm, call: Call) -> Reply:
+async def _get_coordination(call: Call) -> Reply:
     call.query()
-    return Reply(200, orjson.dumps({"key": call.id, "value": await swarm.coordination.get(call.id)}), (JSON,))
+    return Reply(200, orjson.dumps({"key": call.id, "value": await call.swarm.coordination.get(call.id)}), (JSON,))
 
 
-async def _delete_coordination(swarm: Swarm, call: Call) -> Reply:
+async def _delete_coordination(call: Call) -> Reply:
     call.query()
-    return deleted(await swarm.coordination.delete(call.id), "coordination")
+    return deleted(await call.swarm.coordination.delete(call.id), "coordination")
 
 
-async def _list_metrics(swarm: Swarm, call: Call) -> Reply:
+async def _list_metrics(call: Call) -> Reply:
     query = call.query()
-    page = await swarm.metrics.list(
+    page = await call.swarm.metrics.list(
         metrics_type=query.get("type"), agent=query.get("agent"), **call.page(query, METRICS.prefix)
     )
     return page_reply("metrics", page)
 
 
-async def _put_metrics(swarm: Swarm, call: Call) -> Reply:
-    return record_reply(await swarm.metrics.store(call.id, call.document()))
+async def _put_metrics(call: Call) -> Reply:
+    return record_reply(await call.swarm.metrics.store(call.id, call.document()))
 
 
-async def _get_metrics(swarm: Swarm, call: Call) -> Reply:
+async def _get_metrics(call: Call) -> Reply:
     call.query()
-    return found_reply(await swarm.metrics.get(call.id), call)
+    return found_reply(await call.swarm.metrics.get(call.id), call)
 
 
 MESSAGE: Final = record("A message.", {"fromAgent": text(), "toAgent": text(), "timestamp": text()})

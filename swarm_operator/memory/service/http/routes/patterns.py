@@ -10,49 +10,48 @@ from swarm_operator.memory.service.http.endpoint import (
     Endpoint,
     deleted,
     found_reply,
+    integer,
     json_reply,
     page_reply,
     record_reply,
-    whole_number,
 )
 from swarm_operator.memory.service.http.operation import Answer, Operation, reference
 from swarm_operator.memory.service.http.record_schemas import WORD, deletion, listing, reading, record, words, writing
 from swarm_operator.memory.service.json_schema import array, nullable, number, object_of, whole
-from swarm_operator.memory.swarm import Swarm
 from swarm_operator.memory.swarm.patterns import PATTERN
 
 
-async def _list(swarm: Swarm, call: Call) -> Reply:
+async def _list(call: Call) -> Reply:
     query = call.query()
-    page = await swarm.patterns.list(pattern_type=query.get("type"), **call.page(query, PATTERN.prefix))
+    page = await call.swarm.patterns.list(pattern_type=query.get("type"), **call.page(query, PATTERN.prefix))
     return page_reply("patterns", page)
 
 
-async def _best(swarm: Swarm, call: Call) -> Reply:
+async def _best(call: Call) -> Reply:
     query = call.query_lists()
-    limit = whole_number({"limit": query["limit"][0]} if "limit" in query else {}, "limit", 5)
-    best = await swarm.patterns.best(tags=query.get("tag", []), limit=limit)
+    limit = integer({"limit": query["limit"][0]} if "limit" in query else {}, "limit", 5)
+    best = await call.swarm.patterns.best(tags=query.get("tag", []), limit=limit)
     patterns = [{**pattern.document, "score": score} for pattern, score in best.scored]
     return json_reply({"patterns": patterns, "considered": best.considered, "partial": best.partial})
 
 
-async def _store(swarm: Swarm, call: Call) -> Reply:
-    return record_reply(await swarm.patterns.store(call.id, call.document()))
+async def _store(call: Call) -> Reply:
+    return record_reply(await call.swarm.patterns.store(call.id, call.document()))
 
 
-async def _get(swarm: Swarm, call: Call) -> Reply:
+async def _get(call: Call) -> Reply:
     call.query()
-    return found_reply(await swarm.patterns.get(call.id), call)
+    return found_reply(await call.swarm.patterns.get(call.id), call)
 
 
-async def _delete(swarm: Swarm, call: Call) -> Reply:
+async def _delete(call: Call) -> Reply:
     call.query()
-    return deleted(await swarm.patterns.delete(call.id), "pattern")
+    return deleted(await call.swarm.patterns.delete(call.id), "pattern")
 
 
-async def _use(swarm: Swarm, call: Call) -> Reply:
+async def _use(call: Call) -> Reply:
     members = call.members()
-    return record_reply(await swarm.patterns.record_use(call.id, success=members["success"]))
+    return record_reply(await call.swarm.patterns.record_use(call.id, success=members["success"]))
 
 
 _MEMBERS: Final = {

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from swarm_operator.memory.core import Query, limits, strict_json
-from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.query import MAX_QUERY_TAGS
-from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service import cursors
-from swarm_operator.memory.service.asgi import parse_query_lists
+from swarm_operator.memory.service.asgi import JSON, Reply
 from swarm_operator.memory.service.documents import hits_page
+from swarm_operator.memory.service.http.endpoint import Call, Endpoint, boolean
 from swarm_operator.memory.service.http.operation import (
     CURSOR,
     LIMIT,
@@ -66,13 +65,12 @@ OPERATION: Final = Operation(
 _DEFAULT_LIMIT: Final = 50
 
 
-async def answer(store: Store, query_string: bytes) -> bytes:
-    """The document for a query string. Raises InvalidInputError, which names the parameter, and MemoryStoreError."""
-    given = parse_query_lists(query_string, OPERATION.parameters, repeated=OPERATION.repeated)
+async def _search(call: Call) -> Reply:
+    given = call.query_lists()
     one = {name: values[0] for name, values in given.items()}
     query = Query.create(
         namespace=one.get("namespace"),
-        subtree=_switch("subtree", one.get("subtree", "false")),
+        subtree=boolean(one, "subtree") or False,
         prefix=one.get("prefix", ""),
         glob=one.get("glob"),
         tags=given.get("tag", []),
@@ -83,20 +81,18 @@ async def answer(store: Store, query_string: bytes) -> bytes:
         match=one.get("match"),
         order=one.get("order"),
     )
-    values = _switch("values", one.get("values", "true"))
-    found = await store.search(
+    values = boolean(one, "values") is not False
+    found = await call.store.search(
         query,
         position=cursors.decode_position(one.get("cursor"), query),
         limit=cursors.page_size(one, _DEFAULT_LIMIT),
     )
-    return hits_page(found, query, cursors.encode_position(found.position, query), values=values)
-
-
-def _switch(name: str, text: str) -> bool:
-    if text not in {"true", "false"}:
-        raise InvalidInputError(name, "true or false")
-    return text == "true"
+    body = hits_page(found, query, cursors.encode_position(found.position, query), values=values)
+    return Reply(200, body, (JSON,))
 
 
 def _metadata(text: str | None) -> Any:
     return None if text is None else strict_json.parse_document("metadata", text.encode())
+
+
+ENDPOINTS: Final = (Endpoint(OPERATION, _search),)

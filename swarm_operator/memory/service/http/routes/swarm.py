@@ -7,12 +7,11 @@ from typing import Final
 from swarm_operator.memory.service.asgi import Reply
 from swarm_operator.memory.service.http.endpoint import Call, Endpoint, json_reply
 from swarm_operator.memory.service.http.operation import Answer, Operation
-from swarm_operator.memory.swarm import Swarm
 
 
-async def _stats(swarm: Swarm, call: Call) -> Reply:
+async def _stats(call: Call) -> Reply:
     call.query()
-    return json_reply(await swarm.stats())
+    return json_reply(await call.swarm.stats())
 
 
 ENDPOINTS: Final = (

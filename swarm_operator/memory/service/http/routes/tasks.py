@@ -19,14 +19,13 @@ from swarm_operator.memory.service.http.record_schemas import (
     writing,
 )
 from swarm_operator.memory.service.json_schema import Schema, array, nullable, number, object_of, one_of, text, whole
-from swarm_operator.memory.swarm import Swarm
 from swarm_operator.memory.swarm.tasks.queue import TASK
 from swarm_operator.memory.swarm.tasks.rules import DEFAULT_LEASE, MAX_LEASE, MAX_RETRIES, STATUSES
 
 
-async def _list(swarm: Swarm, call: Call) -> Reply:
+async def _list(call: Call) -> Reply:
     query = call.query()
-    page = await swarm.tasks.list(
+    page = await call.swarm.tasks.list(
         status=query.get("status"),
         task_type=query.get("type"),
         agent=query.get("agent"),
@@ -35,53 +34,53 @@ async def _list(swarm: Swarm, call: Call) -> Reply:
     return page_reply("tasks", page)
 
 
-async def _create(swarm: Swarm, call: Call) -> Reply:
-    return record_reply(await swarm.tasks.create(call.document()))
+async def _create(call: Call) -> Reply:
+    return record_reply(await call.swarm.tasks.create(call.document()))
 
 
-async def _claim_next(swarm: Swarm, call: Call) -> Reply:
+async def _claim_next(call: Call) -> Reply:
     members = call.members()
-    task = await swarm.tasks.claim_next(members["agent"], types=members.get("types"), lease=members.get("lease"))
+    task = await call.swarm.tasks.claim_next(members["agent"], types=members.get("types"), lease=members.get("lease"))
     return Reply(204) if task is None else record_reply(task)
 
 
-async def _get(swarm: Swarm, call: Call) -> Reply:
+async def _get(call: Call) -> Reply:
     call.query()
-    return found_reply(await swarm.tasks.get(call.id), call)
+    return found_reply(await call.swarm.tasks.get(call.id), call)
 
 
-async def _update(swarm: Swarm, call: Call) -> Reply:
-    return record_reply(await swarm.tasks.update(call.id, call.document()))
+async def _update(call: Call) -> Reply:
+    return record_reply(await call.swarm.tasks.update(call.id, call.document()))
 
 
-async def _delete(swarm: Swarm, call: Call) -> Reply:
+async def _delete(call: Call) -> Reply:
     call.query()
-    return deleted(await swarm.tasks.delete(call.id), "task")
+    return deleted(await call.swarm.tasks.delete(call.id), "task")
 
 
-async def _claim(swarm: Swarm, call: Call) -> Reply:
+async def _claim(call: Call) -> Reply:
     members = call.members()
-    return record_reply(await swarm.tasks.claim(call.id, members["agent"], lease=members.get("lease")))
+    return record_reply(await call.swarm.tasks.claim(call.id, members["agent"], lease=members.get("lease")))
 
 
-async def _renew(swarm: Swarm, call: Call) -> Reply:
+async def _renew(call: Call) -> Reply:
     members = call.members()
-    return record_reply(await swarm.tasks.renew(call.id, members["agent"], lease=members.get("lease")))
+    return record_reply(await call.swarm.tasks.renew(call.id, members["agent"], lease=members.get("lease")))
 
 
-async def _release(swarm: Swarm, call: Call) -> Reply:
+async def _release(call: Call) -> Reply:
     members = call.members()
-    return record_reply(await swarm.tasks.release(call.id, members["agent"], reason=members.get("reason")))
+    return record_reply(await call.swarm.tasks.release(call.id, members["agent"], reason=members.get("reason")))
 
 
-async def _assign(swarm: Swarm, call: Call) -> Reply:
+async def _assign(call: Call) -> Reply:
     members = call.members()
-    return record_reply(await swarm.tasks.assign(call.id, members["agents"]))
+    return record_reply(await call.swarm.tasks.assign(call.id, members["agents"]))
 
 
-async def _set_status(swarm: Swarm, call: Call) -> Reply:
+async def _set_status(call: Call) -> Reply:
     members = call.members()
-    task = await swarm.tasks.set_status(
+    task = await call.swarm.tasks.set_status(
         call.id,
         members["status"],
         agent=members.get("agent"),

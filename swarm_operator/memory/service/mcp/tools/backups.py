@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from swarm_operator.memory.core.errors import DiskFullError, InvalidInputError, from_os
-from swarm_operator.memory.service.access.principal import acting
 from swarm_operator.memory.service.json_schema import object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
@@ -24,7 +23,7 @@ _COUNTED: Final = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.
 
 
 async def _backup(call: Call, arguments: Arguments) -> dict[str, Any]:
-    acting.get().check_admin()
+    call.principal.check_admin()
     moment = datetime.fromtimestamp(call.store.now() / 1000, UTC)
     name = arguments.get("path", f"swarm-memory-{moment:%Y%m%dT%H%M%SZ}.db")
     target = _place(call, "path", name)
@@ -35,7 +34,7 @@ async def _backup(call: Call, arguments: Arguments) -> dict[str, Any]:
 
 
 async def _restore(call: Call, arguments: Arguments) -> dict[str, Any]:
-    acting.get().check_admin()
+    call.principal.check_admin()
     source = _place(call, "backupPath", arguments["backupPath"])
     names = await asyncio.to_thread(_newest, source.parent)
     if not source.is_file():
@@ -53,7 +52,7 @@ async def _restore(call: Call, arguments: Arguments) -> dict[str, Any]:
 def _place(call: Call, argument: str, name: str) -> Path:
     if not _NAME.fullmatch(name):
         raise InvalidInputError(argument, _NAMED)
-    return call.store.path.parent / FOLDER / name
+    return call.data_dir / FOLDER / name
 
 
 def _make_room(folder: Path, size: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from swarm_operator.memory.service.access.principal import acting
 from swarm_operator.memory.service.json_schema import object_of, text, whole
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
 from swarm_operator.memory.transfer.ndjson import Outcome
@@ -15,7 +14,7 @@ _COUNTS: Final = object_of({outcome.name.lower(): whole("Entries.") for outcome 
 
 
 async def _sync(call: Call, arguments: Arguments) -> dict[str, Any]:
-    acting.get().check_admin()
+    call.principal.check_admin()
     done = await call.peers.sync(call.store, arguments["target"])
     pulled = {outcome.name.lower(): count for outcome, count in done.pulled.items()}
     return {"target": arguments["target"], "pulled": _counts(pulled), "pushed": _counts(done.pushed)}

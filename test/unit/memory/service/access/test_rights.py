@@ -12,17 +12,20 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
+from swarm_operator.memory.core import Query
 from swarm_operator.memory.core.entry import Draft
+from swarm_operator.memory.core.store import EntryReads, EntryWrites, Store
 from swarm_operator.memory.core.writes import Delete
-from swarm_operator.memory.service.access.principal import acting
-from swarm_operator.memory.service.access.store import GuardedStore
+from swarm_operator.memory.service.access.principal import Credential, Principal
+from swarm_operator.memory.service.access.store import AuthorizedStore
 from swarm_operator.memory.service.access.tokens import Tokens
+from swarm_operator.memory.service.errors import ForbiddenError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.service.grpc.server import GrpcServer
 from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.slots import watch_slots
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.service.watch_slots import WatchSlots
 from swarm_operator.memory.sqlite import SqliteStore
 
 READER, TEAM, TEAM_READER = "reader-0123456789", "team-0123456789abc", "team-reader-012345"
@@ -190,7 +193,7 @@ async def grpc_stubs(service):
     metrics, settings = ServiceMetrics(), ServiceSettings(grpc_port=0)
     server = GrpcServer(
         service.store, tokens=Tokens(service.tokens), metrics=metrics, settings=settings,
-        slots=WatchSlots(10, metrics.watches),
+        slots=watch_slots(10, metrics.watches.set),
     )  # fmt: skip
     async with server.running(), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield MemoryStub(channel)
@@ -296,7 +299,7 @@ async def test_a_session_belongs_to_the_token_that_opened_it(service):
 
 
 async def test_a_right_that_is_taken_away_is_gone_without_a_restart(service, monkeypatch):
-    monkeypatch.setattr(tokens, "_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr("swarm_operator.memory.service.access.tokens._CHECK_SECONDS", 0.0)
     less = {"tokens": [{**FURTHER["tokens"][1], "access": "read"}]}
     (service.tokens / "tokens.json").write_text(json.dumps(less))
     assert (await service.call("PUT", "/v1/entries/team/k", {"value": 1}, token=TEAM)).status == 403
@@ -313,7 +316,7 @@ def keep_only(service, *names):
 
 
 async def test_an_open_watch_tells_nothing_once_its_token_is_taken_away(service, monkeypatch):
-    monkeypatch.setattr(tokens, "_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr("swarm_operator.memory.service.access.tokens._CHECK_SECONDS", 0.0)
     headers = {"Authorization": f"Bearer {TEAM_READER}"}
     async with (
         httpx2.AsyncClient() as http,
@@ -343,7 +346,7 @@ async def test_an_open_watch_tells_nothing_once_its_token_is_taken_away(service,
 
 
 async def test_an_open_watch_goes_on_when_other_tokens_change(service, monkeypatch):
-    monkeypatch.setattr(tokens, "_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr("swarm_operator.memory.service.access.tokens._CHECK_SECONDS", 0.0)
     async with grpc_stubs(service) as memory:
         watch = memory.Watch(pb.WatchRequest(), metadata=metadata(TEAM_READER))
         assert (await watch.read()).HasField("ready")
@@ -353,23 +356,44 @@ async def test_an_open_watch_goes_on_when_other_tokens_change(service, monkeypat
         watch.cancel()
 
 
+NOBODY = Credential(Principal("nobody", writes=False, namespaces=()), lambda: True)
+
+
 def operations():
-    own = {"open", "alive", "fault", "now", "put"}
-    return [name for name in vars(SqliteStore) if not name.startswith("_") and name not in own]
+    free = {"swarm_id", "max_value_bytes", "alive", "fault", "now"}
+    members = {name for kind in (EntryReads, EntryWrites, Store) for name in vars(kind) if not name.startswith("_")}
+    return sorted(members - free)
 
 
 @pytest.mark.parametrize("name", operations())
 async def test_no_operation_of_the_store_is_left_unguarded(service, name):
     """A new one fails here until it is held to rights, too."""
-    assert name in vars(GuardedStore)
-    guarded = GuardedStore(service.store)
+    guarded = AuthorizedStore(service.store, NOBODY)
+    await service.store.put("n", "k", 1, tags=["t"])
     arguments = {
         "write": [Draft.create("n", "k", 1)], "get": ["n", "k"], "delete": ["n", "k"], "get_many": [[("n", "k")]],
-        "batch": [[Delete(("n", "k"))]], "transact": [[("n", "k")], lambda _, __: []], "update": ["n", "k", print],
-        "delete_range": ["n"], "list": ["n"], "search": [None], "counts": [["n"]], "tag_counts": ["n", ["t"]],
-        "backup": ["/nowhere"],
+        "batch": [[Delete(("n", "k"))]], "transact": [[("n", "k")], lambda _, __: []],
+        "delete_range": ["n"], "list": ["n"], "search": [Query.create(namespace="n")], "counts": [["n"]],
+        "tag_counts": ["n", ["t"]], "backup": ["/nowhere"], "watch": ["n"],
     }.get(name, [])  # fmt: skip
-    assert acting.get(None) is None
     made = getattr(guarded, name)(*arguments)
-    with pytest.raises(LookupError):
+    if name == "namespaces":
+        assert (await made).namespaces == []
+        return
+    with pytest.raises(ForbiddenError):
         await (made if inspect.isawaitable(made) else made.__aenter__())
+
+
+def test_what_the_contract_does_not_name_is_not_there(service):
+    guarded = AuthorizedStore(service.store, NOBODY)
+    assert not {name for name in vars(SqliteStore) if hasattr(guarded, name) and not name.startswith("_")} - {
+        name for kind in (EntryReads, EntryWrites, Store) for name in vars(kind)
+    }
+
+
+async def test_a_search_and_a_watch_of_everything_show_what_may_be_read(service):
+    guarded = AuthorizedStore(service.store, NOBODY)
+    await service.store.put("n", "k", 1)
+    assert (await guarded.search(Query.create())).hits == []
+    async with guarded.watch(since=0) as watch:
+        assert await watch.next(0.0) == []

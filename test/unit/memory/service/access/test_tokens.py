@@ -7,7 +7,7 @@ import pytest
 
 from swarm_operator.memory.service.access.principal import ADMIN, CLIENT, Principal
 from swarm_operator.memory.service.access.tokens import Tokens, generate
-from swarm_operator.memory.service.errors import BadTokenFileError
+from swarm_operator.memory.service.errors import BadTokenFileError, UnauthorizedError
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def test_both_tokens_are_accepted_and_the_scheme_is_case_insensitive(servi
 
 
 async def test_a_rotated_token_is_taken_and_the_former_one_is_not(service, monkeypatch):
-    monkeypatch.setattr(tokens, "_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr("swarm_operator.memory.service.access.tokens._CHECK_SECONDS", 0.0)
     (service.tokens / "client-token").write_text("rotated-0123456789")
     assert (await service.call("GET", "/v1/stats")).status == 401
     assert (await service.call("GET", "/v1/stats", token="rotated-0123456789")).status == 200
@@ -179,18 +179,20 @@ def test_while_the_file_of_further_tokens_is_bad_the_former_ones_stay_valid(dire
     assert tokens.principal(b"Bearer 0123456789abcdef") is None
 
 
-def test_rights_stand_as_long_as_the_token_gives_what_the_request_was_let_in_with(directory):
+def test_a_credential_is_valid_as_long_as_the_token_gives_what_the_request_was_let_in_with(directory):
     clock = Monotonic()
     further = {"name": "team", "token": "team-0123456789abc", "access": "write"}
     (directory / "tokens.json").write_text(json.dumps({"tokens": [further]}))
     tokens = Tokens(directory, monotonic=clock)
     authorization = b"Bearer team-0123456789abc"
-    let_in = tokens.principal(authorization)
+    let_in = tokens.authenticate(authorization)
     (directory / "tokens.json").write_text(json.dumps({"tokens": [{**further, "access": "read"}]}))
     clock.now = 2.0
     # The file has changed between the two: what counts is what the request was let in with.
-    assert not tokens.standing(authorization, let_in)()
-    assert tokens.standing(authorization, tokens.principal(authorization))()
+    assert not let_in.still_valid()
+    assert tokens.authenticate(authorization).still_valid()
     (directory / "tokens.json").unlink()
     clock.now = 4.0
-    assert not tokens.standing(authorization, let_in)()
+    assert not let_in.still_valid()
+    with pytest.raises(UnauthorizedError):
+        tokens.authenticate(authorization)

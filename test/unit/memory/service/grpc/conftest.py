@@ -12,8 +12,8 @@ from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.service.grpc.server import GrpcServer
 from swarm_operator.memory.service.grpc.statuses import PROBLEM_KEY
 from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.slots import Slots, watch_slots
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
-from swarm_operator.memory.service.watch_slots import WatchSlots
 from swarm_operator.memory.sqlite import SqliteStore
 
 TOKEN = "client-0123456789abcdef"
@@ -50,7 +50,7 @@ class Grpc:
     server: GrpcServer
     store: SqliteStore
     metrics: ServiceMetrics
-    slots: WatchSlots
+    slots: Slots
     channel: grpc.aio.Channel
     memory: MemoryStub
 
@@ -83,7 +83,7 @@ async def running(directory, clock, **settings):
     metrics = ServiceMetrics()
     chosen = ServiceSettings(grpc_port=0, **settings)
     async with SqliteStore.open(directory / "swarm-memory.db", clock=clock, observer=metrics) as store:
-        slots = WatchSlots(chosen.max_watches, metrics.watches)
+        slots = watch_slots(chosen.max_watches, metrics.watches.set)
         server = GrpcServer(store, tokens=Tokens(tokens), metrics=metrics, settings=chosen, slots=slots)
         async with server.running(), channel_to(server.port) as channel:
             yield Grpc(server, store, metrics, slots, channel, MemoryStub(channel))

@@ -1,0 +1,120 @@
+"""From a request's method and path to its endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from swarm_operator.memory.service.errors import NotFoundError, RequestError, WrongMethodError
+from swarm_operator.memory.service.http.endpoint import Endpoint
+from swarm_operator.memory.service.http.routes import entries, records
+
+OTHER: Final = "other"
+"""The route of requests for which there is no path."""
+_PARAMETER: Final = b"{"
+
+
+class Match:
+    """Where a request belongs.
+
+    Attributes:
+        route: the path with its parameters in braces, for metrics.
+        endpoint: the endpoint; None: there is none.
+        names: of the path's parameters.
+        values: of the path's parameters, as they were sent.
+        error: why there is no endpoint.
+    """
+
+    __slots__ = ("endpoint", "error", "names", "route", "values")
+
+    def __init__(
+        self,
+        route: str,
+        endpoint: Endpoint | None,
+        names: tuple[str, ...] = (),
+        values: tuple[bytes, ...] = (),
+        error: RequestError | None = None,
+    ) -> None:
+        self.route = route
+        self.endpoint = endpoint
+        self.names = names
+        self.values = values
+        self.error = error
+
+
+class Router:
+    """Finds endpoints.
+
+    Paths of entries and of records are matched as they were sent, since a decoded `%2F` could not be told from a slash.
+    Paths without parameters are matched decoded.
+    """
+
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        self._entries: dict[str, Endpoint] = {}
+        self._paths: dict[str, dict[str, Endpoint]] = {}
+        self._patterns: list[tuple[list[bytes], Endpoint]] = []
+        for endpoint in endpoints:
+            operation = endpoint.operation
+            if operation.path == entries.ROUTE:
+                self._entries[operation.method] = endpoint
+            elif "{" in operation.path:
+                self._patterns.append((operation.path.encode().split(b"/"), endpoint))
+            else:
+                self._paths.setdefault(operation.path, {})[operation.method] = endpoint
+        self._entries["HEAD"] = self._entries["GET"]
+        self._roots = frozenset(endpoint.operation.path.split("/")[2].encode() for endpoint in records.ENDPOINTS)
+
+    def find(self, method: str, raw_path: bytes, path: str) -> Match:
+        """Return where a request belongs.
+
+        Args:
+            method: the HTTP method.
+            raw_path: the path as it was sent.
+            path: the path, decoded.
+        """
+        if raw_path.startswith(entries.PREFIX):
+            return self._find_entry(method, raw_path)
+        here = self._paths.get(path, {})
+        wanted = "GET" if method == "HEAD" else method
+        if (endpoint := here.get(wanted)) is not None and (method != "HEAD" or not endpoint.operation.streams):
+            return Match(path, endpoint)
+        candidates = list(here.values())
+        parts = raw_path.split(b"/")
+        for pattern, endpoint in self._patterns:
+            if len(pattern) != len(parts) or any(
+                ours != theirs and not ours.startswith(_PARAMETER) for ours, theirs in zip(pattern, parts, strict=True)
+            ):
+                continue
+            if endpoint.operation.method == wanted:
+                named = (theirs for ours, theirs in zip(pattern, parts, strict=True) if ours.startswith(_PARAMETER))
+                return Match(endpoint.operation.path, endpoint, ("id",), tuple(named))
+            if not candidates or candidates[0].operation.path == endpoint.operation.path:
+                candidates.append(endpoint)
+        if candidates:
+            return Match(candidates[0].operation.path, None, error=_wrong_method(method, path, candidates))
+        words = "there is no such path"
+        if len(parts) > 2 and parts[1] == b"v1" and parts[2] in self._roots:
+            words += "; a slash in an id is sent as %2F"
+        return Match(OTHER, None, error=NotFoundError(words))
+
+    def _find_entry(self, method: str, raw_path: bytes) -> Match:
+        namespace, slash, key = raw_path[len(entries.PREFIX) :].partition(b"/")
+        if not slash:
+            words = "an entry's path is /v1/entries/{namespace}/{key}; to list use /v1/entries?namespace="
+            return Match(entries.ROUTE, None, error=NotFoundError(words))
+        endpoint = self._entries.get(method)
+        error = None
+        if endpoint is None:
+            error = WrongMethodError(f"an entry has no method {method[:32]}", (b"allow", b"GET, HEAD, PUT, DELETE"))
+        return Match(entries.ROUTE, endpoint, ("namespace", "key"), (namespace, key), error)
+
+
+def _wrong_method(method: str, path: str, endpoints: list[Endpoint]) -> WrongMethodError:
+    subject = endpoints[0].operation.subject
+    allowed = [endpoint.operation.method for endpoint in endpoints]
+    if "GET" in allowed and not endpoints[0].operation.streams:
+        allowed.append("HEAD")
+    if not subject:
+        allowed.sort()
+    words = f"{subject} has no method {method[:32]}" if subject else f"{path} has no such method"
+    return WrongMethodError(words, (b"allow", ", ".join(dict.fromkeys(allowed)).encode()))
