@@ -22,7 +22,7 @@ from pathlib import Path
 
 import yaml
 
-TOP = Path(__file__).resolve().parents[1]
+TOP = Path(__file__).resolve().parents[2]
 OPERATOR_ACCOUNT = "system:serviceaccount:swarm-operator-system:swarm-operator-controller-manager"
 
 

@@ -6,7 +6,7 @@ import re
 import textwrap
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 COMMAND = re.compile(r"^\$ (.*?)(?=\n\$ |\n[{a-z]|\Z)", re.DOTALL | re.MULTILINE)
 """A command and the lines that go on with it, in a block; what it answers follows."""
 _EXCHANGE = re.compile(r"^\$ ((?:.*\\\n)*.*)\n?((?:(?!\$ ).*\n?)*)", re.MULTILINE)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-CRD = Path(__file__).resolve().parents[1] / "config/crd/bases/swarm.claudeflow.io_swarmmemorystores.yaml"
+CRD = Path(__file__).resolve().parents[2] / "config/crd/bases/swarm.claudeflow.io_swarmmemorystores.yaml"
 PROPERTIES: dict[str, dict[str, Any]] = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["schema"][
     "openAPIV3Schema"
 ]["properties"]["spec"]["properties"]

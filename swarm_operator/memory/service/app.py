@@ -31,7 +31,7 @@ from swarm_operator.memory.service.asgi import (
 from swarm_operator.memory.service.errors import ClientGoneError
 from swarm_operator.memory.service.http import openapi
 from swarm_operator.memory.service.http.endpoint import Answer, Call, Context
-from swarm_operator.memory.service.http.router import Match, Router
+from swarm_operator.memory.service.http.router import OTHER, Match, Router
 from swarm_operator.memory.service.http.routes import transfer
 from swarm_operator.memory.service.mcp.endpoint import McpEndpoint
 from swarm_operator.memory.service.problems import describe
@@ -83,10 +83,12 @@ class MemoryApp:
         method: str = scope["method"]
         match = self._router.find(method, scope["raw_path"], scope["path"])
         headers: dict[bytes, bytes] = dict(scope["headers"])  # the last of a repeated one counts
-        send = _Sender(send, _request_id(headers), self._metrics, method, match.route)
+        send = _Sender(send, _request_id(headers), self._metrics, method)
         started = time.perf_counter()
         try:
-            answer = await self._call(match, scope, headers, receive)
+            credential = self._authenticate(match, scope["path"], headers)
+            send.route = match.route
+            answer = await self._call(match, credential, scope, headers, receive)
             if isinstance(answer, Stream):
                 await self._stream(answer, receive, send)
                 self._observe(match, started)
@@ -123,23 +125,32 @@ class MemoryApp:
         if self._mcp is not None:
             self._mcp.stop()
 
-    async def _call(self, match: Match, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Answer:
+    def _authenticate(self, match: Match, path: str, headers: dict[bytes, bytes]) -> Credential:
+        """Return the caller's credential.
+
+        Raises:
+            UnauthorizedError, ForbiddenError: there is no valid token, or the path is for admins.
+        """
+        if match.open:
+            return _ANYBODY
+        credential = self._tokens.authenticate(headers.get(b"authorization"))
+        if path == "/admin" or path.startswith("/admin/"):
+            credential.principal.check_admin()
+        return credential
+
+    async def _call(
+        self, match: Match, credential: Credential, scope: Scope, headers: dict[bytes, bytes], receive: Receive
+    ) -> Answer:
         """Return the answer of an endpoint.
 
         Raises:
             RequestError, MemoryStoreError: the request was refused, or failed.
         """
         endpoint = match.endpoint
-        operation = None if endpoint is None else endpoint.operation
-        credential = _ANYBODY
-        if operation is None or not operation.open:
-            credential = self._tokens.authenticate(headers.get(b"authorization"))
-            path: str = scope["path"]
-            if path == "/admin" or path.startswith("/admin/"):
-                credential.principal.check_admin()
-        if endpoint is None or operation is None:
+        if endpoint is None:
             assert match.error is not None  # noqa: S101 - for mypy
             raise match.error
+        operation = endpoint.operation
         if operation.writes is not False and operation.method != "GET":
             credential.principal.check_writer()
         values = tuple(percent_decode(name, value) for name, value in zip(match.names, match.values, strict=True))
@@ -187,20 +198,18 @@ class MemoryApp:
 class _Sender:
     """Sends an answer: adds the request's id, and counts the answer when it starts."""
 
-    def __init__(
-        self, send: Send, header: tuple[bytes, bytes] | None, metrics: ServiceMetrics, method: str, route: str
-    ) -> None:
+    def __init__(self, send: Send, header: tuple[bytes, bytes] | None, metrics: ServiceMetrics, method: str) -> None:
         self.started = False
+        self.route = OTHER
         self._send = send
         self._header = header
         self._metrics = metrics
         self._method = method
-        self._route = route
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            self._metrics.answered(self._method, self._route, message["status"])
+            self._metrics.answered(self._method, self.route, message["status"])
             if self._header is not None:
                 others = [each for each in message["headers"] if each[0] != self._header[0]]
                 message = {**message, "headers": [*others, self._header]}

@@ -23,9 +23,10 @@ class Match:
         names: of the path's parameters.
         values: of the path's parameters, as they were sent.
         error: why there is no endpoint.
+        open: the path needs no token.
     """
 
-    __slots__ = ("endpoint", "error", "names", "route", "values")
+    __slots__ = ("endpoint", "error", "names", "open", "route", "values")
 
     def __init__(
         self,
@@ -34,12 +35,15 @@ class Match:
         names: tuple[str, ...] = (),
         values: tuple[bytes, ...] = (),
         error: RequestError | None = None,
+        *,
+        open: bool = False,  # noqa: A002 - as the operation has it
     ) -> None:
         self.route = route
         self.endpoint = endpoint
         self.names = names
         self.values = values
         self.error = error
+        self.open = open
 
 
 class Router:
@@ -77,7 +81,7 @@ class Router:
         here = self._paths.get(path, {})
         wanted = "GET" if method == "HEAD" else method
         if (endpoint := here.get(wanted)) is not None and (method != "HEAD" or not endpoint.operation.streams):
-            return Match(path, endpoint)
+            return Match(path, endpoint, open=endpoint.operation.open)
         candidates = list(here.values())
         parts = raw_path.split(b"/")
         for pattern, endpoint in self._patterns:
@@ -91,7 +95,8 @@ class Router:
             if not candidates or candidates[0].operation.path == endpoint.operation.path:
                 candidates.append(endpoint)
         if candidates:
-            return Match(candidates[0].operation.path, None, error=_wrong_method(method, path, candidates))
+            first = candidates[0].operation
+            return Match(first.path, None, error=_wrong_method(method, path, candidates), open=first.open)
         words = "there is no such path"
         if len(parts) > 2 and parts[1] == b"v1" and parts[2] in self._roots:
             words += "; a slash in an id is sent as %2F"

@@ -27,7 +27,7 @@ async def test_without_a_valid_token_nothing_answers(service):
 
 
 async def test_when_it_cannot_be_loaded_the_other_routes_go_on(start_service, monkeypatch):
-    monkeypatch.setattr(endpoint, "_FACE", "swarm_operator.memory.service.mcp.missing")
+    monkeypatch.setattr(endpoint, "_SERVER", "swarm_operator.memory.service.mcp.missing")
     async with start_service(mcp=True) as service:
         for _ in range(2):
             answer = await service.call("POST", "/mcp", HELLO, **JSON)

@@ -134,7 +134,7 @@ async def test_a_client_that_hangs_up_before_the_copy_is_made_stops_it(service, 
 
 async def test_a_client_that_stops_reading_is_cut_off(service, tmp_path, ballast, monkeypatch):
     await ballast()
-    monkeypatch.setattr(backup, "_PATIENCE", 0.2)
+    monkeypatch.setattr(backup, "_SEND_TIMEOUT", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port, limit=1024)
     writer.write(f"GET /admin/backup HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n".encode())
     assert (await reader.readline()).startswith(b"HTTP/1.1 200")

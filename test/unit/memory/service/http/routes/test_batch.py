@@ -10,7 +10,7 @@ import pytest
 from swarm_operator.cmd import memory as command
 from swarm_operator.memory.client import MemoryClient, MemoryConflictError
 
-DOCS = Path(__file__).parents[4] / "docs"
+from support.pages import DOCS
 
 
 def put(key, value, **members):
