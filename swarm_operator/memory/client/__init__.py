@@ -4,18 +4,6 @@ http has the client itself, with entries and all that is asked of the service as
 agents, tasks and the like; entries what it answers with, errors what it raises.
 """
 
-from swarm_operator.memory.client.entries import (
-    BatchResult,
-    Change,
-    EntryHead,
-    EntryPage,
-    MemoryEntry,
-    MemoryHit,
-    Namespace,
-    Readiness,
-    SearchPage,
-    Stats,
-)
 from swarm_operator.memory.client.errors import (
     MemoryAuthError,
     MemoryBusyError,
@@ -29,6 +17,18 @@ from swarm_operator.memory.client.errors import (
     MemoryUnavailableError,
 )
 from swarm_operator.memory.client.http import MemoryClient
+from swarm_operator.memory.client.models import (
+    BatchResult,
+    Change,
+    EntryHead,
+    EntryPage,
+    MemoryEntry,
+    MemoryHit,
+    Namespace,
+    Readiness,
+    SearchPage,
+    Stats,
+)
 from swarm_operator.memory.client.records import MessagePage, RecordPage
 
 __all__ = [

@@ -24,7 +24,16 @@ import aiohttp
 import yarl
 
 from swarm_operator.memory.client import backup
-from swarm_operator.memory.client.entries import (
+from swarm_operator.memory.client.errors import (
+    MemoryAuthError,
+    MemoryBusyError,
+    MemoryClientError,
+    MemoryGoneError,
+    MemoryServerError,
+    MemoryUnavailableError,
+    answer_error,
+)
+from swarm_operator.memory.client.models import (
     BatchResult,
     Change,
     EntryHead,
@@ -35,15 +44,6 @@ from swarm_operator.memory.client.entries import (
     Readiness,
     SearchPage,
     Stats,
-)
-from swarm_operator.memory.client.errors import (
-    MemoryAuthError,
-    MemoryBusyError,
-    MemoryClientError,
-    MemoryGoneError,
-    MemoryServerError,
-    MemoryUnavailableError,
-    answer_error,
 )
 from swarm_operator.memory.client.records import (
     AgentsClient,
