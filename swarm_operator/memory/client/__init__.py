@@ -29,7 +29,7 @@ from swarm_operator.memory.client.models import (
     SearchPage,
     Stats,
 )
-from swarm_operator.memory.client.records import MessagePage, RecordPage
+from swarm_operator.memory.client.swarm import MessagePage, RecordPage
 
 __all__ = [
     "BatchResult",

@@ -45,7 +45,7 @@ from swarm_operator.memory.client.models import (
     SearchPage,
     Stats,
 )
-from swarm_operator.memory.client.records import (
+from swarm_operator.memory.client.swarm import (
     AgentsClient,
     CommunicationsClient,
     ConsensusClient,
