@@ -4,6 +4,7 @@ http has the client itself, with entries and all that is asked of the service as
 agents, tasks and the like; entries what it answers with, errors what it raises.
 """
 
+from swarm_operator.memory.client.client import MemoryClient
 from swarm_operator.memory.client.errors import (
     MemoryAuthError,
     MemoryBusyError,
@@ -16,7 +17,6 @@ from swarm_operator.memory.client.errors import (
     MemoryStateError,
     MemoryUnavailableError,
 )
-from swarm_operator.memory.client.http import MemoryClient
 from swarm_operator.memory.client.models import (
     BatchResult,
     Change,
