@@ -1,41 +1,23 @@
-"""The swarm's records over HTTP, as `agents`, `tasks`, ... of a MemoryClient. Records are plain dictionaries.
+"""The swarm's records over HTTP: `agents`, `tasks`, ... of a MemoryClient. Records are plain dictionaries.
 
-Retries are those of the client: what may be repeated when its answer got lost is said at each call.
+Calls are retried as described in transport. "Idempotent" calls are also retried after their response was lost.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from urllib.parse import quote
+from typing import Any, ClassVar, TypeAlias
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-
-__all__ = [
-    "AgentsClient",
-    "CommunicationsClient",
-    "ConsensusClient",
-    "CoordinationClient",
-    "MessagePage",
-    "MetricsClient",
-    "PatternsClient",
-    "Record",
-    "RecordPage",
-    "TasksClient",
-]
+from swarm_operator.memory.client.transport import Transport, to_json, url_path, with_query
 
 Record: TypeAlias = dict[str, Any]
 Records: TypeAlias = list[Record]
-Request: TypeAlias = "Callable[..., Awaitable[tuple[int, Any]]]"
-
-_JSON: Final = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True)
 class RecordPage:
-    """Part of a list; `next_cursor` is None on the last page. Filtered pages may be short, or empty, before that."""
+    """Page of a list; `next_cursor` is None on the last page. A filtered page may be short or empty before that."""
 
     records: list[Record]
     next_cursor: str | None
@@ -43,53 +25,59 @@ class RecordPage:
 
 @dataclass(frozen=True, slots=True)
 class MessagePage:
-    """Part of the messages; read on with `since=cursor`, now if there are `more`, or later."""
+    """Page of messages. Continue with `since=cursor`: immediately if there are `more`, otherwise later."""
 
     messages: list[Record]
     cursor: str | None
     more: bool
 
 
-class _Records:
-    """What the clients of all kinds share."""
+class _Resource:
+    """Base class: requests to one path below /v1."""
 
-    _kind = ""
+    _kind: ClassVar[str]
 
-    def __init__(self, request: Request) -> None:
-        self._request = request
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
 
-    async def get(self, record_id: str) -> Record | None:
-        """The record, or None when there is none."""
-        status, answer = await self._request("GET", self._path(record_id), may_miss=True)
-        return None if status == 404 else dict(answer)
+    async def _get(self, record_id: str) -> Record | None:
+        answer = await self._transport.request("GET", url_path(self._kind, record_id), allow_not_found=True)
+        return None if answer is None else dict(answer)
 
-    async def iterate(self, **filters: Any) -> AsyncIterator[Record]:
-        """All that `list` gives, page by page."""
-        cursor: str | None = None
-        while True:
-            page = await self._list({**filters, "cursor": cursor})
-            for record in page.records:
-                yield record
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+    async def _find(self, **parameters: Any) -> Record:
+        return dict(await self._transport.request("GET", with_query(url_path(self._kind), **parameters)))
 
-    async def _list(self, query: Mapping[str, Any]) -> RecordPage:
-        _, answer = await self._request("GET", _with_query(f"/v1/{self._kind}", query.items()))
-        return RecordPage(answer[self._kind], answer["next_cursor"])
+    async def _send(self, method: str, *path: str, document: Any, idempotent: bool = False) -> Record:
+        body = to_json(document)
+        return dict(
+            await self._transport.request(method, url_path(self._kind, *path), body=body, idempotent=idempotent)
+        )
 
     async def _delete(self, record_id: str) -> bool:
-        status, _ = await self._request("DELETE", self._path(record_id), may_miss=True)
-        return bool(status != 404)
+        path = url_path(self._kind, record_id)
+        return await self._transport.request("DELETE", path, allow_not_found=True) is not None
 
-    async def _send(
-        self, method: str, path: str, document: Mapping[str, Any], *, repeatable: bool = False
-    ) -> tuple[int, Record]:
-        status, answer = await self._request(method, path, _JSON, body=_encode(document), repeatable=repeatable)
-        return status, dict(answer)
 
-    def _path(self, record_id: str, *action: str) -> str:
-        return _path(self._kind, record_id, *action)
+class _Records(_Resource):
+    """Base class of the kinds of records that have IDs and lists."""
+
+    async def get(self, record_id: str) -> Record | None:
+        """Return a record, or None if it does not exist."""
+        return await self._get(record_id)
+
+    async def iterate(self, **filters: Any) -> AsyncIterator[Record]:
+        """Yield all records that `list` returns, page by page."""
+        cursor: str | None = None
+        while True:
+            page = await self._list(**{**filters, "cursor": cursor})
+            for record in page.records:
+                yield record
+            if (cursor := page.next_cursor) is None:
+                return
+
+    async def _list(self, **filters: Any) -> RecordPage:
+        answer = await self._find(**filters)
+        return RecordPage(answer[self._kind], answer["next_cursor"])
 
 
 class AgentsClient(_Records):
@@ -98,21 +86,22 @@ class AgentsClient(_Records):
     _kind = "agents"
 
     async def register(self, agent_id: str, **members: Any) -> Record:
-        """Add an agent, or say more about one: `type`, `status`, `capabilities=[...]`, anything. May be repeated.
+        """Register or update an agent: `type`, `status`, `capabilities=[...]`, or any other member. Idempotent.
 
-        Members replace those of before, None removes one, the others stay.
+        Given members replace stored ones, None removes a member, and all others are kept.
         """
-        _, agent = await self._send("PUT", self._path(agent_id), members, repeatable=True)
-        return agent
+        return await self._send("PUT", agent_id, document=members, idempotent=True)
 
     async def heartbeat(self, agent_id: str, *, status: str | None = None) -> Record:
-        """Say that an agent is alive. MemoryNotFoundError: it must register again. May be repeated."""
-        members = {} if status is None else {"status": status}
-        _, agent = await self._send("POST", self._path(agent_id, "heartbeat"), members, repeatable=True)
-        return agent
+        """Report that an agent is alive. Idempotent.
+
+        Raises:
+            MemoryNotFoundError: the agent must register again.
+        """
+        return await self._send("POST", agent_id, "heartbeat", document=_given(status=status), idempotent=True)
 
     async def deregister(self, agent_id: str) -> bool:
-        """Forget an agent. False when there was none."""
+        """Delete an agent. Return False if it does not exist."""
         return await self._delete(agent_id)
 
     async def list(
@@ -126,12 +115,10 @@ class AgentsClient(_Records):
         limit: int = 100,
         cursor: str | None = None,
     ) -> RecordPage:
-        """A page of the agents that are so. `stale`: not heard of for `stale_after` seconds (60 by default)."""
+        """Return a page of agents. `stale`: without a heartbeat for `stale_after` seconds (60 by default)."""
         return await self._list(
-            {
-                "status": status, "type": type, "capability": capability, "stale": stale, "stale_after": stale_after,
-                "limit": limit, "cursor": cursor,
-            }
+            status=status, type=type, capability=capability, stale=stale, stale_after=stale_after,
+            limit=limit, cursor=cursor,
         )  # fmt: skip
 
 
@@ -141,78 +128,73 @@ class TasksClient(_Records):
     _kind = "tasks"
 
     async def create(self, **members: Any) -> Record:
-        """Add a task: `id`, `type`, `description`, `priority`, `dependencies=[...]`, `assignedAgents=[...]`,
-        `maxRetries`, anything. MemoryStateError: there is one with this id.
-        """  # noqa: D205 - a list of names
-        _, task = await self._send("POST", "/v1/tasks", members)
-        return task
+        """Create a task.
+
+        Args:
+            members: `id`, `type`, `description`, `priority`, `dependencies=[...]`, `assignedAgents=[...]`,
+                `maxRetries`, or any other member.
+
+        Raises:
+            MemoryStateError: a task with this ID exists.
+        """
+        return await self._send("POST", document=members)
 
     async def update(self, task_id: str, **members: Any) -> Record:
-        """Change what is known about a task; None removes a member. May be repeated."""
-        _, task = await self._send("PATCH", self._path(task_id), members, repeatable=True)
-        return task
+        """Update members of a task; None removes a member. Idempotent."""
+        return await self._send("PATCH", task_id, document=members, idempotent=True)
 
     async def delete(self, task_id: str) -> bool:
-        """Delete a task. False when there was none."""
+        """Delete a task. Return False if it does not exist."""
         return await self._delete(task_id)
 
     async def claim(self, task_id: str, *, agent: str, lease: float | None = None) -> Record:
-        """Claim a task. MemoryStateError: somebody has it, or it waits for others. May be repeated.
+        """Claim a task. Idempotent.
 
         Args:
-            task_id: which.
-            agent: for whom.
-            lease: seconds that the claim holds without being renewed; 300 by default.
+            task_id: the task.
+            agent: the agent that claims the task.
+            lease: seconds until the claim expires if it is not renewed; 300 by default.
+
+        Raises:
+            MemoryStateError: the task is claimed, or waits for other tasks.
         """
-        _, task = await self._send(
-            "POST", self._path(task_id, "claim"), _given(agent=agent, lease=lease), repeatable=True
-        )
-        return task
+        return await self._send("POST", task_id, "claim", document=_given(agent=agent, lease=lease), idempotent=True)
 
     async def claim_next(
         self, *, agent: str, types: Sequence[str] | None = None, lease: float | None = None
     ) -> Record | None:
-        """Claim the most urgent task; None when there is nothing to claim.
+        """Claim the most urgent task. Return None if there is no task to claim.
 
-        It is not repeated when its answer gets lost: the task that was claimed then is free when its lease ends.
+        Not retried after its response was lost: a task that was claimed then becomes free when its lease expires.
         """
-        status, task = await self._send("POST", "/v1/tasks/claim", _given(agent=agent, types=types, lease=lease))
-        return None if status == 204 else task
+        return await self._send("POST", "claim", document=_given(agent=agent, types=types, lease=lease)) or None
 
     async def renew(self, task_id: str, *, agent: str, lease: float | None = None) -> Record:
-        """Let a claim hold for `lease` seconds from now. May be repeated."""
-        _, task = await self._send(
-            "POST", self._path(task_id, "renew"), _given(agent=agent, lease=lease), repeatable=True
-        )
-        return task
+        """Extend a claim to `lease` seconds from now. Idempotent."""
+        return await self._send("POST", task_id, "renew", document=_given(agent=agent, lease=lease), idempotent=True)
 
     async def release(self, task_id: str, *, agent: str, reason: str | None = None) -> Record:
-        """Give a claimed task back."""
-        _, task = await self._send("POST", self._path(task_id, "release"), _given(agent=agent, reason=reason))
-        return task
+        """Release a claimed task."""
+        return await self._send("POST", task_id, "release", document=_given(agent=agent, reason=reason))
 
     async def assign(self, task_id: str, agents: Sequence[str]) -> Record:
-        """Say who alone may claim a task; [] for everyone. May be repeated."""
-        _, task = await self._send("POST", self._path(task_id, "assign"), {"agents": [*agents]}, repeatable=True)
-        return task
+        """Restrict a task to these agents; [] allows all agents. Idempotent."""
+        return await self._send("POST", task_id, "assign", document={"agents": [*agents]}, idempotent=True)
 
     async def complete(self, task_id: str, *, agent: str | None = None, result: Any = None) -> Record:
-        """The task is done. May be repeated."""
+        """Complete a task. Idempotent."""
         return await self.set_status(task_id, "completed", agent=agent, result=result)
 
     async def fail(self, task_id: str, *, agent: str | None = None, error: Any = None) -> Record:
-        """It could not be done; it is pending again if it has retries left."""
+        """Report that a task failed. The task becomes pending again if it has retries left."""
         return await self.set_status(task_id, "failed", agent=agent, error=error)
 
     async def set_status(
         self, task_id: str, status: str, *, agent: str | None = None, result: Any = None, error: Any = None
     ) -> Record:
-        """Change the status to pending, in_progress, completed, failed or cancelled."""
-        members = _given(status=status, agent=agent, result=result, error=error)
-        _, task = await self._send(
-            "POST", self._path(task_id, "status"), members, repeatable=status == "completed"
-        )  # fmt: skip
-        return task
+        """Set the status to pending, in_progress, completed, failed or cancelled."""
+        document = _given(status=status, agent=agent, result=result, error=error)
+        return await self._send("POST", task_id, "status", document=document, idempotent=status == "completed")
 
     async def list(
         self,
@@ -223,8 +205,8 @@ class TasksClient(_Records):
         limit: int = 100,
         cursor: str | None = None,
     ) -> RecordPage:
-        """A page of the tasks that are so; `agent`: claimed by it or assigned to it."""
-        return await self._list({"status": status, "type": type, "agent": agent, "limit": limit, "cursor": cursor})
+        """Return a page of tasks. `agent`: the tasks that it claimed or that are assigned to it."""
+        return await self._list(status=status, type=type, agent=agent, limit=limit, cursor=cursor)
 
 
 class PatternsClient(_Records):
@@ -233,31 +215,28 @@ class PatternsClient(_Records):
     _kind = "patterns"
 
     async def store(self, pattern_id: str, **members: Any) -> Record:
-        """Add a pattern, or say more about one: `type`, `confidence`, `tags=[...]`, anything. May be repeated.
+        """Create or update a pattern: `type`, `confidence`, `tags=[...]`, or any other member. Idempotent.
 
-        Members replace those of before, None removes one, the others stay; so does what its uses have shown.
+        Given members replace stored ones, None removes a member, and all others are kept, use counts included.
         """
-        _, pattern = await self._send("PUT", self._path(pattern_id), members, repeatable=True)
-        return pattern
+        return await self._send("PUT", pattern_id, document=members, idempotent=True)
 
     async def record_use(self, pattern_id: str, *, success: bool) -> Record:
         """Count a use of a pattern."""
-        _, pattern = await self._send("POST", self._path(pattern_id, "uses"), {"success": success})
-        return pattern
+        return await self._send("POST", pattern_id, "uses", document={"success": success})
 
     async def best(self, *, tags: Sequence[str] = (), limit: int = 5) -> Records:
-        """The patterns to try first, each with its `score`: of those with one of these tags, or of all."""
-        pairs = [("tag", tag) for tag in tags] + [("limit", limit)]
-        _, answer = await self._request("GET", _with_query("/v1/best-patterns", pairs))
-        return [dict(pattern) for pattern in answer["patterns"]]
+        """Return the best patterns with their `score`: those with any of the tags, or of all patterns."""
+        path = with_query("/v1/best-patterns", tag=[*tags], limit=limit)
+        return [dict(pattern) for pattern in (await self._transport.request("GET", path))["patterns"]]
 
     async def delete(self, pattern_id: str) -> bool:
-        """Delete a pattern. False when there was none."""
+        """Delete a pattern. Return False if it does not exist."""
         return await self._delete(pattern_id)
 
     async def list(self, *, type: str | None = None, limit: int = 100, cursor: str | None = None) -> RecordPage:  # noqa: A002
-        """A page of the patterns of this type."""
-        return await self._list({"type": type, "limit": limit, "cursor": cursor})
+        """Return a page of the patterns of a type."""
+        return await self._list(type=type, limit=limit, cursor=cursor)
 
 
 class ConsensusClient(_Records):
@@ -266,44 +245,46 @@ class ConsensusClient(_Records):
     _kind = "consensus"
 
     async def propose(self, **members: Any) -> Record:
-        """Open a proposal: `options=[...]`, `threshold`, `voters=[...]`, `minVotes`, `deadlineSeconds`, anything."""
-        _, proposal = await self._send("POST", "/v1/consensus", members)
-        return proposal
+        """Create a proposal.
+
+        Args:
+            members: `options=[...]`, `threshold`, `voters=[...]`, `minVotes`, `deadlineSeconds`, or any other member.
+        """
+        return await self._send("POST", document=members)
 
     async def vote(self, proposal_id: str, *, agent: str, choice: str, reason: str | None = None) -> Record:
-        """Vote, or vote otherwise. MemoryStateError: `closed`, `not-a-voter`, `full`. May be repeated."""
-        members = _given(agent=agent, choice=choice, reason=reason)
-        _, proposal = await self._send("POST", self._path(proposal_id, "votes"), members, repeatable=True)
-        return proposal
+        """Cast or change a vote. Idempotent.
+
+        Raises:
+            MemoryStateError: `reason` is `closed`, `not-a-voter` or `full`.
+        """
+        document = _given(agent=agent, choice=choice, reason=reason)
+        return await self._send("POST", proposal_id, "votes", document=document, idempotent=True)
 
     async def close(self, proposal_id: str) -> Record:
-        """End a proposal now. May be repeated."""
-        _, proposal = await self._send("POST", self._path(proposal_id, "close"), {}, repeatable=True)
-        return proposal
+        """Close a proposal. Idempotent."""
+        return await self._send("POST", proposal_id, "close", document={}, idempotent=True)
 
     async def delete(self, proposal_id: str) -> bool:
-        """Delete a proposal. False when there was none."""
+        """Delete a proposal. Return False if it does not exist."""
         return await self._delete(proposal_id)
 
     async def list(
         self, *, status: str | None = None, task: str | None = None, limit: int = 100, cursor: str | None = None
     ) -> RecordPage:
-        """A page of the proposals with that status and task."""
-        return await self._list({"status": status, "task": task, "limit": limit, "cursor": cursor})
+        """Return a page of the proposals with this status and task."""
+        return await self._list(status=status, task=task, limit=limit, cursor=cursor)
 
 
-class CommunicationsClient:
+class CommunicationsClient(_Resource):
     """`/v1/communications`."""
 
-    def __init__(self, request: Request) -> None:
-        self._records = _Records(request)
-        self._request = request
+    _kind = "communications"
 
     async def send(self, message: Any, *, from_agent: str, to_agent: str | None = None) -> Record:
-        """Send a message: to one agent, or to everyone else. Sent twice it is there twice, so it is not repeated."""
-        members = _given(fromAgent=from_agent, toAgent=to_agent) | {"message": message}
-        _, sent = await self._records._send("POST", "/v1/communications", members)  # noqa: SLF001
-        return sent
+        """Send a message to one agent, or to all others. Not idempotent: a message sent twice is stored twice."""
+        document = _given(fromAgent=from_agent, toAgent=to_agent) | {"message": message}
+        return await self._send("POST", document=document)
 
     async def read(
         self,
@@ -314,42 +295,39 @@ class CommunicationsClient:
         since: str | None = None,
         limit: int = 100,
     ) -> MessagePage:
-        """Messages in the order in which they were sent; those to `agent` and to everyone, or all."""
-        query = {"agent": agent, "from": from_agent, "type": type, "since": since, "limit": limit}
-        _, answer = await self._request("GET", _with_query("/v1/communications", query.items()))
+        """Return a page of messages in the order of sending: those to `agent` or to all agents, or all messages."""
+        parameters = {"agent": agent, "from": from_agent, "type": type, "since": since, "limit": limit}
+        answer = await self._find(**parameters)
         return MessagePage(answer["messages"], answer["cursor"], answer["more"])
 
 
-class CoordinationClient:
-    """`/v1/coordination`: any value under any key, for an hour."""
+class CoordinationClient(_Resource):
+    """`/v1/coordination`: any value under any key, for one hour."""
 
-    def __init__(self, request: Request) -> None:
-        self._request = request
+    _kind = "coordination"
 
     async def put(self, key: str, state: Any) -> None:
-        """Write a value. May be repeated."""
-        await self._request("PUT", _path("coordination", key), _JSON, body=_encode(state))
+        """Write a value. Idempotent."""
+        await self._send("PUT", key, document=state, idempotent=True)
 
     async def get(self, key: str) -> Any:
-        """What was written; None when there is nothing."""
-        status, answer = await self._request("GET", _path("coordination", key), may_miss=True)
-        return None if status == 404 else answer["value"]
+        """Return a value, or None if the key does not exist."""
+        answer = await self._get(key)
+        return None if answer is None else answer["value"]
 
     async def delete(self, key: str) -> bool:
-        """Delete it. False when there was nothing."""
-        status, _ = await self._request("DELETE", _path("coordination", key), may_miss=True)
-        return bool(status != 404)
+        """Delete a value. Return False if the key does not exist."""
+        return await self._delete(key)
 
 
 class MetricsClient(_Records):
-    """`/v1/metrics`: what agents measured, for a week."""
+    """`/v1/metrics`: measurements of agents, kept for one week."""
 
     _kind = "metrics"
 
     async def store(self, metrics_id: str, **members: Any) -> Record:
-        """Write measurements: `type`, `agentId`, anything. May be repeated."""
-        _, metrics = await self._send("PUT", self._path(metrics_id), members, repeatable=True)
-        return metrics
+        """Write measurements: `type`, `agentId`, or any other member. Idempotent."""
+        return await self._send("PUT", metrics_id, document=members, idempotent=True)
 
     async def list(
         self,
@@ -359,27 +337,10 @@ class MetricsClient(_Records):
         limit: int = 100,
         cursor: str | None = None,
     ) -> RecordPage:
-        """A page of those of this type and agent."""
-        return await self._list({"type": type, "agent": agent, "limit": limit, "cursor": cursor})
-
-
-def _path(kind: str, record_id: str, *action: str) -> str:
-    # Dots are escaped as well: proxies and clients take `.` and `..` between slashes for steps of a path.
-    return "/".join(["/v1", kind, quote(record_id, safe="").replace(".", "%2E"), *action])
-
-
-def _encode(document: Any) -> bytes:
-    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        """Return a page of the measurements of a type and an agent."""
+        return await self._list(type=type, agent=agent, limit=limit, cursor=cursor)
 
 
 def _given(**members: Any) -> dict[str, Any]:
+    """Return the members that are not None."""
     return {name: value for name, value in members.items() if value is not None}
-
-
-def _with_query(path: str, query: Iterable[tuple[str, Any]]) -> str:
-    parts = []
-    for name, value in query:
-        if value is not None:
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            parts.append(f"{name}={quote(text, safe='')}")
-    return f"{path}?{'&'.join(parts)}" if parts else path
