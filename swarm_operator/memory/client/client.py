@@ -116,12 +116,10 @@ class MemoryClient:
         """
         document = {"value": value, "tags": list(tags or ()), "metadata": dict(metadata or {}), "ttl": ttl or 0}
         headers = _if_match(if_version) | ({"If-None-Match": "*"} if create_only else {})
+        path = url_path("entries", namespace, key)
         return EntryHead(
-            await self._transport.request(
-                "PUT", url_path("entries", namespace, key), headers=headers, body=to_json(document),
-                idempotent=not headers,
-            )
-        )  # fmt: skip
+            await self._transport.request("PUT", path, headers=headers, body=to_json(document), idempotent=not headers)
+        )
 
     async def get(self, namespace: str, key: str) -> MemoryEntry | None:
         """Return an entry, or None if it does not exist."""
