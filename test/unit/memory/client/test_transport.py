@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 
 import pytest
-from unit.memory.client.scripted import BROKEN, BUSY, HANG_UP, OK, SILENCE, scripted
+from unit.memory.client.scripted import BROKEN, BUSY, HANG_UP, MOVED, OK, SILENCE, UNAUTHORIZED, WATCH, scripted
 
 from swarm_operator.memory.client import (
     MemoryAuthError,
     MemoryBusyError,
     MemoryClient,
     MemoryClientError,
+    MemoryRequestError,
     MemoryServerError,
     MemoryUnavailableError,
 )
@@ -105,3 +106,46 @@ async def test_connections_are_kept_and_used_again():
     server.close()
     await server.wait_closed()
     assert connections == 1
+
+
+@pytest.mark.parametrize("call", ["get", "watch"])
+async def test_requests_and_streams_read_the_token_file_again_once(tmp_path, call):
+    (tmp_path / "token").write_text("t")
+    options = {"token": None, "token_file": tmp_path / "token"}
+
+    async def first(client):
+        return await (client.get("n", "k") if call == "get" else anext(client.watch()))
+
+    async with scripted(UNAUTHORIZED, OK if call == "get" else WATCH, **options) as client:
+        assert (await first(client)).version == 1
+        assert (len(client.requests), client.pauses) == (2, [])
+    async with scripted(UNAUTHORIZED, UNAUTHORIZED, **options) as client:
+        with pytest.raises(MemoryAuthError):
+            await first(client)
+        assert (len(client.requests), client.pauses) == (2, [])
+    async with scripted(UNAUTHORIZED) as client:
+        with pytest.raises(MemoryAuthError):
+            await first(client)
+
+
+async def test_a_redirect_is_an_error():
+    async with scripted(MOVED, MOVED, MOVED) as client:
+        with pytest.raises(MemoryRequestError, match="302"):
+            await client.get("n", "k")
+        with pytest.raises(MemoryRequestError, match="302"):
+            await anext(client.watch())
+        assert (await client.ready()).reason == "HTTP 302"
+
+
+async def test_a_lost_watch_leaves_nothing_uncertain():
+    async with scripted(HANG_UP, retries=0) as client:
+        with pytest.raises(MemoryUnavailableError) as caught:
+            await anext(client.watch())
+        assert not caught.value.uncertain
+
+
+async def test_a_timeout_says_how_long_the_client_waited():
+    async with scripted(SILENCE, retries=0) as client:
+        with pytest.raises(MemoryUnavailableError, match=r"no answer within 0\.2 s") as caught:
+            await client.get("n", "k")
+        assert caught.value.uncertain
