@@ -36,7 +36,7 @@ async def fetch(transport: Transport, path: str | Path, *, progress: Callable[[i
     # Created first: if this fails, the service need not make a backup.
     file = WholeFile.create(target)
     try:
-        async with transport.stream("GET", "/admin/backup") as response:
+        async with transport.send("GET", "/admin/backup") as response:
             size = response.content_length
             if response.content_type != _MEDIA_TYPE or size is None:
                 raise MemoryServerError(response.status, {"detail": f"this is no backup: {response.content_type}"})

@@ -345,18 +345,14 @@ class MemoryClient:
     async def ready(self) -> Readiness:
         """Call /readyz once. Never raises MemoryClientError: a service that does not respond is not ready."""
         try:
-            async with self._transport.send("GET", "/readyz") as response:
-                document = json_object(await response.read())
-                return Readiness(ready=response.status == 200, reason=_readiness(document, response.status))
+            async with self._transport.send("GET", "/readyz", timeout=self._transport.timeout) as response:
+                status, document = response.status, json_object(await response.read())
         except MemoryAnswerError as error:
-            return Readiness(ready=False, reason=_readiness(error.problem, error.status))
+            status, document = error.status, dict(error.problem)
         except MemoryClientError as error:
             return Readiness(ready=False, reason=str(error))
+        return Readiness(ready=status == 200, reason=str(document.get("status") or f"HTTP {status}"))
 
 
 def _if_match(version: int | None) -> dict[str, str]:
     return {} if version is None else {"If-Match": f'"{version}"'}
-
-
-def _readiness(document: Mapping[str, Any], status: int) -> str:
-    return str(document.get("status") or f"HTTP {status}")

@@ -48,10 +48,8 @@ class _Resource:
         return dict(await self._transport.request("GET", with_query(url_path(self._kind), **parameters)))
 
     async def _send(self, method: str, *path: str, document: Any, idempotent: bool = False) -> Record:
-        body = to_json(document)
-        return dict(
-            await self._transport.request(method, url_path(self._kind, *path), body=body, idempotent=idempotent)
-        )
+        url, body = url_path(self._kind, *path), to_json(document)
+        return dict(await self._transport.request(method, url, body=body, idempotent=idempotent))
 
     async def _delete(self, record_id: str) -> bool:
         path = url_path(self._kind, record_id)
@@ -93,11 +91,7 @@ class AgentsClient(_Records):
         return await self._send("PUT", agent_id, document=members, idempotent=True)
 
     async def heartbeat(self, agent_id: str, *, status: str | None = None) -> Record:
-        """Report that an agent is alive. Idempotent.
-
-        Raises:
-            MemoryNotFoundError: the agent must register again.
-        """
+        """Report that an agent is alive. After MemoryNotFoundError the agent must register again. Idempotent."""
         return await self._send("POST", agent_id, "heartbeat", document=_given(status=status), idempotent=True)
 
     async def deregister(self, agent_id: str) -> bool:
@@ -245,19 +239,11 @@ class ConsensusClient(_Records):
     _kind = "consensus"
 
     async def propose(self, **members: Any) -> Record:
-        """Create a proposal.
-
-        Args:
-            members: `options=[...]`, `threshold`, `voters=[...]`, `minVotes`, `deadlineSeconds`, or any other member.
-        """
+        """Create a proposal: `options=[...]`, `threshold`, `voters=[...]`, `minVotes`, `deadlineSeconds`, ..."""
         return await self._send("POST", document=members)
 
     async def vote(self, proposal_id: str, *, agent: str, choice: str, reason: str | None = None) -> Record:
-        """Cast or change a vote. Idempotent.
-
-        Raises:
-            MemoryStateError: `reason` is `closed`, `not-a-voter` or `full`.
-        """
+        """Cast or change a vote. Raise MemoryStateError with reason `closed`, `not-a-voter` or `full`. Idempotent."""
         document = _given(agent=agent, choice=choice, reason=reason)
         return await self._send("POST", proposal_id, "votes", document=document, idempotent=True)
 
@@ -296,8 +282,7 @@ class CommunicationsClient(_Resource):
         limit: int = 100,
     ) -> MessagePage:
         """Return a page of messages in the order of sending: those to `agent` or to all agents, or all messages."""
-        parameters = {"agent": agent, "from": from_agent, "type": type, "since": since, "limit": limit}
-        answer = await self._find(**parameters)
+        answer = await self._find(**{"from": from_agent}, agent=agent, type=type, since=since, limit=limit)
         return MessagePage(answer["messages"], answer["cursor"], answer["more"])
 
 

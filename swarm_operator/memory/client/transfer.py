@@ -60,7 +60,7 @@ class TransferClient:
             MemoryUnavailableError: the service did not respond, or the export was cut off.
         """
         path = with_query("/v1/export", namespace=[*namespaces], all=everything or None)
-        async with self._transport.stream("GET", path) as response:
+        async with self._transport.send("GET", path) as response:
             held = bytearray()
             async for chunk in response.content.iter_chunked(_CHUNK):
                 held += chunk
@@ -90,7 +90,7 @@ class TransferClient:
         # A stream cannot be sent twice, so first check the connection and the token with a request that can be retried.
         await self._transport.request("GET", "/v1/namespaces?limit=1")
         path = with_query("/v1/import", existing=existing)
-        async with self._transport.stream("POST", path, headers=_HEADERS, body=_chunks(lines)) as response:
+        async with self._transport.send("POST", path, headers=_HEADERS, body=_chunks(lines)) as response:
             document: dict[str, Any] = await response.json()
             return document
 

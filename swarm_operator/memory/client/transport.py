@@ -13,7 +13,6 @@ import contextlib
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -50,10 +49,10 @@ class Transport:
         sleep: Callable[[float], Awaitable[object]],
     ) -> None:
         self.retries = retries
+        self.timeout = timeout
         self._base = base_url.rstrip("/")
         self._token = token
         self._token_file = token_file
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._backoff = backoff
         self._connections = connections
         self._sleep = sleep
@@ -61,9 +60,7 @@ class Transport:
 
     async def open(self) -> None:
         """Create the HTTP session."""
-        self._session = aiohttp.ClientSession(
-            timeout=self._timeout, connector=aiohttp.TCPConnector(limit=self._connections)
-        )
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=self._connections))
         # aiohttp resends a PUT when a kept-alive connection breaks, even a conditional one, and has no public switch to
         # turn this off. `request` decides what is retried.
         self._session._retry_connection = False  # noqa: SLF001
@@ -86,24 +83,16 @@ class Transport:
     ) -> Any:
         """Send a request, retry it where that is safe, and return the JSON object of the response.
 
-        Args:
-            method: the HTTP method.
-            path: path and query, already escaped.
-            headers: additional headers.
-            body: a JSON document.
-            idempotent: whether the request may be sent again after its response was lost.
-            allow_not_found: whether to return None for 404 instead of raising.
-            timeout: seconds for one attempt, the client's by default.
-
-        Raises:
-            MemoryClientError: the last attempt failed.
+        `path` is escaped and may have a query; `body` is JSON. `idempotent`: whether to retry after the response was
+        lost. `allow_not_found`: whether to return None for 404 instead of raising. `timeout`: seconds for one attempt,
+        the client's by default.
         """
         sent = {**(headers or {}), **({} if body is None else {"Content-Type": "application/json"})}
-        limit = None if timeout is None else aiohttp.ClientTimeout(total=timeout)
+        timeout = self.timeout if timeout is None else timeout
         attempt = 0
         while True:
             try:
-                async with self.send(method, path, headers=sent, body=body, limit=limit) as response:
+                async with self.send(method, path, headers=sent, body=body, timeout=timeout) as response:
                     return json_object(await response.read())
             except MemoryNotFoundError:
                 if allow_not_found:
@@ -120,29 +109,6 @@ class Transport:
             await self.pause(attempt, retry_after)
             attempt += 1
 
-    def stream(
-        self,
-        method: str,
-        path: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: AsyncIterator[bytes] | None = None,
-        idle_timeout: float | None = None,
-        possibly_applied: bool = True,
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """Send a request without retries and without a total timeout. Yield the response, to be read as a stream.
-
-        Args:
-            method: the HTTP method.
-            path: path and query, already escaped.
-            headers: additional headers.
-            body: chunks of the request's body.
-            idle_timeout: maximum seconds between two reads.
-            possibly_applied: see `send`.
-        """
-        limit = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout.total, sock_read=idle_timeout)
-        return self.send(method, path, headers=headers, body=body, limit=limit, possibly_applied=possibly_applied)
-
     @contextlib.asynccontextmanager
     async def send(
         self,
@@ -151,26 +117,28 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | AsyncIterator[bytes] | None = None,
-        limit: aiohttp.ClientTimeout | None = None,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
         possibly_applied: bool = True,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request and yield the response. If the token was refused, read the token file and send once more.
+        """Send a request and yield the response. If the token is refused, read the token file and send once more.
 
         Args:
             method: the HTTP method.
             path: path and query, already escaped.
             headers: additional headers.
             body: the request's body. A stream cannot be sent twice.
-            limit: timeouts, the client's by default.
+            timeout: seconds until the response is complete; None, for streams, limits only connecting.
+            idle_timeout: maximum seconds between two reads of the response.
             possibly_applied: whether a request whose response was lost may have changed something.
 
         Raises:
             MemoryClientError: the status is not 2xx, or the connection failed or broke.
-            RuntimeError: the client is not open.
         """
         if self._session is None:
             raise RuntimeError("use MemoryClient as a context manager")
-        limit = limit or self._timeout
+        connect_timeout = self.timeout if timeout is None else None
+        limit = aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout, sock_read=idle_timeout)
         url = yarl.URL(self._base + path, encoded=True)  # without `encoded`, yarl decodes %2F
         reread = self._token_file is not None and (body is None or isinstance(body, bytes))
         try:
@@ -191,8 +159,8 @@ class Transport:
             raise MemoryClientError(f"{self._base} is not a URL") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
-            if isinstance(error, TimeoutError) and limit.total is not None:
-                reason = f"no answer within {limit.total:g} s"
+            if isinstance(error, TimeoutError) and timeout is not None:
+                reason = f"no answer within {timeout:g} s"
             uncertain = possibly_applied and not isinstance(error, aiohttp.ClientConnectorError)
             raise MemoryUnavailableError(f"{self._base}: {reason}", uncertain=uncertain) from error
 

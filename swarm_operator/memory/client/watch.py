@@ -42,7 +42,7 @@ async def watch(
 
 async def _connect(transport: Transport, path: str, idle_timeout: float) -> AsyncIterator[tuple[int, Change | None]]:
     """Yield the changes of one connection with their positions. The start position comes first, without a change."""
-    async with transport.stream("GET", path, idle_timeout=idle_timeout, possibly_applied=False) as response:
+    async with transport.send("GET", path, idle_timeout=idle_timeout, possibly_applied=False) as response:
         async for event, data in _events(response.content):
             if event == "missed":
                 raise MemoryGoneError(410, {"detail": "this watch was too slow", **data})
