@@ -1,21 +1,13 @@
-"""The memory's client, for agents, the operator and the command line. It knows HTTP and nothing of the engine.
+"""Python client of the memory service, used by agents, the operator and the command line. It knows only HTTP.
 
-http has the client itself, with entries and all that is asked of the service as a whole; records has what it knows of
-agents, tasks and the like; entries what it answers with, errors what it raises.
+- client: MemoryClient, with entries and service-wide calls
+- swarm: records: agents, tasks, patterns, proposals, messages
+- transfer, backup, watch: calls whose responses are streams
+- transport: connections, authentication, retries
+- models, errors: what calls return and raise
 """
 
-from swarm_operator.memory.client.entries import (
-    BatchResult,
-    Change,
-    EntryHead,
-    EntryPage,
-    MemoryEntry,
-    MemoryHit,
-    Namespace,
-    Readiness,
-    SearchPage,
-    Stats,
-)
+from swarm_operator.memory.client.client import MemoryClient
 from swarm_operator.memory.client.errors import (
     MemoryAuthError,
     MemoryBusyError,
@@ -28,8 +20,19 @@ from swarm_operator.memory.client.errors import (
     MemoryStateError,
     MemoryUnavailableError,
 )
-from swarm_operator.memory.client.http import MemoryClient
-from swarm_operator.memory.client.records import MessagePage, RecordPage
+from swarm_operator.memory.client.models import (
+    BatchResult,
+    Change,
+    EntryHead,
+    EntryPage,
+    MemoryEntry,
+    MemoryHit,
+    Namespace,
+    Readiness,
+    SearchPage,
+    Stats,
+)
+from swarm_operator.memory.client.swarm import MessagePage, RecordPage
 
 __all__ = [
     "BatchResult",

@@ -1,4 +1,4 @@
-"""Fetching a backup: as a file that is there whole or not at all."""
+"""Download of a backup to a file that is created atomically."""
 
 from __future__ import annotations
 
@@ -6,46 +6,37 @@ import asyncio
 import base64
 import binascii
 import hashlib
+from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
+
+import aiohttp
 
 from swarm_operator.memory.atomicfile import WholeFile, remove_stale
 from swarm_operator.memory.client.errors import MemoryServerError, MemoryUnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
-    from io import FileIO
-
-    import aiohttp
-
-__all__ = ["fetch"]
+from swarm_operator.memory.client.transport import Transport
 
 _CHUNK: Final = 256 * 1024
 _MEDIA_TYPE: Final = "application/vnd.sqlite3"
 
 
 class _LocalError(Exception):
-    """The file could not be written. An OSError inside of a stream would be taken for one of the connection."""
+    """The file could not be written. The transport maps an OSError inside a stream to a connection error."""
 
     def __init__(self, reason: OSError) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
-async def fetch(
-    stream: Callable[..., AbstractAsyncContextManager[aiohttp.ClientResponse]],
-    path: str | Path,
-    *,
-    progress: Callable[[int, int], None] | None = None,
-) -> int:
-    """See MemoryClient.backup."""
+async def fetch(transport: Transport, path: str | Path, *, progress: Callable[[int, int], None] | None) -> int:
+    """Download a backup to a new file and return its size; see MemoryClient.backup."""
     target = Path(path)
     await asyncio.to_thread(remove_stale, target.parent)
-    # Before the service makes a copy for nothing.
+    # Created first: if this fails, the service need not make a backup.
     file = WholeFile.create(target)
     try:
-        async with stream("GET", "/admin/backup") as response:
+        async with transport.send("GET", "/admin/backup") as response:
             size = response.content_length
             if response.content_type != _MEDIA_TYPE or size is None:
                 raise MemoryServerError(response.status, {"detail": f"this is no backup: {response.content_type}"})
@@ -72,6 +63,7 @@ async def fetch(
 
 
 def _write(file: FileIO, chunk: bytes) -> None:
+    """Write a chunk completely."""
     try:
         written = 0
         while written < len(chunk):
@@ -80,8 +72,8 @@ def _write(file: FileIO, chunk: bytes) -> None:
         raise _LocalError(error) from error
 
 
-def _announced(response: Any) -> bytes | None:
-    """The SHA-256 that the service announced (RFC 9530); None when it did not."""
+def _announced(response: aiohttp.ClientResponse) -> bytes | None:
+    """Return the SHA-256 digest in the Repr-Digest header (RFC 9530), or None."""
     for part in response.headers.get("Repr-Digest", "").split(","):
         name, _, value = part.strip().partition("=")
         if name == "sha-256":

@@ -1,30 +1,13 @@
-"""What the client raises: by what can be done about it."""
+"""Errors of the client, grouped by how the caller can react."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = [
-    "MemoryAnswerError",
-    "MemoryAuthError",
-    "MemoryBusyError",
-    "MemoryClientError",
-    "MemoryConflictError",
-    "MemoryGoneError",
-    "MemoryNotFoundError",
-    "MemoryRequestError",
-    "MemoryServerError",
-    "MemoryStateError",
-    "MemoryUnavailableError",
-    "answer_error",
-]
+from collections.abc import Mapping
+from typing import Any, Final
 
 
 class MemoryClientError(Exception):
-    """The base of everything that the client raises.
+    """Base class of all errors of the client.
 
     Attributes:
         transient: whether the same call may succeed later.
@@ -34,10 +17,10 @@ class MemoryClientError(Exception):
 
 
 class MemoryUnavailableError(MemoryClientError):
-    """No answer: refused, broken or timed out.
+    """The service did not respond: connection refused, connection broken, or timeout.
 
     Attributes:
-        uncertain: True when the request may have been carried out although its answer is lost.
+        uncertain: whether the request may have been applied although its response was lost.
     """
 
     transient = True
@@ -48,11 +31,11 @@ class MemoryUnavailableError(MemoryClientError):
 
 
 class MemoryAnswerError(MemoryClientError):
-    """The service answered with an error.
+    """The service responded with an error.
 
     Attributes:
         status: the HTTP status.
-        problem: the problem document (RFC 9457); empty when there was none.
+        problem: the problem document (RFC 9457); empty if the response has none.
     """
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
@@ -62,23 +45,23 @@ class MemoryAnswerError(MemoryClientError):
 
     @property
     def code(self) -> str:
-        """The word for programs at the end of the problem's type: `disk-full`, `version-conflict`; "" without one."""
+        """Machine-readable code from the problem's type, such as `disk-full` or `version-conflict`; "" if none."""
         return str(self.problem.get("type", "")).rpartition(":")[2]
 
 
 class MemoryRequestError(MemoryAnswerError):
-    """The request is wrong (4xx); `problem` names the field and what is allowed."""
+    """The request is invalid (4xx); `problem` names the field and the allowed values."""
 
 
 class MemoryNotFoundError(MemoryRequestError):
-    """There is no such record (404)."""
+    """The record does not exist (404)."""
 
 
 class MemoryStateError(MemoryRequestError):
-    """The record is in a state in which this can't be done (409).
+    """The record's state does not allow the operation (409).
 
     Attributes:
-        reason: a word for programs: `claimed`, `blocked`, `closed`, ...
+        reason: machine-readable reason: `claimed`, `blocked`, `closed`, ...
     """
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
@@ -87,14 +70,14 @@ class MemoryStateError(MemoryRequestError):
 
 
 class MemoryAuthError(MemoryAnswerError):
-    """The token is missing or not valid (401, 403)."""
+    """The token is missing or invalid, or does not grant the permission (401, 403)."""
 
 
 class MemoryConflictError(MemoryAnswerError):
-    """A condition was not met (412): somebody else has written.
+    """A precondition failed (412): another client has written the entry.
 
     Attributes:
-        current_version: the version that is stored; None when there is no such entry.
+        current_version: the stored version; None if the entry does not exist.
     """
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
@@ -103,10 +86,10 @@ class MemoryConflictError(MemoryAnswerError):
 
 
 class MemoryGoneError(MemoryAnswerError):
-    """A watch can't go on from where it was (410): changes are gone. List anew, then watch from now on.
+    """A watch cannot be resumed (410): changes were discarded. List the entries again, then watch from now on.
 
     Attributes:
-        oldest: the first position that could be gone on from.
+        oldest: the oldest position from which a watch can be resumed.
     """
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
@@ -115,31 +98,38 @@ class MemoryGoneError(MemoryAnswerError):
 
 
 class MemoryBusyError(MemoryAnswerError):
-    """The service refused for now and did nothing (429, or 503 with Retry-After)."""
+    """The service is overloaded and did not apply the request (429, or 503 with Retry-After).
+
+    Attributes:
+        retry_after: seconds to wait before a retry; 0 if the response does not say.
+    """
 
     transient = True
+
+    def __init__(self, status: int, problem: Mapping[str, Any], *, retry_after: float = 0.0) -> None:
+        super().__init__(status, problem)
+        self.retry_after = retry_after
 
 
 class MemoryServerError(MemoryAnswerError):
-    """The service could not do it: its disk is full or broken, or it has a defect (5xx)."""
+    """The service failed: its disk is full or broken, or the service has a defect (5xx)."""
 
     transient = True
 
 
-def answer_error(status: int, problem: Mapping[str, Any], *, refused: bool) -> MemoryAnswerError:
-    """The error for an answer that is none of success. `refused`: the service has said that it did nothing."""
-    if status in {401, 403}:
-        return MemoryAuthError(status, problem)
-    if status == 410:
-        return MemoryGoneError(status, problem)
-    if status == 412:
-        return MemoryConflictError(status, problem)
-    if status == 429 or (status == 503 and refused):
-        return MemoryBusyError(status, problem)
-    if status >= 500:
-        return MemoryServerError(status, problem)
-    if status == 404:
-        return MemoryNotFoundError(status, problem)
-    if status == 409:
-        return MemoryStateError(status, problem)
-    return MemoryRequestError(status, problem)
+_BY_STATUS: Final[Mapping[int, type[MemoryAnswerError]]] = {
+    401: MemoryAuthError,
+    403: MemoryAuthError,
+    404: MemoryNotFoundError,
+    409: MemoryStateError,
+    410: MemoryGoneError,
+    412: MemoryConflictError,
+}
+
+
+def response_error(status: int, problem: Mapping[str, Any], *, retry_after: str | None) -> MemoryAnswerError:
+    """Return the error for a response that is not 2xx. `retry_after` is its Retry-After header."""
+    seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
+    if status == 429 or (status == 503 and seconds is not None):
+        return MemoryBusyError(status, problem, retry_after=seconds or 0.0)
+    return _BY_STATUS.get(status, MemoryServerError if status >= 500 else MemoryRequestError)(status, problem)

@@ -1,36 +1,26 @@
-"""Exporting and importing a swarm over HTTP, as streams of lines."""
+"""Export, import and cleanup of a swarm's records over HTTP."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from urllib.parse import quote
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
-    from contextlib import AbstractAsyncContextManager
-
-    import aiohttp
-
-__all__ = ["TransferClient"]
-
-Request: TypeAlias = "Callable[..., Awaitable[tuple[int, Any]]]"
-Stream: TypeAlias = "Callable[..., AbstractAsyncContextManager[aiohttp.ClientResponse]]"
+from swarm_operator.memory.client.transport import Transport, with_query
 
 _HEADERS: Final = {"Content-Type": "application/x-ndjson"}
 _CHUNK: Final = 64 * 1024
+"""Minimum bytes of a chunk that is sent, maximum bytes of a chunk that is read."""
 
 
 class TransferClient:
     """`/v1/export`, `/v1/import`, `/v1/swarm` and `/admin/cleanup`."""
 
-    def __init__(self, request: Request, stream: Stream) -> None:
-        self._request = request
-        self._stream = stream
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
 
     async def stats(self) -> dict[str, Any]:
-        """How many records there are, of each kind and status."""
-        _, answer = await self._request("GET", "/v1/swarm")
-        return dict(answer)
+        """Return the number of records by kind and status."""
+        return dict(await self._transport.request("GET", "/v1/swarm"))
 
     async def cleanup(
         self,
@@ -41,36 +31,36 @@ class TransferClient:
         dry_run: bool = False,
         timeout: float = 600.0,
     ) -> dict[str, Any]:
-        """Delete old messages, completed tasks and metrics. Needs the admin token.
+        """Delete old messages, completed tasks and metrics. Requires the admin token.
 
         Args:
-            max_age: seconds; a week by default.
-            keep_patterns: False: also patterns that were not used for so long.
-            keep_consensus: False: also proposals that were closed so long ago.
-            dry_run: only count.
+            max_age: seconds; one week by default.
+            keep_patterns: False: also delete patterns that were not used for `max_age`.
+            keep_consensus: False: also delete proposals that were closed more than `max_age` ago.
+            dry_run: count only.
             timeout: seconds to wait for one attempt.
 
         Returns:
-            How many of each kind were deleted, or would have been; `total`.
+            The number of records deleted, or to be deleted, by kind, and the `total`.
         """
-        switches = {"keep_patterns": keep_patterns, "keep_consensus": keep_consensus, "dry_run": dry_run}
-        query = [f"{name}={str(value).lower()}" for name, value in switches.items()]
-        query += [] if max_age is None else [f"max_age={max_age:f}".rstrip("0").rstrip(".")]
-        _, answer = await self._request("POST", f"/admin/cleanup?{'&'.join(query)}", timeout=timeout)
-        return dict(answer)
+        path = with_query(
+            "/admin/cleanup", keep_patterns=keep_patterns, keep_consensus=keep_consensus, dry_run=dry_run,
+            max_age=None if max_age is None else f"{max_age:f}".rstrip("0").rstrip("."),
+        )  # fmt: skip
+        return dict(await self._transport.request("POST", path, timeout=timeout))
 
     async def export(self, *, namespaces: Sequence[str] = (), everything: bool = False) -> AsyncIterator[bytes]:
-        """The swarm as lines of JSON, each with its newline. The last one says that the export is whole.
+        """Yield the swarm's entries as lines of JSON, newlines included. The last line marks a complete export.
 
         Args:
             namespaces: only these; by default all that start with `swarm:`.
             everything: all namespaces.
 
         Raises:
-            MemoryUnavailableError: also when it was cut off.
+            MemoryUnavailableError: the service did not respond, or the export was cut off.
         """
-        query = [f"namespace={quote(name, safe='')}" for name in namespaces] + (["all=true"] if everything else [])
-        async with self._stream("GET", "/v1/export" + ("?" + "&".join(query) if query else "")) as response:
+        path = with_query("/v1/export", namespace=[*namespaces], all=everything or None)
+        async with self._transport.send("GET", path) as response:
             held = bytearray()
             async for chunk in response.content.iter_chunked(_CHUNK):
                 held += chunk
@@ -82,31 +72,31 @@ class TransferClient:
     async def import_(
         self, lines: AsyncIterable[bytes] | Iterable[bytes], *, existing: str = "overwrite"
     ) -> dict[str, Any]:
-        """Write such lines. It may be repeated: what is there already stays as it is.
+        """Import the lines of an export. Idempotent: entries that are stored already are left unchanged.
 
         Args:
-            lines: pieces of an export, cut anywhere.
-            existing: what becomes of entries that are there with another value: `overwrite`, `keep`, or `newer`, by
-                which the one stays that was written later.
+            lines: chunks of an export, split anywhere.
+            existing: what to do with entries that have another value: `overwrite`, `keep`, or `newer`, which keeps the
+                one that was written last.
 
         Returns:
-            How many entries were `created`, `updated`, `unchanged`, `kept`, `expired`; whether the export was
+            The number of entries `created`, `updated`, `unchanged`, `kept`, `expired`, and whether the export was
             `complete`.
 
         Raises:
-            MemoryRequestError: a line was refused: `problem` has its number as `line`, and under `imported` what was
+            MemoryRequestError: a line was rejected. `problem` has its number as `line`, and under `imported` what was
                 written before its batch.
         """
-        # A stream can't be sent twice: this finds out whether the service is there and the token is good.
-        await self._request("GET", "/v1/namespaces?limit=1")
-        path = f"/v1/import?existing={quote(existing, safe='')}"
-        async with self._stream("POST", path, headers=_HEADERS, data=_pieces(lines)) as response:
+        # A stream cannot be sent twice, so first check the connection and the token with a request that can be retried.
+        await self._transport.request("GET", "/v1/namespaces?limit=1")
+        path = with_query("/v1/import", existing=existing)
+        async with self._transport.send("POST", path, headers=_HEADERS, body=_chunks(lines)) as response:
             document: dict[str, Any] = await response.json()
             return document
 
 
-async def _pieces(lines: AsyncIterable[bytes] | Iterable[bytes]) -> AsyncIterator[bytes]:
-    """Pieces of a good size, for as many lines as there may be."""
+async def _chunks(lines: AsyncIterable[bytes] | Iterable[bytes]) -> AsyncIterator[bytes]:
+    """Join lines to chunks of at least _CHUNK bytes."""
     held = bytearray()
     async for line in _each(lines):
         held += line
@@ -118,6 +108,7 @@ async def _pieces(lines: AsyncIterable[bytes] | Iterable[bytes]) -> AsyncIterato
 
 
 async def _each(lines: AsyncIterable[bytes] | Iterable[bytes]) -> AsyncIterator[bytes]:
+    """Yield the lines of an iterable that may be asynchronous."""
     if hasattr(lines, "__aiter__"):
         async for line in lines:
             yield line

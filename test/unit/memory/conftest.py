@@ -163,7 +163,9 @@ async def running_service(directory, *, clock=None, config=None, **settings):
         store = await stack.enter_async_context(
             SqliteStore.open(directory / "swarm-memory.db", config, observer=metrics, **clocks)
         )
-        app = MemoryApp(store, tokens=Tokens(tokens), metrics=metrics, settings=ServiceSettings(data_dir=directory, **settings))
+        app = MemoryApp(
+            store, tokens=Tokens(tokens), metrics=metrics, settings=ServiceSettings(data_dir=directory, **settings)
+        )
         await stack.enter_async_context(app.running())
         port = await stack.enter_async_context(listening(app))
         metrics_port = await stack.enter_async_context(

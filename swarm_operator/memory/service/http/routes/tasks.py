@@ -157,6 +157,7 @@ ENDPOINTS: Final = (
                 204: Answer("There is none."),
             },
             body=_NEXT,
+            writes=False,  # where there is nothing to claim, nothing is written
         ),
         _claim_next,
     ),

@@ -2,15 +2,13 @@
 
 import asyncio
 import re
-from pathlib import Path
 
 import orjson
 import pytest
+from support.pages import DOCS
 
 from swarm_operator.cmd import memory as command
 from swarm_operator.memory.client import MemoryClient, MemoryConflictError
-
-from support.pages import DOCS
 
 
 def put(key, value, **members):

@@ -186,7 +186,7 @@ async def test_cleaning_up_takes_the_admin_token_and_counts(service, clock):
 async def test_a_token_that_was_replaced_is_read_again_before_a_stream_is_sent(service):
     async with connect(service) as memory:
         await memory.swarm.stats()
-        memory._token = "an-old-one"
+        memory._transport._token = "an-old-one"
         assert (await memory.swarm.import_([line("a")]))["created"] == 1
-        memory._token = "an-old-one"
+        memory._transport._token = "an-old-one"
         assert len([each async for each in memory.swarm.export()]) == 2

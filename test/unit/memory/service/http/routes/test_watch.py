@@ -206,7 +206,7 @@ async def test_the_client_watches_and_resumes_by_itself(service):
         following = asyncio.ensure_future(anext(changes))
         await asyncio.sleep(0)
         # The connection breaks, and what is written meanwhile is not lost.
-        for connection in memory._session.connector._acquired.copy():
+        for connection in memory._transport._session.connector._acquired.copy():
             connection.transport.abort()
         await service.put("n/b", 1)
         assert (await following).key == "b"

@@ -1,94 +1,79 @@
-"""What the client answers with."""
+"""Results of the client's calls."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = [
-    "BatchResult",
-    "Change",
-    "EntryHead",
-    "EntryPage",
-    "MemoryEntry",
-    "MemoryHit",
-    "Namespace",
-    "Readiness",
-    "SearchPage",
-    "Stats",
-]
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class EntryHead:
-    """What a write answers. Times are RFC 3339; `raw` is the document as it came."""
+    """Result of a write. Times are RFC 3339; `raw` is the received document."""
 
     raw: Mapping[str, Any]
 
     @property
     def version(self) -> int:
-        """One more with each write, never the same again for other content: what `if_version` wants."""
+        """Version for `if_version`. It increases with each write and is never reused."""
         return int(self.raw["version"])
 
     @property
     def size(self) -> int:
-        """Bytes of the value as compact JSON."""
+        """Size of the value in bytes, as compact JSON."""
         return int(self.raw["size"])
 
     @property
     def expires_at(self) -> str | None:
-        """When it expires; None is never."""
+        """Expiry time; None if the entry never expires."""
         expires_at: str | None = self.raw["expires_at"]
         return expires_at
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryEntry(EntryHead):
-    """What a read answers."""
+    """Result of a read."""
 
     @property
     def namespace(self) -> str:
-        """Where it is."""
+        """Namespace of the entry."""
         return str(self.raw["namespace"])
 
     @property
     def key(self) -> str:
-        """Its name there."""
+        """Key of the entry in its namespace."""
         return str(self.raw["key"])
 
     @property
     def value(self) -> Any:
-        """The JSON value."""
+        """JSON value of the entry."""
         return self.raw["value"]
 
     @property
     def accessed_at(self) -> str | None:
-        """When it was last read by its key, RFC 3339; only lists and searches know, else and if it was not, None."""
+        """Time of the last read by key; None if there was none. Set only in lists and search results."""
         accessed_at: str | None = self.raw.get("accessed_at")
         return accessed_at
 
     @property
     def tags(self) -> list[str]:
-        """Its tags."""
+        """Tags of the entry."""
         return list(self.raw["tags"])
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Its metadata."""
+        """Metadata of the entry."""
         return dict(self.raw["metadata"])
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of one operation of a batch.
+    """Result of one operation of a batch.
 
     Attributes:
-        status: as the same request alone would have been answered: 200, 201, 204, 404, 412, ...
-        entry: of a put or get; that of a put has no value.
-        problem: why it failed; None when it didn't.
+        status: the HTTP status of the same request outside a batch: 200, 201, 204, 404, 412, ...
+        entry: the entry of a put or get; without its value for a put.
+        problem: the problem document of a failed operation; otherwise None.
     """
 
     status: int
@@ -97,35 +82,35 @@ class BatchResult:
 
     @property
     def ok(self) -> bool:
-        """Whether it was done."""
+        """Whether the operation succeeded."""
         return self.status < 400
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryHit(MemoryEntry):
-    """What a search finds: an entry; without its value and metadata if none were asked for."""
+    """Entry found by a search, without value and metadata if the search omits them."""
 
     @property
     def score(self) -> float | None:
-        """How well its text matches, greater is better; None without a rank."""
+        """Relevance of the text match, higher is better; None if the search is not ordered by rank."""
         score: float | None = self.raw.get("score")
         return score
 
     @property
     def snippet(self) -> str | None:
-        """An extract around the words found, which are between ** and **; None without a text."""
+        """Extract of the text with the matched words between ** and **; None for a search without text."""
         snippet: str | None = self.raw.get("snippet")
         return snippet
 
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """Part of a search.
+    """Page of search results.
 
     Attributes:
-        hits: in order; may be empty on a page that is not the last one.
+        hits: entries in order. A page before the last one may be empty.
         next_cursor: None on the last page.
-        searched: what was searched: `namespaces` (all, subtree, one), `order`, `partial`, `candidates`.
+        searched: details of the search: `namespaces` (all, subtree, one), `order`, `partial`, `candidates`.
     """
 
     hits: list[MemoryHit]
@@ -135,15 +120,15 @@ class SearchPage:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An entry that changed.
+    """Committed change of an entry.
 
     Attributes:
-        seq: its place among all changes: what `since` wants.
+        seq: position of the change in the change log, for `since`.
         op: put, delete or expire.
-        namespace: of the entry.
-        key: of the entry.
-        version: that was written, or that is gone.
-        at: when, RFC 3339.
+        namespace: namespace of the entry.
+        key: key of the entry.
+        version: the version written, deleted or expired.
+        at: time of the change, RFC 3339.
     """
 
     seq: int
@@ -156,7 +141,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class EntryPage:
-    """Part of a list; `next_cursor` is None on the last page."""
+    """Page of a list; `next_cursor` is None on the last page."""
 
     entries: list[MemoryEntry]
     next_cursor: str | None
@@ -164,7 +149,7 @@ class EntryPage:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A namespace: its name, its live entries, the bytes of their values."""
+    """Namespace with the number of its live entries and the total bytes of their values."""
 
     name: str
     entries: int
@@ -173,7 +158,7 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Counts of live entries, sizes in bytes, what the service applies. `raw` has all of it."""
+    """Counts of live entries, sizes in bytes, and settings of the service. `raw` is the received document."""
 
     entries: int
     agents: int
@@ -192,7 +177,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """The answer of /readyz: whether to send requests there, and if not, why."""
+    """Result of /readyz: whether the service accepts requests, and the reason if it does not."""
 
     ready: bool
     reason: str

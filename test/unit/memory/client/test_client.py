@@ -1,0 +1,127 @@
+"""MemoryClient, against the real service."""
+
+import subprocess
+import sys
+
+import pytest
+from unit.memory.client.scripted import scripted
+
+from swarm_operator.memory.client import (
+    MemoryAuthError,
+    MemoryClient,
+    MemoryClientError,
+    MemoryConflictError,
+    MemoryRequestError,
+    MemoryServerError,
+)
+from swarm_operator.memory.core import Draft, Put
+
+TOKEN = "client-0123456789abcdef"
+
+
+@pytest.fixture
+async def memory(service):
+    async with MemoryClient(f"http://127.0.0.1:{service.port}", token=TOKEN) as client:
+        yield client
+
+
+async def test_an_entry_makes_the_round_trip(memory):
+    head = await memory.put("a/b", "../k?x#\U0001f40d", {"a": None}, tags=["t"], metadata={"m": 1}, ttl=60)
+    assert (head.version, head.size) == (1, 10)
+    entry = await memory.get("a/b", "../k?x#\U0001f40d")
+    assert (entry.namespace, entry.key, entry.value) == ("a/b", "../k?x#\U0001f40d", {"a": None})
+    assert (entry.tags, entry.metadata, entry.version) == (["t"], {"m": 1}, 1)
+    assert entry.expires_at == "2027-01-15T08:01:00.000Z"
+    assert await memory.delete("a/b", "../k?x#\U0001f40d")
+    assert not await memory.delete("a/b", "../k?x#\U0001f40d")
+    assert await memory.get("a/b", "../k?x#\U0001f40d") is None
+
+
+@pytest.mark.parametrize("name", [".", "..", "%2F", "a+b c", "\n", "é"])
+async def test_every_name_arrives_as_it_was_given(memory, name):
+    await memory.put(name, name, 1)
+    assert [entry.key async for entry in memory.iterate(name, prefix=name)] == [name]
+    assert (await memory.get(name, name)).key == name
+
+
+async def test_null_is_a_value(memory):
+    await memory.put("n", "k", None)
+    assert (await memory.get("n", "k")).value is None
+
+
+async def test_conditions_are_kept_and_conflicts_tell_the_version(memory):
+    await memory.put("n", "k", 1, create_only=True)
+    with pytest.raises(MemoryConflictError) as caught:
+        await memory.put("n", "k", 2, create_only=True)
+    assert caught.value.current_version == 1
+    assert (await memory.put("n", "k", 2, if_version=1)).version == 2
+    with pytest.raises(MemoryConflictError):
+        await memory.delete("n", "k", if_version=1)
+    with pytest.raises(MemoryConflictError) as caught:
+        await memory.put("n", "missing", 2, if_version=1)
+    assert caught.value.current_version is None
+
+
+async def test_a_list_is_walked_page_by_page(memory):
+    for number in range(7):
+        await memory.put("n", f"k{number}", number)
+    assert [entry.value async for entry in memory.iterate("n", prefix="k", page=2)] == list(range(7))
+    page = await memory.list("n", limit=5)
+    assert (len(page.entries), page.next_cursor is None) == (5, False)
+
+
+async def test_all_namespaces_are_named_page_by_page(memory, service):
+    names = [f"n{number:04}/ü&=" for number in range(1001)]
+    await service.store.batch([Put(Draft.create(name, "k", [1])) for name in names[:1000]])
+    await service.store.put(names[1000], "k", [1])
+    found = [each async for each in memory.namespaces()]
+    assert [each.name for each in found] == names
+    assert {(each.entries, each.bytes) for each in found} == {(1, 3)}
+
+
+async def test_statistics_and_readiness(memory, service):
+    await memory.put("swarm:agents", "a", 1)
+    stats = await memory.stats()
+    assert (stats.entries, stats.agents, stats.tasks, stats.patterns) == (1, 1, 0, 0)
+    assert stats.cache_hit_rate is None
+    assert stats.database_size_bytes > 0
+    assert stats.settings["cache_size"] == 1000
+    assert stats.swarm_id == "default"
+    readiness = await memory.ready()
+    assert (readiness.ready, readiness.reason) == (True, "ok")
+
+
+async def test_bad_input_names_the_field(memory):
+    with pytest.raises(MemoryRequestError) as caught:
+        await memory.put("n", "k", 1, tags=[""])
+    assert (caught.value.status, caught.value.problem["field"]) == (400, "tags[0]")
+    assert not caught.value.transient
+    with pytest.raises(ValueError, match="JSON compliant"):
+        await memory.put("n", "k", float("nan"))
+
+
+async def test_a_wrong_token_is_an_error_of_its_own(service):
+    async with MemoryClient(f"http://127.0.0.1:{service.port}", token="wrong") as client:
+        with pytest.raises(MemoryAuthError):
+            await client.stats()
+        assert (await client.ready()).ready
+
+
+async def test_an_answer_that_is_not_the_memorys_is_an_error():
+    async with scripted(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello") as client:
+        with pytest.raises(MemoryServerError, match="no statistics"):
+            await client.stats()
+    async with MemoryClient("no url", token="t") as client:
+        with pytest.raises(MemoryClientError):
+            await client.stats()
+
+
+def test_the_client_brings_neither_engine_nor_service():
+    code = (
+        "import sys, swarm_operator.memory.client;"
+        "heavy = ('swarm_operator.memory.engine', 'swarm_operator.memory.service',"
+        " 'aiosqlite', 'sqlite3', 'starlette', 'uvicorn');"
+        "bad = [m for m in sys.modules if m.startswith(heavy)];"
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
