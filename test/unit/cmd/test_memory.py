@@ -161,7 +161,7 @@ def test_the_client_commands_start_without_the_engine_and_the_server():
     code = (
         "import sys; from swarm_operator.cmd import memory;"
         "memory.main(['get', 'n', 'k', '--url', 'http://127.0.0.1:1', '--token-file', '/dev/null']);"
-        "heavy = ('swarm_operator.memory.engine', 'swarm_operator.memory.service',"
+        "heavy = ('swarm_operator.memory.core', 'swarm_operator.memory.sqlite', 'swarm_operator.memory.service',"
         " 'aiosqlite', 'starlette', 'uvicorn', 'structlog', 'rich', 'shtab');"
         "bad = [m for m in sys.modules if m.startswith(heavy)];"
         "sys.exit(str(bad) if bad else 0)"

@@ -119,7 +119,7 @@ async def test_an_answer_that_is_not_the_memorys_is_an_error():
 def test_the_client_brings_neither_engine_nor_service():
     code = (
         "import sys, swarm_operator.memory.client;"
-        "heavy = ('swarm_operator.memory.engine', 'swarm_operator.memory.service',"
+        "heavy = ('swarm_operator.memory.core', 'swarm_operator.memory.sqlite', 'swarm_operator.memory.service',"
         " 'aiosqlite', 'sqlite3', 'starlette', 'uvicorn');"
         "bad = [m for m in sys.modules if m.startswith(heavy)];"
         "sys.exit(str(bad) if bad else 0)"

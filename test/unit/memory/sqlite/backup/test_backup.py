@@ -271,7 +271,8 @@ async def test_a_snapshot_has_no_name_and_is_the_whole_database(store, tmp_path)
 PROGRAM = """
 import asyncio, os, resource, signal, sys
 from pathlib import Path
-from swarm_operator.memory.engine import SqliteStore, StoreConfig, backup
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
+from swarm_operator.memory.sqlite.backup import backup
 from swarm_operator.memory.core.errors import StorageError
 
 async def main(what, database, target):

@@ -14,7 +14,8 @@ if sys.argv[1] == "sqlite3":
     sys.modules["pysqlite3"] = None  # as where there is no wheel
 
 from pathlib import Path
-from swarm_operator.memory.engine import SqliteStore, StoreConfig, checkpoint, sqlite
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
+from swarm_operator.memory.sqlite.database import checkpoint, driver as sqlite
 
 class Counted(checkpoint.CheckpointPolicy):
     finished = 0
