@@ -22,7 +22,7 @@ _BESIDE: Final = ("-journal", "-wal", "-shm", ".lock")
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
-class WholeFile:
+class AtomicFile:
     """A file in the making. Made by `create`; ends with `publish` or `discard`.
 
     Attributes:
@@ -36,7 +36,7 @@ class WholeFile:
         self._descriptor: int | None = descriptor
 
     @classmethod
-    def create(cls, target: Path) -> WholeFile:
+    def create(cls, target: Path) -> AtomicFile:
         """Begin one. It is quick; `remove_stale`, which goes before, may not be.
 
         Raises:

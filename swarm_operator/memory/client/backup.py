@@ -13,7 +13,7 @@ from typing import Final
 
 import aiohttp
 
-from swarm_operator.memory.atomicfile import WholeFile, remove_stale
+from swarm_operator.memory.atomicfile import AtomicFile, remove_stale
 from swarm_operator.memory.client.errors import MemoryServerError, MemoryUnavailableError
 from swarm_operator.memory.client.transport import Transport
 
@@ -34,7 +34,7 @@ async def fetch(transport: Transport, path: str | Path, *, progress: Callable[[i
     target = Path(path)
     await asyncio.to_thread(remove_stale, target.parent)
     # Created first: if this fails, the service need not make a backup.
-    file = WholeFile.create(target)
+    file = AtomicFile.create(target)
     try:
         async with transport.send("GET", "/admin/backup") as response:
             size = response.content_length

@@ -63,7 +63,7 @@ class Hit:
 
 
 @dataclass(slots=True)
-class Found:
+class SearchPage:
     """A page.
 
     Attributes:

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from swarm_operator.memory.core import expressions, limits, strict_json
+from swarm_operator.memory.core import expressions, strict_json
+from swarm_operator.memory.core.entry import MAX_METADATA_BYTES, check_namespace, check_prefix, check_tags
 from swarm_operator.memory.core.errors import InvalidInputError
 
 MAX_QUERY_TAGS: Final = 16
@@ -97,10 +98,10 @@ class Query:
             InvalidInputError: names the field and what is allowed.
         """
         if namespace is not None:
-            limits.check_namespace(namespace)
+            check_namespace(namespace)
         elif subtree:
             raise InvalidInputError("subtree", "together with a namespace")
-        limits.check_prefix(prefix)
+        check_prefix(prefix)
         _check_glob(glob)
         all_of = _check_tags("tag", tags)
         any_of = _check_tags("any_tag", any_tags)
@@ -155,7 +156,7 @@ class Query:
 def _check_glob(glob: Any) -> None:
     if glob is None:
         return
-    limits.check_prefix(glob, field="glob")
+    check_prefix(glob, field="glob")
     if not glob or glob.count("*") > MAX_GLOB_STARS:
         raise InvalidInputError("glob", f"a pattern with at most {MAX_GLOB_STARS} stars")
 
@@ -164,7 +165,7 @@ def _check_tags(name: str, tags: Any) -> tuple[str, ...]:
     if len(tags) > MAX_QUERY_TAGS:
         raise InvalidInputError(name, f"at most {MAX_QUERY_TAGS} tags")
     try:
-        return limits.check_tags(tuple(tags))
+        return check_tags(tuple(tags))
     except InvalidInputError as error:
         raise InvalidInputError(name, error.allowed) from None
 
@@ -174,5 +175,5 @@ def _check_metadata(metadata: Any) -> None:
         return
     if type(metadata) is not dict or len(metadata) > MAX_QUERY_METADATA:
         raise InvalidInputError("metadata", f"a JSON object of at most {MAX_QUERY_METADATA} members")
-    if len(strict_json.encode("metadata", metadata)) > limits.MAX_METADATA_BYTES:
-        raise InvalidInputError("metadata", f"at most {limits.MAX_METADATA_BYTES} bytes of JSON")
+    if len(strict_json.encode("metadata", metadata)) > MAX_METADATA_BYTES:
+        raise InvalidInputError("metadata", f"at most {MAX_METADATA_BYTES} bytes of JSON")

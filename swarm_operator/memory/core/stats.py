@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class GcRun:
     """What a run did.
 
     Attributes:
@@ -27,14 +27,14 @@ class Collection:
 
 
 @dataclass(slots=True)
-class CollectorStats:
+class GcStats:
     """All runs since the start.
 
     Attributes:
         runs: that ended well.
         failures: that did not.
         entries: that they deleted, those of failed runs included.
-        given_back_bytes: as in Collection, for all of them.
+        given_back_bytes: as in GcRun, for all of them.
         last: the last run that ended well; None before the first.
         last_error: why the last run failed; None when it didn't.
         auto_vacuum: "incremental" if this file can give pages back when told to, "full" if SQLite does by itself at
@@ -45,7 +45,7 @@ class CollectorStats:
     failures: int = 0
     entries: int = 0
     given_back_bytes: int = 0
-    last: Collection | None = None
+    last: GcRun | None = None
     last_error: str | None = None
     auto_vacuum: str | None = None
 
@@ -77,7 +77,7 @@ class StoreStats:
     """Of the database library."""
     settings: Mapping[str, Any]
     """The settings that this process applies."""
-    gc: CollectorStats
+    gc: GcStats
 
     @property
     def compression_ratio(self) -> float | None:

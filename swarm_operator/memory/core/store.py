@@ -18,9 +18,9 @@ from swarm_operator.memory.core.backup import Backup, Snapshot
 from swarm_operator.memory.core.changes import Change
 from swarm_operator.memory.core.entry import Draft, Entry, Identity
 from swarm_operator.memory.core.errors import StorageError
-from swarm_operator.memory.core.pages import Found, NamespacePage, Page, Position
+from swarm_operator.memory.core.pages import NamespacePage, Page, Position, SearchPage
 from swarm_operator.memory.core.query import Query
-from swarm_operator.memory.core.stats import Collection, StoreStats
+from swarm_operator.memory.core.stats import GcRun, StoreStats
 from swarm_operator.memory.core.writes import Write
 
 
@@ -65,7 +65,7 @@ class EntryReads(Protocol):
             limit: 1 to 1000. A page may be shorter and not be the last.
         """
 
-    async def search(self, query: Query, *, position: Position | None = None, limit: int = 50) -> Found:
+    async def search(self, query: Query, *, position: Position | None = None, limit: int = 50) -> SearchPage:
         """Return a page of the live entries that match a query.
 
         Args:
@@ -193,7 +193,7 @@ class Store(EntryReads, EntryWrites, Protocol):
             InvalidInputError: names the field.
         """
 
-    async def collect_garbage(self) -> Collection:
+    async def collect_garbage(self) -> GcRun:
         """Delete expired entries and give unused space back."""
 
     async def backup(self, path: str | Path) -> Backup:

@@ -17,8 +17,7 @@ import structlog
 from starlette.types import Message, Receive, Scope, Send
 
 from swarm_operator.memory.core.store import Store
-from swarm_operator.memory.service.access.principal import Credential, Principal
-from swarm_operator.memory.service.access.store import AuthorizedStore
+from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential, Principal
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.asgi import (
     BodyReader,

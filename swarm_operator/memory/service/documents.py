@@ -11,8 +11,8 @@ import orjson
 
 import swarm_operator
 from swarm_operator.memory.core import Entry, Query
-from swarm_operator.memory.core.pages import Found, Hit, NamespaceCount
-from swarm_operator.memory.core.stats import Collection, StoreStats
+from swarm_operator.memory.core.pages import Hit, NamespaceCount, SearchPage
+from swarm_operator.memory.core.stats import GcRun, StoreStats
 from swarm_operator.memory.core.store import Store
 
 _SETTINGS: Final = {
@@ -50,7 +50,7 @@ def entries_page(entries: Sequence[Entry], cursor: str | None) -> bytes:
     return orjson.dumps({"entries": [_listed(entry) for entry in entries], "next_cursor": cursor})
 
 
-def hits_page(found: Found, query: Query, cursor: str | None, *, values: bool) -> bytes:
+def hits_page(found: SearchPage, query: Query, cursor: str | None, *, values: bool) -> bytes:
     """A page of a search, and what was searched. Without `values` entries are heads with their tags."""
     return orjson.dumps(
         {
@@ -67,7 +67,7 @@ def hits_page(found: Found, query: Query, cursor: str | None, *, values: bool) -
     )
 
 
-def searched(found: Found, query: Query) -> dict[str, Any]:
+def searched(found: SearchPage, query: Query) -> dict[str, Any]:
     """Where a search has looked; `within` names the namespaces that the caller's token is limited to."""
     if query.namespace is not None:
         return {"namespaces": "subtree" if query.subtree else "one"}
@@ -126,12 +126,12 @@ def statistics(store: Store, stats: StoreStats) -> bytes:
     )
 
 
-def collection(done: Collection) -> bytes:
+def collection(done: GcRun) -> bytes:
     """What a garbage collection did."""
     return orjson.dumps(_collection(done))
 
 
-def _collection(done: Collection) -> dict[str, Any]:
+def _collection(done: GcRun) -> dict[str, Any]:
     return {
         "started_at": timestamp(done.started_at),
         "duration_seconds": round(done.seconds, 6),

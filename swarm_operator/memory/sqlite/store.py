@@ -19,9 +19,19 @@ from pathlib import Path
 from typing import Any
 
 from swarm_operator.memory.atomicfile import remove_stale
-from swarm_operator.memory.core import limits
 from swarm_operator.memory.core.backup import Backup, Snapshot
-from swarm_operator.memory.core.entry import Draft, Entry, Identity
+from swarm_operator.memory.core.entry import (
+    MAX_VERSION,
+    Draft,
+    Entry,
+    Identity,
+    check_batch_size,
+    check_key,
+    check_namespace,
+    check_page_size,
+    check_prefix,
+    check_tags,
+)
 from swarm_operator.memory.core.errors import (
     InvalidInputError,
     MemoryStoreError,
@@ -32,25 +42,23 @@ from swarm_operator.memory.core.errors import (
 )
 from swarm_operator.memory.core.namespaces import after_prefix
 from swarm_operator.memory.core.observer import Observer, SilentObserver
-from swarm_operator.memory.core.pages import Found, NamespacePage, Page, Position
+from swarm_operator.memory.core.pages import NamespacePage, Page, Position, SearchPage
 from swarm_operator.memory.core.query import Query
-from swarm_operator.memory.core.stats import Collection, StoreStats
+from swarm_operator.memory.core.stats import GcRun, StoreStats
 from swarm_operator.memory.core.writes import Delete, Write
 from swarm_operator.memory.sqlite.backup.backup import Backups
+from swarm_operator.memory.sqlite.changes import Feed, Watch
 from swarm_operator.memory.sqlite.config import MIB, StoreConfig
 from swarm_operator.memory.sqlite.database import checkpoint, connect, driver
-from swarm_operator.memory.sqlite.database.connection import Worker
+from swarm_operator.memory.sqlite.database.connection import Worker, translated
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.database.lock import ProcessLock
-from swarm_operator.memory.sqlite.database.transaction import translated
-from swarm_operator.memory.sqlite.feed import Feed, Watch
-from swarm_operator.memory.sqlite.gc.collector import Collector
-from swarm_operator.memory.sqlite.read.cache import EntryCache
-from swarm_operator.memory.sqlite.read.entries import Lookup
+from swarm_operator.memory.sqlite.gc.collector import GarbageCollector
+from swarm_operator.memory.sqlite.read.entries import EntryCache, EntryReader
 from swarm_operator.memory.sqlite.read.pool import Readers
 from swarm_operator.memory.sqlite.search.index import prepare as prepare_index
 from swarm_operator.memory.sqlite.tables import compression
-from swarm_operator.memory.sqlite.tables.access_times import Accesses
+from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
 from swarm_operator.memory.sqlite.write.apply import (
     BatchOperation,
     DeleteOperation,
@@ -58,7 +66,7 @@ from swarm_operator.memory.sqlite.write.apply import (
     TransactionOperation,
     UpdateOperation,
 )
-from swarm_operator.memory.sqlite.write.writer import Writer
+from swarm_operator.memory.sqlite.write.writer import CheckpointPolicy, Writer
 
 RECORD_NAMESPACES = ("swarm:agents", "swarm:tasks", "swarm:patterns")
 _DELETED_AT_ONCE = 200
@@ -89,20 +97,25 @@ class SqliteStore:
         self._worker = worker
         self._readers = readers
         self._cache = EntryCache(max_entries=config.cache_size, max_bytes=config.cache_memory_mb * MIB)
-        self._checkpoints = checkpoint.CheckpointPolicy(path, config)
-        self._accesses = Accesses()
-        self._lookup = Lookup(self._cache, readers.entries, now=now, accesses=self._accesses)
+        self._checkpoints = CheckpointPolicy(path, config)
+        self._accesses = AccessTimes()
+        self._lookup = EntryReader(self._cache, readers.entries, now=now, accesses=self._accesses)
         self._closed = False
         self._packing = 0
         self._feed = Feed(readers.changes)
         self._writer = Writer(
-            worker, config, now=now, checkpoints=self._checkpoints, coherence=self._lookup, publish=self._feed.publish,
+            worker,
+            config,
+            now=now,
+            checkpoints=self._checkpoints,
+            invalidation=self._lookup,
+            publish=self._feed.publish,
             observer=observer,
-        )  # fmt: skip
+        )
         self.stopped = self._writer.start()
         """Done when the writer has ended: by closing, or by a defect, which is then its exception."""
         self._backups = Backups(path, config, writer=worker, checkpoints=self._checkpoints)
-        self._collector = Collector(
+        self._collector = GarbageCollector(
             self._writer,
             config,
             now=now,
@@ -171,7 +184,7 @@ class SqliteStore:
         return self._writer.fault
 
     def now(self) -> int:
-        """The time by the store's clock, in milliseconds since the Unix epoch: what decides expiry."""
+        """Return the time by the store's clock, in milliseconds since the Unix epoch."""
         return self._now()
 
     async def put(
@@ -186,22 +199,9 @@ class SqliteStore:
         create_only: bool = False,
         if_version: int | None = None,
     ) -> tuple[Entry, bool]:
-        """Write an entry and return it, and whether it is new.
+        """Check, encode and write an entry. Return it, and True if it is new.
 
-        Args:
-            namespace: 1 to 255 bytes.
-            key: 1 to 1024 bytes.
-            value: any JSON value; null is one.
-            tags: at most 64.
-            metadata: a JSON object of at most 64 KiB.
-            ttl: whole seconds from this write; 0 or None for ever. A write replaces the former ttl.
-            create_only: refuse when the entry exists.
-            if_version: refuse unless the entry exists with this version.
-
-        Raises:
-            InvalidInputError: names the field.
-            VersionConflictError: a condition was not met.
-            OverloadedError, StorageError, StoreClosedError: see Writer.submit.
+        The arguments are those of Draft.create and of `write`, with their errors.
         """
         draft = Draft.create(namespace, key, value, tags=tags, metadata=metadata, ttl=ttl)
         return await self.write(draft, create_only=create_only, if_version=if_version)
@@ -209,7 +209,7 @@ class SqliteStore:
     async def write(
         self, draft: Draft, *, create_only: bool = False, if_version: int | None = None
     ) -> tuple[Entry, bool]:
-        """As `put`, for an entry that is already checked and encoded."""
+        """Write an entry, see Store.write."""
         if len(draft.value_json) > self.config.max_value_bytes:
             raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
         packed = self._pack_inline(draft.value_json) or await self._pack(draft.value_json)
@@ -217,42 +217,26 @@ class SqliteStore:
         return result
 
     async def get(self, namespace: str, key: str) -> Entry | None:
-        """The entry, or None when there is none or it has expired."""
+        """Return a live entry, see Store.get."""
         self._check_open()
-        return await self._lookup.get((limits.check_namespace(namespace), limits.check_key(key)))
+        return await self._lookup.get((check_namespace(namespace), check_key(key)))
 
     async def delete(self, namespace: str, key: str, *, if_version: int | None = None) -> bool:
-        """Delete an entry. False when there was none.
-
-        Raises:
-            VersionConflictError: `if_version` was given and the entry has another version or does not exist.
-        """
-        identity = (limits.check_namespace(namespace), limits.check_key(key))
+        """Delete an entry, see Store.delete."""
+        identity = (check_namespace(namespace), check_key(key))
         result: bool = await self._writer.submit(DeleteOperation(identity, if_version))
         return result
 
     async def get_many(self, identities: Sequence[Identity]) -> list[Entry | None]:
-        """As `get` for each, in that order; at most 1000."""
+        """Return several entries, see Store.get_many."""
         self._check_open()
-        limits.check_batch_size("operations", len(identities))
-        checked = [(limits.check_namespace(namespace), limits.check_key(key)) for namespace, key in identities]
+        check_batch_size("operations", len(identities))
+        checked = [(check_namespace(namespace), check_key(key)) for namespace, key in identities]
         return list(await asyncio.gather(*map(self._lookup.get, checked)))
 
     async def batch(self, writes: Sequence[Write], *, atomic: bool = True) -> list[Any]:
-        """Several writes in their order, in one transaction; at most 1000.
-
-        Args:
-            writes: `Put(Draft.create(...))` and `Delete((namespace, key))`, with their conditions.
-            atomic: all or none. False: each stands alone.
-
-        Returns:
-            For each write what `put` or `delete` returns, or with `atomic=False` the MemoryStoreError that it met.
-
-        Raises:
-            BatchItemError: an atomic batch failed; names the write and why.
-            InvalidInputError, OverloadedError, StorageError, StoreClosedError: as for `put`.
-        """
-        limits.check_batch_size("operations", len(writes))
+        """Carry out writes in one transaction, see Store.batch."""
+        check_batch_size("operations", len(writes))
         if not writes:
             self._check_open()
             return []
@@ -260,8 +244,8 @@ class SqliteStore:
         for index, write in enumerate(writes):
             if isinstance(write, Delete):
                 namespace, key = write.identity
-                limits.check_namespace(namespace)
-                limits.check_key(key)
+                check_namespace(namespace)
+                check_key(key)
                 operations.append(DeleteOperation(write.identity, write.if_version))
                 continue
             value = write.draft.value_json
@@ -275,15 +259,7 @@ class SqliteStore:
     async def transact(
         self, identities: Sequence[Identity], decide: Callable[[list[Entry | None], int], Sequence[Write]]
     ) -> list[Any]:
-        """Read these entries, decide, write some of them; nothing comes between. See Transaction.
-
-        Returns:
-            For each write that `decide` returned what `put` or `delete` returns.
-
-        Raises:
-            MemoryStoreError: what `decide` or one of its writes raised; nothing was written.
-            OverloadedError, StorageError, StoreClosedError: as for `put`.
-        """
+        """Read, decide and write as one transaction, see Store.transact. `decide` runs on the writer's thread."""
         results: list[Any] = await self._writer.submit(TransactionOperation(identities, decide, self._pack_now))
         return results
 
@@ -304,19 +280,15 @@ class SqliteStore:
             MemoryStoreError: what `change` raised; nothing was written.
             InvalidInputError, OverloadedError, StorageError, StoreClosedError: as for `put`.
         """
-        identity = (limits.check_namespace(namespace), limits.check_key(key))
+        identity = (check_namespace(namespace), check_key(key))
         result: tuple[Entry | None, bool] = await self._writer.submit(UpdateOperation(identity, change, self._pack_now))
         return result
 
     async def delete_range(self, namespace: str, *, prefix: str = "") -> int:
-        """Delete a namespace's entries whose keys start so, all by default. Says how many there were.
-
-        It goes in steps between which others write: entries that are written meanwhile may be deleted or stay. When it
-        fails, what the steps before deleted stays deleted.
-        """
+        """Delete keys with a prefix, see Store.delete_range. What the steps before an error deleted stays deleted."""
         self._check_open()
-        start: str = limits.check_prefix(prefix)
-        limits.check_namespace(namespace)
+        start: str = check_prefix(prefix)
+        check_namespace(namespace)
         deleted = 0
         while keys := await self._readers.keys(
             namespace, start=start, end=after_prefix(prefix), limit=_DELETED_AT_ONCE, max_text=_FORGOTTEN_AT_ONCE
@@ -327,24 +299,14 @@ class SqliteStore:
         return deleted
 
     async def list(self, namespace: str, *, prefix: str = "", after: str | None = None, limit: int = 100) -> Page:
-        """A page of a namespace's live entries in the order of their keys.
-
-        Pages are cut by key, not by number: entries that stay are neither skipped nor repeated, whatever is written
-        between two pages.
-
-        Args:
-            namespace: which.
-            prefix: only keys that start so.
-            after: `next_key` of the page before.
-            limit: 1 to 1000. A page may be shorter, see StoreConfig.max_page_bytes.
-        """
+        """Return a page of entries, see Store.list. StoreConfig.max_page_bytes may end it early."""
         self._check_open()
-        limits.check_namespace(namespace)
-        limits.check_prefix(prefix)
-        limits.check_page_size(limit)
+        check_namespace(namespace)
+        check_prefix(prefix)
+        check_page_size(limit)
         start = prefix
         if after is not None:
-            limits.check_key(after)
+            check_key(after)
             # No key contains NUL, so this is the first text after `after`.
             start = max(prefix, after + "\0")
         entries, more = await self._readers.page(
@@ -357,20 +319,10 @@ class SqliteStore:
         )
         return Page([*map(self._accesses.latest, entries)], entries[-1].key if more else None)
 
-    async def search(self, query: Query, *, position: Position | None = None, limit: int = 50) -> Found:
-        """A page of the live entries that a query asks for. See search for what it costs.
-
-        Args:
-            query: made by Query.create.
-            position: of the page before, for the same query.
-            limit: 1 to 1000. A page may be shorter, even empty, and still have a position to go on from.
-
-        Raises:
-            InvalidInputError: names the field; a text when `full_text` is off, too.
-            StorageError, StoreClosedError: as for `list`.
-        """
+    async def search(self, query: Query, *, position: Position | None = None, limit: int = 50) -> SearchPage:
+        """Return a page of hits, see Store.search and search.planner. A text requires StoreConfig.full_text."""
         self._check_open()
-        limits.check_page_size(limit)
+        check_page_size(limit)
         if query.expression is not None and not self.config.full_text:
             raise InvalidInputError("text", "nothing: full-text search is switched off (full_text)")
         found = await self._readers.search(
@@ -382,16 +334,10 @@ class SqliteStore:
     async def namespaces(
         self, *, after: str | None = None, limit: int = 100, within: Sequence[str] | None = None
     ) -> NamespacePage:
-        """A page of the namespaces that have live entries, by name.
-
-        Args:
-            after: `next_name` of the page before.
-            limit: 1 to 1000.
-            within: only these and those below them.
-        """
+        """Return a page of namespaces, see Store.namespaces."""
         self._check_open()
-        limits.check_page_size(limit)
-        start = "" if after is None else limits.check_namespace(after) + "\0"
+        check_page_size(limit)
+        start = "" if after is None else check_namespace(after) + "\0"
         counts, more = await self._readers.namespaces(start=start, limit=limit, now=self._now(), within=within)
         return NamespacePage(counts, counts[-1].namespace if more else None)
 
@@ -404,30 +350,20 @@ class SqliteStore:
         since: int | None = None,
         within: Sequence[str] | None = None,
     ) -> AsyncIterator[Watch]:
-        """Be told what is committed from now on, or from a former position on.
+        """Subscribe to changes, see Store.watch.
 
-        Like this::
+        Example::
 
             async with store.watch("swarm:tasks") as watch:
                 while True:
                     for change in await watch.next():
                         ...
-
-        Args:
-            namespace: only there; None: everywhere.
-            prefix: only keys that start so.
-            since: the position of the last change that is known; None: now.
-            within: only in these namespaces and those below them, whatever `namespace` says.
-
-        Raises:
-            MissedChangesError: the changes after `since` are gone, or it never was. Raised when entered.
-            InvalidInputError: names the field.
         """
         self._check_open()
         if namespace is not None:
-            limits.check_namespace(namespace)
-        limits.check_prefix(prefix)
-        if since is not None and (type(since) is not int or not 0 <= since <= limits.MAX_VERSION):
+            check_namespace(namespace)
+        check_prefix(prefix)
+        if since is not None and (type(since) is not int or not 0 <= since <= MAX_VERSION):
             raise InvalidInputError("since", "the number of a change")
         # It is registered before the table is read, so that nothing falls between.
         watch = self._feed.watch(namespace, prefix, self._feed.newest if since is None else since, within)
@@ -441,47 +377,33 @@ class SqliteStore:
             watch.close()
 
     async def counts(self, namespaces: Sequence[str]) -> dict[str, int]:
-        """How many live entries each of these namespaces has."""
+        """Return counts of live entries, see Store.counts."""
         self._check_open()
-        totals = await self._readers.totals([limits.check_namespace(name) for name in namespaces], self._now())
+        totals = await self._readers.totals([check_namespace(name) for name in namespaces], self._now())
         return {count.namespace: count.entries for count in totals.counts}
 
     async def tag_counts(self, namespace: str, tags: Sequence[str]) -> dict[str, int]:
-        """How many entries of a namespace have each of these tags; expired ones count until they are collected.
-
-        It costs as much as there are: some 100 ms for a million.
-        """
+        """Return counts by tag, see Store.tag_counts. Costs 100 ms for a million entries."""
         self._check_open()
-        return await self._readers.tagged(limits.check_namespace(namespace), limits.check_tags(tags))
+        return await self._readers.tagged(check_namespace(namespace), check_tags(tags))
 
-    async def collect_garbage(self) -> Collection:
-        """Delete what has expired by now and, with enable_vacuum, give empty pages back. See Collector.collect."""
+    async def collect_garbage(self) -> GcRun:
+        """Delete expired entries and, with enable_vacuum, give empty pages back. See GarbageCollector.collect."""
         self._check_open()
         return await self._collector.collect()
 
     async def backup(self, path: str | Path) -> Backup:
-        """Copy the database as it is at one moment, while it is in use. See backup for what writers notice of it.
-
-        The copy is checked and on disk when this returns. Before, and after an error, there is no file of that name.
-
-        Args:
-            path: a file that is not there yet, in a directory that is.
-
-        Raises:
-            InvalidInputError: there is such a file; it stays as it is.
-            CorruptDatabaseError: the copy did not stand the check.
-            StorageError, StoreClosedError: as for `put`.
-        """
+        """Write a verified copy while the store is in use, see Store.backup."""
         return await self._backups.write(Path(path))
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
-        """Such a copy for reading: in the database's directory, without a name, gone afterwards."""
+        """Make such a copy for reading, in the database's directory and without a name, see Store.snapshot."""
         async with self._backups.snapshot() as snapshot:
             yield snapshot
 
     async def stats(self) -> StoreStats:
-        """Counts and sizes. Costs as much as there are namespaces and uncollected expired entries."""
+        """Return counts and sizes. Costs as much as there are namespaces and uncollected expired entries."""
         self._check_open()
         reads = dict(self._readers.under_way)
         totals = await self._readers.totals(RECORD_NAMESPACES, self._now())
@@ -512,14 +434,14 @@ class SqliteStore:
             gc=replace(self._collector.stats),
         )
 
-    def _pack_inline(self, raw: bytes) -> compression.Packed | None:
+    def _pack_inline(self, raw: bytes) -> compression.StoredValue | None:
         """A value as it is to be stored; None if compressing it would hold up the event loop."""
         threshold = self.config.compression_threshold
-        if len(raw) <= compression.INLINE_BYTES or not 0 < threshold < len(raw):
-            return compression.pack(raw, threshold)
-        return None
+        if not 0 < threshold < len(raw):
+            return compression.StoredValue(compression.Codec.PLAIN, raw)
+        return compression.compress(raw, threshold) if len(raw) <= compression.INLINE_BYTES else None
 
-    async def _pack(self, raw: bytes) -> compression.Packed:
+    async def _pack(self, raw: bytes) -> compression.StoredValue:
         """The same on a thread."""
         self._check_open()
         # Those who wait for a thread hold their values like those who wait in the writer's queue.
@@ -527,14 +449,14 @@ class SqliteStore:
             raise OverloadedError(f"{self._packing} bytes of values are waiting to be compressed")
         self._packing += len(raw)
         try:
-            return await asyncio.to_thread(compression.pack, raw, self.config.compression_threshold)
+            return await asyncio.to_thread(compression.compress, raw, self.config.compression_threshold)
         finally:
             self._packing -= len(raw)
 
-    def _pack_now(self, raw: bytes) -> compression.Packed:
+    def _pack_now(self, raw: bytes) -> compression.StoredValue:
         if len(raw) > self.config.max_value_bytes:
             raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
-        return compression.pack(raw, self.config.compression_threshold)
+        return compression.compress(raw, self.config.compression_threshold)
 
     def _check_open(self) -> None:
         if self._closed:

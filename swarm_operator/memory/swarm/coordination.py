@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from swarm_operator.memory.core import limits
-from swarm_operator.memory.core.entry import Draft
+from swarm_operator.memory.core.entry import Draft, check_key
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.swarm import fields, times
 from swarm_operator.memory.swarm.errors import RecordNotFoundError
@@ -53,7 +52,7 @@ class Coordination:
 
     async def get(self, key: str) -> Any:
         """What was written. Raises RecordNotFoundError: nothing, or more than an hour ago."""
-        entry = await self._store.get(COORDINATION_NAMESPACE, limits.check_key(key))
+        entry = await self._store.get(COORDINATION_NAMESPACE, check_key(key))
         if entry is None:
             raise RecordNotFoundError("coordination", key)
         return entry.value

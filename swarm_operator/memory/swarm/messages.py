@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from swarm_operator.memory.core import limits
-from swarm_operator.memory.core.entry import Entry
+from swarm_operator.memory.core.entry import Entry, check_page_size
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.swarm import fields, times
@@ -186,7 +185,7 @@ class Communications:
         for name, value in (("agent", agent), ("from", from_agent), ("type", message_type)):
             if value is not None:
                 fields.identifier(name, value)
-        limits.check_page_size(limit)
+        check_page_size(limit)
         messages: list[Record] = []
         now = self._store.now()
         after = cursor = since

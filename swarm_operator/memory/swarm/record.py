@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from swarm_operator.memory.core import limits
-from swarm_operator.memory.core.entry import Draft, Entry, Identity
+from swarm_operator.memory.core.entry import MAX_TAG_BYTES, MAX_TAGS, Draft, Entry, Identity, check_key, check_page_size
 from swarm_operator.memory.core.pages import Position
 from swarm_operator.memory.core.query import Order, Query
 from swarm_operator.memory.core.store import Store
@@ -86,9 +85,9 @@ class Kind:
             value = document.get(name)
             for item in value if isinstance(value, list) else [value]:
                 text = str(item) if type(item) is int else item
-                if isinstance(text, str) and 0 < len(text.encode(errors="replace")) <= limits.MAX_TAG_BYTES:
+                if isinstance(text, str) and 0 < len(text.encode(errors="replace")) <= MAX_TAG_BYTES:
                     tags.append(text)
-        return tags[: limits.MAX_TAGS]
+        return tags[:MAX_TAGS]
 
     def put(self, document: dict[str, Any], entry: Entry | None, *, if_version: int | None = None) -> Put:
         """Write a document in the place of an entry; tags and metadata that others gave that one stay."""
@@ -102,7 +101,7 @@ class Kind:
             namespace,
             key,
             document,
-            tags=list(dict.fromkeys(tags))[: limits.MAX_TAGS],
+            tags=list(dict.fromkeys(tags))[:MAX_TAGS],
             metadata={name: value for name, value in metadata.items() if value is not None},
             ttl=self.ttl,
         )
@@ -230,9 +229,9 @@ class Records:
             after: `next_key` of the page before.
             limit: 1 to 1000.
         """
-        limits.check_page_size(limit)
+        check_page_size(limit)
         if after is not None:
-            limits.check_key(after)
+            check_key(after)
         records: list[Record] = []
         for _ in range(_MOST_SCANNED // _SCANNED_AT_ONCE):
             wanted = limit - len(records) if matches is None else _SCANNED_AT_ONCE

@@ -1,4 +1,4 @@
-"""All records of one swarm in one hand."""
+"""All records of a swarm."""
 
 from __future__ import annotations
 
@@ -32,26 +32,45 @@ class Swarm:
 
     Args:
         store: where they are; its `swarm_id` is written into each of them.
-
-    Attributes:
-        agents: who is in it.
-        tasks: what is to be done.
-        patterns: what has worked.
-        consensus: what is voted on.
-        communications: what is said.
-        coordination: what is agreed for the hour.
-        metrics: what was measured.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.agents = Agents(store)
-        self.tasks = Tasks(store)
-        self.patterns = Patterns(store)
-        self.consensus = Consensus(store)
-        self.communications = Communications(store)
-        self.coordination = Coordination(store)
-        self.metrics = Metrics(store)
+
+    @property
+    def agents(self) -> Agents:
+        """Return the agents."""
+        return Agents(self._store)
+
+    @property
+    def tasks(self) -> Tasks:
+        """Return the tasks."""
+        return Tasks(self._store)
+
+    @property
+    def patterns(self) -> Patterns:
+        """Return the learned patterns."""
+        return Patterns(self._store)
+
+    @property
+    def consensus(self) -> Consensus:
+        """Return the proposals and votes."""
+        return Consensus(self._store)
+
+    @property
+    def communications(self) -> Communications:
+        """Return the messages."""
+        return Communications(self._store)
+
+    @property
+    def coordination(self) -> Coordination:
+        """Return the coordination data."""
+        return Coordination(self._store)
+
+    @property
+    def metrics(self) -> Metrics:
+        """Return the measurements."""
+        return Metrics(self._store)
 
     async def stats(self) -> dict[str, Any]:
         """Counts of records, as the seed's getSwarmStats has them. Those by status are counts of the tags.

@@ -20,8 +20,8 @@ from typing import Any, Final
 
 import orjson
 
-from swarm_operator.memory.core import limits, strict_json
-from swarm_operator.memory.core.entry import Draft, Entry, Identity
+from swarm_operator.memory.core import strict_json
+from swarm_operator.memory.core.entry import MAX_TTL_SECONDS, Draft, Entry, Identity, check_key, check_namespace
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Put, Write
@@ -259,7 +259,7 @@ class Importer:
         if item.expires_at is not None:
             if item.expires_at <= now:
                 return Outcome.EXPIRED, None
-            ttl = min(math.ceil((item.expires_at - now) / 1000), limits.MAX_TTL_SECONDS)
+            ttl = min(math.ceil((item.expires_at - now) / 1000), MAX_TTL_SECONDS)
             draft = draft._replace(ttl=ttl)
         if entry is None:
             return Outcome.CREATED, draft
@@ -298,7 +298,7 @@ class Importer:
             raise InvalidInputError(f"unknown member {min(unknown)[:64]!r}", f"one of {', '.join(sorted(_ENTRY))}")
         if "value" not in document:
             raise InvalidInputError("value", "given, a JSON value")
-        namespace, key = limits.check_namespace(document.get("namespace")), limits.check_key(document.get("key"))
+        namespace, key = check_namespace(document.get("namespace")), check_key(document.get("key"))
         draft = Draft.create(
             namespace,
             key,

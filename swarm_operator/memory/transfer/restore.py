@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from swarm_operator.memory.atomicfile import WholeFile
+from swarm_operator.memory.atomicfile import AtomicFile
 from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError, OverloadedError, from_os
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.sqlite.backup.verify import check
@@ -74,7 +74,7 @@ async def restore(store: Store, backup: Path, directory: Path, *, existing: Exis
     if not report.ok:
         raise InvalidInputError("backup", f"a backup that is whole (damaged: {report.findings[0].what})")
     try:
-        copy = await asyncio.to_thread(WholeFile.create, directory / "restore")
+        copy = await asyncio.to_thread(AtomicFile.create, directory / "restore")
         try:
             # A store brings an older schema forward, which is done to a copy.
             await asyncio.to_thread(shutil.copyfile, backup, copy.path)

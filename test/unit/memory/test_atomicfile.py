@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from swarm_operator.memory import atomicfile
-from swarm_operator.memory.atomicfile import SUFFIX, WholeFile, remove_stale
+from swarm_operator.memory.atomicfile import SUFFIX, AtomicFile, remove_stale
 
 
 def names(directory):
@@ -17,7 +17,7 @@ def names(directory):
 
 
 def test_it_has_no_name_before_it_is_published_and_nothing_else_afterwards(tmp_path):
-    file = WholeFile.create(tmp_path / "f")
+    file = AtomicFile.create(tmp_path / "f")
     file.path.write_bytes(b"whole")
     assert names(tmp_path) == [file.path.name]
     assert file.path.stat().st_mode & 0o077 == 0
@@ -29,7 +29,7 @@ def test_it_has_no_name_before_it_is_published_and_nothing_else_afterwards(tmp_p
 
 
 def test_what_is_discarded_leaves_nothing_not_even_beside_it(tmp_path):
-    file = WholeFile.create(tmp_path / "f")
+    file = AtomicFile.create(tmp_path / "f")
     for suffix in ("-journal", "-wal", "-shm"):
         file.path.with_name(file.path.name + suffix).touch()
     file.discard()
@@ -43,15 +43,15 @@ def test_a_file_that_is_there_is_never_replaced(tmp_path, monkeypatch, links):
 
     if not links:
         monkeypatch.setattr(os, "link", refuse)
-    file = WholeFile.create(tmp_path / "f")
+    file = AtomicFile.create(tmp_path / "f")
     (tmp_path / "f").write_bytes(b"another's")
     with pytest.raises(FileExistsError):
         file.publish()
     file.discard()
     with pytest.raises(FileExistsError):
-        WholeFile.create(tmp_path / "f")
+        AtomicFile.create(tmp_path / "f")
     assert (names(tmp_path), (tmp_path / "f").read_bytes()) == (["f"], b"another's")
-    file = WholeFile.create(tmp_path / "g")
+    file = AtomicFile.create(tmp_path / "g")
     file.publish()
     assert names(tmp_path) == ["f", "g"]
 
@@ -59,7 +59,7 @@ def test_a_file_that_is_there_is_never_replaced(tmp_path, monkeypatch, links):
 def test_a_link_that_leads_nowhere_counts_as_a_file(tmp_path):
     (tmp_path / "f").symlink_to(tmp_path / "missing")
     with pytest.raises(FileExistsError):
-        WholeFile.create(tmp_path / "f")
+        AtomicFile.create(tmp_path / "f")
 
 
 def test_the_bytes_and_then_the_name_are_synced(tmp_path, monkeypatch):
@@ -71,20 +71,20 @@ def test_the_bytes_and_then_the_name_are_synced(tmp_path, monkeypatch):
         real(number)
 
     monkeypatch.setattr(atomicfile.os, "fsync", sync)
-    file = WholeFile.create(tmp_path / "f")
+    file = AtomicFile.create(tmp_path / "f")
     file.publish()
     assert synced == [(str(file.path), [file.path.name]), (str(tmp_path), ["f"])]
 
 
 def test_what_a_killed_process_left_is_removed_and_what_is_at_work_is_not(tmp_path):
     code = (
-        "import os, pathlib, sys; from swarm_operator.memory.atomicfile import WholeFile;"
-        "file = WholeFile.create(pathlib.Path(sys.argv[1])); file.path.with_name(file.path.name + '-journal').touch();"
+        "import os, pathlib, sys; from swarm_operator.memory.atomicfile import AtomicFile;"
+        "file = AtomicFile.create(pathlib.Path(sys.argv[1])); file.path.with_name(file.path.name + '-journal').touch();"
         "os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "f")], check=False).returncode == -9
     assert len(names(tmp_path)) == 2
-    working = WholeFile.create(tmp_path / "g")
+    working = AtomicFile.create(tmp_path / "g")
     (tmp_path / "other").touch()
     assert remove_stale(tmp_path) == 1
     assert names(tmp_path) == sorted([working.path.name, "other"])
@@ -94,6 +94,6 @@ def test_what_a_killed_process_left_is_removed_and_what_is_at_work_is_not(tmp_pa
 
 
 def test_a_long_name_is_no_obstacle(tmp_path):
-    file = WholeFile.create(tmp_path / ("ü" * 127))
+    file = AtomicFile.create(tmp_path / ("ü" * 127))
     file.publish()
     assert names(tmp_path) == ["ü" * 127]

@@ -15,10 +15,10 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from swarm_operator.memory.core import limits
+from swarm_operator.memory.core.entry import check_namespace
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.service.access.json_file import NAME, read_list
-from swarm_operator.memory.service.access.principal import ADMIN, CLIENT, Principal
+from swarm_operator.memory.service.access.rights import ADMIN, CLIENT, Principal
 from swarm_operator.memory.service.errors import BadTokenFileError
 
 _MAX_BYTES: Final = 256 * 1024
@@ -64,7 +64,7 @@ def _parse(place: str, item: Any) -> tuple[bytes, Principal]:
             raise BadTokenFileError(f"{place}.namespaces: a list of 1 to {_MAX_NAMESPACES} namespaces is allowed")
         for number, namespace in enumerate(namespaces):
             try:
-                limits.check_namespace(namespace)
+                check_namespace(namespace)
             except InvalidInputError as error:
                 raise BadTokenFileError(f"{place}.namespaces[{number}]: allowed is {error.allowed}") from None
     limited = None if namespaces is None else tuple(namespaces)

@@ -19,7 +19,7 @@ from typing import Final
 import structlog
 
 from swarm_operator.memory.service.access import token_file
-from swarm_operator.memory.service.access.principal import ADMIN, CLIENT, Credential, Principal
+from swarm_operator.memory.service.access.rights import ADMIN, CLIENT, Credential, Principal
 from swarm_operator.memory.service.errors import BadTokenFileError, UnauthorizedError
 
 CLIENT_FILE: Final = "client-token"

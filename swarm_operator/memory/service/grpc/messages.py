@@ -7,9 +7,9 @@ from typing import Any, Final
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from swarm_operator.memory.core import Delete, Draft, Put, limits, strict_json
+from swarm_operator.memory.core import Delete, Draft, Put, strict_json
 from swarm_operator.memory.core.changes import Change, Op
-from swarm_operator.memory.core.entry import Entry
+from swarm_operator.memory.core.entry import MAX_VERSION, Entry, check_key, check_namespace
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 
@@ -35,8 +35,8 @@ def entry_message(entry: Entry, *, value: bool = True) -> pb.Entry:
 
 def put(request: pb.PutRequest) -> Put:
     """What a request to write asks for. Raises InvalidInputError."""
-    limits.check_namespace(request.namespace)  # before the value, which costs more to check
-    limits.check_key(request.key)
+    check_namespace(request.namespace)  # before the value, which costs more to check
+    check_key(request.key)
     draft = Draft.create(
         request.namespace,
         request.key,
@@ -52,7 +52,7 @@ def put(request: pb.PutRequest) -> Put:
 
 def deletion(request: pb.DeleteRequest) -> Delete:
     """What a request to delete asks for. Raises InvalidInputError."""
-    identity = (limits.check_namespace(request.namespace), limits.check_key(request.key))
+    identity = (check_namespace(request.namespace), check_key(request.key))
     return Delete(identity, _version(request.if_version) if request.HasField("if_version") else None)
 
 
@@ -86,7 +86,7 @@ def change_event(change: Change) -> pb.WatchResponse:
 
 
 def _version(version: int) -> int:
-    if not 1 <= version <= limits.MAX_VERSION:
+    if not 1 <= version <= MAX_VERSION:
         raise InvalidInputError("if_version", "a version, a whole number from 1 up")
     return version
 

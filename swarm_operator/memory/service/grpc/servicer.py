@@ -17,8 +17,7 @@ from swarm_operator.memory.core.errors import BatchItemError, InvalidInputError,
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.service import cursors, documents
-from swarm_operator.memory.service.access.principal import Credential
-from swarm_operator.memory.service.access.store import AuthorizedStore
+from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential
 from swarm_operator.memory.service.errors import NotFoundError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.messages import (

@@ -14,7 +14,7 @@ from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service import cursors
-from swarm_operator.memory.service.access.principal import Credential
+from swarm_operator.memory.service.access.rights import Credential
 from swarm_operator.memory.service.asgi import (
     JSON,
     BodyReader,

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from swarm_operator.memory.core import limits
+from swarm_operator.memory.core.entry import MAX_PAGE_SIZE
 from swarm_operator.memory.service.json_schema import Schema, nullable, object_of, text, whole
 
 JSON_TYPE: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 EVENTS: Final = "text/event-stream"
 
-LIMIT: Final = whole("Entries of a page at most.", least=1, most=limits.MAX_PAGE_SIZE, default=100)
+LIMIT: Final = whole("Entries of a page at most.", least=1, most=MAX_PAGE_SIZE, default=100)
 CURSOR: Final = text(
     "The `next_cursor` of the page before, with the same other parameters.", pattern="^[A-Za-z0-9_-]+$"
 )

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from swarm_operator.memory.core import limits
+from swarm_operator.memory.core.entry import (
+    MAX_KEY_BYTES,
+    MAX_NAMESPACE_BYTES,
+    MAX_TAG_BYTES,
+    MAX_TAGS,
+    MAX_TTL_SECONDS,
+)
 from swarm_operator.memory.service.json_schema import Schema, array, nullable, number, object_of, text, whole
 
 _NO_NUL: Final = "^[^\\u0000]*$"
-NAMESPACE: Final = text("1 to 255 bytes without NUL.", most=limits.MAX_NAMESPACE_BYTES, pattern=_NO_NUL)
-KEY: Final = text("1 to 1024 bytes without NUL.", most=limits.MAX_KEY_BYTES, pattern=_NO_NUL)
-PREFIX: Final = text("Only keys that start so.", least=0, most=limits.MAX_KEY_BYTES, pattern=_NO_NUL, default="")
+NAMESPACE: Final = text("1 to 255 bytes without NUL.", most=MAX_NAMESPACE_BYTES, pattern=_NO_NUL)
+KEY: Final = text("1 to 1024 bytes without NUL.", most=MAX_KEY_BYTES, pattern=_NO_NUL)
+PREFIX: Final = text("Only keys that start so.", least=0, most=MAX_KEY_BYTES, pattern=_NO_NUL, default="")
 IF_MATCH: Final = text("Only if the entry has this version, as its ETag gave it.", pattern='^"[1-9][0-9]{0,17}"$')
-TAG: Final = text("1 to 256 bytes without NUL.", most=limits.MAX_TAG_BYTES, pattern=_NO_NUL)
+TAG: Final = text("1 to 256 bytes without NUL.", most=MAX_TAG_BYTES, pattern=_NO_NUL)
 _MOMENT: Final = text("RFC 3339, UTC.", format="date-time")
 _VERSION: Final = whole("Counts the writes of this key.", least=1)
 _METADATA: Final[Schema] = {"type": "object", "description": "Fields to search by; at most 64 KiB of JSON."}
@@ -20,9 +26,9 @@ _VALUE: Final[Schema] = {"description": "Any JSON value; null is one."}
 
 WRITTEN: Final = {
     "value": _VALUE,
-    "tags": nullable(array(TAG, "At most 64.", most=limits.MAX_TAGS)),
+    "tags": nullable(array(TAG, "At most 64.", most=MAX_TAGS)),
     "metadata": nullable(_METADATA),
-    "ttl": nullable(whole("Seconds from this write; 0 or null: for ever.", most=limits.MAX_TTL_SECONDS)),
+    "ttl": nullable(whole("Seconds from this write; 0 or null: for ever.", most=MAX_TTL_SECONDS)),
 }
 """What a write says of an entry."""
 

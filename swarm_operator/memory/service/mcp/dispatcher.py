@@ -7,26 +7,38 @@ is allowed, and whether it helps to try again. Only an unknown tool is an error 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import structlog
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from jsonschema.protocols import Validator
 
+from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.store import Store
-from swarm_operator.memory.service.access.principal import Credential
-from swarm_operator.memory.service.access.store import AuthorizedStore
+from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential
 from swarm_operator.memory.service.errors import RequestError
-from swarm_operator.memory.service.mcp import schemas
+from swarm_operator.memory.service.json_schema import Schema
 from swarm_operator.memory.service.mcp.budget import Budget
-from swarm_operator.memory.service.mcp.metrics import OTHER, McpMetrics, Outcome
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
 from swarm_operator.memory.service.mcp.tools import TOOLS
 from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.problems import Problem, describe
-from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
+from swarm_operator.memory.service.telemetry.metrics import OTHER, McpMetrics, Outcome, ServiceMetrics
 from swarm_operator.memory.transfer.restore import Restorer
+
+_NAMES: Final = {
+    "string": "a string",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "a JSON object",
+    "array": "a list",
+    "null": "null",
+}
 
 _log = structlog.get_logger(__name__)
 
@@ -93,7 +105,7 @@ class ToolDispatcher:
         tool, validator = found
         arguments = arguments or {}
         try:
-            schemas.check(validator, arguments)
+            _check(validator, arguments)
             started = time.perf_counter()
             call = Call(
                 store=AuthorizedStore(self._store, credential),
@@ -130,3 +142,51 @@ def error_document(problem: Problem) -> dict[str, Any]:
         "retry": problem.transient,
         **problem.members,
     }
+
+
+def _check(validator: Validator, arguments: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for the first thing that is wrong with a tool's arguments."""
+    known = validator.schema["properties"]
+    # Before the validator, which would write down every unknown name.
+    unknown = next((name for name in arguments if name not in known), None)
+    if unknown is not None:
+        allowed = f"one of {', '.join(known)}" if known else "there are none"
+        raise InvalidInputError(unknown[:64], f"no such argument; {allowed}")
+    error = next(validator.iter_errors(arguments), None)
+    if error is not None:
+        raise _explain(error)
+
+
+def _explain(error: ValidationError) -> InvalidInputError:
+    """What is wrong with the arguments, as the engine would say it."""
+    field = ""
+    for part in error.absolute_path:
+        field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else str(part)
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        return InvalidInputError(f"{field}.{missing}" if field else missing, f"given: {_allowed(_of(error, missing))}")
+    return InvalidInputError(field or "arguments", _allowed(error.schema))
+
+
+def _of(error: ValidationError, name: str) -> Schema:
+    schema: Schema = error.schema["properties"][name]
+    return schema
+
+
+def _allowed(schema: Schema) -> str:
+    """A schema in words."""
+    if "enum" in schema:
+        return f"one of {', '.join(map(str, schema['enum']))}"
+    kinds = schema.get("type", [])
+    words = " or ".join(_NAMES[kind] for kind in ([kinds] if isinstance(kinds, str) else kinds)) or "any JSON value"
+    if "maxLength" in schema:
+        words += f" of {schema['minLength']} to {schema['maxLength']} bytes"
+    if "maximum" in schema:
+        words += f" from {schema['minimum']} to {schema['maximum']}"
+    elif "exclusiveMinimum" in schema:
+        words += f" greater than {schema['exclusiveMinimum']}"
+    elif "minimum" in schema:
+        words += f" from {schema['minimum']}"
+    if "maxItems" in schema or "minItems" in schema:
+        words += f" of {schema.get('minItems', 0)} to {schema.get('maxItems', 'any number of')} items"
+    return words

@@ -28,13 +28,11 @@ from starlette.types import Receive, Scope, Send
 import swarm_operator
 from swarm_operator.memory.core.errors import MemoryStoreError
 from swarm_operator.memory.core.store import Store
-from swarm_operator.memory.service.access.principal import Credential
-from swarm_operator.memory.service.access.store import AuthorizedStore
+from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential
 from swarm_operator.memory.service.errors import RequestError
 from swarm_operator.memory.service.mcp import uris
 from swarm_operator.memory.service.mcp.budget import Budget
 from swarm_operator.memory.service.mcp.dispatcher import ToolDispatcher, UnknownToolError, error_document
-from swarm_operator.memory.service.mcp.metrics import McpMetrics
 from swarm_operator.memory.service.mcp.resources import TEMPLATES, Resources, target
 from swarm_operator.memory.service.mcp.subscriptions import Listener, Subscriptions
 from swarm_operator.memory.service.mcp.tool import Tool
@@ -42,7 +40,7 @@ from swarm_operator.memory.service.mcp.tools import TOOLS
 from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.problems import describe
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
+from swarm_operator.memory.service.telemetry.metrics import McpMetrics, ServiceMetrics
 
 _INSTRUCTIONS: Final = """\
 The shared, durable memory of a swarm of agents. What is acknowledged is on disk.

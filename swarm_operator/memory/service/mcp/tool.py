@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.store import Store
-from swarm_operator.memory.service.access.principal import Principal
+from swarm_operator.memory.service.access.rights import Principal
 from swarm_operator.memory.service.json_schema import Schema
 from swarm_operator.memory.service.mcp.budget import Budget
 from swarm_operator.memory.service.peers import Peers

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from swarm_operator.memory.core import limits
+from swarm_operator.memory.core.entry import check_key, check_namespace
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.service.asgi import parse_query, percent_decode
 
@@ -58,8 +58,8 @@ def parse(uri: str) -> Address:
     namespace_raw, slash, key_raw = path.partition("/")
     if path == "namespaces":
         return Address(cursor=query.get("cursor"))
-    namespace: str = limits.check_namespace(percent_decode("uri", namespace_raw.encode()))
-    key: str | None = limits.check_key(percent_decode("uri", key_raw.encode())) if slash else None
+    namespace: str = check_namespace(percent_decode("uri", namespace_raw.encode()))
+    key: str | None = check_key(percent_decode("uri", key_raw.encode())) if slash else None
     return Address(namespace, key, query.get("cursor"), int(offset))
 
 

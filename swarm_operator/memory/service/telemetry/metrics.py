@@ -7,6 +7,7 @@ known are created at the start, so that a rate is right from the first event on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from typing import Final
 
 import structlog
@@ -206,3 +207,37 @@ class StoreCollector(Collector):
         yield CounterMetricFamily(
             "swarm_memory_checkpoints_busy", "Checkpoints that a reader kept from finishing.", stats.checkpoints_busy
         )
+
+
+OTHER: Final = "other"
+"""Stands for tools that there are not: callers choose their names."""
+
+
+class Outcome(StrEnum):
+    """How a call ended."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    """For what the caller asked."""
+    FAILED = "failed"
+    """For what the service or its disk is like."""
+
+
+class McpMetrics:
+    """The series of /mcp.
+
+    Args:
+        registry: the service's.
+        tools: their names.
+    """
+
+    def __init__(self, registry: CollectorRegistry, tools: Iterable[str]) -> None:
+        calls = Counter("swarm_memory_mcp_calls_total", "Calls of MCP tools.", ["tool", "outcome"], registry=registry)
+        self._calls = {(tool, outcome): calls.labels(tool, outcome) for tool in (*tools, OTHER) for outcome in Outcome}
+        self.subscribers = Gauge(
+            "swarm_memory_mcp_subscribers", "Clients that are told of resources' changes.", registry=registry
+        )
+
+    def called(self, tool: str, outcome: Outcome) -> None:
+        """Count a call."""
+        self._calls[tool, outcome].inc()

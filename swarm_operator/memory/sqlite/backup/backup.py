@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
-from swarm_operator.memory.atomicfile import WholeFile, remove_stale
+from swarm_operator.memory.atomicfile import AtomicFile, remove_stale
 from swarm_operator.memory.core.backup import Backup, Snapshot
 from swarm_operator.memory.core.errors import (
     CorruptDatabaseError,
@@ -31,12 +31,11 @@ from swarm_operator.memory.core.errors import (
     from_os,
 )
 from swarm_operator.memory.sqlite.config import StoreConfig
-from swarm_operator.memory.sqlite.database.checkpoint import CheckpointPolicy
 from swarm_operator.memory.sqlite.database.connect import open_reader
-from swarm_operator.memory.sqlite.database.connection import Worker
+from swarm_operator.memory.sqlite.database.connection import Worker, snapshot
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
-from swarm_operator.memory.sqlite.database.transaction import snapshot
+from swarm_operator.memory.sqlite.write.writer import CheckpointPolicy
 
 T = TypeVar("T")
 
@@ -101,7 +100,7 @@ class Backups:
             await ended.wait()
 
     @contextlib.asynccontextmanager
-    async def _making(self, target: Path) -> AsyncIterator[tuple[WholeFile, threading.Event]]:
+    async def _making(self, target: Path) -> AsyncIterator[tuple[AtomicFile, threading.Event]]:
         """A whole and checked copy under its hidden name, which is gone afterwards."""
         if self._closed:
             raise StoreClosedError("the store is closed")
@@ -109,7 +108,7 @@ class Backups:
         self._running[stop] = ended
         try:
             await asyncio.to_thread(remove_stale, target.parent)
-            file = WholeFile.create(target)
+            file = AtomicFile.create(target)
             try:
                 await self._copy(file.path, stop)
                 await _on_thread(lambda: _finish(file.path, stop), stop)

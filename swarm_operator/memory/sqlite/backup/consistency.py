@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from swarm_operator.memory.core import limits, strict_json
+from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.changes import Op
+from swarm_operator.memory.core.entry import check_key, check_namespace, check_tags, check_ttl
 from swarm_operator.memory.core.errors import CorruptValueError, InvalidInputError
 from swarm_operator.memory.sqlite.backup.findings import Findings
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search.index import REVISION, index_text
-from swarm_operator.memory.sqlite.tables.compression import Codec, unpack
+from swarm_operator.memory.sqlite.tables.compression import Codec, decompress
 
 _COMPRESSED: Final = 2
 _INDEXED: Final = 3
@@ -138,7 +139,7 @@ def _entries(
 def _value(codec_number: int, stored: bytes, size: int) -> bytes | str:
     """The value's JSON, or what is wrong with it."""
     try:
-        raw = unpack(codec_number, stored, size)
+        raw = decompress(codec_number, stored, size)
     except CorruptValueError as error:
         return f"its value is damaged: {error}"
     if len(raw) != size:
@@ -155,14 +156,14 @@ def _members(row: tuple[Any, ...]) -> list[str]:
     _, namespace, key, version, created_at, updated_at, ttl, expires_at, _, tags, metadata, *_ = row
     wrong: list[str] = []
     try:
-        limits.check_namespace(namespace)
-        limits.check_key(key)
-        limits.check_ttl(ttl)
+        check_namespace(namespace)
+        check_key(key)
+        check_ttl(ttl)
     except InvalidInputError as error:
         wrong.append(f"its {error}")
     try:
         listed = strict_json.decode(tags.encode())
-        if not isinstance(listed, list) or list(limits.check_tags(listed)) != listed:
+        if not isinstance(listed, list) or list(check_tags(listed)) != listed:
             wrong.append("its tags are not a list of different strings")
     except (ValueError, InvalidInputError) as error:
         wrong.append(f"its tags can't be read: {error}")

@@ -14,10 +14,6 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-from swarm_operator.memory.sqlite.config import StoreConfig
-
-_PAGE_BYTES = 4096
-
 
 def wal_path(database: Path) -> Path:
     """Where SQLite keeps the log of that database."""
@@ -35,39 +31,3 @@ def truncate(db: sqlite3.Connection) -> bool:
     """Move everything and cut the log to nothing. False when a reader was in the way."""
     busy: int = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     return busy == 0
-
-
-class CheckpointPolicy:
-    """Counts what is written and says when a checkpoint is due."""
-
-    def __init__(self, database: Path, config: StoreConfig) -> None:
-        self._database = database
-        self._config = config
-        self._written = 0
-        self.busy = 0
-        """Checkpoints that a reader kept from finishing."""
-        self.snapshots = 0
-        """Backups that hold a snapshot now: for as long as they copy, so the writer must not wait for them."""
-
-    def note(self, *, requests: int, value_bytes: int) -> None:
-        """Take note of a commit. Bytes in the log are estimated: its values, and a page for each row it touched."""
-        self._written += value_bytes + (requests + 2) * _PAGE_BYTES
-
-    def hasten(self) -> None:
-        """Make a checkpoint due: only it cuts off the pages that the database has given up."""
-        self._written = max(self._written, self._config.checkpoint_bytes)
-
-    @property
-    def due(self) -> bool:
-        """Whether the writer should call `run` before its next batch."""
-        return self._config.enable_wal and self._written >= self._config.checkpoint_bytes
-
-    def run(self, db: sqlite3.Connection) -> None:
-        """Checkpoint, on the writer's thread. May raise sqlite3.Error: what was committed stays safe in the log."""
-        self._written = 0
-        if wal_size(self._database) > self._config.wal_limit_bytes and not self.snapshots:
-            finished = truncate(db)
-        else:
-            busy, in_log, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            finished = busy == 0 and in_log == moved
-        self.busy += not finished

@@ -1,4 +1,4 @@
-"""One SQLite connection and the aiosqlite thread that owns it.
+"""One SQLite connection, the aiosqlite thread that owns it, and its transactions.
 
 aiosqlite hops to its thread for every statement, which costs more than most statements do. So a whole piece of work,
 a transaction or a batch of reads, goes over as one function. That function runs to its end even when the caller is
@@ -7,7 +7,8 @@ cancelled meanwhile: no cancellation can leave a transaction open.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -68,3 +69,37 @@ class Worker:
     async def close(self) -> None:
         """Finish what was queued, close the connection, end the thread."""
         await self._connection.close()
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Raise errors of SQLite as errors of the store."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise from_sqlite(error) from error
+
+
+@contextlib.contextmanager
+def write_transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Run the block in a transaction that holds the write lock. Roll back when the block or the commit raises."""
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:  # SQLite rolls back by itself after some errors
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
+def snapshot(db: sqlite3.Connection) -> Iterator[None]:
+    """Run the block in a deferred transaction: its first read takes the snapshot, and no lock that delays a writer."""
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if db.in_transaction:  # SQLite rolls back by itself after some errors
+            db.execute("COMMIT")

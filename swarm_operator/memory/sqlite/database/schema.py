@@ -12,9 +12,9 @@ the entries. So counting costs as much as there are expired rows, not as much as
 from __future__ import annotations
 
 from swarm_operator.memory.core.errors import ForeignDatabaseError, NewerSchemaError
+from swarm_operator.memory.sqlite.database.connection import write_transaction
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
-from swarm_operator.memory.sqlite.database.transaction import write_transaction
 
 APPLICATION_ID = 0x53574D45
 """'SWME'. Written at offset 68 of the file, where file(1) looks for it too."""

@@ -16,17 +16,16 @@ from sqlite3 import Connection
 from swarm_operator.memory.core.changes import Change
 from swarm_operator.memory.core.errors import MemoryStoreError, StoreClosedError
 from swarm_operator.memory.core.observer import Observer
-from swarm_operator.memory.core.stats import Collection, CollectorStats
+from swarm_operator.memory.core.stats import GcRun, GcStats
 from swarm_operator.memory.sqlite.config import StoreConfig
-from swarm_operator.memory.sqlite.database.checkpoint import CheckpointPolicy
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.gc import sweep
 from swarm_operator.memory.sqlite.gc.sweep import Expired
-from swarm_operator.memory.sqlite.tables.access_times import Accesses
-from swarm_operator.memory.sqlite.write.writer import Writer
+from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
+from swarm_operator.memory.sqlite.write.writer import CheckpointPolicy, Writer
 
 
-class Collector:
+class GarbageCollector:
     """Runs collections, one at a time.
 
     Args:
@@ -47,10 +46,10 @@ class Collector:
         now: Callable[[], int],
         sleep: Callable[[float], Awaitable[object]],
         observer: Observer,
-        accesses: Accesses,
+        accesses: AccessTimes,
         checkpoints: CheckpointPolicy,
     ) -> None:
-        self.stats = CollectorStats()
+        self.stats = GcStats()
         self._accesses = accesses
         self._checkpoints = checkpoints
         self._writer = writer
@@ -58,8 +57,8 @@ class Collector:
         self._now = now
         self._sleep = sleep
         self._observer = observer
-        self._running: asyncio.Task[Collection] | None = None
-        self._next: asyncio.Task[Collection] | None = None
+        self._running: asyncio.Task[GcRun] | None = None
+        self._next: asyncio.Task[GcRun] | None = None
         self._loop: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -67,7 +66,7 @@ class Collector:
         """Collect every gc_interval from now on."""
         self._loop = asyncio.create_task(self._run_for_ever(), name="memory-collector")
 
-    async def collect(self) -> Collection:
+    async def collect(self) -> GcRun:
         """Collect everything that has expired by now. It goes on when the caller is cancelled.
 
         Callers that come while a run is under way share the next one: that run may have passed what they mean.
@@ -104,7 +103,7 @@ class Collector:
             with contextlib.suppress(MemoryStoreError):  # told to the observer; the next run tries again
                 await self.collect()
 
-    async def _after(self, former: asyncio.Task[Collection] | None) -> Collection:
+    async def _after(self, former: asyncio.Task[GcRun] | None) -> GcRun:
         if former is not None:
             await asyncio.wait([former])
         self._running, self._next = self._next, None
@@ -126,7 +125,7 @@ class Collector:
         self._observer.collected(seconds=collection.seconds)
         return collection
 
-    async def _run(self) -> Collection:
+    async def _run(self) -> GcRun:
         started, moment = time.perf_counter(), self._now()
         entries = value_bytes = given_back = 0
         while rows := await self._writer.run_deletion(*self._deletion(moment)):
@@ -142,7 +141,7 @@ class Collector:
             if self.stats.auto_vacuum == "incremental":
                 given_back = await self._vacuum()
         await self._accesses.flush(self._writer.run_exclusive)
-        return Collection(moment, entries, value_bytes, given_back, time.perf_counter() - started)
+        return GcRun(moment, entries, value_bytes, given_back, time.perf_counter() - started)
 
     def _deletion(
         self, moment: int
@@ -168,7 +167,7 @@ class Collector:
                 return total
 
 
-def _look(task: asyncio.Task[Collection]) -> None:
+def _look(task: asyncio.Task[GcRun]) -> None:
     """Take note of the task's error: when every caller has gone, nobody else does, and asyncio would complain."""
     if not task.cancelled():
         task.exception()

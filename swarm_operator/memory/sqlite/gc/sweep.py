@@ -14,11 +14,11 @@ from typing import Final
 
 from swarm_operator.memory.core.changes import Change, Op
 from swarm_operator.memory.core.entry import Identity
+from swarm_operator.memory.sqlite import changes
+from swarm_operator.memory.sqlite.database.connection import translated, write_transaction
 from swarm_operator.memory.sqlite.database.driver import sqlite3
-from swarm_operator.memory.sqlite.database.transaction import translated, write_transaction
 from swarm_operator.memory.sqlite.search import index
-from swarm_operator.memory.sqlite.tables import change_log
-from swarm_operator.memory.sqlite.tables.counters import Tally, raise_highest_deleted
+from swarm_operator.memory.sqlite.write.context import WriteContext
 
 _FIND_SECONDS: Final = 0.003
 _DELETE_SECONDS: Final = 0.005
@@ -74,31 +74,28 @@ def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, full_text: bool, 
     The caller sees to it that nothing was written since they were found.
     """
     deadline = time.perf_counter() + _DELETE_SECONDS
-    tally = Tally()
-    done = 0
-    notes: list[index.Note] = []
     with translated(), write_transaction(db):
+        context = WriteContext.begin(db, now, full_text=full_text)
         for row in rows:
             tags_json, value, codec, size = db.execute(_TEXT, (full_text, row.row_id)).fetchone()
             text = None if value is None else index.stored_text(value, codec, size)
-            notes.append(index.Note(row.row_id, row.identity, index.Indexed(tags_json, text), None))
             db.execute(_DELETE, (row.row_id,))
-            tally.add(row.identity[0], rows=-1, size=-row.size)
-            tally.packed.row(-1, row.codec, row.size, row.stored)
-            done += 1
+            context.notes.append(
+                index.IndexUpdate(row.row_id, row.identity, index.IndexedFields(tags_json, text), None)
+            )
+            context.counts.append((row.identity[0], -1, -row.size))
+            context.stored.append((-1, row.codec, row.size, row.stored))
+            context.changes.append((*row.identity, Op.EXPIRE, row.version))
+            context.highest_deleted = max(context.highest_deleted, row.version)
             if time.perf_counter() > deadline:
                 break
-        tally.write(db)
-        raise_highest_deleted(db, max((row.version for row in rows[:done]), default=0))
-        index.write(db, notes, full_text=full_text)
-        expired = [(*row.identity, Op.EXPIRE, row.version) for row in rows[:done]]
-        return change_log.append(db, expired, now=now, keep=keep)
+        return context.finish(keep=keep)
 
 
 def trim(db: sqlite3.Connection, before: int) -> int:
     """Delete some changes that are older than that moment; says how many."""
     with translated(), write_transaction(db):
-        return change_log.trim(db, before)
+        return changes.trim(db, before)
 
 
 def auto_vacuum(db: sqlite3.Connection) -> str:

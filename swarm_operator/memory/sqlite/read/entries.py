@@ -13,15 +13,70 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from swarm_operator.memory.core.entry import Entry, Identity
 from swarm_operator.memory.core.errors import MemoryStoreError
-from swarm_operator.memory.sqlite.read.cache import EntryCache
-from swarm_operator.memory.sqlite.tables.access_times import Accesses
+from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
 
 _MAX_READS = 128
 """Entries in one hop to the reader: enough to make the hop cheap, few enough to keep others waiting briefly."""
+
+
+class EntryCache:
+    """Most recently used entries.
+
+    Attributes:
+        hits: lookups that found a live entry.
+        misses: lookups that did not.
+        evictions: entries that were dropped for room.
+        bytes: what the entries take now.
+    """
+
+    def __init__(self, *, max_entries: int, max_bytes: int) -> None:
+        self.max_entries = max_entries
+        self.max_bytes = max_bytes
+        self.hits = 0
+        self.misses = 0
+        self.evictions = 0
+        self.bytes = 0
+        self._entries: OrderedDict[Identity, Entry] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, identity: Identity, now: int) -> Entry | None:
+        """The entry if it is here and live at `now` (milliseconds); an expired one is dropped. Counts hit or miss."""
+        entry = self._entries.get(identity)
+        if entry is not None:
+            if entry.live_at(now):
+                self.hits += 1
+                self._entries.move_to_end(identity)
+                return entry
+            self.discard(identity)
+        self.misses += 1
+        return None
+
+    def put(self, entry: Entry) -> None:
+        """Keep the entry, in place of the one with its identity. One that is larger than the cache is not kept."""
+        identity = (entry.namespace, entry.key)
+        self.discard(identity)
+        weight = entry.weight
+        if weight > self.max_bytes:
+            return
+        self._entries[identity] = entry
+        self.bytes += weight
+        while len(self._entries) > self.max_entries or self.bytes > self.max_bytes:
+            _, oldest = self._entries.popitem(last=False)
+            self.bytes -= oldest.weight
+            self.evictions += 1
+
+    def discard(self, identity: Identity) -> None:
+        """Forget the entry, if it is here."""
+        entry = self._entries.pop(identity, None)
+        if entry is not None:
+            self.bytes -= entry.weight
 
 
 class _Read:
@@ -34,8 +89,8 @@ class _Read:
         self.waiters: list[asyncio.Future[Entry | None]] = []
 
 
-class Lookup:
-    """Finds single entries. Implements the writer's Coherence."""
+class EntryReader:
+    """Finds single entries. Implements the writer's CacheInvalidation."""
 
     def __init__(
         self,
@@ -43,7 +98,7 @@ class Lookup:
         fetch: Callable[[Sequence[Identity]], Awaitable[list[Entry | MemoryStoreError | None]]],
         *,
         now: Callable[[], int],
-        accesses: Accesses,
+        accesses: AccessTimes,
     ) -> None:
         self._accesses = accesses
         self._cache = cache
@@ -66,14 +121,14 @@ class Lookup:
         self._accesses.note(identity, now)
         return entry
 
-    def begin(self, identities: Iterable[Identity]) -> None:
+    def before_commit(self, identities: Iterable[Identity]) -> None:
         """Entries are about to change."""
         self._writing = frozenset(identities)
         for identity in self._writing:
             self._cache.discard(identity)
             self._shared.pop(identity, None)
 
-    def end(self, states: Iterable[tuple[Identity, Entry | None]]) -> None:
+    def after_commit(self, states: Iterable[tuple[Identity, Entry | None]]) -> None:
         """Entries have changed, or their commit has failed."""
         self._writing = frozenset()
         for identity, entry in states:

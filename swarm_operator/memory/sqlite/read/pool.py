@@ -18,17 +18,17 @@ from typing import Any, Final, TypeVar
 from swarm_operator.memory.core.entry import Entry, Identity
 from swarm_operator.memory.core.errors import CorruptValueError, MemoryStoreError
 from swarm_operator.memory.core.namespaces import PAST_EVERY_TEXT, spans
-from swarm_operator.memory.core.pages import Found, NamespaceCount, Position
+from swarm_operator.memory.core.pages import NamespaceCount, Position, SearchPage
 from swarm_operator.memory.core.query import Query
+from swarm_operator.memory.sqlite import changes
+from swarm_operator.memory.sqlite.changes import ChangePage
 from swarm_operator.memory.sqlite.config import StoreConfig
 from swarm_operator.memory.sqlite.database.connect import open_reader
-from swarm_operator.memory.sqlite.database.connection import Worker
+from swarm_operator.memory.sqlite.database.connection import Worker, snapshot
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
-from swarm_operator.memory.sqlite.database.transaction import snapshot
 from swarm_operator.memory.sqlite.search.index import MAX_TEXT_BYTES
 from swarm_operator.memory.sqlite.search.planner import search
-from swarm_operator.memory.sqlite.tables import change_log, entry_rows
-from swarm_operator.memory.sqlite.tables.change_log import ChangePage
+from swarm_operator.memory.sqlite.tables import entry_rows
 
 ENTRIES: Final = "entries"
 """Reads of single entries, which are quick and have a connection of their own."""
@@ -178,11 +178,13 @@ class Readers:
         """Some changes after a position, and how far the table goes."""
 
         def read(db: sqlite3.Connection) -> ChangePage:
-            return ChangePage(*change_log.bounds(db), change_log.read(db, since))
+            return ChangePage(*changes.bounds(db), changes.read(db, since))
 
         return await self._run(PAGES, read)
 
-    async def search(self, query: Query, position: Position | None, *, limit: int, max_bytes: int, now: int) -> Found:
+    async def search(
+        self, query: Query, position: Position | None, *, limit: int, max_bytes: int, now: int
+    ) -> SearchPage:
         """A page of a search, see search.search."""
         return await self._run(PAGES, lambda db: search(db, query, position, limit=limit, max_bytes=max_bytes, now=now))
 

@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple
 from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.entry import Identity
 from swarm_operator.memory.core.errors import CorruptValueError
-from swarm_operator.memory.sqlite.database.transaction import write_transaction
-from swarm_operator.memory.sqlite.tables.compression import unpack
+from swarm_operator.memory.sqlite.database.connection import write_transaction
+from swarm_operator.memory.sqlite.tables.compression import decompress
 
 REVISION: Final = 1
 """Of `index_text` and of the table's columns. A file that was indexed by another one is indexed anew when opened."""
@@ -41,20 +41,20 @@ _SET_MERGES = "INSERT INTO entries_text (entries_text, rank) VALUES ('automerge'
 _NO_TAGS: Final = "[]"
 
 
-class Indexed(NamedTuple):
+class IndexedFields(NamedTuple):
     """What is looked up of a row: its tags as a JSON array, and its text (None: it is not in the full-text index)."""
 
     tags_json: str
     value: bytes | None
 
 
-class Note(NamedTuple):
+class IndexUpdate(NamedTuple):
     """A row that changed: what it was and what it is; None: there was none, or is none."""
 
     row_id: int
     identity: Identity
-    old: Indexed | None
-    new: Indexed | None
+    old: IndexedFields | None
+    new: IndexedFields | None
 
 
 def index_text(value_json: bytes) -> str:
@@ -65,16 +65,16 @@ def index_text(value_json: bytes) -> str:
 
 
 def stored_text(value: bytes, codec_number: int, size: int) -> bytes | None:
-    """A stored value's JSON, for Indexed; None if it is damaged: nobody can say what was indexed."""
+    """A stored value's JSON, for IndexedFields; None if it is damaged: nobody can say what was indexed."""
     try:
-        return unpack(codec_number, value, size)
+        return decompress(codec_number, value, size)
     except CorruptValueError:
         return None
 
 
-def write(db: sqlite3.Connection, notes: Iterable[Note], *, full_text: bool) -> None:
+def write(db: sqlite3.Connection, notes: Iterable[IndexUpdate], *, full_text: bool) -> None:
     """Bring both tables up to date, inside the transaction that changed the rows."""
-    changes: dict[tuple[int, Identity], Note] = {}
+    changes: dict[tuple[int, Identity], IndexUpdate] = {}
     for note in notes:
         place = (note.row_id, note.identity)
         known = changes.get(place)

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.namespaces import PAST_EVERY_TEXT, after_prefix, covers, spans
-from swarm_operator.memory.core.pages import Found, Hit, Position
+from swarm_operator.memory.core.pages import Hit, Position, SearchPage
 from swarm_operator.memory.core.query import Order, Query
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search import fulltext
@@ -74,14 +74,14 @@ class _Candidate(NamedTuple):
 
 def search(
     db: sqlite3.Connection, query: Query, position: Position | None, *, limit: int, max_bytes: int, now: int
-) -> Found:
+) -> SearchPage:
     """A page of at most `limit` live entries whose values have at most `max_bytes` together, or one larger one.
 
     Raises:
         InvalidInputError: the text takes too long to look up.
         CorruptValueError: the value of a hit is damaged.
     """
-    found = Found(within=query.within)
+    found = SearchPage(within=query.within)
     matches = _Filter(query, now)
     deadline = time.perf_counter() + _MAX_SECONDS
     taken: list[tuple[tuple[Any, ...], float | None]] = []
@@ -153,7 +153,7 @@ def _same(left: Any, right: Any) -> bool:
 
 
 def _candidates(
-    db: sqlite3.Connection, query: Query, position: Position | None, found: Found
+    db: sqlite3.Connection, query: Query, position: Position | None, found: SearchPage
 ) -> Generator[_Candidate, None, None]:
     if query.expression is not None:
         return _by_text(db, query, position, found)
@@ -218,7 +218,7 @@ def _by_update(db: sqlite3.Connection, query: Query, position: Position | None) 
 
 
 def _by_text(
-    db: sqlite3.Connection, query: Query, position: Position | None, found: Found
+    db: sqlite3.Connection, query: Query, position: Position | None, found: SearchPage
 ) -> Generator[_Candidate, None, None]:
     fulltext.check(query.expression or "")
     expression = fulltext.scoped(query.expression or "", query.namespace)

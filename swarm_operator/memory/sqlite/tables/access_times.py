@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Final
 
 from swarm_operator.memory.core.entry import Entry, Identity
-from swarm_operator.memory.sqlite.database.transaction import translated, write_transaction
+from swarm_operator.memory.sqlite.database.connection import translated, write_transaction
 
 _MOST: Final = 10_000
 """Entries that are noted between two writes; accesses of others are not. Each takes some 250 bytes."""
@@ -28,7 +28,7 @@ _WRITE: Final = """
 """
 
 
-class Accesses:
+class AccessTimes:
     """Notes accesses until they are written."""
 
     def __init__(self) -> None:

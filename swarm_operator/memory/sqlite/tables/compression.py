@@ -33,23 +33,23 @@ class Codec(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class StoredValue:
     """A value as it is stored."""
 
     codec: Codec
     blob: bytes
 
 
-def pack(raw: bytes, threshold: int) -> Packed:
+def compress(raw: bytes, threshold: int) -> StoredValue:
     """Compress a value that is longer than `threshold` bytes (0: none), if that makes it smaller."""
     if threshold and len(raw) > threshold:
         frame = lz4.frame.compress(raw, content_checksum=True, store_size=True)
         if len(frame) < len(raw):
-            return Packed(Codec.LZ4, frame)
-    return Packed(Codec.PLAIN, raw)
+            return StoredValue(Codec.LZ4, frame)
+    return StoredValue(Codec.PLAIN, raw)
 
 
-def unpack(codec: int, blob: bytes, size: int) -> bytes:
+def decompress(codec: int, blob: bytes, size: int) -> bytes:
     """The value that was packed.
 
     Args:

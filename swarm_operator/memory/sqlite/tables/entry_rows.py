@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from swarm_operator.memory.core.entry import Entry, Identity
 from swarm_operator.memory.core.errors import CorruptValueError
-from swarm_operator.memory.sqlite.tables.compression import unpack
+from swarm_operator.memory.sqlite.tables.compression import decompress
 
 _ACCESSED: Final = "(SELECT at FROM accesses WHERE accesses.id = entries.id AND at >= entries.created_at)"
 _COLUMNS: Final = "namespace, key, value, tags, metadata, ttl, version, created_at, updated_at, expires_at"
@@ -28,7 +28,7 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
     namespace, key, value, *others, codec, size = row
     if codec:
         try:
-            value = unpack(codec, value, size)
+            value = decompress(codec, value, size)
         except CorruptValueError as error:
             raise CorruptValueError(f"the value of {key!r} in {namespace!r} is damaged: {error}") from None
     return Entry(namespace, key, value, *others)

@@ -1,4 +1,4 @@
-"""What a request does inside the writer's transaction. Compare-and-set is decided here, where nothing can come between.
+"""Operations, and a batch of them as one transaction on the writer's thread. Compare-and-set is decided here.
 
 An operation reads what it needs, decides, and writes. An expired row counts as absent for every decision, so what
 succeeds does not depend on whether it has been collected.
@@ -12,11 +12,13 @@ may write is known before it runs: copies of those entries are dropped first (se
 
 from __future__ import annotations
 
+import copy
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from swarm_operator.memory.core.changes import Op
+from swarm_operator.memory.core.changes import Change, Op
 from swarm_operator.memory.core.entry import Draft, Entry, Identity
 from swarm_operator.memory.core.errors import (
     BatchItemError,
@@ -27,21 +29,14 @@ from swarm_operator.memory.core.errors import (
     VersionConflictError,
 )
 from swarm_operator.memory.core.writes import Delete, Write
+from swarm_operator.memory.sqlite.database.connection import write_transaction
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
-from swarm_operator.memory.sqlite.search.index import MAX_TEXT_BYTES, Indexed, Note, stored_text
+from swarm_operator.memory.sqlite.search.index import IndexedFields, IndexUpdate
 from swarm_operator.memory.sqlite.tables import entry_rows
-from swarm_operator.memory.sqlite.tables.change_log import ChangeNote
-from swarm_operator.memory.sqlite.tables.compression import Codec, Packed
+from swarm_operator.memory.sqlite.tables.compression import StoredValue
+from swarm_operator.memory.sqlite.write.context import WriteContext
 
-# SQLite knows a blob's length from the row's header: this reads no page of the value.
-_HEAD = "id, version, created_at, expires_at, size, codec, length(value), tags"
-_SELECT_HEAD = f"SELECT {_HEAD}, NULL FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only
-# The full-text index must be told what it is to forget. Of a plain value it has only seen the start.
-_SELECT_HEAD_AND_TEXT = f"""
-    SELECT {_HEAD}, CASE codec WHEN 0 THEN substr(value, 1, {MAX_TEXT_BYTES}) ELSE value END
-    FROM entries WHERE namespace = ? AND key = ?
-"""  # noqa: S608
 _INSERT = """
     INSERT INTO entries (namespace, key, version, created_at, updated_at, ttl, expires_at, size, tags, metadata, value,
     codec) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -50,59 +45,8 @@ _UPDATE = """
     UPDATE entries SET version = ?, created_at = ?, updated_at = ?, ttl = ?, expires_at = ?, size = ?, tags = ?,
     metadata = ?, value = ?, codec = ? WHERE id = ?
 """
+_TRIAL_BYTES = 256 * 1024
 _DELETE = "DELETE FROM entries WHERE id = ?"
-_NO_HEAD = (None, 0, 0, None, 0, Codec.PLAIN, 0, "[]", None)
-
-
-@dataclass(slots=True)
-class Work:
-    """A transaction of the writer: what operations work on, and where they note what they did.
-
-    The lists only grow; what an operation that is undone has added is cut off again, see `apply_alone`.
-
-    Attributes:
-        db: the writer's connection, inside the transaction. Only its own thread may touch it.
-        now: the transaction's moment, in milliseconds since the Unix epoch.
-        full_text: whether values are in the full-text index.
-        states: the entries that were written, as they are now, in the order of the writes; None: there is none.
-        counts: by how many rows, and by how many bytes of values, namespaces changed.
-        packed: rows that came (1) or went (-1): sign, codec, bytes of the value, bytes as they are stored.
-        notes: what the indexes must learn.
-        changes: what watches must learn.
-        highest_deleted: the highest version that a deleted entry had.
-    """
-
-    db: sqlite3.Connection
-    now: int
-    full_text: bool = False
-    states: list[tuple[Identity, Entry | None]] = field(default_factory=list)
-    counts: list[tuple[str, int, int]] = field(default_factory=list)
-    packed: list[tuple[int, int, int, int]] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
-    changes: list[ChangeNote] = field(default_factory=list)
-    highest_deleted: int = 0
-
-    def marks(self) -> tuple[int, int, int, int, int, int]:
-        """Where things stand now, for `cut`."""
-        lengths = len(self.states), len(self.counts), len(self.packed), len(self.notes), len(self.changes)
-        return *lengths, self.highest_deleted
-
-    def cut(self, marks: tuple[int, int, int, int, int, int]) -> None:
-        """Forget what came since."""
-        states, counts, packed, notes, changes, self.highest_deleted = marks
-        del self.states[states:], self.counts[counts:], self.packed[packed:], self.notes[notes:], self.changes[changes:]
-
-    def head(self, identity: Identity) -> tuple[Any, ...]:
-        """What there is of a row, see _HEAD; _NO_HEAD when there is none."""
-        sql = _SELECT_HEAD_AND_TEXT if self.full_text else _SELECT_HEAD
-        return self.db.execute(sql, identity).fetchone() or _NO_HEAD
-
-    def indexed(self, head: tuple[Any, ...]) -> Indexed | None:
-        """What the indexes know of a row."""
-        row_id, *_, size, codec, _, tags_json, value = head
-        if row_id is None:
-            return None
-        return Indexed(tags_json, None if value is None else stored_text(value, codec, size))
 
 
 class Operation(Protocol):
@@ -116,7 +60,7 @@ class Operation(Protocol):
     def weight(self) -> int:
         """Bytes that it holds while it waits."""
 
-    def apply(self, work: Work) -> Any:
+    def apply(self, context: WriteContext) -> Any:
         """Do it, inside a savepoint; return the answer for its caller. An exception undoes it and no other."""
 
 
@@ -132,7 +76,7 @@ class PutOperation:
     """
 
     draft: Draft
-    packed: Packed
+    packed: StoredValue
     create_only: bool = False
     if_version: int | None = None
 
@@ -148,16 +92,16 @@ class PutOperation:
         frame = 0 if packed.blob is draft.value_json else len(packed.blob)
         return len(draft.value_json) + frame + len(draft.metadata_json) + len(draft.tags_json)
 
-    def apply(self, work: Work) -> tuple[Entry, bool]:
+    def apply(self, context: WriteContext) -> tuple[Entry, bool]:
         """Insert or update, as the conditions allow."""
-        db, now, draft = work.db, work.now, self.draft
+        db, now, draft = context.db, context.now, self.draft
         identity = (draft.namespace, draft.key)
-        head = work.head(identity)
+        head = context.head(identity)
         row_id, old_version, created_at, old_expiry, old_size, old_codec, old_stored, *_ = head
         if live := row_id is not None and (old_expiry is None or old_expiry > now):
             version = old_version + 1
         else:
-            version, created_at = max(old_version, work.highest_deleted) + 1, now
+            version, created_at = max(old_version, context.highest_deleted) + 1, now
         if self.create_only and live:
             raise VersionConflictError(old_version)
         if self.if_version is not None and (not live or old_version != self.if_version):
@@ -185,15 +129,15 @@ class PutOperation:
             updated_at=now,
             expires_at=expires_at,
         )
-        if work.full_text or draft.tags_json != "[]" or head[7] != "[]":
-            new = Indexed(draft.tags_json, draft.value_json if work.full_text else None)
-            work.notes.append(Note(new_id, identity, work.indexed(head), new))
-        work.changes.append((draft.namespace, draft.key, Op.PUT, version))
-        work.states.append((identity, entry))
-        work.counts.append((draft.namespace, int(row_id is None), size - old_size))
+        if context.full_text or draft.tags_json != "[]" or head[7] != "[]":
+            new = IndexedFields(draft.tags_json, draft.value_json if context.full_text else None)
+            context.notes.append(IndexUpdate(new_id, identity, context.indexed(head), new))
+        context.changes.append((draft.namespace, draft.key, Op.PUT, version))
+        context.states.append((identity, entry))
+        context.counts.append((draft.namespace, int(row_id is None), size - old_size))
         if old_codec:
-            work.packed.append((-1, old_codec, old_size, old_stored))
-        work.packed.append((1, codec, size, len(blob)))
+            context.stored.append((-1, old_codec, old_size, old_stored))
+        context.stored.append((1, codec, size, len(blob)))
         return entry, not live
 
 
@@ -219,25 +163,25 @@ class DeleteOperation:
         """Nothing to speak of."""
         return 0
 
-    def apply(self, work: Work) -> bool:
+    def apply(self, context: WriteContext) -> bool:
         """Delete the row, as the condition allows; an expired one is swept away and counts as not found."""
-        head = work.head(self.identity)
+        head = context.head(self.identity)
         row_id, version, _, expires_at, size, codec, stored, *_ = head
-        live = row_id is not None and (expires_at is None or expires_at > work.now)
+        live = row_id is not None and (expires_at is None or expires_at > context.now)
         if self.if_version is not None and (not live or version != self.if_version):
             raise VersionConflictError(version if live else None)
-        work.states.append((self.identity, None))
+        context.states.append((self.identity, None))
         if row_id is not None:
-            work.db.execute(_DELETE, (row_id,))
-            work.notes.append(Note(row_id, self.identity, work.indexed(head), None))
-            work.highest_deleted = max(work.highest_deleted, version)
-            work.changes.append((*self.identity, Op.DELETE if live else Op.EXPIRE, version))
-            work.counts.append((self.identity[0], -1, -size))
-            work.packed.append((-1, codec, size, stored))
+            context.db.execute(_DELETE, (row_id,))
+            context.notes.append(IndexUpdate(row_id, self.identity, context.indexed(head), None))
+            context.highest_deleted = max(context.highest_deleted, version)
+            context.changes.append((*self.identity, Op.DELETE if live else Op.EXPIRE, version))
+            context.counts.append((self.identity[0], -1, -size))
+            context.stored.append((-1, codec, size, stored))
         return live
 
 
-def operation_of(write: Write, pack: Callable[[bytes], Packed]) -> PutOperation | DeleteOperation:
+def operation_of(write: Write, pack: Callable[[bytes], StoredValue]) -> PutOperation | DeleteOperation:
     """Return the operation that carries out a write."""
     if isinstance(write, Delete):
         return DeleteOperation(write.identity, write.if_version)
@@ -267,12 +211,12 @@ class BatchOperation:
         """The sum of its writes."""
         return sum(write.weight for write in self.writes)
 
-    def apply(self, work: Work) -> list[Any]:
+    def apply(self, context: WriteContext) -> list[Any]:
         """Apply one after the other."""
         results: list[Any] = []
         for index, write in enumerate(self.writes):
             try:
-                results.append(write.apply(work))
+                results.append(write.apply(context))
             except MemoryStoreError as error:
                 if self.atomic:
                     raise BatchItemError(index, error) from error
@@ -295,22 +239,22 @@ class TransactionOperation:
 
     identities: Sequence[Identity]
     decide: Callable[[list[Entry | None], int], Sequence[Write]]
-    pack: Callable[[bytes], Packed]
+    pack: Callable[[bytes], StoredValue]
 
     @property
     def weight(self) -> int:
         """Nothing while it waits: what it writes is made when it runs."""
         return 0
 
-    def apply(self, work: Work) -> list[Any]:
+    def apply(self, context: WriteContext) -> list[Any]:
         """Read, decide, write."""
-        writes = self.decide([_live(work, identity) for identity in self.identities], work.now)
+        writes = self.decide([_live(context, identity) for identity in self.identities], context.now)
         allowed = frozenset(self.identities)
         results: list[Any] = []
         for write in writes:
             if write.identity not in allowed:
                 raise InternalStoreError(f"a transaction wrote {write.identity}, which it had not announced")
-            results.append(operation_of(write, self.pack).apply(work))
+            results.append(operation_of(write, self.pack).apply(context))
         return results
 
 
@@ -328,7 +272,7 @@ class UpdateOperation:
 
     identity: Identity
     change: Callable[[Entry | None], Draft | None]
-    pack: Callable[[bytes], Packed]
+    pack: Callable[[bytes], StoredValue]
 
     @property
     def identities(self) -> tuple[Identity]:
@@ -340,31 +284,31 @@ class UpdateOperation:
         """Nothing while it waits: what it writes is made when it runs."""
         return 0
 
-    def apply(self, work: Work) -> tuple[Entry | None, bool]:
+    def apply(self, context: WriteContext) -> tuple[Entry | None, bool]:
         """Read, change, write."""
-        entry = _live(work, self.identity)
+        entry = _live(context, self.identity)
         draft = self.change(entry)
         if draft is None:
             return entry, False
         if (draft.namespace, draft.key) != self.identity:
             raise InternalStoreError(f"an update of {self.identity} wrote {(draft.namespace, draft.key)}")
-        written, _ = PutOperation(draft, self.pack(draft.value_json)).apply(work)
+        written, _ = PutOperation(draft, self.pack(draft.value_json)).apply(context)
         return written, True
 
 
-def apply_alone(work: Work, operation: Operation) -> Any:
+def apply_in_savepoint(context: WriteContext, operation: Operation) -> Any:
     """Apply one operation in a savepoint of its own: its error undoes it and is returned as a MemoryStoreError.
 
     Raises:
         Exception: the transaction as a whole can't go on.
     """
-    db = work.db
+    db = context.db
     if isinstance(operation, PutOperation | DeleteOperation):
-        return _apply_statement(work, operation)
-    marks = work.marks()
+        return _apply_statement(context, operation)
+    savepoint = context.savepoint()
     db.execute("SAVEPOINT request")
     try:
-        result = operation.apply(work)
+        result = operation.apply(context)
     except Exception as error:
         reason = from_sqlite(error)
         # A damaged value is its own entry's trouble: the file as a whole still works.
@@ -373,28 +317,87 @@ def apply_alone(work: Work, operation: Operation) -> Any:
             raise
         db.execute("ROLLBACK TO request")
         db.execute("RELEASE request")
-        work.cut(marks)
+        context.rollback_to(savepoint)
         return reason
     db.execute("RELEASE request")
     return result
 
 
-def _apply_statement(work: Work, operation: PutOperation | DeleteOperation) -> Any:
+def _apply_statement(context: WriteContext, operation: PutOperation | DeleteOperation) -> Any:
     """The same for an operation that decides first and then writes by one statement, which SQLite does whole or not.
 
     It spares two statements of five: a fifth of what a write costs.
     """
-    marks = work.marks()
+    savepoint = context.savepoint()
     try:
-        return operation.apply(work)
+        return operation.apply(context)
     except (MemoryStoreError, sqlite3.Error) as error:
         reason = from_sqlite(error)
-        if isinstance(reason, StorageError) or not work.db.in_transaction:
+        if isinstance(reason, StorageError) or not context.db.in_transaction:
             raise
-        work.cut(marks)
+        context.rollback_to(savepoint)
         return reason
 
 
-def _live(work: Work, identity: Identity) -> Entry | None:
-    entry = entry_rows.read(work.db, identity)
-    return entry if entry is not None and entry.live_at(work.now) else None
+def _live(context: WriteContext, identity: Identity) -> Entry | None:
+    entry = entry_rows.read(context.db, identity)
+    return entry if entry is not None and entry.live_at(context.now) else None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a batch ended.
+
+    Attributes:
+        results: for each operation, in order: its result, or the error for its caller.
+        states: what the touched entries are now, in the order of their writes; empty when the batch failed.
+        changes: for those who watch, in order; empty when the batch failed.
+        written: bytes of values as they were stored.
+        changed: whether anything was written.
+        failure: why the batch as a whole failed; None when it was committed.
+    """
+
+    results: list[Any]
+    states: list[tuple[Identity, Entry | None]] = field(default_factory=list)
+    changes: Sequence[Change] = ()
+    written: int = 0
+    changed: bool = False
+    failure: MemoryStoreError | None = None
+
+
+def commit_batch(
+    db: sqlite3.Connection, operations: Sequence[Operation], now: Callable[[], int], *, full_text: bool, keep: int
+) -> Outcome:
+    """Apply operations in order and commit them. Never raises: a failure is part of the outcome.
+
+    The clock is read once, inside the transaction, so that times in a batch do not run backwards.
+
+    Args:
+        db: the writer's connection.
+        operations: what to do.
+        now: the clock, in milliseconds.
+        full_text: whether values are in the full-text index.
+        keep: changes that the feed's table keeps.
+    """
+    outcome = Outcome([])
+    before = db.total_changes
+    try:
+        with write_transaction(db):
+            context = WriteContext.begin(db, now(), full_text=full_text)
+            outcome.results = [apply_in_savepoint(context, operation) for operation in operations]
+            outcome.states = context.states
+            outcome.written = context.written_bytes()
+            outcome.changes = context.finish(keep=keep)
+            outcome.changed = db.total_changes != before
+    except Exception as error:  # noqa: BLE001 - it becomes the answer to every caller of the batch
+        reason = from_sqlite(error)
+        # Each caller gets an error of its own: one exception object raised in many tasks would mix their tracebacks.
+        return Outcome([copy.copy(reason) for _ in operations], failure=reason)
+    return outcome
+
+
+def trial_write(db: sqlite3.Connection) -> None:
+    """Write 256 KiB that can't be compressed away, commit, and take them back. Raises what SQLite raises."""
+    with write_transaction(db):
+        db.execute("INSERT OR REPLACE INTO write_probe (id, filler) VALUES (1, ?)", (os.urandom(_TRIAL_BYTES),))
+    db.execute("DELETE FROM write_probe")

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from swarm_operator.memory.core.changes import Change
@@ -27,11 +28,10 @@ from swarm_operator.memory.core.errors import (
 )
 from swarm_operator.memory.core.observer import Observer
 from swarm_operator.memory.sqlite.config import StoreConfig
-from swarm_operator.memory.sqlite.database.checkpoint import CheckpointPolicy
+from swarm_operator.memory.sqlite.database.checkpoint import truncate, wal_size
 from swarm_operator.memory.sqlite.database.connection import Worker
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
-from swarm_operator.memory.sqlite.write.apply import Operation
-from swarm_operator.memory.sqlite.write.commit import commit_batch, trial_write
+from swarm_operator.memory.sqlite.write.apply import Operation, commit_batch, trial_write
 
 T = TypeVar("T")
 
@@ -47,14 +47,53 @@ class Deletable(Protocol):
 D = TypeVar("D", bound=Deletable)
 
 
-class Coherence(Protocol):
+class CacheInvalidation(Protocol):
     """Whoever keeps copies of entries (see lookup) is told around each commit, on the event loop."""
 
-    def begin(self, identities: Iterable[Identity]) -> None:
+    def before_commit(self, identities: Iterable[Identity]) -> None:
         """These entries are about to change: copies of them are worth nothing from now on."""
 
-    def end(self, states: Iterable[tuple[Identity, Entry | None]]) -> None:
+    def after_commit(self, states: Iterable[tuple[Identity, Entry | None]]) -> None:
         """The commit is over. What these entries are now; those of a failed commit are not among them."""
+
+
+_PAGE_BYTES = 4096
+
+
+class CheckpointPolicy:
+    """Counts what is written and says when a checkpoint is due."""
+
+    def __init__(self, database: Path, config: StoreConfig) -> None:
+        self._database = database
+        self._config = config
+        self._written = 0
+        self.busy = 0
+        """Checkpoints that a reader kept from finishing."""
+        self.snapshots = 0
+        """Backups that hold a snapshot now: for as long as they copy, so the writer must not wait for them."""
+
+    def note(self, *, requests: int, value_bytes: int) -> None:
+        """Take note of a commit. Bytes in the log are estimated: its values, and a page for each row it touched."""
+        self._written += value_bytes + (requests + 2) * _PAGE_BYTES
+
+    def hasten(self) -> None:
+        """Make a checkpoint due: only it cuts off the pages that the database has given up."""
+        self._written = max(self._written, self._config.checkpoint_bytes)
+
+    @property
+    def due(self) -> bool:
+        """Whether the writer should call `run` before its next batch."""
+        return self._config.enable_wal and self._written >= self._config.checkpoint_bytes
+
+    def run(self, db: sqlite3.Connection) -> None:
+        """Checkpoint, on the writer's thread. May raise sqlite3.Error: what was committed stays safe in the log."""
+        self._written = 0
+        if wal_size(self._database) > self._config.wal_limit_bytes and not self.snapshots:
+            finished = truncate(db)
+        else:
+            busy, in_log, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            finished = busy == 0 and in_log == moved
+        self.busy += not finished
 
 
 @dataclass(slots=True)
@@ -87,7 +126,7 @@ class Writer:
         *,
         now: Callable[[], int],
         checkpoints: CheckpointPolicy,
-        coherence: Coherence,
+        invalidation: CacheInvalidation,
         publish: Callable[[Sequence[Change]], None],
         observer: Observer,
     ) -> None:
@@ -96,7 +135,7 @@ class Writer:
         self._config = config
         self._now = now
         self._checkpoints = checkpoints
-        self._coherence = coherence
+        self._invalidation = invalidation
         self._publish = publish
         self._observer = observer
         self._queue: deque[_Request] = deque()
@@ -168,12 +207,12 @@ class Writer:
             found = await self._worker.run(find)
             if not found:
                 return found
-            self._coherence.begin(row.identity for row in found)
+            self._invalidation.before_commit(row.identity for row in found)
             done: Sequence[Change] = ()
             try:
                 done = await self._worker.run(lambda db: delete(db, found))
             finally:
-                self._coherence.end((row.identity, None) for row in found[: len(done)])
+                self._invalidation.after_commit((row.identity, None) for row in found[: len(done)])
             self._publish(done)
             self._checkpoints.note(requests=len(done), value_bytes=0)
             self._succeeded()
@@ -258,7 +297,7 @@ class Writer:
     async def _commit(self, batch: list[_Request]) -> None:
         operations, config = [request.operation for request in batch], self._config
         started = time.perf_counter()
-        self._coherence.begin(identity for request in batch for identity in request.identities)
+        self._invalidation.before_commit(identity for request in batch for identity in request.identities)
         try:
             outcome = await self._worker.run(
                 lambda db: commit_batch(
@@ -266,12 +305,12 @@ class Writer:
                 )
             )
         except BaseException:
-            self._coherence.end(())
+            self._invalidation.after_commit(())
             for request in batch:
                 if not request.future.done():
                     request.future.set_exception(InternalStoreError("the writer has stopped"))
             raise
-        self._coherence.end(outcome.states)
+        self._invalidation.after_commit(outcome.states)
         self._publish(outcome.changes)
         for request, result in zip(batch, outcome.results, strict=True):
             if request.future.done():

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, TypeAlias
 
-from swarm_operator.memory.core import limits
-from swarm_operator.memory.core.entry import Entry, Identity
+from swarm_operator.memory.core.entry import MAX_BATCH_SIZE, Entry, Identity
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.swarm import times
 from swarm_operator.memory.swarm.record import Kind, Record, Records, text_of, texts_of
@@ -135,8 +134,8 @@ class TaskQueue:
     async def read(self, ids: list[str]) -> list[dict[str, Any] | None]:
         """The tasks with these ids, None where there is none."""
         found: list[Entry | None] = []
-        for start in range(0, len(ids), limits.MAX_BATCH_SIZE):
-            found += await self._store.get_many(identities(ids[start : start + limits.MAX_BATCH_SIZE]))
+        for start in range(0, len(ids), MAX_BATCH_SIZE):
+            found += await self._store.get_many(identities(ids[start : start + MAX_BATCH_SIZE]))
         return [None if entry is None else TASK.document(entry) for entry in found]
 
 

@@ -10,7 +10,7 @@ assert len(OK.partition(b"\r\n\r\n")[2]) == 57
 BUSY = b'HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 17\r\n\r\n{"detail":"full"}'
 BROKEN = b'HTTP/1.1 507 Insufficient Storage\r\nContent-Length: 17\r\n\r\n{"detail":"disk"}'
 UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
-MOVED = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+MOVED = b"HTTP/1.1 302 SearchPage\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
 CHANGE = b'{"seq": 7, "op": "put", "namespace": "n", "key": "k", "version": 1, "at": "2027-01-15T08:00:00.000Z"}'
 WATCH = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nevent: change\ndata: %b\n\n" % (len(CHANGE) + 22, CHANGE)
 HANG_UP = b""

@@ -9,8 +9,15 @@ from typing import Any, Final
 
 import orjson
 
-from swarm_operator.memory.core import Delete, Draft, MemoryStoreError, Put, limits, strict_json
-from swarm_operator.memory.core.entry import Identity
+from swarm_operator.memory.core import Delete, Draft, MemoryStoreError, Put, strict_json
+from swarm_operator.memory.core.entry import (
+    MAX_BATCH_SIZE,
+    MAX_VERSION,
+    Identity,
+    check_batch_size,
+    check_key,
+    check_namespace,
+)
 from swarm_operator.memory.core.errors import BatchItemError, InvalidInputError
 from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.service.asgi import JSON, Reply, check_members, problem_reply
@@ -29,7 +36,7 @@ def _identity(name: str) -> dict[str, Schema]:
 
 PATH: Final = b"/v1/batch"
 ROUTE: Final = "/v1/batch"
-_CONDITION: Final = {"if_version": nullable(whole("Only if it has this version.", least=1, most=limits.MAX_VERSION))}
+_CONDITION: Final = {"if_version": nullable(whole("Only if it has this version.", least=1, most=MAX_VERSION))}
 _KINDS: Final = {
     "put": object_of(
         {
@@ -61,7 +68,7 @@ OPERATIONS: Final = (
         {200: Answer("A result for each.", object_of({"results": array(_RESULT)}, ("results",)))},
         body=object_of(
             {
-                "operations": array({"oneOf": list(_KINDS.values())}, most=limits.MAX_BATCH_SIZE),
+                "operations": array({"oneOf": list(_KINDS.values())}, most=MAX_BATCH_SIZE),
                 "atomic": {"type": "boolean", "default": True, "description": "All or none."},
             },
             ("operations",),
@@ -101,7 +108,7 @@ def _parse(body: bytes) -> tuple[bool, list[Write | Identity]]:
     atomic = document.get("atomic", True)
     if type(atomic) is not bool:
         raise InvalidInputError("atomic", "true (all or none) or false")
-    limits.check_batch_size("operations", len(document["operations"]))
+    check_batch_size("operations", len(document["operations"]))
     operations: list[Write | Identity] = []
     for index, item in enumerate(document["operations"]):
         try:
@@ -118,7 +125,7 @@ def _operation(item: Any) -> Write | Identity:
     if item.keys() - _MEMBERS[name]:
         check_members(name, item, _MEMBERS[name])
     if name != "put":
-        identity = (limits.check_namespace(item.get("namespace")), limits.check_key(item.get("key")))
+        identity = (check_namespace(item.get("namespace")), check_key(item.get("key")))
         return identity if name == "get" else Delete(identity, _version(item))
     if "value" not in item:
         raise InvalidInputError("value", "given, a JSON value")
@@ -140,7 +147,7 @@ def _operation(item: Any) -> Write | Identity:
 
 def _version(item: dict[str, Any]) -> int | None:
     version = item.get("if_version")
-    if version is not None and (type(version) is not int or not 1 <= version <= limits.MAX_VERSION):
+    if version is not None and (type(version) is not int or not 1 <= version <= MAX_VERSION):
         raise InvalidInputError("if_version", "a version, a whole number from 1 up")
     return version
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from swarm_operator.memory.core import limits, strict_json
-from swarm_operator.memory.core.entry import Draft
+from swarm_operator.memory.core import strict_json
+from swarm_operator.memory.core.entry import Draft, check_key, check_namespace
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.service.asgi import (
     JSON,
@@ -95,8 +95,8 @@ async def _delete(call: Call) -> Reply:
 
 
 def _draft(namespace: str, key: str, body: bytes) -> Draft:
-    limits.check_namespace(namespace)  # before the body, which costs more to check
-    limits.check_key(key)
+    check_namespace(namespace)  # before the body, which costs more to check
+    check_key(key)
     document: Any = strict_json.parse_document("body", body)
     if type(document) is not dict or "value" not in document:
         raise InvalidInputError("body", 'a JSON object with the member "value"')

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from swarm_operator.memory.core import Query, limits, strict_json
+from swarm_operator.memory.core import Query, strict_json
+from swarm_operator.memory.core.entry import MAX_KEY_BYTES
 from swarm_operator.memory.core.query import MAX_QUERY_TAGS
 from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.asgi import JSON, Reply
@@ -47,7 +48,7 @@ OPERATION: Final = Operation(
         "namespace": NAMESPACE,
         "subtree": {**SWITCH, "description": "Also below the namespace."},
         "prefix": PREFIX,
-        "glob": text("Of the key, with *, ? and [abc].", most=limits.MAX_KEY_BYTES),
+        "glob": text("Of the key, with *, ? and [abc].", most=MAX_KEY_BYTES),
         "tag": array(TAG, "All of these.", most=MAX_QUERY_TAGS),
         "any_tag": array(TAG, "One of these.", most=MAX_QUERY_TAGS),
         "metadata": text(

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import orjson
 
-from swarm_operator.memory.core import MemoryStoreError, limits
+from swarm_operator.memory.core import MemoryStoreError
+from swarm_operator.memory.core.entry import check_namespace
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.service.asgi import Reply, Stream
 from swarm_operator.memory.service.errors import ForbiddenError, ImportFailedError
@@ -71,7 +72,7 @@ _COUNTED: Final = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.
 
 async def _export(call: Call) -> Stream:
     query = call.query_lists()
-    namespaces: list[str] | None = [limits.check_namespace(name) for name in query.get("namespace", [])]
+    namespaces: list[str] | None = [check_namespace(name) for name in query.get("namespace", [])]
     whole = boolean({name: values[0] for name, values in query.items()}, "all") or False
     if whole and namespaces:
         raise InvalidInputError("all", "not together with namespace")

@@ -18,8 +18,8 @@ from typing import Final
 
 import orjson
 
-from swarm_operator.memory.core import limits
 from swarm_operator.memory.core.changes import Change, Op
+from swarm_operator.memory.core.entry import MAX_VERSION
 from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError, MissedChangesError, StoreClosedError
 from swarm_operator.memory.service.asgi import Stream
 from swarm_operator.memory.service.documents import timestamp
@@ -41,7 +41,7 @@ OPERATIONS: Final = (
         query={
             "namespace": NAMESPACE,
             "prefix": PREFIX,
-            "since": whole("The number of the last change that is known; left out: now.", most=limits.MAX_VERSION),
+            "since": whole("The number of the last change that is known; left out: now.", most=MAX_VERSION),
         },
         headers={"Last-Event-ID": text("A browser's own `since`.", pattern="^[0-9]{1,19}$")},
         conflicts=(410,),

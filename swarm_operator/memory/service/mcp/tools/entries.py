@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import orjson
 
-from swarm_operator.memory.core import Query, limits
-from swarm_operator.memory.core.entry import Draft
+from swarm_operator.memory.core import Query
+from swarm_operator.memory.core.entry import MAX_KEY_BYTES, Draft
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.core.pages import Found
+from swarm_operator.memory.core.pages import SearchPage
 from swarm_operator.memory.service import cursors, documents
 from swarm_operator.memory.service.json_schema import array, nullable, object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas, uris
@@ -124,7 +124,7 @@ async def _search(call: Call, arguments: Arguments) -> dict[str, Any]:
 
 async def find(
     call: Call, query: Query, *, limit: int, cursor: str | None = None
-) -> tuple[Found, list[dict[str, Any]]]:
+) -> tuple[SearchPage, list[dict[str, Any]]]:
     """A page of a search, as many as there is room for."""
     position = cursors.decode_position(cursor, query)
     while True:
@@ -252,7 +252,7 @@ TOOLS: Final = (
                 "pattern": text(
                     "Of the key: `auth` is anywhere in it, `user:*` with *, ? and [abc] matches it whole; case "
                     "matters. To look into values use text.",
-                    most=limits.MAX_KEY_BYTES,
+                    most=MAX_KEY_BYTES,
                 ),
                 "namespace": text("Only there.", most=255),
                 "limit": schemas.limit(10),

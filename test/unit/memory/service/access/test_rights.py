@@ -16,8 +16,7 @@ from swarm_operator.memory.core import Query
 from swarm_operator.memory.core.entry import Draft
 from swarm_operator.memory.core.store import EntryReads, EntryWrites, Store
 from swarm_operator.memory.core.writes import Delete
-from swarm_operator.memory.service.access.principal import Credential, Principal
-from swarm_operator.memory.service.access.store import AuthorizedStore
+from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential, Principal
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.errors import ForbiddenError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb

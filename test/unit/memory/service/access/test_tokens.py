@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from swarm_operator.memory.service.access.principal import ADMIN, CLIENT, Principal
+from swarm_operator.memory.service.access.rights import ADMIN, CLIENT, Principal
 from swarm_operator.memory.service.access.tokens import Tokens, generate
 from swarm_operator.memory.service.errors import BadTokenFileError, UnauthorizedError
 

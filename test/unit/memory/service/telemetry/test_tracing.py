@@ -65,7 +65,7 @@ async def test_what_is_logged_for_a_request_names_its_trace(service, monkeypatch
         seen.append(get_contextvars())
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr("swarm_operator.memory.sqlite.read.entries.Lookup.get", broken)
+    monkeypatch.setattr("swarm_operator.memory.sqlite.read.entries.EntryReader.get", broken)
     await service.call("GET", "/v1/entries/n/k", traceparent=PARENT, X_Request_Id="r1")
     answer = await service.call("GET", "/v1/entries/n/k")
     assert answer.status == 500

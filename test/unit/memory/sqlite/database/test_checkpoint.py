@@ -5,6 +5,7 @@ import asyncio
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database import checkpoint
 from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.write import writer
 
 KIB = 1024
 
@@ -52,7 +53,7 @@ async def test_a_checkpoint_that_fails_is_told_and_loses_nothing(tmp_path, recor
         raise sqlite3.OperationalError("disk I/O error")
 
     async with SqliteStore.open(tmp_path / "db", StoreConfig(checkpoint_bytes=4096), observer=recorder) as store:
-        monkeypatch.setattr(checkpoint.CheckpointPolicy, "run", fail)
+        monkeypatch.setattr(writer.CheckpointPolicy, "run", fail)
         await store.put("n", "k", 1)
         await store.put("n", "k", 2)
         assert (await store.get("n", "k")).value == 2

@@ -17,7 +17,7 @@ from pathlib import Path
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database import checkpoint, driver as sqlite
 
-class Counted(checkpoint.CheckpointPolicy):
+class Counted(writer.CheckpointPolicy):
     finished = 0
 
     def run(self, db):
@@ -25,7 +25,7 @@ class Counted(checkpoint.CheckpointPolicy):
         super().run(db)
         Counted.finished += self.busy == busy
 
-checkpoint.CheckpointPolicy = Counted
+writer.CheckpointPolicy = Counted
 
 async def main(path):
     config = StoreConfig(checkpoint_bytes=64 * 1024, cache_size=1, cache_memory_mb=1)

@@ -3,7 +3,7 @@
 import pytest
 
 from swarm_operator.memory.core import Draft, Entry
-from swarm_operator.memory.sqlite.read.cache import EntryCache
+from swarm_operator.memory.sqlite.read.entries import EntryCache
 
 
 def entry(key, size=10, expires_at=None):

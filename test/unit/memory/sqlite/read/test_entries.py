@@ -6,9 +6,8 @@ import pytest
 
 from swarm_operator.memory.core import Draft, Entry
 from swarm_operator.memory.core.errors import StorageIOError
-from swarm_operator.memory.sqlite.read.cache import EntryCache
-from swarm_operator.memory.sqlite.read.entries import Lookup
-from swarm_operator.memory.sqlite.tables.access_times import Accesses
+from swarm_operator.memory.sqlite.read.entries import EntryCache, EntryReader
+from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
 
 K = ("n", "k")
 
@@ -55,7 +54,7 @@ def cache():
 
 @pytest.fixture
 def lookup(database, cache):
-    return Lookup(cache, database.fetch, now=lambda: 1000, accesses=Accesses())
+    return EntryReader(cache, database.fetch, now=lambda: 1000, accesses=AccessTimes())
 
 
 async def test_callers_that_want_the_same_entry_share_one_read(database, cache, lookup):
@@ -87,9 +86,9 @@ async def test_a_read_that_a_write_has_overtaken_is_not_cached(database, cache, 
     database.rows[K] = entry(1)
     early = asyncio.ensure_future(lookup.get(K))
     await database.begun(1)
-    lookup.begin([K])
+    lookup.before_commit([K])
     database.rows[K] = entry(2)
-    lookup.end([(K, entry(2))])
+    lookup.after_commit([(K, entry(2))])
     cache.discard(K)  # for want of room
     late = asyncio.ensure_future(lookup.get(K))
     await asyncio.sleep(0)
@@ -103,7 +102,7 @@ async def test_a_read_that_a_write_has_overtaken_is_not_cached(database, cache, 
 
 async def test_during_a_write_gets_ask_the_database_and_nothing_is_kept(database, cache, lookup):
     cache.put(entry(1))
-    lookup.begin([K])
+    lookup.before_commit([K])
     for version in (1, 2):  # committed between the two reads, not acknowledged yet
         database.rows[K] = entry(version)
         get = asyncio.ensure_future(lookup.get(K))
@@ -111,21 +110,21 @@ async def test_during_a_write_gets_ask_the_database_and_nothing_is_kept(database
         database.answer()
         assert (await get).version == version
         assert len(cache) == 0
-    lookup.end([(K, entry(2))])
+    lookup.after_commit([(K, entry(2))])
     assert (await lookup.get(K)).version == 2
     assert len(database.reads) == 2
 
 
 async def test_a_failed_commit_leaves_nothing_in_the_cache(database, cache, lookup):
     cache.put(entry(1))
-    lookup.begin([K])
-    lookup.end([])
+    lookup.before_commit([K])
+    lookup.after_commit([])
     assert len(cache) == 0
 
 
 async def test_a_delete_empties_the_cache(database, cache, lookup):
-    lookup.begin([K])
-    lookup.end([(K, entry(1)), (K, None)])
+    lookup.before_commit([K])
+    lookup.after_commit([(K, entry(1)), (K, None)])
     get = asyncio.ensure_future(lookup.get(K))
     await database.begun(1)
     database.answer()
@@ -161,7 +160,7 @@ async def test_a_failed_read_fails_its_callers_and_the_next_one_tries_again(cach
             raise error
         return [entry(1)] * len(identities)
 
-    lookup = Lookup(cache, fetch, now=lambda: 0, accesses=Accesses())
+    lookup = EntryReader(cache, fetch, now=lambda: 0, accesses=AccessTimes())
     results = await asyncio.gather(lookup.get(K), lookup.get(K), return_exceptions=True)
     assert [type(result) for result in results] == [StorageIOError] * 2
     assert results[0] is not results[1]

@@ -12,7 +12,7 @@ from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.tables import compression
-from swarm_operator.memory.sqlite.tables.compression import Codec, pack, unpack
+from swarm_operator.memory.sqlite.tables.compression import Codec, compress, decompress
 
 LONG = {"notes": ["the same words again and again"] * 2000}
 NOISE = os.urandom(20_000).hex()  # hexadecimal digits: half of it can be saved
@@ -41,26 +41,26 @@ def totals(path):
 
 def test_a_value_at_the_threshold_is_plain_and_one_above_it_is_a_frame():
     raw = b'"' + b"x" * 98 + b'"'
-    assert pack(raw, 100).codec is Codec.PLAIN
-    packed = pack(raw, 99)
+    assert compress(raw, 100).codec is Codec.PLAIN
+    packed = compress(raw, 99)
     assert packed.codec is Codec.LZ4
     assert len(packed.blob) < len(raw)
-    assert unpack(packed.codec, packed.blob, 100) == raw
+    assert decompress(packed.codec, packed.blob, 100) == raw
     info = lz4.frame.get_frame_info(packed.blob)
     assert (info["content_checksum"], info["content_size"]) == (True, 100)
 
 
 def test_zero_is_never_and_what_does_not_shrink_stays_plain():
-    assert pack(b"x" * 1_000_000, 0).codec is Codec.PLAIN
+    assert compress(b"x" * 1_000_000, 0).codec is Codec.PLAIN
     raw = os.urandom(100_000)
-    packed = pack(raw, 1)
+    packed = compress(raw, 1)
     assert packed.codec is Codec.PLAIN
     assert packed.blob is raw
 
 
 def damaged_frames():
     raw = b"".join(b"%d," % number for number in range(5000))
-    frame = pack(raw, 1).blob
+    frame = compress(raw, 1).blob
     flipped = [bytes((*frame[:at], frame[at] ^ 0x40, *frame[at + 1 :])) for at in range(0, len(frame), 97)]
     wrong_length = lz4.frame.compress(raw[:-1], content_checksum=True, store_size=True)
     without_length = lz4.frame.compress(raw, content_checksum=True, store_size=False)
@@ -73,17 +73,17 @@ def test_no_damage_gives_garbage():
     raw, frames = damaged_frames()
     for frame in frames:
         with pytest.raises(CorruptValueError):
-            unpack(Codec.LZ4, frame, len(raw))
+            decompress(Codec.LZ4, frame, len(raw))
     with pytest.raises(CorruptValueError, match="codec 7"):
-        unpack(7, raw, len(raw))
+        decompress(7, raw, len(raw))
 
 
 def test_a_frame_that_would_grow_beyond_the_cap_is_not_unpacked(monkeypatch):
     monkeypatch.setattr(compression, "MAX_RAW_BYTES", 1000)
-    frame = pack(b"0" * 1001, 1).blob
+    frame = compress(b"0" * 1001, 1).blob
     monkeypatch.setattr(lz4.frame, "decompress", None)
     with pytest.raises(CorruptValueError):
-        unpack(Codec.LZ4, frame, 1001)
+        decompress(Codec.LZ4, frame, 1001)
 
 
 async def test_a_long_value_takes_less_room_and_comes_back_whole(tmp_path, clock):
@@ -177,13 +177,13 @@ async def test_a_file_of_version_1_is_brought_forward(tmp_path, monkeypatch):
 
 async def test_large_values_are_compressed_off_the_event_loop_and_small_ones_on_it(tmp_path, monkeypatch):
     threads = []
-    real = compression.pack
+    real = compression.compress
 
     def spy(raw, threshold):
         threads.append(threading.current_thread())
         return real(raw, threshold)
 
-    monkeypatch.setattr(compression, "pack", spy)
+    monkeypatch.setattr(compression, "compress", spy)
     async with SqliteStore.open(tmp_path / "db") as store:
         await store.put("n", "small", "x" * 20_000)
         await store.put("n", "large", "x" * 200_000)

@@ -7,8 +7,7 @@ import pytest
 from swarm_operator.memory.core import Delete, Draft, Put
 from swarm_operator.memory.core.changes import Op
 from swarm_operator.memory.core.errors import InvalidInputError, MissedChangesError, StoreClosedError
-from swarm_operator.memory.sqlite import SqliteStore, StoreConfig, feed
-from swarm_operator.memory.sqlite.tables import change_log
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig, changes
 
 
 def brief(found):
@@ -77,8 +76,8 @@ async def test_a_watch_can_go_back_and_go_on_after_a_restart(tmp_path):
 
 
 async def test_from_memory_or_from_the_table_it_is_the_same_feed(store, monkeypatch):
-    monkeypatch.setattr(feed, "_MOST_KEPT", 10)
-    monkeypatch.setattr(change_log, "PAGE", 7)
+    monkeypatch.setattr(changes, "_MOST_KEPT", 10)
+    monkeypatch.setattr(changes, "PAGE", 7)
     async with store.watch() as slow, store.watch() as quick:
         seen = []
         for number in range(100):
@@ -97,7 +96,7 @@ async def test_from_memory_or_from_the_table_it_is_the_same_feed(store, monkeypa
 
 
 async def test_one_that_falls_behind_the_table_is_told_what_it_missed_and_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(feed, "_MOST_KEPT", 1)
+    monkeypatch.setattr(changes, "_MOST_KEPT", 1)
     async with SqliteStore.open(tmp_path / "db", StoreConfig(change_log_entries=5)) as store, store.watch() as watch:
         for number in range(20):
             await store.put("n", str(number), number)
@@ -127,7 +126,7 @@ async def test_the_table_is_bounded_and_positions_outside_of_it_are_refused(tmp_
 
 
 async def test_old_changes_go_with_a_collection_but_the_count_stays(tmp_path, clock, monkeypatch):
-    monkeypatch.setattr(change_log, "PAGE", 3)
+    monkeypatch.setattr(changes, "PAGE", 3)
     async with SqliteStore.open(tmp_path / "db", StoreConfig(change_log_seconds=60), clock=clock) as store:
         for number in range(10):
             await store.put("n", str(number), number)
@@ -175,7 +174,7 @@ async def test_what_cannot_be_watched_is_named(store, options, field):
 
 
 async def test_the_bounds_of_the_table_are_found_without_reading_it(store):
-    plan = await store._worker.run(lambda db: db.execute("EXPLAIN QUERY PLAN " + change_log._BOUNDS).fetchall())
+    plan = await store._worker.run(lambda db: db.execute("EXPLAIN QUERY PLAN " + changes._BOUNDS).fetchall())
     assert {row[3] for row in plan} == {"SCAN CONSTANT ROW", "SCALAR SUBQUERY 1", "SCALAR SUBQUERY 2", "SEARCH changes"}
 
 

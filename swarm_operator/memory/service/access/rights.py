@@ -1,4 +1,4 @@
-"""A store that checks the caller's permissions before each operation.
+"""Principals, and the store as one of them may use it: permissions are checked before each operation.
 
 All protocols and the records of a swarm use this store, with decoded names: a namespace has one spelling. Operations
 are denied by default: a method of Store that is missing here can't be called, since the class could not be created.
@@ -9,21 +9,82 @@ from __future__ import annotations
 import builtins
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from swarm_operator.memory.core.backup import Backup, Snapshot
 from swarm_operator.memory.core.changes import Change
-from swarm_operator.memory.core.entry import Draft, Entry, Identity
+from swarm_operator.memory.core.entry import Draft, Entry, Identity, check_namespace
 from swarm_operator.memory.core.errors import StorageError
-from swarm_operator.memory.core.pages import Found, NamespacePage, Page, Position
+from swarm_operator.memory.core.namespaces import covers
+from swarm_operator.memory.core.pages import NamespacePage, Page, Position, SearchPage
 from swarm_operator.memory.core.query import Query
-from swarm_operator.memory.core.stats import Collection, StoreStats
+from swarm_operator.memory.core.stats import GcRun, StoreStats
 from swarm_operator.memory.core.store import Store, Watch
 from swarm_operator.memory.core.writes import Write
-from swarm_operator.memory.service.access.principal import Credential
-from swarm_operator.memory.service.errors import UnauthorizedError
+from swarm_operator.memory.service.errors import ForbiddenError, UnauthorizedError
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The holder of a token.
+
+    Attributes:
+        name: of the token; never the token itself.
+        admin: may also do what concerns the whole store: collect garbage, clean up, back up.
+        writes: may change what it may read.
+        namespaces: only these and those below them; None: all.
+    """
+
+    name: str
+    admin: bool = False
+    writes: bool = True
+    namespaces: tuple[str, ...] | None = None
+
+    def check_read(self, namespace: str | None) -> None:
+        """Raise ForbiddenError unless it may read in a namespace; None is all of them."""
+        if self.namespaces is None:
+            return
+        if namespace is None or not covers(self.namespaces, check_namespace(namespace)):
+            raise _refusal()
+
+    def check_write(self, namespace: str) -> None:
+        """Raise ForbiddenError unless it may change entries in a namespace."""
+        self.check_writer()
+        self.check_read(namespace)
+
+    def check_writer(self) -> None:
+        """Raise ForbiddenError if it may only read."""
+        if not self.writes:
+            raise _refusal()
+
+    def check_admin(self) -> None:
+        """Raise ForbiddenError unless it is an admin."""
+        if not self.admin:
+            raise _refusal()
+
+
+CLIENT: Final = Principal("client")
+ADMIN: Final = Principal("admin", admin=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A token, as a request presented it.
+
+    Attributes:
+        principal: the holder of the token.
+        still_valid: returns False once the token is no longer valid, or its permissions have changed.
+    """
+
+    principal: Principal
+    still_valid: Callable[[], bool]
+
+
+def _refusal() -> ForbiddenError:
+    # Nothing about what there is, or what it would take.
+    return ForbiddenError("this token may not do that")
 
 
 class AuthorizedStore(Store):
@@ -112,7 +173,7 @@ class AuthorizedStore(Store):
         self._principal.check_read(namespace)
         return await self._store.list(namespace, prefix=prefix, after=after, limit=limit)
 
-    async def search(self, query: Query, *, position: Position | None = None, limit: int = 50) -> Found:
+    async def search(self, query: Query, *, position: Position | None = None, limit: int = 50) -> SearchPage:
         """Require read permission for the query's namespace; without one, search the permitted namespaces."""
         if query.namespace is not None:
             self._principal.check_read(query.namespace)
@@ -158,7 +219,7 @@ class AuthorizedStore(Store):
         self._principal.check_read(namespace)
         return await self._store.tag_counts(namespace, tags)
 
-    async def collect_garbage(self) -> Collection:
+    async def collect_garbage(self) -> GcRun:
         """Require an admin."""
         self._principal.check_admin()
         return await self._store.collect_garbage()
