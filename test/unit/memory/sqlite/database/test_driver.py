@@ -15,9 +15,11 @@ if sys.argv[1] == "sqlite3":
 
 from pathlib import Path
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
-from swarm_operator.memory.sqlite.database import checkpoint, driver as sqlite
+from swarm_operator.memory.sqlite import store as store_module
+from swarm_operator.memory.sqlite.database import driver as sqlite
+from swarm_operator.memory.sqlite.write.writer import CheckpointPolicy
 
-class Counted(writer.CheckpointPolicy):
+class Counted(CheckpointPolicy):
     finished = 0
 
     def run(self, db):
@@ -25,7 +27,7 @@ class Counted(writer.CheckpointPolicy):
         super().run(db)
         Counted.finished += self.busy == busy
 
-writer.CheckpointPolicy = Counted
+store_module.CheckpointPolicy = Counted
 
 async def main(path):
     config = StoreConfig(checkpoint_bytes=64 * 1024, cache_size=1, cache_memory_mb=1)
