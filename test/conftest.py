@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from controlplane import ControlPlane, Operator, SecondApiServer, find_binaries, free_port, run_control_plane, stop
 
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.errors import NotFoundError

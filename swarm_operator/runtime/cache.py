@@ -74,6 +74,17 @@ class Cache:
         answer = await self.client.apply(
             resource, obj, field_manager=field_manager, subresource=subresource, force=force
         )
+        return self._put(resource, answer)
+
+    async def merge(
+        self, resource: Resource, namespace: str, name: str, patch: Object, *, field_manager: str
+    ) -> Object:
+        """Send a JSON merge patch (see Client.merge), with the answer in the cache when this returns."""
+        return self._put(
+            resource, await self.client.merge(resource, namespace, name, patch, field_manager=field_manager)
+        )
+
+    def _put(self, resource: Resource, answer: Object) -> Object:
         answer["metadata"].pop("managedFields", None)
         if resource in self._informers:
             self._informer(resource, answer["metadata"].get("namespace", "")).changed(answer)

@@ -20,7 +20,7 @@ from kubernetes_asyncio.client.configuration import Configuration
 from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
 
 from swarm_operator.cmd import manager
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.errors import ApiError, ForbiddenError, NotFoundError, UnauthorizedError
 from swarm_operator.runtime.events import EVENTS
