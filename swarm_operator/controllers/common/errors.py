@@ -28,7 +28,6 @@ class NameTakenError(Exception):
 StepError = ApiError | NameTakenError
 """Errors that a step raises when it cannot have a child."""
 
-ReportableError = ValidationError | InvalidError | ForbiddenError | NameTakenError
 REPORTABLE_ERRORS = (ValidationError, InvalidError, ForbiddenError, NameTakenError)
 """Errors that a user can correct: the condition Ready reports them. All others are retried without a word."""
 
