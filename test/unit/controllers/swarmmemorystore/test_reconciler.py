@@ -411,6 +411,13 @@ class TestOneChildsFailure:
         assert condition("Ready")["reason"] == "NameTaken"
         assert observer.asked == []
 
+    async def test_the_pod_does_not_wait_for_a_service(self, reconciler, client, seen, store_object):
+        seen(STORE, store_object())
+        client.refusals["apply", "Service"] = InvalidError("no such port", status=422)
+        with pytest.raises(InvalidError):
+            await reconciler.reconcile(KEY)
+        assert ("apply", "StatefulSet", "bees") in client.writes()
+
     async def test_a_child_whose_update_fails_for_now_blocks_no_other_change(
         self, running, change, reconciler, client, status
     ):
