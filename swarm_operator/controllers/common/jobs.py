@@ -37,7 +37,7 @@ def outcome(job: Object) -> Outcome:
     holding = {c["type"]: c for c in (job.get("status") or {}).get("conditions") or () if c["status"] == "True"}
     if "Complete" in holding:
         return done("JobSucceeded", f"Job {name} has succeeded")
-    # FailureTarget comes before Failed: its pods are still being terminated.
+    # FailureTarget is set earlier, while the pods are still being terminated.
     condition = holding.get("Failed")
     if condition:
         message = condition.get("message") or condition.get("reason") or "failed"

@@ -70,7 +70,7 @@ def failed(reason: str, message: str, *, blocks: bool = False) -> Outcome:
 
 @dataclass(slots=True)
 class Reconciliation(Generic[Model]):
-    """One pass over one object."""
+    """One pass over one object. Steps read from it and write to it."""
 
     resource: Resource
     obj: Object
@@ -158,6 +158,7 @@ class StepReconciler(Generic[Model]):
     resource: Resource
     model: type[Model]
     steps: tuple[Step[Model], ...]
+    """The steps in the order in which they run; at least one decides the condition Ready."""
     cache: Cache
     recorder: EventRecorder
     clock: Clock | None = None

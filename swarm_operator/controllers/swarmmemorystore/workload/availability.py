@@ -40,10 +40,10 @@ def _problem(pod: Object, now: datetime) -> tuple[str, str] | None:
     """Return reason and message of what keeps a pod from running."""
     name, status = pod["metadata"]["name"], pod.get("status") or {}
     for container in status.get("containerStatuses") or ():
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        reason = waiting.get("reason", "")
+        state = (container.get("state") or {}).get("waiting") or {}
+        reason = state.get("reason", "")
         if reason and reason not in {"ContainerCreating", "PodInitializing"}:
-            return reason, f"pod {name}: {waiting.get('message') or reason}"
+            return reason, f"pod {name}: {state.get('message') or reason}"
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             # The scheduler cannot tell a volume that is still being made from one that will never be.
