@@ -220,11 +220,14 @@ class StepReconciler(Generic[Model]):
         if reported:
             ready = failed(reported[0][0], "; ".join(message for _, message in reported))
             # Fields of steps that could not run keep their values.
-            await self._write_status(r, ready, {**(r.obj.get("status") or {}), **r.status})
-        elif not r.errors:
+            status = {**(r.obj.get("status") or {}), **r.status}
+        else:
             deciding = [r.outcomes[type(step)] for step in self.steps if step.condition == "Ready"]
             ready = next((outcome for outcome in deciding if not outcome.is_done), deciding[-1])
-            await self._write_status(r, ready, r.status)
+            status = r.status
+        if reported or not r.errors:
+            r.set_condition("Ready", ready)
+            await r.write_status({**status, "phase": ready.phase})
         for error in r.errors:
             if isinstance(error, ApiError):
                 raise error
@@ -234,8 +237,3 @@ class StepReconciler(Generic[Model]):
         if reported:
             delays.append(NAME_TAKEN_INTERVAL)
         return Result(requeue_after=min(delays, default=0.0))
-
-    @staticmethod
-    async def _write_status(r: Reconciliation[Model], ready: Outcome, status: dict[str, Any]) -> None:
-        r.set_condition("Ready", ready)
-        await r.write_status({**status, "phase": ready.phase})
