@@ -29,7 +29,7 @@ from support.controlplane import (
     stop,
 )
 
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.errors import NotFoundError

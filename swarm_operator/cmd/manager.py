@@ -24,7 +24,7 @@ from swarm_operator import __version__
 from swarm_operator.cmd import logs
 from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
-from swarm_operator.controllers.swarmmemorystore.observation import Observer
+from swarm_operator.controllers.swarmmemorystore.stats import Observer
 from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.config import load_config

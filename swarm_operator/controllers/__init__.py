@@ -1,5 +1,4 @@
-"""The two reconcilers. A folder each: `reconciler.py` reads as a list of steps, its neighbours hold one concern each.
+"""Reconcilers of the custom resources: a folder for each kind, in it a module or package for each concern.
 
-What both need stands here: the kinds (`kinds`), names and labels (`labels`), children (`children`), the status
-(`status`).
+`common` has what both kinds need and knows no concern: passes and steps, children, finalizers, Jobs, conditions.
 """

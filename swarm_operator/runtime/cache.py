@@ -1,18 +1,88 @@
-"""All informers of a process, and reads from their stores.
+"""Informers of a process, and reads from their stores.
 
-Every write goes through here too: its answer is put in front of the informer at once, so that whoever reads next
-reads at least what was written ("read your own writes").
+Writes go through the cache too: the answer is stored before the write returns, so that the next read is at least as new
+("read your own writes").
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from swarm_operator.runtime.client import Client
-from swarm_operator.runtime.informer import Informer
+from swarm_operator.runtime.reflector import Reflector
 from swarm_operator.runtime.resource import Key, Object, Resource
-from swarm_operator.runtime.store import OWNER_INDEX
+from swarm_operator.runtime.store import OWNER_INDEX, Change, IndexFunction, Store
+
+Handler = Callable[[Change], None]
+
+
+class Informer:
+    """A reflector, the store that it fills, and the handlers of changes: one kind, in one namespace or in all.
+
+    Guarantees, those of client-go's shared informers: changes of one object come in order, and states in between may be
+    skipped. A handler that is added late is first called for every stored object. Handlers must not block.
+
+    Args:
+        client: where to list and watch.
+        resource: the kind.
+        namespace: empty for all.
+        label_selector: only objects with these labels.
+        indexes: further indexes of the store, by name.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        *,
+        namespace: str = "",
+        label_selector: str = "",
+        indexes: dict[str, IndexFunction] | None = None,
+    ) -> None:
+        self.resource = resource
+        self.store = Store(indexes)
+        self.reflector = Reflector(client, resource, self, namespace=namespace, label_selector=label_selector)
+        self._handlers: list[Handler] = []
+        self._synced = asyncio.Event()
+
+    @property
+    def synced(self) -> bool:
+        """Whether the first list is in the store and every handler was called for all of it."""
+        return self._synced.is_set()
+
+    async def wait_synced(self) -> None:
+        """Wait for `synced`."""
+        await self._synced.wait()
+
+    def add_handler(self, handler: Handler) -> None:
+        """Call `handler` for every change from now on, after one creation for each stored object."""
+        for obj in self.store:
+            handler(Change(None, obj, initial=True))
+        self._handlers.append(handler)
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        await self.reflector.run()
+
+    def replaced(self, objects: list[Object], version: str, *, restored: bool = False) -> None:
+        """See reflector.Sink."""
+        for change in self.store.replace(objects, version, initial=not self.synced, restored=restored):
+            self._notify(change)
+        self._synced.set()
+
+    def changed(self, obj: Object) -> None:
+        """See reflector.Sink. Also called with the answer to an own write, before its event arrives."""
+        self._notify(self.store.put(obj))
+
+    def deleted(self, obj: Object) -> None:
+        """See reflector.Sink."""
+        self._notify(self.store.remove(obj))
+
+    def _notify(self, change: Change | None) -> None:
+        if change:
+            for handler in self._handlers:
+                handler(change)
 
 
 class Cache:
@@ -34,7 +104,7 @@ class Cache:
         return [informer for by_namespace in self._informers.values() for informer in by_namespace.values()]
 
     def add(self, resource: Resource, *, label_selector: str = "") -> list[Informer]:
-        """Make the informers of a kind, or find those that are there.
+        """Return the informers of a kind; make them on the first call.
 
         Raises:
             ValueError: the kind is watched with another selector.
@@ -55,16 +125,16 @@ class Cache:
         await asyncio.gather(*(informer.wait_synced() for informer in self.informers))
 
     def get(self, resource: Resource, key: Key) -> Object | None:
-        """An object from the cache, shared: copy before changing it."""
+        """Return an object, or None. Objects are shared: copy before changing one."""
         return self._informer(resource, key.namespace).store.get(key)
 
     def owned(self, resource: Resource, owner: Object) -> list[Object]:
-        """The objects of a kind whose controller is `owner`."""
+        """Return the objects of a kind whose controller is `owner`."""
         store = self._informer(resource, owner["metadata"].get("namespace", "")).store
         return store.by_index(OWNER_INDEX, owner["metadata"]["uid"])
 
     def list(self, resource: Resource) -> list[Object]:
-        """All objects of a kind."""
+        """Return all objects of a kind."""
         return [obj for informer in self._informers[resource].values() for obj in informer.store]
 
     async def apply(
@@ -74,6 +144,17 @@ class Cache:
         answer = await self.client.apply(
             resource, obj, field_manager=field_manager, subresource=subresource, force=force
         )
+        return self._put(resource, answer)
+
+    async def merge(
+        self, resource: Resource, namespace: str, name: str, patch: Object, *, field_manager: str
+    ) -> Object:
+        """Send a JSON merge patch (see Client.merge), with the answer in the cache when this returns."""
+        return self._put(
+            resource, await self.client.merge(resource, namespace, name, patch, field_manager=field_manager)
+        )
+
+    def _put(self, resource: Resource, answer: Object) -> Object:
         answer["metadata"].pop("managedFields", None)
         if resource in self._informers:
             self._informer(resource, answer["metadata"].get("namespace", "")).changed(answer)

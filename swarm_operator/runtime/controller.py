@@ -86,7 +86,7 @@ class Controller:
     def watch(
         self,
         resource: Resource,
-        mapper: handlers.Mapper = handlers.own_key,
+        mapper: handlers.Mapper = handlers.enqueue_self,
         *,
         predicate: handlers.Predicate = handlers.any_change,
         label_selector: str = "",

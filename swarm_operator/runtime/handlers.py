@@ -1,4 +1,4 @@
-"""From a change of some object to the keys that it makes worth reconciling, and which changes count at all."""
+"""Mappers from a changed object to the keys to enqueue, and predicates that select the changes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Mapper = Callable[[Object], Iterable[Key]]
 Predicate = Callable[[Change], bool]
 
 
-def own_key(obj: Object) -> Iterable[Key]:
-    """The object itself: for the kind that a controller reconciles."""
+def enqueue_self(obj: Object) -> Iterable[Key]:
+    """Return the key of the object itself: for the kind that a controller reconciles."""
     return (key_of(obj),)
 
 
-def controller_key(owner: Resource) -> Mapper:
-    """The controlling owner, if it is of kind `owner`: for the kinds that a controller makes."""
+def enqueue_owner(owner: Resource) -> Mapper:
+    """Return a mapper to the controlling owner, if its kind is `owner`: for the kinds that a controller makes."""
 
     def map_to_owner(obj: Object) -> Iterable[Key]:
         reference = controller_of(obj)
@@ -28,8 +28,8 @@ def controller_key(owner: Resource) -> Mapper:
     return map_to_owner
 
 
-def label_key(label: str) -> Mapper:
-    """The object in the same namespace that a label names: for what our own children make, such as pods."""
+def enqueue_by_label(label: str) -> Mapper:
+    """Return a mapper to the object in the same namespace that a label names: for indirect children, such as pods."""
 
     def map_to_named(obj: Object) -> Iterable[Key]:
         name = (obj["metadata"].get("labels") or {}).get(label)
@@ -39,21 +39,21 @@ def label_key(label: str) -> Mapper:
 
 
 def keys_of(change: Change, mapper: Mapper) -> set[Key]:
-    """What both the old and the new state map to: an object that changes hands concerns both owners."""
+    """Return the keys of the old and the new state: a change of owner concerns both owners."""
     return {key for obj in (change.old, change.new) if obj for key in mapper(obj)}
 
 
 def any_change(change: Change) -> bool:
-    """Every change counts."""
+    """Select every change."""
     del change
     return True
 
 
-def asked_change(change: Change) -> bool:
-    """What a user asked for has changed: spec, labels, annotations, or the wish to delete.
+def spec_or_metadata_changed(change: Change) -> bool:
+    """Select changes of spec, labels, annotations, uid or deletionTimestamp, and every creation and deletion.
 
-    Status writes, our own among them, do not count (controller-runtime's GenerationChanged, AnnotationChanged and
-    LabelChanged predicates, or-ed). A creation or deletion always counts, and so does a new uid.
+    Status writes, our own included, are not selected (controller-runtime's GenerationChanged, AnnotationChanged and
+    LabelChanged predicates, or-ed).
     """
     if change.old is None or change.new is None:
         return True

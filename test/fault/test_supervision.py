@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from fault.breakable import PARTS
 
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.leader_election import LEASES
 from swarm_operator.runtime.resource import Resource
 

@@ -15,7 +15,7 @@ import pytest
 from fault.world import QUIET, SCENARIO, WATCHED, World
 
 from swarm_operator.cmd import manager
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime import metrics
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.config import load_config

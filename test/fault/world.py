@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.errors import NotFoundError
 from swarm_operator.runtime.resource import Object, Resource

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.leader_election import LEASES
 
 ROLE = Path(__file__).resolve().parents[2] / "config/rbac/leader_election_role.yaml"

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from support.controlplane import TOP
 
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.errors import ForbiddenError

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.errors import NotFoundError
 
 CHILDREN = (

@@ -11,7 +11,7 @@ from aiohttp import web
 from support.audited import Audited
 
 from swarm_operator.cmd import manager
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.resource import Key
 

@@ -17,7 +17,7 @@ from support.audited import Audited
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.cmd import manager
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.errors import BadRequestError, InvalidError
 

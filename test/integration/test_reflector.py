@@ -5,7 +5,7 @@ import random
 import pytest
 
 from swarm_operator.runtime.backoff import Backoff
-from swarm_operator.runtime.informer import Informer
+from swarm_operator.runtime.cache import Informer
 from swarm_operator.runtime.reflector import State
 from swarm_operator.runtime.resource import Key, Resource
 

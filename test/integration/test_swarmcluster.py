@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "sqlite-memory-cluster.yaml"
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.resource import Resource
 
 EVENTS = Resource("events.k8s.io", "v1", "Event", "events")
@@ -76,7 +76,7 @@ async def test_parts_that_do_not_work_yet_are_named_in_a_condition_and_an_event(
 async def test_a_ready_pod_makes_the_store_ready_with_the_services_own_numbers(
     objects, start_operator, eventually, memory_service, memory_port
 ):
-    from swarm_operator.controllers.swarmmemorystore.tokens import token_of
+    from swarm_operator.controllers.swarmmemorystore.auth import token_of
     from swarm_operator.memory.client import MemoryClient
 
     start_operator("--memory-url", f"http://127.0.0.1:{memory_port}", "--status-interval", "0.2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 
 
 def manifest(kind: str, name: str, spec: dict, namespace: str) -> str:

@@ -1,4 +1,4 @@
-"""SwarmCluster: the memory store of a swarm, and what it says of itself."""
+"""SwarmCluster: the memory store of a swarm, and the swarm's status."""
 
 from swarm_operator.controllers.swarmcluster.reconciler import SwarmClusterReconciler
 

@@ -1,4 +1,4 @@
-"""SwarmMemoryStore: volume, token, Services and pod of one store, and what the store says of itself."""
+"""SwarmMemoryStore: volume, tokens, Services and pod of one store, and its status."""
 
 from swarm_operator.controllers.swarmmemorystore.reconciler import SwarmMemoryStoreReconciler
 

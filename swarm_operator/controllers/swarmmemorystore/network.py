@@ -1,9 +1,10 @@
-"""The Services of a store, and the addresses that they give it."""
+"""The Services of a store and their addresses."""
 
 from __future__ import annotations
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
-from swarm_operator.controllers import labels
+from swarm_operator.controllers.common import children, kinds, labels
+from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done
 from swarm_operator.runtime.resource import Object
 
 HTTP_PORT = 8080
@@ -17,13 +18,36 @@ _PORTS = [
 ]
 
 
+class ClientService(Step[SwarmMemoryStore]):
+    """Ensure the Service that clients use."""
+
+    owns = (kinds.SERVICE,)
+
+    async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
+        """See Step.run."""
+        await children.ensure(r, kinds.SERVICE, service(r.parsed))
+        r.status["endpoints"] = endpoints(r.parsed)
+        return done()
+
+
+class HeadlessService(Step[SwarmMemoryStore]):
+    """Ensure the Service that gives the pod its DNS name."""
+
+    owns = (kinds.SERVICE,)
+
+    async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
+        """See Step.run."""
+        await children.ensure(r, kinds.SERVICE, headless_service(r.parsed))
+        return done()
+
+
 def headless_name(store: SwarmMemoryStore) -> str:
-    """Name of the Service that gives the pod its DNS name."""
+    """Return the name of the Service that gives the pod its DNS name."""
     return f"{store.metadata.name}-headless"
 
 
 def service(store: SwarmMemoryStore) -> Object:
-    """The Service that clients use: it leads to the pod while that is ready."""
+    """Return the Service that clients use: it routes to the pod while the pod is ready."""
     return {
         "metadata": {"name": store.metadata.name, "labels": labels.of_store(store)},
         "spec": {"type": "ClusterIP", "selector": labels.selector(store), "ports": _PORTS},
@@ -31,7 +55,7 @@ def service(store: SwarmMemoryStore) -> Object:
 
 
 def headless_service(store: SwarmMemoryStore) -> Object:
-    """The StatefulSet's governing Service: the pod's own DNS name, ready or not."""
+    """Return the StatefulSet's governing Service: the pod's own DNS name, ready or not."""
     return {
         "metadata": {"name": headless_name(store), "labels": labels.of_store(store)},
         "spec": {
@@ -44,7 +68,7 @@ def headless_service(store: SwarmMemoryStore) -> Object:
 
 
 def endpoints(store: SwarmMemoryStore) -> dict[str, str]:
-    """Where clients in the cluster reach the store, as in status.endpoints."""
+    """Return the addresses for clients in the cluster, as in status.endpoints."""
     host = f"{store.metadata.name}.{store.metadata.namespace}.svc"
     http = f"http://{host}:{HTTP_PORT}"
     mcp = {"mcp": f"{http}/mcp"} if store.spec.mcp_mode else {}

@@ -1,4 +1,4 @@
-"""The data volume: a claim of the reconciler's own, not a claim template, so that growing it is a patch."""
+"""The data volume: a claim of its own and not a claim template, so that growing it is a patch."""
 
 from __future__ import annotations
 
@@ -6,19 +6,34 @@ from typing import Any
 
 from swarm_operator.api.quantity import canonical_quantity
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
-from swarm_operator.controllers import labels
+from swarm_operator.controllers.common import children, kinds, labels
+from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.runtime.resource import Object
 
 
+class Storage(Step[SwarmMemoryStore]):
+    """Ensure the claim of the data volume. A volume that cannot grow does not keep the pod from changing."""
+
+    condition = "StorageReady"
+    owns = (kinds.PERSISTENT_VOLUME_CLAIM,)
+
+    async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
+        """See Step.run."""
+        claim = await children.ensure(r, kinds.PERSISTENT_VOLUME_CLAIM, data_claim(r.parsed))
+        outcome = claim_outcome(claim)
+        r.status["storageReady"] = outcome.is_done
+        return outcome
+
+
 def data_claim_name(store: SwarmMemoryStore) -> str:
-    """Name of the claim of the data volume."""
+    """Return the name of the claim of the data volume."""
     return f"{store.metadata.name}-data"
 
 
 def data_claim(store: SwarmMemoryStore) -> Object:
-    """The claim of the data volume.
+    """Return the claim of the data volume.
 
-    ReadWriteOnce keeps it to one node; that one process opens the database is the service's own lock's duty.
+    ReadWriteOnce limits the volume to one node; the service's own lock limits the database to one process.
     """
     spec: dict[str, Any] = {
         "accessModes": ["ReadWriteOnce"],
@@ -29,6 +44,12 @@ def data_claim(store: SwarmMemoryStore) -> Object:
     return {"metadata": {"name": data_claim_name(store), "labels": labels.of_store(store)}, "spec": spec}
 
 
-def is_bound(claim: Object) -> bool:
-    """Whether the claim has its volume."""
-    return bool((claim.get("status") or {}).get("phase") == "Bound")
+def claim_outcome(claim: Object) -> Outcome:
+    """Return the outcome of a claim. Reasons: Bound, WaitingForVolume or VolumeTerminating."""
+    name = claim["metadata"]["name"]
+    if claim["metadata"].get("deletionTimestamp"):
+        message = f"PersistentVolumeClaim {name} is being deleted; the pod keeps it until then"
+        return failed("VolumeTerminating", message)
+    if (claim.get("status") or {}).get("phase") == "Bound":
+        return done("Bound", f"PersistentVolumeClaim {name} is bound")
+    return waiting("WaitingForVolume", f"PersistentVolumeClaim {name} has no volume yet")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from support.controlplane import TOP, ControlPlane, free_port, stop
 
-from swarm_operator.controllers import labels
+from swarm_operator.controllers.common import labels
 
 CONTROLLER = "swarmmemorystore"
 

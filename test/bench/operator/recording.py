@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.operator import audit, contenders, scenarios
 from support.controlplane import run_control_plane
 
-from swarm_operator.controllers import labels
+from swarm_operator.controllers.common import labels
 
 STORE = "bench-rec0"
 """As long as the names of the stores that are measured."""

@@ -12,7 +12,7 @@ from bench.operator import audit, processes
 from bench.operator.contenders import CONTROLLER, Contender, Running
 from support.controlplane import ControlPlane
 
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.resource import Object, Resource

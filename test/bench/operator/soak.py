@@ -27,7 +27,7 @@ from bench.operator.contenders import Running
 from bench.operator.scenarios import NAMESPACE
 from support.controlplane import ControlPlane, find_binaries, run_control_plane
 
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.resource import Resource
 

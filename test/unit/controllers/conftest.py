@@ -8,10 +8,11 @@ import structlog
 from structlog.testing import LogCapture
 
 from swarm_operator.api.v1alpha1 import SwarmCluster, SwarmMemoryStore
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
+from swarm_operator.controllers.common.reconciliation import Reconciliation
 from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.errors import ConflictError, NotFoundError
-from swarm_operator.runtime.resource import key_of
+from swarm_operator.runtime.resource import Key, key_of
 
 
 class FakeClock:
@@ -70,6 +71,26 @@ class FakeClient:
             merged = _merged(live, obj)
             merged["metadata"].setdefault("uid", f"uid-{obj['metadata']['name']}")
         return copy.deepcopy(self.put(resource, merged))
+
+    async def merge(self, resource, namespace, name, patch, *, field_manager):
+        self._note("merge", resource, name)
+        live = self.objects.get((resource, Key(namespace, name)))
+        if live is None:
+            raise NotFoundError(f"{resource.plural} {name!r} not found", status=404)
+        wanted = patch["metadata"]
+        for precondition in ("uid", "resourceVersion"):
+            if wanted.get(precondition, live["metadata"][precondition]) != live["metadata"][precondition]:
+                raise ConflictError(f"another {precondition}", status=409)
+        return copy.deepcopy(self.put(resource, _merged(live, patch)))
+
+    async def delete(self, resource, namespace, name, *, uid):
+        self._note("delete", resource, name)
+        live = self.objects.get((resource, Key(namespace, name)))
+        if live is None:
+            raise NotFoundError(f"{resource.plural} {name!r} not found", status=404)
+        if live["metadata"]["uid"] != uid:
+            raise ConflictError("another uid", status=409)
+        del self.objects[resource, Key(namespace, name)]
 
     def _note(self, verb, resource, name):
         self.requests.append((verb, resource.kind, name))
@@ -136,6 +157,16 @@ def seen(cache, client):
         return stored
 
     return put
+
+
+@pytest.fixture
+def reconciliation(cache, recorder, clock):
+    """Makes passes over stores."""
+
+    def make(obj):
+        return Reconciliation(kinds.SWARM_MEMORY_STORE, obj, cache, recorder, clock)
+
+    return make
 
 
 @pytest.fixture

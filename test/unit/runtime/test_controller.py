@@ -232,7 +232,7 @@ async def test_workers_start_only_when_every_informer_has_its_first_list(
     controller, reconciler, cache, widgets, widget, background, settled
 ):
     controller.watch(widgets)
-    controller.watch(GADGETS, handlers.label_key("widget"))
+    controller.watch(GADGETS, handlers.enqueue_by_label("widget"))
     background(controller.run())
     (widget_informer,), (gadget_informer,) = cache.add(widgets), cache.add(GADGETS)
     widget_informer.replaced([widget("a")], "1")
@@ -258,7 +258,7 @@ async def test_what_was_there_before_goes_behind_what_changes_now(
 async def test_only_changes_that_the_predicate_lets_through_are_reconciled(
     controller, reconciler, cache, widgets, widget, background, settled
 ):
-    controller.watch(widgets, predicate=handlers.asked_change)
+    controller.watch(widgets, predicate=handlers.spec_or_metadata_changed)
     (informer,) = cache.add(widgets)
     informer.replaced([widget("a", 1, generation=1)], "1")
     background(controller.run())

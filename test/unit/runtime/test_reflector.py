@@ -3,7 +3,7 @@ import json
 import pytest
 
 from swarm_operator.runtime import errors
-from swarm_operator.runtime.informer import Informer
+from swarm_operator.runtime.cache import Informer
 from swarm_operator.runtime.reflector import State
 from swarm_operator.runtime.resource import Key
 

@@ -1,6 +1,6 @@
 import pytest
 
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
 from swarm_operator.runtime.controller import Controller, Result
 from swarm_operator.runtime.errors import TerminalError

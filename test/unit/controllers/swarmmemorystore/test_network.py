@@ -1,6 +1,6 @@
-from swarm_operator.controllers import labels
+from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.swarmmemorystore import network
-from swarm_operator.controllers.swarmmemorystore.workload import stateful_set
+from swarm_operator.controllers.swarmmemorystore.workload.statefulset import stateful_set
 
 
 def test_clients_reach_the_pod_while_it_is_ready(store):

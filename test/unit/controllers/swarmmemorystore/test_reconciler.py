@@ -3,11 +3,23 @@ import random
 
 import pytest
 
-from swarm_operator.controllers import kinds
+from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
-from swarm_operator.controllers.swarmmemorystore.observation import Observation
+from swarm_operator.controllers.swarmmemorystore.stats import Observation
 from swarm_operator.runtime.controller import Controller, Result
-from swarm_operator.runtime.errors import ConflictError, ForbiddenError, NotFoundError, ServerError, TerminalError
+from swarm_operator.runtime.errors import (
+    Cause,
+    ConflictError,
+    FencedError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    ServerError,
+    TerminalError,
+    TooManyRequestsError,
+    UnauthorizedError,
+    UnreachableError,
+)
 from swarm_operator.runtime.resource import Key, owner_reference
 
 KEY = Key("ns", "bees")
@@ -93,19 +105,23 @@ async def test_a_store_gets_its_children_in_an_order_that_can_be_cut_anywhere(re
             assert obj["metadata"]["ownerReferences"] == [owner_reference(store_object())]
 
 
-async def test_a_reconcile_that_was_cut_off_goes_on_where_it_was(reconciler, client, seen, store_object):
-    """The crash matrix in small: the k-th write fails, for every k, and the end is the same."""
-    seen(STORE, store_object())
-    for cut in (
+@pytest.mark.parametrize("error", [ServerError("down", status=500), UnreachableError("lost")])
+@pytest.mark.parametrize(
+    "cut",
+    [
         ("apply", "PersistentVolumeClaim"),
         ("create", "Secret"),
         ("apply", "Service"),
         ("apply", "StatefulSet"),
         ("apply status", "SwarmMemoryStore"),
-    ):
-        client.refusals = {cut: ServerError("down", status=500)}
-        with pytest.raises(ServerError):
-            await reconciler.reconcile(KEY)
+    ],
+)
+async def test_a_reconcile_that_was_cut_off_goes_on_where_it_was(reconciler, client, seen, store_object, cut, error):
+    """The crash matrix in small: the k-th write fails, for every k, and the end is the same."""
+    seen(STORE, store_object())
+    client.refusals = {cut: error}
+    with pytest.raises(type(error)):
+        await reconciler.reconcile(KEY)
     client.refusals = {}
     await reconciler.reconcile(KEY)
     assert sorted(key.name for kind, key in client.objects if kind != STORE) == [
@@ -306,3 +322,139 @@ async def test_a_change_of_what_a_store_owns_is_a_reason_to_look(reconciler, cac
     assert {i.reflector.label_selector for kind, i in watched.items() if kind != STORE} == {
         "app.kubernetes.io/managed-by=swarm-operator"
     }
+
+
+class TestOneChildsFailure:
+    """A failure hides no other failure, and blocks no child that does not depend on the failed one."""
+
+    @pytest.fixture
+    async def running(self, reconciler, seen, store_object, ready, observer, client):
+        """A ready store with its numbers."""
+        seen(STORE, store_object())
+        observer.answer = Observation(Numbers())
+        await reconciler.reconcile(KEY)
+        ready()
+        await reconciler.reconcile(KEY)
+        client.requests.clear()
+        observer.asked.clear()
+
+    @pytest.fixture
+    def change(self, seen, cache, store_object):
+        """A user changes the spec."""
+
+        def make(**spec):
+            live = cache.get(STORE, KEY)
+            seen(STORE, live | {"metadata": live["metadata"] | {"generation": 2}, "spec": store_object(**spec)["spec"]})
+
+        return make
+
+    async def test_a_volume_that_cannot_grow_blocks_no_other_change(
+        self, running, change, reconciler, client, condition, status
+    ):
+        client.refusals["apply", "PersistentVolumeClaim"] = InvalidError("cannot grow", status=422)
+        change(storageSize="20Gi", cacheSize=7)
+        with pytest.raises(InvalidError, match="cannot grow"):
+            await reconciler.reconcile(KEY)
+        assert client.writes() == [
+            ("apply", "PersistentVolumeClaim", "bees-data"),
+            ("apply", "StatefulSet", "bees"),
+            ("apply status", "SwarmMemoryStore", "bees"),
+        ]
+        ready = condition("Ready")
+        assert (ready["status"], ready["reason"], ready["message"]) == ("False", "Refused", "cannot grow")
+        assert condition("StorageReady")["reason"] == "Bound", "the volume is still there"
+        assert (status()["phase"], status()["entryCount"]) == ("Error", 5)
+
+    async def test_each_failure_is_reported(self, reconciler, client, seen, store_object, condition, status):
+        seen(STORE, store_object(backupInterval="1h"))
+        client.refusals["apply", "PersistentVolumeClaim"] = ForbiddenError("exceeded quota", status=403)
+        client.refusals["apply", "Service"] = InvalidError("no such port", status=422)
+        with pytest.raises(ForbiddenError):
+            await reconciler.reconcile(KEY)
+        ready = condition("Ready")
+        # Both Services are refused.
+        assert (ready["reason"], ready["message"]) == ("Forbidden", "exceeded quota; no such port; no such port")
+        assert condition("Degraded")["reason"] == "NotImplemented"
+        assert "storageReady" not in status()
+        assert "endpoints" not in status()
+
+    async def test_a_name_that_is_taken_is_reported_besides_an_error_that_is_only_retried(
+        self, reconciler, client, seen, store_object, condition
+    ):
+        seen(STORE, store_object())
+        client.refusals["apply", "PersistentVolumeClaim"] = ServerError("webhook failed", status=500)
+        client.put(kinds.SERVICE, {"metadata": {"name": "bees", "namespace": "ns", "uid": "theirs"}})
+        with pytest.raises(ServerError):
+            await reconciler.reconcile(KEY)
+        assert (condition("Ready")["reason"], client.writes()[-1][0]) == ("NameTaken", "apply status")
+
+    @pytest.mark.parametrize("taken", [(kinds.PERSISTENT_VOLUME_CLAIM, "bees-data"), (kinds.SECRET, "bees-auth")])
+    async def test_the_pod_waits_for_a_volume_and_tokens_of_our_own_and_the_services_do_not(
+        self, reconciler, client, seen, store_object, taken
+    ):
+        resource, name = taken
+        seen(STORE, store_object())
+        client.put(resource, {"metadata": {"name": name, "namespace": "ns", "uid": "theirs"}})
+        assert await reconciler.reconcile(KEY) == Result(requeue_after=60.0)
+        made = {(kind, name) for _, kind, name in client.writes()}
+        assert {("Service", "bees"), ("Service", "bees-headless")} <= made
+        assert ("StatefulSet", "bees") not in made
+
+    async def test_a_service_that_is_not_ours_blocks_no_child_and_gets_no_token(
+        self, running, reconciler, client, seen, condition, observer, cache
+    ):
+        seen(kinds.SERVICE, {"metadata": {"name": "bees", "namespace": "ns", "uid": "theirs"}})
+        cache.add(kinds.SERVICE)[0].store._objects.pop(Key("ns", "bees-headless"))
+        del client.objects[kinds.SERVICE, Key("ns", "bees-headless")]
+        assert await reconciler.reconcile(KEY) == Result(requeue_after=60.0)
+        assert client.writes()[0] == ("apply", "Service", "bees-headless")
+        assert condition("Ready")["reason"] == "NameTaken"
+        assert observer.asked == []
+
+    async def test_the_pod_does_not_wait_for_a_service(self, reconciler, client, seen, store_object):
+        seen(STORE, store_object())
+        client.refusals["apply", "Service"] = InvalidError("no such port", status=422)
+        with pytest.raises(InvalidError):
+            await reconciler.reconcile(KEY)
+        assert ("apply", "StatefulSet", "bees") in client.writes()
+
+    async def test_a_child_whose_update_fails_for_now_blocks_no_other_change(
+        self, running, change, reconciler, client, status
+    ):
+        client.refusals["apply", "PersistentVolumeClaim"] = ServerError("webhook failed", status=500)
+        change(storageSize="20Gi", cacheSize=7)
+        with pytest.raises(ServerError):
+            await reconciler.reconcile(KEY)
+        assert client.writes() == [("apply", "PersistentVolumeClaim", "bees-data"), ("apply", "StatefulSet", "bees")]
+        assert status()["observedGeneration"] == 1, "the new spec is not carried out yet"
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            UnreachableError("no answer"),
+            UnauthorizedError("expired", status=401),
+            TooManyRequestsError("busy", status=429),
+            FencedError("not the leader"),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    async def test_a_failure_of_the_server_ends_the_pass_at_once(self, reconciler, client, seen, store_object, error):
+        seen(STORE, store_object())
+        client.refusals["apply", "PersistentVolumeClaim"] = error
+        with pytest.raises(type(error)):
+            await reconciler.reconcile(KEY)
+        assert client.writes() == [("apply", "PersistentVolumeClaim", "bees-data")]
+
+    @pytest.mark.parametrize("exists", [True, False])
+    async def test_a_namespace_that_is_being_deleted_ends_the_pass_at_once(
+        self, reconciler, client, seen, store_object, exists, change
+    ):
+        seen(STORE, store_object())
+        if exists:
+            await reconciler.reconcile(KEY)
+            change(storageSize="20Gi", cacheSize=7)
+            client.requests.clear()
+        cause = Cause("", "", "NamespaceTerminating")
+        client.refusals["apply", "PersistentVolumeClaim"] = ForbiddenError("terminating", status=403, causes=(cause,))
+        assert await reconciler.reconcile(KEY) == Result()
+        assert client.writes() == [("apply", "PersistentVolumeClaim", "bees-data")]

@@ -1,6 +1,6 @@
 import pytest
 
-from swarm_operator.controllers.swarmmemorystore.storage import data_claim, data_claim_name, is_bound
+from swarm_operator.controllers.swarmmemorystore.storage import claim_outcome, data_claim, data_claim_name
 
 
 def test_a_claim_has_the_size_in_canonical_form(store):
@@ -24,4 +24,5 @@ def test_a_class_is_named_only_where_the_store_names_one(store):
     ],
 )
 def test_a_claim_is_bound_when_it_says_so(claim, bound):
-    assert is_bound(claim) is bound
+    outcome = claim_outcome({"metadata": {"name": "bees-data"}} | claim)
+    assert (outcome.is_done, outcome.reason) == (bound, "Bound" if bound else "WaitingForVolume")

@@ -1,45 +1,40 @@
-"""The StatefulSet with the one pod that serves a store, and what its state means."""
+"""The StatefulSet with the one pod that serves a store."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from swarm_operator.api.quantity import canonical_quantity
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
-from swarm_operator.controllers import labels
-from swarm_operator.controllers.swarmmemorystore import network, storage, tokens
+from swarm_operator.controllers.common import labels
+from swarm_operator.controllers.swarmmemorystore import auth, network, storage
 from swarm_operator.runtime.resource import Object
 
 _UID = 65532  # "nonroot" of the common minimal images; the image has the same
 _BASE_MEMORY_MB = 192
-"""Interpreter, SQLite's own caches and requests in flight; the entry cache comes on top."""
-
-_SCHEDULING_PATIENCE = 15.0
-"""Seconds that a pod may be unschedulable before that counts as trouble."""
+"""Interpreter, SQLite's own caches and in-flight requests; the entry cache comes on top."""
 
 _TOKEN_DIR = "/etc/swarm-memory/tokens"  # noqa: S105 - a path
 
 
 def image_of(store: SwarmMemoryStore, default: str) -> str:
-    """The image to run: the operator's default, with another tag when the store names a version."""
+    """Return the image to run: the operator's default, with the store's version as its tag if the store names one."""
     if store.spec.version is None:
         return default
     repository = default.split("@", maxsplit=1)[0]
-    # A colon behind the last slash starts a tag; one before it belongs to a registry's port.
+    # A colon after the last slash starts a tag; a colon before it belongs to the port of a registry.
     head, slash, tail = repository.rpartition("/")
     return f"{head}{slash}{tail.partition(':')[0]}:{store.spec.version}"
 
 
 def stateful_set(store: SwarmMemoryStore, *, image: str) -> Object:
-    """The StatefulSet. Quantities are in the API server's canonical form, as children.matches needs them."""
+    """Return the StatefulSet, with quantities in the API server's canonical form, as children.matches needs them."""
     return {
         "metadata": {"name": store.metadata.name, "labels": labels.of_store(store)},
         "spec": {
             "replicas": 1,
             "serviceName": network.headless_name(store),
-            # OrderedReady would wait for ever for a pod that never gets ready before it replaces it with a good one.
+            # OrderedReady would never replace a pod that does not get ready.
             "podManagementPolicy": "Parallel",
             "selector": {"matchLabels": labels.selector(store)},
             "template": {
@@ -62,7 +57,7 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        # Longer than the service takes to finish its requests and to checkpoint.
+        # Longer than the service takes to finish in-flight requests and to checkpoint.
         "terminationGracePeriodSeconds": 60,
         "securityContext": {
             "runAsNonRoot": True,
@@ -84,7 +79,7 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
                     {"name": "grpc", "containerPort": network.GRPC_PORT, "protocol": "TCP"},
                     {"name": "metrics", "containerPort": network.METRICS_PORT, "protocol": "TCP"},
                 ],
-                # A database that was not closed cleanly is recovered before the first answer: up to 10 minutes.
+                # A database that was not closed cleanly is recovered before the first answer, in up to 10 minutes.
                 "startupProbe": {**_probe("/healthz"), "periodSeconds": 1, "failureThreshold": 600},
                 "livenessProbe": {**_probe("/healthz"), "periodSeconds": 10, "failureThreshold": 3},
                 "readinessProbe": {**_probe("/readyz"), "periodSeconds": 3, "failureThreshold": 2},
@@ -100,13 +95,13 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
                 "volumeMounts": [
                     {"name": "data", "mountPath": "/data"},
                     {"name": "tokens", "mountPath": _TOKEN_DIR, "readOnly": True},
-                    {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
+                    {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod
                 ],
             }
         ],
         "volumes": [
             {"name": "data", "persistentVolumeClaim": {"claimName": storage.data_claim_name(store)}},
-            {"name": "tokens", "secret": {"secretName": tokens.secret_name(store), "defaultMode": 0o440}},
+            {"name": "tokens", "secret": {"secretName": auth.secret_name(store), "defaultMode": 0o440}},
             {"name": "tmp", "emptyDir": {}},
         ],
     }
@@ -130,54 +125,3 @@ def _environment(store: SwarmMemoryStore) -> dict[str, str]:
 
 def _probe(path: str) -> dict[str, Any]:
     return {"httpGet": {"path": path, "port": "http", "scheme": "HTTP"}, "timeoutSeconds": 5}
-
-
-@dataclass(frozen=True, slots=True)
-class Availability:
-    """Whether the wanted pod serves, and if not, why."""
-
-    ready: bool
-    reason: str
-    message: str
-
-
-def availability(workload: Object, pods: list[Object], *, now: datetime) -> Availability:
-    """Judge a StatefulSet and its pods.
-
-    Ready means that the pod of the newest template passes its readiness probe, which asks the service's /readyz.
-
-    Args:
-        workload: the StatefulSet.
-        pods: its pods.
-        now: the time, for troubles that count only when they last.
-
-    Returns:
-        Reasons: Available, WaitingForPod, or what keeps the pod from running, as Kubernetes names it
-        (Unschedulable, ImagePullBackOff, CrashLoopBackOff, ...).
-    """
-    status = workload.get("status") or {}
-    current = status.get("observedGeneration") == workload["metadata"].get("generation")
-    if current and status.get("readyReplicas") and status.get("currentRevision") == status.get("updateRevision"):
-        return Availability(True, "Available", "the memory service answers")
-    for pod in pods:
-        trouble = _trouble(pod, now)
-        if trouble:
-            return Availability(False, *trouble)
-    return Availability(False, "WaitingForPod", "the memory service's pod is not ready yet")
-
-
-def _trouble(pod: Object, now: datetime) -> tuple[str, str] | None:
-    name, status = pod["metadata"]["name"], pod.get("status") or {}
-    for container in status.get("containerStatuses") or ():
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        reason = waiting.get("reason", "")
-        if reason and reason not in {"ContainerCreating", "PodInitializing"}:
-            return reason, f"pod {name}: {waiting.get('message') or reason}"
-    for condition in status.get("conditions") or ():
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            # A volume that is still being made looks to the scheduler just like one that will never be.
-            since = datetime.fromisoformat(condition["lastTransitionTime"])
-            if (now - since).total_seconds() < _SCHEDULING_PATIENCE:
-                continue
-            return condition.get("reason") or "Unschedulable", f"pod {name}: {condition.get('message', '')}"
-    return None

@@ -1,4 +1,4 @@
-from swarm_operator.controllers import kinds, labels
+from swarm_operator.controllers.common import kinds, labels
 
 
 def test_everything_of_a_store_carries_its_labels(store):

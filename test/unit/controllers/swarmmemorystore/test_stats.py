@@ -1,8 +1,8 @@
 import pytest
 from aiohttp import web
 
-from swarm_operator.controllers.swarmmemorystore import observation
-from swarm_operator.controllers.swarmmemorystore.observation import Observation, Observer
+from swarm_operator.controllers.swarmmemorystore import stats
+from swarm_operator.controllers.swarmmemorystore.stats import Observation, Observer
 from swarm_operator.memory.client import MemoryClientError, MemoryUnavailableError, Stats
 
 
@@ -59,7 +59,7 @@ def memory(monkeypatch):
                 raise seen["answer"]
             return seen["answer"]
 
-    monkeypatch.setattr(observation, "MemoryClient", Double)
+    monkeypatch.setattr(stats, "MemoryClient", Double)
     return seen
 
 

@@ -1,5 +1,5 @@
 from swarm_operator.api.v1alpha1.swarmmemorystore import SwarmMemoryStoreSpec
-from swarm_operator.controllers.swarmmemorystore.coverage import not_implemented
+from swarm_operator.controllers.swarmmemorystore.unsupported import not_implemented
 
 NOTHING = {"backupOnDelete": False}
 CARRIED_OUT = {"compressionThreshold": 1, "gcInterval": "1s", "enableVacuum": True, "mcpMode": True}

@@ -1,4 +1,4 @@
-"""Labels and annotations that the operator writes, and the field manager that it writes as."""
+"""Labels and annotations that the operator writes, and its field manager."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ FIELD_MANAGER = "swarm-operator"
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED = f"{MANAGED_BY}={FIELD_MANAGER}"
-"""Selects everything that the operator makes."""
+"""Selector of all objects that the operator creates."""
 
 STORE = "swarm.claudeflow.io/memory-store"
 CLUSTER = "swarm.claudeflow.io/cluster"
 SWARM_ID = "swarm.claudeflow.io/swarm-id"
 
 APPLIED = "swarm.claudeflow.io/applied-configuration"
-"""Annotation with the hash of what was last applied: fields that are no longer wanted show in it and nowhere else."""
+"""Annotation with the hash of the applied fields: only the hash reveals fields that are no longer wanted."""
 
 
 def selector(store: SwarmMemoryStore) -> dict[str, str]:
-    """Labels that pick out a store's pod. They are in immutable fields: never change them."""
+    """Return the labels that select a store's pod. They are in immutable fields: never change them."""
     return {"app.kubernetes.io/name": "swarm-memory", "app.kubernetes.io/instance": store.metadata.name}
 
 
 def of_store(store: SwarmMemoryStore) -> dict[str, str]:
-    """Labels of everything that belongs to a store."""
+    """Return the labels of all objects of a store."""
     labels = {
         **selector(store),
         "app.kubernetes.io/part-of": "swarm",

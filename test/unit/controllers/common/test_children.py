@@ -4,9 +4,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from swarm_operator.controllers import kinds, labels
-from swarm_operator.controllers.children import Children, NameTakenError, matches
-from swarm_operator.runtime.errors import ForbiddenError
+from swarm_operator.controllers.common import children, kinds, labels
+from swarm_operator.controllers.common.children import matches
+from swarm_operator.controllers.common.errors import NameTakenError
+from swarm_operator.runtime.errors import ForbiddenError, ServerError, UnreachableError
 from swarm_operator.runtime.resource import Key, owner_reference
 
 scalars = st.none() | st.booleans() | st.integers(-5, 5) | st.text("ab", max_size=2)
@@ -89,11 +90,9 @@ def owner(store_object):
 
 
 @pytest.fixture
-def ensure(cache, recorder, owner):
-    children = Children(cache, recorder)
-
-    async def call(child):
-        return await children.ensure(owner, SERVICE, child)
+def ensure(reconciliation, owner):
+    async def call(child, r=None):
+        return await children.ensure(r or reconciliation(owner), SERVICE, child)
 
     return call
 
@@ -210,3 +209,116 @@ async def test_a_refusal_is_passed_on_and_makes_no_event(ensure, client, recorde
     with pytest.raises(ForbiddenError):
         await ensure(wanted())
     assert recorder.events == []
+
+
+@pytest.mark.parametrize("error", [ForbiddenError("cannot grow", status=403), ServerError("down", status=500)])
+async def test_an_update_that_fails_is_recorded_and_leaves_the_child_as_it_is(
+    ensure, client, reconciliation, owner, error
+):
+    before = await ensure(wanted(type="ClusterIP"))
+    client.refusals["apply", "Service"] = error
+    r = reconciliation(owner)
+    assert await ensure(wanted(type="NodePort"), r) == before
+    assert r.errors == [error]
+    assert r.children[SERVICE, "child"] == before
+
+
+async def test_an_update_that_the_server_did_not_answer_ends_the_pass(ensure, client):
+    await ensure(wanted(type="ClusterIP"))
+    client.refusals["apply", "Service"] = UnreachableError("no answer")
+    with pytest.raises(UnreachableError):
+        await ensure(wanted(type="NodePort"))
+
+
+class TestCreateOnce:
+    @pytest.fixture
+    def create(self, reconciliation, owner):
+        async def call(child=None):
+            r = reconciliation(owner)
+            made = await children.create_once(r, kinds.SECRET, child or {"metadata": {"name": "child"}, "data": {}})
+            assert r.children == {(kinds.SECRET, "child"): made}
+            return made
+
+        return call
+
+    async def test_a_child_is_created_with_its_owner_and_kind(self, create, client, owner, recorder):
+        made = await create()
+        assert (made["apiVersion"], made["kind"]) == ("v1", "Secret")
+        assert made["metadata"]["namespace"] == "ns"
+        assert made["metadata"]["ownerReferences"] == [owner_reference(owner)]
+        assert client.writes() == [("create", "Secret", "child")]
+        assert recorder.events == [("Normal", "Created", "created Secret child")]
+
+    async def test_a_child_that_exists_is_never_changed(self, create, client, recorder):
+        first = await create()
+        assert await create({"metadata": {"name": "child"}, "data": {"a": "b"}}) == first
+        assert len(client.writes()) == len(recorder.events) == 1
+
+    async def test_somebody_else_s_object_is_not_used(self, create, client):
+        client.put(kinds.SECRET, {"metadata": {"name": "child", "namespace": "ns", "uid": "theirs"}})
+        with pytest.raises(NameTakenError, match="Secret child"):
+            await create()
+        assert client.writes() == []
+
+
+class TestPrune:
+    @pytest.fixture
+    async def three(self, ensure):
+        for name in ("a", "b", "c"):
+            await ensure({"metadata": {"name": name}, "spec": {}})
+
+    @pytest.fixture
+    def prune(self, reconciliation, owner):
+        async def call(*keep):
+            r = reconciliation(owner)
+            await children.prune(r, SERVICE, keep)
+            return r
+
+        return call
+
+    async def test_children_that_are_no_longer_wanted_are_deleted(self, three, prune, client, recorder):
+        client.requests.clear()
+        await prune("b")
+        assert client.requests == [("delete", "Service", "a"), ("delete", "Service", "c")]
+        assert ("Normal", "Deleted", "deleted Service a") in recorder.events
+
+    async def test_objects_of_others_are_left_alone(self, three, prune, client, seen, owner):
+        theirs = foreign()
+        theirs["metadata"]["ownerReferences"] = [owner_reference(owner) | {"uid": "another"}]
+        seen(SERVICE, theirs)
+        client.requests.clear()
+        await prune("a", "b", "c")
+        assert client.requests == []
+
+    async def test_a_child_on_its_way_out_is_not_deleted_again(self, three, prune, client, seen, cache):
+        live = cache.get(SERVICE, Key("ns", "a"))
+        deleting = live["metadata"] | {"deletionTimestamp": "2026-11-23T12:00:00Z"}
+        seen(SERVICE, live | {"metadata": deleting})
+        client.requests.clear()
+        await prune("b", "c")
+        assert client.requests == []
+
+    @pytest.mark.parametrize("replaced", [True, False])
+    async def test_a_child_that_is_gone_or_was_made_anew_is_left_alone(self, three, prune, client, recorder, replaced):
+        """The cache is behind."""
+        del client.objects[SERVICE, Key("ns", "a")]
+        if replaced:
+            client.put(SERVICE, {"metadata": {"name": "a", "namespace": "ns", "uid": "newer"}})
+        r = await prune("b", "c")
+        assert r.errors == []
+        assert ((SERVICE, Key("ns", "a")) in client.objects) is replaced
+        assert "Deleted" not in recorder.reasons
+
+    async def test_one_failure_does_not_stop_the_others_and_is_recorded(self, three, prune, client):
+        refusals = [ForbiddenError("no right", status=403)]
+        delete = client.delete
+
+        async def once(*arguments, **options):
+            if refusals:
+                raise refusals.pop()
+            await delete(*arguments, **options)
+
+        client.delete = once
+        r = await prune("c")
+        assert [type(error) for error in r.errors] == [ForbiddenError]
+        assert {key.name for kind, key in client.objects if kind == SERVICE} == {"a", "c"}

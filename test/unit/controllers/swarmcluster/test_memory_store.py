@@ -1,5 +1,5 @@
 from swarm_operator.api.v1alpha1 import SwarmCluster, SwarmMemoryStore
-from swarm_operator.controllers.swarmcluster.memorystore import memory_store
+from swarm_operator.controllers.swarmcluster.memory_store import memory_store
 
 
 def made(cluster_object, **memory):

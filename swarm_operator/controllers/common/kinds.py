@@ -1,4 +1,4 @@
-"""The kinds that the reconcilers read and write."""
+"""Kinds that the reconcilers read and write."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ SWARM_CLUSTER = Resource(SwarmCluster.GROUP, SwarmCluster.VERSION, SwarmCluster.
 SWARM_MEMORY_STORE = Resource(
     SwarmMemoryStore.GROUP, SwarmMemoryStore.VERSION, SwarmMemoryStore.KIND, SwarmMemoryStore.PLURAL
 )
+JOB = Resource("batch", "v1", "Job", "jobs")
 PERSISTENT_VOLUME_CLAIM = Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 POD = Resource("", "v1", "Pod", "pods")
 SECRET = Resource("", "v1", "Secret", "secrets")

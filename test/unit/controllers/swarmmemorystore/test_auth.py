@@ -2,7 +2,7 @@ import base64
 
 import pytest
 
-from swarm_operator.controllers.swarmmemorystore.tokens import CLIENT_TOKEN, new_secret, secret_name, token_of
+from swarm_operator.controllers.swarmmemorystore.auth import CLIENT_TOKEN, new_secret, secret_name, token_of
 
 
 def test_a_secret_holds_two_tokens_of_256_bits(store):

@@ -1,0 +1,169 @@
+"""Children: objects that a custom resource owns. A child that is as wanted is not written.
+
+`ensure` compares a child with the cache before it sends anything: each wanted field must have its value, and the hash
+of all wanted fields must be the one that was applied last. The fields reveal changes by others, the hash reveals
+fields that are no longer wanted. Only then is the child applied, server-side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+
+from swarm_operator.controllers.common import labels
+from swarm_operator.controllers.common.errors import NameTakenError
+from swarm_operator.controllers.common.reconciliation import Reconciliation
+from swarm_operator.runtime.errors import ApiError, ConflictError, NotFoundError
+from swarm_operator.runtime.resource import Object, Resource, controller_of, key_of, owner_reference
+
+log = structlog.get_logger(__name__)
+
+
+def matches(wanted: Any, live: Any) -> bool:
+    """Return whether `live` has every field of `wanted` with that value. Fields that others added are ignored.
+
+    In a list of objects each wanted item must match some live item, since others may have added items.
+    """
+    if isinstance(wanted, dict):
+        if not wanted:
+            return live is None or isinstance(live, dict)
+        return isinstance(live, dict) and all(matches(value, live.get(name)) for name, value in wanted.items())
+    if isinstance(wanted, list) and any(isinstance(item, dict) for item in wanted):
+        return isinstance(live, list) and all(any(matches(item, other) for other in live) for item in wanted)
+    return bool(wanted == live)
+
+
+async def ensure(r: Reconciliation[Any], resource: Resource, wanted: Object) -> Object:
+    """Make one child as wanted, with an event if it is created.
+
+    A refused update is recorded in `r` and leaves the child as it is, so that steps that need the child go on.
+
+    Args:
+        r: the pass; its object becomes the child's controller, so that deleting the object deletes the child.
+        resource: the child's kind. The cache must have its informer.
+        wanted: the wanted fields, with metadata.name. Values must be in the server's canonical form.
+
+    Returns:
+        The child as it is now. If it is being deleted (deletionTimestamp), nothing was written.
+
+    Raises:
+        NameTakenError: an object that is not ours has the name.
+        ApiError: the child does not exist and the server refused to create it.
+    """
+    wanted = _complete(r.obj, resource, wanted)
+    namespace, name = key_of(wanted)
+    live = r.cache.get(resource, key_of(wanted))
+    if live is None:
+        try:
+            # The cache lacks objects without our label. An apply takes such an object over if its values do not
+            # differ from ours, so the server must confirm first that the name is free.
+            live = await r.cache.client.get(resource, namespace, name)
+        except NotFoundError:
+            # Without force the server refuses to change the values of an object that was created just now.
+            live = await r.cache.apply(resource, wanted, field_manager=labels.FIELD_MANAGER, force=False)
+            _check_controller(r.obj, resource, live)
+            r.recorder.event(r.obj, "Normal", "Created", f"created {resource.kind} {name}", action="Create")
+            return _remember(r, resource, live)
+    _check_controller(r.obj, resource, live)
+    if not live["metadata"].get("deletionTimestamp") and not matches(wanted, live):
+        log.info("applying", kind=resource.kind, child=name)
+        try:
+            live = await r.cache.apply(resource, wanted, field_manager=labels.FIELD_MANAGER)
+        except ApiError as error:
+            r.record_error(error)
+    return _remember(r, resource, live)
+
+
+async def create_once(r: Reconciliation[Any], resource: Resource, wanted: Object) -> Object:
+    """Create a child if it does not exist, with an event, and never change it. For Secrets, Jobs and the like.
+
+    The child is read from the server, so its kind need not be watched: watching takes the right to list every object.
+
+    Args:
+        r: the pass; its object becomes the child's controller.
+        resource: the child's kind.
+        wanted: the object to create, with metadata.name.
+
+    Raises:
+        NameTakenError: an object that this pass's object does not own has the name.
+        ApiError: the server refused.
+    """
+    namespace, name = r.obj["metadata"]["namespace"], wanted["metadata"]["name"]
+    try:
+        live = await r.cache.client.get(resource, namespace, name)
+    except NotFoundError:
+        try:
+            live = await r.cache.client.create(
+                resource, _owned(r.obj, resource, wanted), field_manager=labels.FIELD_MANAGER
+            )
+        except ConflictError:  # another worker was faster
+            live = await r.cache.client.get(resource, namespace, name)
+        else:
+            r.recorder.event(r.obj, "Normal", "Created", f"created {resource.kind} {name}", action="Create")
+    references = live["metadata"].get("ownerReferences") or ()
+    if all(reference["uid"] != r.obj["metadata"]["uid"] for reference in references):
+        raise NameTakenError(resource, name)
+    return _remember(r, resource, live)
+
+
+async def delete(r: Reconciliation[Any], resource: Resource, child: Object) -> None:
+    """Delete a child, with an event, unless it is being deleted. A newer object of the same name is left alone."""
+    metadata = child["metadata"]
+    if metadata.get("deletionTimestamp"):
+        return
+    # NotFound and, because of the uid, Conflict: the child is gone.
+    with contextlib.suppress(NotFoundError, ConflictError):
+        await r.cache.client.delete(resource, metadata["namespace"], metadata["name"], uid=metadata["uid"])
+        r.recorder.event(r.obj, "Normal", "Deleted", f"deleted {resource.kind} {metadata['name']}", action="Delete")
+
+
+async def prune(r: Reconciliation[Any], resource: Resource, keep: Iterable[str]) -> None:
+    """Delete the children of a kind that are no longer wanted. One failure does not stop the others: it is recorded.
+
+    Args:
+        r: the pass; only children that its object controls are deleted.
+        resource: the children's kind. The cache must have its informer.
+        keep: names of the children that are still wanted.
+    """
+    wanted = frozenset(keep)
+    for child in r.cache.owned(resource, r.obj):
+        if child["metadata"]["name"] not in wanted:
+            try:
+                await delete(r, resource, child)
+            except ApiError as error:
+                r.record_error(error)
+
+
+def _remember(r: Reconciliation[Any], resource: Resource, child: Object) -> Object:
+    r.children[resource, child["metadata"]["name"]] = child
+    return child
+
+
+def _owned(owner: Object, resource: Resource, wanted: Object) -> Object:
+    """Return a copy with the fields that every child has: kind, namespace and owner."""
+    metadata = {
+        **wanted["metadata"],
+        "namespace": owner["metadata"]["namespace"],
+        "ownerReferences": [owner_reference(owner)],
+    }
+    return {**wanted, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
+
+
+def _complete(owner: Object, resource: Resource, wanted: Object) -> Object:
+    """Return a copy with the fields that every applied child has: those of `_owned` and the hash of all of them."""
+    complete = _owned(owner, resource, wanted)
+    digest = hashlib.sha256(json.dumps(complete, sort_keys=True).encode()).hexdigest()[:16]
+    annotations = {**wanted["metadata"].get("annotations", {}), labels.APPLIED: digest}
+    return {**complete, "metadata": {**complete["metadata"], "annotations": annotations}}
+
+
+def _check_controller(owner: Object, resource: Resource, live: Object) -> None:
+    """Raise NameTakenError unless `owner` controls the object."""
+    controller = controller_of(live)
+    if controller is None or controller["uid"] != owner["metadata"]["uid"]:
+        raise NameTakenError(resource, live["metadata"]["name"])

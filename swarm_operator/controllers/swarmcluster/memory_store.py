@@ -1,0 +1,58 @@
+"""The SwarmMemoryStore that a SwarmCluster asks for."""
+
+from __future__ import annotations
+
+from swarm_operator.api.v1alpha1 import SwarmCluster
+from swarm_operator.controllers.common import children, kinds, labels
+from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
+from swarm_operator.runtime.resource import Object
+
+
+class MemoryStore(Step[SwarmCluster]):
+    """Ensure the store and report its state. Disabling it keeps an existing store and its data."""
+
+    condition = "Ready"
+
+    async def run(self, r: Reconciliation[SwarmCluster]) -> Outcome:
+        """See Step.run."""
+        enabled = r.parsed.spec.memory.enable_memory_store
+        if enabled:
+            store = await children.ensure(r, kinds.SWARM_MEMORY_STORE, memory_store(r.parsed))
+            outcome = store_outcome(store)
+        else:
+            store = next(iter(r.cache.owned(kinds.SWARM_MEMORY_STORE, r.obj)), {})
+            kept = f"SwarmMemoryStore {r.parsed.store_name} is kept with its data and no longer kept in step"
+            outcome = done("Disabled", kept if store else "the swarm has no memory store: enableMemoryStore is false")
+        r.status["memoryStatus"] = (store.get("status") or {}).get("phase")
+        status = enabled and outcome.is_done
+        r.conditions.set("MemoryReady", status=status, reason=outcome.reason, message=outcome.message)
+        return outcome
+
+
+def memory_store(cluster: SwarmCluster) -> Object:
+    """Return the store with the settings that the cluster states; the other settings keep their own defaults."""
+    memory = cluster.spec.memory
+    tuning = memory.sqlite_config.model_dump(by_alias=True, exclude_none=True) if memory.sqlite_config else {}
+    return {
+        "metadata": {
+            "name": cluster.store_name,
+            "labels": {labels.MANAGED_BY: labels.FIELD_MANAGER, labels.CLUSTER: cluster.metadata.name},
+        },
+        "spec": {
+            "type": memory.type,
+            "swarmId": cluster.metadata.name,
+            "swarmClusterRef": cluster.metadata.name,
+            "storageSize": memory.size,
+            **tuning,
+        },
+    }
+
+
+def store_outcome(store: Object) -> Outcome:
+    """Return the outcome of a store: its own condition Ready. Reason WaitingForStore if the store has no status yet."""
+    name, status = store["metadata"]["name"], store.get("status") or {}
+    ready = {c["type"]: c for c in status.get("conditions") or ()}.get("Ready")
+    if ready is None:
+        return waiting("WaitingForStore", f"SwarmMemoryStore {name} has no status yet")
+    result = done if ready["status"] == "True" else failed if status.get("phase") == "Error" else waiting
+    return result(ready["reason"], f"SwarmMemoryStore {name}: {ready['message']}")

@@ -1,0 +1,1 @@
+"""The pod that serves a store: its StatefulSet and its state."""

@@ -1,0 +1,36 @@
+"""Step that runs the pod of a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from swarm_operator.api.v1alpha1 import SwarmMemoryStore
+from swarm_operator.controllers.common import children, kinds
+from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step
+from swarm_operator.controllers.swarmmemorystore.auth import Auth
+from swarm_operator.controllers.swarmmemorystore.storage import Storage
+from swarm_operator.controllers.swarmmemorystore.workload.availability import availability
+from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of, stateful_set
+from swarm_operator.runtime.resource import Key, key_of
+
+
+@dataclass(frozen=True, slots=True)
+class Workload(Step[SwarmMemoryStore]):
+    """Ensure the StatefulSet. Its pod must mount a volume and tokens of ours, and never those of somebody else."""
+
+    condition: ClassVar = "Ready"
+    needs: ClassVar = (Storage, Auth)
+    owns: ClassVar = (kinds.STATEFUL_SET,)
+
+    image: str
+    """The memory service's image, for stores that name no version."""
+
+    async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
+        """See Step.run."""
+        wanted = stateful_set(r.parsed, image=image_of(r.parsed, self.image))
+        live = await children.ensure(r, kinds.STATEFUL_SET, wanted)
+        namespace, name = key_of(live)
+        # The StatefulSet controller gives the only pod of a set this name.
+        pod = r.cache.get(kinds.POD, Key(namespace, f"{name}-0"))
+        return availability(live, [pod] if pod else [], now=r.clock.now())
