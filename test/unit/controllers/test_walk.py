@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import copy
 import json
+import re
 import sys
 import threading
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from kubernetes_asyncio.client.configuration import Configuration
+from support.pages import DOCS
 
 import swarm_operator
 from swarm_operator.controllers.common import kinds
@@ -23,39 +25,11 @@ from swarm_operator.runtime.events import EventRecorder
 
 PACKAGE = Path(swarm_operator.__file__).parent
 
-MACHINERY = (
-    "runtime/transport.py",
-    "runtime/client.py",
-    "runtime/reflector.py",
-    "runtime/cache.py",
-    "runtime/store.py",
-    "runtime/resource.py",
-    "runtime/controller.py",
-    "runtime/handlers.py",
-    "runtime/workqueue.py",
-    "runtime/clock.py",
-    "controllers/common/reconciliation.py",
-    "api/v1alpha1/swarmmemorystore.py",
-    "api/quantity.py",
-    "controllers/common/children.py",
-    "controllers/common/labels.py",
-    "controllers/common/conditions.py",
-    "runtime/events.py",
+PAGE = (DOCS / "design" / "walks.md").read_text().partition("## One event of a custom resource")[2]
+MACHINERY, CONCERNS = (
+    re.findall(r"^\d+\. `([^`]+)`", part, re.MULTILINE) for part in PAGE.split("The steps, in their order:")
 )
-"""Files of every event, in its order."""
-
-CONCERNS = (
-    "controllers/swarmmemorystore/storage.py",
-    "controllers/swarmmemorystore/auth.py",
-    "controllers/swarmmemorystore/network.py",
-    "controllers/swarmmemorystore/workload/step.py",
-    "controllers/swarmmemorystore/workload/statefulset.py",
-    "controllers/swarmmemorystore/workload/availability.py",
-    "controllers/swarmmemorystore/stats.py",
-    "memory/client",  # counts once: its way is another walk
-    "controllers/swarmmemorystore/unsupported.py",
-)
-"""Files of the concerns of a store, in the order of the steps. None knows the files of another, but for names."""
+"""Files of every event, and files of the concerns of a store, in the order of the steps."""
 
 STATS = {
     "entries": 3,
@@ -211,3 +185,4 @@ async def test_an_event_passes_through_these_files(server, store_object, eventua
         await eventually(carried_out)
     assert server[claim]["spec"]["resources"]["requests"]["storage"] == "2Gi"
     assert sorted(found) == sorted([*MACHINERY, *CONCERNS])
+    assert len(MACHINERY) + 1 <= 18

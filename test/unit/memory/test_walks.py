@@ -1,0 +1,99 @@
+"""The files through which one request passes are those that docs/design/walks.md lists, at most 18."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import re
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from support.pages import DOCS
+from unit.memory.conftest import TOKEN, running_service
+
+import swarm_operator
+
+PACKAGE = Path(swarm_operator.__file__).parent
+PAGE = (DOCS / "design" / "walks.md").read_text()
+
+
+def listed(section):
+    """The files of a section of the page, in its order."""
+    text = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE).group(1)
+    return re.findall(r"^\d+\. `([^`]+)`", text, re.MULTILINE)
+
+
+class Trace:
+    """The files of the package whose functions run while this is on."""
+
+    def __init__(self):
+        self.files = set()
+        self.on = False
+
+    def __call__(self, frame, event, _):
+        name = frame.f_code.co_filename
+        if self.on and event == "call" and name.startswith(str(PACKAGE)):
+            self.files.add(str(Path(name).relative_to(PACKAGE)))
+
+
+@contextlib.contextmanager
+def traced():
+    """Trace all threads that begin meanwhile, and this one."""
+    trace = Trace()
+    threading.setprofile(trace)
+    sys.setprofile(trace)
+    try:
+        yield trace
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+
+async def request(port, method, path, body, **headers):
+    def send():
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, {"Authorization": f"Bearer {TOKEN}", **headers})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    return await asyncio.to_thread(send)
+
+
+def put(port):
+    return request(port, "PUT", "/v1/entries/n/k", '{"value": {"a": 1}, "tags": ["t"]}')
+
+
+def retrieve(port):
+    name, version = "memory_retrieve", "2026-07-28"
+    about = {"name": "test", "version": "1"}
+    meta = {"protocolVersion": version, "clientInfo": about, "clientCapabilities": {}}
+    parameters = {
+        "name": name, "arguments": {"namespace": "n", "key": "there"},
+        "_meta": {f"io.modelcontextprotocol/{key}": value for key, value in meta.items()},
+    }  # fmt: skip
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": parameters})
+    headers = {
+        "Content-Type": "application/json", "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": version, "Mcp-Method": "tools/call", "Mcp-Name": name,
+    }  # fmt: skip
+    return request(port, "POST", "/mcp", body, **headers)
+
+
+@pytest.mark.parametrize(("section", "send"), [("One PUT", put), ("One MCP tool call", retrieve)])
+async def test_a_request_passes_the_files_that_the_page_lists(tmp_path, section, send):
+    files = listed(section)
+    with traced() as trace:
+        async with running_service(tmp_path, mcp=True) as service:
+            await service.store.put("n", "there", 1)
+            # The first call of a kind loads and compiles what later ones do not.
+            status, answer = await retrieve(service.port)
+            assert status == 200, answer
+            trace.on = True
+            status, answer = await send(service.port)
+            trace.on = False
+            assert status in {200, 201}, answer
+    assert sorted(trace.files) == sorted(files)
+    assert len(files) <= 18
