@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
+from swarm_operator.memory.core.slots import Slots, watch_slots
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential, Principal
 from swarm_operator.memory.service.access.tokens import Tokens
@@ -35,7 +36,6 @@ from swarm_operator.memory.service.http.routes import transfer
 from swarm_operator.memory.service.mcp.endpoint import McpEndpoint
 from swarm_operator.memory.service.problems import describe
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.service.slots import Slots, watch_slots
 from swarm_operator.memory.service.telemetry import tracing
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 

@@ -9,14 +9,13 @@ chooses where the service sends what it holds: callers know peers by name.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError
+from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.slots import Slots
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.json_file import NAME, read_list
 from swarm_operator.memory.service.errors import BadTokenFileError, PeerError
@@ -59,7 +58,7 @@ class Peers:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE
-        self._busy = False
+        self._slots = Slots(1, "a peer is being synchronized, which is the most at one time")
 
     async def sync(self, store: Store, target: str) -> Synced:
         """Bring the entries of both together: what only one side has goes to the other, of two values the newer stays.
@@ -75,7 +74,7 @@ class Peers:
         from swarm_operator.memory.client import MemoryClient, MemoryClientError  # noqa: PLC0415
 
         peer = self._find(target)
-        with self._alone():
+        with self._slots.taken():
             try:
                 async with asyncio.timeout(_MOST_SECONDS), MemoryClient(peer.url, token=peer.token) as remote:
                     importer = Importer(store, Existing.NEWER)
@@ -91,16 +90,6 @@ class Peers:
                 late = f"the peer {target}: it took longer than {_MOST_SECONDS:g} seconds"
                 raise PeerError(late, transient=True) from None
         return Synced(importer.counts, pushed)
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        if self._busy:
-            raise OverloadedError("a peer is being synchronized, which is the most at one time")
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._busy = False
 
     def _find(self, name: str) -> _Peer:
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from swarm_operator.memory.atomicfile import AtomicFile
-from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError, OverloadedError, from_os
+from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError, from_os
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.sqlite.backup.verify import check
 from swarm_operator.memory.sqlite.config import StoreConfig
@@ -23,32 +23,6 @@ from swarm_operator.memory.transfer.ndjson import Existing, Importer, export_lin
 
 _CONFIG: Final = StoreConfig(enable_wal=False, full_text=False, enable_vacuum=False, gc_interval=1e10)
 """The copy is read once: it needs no index of words, and nothing is collected."""
-
-
-class Restorer:
-    """Restores backups into live stores, one at a time: each restore takes disk space for a copy of its backup.
-
-    Args:
-        directory: where the copies are made.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._busy = False
-
-    async def restore(self, store: Store, backup: Path, *, existing: Existing = Existing.OVERWRITE) -> Importer:
-        """Write a backup's entries, see `restore`.
-
-        Raises:
-            OverloadedError: another restore is in progress.
-        """
-        if self._busy:
-            raise OverloadedError("a backup is being restored, which is the most at one time")
-        self._busy = True
-        try:
-            return await restore(store, backup, self._directory, existing=existing)
-        finally:
-            self._busy = False
 
 
 async def restore(store: Store, backup: Path, directory: Path, *, existing: Existing = Existing.OVERWRITE) -> Importer:

@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import Counter
 
+from swarm_operator.memory.core.slots import Slots
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.errors import UnauthorizedError
@@ -21,7 +22,6 @@ from swarm_operator.memory.service.grpc.servicer import OPERATIONS, SERVICE, Mem
 from swarm_operator.memory.service.grpc.statuses import refusal, status_of
 from swarm_operator.memory.service.problems import describe
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.service.slots import Slots
 from swarm_operator.memory.service.telemetry import tracing
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 

@@ -14,6 +14,7 @@ from prometheus_client import Counter
 from swarm_operator.memory.core import MemoryStoreError, Put, Query
 from swarm_operator.memory.core.entry import Entry, Identity
 from swarm_operator.memory.core.errors import BatchItemError, InvalidInputError, MissedChangesError, StoreClosedError
+from swarm_operator.memory.core.slots import Slots
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.service import cursors, documents
@@ -31,7 +32,6 @@ from swarm_operator.memory.service.grpc.messages import (
 from swarm_operator.memory.service.grpc.statuses import problem_message, refusal, status_of
 from swarm_operator.memory.service.problems import describe
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.service.slots import Slots
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
 Context: TypeAlias = Any

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope
 
 from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.slots import Slots
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.access.rights import Credential
@@ -30,7 +31,6 @@ from swarm_operator.memory.service.asgi import (
 from swarm_operator.memory.service.errors import NotFoundError
 from swarm_operator.memory.service.http.operation import Operation
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.service.slots import Slots
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.swarm import Record, RecordPage, Swarm
 

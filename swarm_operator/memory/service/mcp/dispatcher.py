@@ -18,6 +18,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.protocols import Validator
 
 from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.slots import Slots
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential
 from swarm_operator.memory.service.errors import RequestError
@@ -28,7 +29,6 @@ from swarm_operator.memory.service.mcp.tools import TOOLS
 from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.problems import Problem, describe
 from swarm_operator.memory.service.telemetry.metrics import OTHER, McpMetrics, Outcome, ServiceMetrics
-from swarm_operator.memory.transfer.restore import Restorer
 
 _NAMES: Final = {
     "string": "a string",
@@ -80,7 +80,7 @@ class ToolDispatcher:
         self._peers = peers
         self._store = store
         self._data_dir = data_dir
-        self._restorer = Restorer(data_dir)
+        self._restores = Slots(1, "a backup is being restored, which is the most at one time")
         self._budget = budget
         self._metrics = metrics
         self._counted = mcp_metrics
@@ -113,7 +113,7 @@ class ToolDispatcher:
                 budget=self._budget,
                 metrics=self._metrics,
                 peers=self._peers,
-                restorer=self._restorer,
+                restores=self._restores,
                 data_dir=self._data_dir,
             )
             answer = Answer(await tool.handler(call, arguments))

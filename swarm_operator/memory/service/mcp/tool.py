@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.slots import Slots
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.rights import Principal
 from swarm_operator.memory.service.json_schema import Schema
@@ -16,7 +17,6 @@ from swarm_operator.memory.service.mcp.budget import Budget
 from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.swarm import Swarm
-from swarm_operator.memory.transfer.restore import Restorer
 
 Arguments: TypeAlias = "dict[str, Any]"
 
@@ -43,7 +43,7 @@ class Call:
         budget: how long the answer may be.
         metrics: the service's.
         peers: other memories.
-        restorer: restores backups.
+        restores: slots of restores of backups; each takes disk space for a copy.
         data_dir: the directory of the database.
     """
 
@@ -52,7 +52,7 @@ class Call:
     budget: Budget
     metrics: ServiceMetrics
     peers: Peers
-    restorer: Restorer
+    restores: Slots
     data_dir: Path
 
     @property

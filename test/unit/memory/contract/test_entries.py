@@ -26,12 +26,12 @@ from swarm_operator.memory.core.errors import (
     MissedChangesError,
     VersionConflictError,
 )
+from swarm_operator.memory.core.slots import watch_slots
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.service.grpc.server import GrpcServer
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.service.slots import watch_slots
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
 FIELDS = {"tag": "tags", "any_tag": "any_tags", "page_size": "limit"}

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from swarm_operator.memory.core.slots import watch_slots
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.service.grpc.server import GrpcServer
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.service.slots import watch_slots
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
 MIB = 1024 * 1024

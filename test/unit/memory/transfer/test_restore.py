@@ -4,10 +4,10 @@ import sqlite3
 
 import pytest
 
-from swarm_operator.memory.core.errors import DiskFullError, InvalidInputError, OverloadedError
+from swarm_operator.memory.core.errors import DiskFullError, InvalidInputError
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.transfer.ndjson import Existing, Outcome
-from swarm_operator.memory.transfer.restore import Restorer, restore
+from swarm_operator.memory.transfer.restore import restore
 
 
 async def dump(store):
@@ -120,22 +120,6 @@ async def test_a_backup_of_an_older_schema_is_brought_forward(store, tmp_path):
     assert done.counts == {Outcome.CREATED: 1}
     entry = await store.get("n", "k")
     assert (entry.value, entry.tags) == (1, ["t"])
-
-
-async def test_one_at_a_time(filled, tmp_path, monkeypatch):
-    await filled.backup(tmp_path / "backup.db")
-    restorer = Restorer(tmp_path)
-    refused = []
-
-    async def meanwhile(*_, **__):
-        with pytest.raises(OverloadedError):
-            await restorer.restore(filled, tmp_path / "backup.db")
-        refused.append(True)
-
-    monkeypatch.setattr("swarm_operator.memory.transfer.restore.restore", meanwhile)
-    await restorer.restore(filled, tmp_path / "backup.db")
-    await restorer.restore(filled, tmp_path / "backup.db")
-    assert refused == [True, True]
 
 
 async def test_a_value_that_this_store_does_not_take_is_named(tmp_path, clock):

@@ -14,6 +14,7 @@ from swarm_operator.memory.service.json_schema import object_of, one_of, text, w
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
 from swarm_operator.memory.transfer.ndjson import Existing, Outcome
+from swarm_operator.memory.transfer.restore import restore
 
 FOLDER: Final = "backups"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -42,10 +43,9 @@ async def _restore(call: Call, arguments: Arguments) -> dict[str, Any]:
             f"one of the backups, the newest of which are {', '.join(names)}" if names else "a backup: there is none"
         )
         raise InvalidInputError("backupPath", there)
-    with naming(backup="backupPath"):
-        done = await call.restorer.restore(
-            call.store, source, existing=Existing(arguments.get("existing", Existing.OVERWRITE))
-        )
+    existing = Existing(arguments.get("existing", Existing.OVERWRITE))
+    with naming(backup="backupPath"), call.restores.taken():
+        done = await restore(call.store, source, call.data_dir, existing=existing)
     return {outcome.name.lower(): done.counts.get(outcome, 0) for outcome in _COUNTED}
 
 

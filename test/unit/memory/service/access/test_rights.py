@@ -14,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 
 from swarm_operator.memory.core import Query
 from swarm_operator.memory.core.entry import Draft
+from swarm_operator.memory.core.slots import watch_slots
 from swarm_operator.memory.core.store import EntryReads, EntryWrites, Store
 from swarm_operator.memory.core.writes import Delete
 from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential, Principal
@@ -23,7 +24,6 @@ from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.service.grpc.server import GrpcServer
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.service.slots import watch_slots
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.sqlite import SqliteStore
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import grpc
 import pytest
 
+from swarm_operator.memory.core.slots import Slots, watch_slots
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.grpc.memory_pb2 import Problem
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.service.grpc.server import GrpcServer
 from swarm_operator.memory.service.grpc.statuses import PROBLEM_KEY
 from swarm_operator.memory.service.settings import ServiceSettings
-from swarm_operator.memory.service.slots import Slots, watch_slots
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.sqlite import SqliteStore
 

@@ -60,3 +60,17 @@ async def test_a_backup_leaves_room_for_the_database(admin, service, monkeypatch
     assert service.store.fault is None
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * size))
     await admin.call("memory_backup", path="a")
+
+
+async def test_one_restore_at_a_time(admin, monkeypatch):
+    await admin.call("memory_backup", path="a")
+    refused = []
+
+    async def meanwhile(*_, **__):
+        refused.append((await admin.fail("memory_restore", backupPath="a"))["code"])
+        return SimpleNamespace(counts={})
+
+    monkeypatch.setattr("swarm_operator.memory.service.mcp.tools.backups.restore", meanwhile)
+    await admin.call("memory_restore", backupPath="a")
+    await admin.call("memory_restore", backupPath="a")
+    assert refused == ["overloaded", "overloaded"]
