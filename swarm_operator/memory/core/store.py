@@ -9,6 +9,7 @@ Guarantees:
 from __future__ import annotations
 
 import builtins
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -28,9 +29,11 @@ class Watch(Protocol):
     """A subscription to changes. Call `next` repeatedly from a single task."""
 
     @property
+    @abstractmethod
     def position(self) -> int:
         """Return the position of the last change that was examined, delivered or not."""
 
+    @abstractmethod
     async def next(self, patience: float | None = None) -> list[Change]:
         """Return the next changes in commit order; wait until there is one.
 
@@ -47,12 +50,15 @@ class Watch(Protocol):
 class EntryReads(Protocol):
     """Reads of entries."""
 
+    @abstractmethod
     async def get(self, namespace: str, key: str) -> Entry | None:
         """Return a live entry, or None."""
 
+    @abstractmethod
     async def get_many(self, identities: Sequence[Identity]) -> builtins.list[Entry | None]:
         """Return several entries as `get` does, in order; at most 1000."""
 
+    @abstractmethod
     async def list(self, namespace: str, *, prefix: str = "", after: str | None = None, limit: int = 100) -> Page:
         """Return a page of a namespace's live entries in key order.
 
@@ -65,6 +71,7 @@ class EntryReads(Protocol):
             limit: 1 to 1000. A page may be shorter and not be the last.
         """
 
+    @abstractmethod
     async def search(self, query: Query, *, position: Position | None = None, limit: int = 50) -> Found:
         """Return a page of the live entries that match a query.
 
@@ -78,6 +85,7 @@ class EntryReads(Protocol):
             StorageError, StoreClosedError: nothing was read.
         """
 
+    @abstractmethod
     async def namespaces(
         self, *, after: str | None = None, limit: int = 100, within: Sequence[str] | None = None
     ) -> NamespacePage:
@@ -89,9 +97,11 @@ class EntryReads(Protocol):
             within: only these namespaces and those below them; None: all.
         """
 
+    @abstractmethod
     async def counts(self, namespaces: Sequence[str]) -> dict[str, int]:
         """Return the number of live entries in each of these namespaces."""
 
+    @abstractmethod
     async def tag_counts(self, namespace: str, tags: Sequence[str]) -> dict[str, int]:
         """Return the number of entries with each of these tags. Expired entries may count until they are collected."""
 
@@ -99,6 +109,7 @@ class EntryReads(Protocol):
 class EntryWrites(Protocol):
     """Writes of entries. Each raises OverloadedError, StorageError or StoreClosedError when nothing was written."""
 
+    @abstractmethod
     async def write(
         self, draft: Draft, *, create_only: bool = False, if_version: int | None = None
     ) -> tuple[Entry, bool]:
@@ -108,6 +119,7 @@ class EntryWrites(Protocol):
             VersionConflictError: a condition was not met.
         """
 
+    @abstractmethod
     async def delete(self, namespace: str, key: str, *, if_version: int | None = None) -> bool:
         """Delete an entry. Return False if it did not exist.
 
@@ -115,6 +127,7 @@ class EntryWrites(Protocol):
             VersionConflictError: `if_version` was given and the entry has another version or does not exist.
         """
 
+    @abstractmethod
     async def batch(self, writes: Sequence[Write], *, atomic: bool = True) -> builtins.list[Any]:
         """Carry out at most 1000 writes in order, in one transaction.
 
@@ -129,6 +142,7 @@ class EntryWrites(Protocol):
             BatchItemError: an atomic batch failed; names the write and the reason.
         """
 
+    @abstractmethod
     async def transact(
         self, identities: Sequence[Identity], decide: Callable[[builtins.list[Entry | None], int], Sequence[Write]]
     ) -> builtins.list[Any]:
@@ -146,6 +160,7 @@ class EntryWrites(Protocol):
             MemoryStoreError: an error of `decide` or of a write; nothing was written.
         """
 
+    @abstractmethod
     async def delete_range(self, namespace: str, *, prefix: str = "") -> int:
         """Delete a namespace's entries whose keys have a prefix, in steps. Return how many were deleted."""
 
@@ -154,24 +169,30 @@ class Store(EntryReads, EntryWrites, Protocol):
     """All of a store."""
 
     @property
+    @abstractmethod
     def swarm_id(self) -> str:
         """Return the swarm that the store belongs to."""
 
     @property
+    @abstractmethod
     def max_value_bytes(self) -> int:
         """Return the size limit of a value, in bytes of compact JSON."""
 
     @property
+    @abstractmethod
     def alive(self) -> bool:
         """Return False once a defect has stopped the store: only a restart helps."""
 
     @property
+    @abstractmethod
     def fault(self) -> StorageError | None:
         """Return the reason why writes fail at present, or None."""
 
+    @abstractmethod
     def now(self) -> int:
         """Return the time by the store's clock, in milliseconds since the Unix epoch."""
 
+    @abstractmethod
     def watch(
         self,
         namespace: str | None = None,
@@ -193,9 +214,11 @@ class Store(EntryReads, EntryWrites, Protocol):
             InvalidInputError: names the field.
         """
 
+    @abstractmethod
     async def collect_garbage(self) -> Collection:
         """Delete expired entries and give unused space back."""
 
+    @abstractmethod
     async def backup(self, path: str | Path) -> Backup:
         """Write a verified copy of the store, as it is at one moment, to a new file.
 
@@ -205,8 +228,10 @@ class Store(EntryReads, EntryWrites, Protocol):
             StorageError, StoreClosedError: there is no file of that name.
         """
 
+    @abstractmethod
     def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
         """Make such a copy for reading, without a name; it is deleted on exit."""
 
+    @abstractmethod
     async def stats(self) -> StoreStats:
         """Return counts and sizes."""
