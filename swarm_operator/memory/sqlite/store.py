@@ -30,7 +30,6 @@ from swarm_operator.memory.core.errors import (
     StorageError,
     StoreClosedError,
 )
-from swarm_operator.memory.core.namespaces import after_prefix
 from swarm_operator.memory.core.observer import Observer, SilentObserver
 from swarm_operator.memory.core.pages import Found, NamespacePage, Page, Position
 from swarm_operator.memory.core.query import Query
@@ -51,6 +50,7 @@ from swarm_operator.memory.sqlite.read.pool import Readers
 from swarm_operator.memory.sqlite.search.index import prepare as prepare_index
 from swarm_operator.memory.sqlite.tables import compression
 from swarm_operator.memory.sqlite.tables.access_times import Accesses
+from swarm_operator.memory.sqlite.tables.ranges import after_prefix
 from swarm_operator.memory.sqlite.write.apply import (
     BatchOperation,
     DeleteOperation,

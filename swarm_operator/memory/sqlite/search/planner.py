@@ -21,13 +21,14 @@ from typing import Any, Final, NamedTuple
 
 from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.core.namespaces import PAST_EVERY_TEXT, after_prefix, covers, spans
+from swarm_operator.memory.core.namespaces import covers
 from swarm_operator.memory.core.pages import Found, Hit, Position
 from swarm_operator.memory.core.query import Order, Query
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search import fulltext
 from swarm_operator.memory.sqlite.search.index import index_text
 from swarm_operator.memory.sqlite.tables import entry_rows
+from swarm_operator.memory.sqlite.tables.ranges import PAST_EVERY_TEXT, after_prefix, spans
 
 MAX_CANDIDATES: Final = 10_000
 """Looked at for one page."""
