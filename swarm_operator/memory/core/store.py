@@ -1,9 +1,12 @@
 """The contract of a store: what a caller may ask for, whatever engine holds the entries.
 
 Guarantees:
-    A write that returned is durable. A read that starts after it sees it. Conditions (create only, if version) are
-    decided atomically with their write. An expired entry is never returned or counted. Versions of an entry only grow,
-    also when it is deleted and created again.
+    A write that returned is as durable as the engine makes entries. A read that starts after it sees it. Conditions
+    (create only, if version) are decided atomically with their write. An expired entry is never returned, and only
+    `tag_counts` may count it. Versions of an entry only grow, also when it is deleted or expires and is created again.
+
+An operation checks namespaces, keys, prefixes and sizes by core.limits and raises InvalidInputError, which names the
+field; nothing was read or written. Names are ordered by their UTF-8 bytes, which is Python's order of strings.
 """
 
 from __future__ import annotations
@@ -41,7 +44,8 @@ class Watch(Protocol):
             patience: seconds to wait, then the list is empty; None waits without limit.
 
         Raises:
-            MissedChangesError: changes were discarded. `position` is now the oldest one to resume from.
+            MissedChangesError: changes were discarded. `position` is now the oldest one to resume from, and the next
+                call continues there.
             StoreClosedError: the store is closing.
             StorageError: changes can't be read.
         """
@@ -77,7 +81,7 @@ class EntryReads(Protocol):
 
         Args:
             query: made by Query.create.
-            position: `position` of the previous page of the same query.
+            position: `position` of the previous page of the same query; in the order of keys also a key_position.
             limit: 1 to 1000. A page may be shorter, even empty, and have a position to continue from.
 
         Raises:
@@ -99,11 +103,11 @@ class EntryReads(Protocol):
 
     @abstractmethod
     async def counts(self, namespaces: Sequence[str]) -> dict[str, int]:
-        """Return the number of live entries in each of these namespaces."""
+        """Return the number of live entries in each of these namespaces; 0 for one without entries."""
 
     @abstractmethod
     async def tag_counts(self, namespace: str, tags: Sequence[str]) -> dict[str, int]:
-        """Return the number of entries with each of these tags. Expired entries may count until they are collected."""
+        """Return the number of entries with each of these tags. Expired entries may count until they are removed."""
 
 
 class EntryWrites(Protocol):
@@ -116,7 +120,8 @@ class EntryWrites(Protocol):
         """Write an entry. Return it, and True if it is new.
 
         Raises:
-            VersionConflictError: a condition was not met.
+            VersionConflictError: a condition was not met. It carries the version of the live entry.
+            InvalidInputError: `value` has more than `max_value_bytes`.
         """
 
     @abstractmethod
@@ -140,6 +145,7 @@ class EntryWrites(Protocol):
 
         Raises:
             BatchItemError: an atomic batch failed; names the write and the reason.
+            InvalidInputError: a value is too large, atomic or not; `operations[2].value` is that of the third write.
         """
 
     @abstractmethod
@@ -148,16 +154,20 @@ class EntryWrites(Protocol):
     ) -> builtins.list[Any]:
         """Read entries, decide, and write some of them as one transaction.
 
+        Transactions are committed in the order in which they were called; those of one event loop have one order.
+
         Args:
             identities: the entries that are read and may be written.
             decide: gets the live entries in order (None: no such entry) and the time in milliseconds since the Unix
-                epoch; returns the writes. It may run on another thread, and must be quick and free of side effects.
+                epoch; returns the writes, of which each sees those before it. It may run on another thread and more
+                than once. It must be quick and free of side effects.
 
         Returns:
             The result of each write.
 
         Raises:
-            MemoryStoreError: an error of `decide` or of a write; nothing was written.
+            MemoryStoreError: an error of `decide` or of a write; nothing was written. InternalStoreError stands for
+                other exceptions of `decide`, and for a write of an entry that is not in `identities`.
         """
 
     @abstractmethod
@@ -166,7 +176,16 @@ class EntryWrites(Protocol):
 
 
 class Store(EntryReads, EntryWrites, Protocol):
-    """All of a store."""
+    """All of a store. A class that inherits from Store and lacks a member can't be instantiated."""
+
+    @property
+    def origin(self) -> object:
+        """Return an object that all views of one store share: it can be hashed, and referred to weakly.
+
+        A view passes the operations on to another store, and must return that store's origin. State of this process
+        that belongs to a store, such as the order of its messages, is kept for its origin.
+        """
+        return self
 
     @property
     @abstractmethod
@@ -181,7 +200,7 @@ class Store(EntryReads, EntryWrites, Protocol):
     @property
     @abstractmethod
     def alive(self) -> bool:
-        """Return False once a defect has stopped the store: only a restart helps."""
+        """Return False once a defect has stopped the store. Only a restart of the process helps then."""
 
     @property
     @abstractmethod
@@ -206,31 +225,32 @@ class Store(EntryReads, EntryWrites, Protocol):
         Args:
             namespace: only changes there; None: everywhere.
             prefix: only keys with this prefix.
-            since: the position of the last change that is known; None: now.
+            since: the position of the last change that is known; 0: before the first change; None: now.
             within: only these namespaces and those below them; None: all.
 
         Raises:
-            MissedChangesError: changes after `since` were discarded. Raised on entry.
+            MissedChangesError: changes after `since` were discarded, or `since` is beyond the last change. Raised on
+                entry.
             InvalidInputError: names the field.
         """
 
     @abstractmethod
     async def collect_garbage(self) -> Collection:
-        """Delete expired entries and give unused space back."""
+        """Delete expired entries, which watches see as Op.EXPIRE, and give unused space back."""
 
     @abstractmethod
     async def backup(self, path: str | Path) -> Backup:
-        """Write a verified copy of the store, as it is at one moment, to a new file.
+        """Write a verified copy of the store, as it is at one moment, to a new file in the engine's own format.
 
         Raises:
-            InvalidInputError: the file exists.
+            InvalidInputError: `path` exists.
             CorruptDatabaseError: the copy did not pass its check.
             StorageError, StoreClosedError: there is no file of that name.
         """
 
     @abstractmethod
     def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
-        """Make such a copy for reading, without a name; it is deleted on exit."""
+        """Make a copy as `backup` does, for reading and without a name; it is deleted on exit."""
 
     @abstractmethod
     async def stats(self) -> StoreStats:

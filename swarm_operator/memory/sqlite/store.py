@@ -161,6 +161,11 @@ class SqliteStore:
             yield store
 
     @property
+    def origin(self) -> object:
+        """Return this store: it is no view of another one."""
+        return self
+
+    @property
     def alive(self) -> bool:
         """Whether the writer and its thread run."""
         return self._writer.alive
