@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 
 class Op(IntEnum):
-    """What happened to an entry. The numbers are the file's."""
+    """What happened to an entry. Engines store the numbers: they never change."""
 
     PUT = 0
     DELETE = 1
     EXPIRE = 2
-    """Its time was over; noted when it is collected or deleted, some time after it ceased to be found."""
+    """The entry had expired. Recorded when it is collected or deleted, some time after it ceased to be found."""
 
 
 class Change(NamedTuple):

@@ -122,10 +122,10 @@ class InternalStoreError(MemoryStoreError):
 
 
 class StorageError(MemoryStoreError):
-    """The disk or the file let the store down. The transaction was rolled back as far as SQLite can tell.
+    """The disk or the database file failed. The transaction was rolled back as far as the engine can tell.
 
-    A write that fails with StorageIOError may, after a crash, turn out to be there: SQLite can't know what a failed
-    fsync left behind. It is there whole or not at all.
+    A write that fails with StorageIOError may be found after a crash: nobody can know what a failed fsync left behind.
+    The write is either applied completely or not at all.
     """
 
     code = "storage"
@@ -151,13 +151,13 @@ class StorageIOError(StorageError):
 
 
 class BusyError(StorageError):
-    """Another program, a person's sqlite3 shell for example, holds a lock on the file."""
+    """Another program, for example a database shell, holds a lock on the file."""
 
     code = "busy"
 
 
 class CorruptDatabaseError(StorageError):
-    """SQLite found the file damaged. Restore a backup."""
+    """The database file is damaged. Restore a backup."""
 
     code = "corrupt"
     transient = False

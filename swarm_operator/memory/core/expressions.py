@@ -1,4 +1,9 @@
-"""Full-text expressions: AND, OR, NOT, phrases and prefixes, in the grammar of SQLite's FTS5 (docs/search.md)."""
+"""Full-text expressions: words, phrases and prefixes with AND, OR and NOT. docs/search.md describes the grammar.
+
+Every engine understands what `words` makes: phrases in double quotes, some with a star behind them, which must all
+occur in the key or in the value's JSON. Case is ignored. An engine may refuse other expressions with an
+InvalidInputError of the field `match`.
+"""
 
 from __future__ import annotations
 

@@ -44,7 +44,13 @@ class NamespacePage:
 
 
 Position = list[Any]
-"""Where a page ended: what comes next is after it. Its first item names the plan."""
+"""Where a page of a search ended; the next page starts behind it. A JSON array whose first item is a word. Positions in
+the order of keys have a form that all engines share, see key_position; the form of others is the engine's own."""
+
+
+def key_position(namespace: str, key: str) -> Position:
+    """Return the position behind a key, for a search in the order of keys. There need not be such an entry."""
+    return ["key", namespace, key]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,10 @@ class Order(StrEnum):
     KEY = "key"
     """By namespace, then by key, both by their UTF-8 bytes. An entry that stays is found once, whatever is written."""
     UPDATED = "updated"
-    """The last written first. One that is written between two pages moves to the front: it may be passed over."""
+    """The last written first; those of one millisecond by namespace, backwards, and then as the engine chooses. An
+    entry that is written between two pages moves to the front: it may be passed over."""
     RANK = "rank"
-    """The best match of the text first (bm25). Ranks shift a little when texts are written between two pages."""
+    """The best match of the text first. Ranks shift a little when texts are written between two pages."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +92,7 @@ class Query:
             updated_since: see above.
             text: words that all occur in the key or the value; a word with a star at its end is the start of one,
                 "words in quotes" stand together.
-            match: an FTS5 expression, in place of `text`: `idle OR key:agent NOT busy`.
+            match: a full-text expression, in place of `text`: `idle OR key:agent NOT busy`.
             order: by default rank with a text, updated with `updated_since`, else key.
 
         Raises:

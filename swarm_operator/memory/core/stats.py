@@ -37,8 +37,8 @@ class GcStats:
         given_back_bytes: as in GcRun, for all of them.
         last: the last run that ended well; None before the first.
         last_error: why the last run failed; None when it didn't.
-        auto_vacuum: "incremental" if this file can give pages back when told to, "full" if SQLite does by itself at
-            each commit, "none" if it can't; None before the first run.
+        auto_vacuum: "incremental" if the engine gives space back in a run, "full" if it does so at each commit,
+            "none" if it can't; None before the first run.
     """
 
     runs: int = 0

@@ -1,14 +1,18 @@
 """The contract of a store: what a caller may ask for, whatever engine holds the entries.
 
 Guarantees:
-    A write that returned is durable. A read that starts after it sees it. Conditions (create only, if version) are
-    decided atomically with their write. An expired entry is never returned or counted. Versions of an entry only grow,
-    also when it is deleted and created again.
+    A write that returned is as durable as the engine makes entries. A read that starts after it sees it. Conditions
+    (create only, if version) are decided atomically with their write. An expired entry is never returned, and only
+    `tag_counts` may count it. Versions of an entry only grow, also when it is deleted or expires and is created again.
+
+An operation checks namespaces, keys, prefixes and sizes by core.entry and raises InvalidInputError, which names the
+field; nothing was read or written. Names are ordered by their UTF-8 bytes, which is Python's order of strings.
 """
 
 from __future__ import annotations
 
 import builtins
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -28,9 +32,11 @@ class Watch(Protocol):
     """A subscription to changes. Call `next` repeatedly from a single task."""
 
     @property
+    @abstractmethod
     def position(self) -> int:
         """Return the position of the last change that was examined, delivered or not."""
 
+    @abstractmethod
     async def next(self, patience: float | None = None) -> list[Change]:
         """Return the next changes in commit order; wait until there is one.
 
@@ -38,7 +44,8 @@ class Watch(Protocol):
             patience: seconds to wait, then the list is empty; None waits without limit.
 
         Raises:
-            MissedChangesError: changes were discarded. `position` is now the oldest one to resume from.
+            MissedChangesError: changes were discarded. `position` is now the oldest one to resume from, and the next
+                call continues there.
             StoreClosedError: the store is closing.
             StorageError: changes can't be read.
         """
@@ -47,12 +54,15 @@ class Watch(Protocol):
 class EntryReads(Protocol):
     """Reads of entries."""
 
+    @abstractmethod
     async def get(self, namespace: str, key: str) -> Entry | None:
         """Return a live entry, or None."""
 
+    @abstractmethod
     async def get_many(self, identities: Sequence[Identity]) -> builtins.list[Entry | None]:
         """Return several entries as `get` does, in order; at most 1000."""
 
+    @abstractmethod
     async def list(self, namespace: str, *, prefix: str = "", after: str | None = None, limit: int = 100) -> Page:
         """Return a page of a namespace's live entries in key order.
 
@@ -65,12 +75,13 @@ class EntryReads(Protocol):
             limit: 1 to 1000. A page may be shorter and not be the last.
         """
 
+    @abstractmethod
     async def search(self, query: Query, *, position: Position | None = None, limit: int = 50) -> SearchPage:
         """Return a page of the live entries that match a query.
 
         Args:
             query: made by Query.create.
-            position: `position` of the previous page of the same query.
+            position: `position` of the previous page of the same query; in the order of keys also a key_position.
             limit: 1 to 1000. A page may be shorter, even empty, and have a position to continue from.
 
         Raises:
@@ -78,6 +89,7 @@ class EntryReads(Protocol):
             StorageError, StoreClosedError: nothing was read.
         """
 
+    @abstractmethod
     async def namespaces(
         self, *, after: str | None = None, limit: int = 100, within: Sequence[str] | None = None
     ) -> NamespacePage:
@@ -89,25 +101,30 @@ class EntryReads(Protocol):
             within: only these namespaces and those below them; None: all.
         """
 
+    @abstractmethod
     async def counts(self, namespaces: Sequence[str]) -> dict[str, int]:
-        """Return the number of live entries in each of these namespaces."""
+        """Return the number of live entries in each of these namespaces; 0 for one without entries."""
 
+    @abstractmethod
     async def tag_counts(self, namespace: str, tags: Sequence[str]) -> dict[str, int]:
-        """Return the number of entries with each of these tags. Expired entries may count until they are collected."""
+        """Return the number of entries with each of these tags. Expired entries may count until they are removed."""
 
 
 class EntryWrites(Protocol):
     """Writes of entries. Each raises OverloadedError, StorageError or StoreClosedError when nothing was written."""
 
+    @abstractmethod
     async def write(
         self, draft: Draft, *, create_only: bool = False, if_version: int | None = None
     ) -> tuple[Entry, bool]:
         """Write an entry. Return it, and True if it is new.
 
         Raises:
-            VersionConflictError: a condition was not met.
+            VersionConflictError: a condition was not met. It carries the version of the live entry.
+            InvalidInputError: `value` has more than `max_value_bytes`.
         """
 
+    @abstractmethod
     async def delete(self, namespace: str, key: str, *, if_version: int | None = None) -> bool:
         """Delete an entry. Return False if it did not exist.
 
@@ -115,6 +132,7 @@ class EntryWrites(Protocol):
             VersionConflictError: `if_version` was given and the entry has another version or does not exist.
         """
 
+    @abstractmethod
     async def batch(self, writes: Sequence[Write], *, atomic: bool = True) -> builtins.list[Any]:
         """Carry out at most 1000 writes in order, in one transaction.
 
@@ -127,51 +145,73 @@ class EntryWrites(Protocol):
 
         Raises:
             BatchItemError: an atomic batch failed; names the write and the reason.
+            InvalidInputError: a value is too large, atomic or not; `operations[2].value` is that of the third write.
         """
 
+    @abstractmethod
     async def transact(
         self, identities: Sequence[Identity], decide: Callable[[builtins.list[Entry | None], int], Sequence[Write]]
     ) -> builtins.list[Any]:
         """Read entries, decide, and write some of them as one transaction.
 
+        Transactions are committed in the order in which they were called; those of one event loop have one order.
+
         Args:
             identities: the entries that are read and may be written.
             decide: gets the live entries in order (None: no such entry) and the time in milliseconds since the Unix
-                epoch; returns the writes. It may run on another thread, and must be quick and free of side effects.
+                epoch; returns the writes, of which each sees those before it. It may run on another thread and more
+                than once. It must be quick and free of side effects.
 
         Returns:
             The result of each write.
 
         Raises:
-            MemoryStoreError: an error of `decide` or of a write; nothing was written.
+            MemoryStoreError: an error of `decide` or of a write; nothing was written. InternalStoreError stands for
+                other exceptions of `decide`, and for a write of an entry that is not in `identities`.
         """
 
+    @abstractmethod
     async def delete_range(self, namespace: str, *, prefix: str = "") -> int:
         """Delete a namespace's entries whose keys have a prefix, in steps. Return how many were deleted."""
 
 
 class Store(EntryReads, EntryWrites, Protocol):
-    """All of a store."""
+    """All of a store. A class that inherits from Store and lacks a member can't be instantiated."""
 
     @property
+    def origin(self) -> object:
+        """Return an object that all views of one store share: it can be hashed, and referred to weakly.
+
+        A view passes the operations on to another store, and must return that store's origin. State of this process
+        that belongs to a store, such as the order of its messages, is kept for its origin.
+        """
+        return self
+
+    @property
+    @abstractmethod
     def swarm_id(self) -> str:
         """Return the swarm that the store belongs to."""
 
     @property
+    @abstractmethod
     def max_value_bytes(self) -> int:
         """Return the size limit of a value, in bytes of compact JSON."""
 
     @property
+    @abstractmethod
     def alive(self) -> bool:
-        """Return False once a defect has stopped the store: only a restart helps."""
+        """Return False once a defect has stopped the store. Only a restart of the process helps then."""
 
     @property
+    @abstractmethod
     def fault(self) -> StorageError | None:
         """Return the reason why writes fail at present, or None."""
 
+    @abstractmethod
     def now(self) -> int:
         """Return the time by the store's clock, in milliseconds since the Unix epoch."""
 
+    @abstractmethod
     def watch(
         self,
         namespace: str | None = None,
@@ -185,28 +225,33 @@ class Store(EntryReads, EntryWrites, Protocol):
         Args:
             namespace: only changes there; None: everywhere.
             prefix: only keys with this prefix.
-            since: the position of the last change that is known; None: now.
+            since: the position of the last change that is known; 0: before the first change; None: now.
             within: only these namespaces and those below them; None: all.
 
         Raises:
-            MissedChangesError: changes after `since` were discarded. Raised on entry.
+            MissedChangesError: changes after `since` were discarded, or `since` is beyond the last change. Raised on
+                entry.
             InvalidInputError: names the field.
         """
 
+    @abstractmethod
     async def collect_garbage(self) -> GcRun:
-        """Delete expired entries and give unused space back."""
+        """Delete expired entries, which watches see as Op.EXPIRE, and give unused space back."""
 
+    @abstractmethod
     async def backup(self, path: str | Path) -> Backup:
-        """Write a verified copy of the store, as it is at one moment, to a new file.
+        """Write a verified copy of the store, as it is at one moment, to a new file in the engine's own format.
 
         Raises:
-            InvalidInputError: the file exists.
+            InvalidInputError: `path` exists.
             CorruptDatabaseError: the copy did not pass its check.
             StorageError, StoreClosedError: there is no file of that name.
         """
 
+    @abstractmethod
     def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
-        """Make such a copy for reading, without a name; it is deleted on exit."""
+        """Make a copy as `backup` does, for reading and without a name; it is deleted on exit."""
 
+    @abstractmethod
     async def stats(self) -> StoreStats:
         """Return counts and sizes."""

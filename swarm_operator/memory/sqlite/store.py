@@ -40,7 +40,6 @@ from swarm_operator.memory.core.errors import (
     StorageError,
     StoreClosedError,
 )
-from swarm_operator.memory.core.namespaces import after_prefix
 from swarm_operator.memory.core.observer import Observer, SilentObserver
 from swarm_operator.memory.core.pages import NamespacePage, Page, Position, SearchPage
 from swarm_operator.memory.core.query import Query
@@ -59,6 +58,7 @@ from swarm_operator.memory.sqlite.read.pool import Readers
 from swarm_operator.memory.sqlite.search.index import prepare as prepare_index
 from swarm_operator.memory.sqlite.tables import compression
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
+from swarm_operator.memory.sqlite.tables.ranges import after_prefix
 from swarm_operator.memory.sqlite.write.apply import (
     BatchOperation,
     DeleteOperation,
@@ -172,6 +172,11 @@ class SqliteStore:
             stack.push_async_callback(store._close)
             await store._feed.start()
             yield store
+
+    @property
+    def origin(self) -> object:
+        """Return this store: it is no view of another one."""
+        return self
 
     @property
     def alive(self) -> bool:

@@ -75,7 +75,7 @@ class MessagePage:
 
 
 class _Sequence:
-    """Gives out keys that grow. One for each store: several Communications may share a store."""
+    """Gives out keys that grow. One for each origin: several Communications, and views, may share a store."""
 
     def __init__(self) -> None:
         self._milliseconds = 0
@@ -113,7 +113,7 @@ def _moment(key: str, now: int) -> int | None:
     return None if match is None or int(match[1]) > now + _MOST_AHEAD else int(match[1])
 
 
-_sequences: weakref.WeakKeyDictionary[Store, _Sequence] = weakref.WeakKeyDictionary()
+_sequences: weakref.WeakKeyDictionary[object, _Sequence] = weakref.WeakKeyDictionary()
 
 
 class Communications:
@@ -126,7 +126,7 @@ class Communications:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._records = Records(store, COMMUNICATION)
-        self._sequence = _sequences.setdefault(store, _Sequence())
+        self._sequence = _sequences.setdefault(store.origin, _Sequence())
 
     async def send(self, from_agent: str, to_agent: str | None, message: Any) -> Record:
         """Append a message; it is kept for a day.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from swarm_operator.memory.core.entry import MAX_TAG_BYTES, MAX_TAGS, Draft, Entry, Identity, check_key, check_page_size
-from swarm_operator.memory.core.pages import Position
+from swarm_operator.memory.core.pages import key_position
 from swarm_operator.memory.core.query import Order, Query
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Put, Write
@@ -261,6 +261,6 @@ class Records:
             page = await self._store.list(namespace, prefix=prefix, after=after, limit=limit)
             return page.entries, page.next_key
         query = Query.create(namespace=namespace, prefix=prefix, tags=tags, any_tags=any_tags, order=Order.KEY)
-        position: Position | None = None if after is None else ["key", namespace, after]
+        position = None if after is None else key_position(namespace, after)
         found = await self._store.search(query, position=position, limit=limit)
         return [hit.entry for hit in found.hits], None if found.position is None else found.position[2]

@@ -17,7 +17,6 @@ from typing import Any, Final, TypeVar
 
 from swarm_operator.memory.core.entry import Entry, Identity
 from swarm_operator.memory.core.errors import CorruptValueError, MemoryStoreError
-from swarm_operator.memory.core.namespaces import PAST_EVERY_TEXT, spans
 from swarm_operator.memory.core.pages import NamespaceCount, Position, SearchPage
 from swarm_operator.memory.core.query import Query
 from swarm_operator.memory.sqlite import changes
@@ -29,6 +28,7 @@ from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.search.index import MAX_TEXT_BYTES
 from swarm_operator.memory.sqlite.search.planner import search
 from swarm_operator.memory.sqlite.tables import entry_rows
+from swarm_operator.memory.sqlite.tables.ranges import PAST_EVERY_TEXT, spans
 
 ENTRIES: Final = "entries"
 """Reads of single entries, which are quick and have a connection of their own."""

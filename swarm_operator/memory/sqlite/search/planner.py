@@ -21,13 +21,14 @@ from typing import Any, Final, NamedTuple
 
 from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.core.namespaces import PAST_EVERY_TEXT, after_prefix, covers, spans
-from swarm_operator.memory.core.pages import Hit, Position, SearchPage
+from swarm_operator.memory.core.namespaces import covers
+from swarm_operator.memory.core.pages import Hit, Position, SearchPage, key_position
 from swarm_operator.memory.core.query import Order, Query
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search import fulltext
 from swarm_operator.memory.sqlite.search.index import index_text
 from swarm_operator.memory.sqlite.tables import entry_rows
+from swarm_operator.memory.sqlite.tables.ranges import PAST_EVERY_TEXT, after_prefix, spans
 
 MAX_CANDIDATES: Final = 10_000
 """Looked at for one page."""
@@ -171,9 +172,9 @@ def _by_key(db: sqlite3.Connection, query: Query, position: Position | None) -> 
         # No key contains NUL, so this is the first text after `after`.
         start = max(prefix, after + "\0") if namespace == first and after else prefix
         for row in _keys(db, query, namespace, start, end):
-            yield _Candidate(["key", namespace, row[2]], row)
+            yield _Candidate(key_position(namespace, row[2]), row)
         # All keys of it are passed: no key is greater than this one.
-        yield _Candidate(["key", namespace + "\0", ""], None)
+        yield _Candidate(key_position(namespace + "\0", ""), None)
 
 
 def _keys(

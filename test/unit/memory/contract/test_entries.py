@@ -1,4 +1,4 @@
-"""The contract of entries: over the engine, HTTP with the Python client, gRPC, and MCP with the official client."""
+"""The contract of entries: over HTTP with the Python client, gRPC, and MCP with the official client."""
 
 import contextlib
 import json
@@ -11,20 +11,13 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from support import entry_contract as contract
+from support.store_drivers import EntryDriver, document, pages
 
 from swarm_operator.memory.client import (
     MemoryClient,
     MemoryConflictError,
     MemoryGoneError,
     MemoryRequestError,
-)
-from swarm_operator.memory.core import Delete, Draft, Put, Query
-from swarm_operator.memory.core.changes import Op
-from swarm_operator.memory.core.errors import (
-    BatchItemError,
-    InvalidInputError,
-    MissedChangesError,
-    VersionConflictError,
 )
 from swarm_operator.memory.core.slots import watch_slots
 from swarm_operator.memory.service.access.tokens import Tokens
@@ -36,118 +29,6 @@ from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
 FIELDS = {"tag": "tags", "any_tag": "any_tags", "page_size": "limit"}
 """How protocols call what the table calls otherwise."""
-
-
-def document(entry):
-    """An entry of the engine or of the client."""
-    ttl = entry.raw["ttl"] if hasattr(entry, "raw") else entry.ttl
-    what = {"value": entry.value, "version": entry.version, "tags": list(entry.tags)}
-    return {**what, "metadata": entry.metadata, "ttl": ttl}
-
-
-async def pages(fetch):
-    """All items of `fetch(token)`, which gives a page and the next token."""
-    found, token = [], None
-    while True:
-        items, token = await fetch(token)
-        found += items
-        if token is None:
-            return found
-
-
-class Engine:
-    """Calls the library."""
-
-    offers_all = True
-
-    def __init__(self, store, clock):
-        self.store = store
-        self.clock = clock
-
-    async def __call__(self, operation, arguments):
-        try:
-            return await getattr(self, operation)(**arguments)
-        except BatchItemError as error:
-            return contract.at(error.index, self.refusal(error.cause))
-        except (InvalidInputError, VersionConflictError, MissedChangesError) as error:
-            return self.refusal(error)
-
-    @staticmethod
-    def refusal(error):
-        if isinstance(error, VersionConflictError):
-            return contract.conflict(error.current_version)
-        if isinstance(error, MissedChangesError):
-            return contract.Refusal("gone", error.oldest)
-        return contract.invalid(error.field)
-
-    async def put(self, **arguments):
-        return (await self.store.put(**arguments))[0].version
-
-    async def get(self, namespace, key):
-        entry = await self.store.get(namespace, key)
-        return None if entry is None else document(entry)
-
-    async def get_many(self, identities):
-        return [None if entry is None else entry.value for entry in await self.store.get_many(identities)]
-
-    async def delete(self, **arguments):
-        return await self.store.delete(**arguments)
-
-    async def delete_range(self, **arguments):
-        return await self.store.delete_range(**arguments)
-
-    async def list(self, **arguments):
-        async def fetch(after):
-            page = await self.store.list(**arguments, after=after)
-            return [entry.key for entry in page.entries], page.next_key
-
-        return await pages(fetch)
-
-    async def search(self, limit=50, **arguments):
-        if "updated_since" in arguments:
-            arguments["updated_since"] = int((self.clock() - arguments["updated_since"]) * 1000)
-        query = Query.create(**arguments)
-
-        async def fetch(position):
-            found = await self.store.search(query, position=position, limit=limit)
-            return [(hit.entry.namespace, hit.entry.key) for hit in found.hits], found.position
-
-        return await pages(fetch)
-
-    async def namespaces(self, limit=100):
-        async def fetch(after):
-            page = await self.store.namespaces(after=after, limit=limit)
-            return [(count.namespace, count.entries) for count in page.namespaces], page.next_name
-
-        return await pages(fetch)
-
-    async def batch(self, operations, *, atomic=True):
-        writes, reads = [], []
-        for step in operations:
-            one = dict(step.arguments)
-            if step.operation == "get":
-                reads.append((one["namespace"], one["key"]))
-            elif step.operation == "delete":
-                writes.append(Delete((one["namespace"], one["key"])))
-            else:
-                conditions = {name: one.pop(name) for name in ("create_only", "if_version") if name in one}
-                writes.append(Put(Draft.create(**one), **conditions))
-        written = iter(await self.store.batch(writes, atomic=atomic))
-        read = iter(await self.get_many(reads))
-        results = [next(read) if step.operation == "get" else next(written) for step in operations]
-        return [
-            result[0].version if isinstance(result, tuple)
-            else self.refusal(result) if isinstance(result, Exception) else result
-            for result in results
-        ]  # fmt: skip
-
-    async def watch(self, since, count, **where):
-        async with self.store.watch(since=since, **where) as watch:
-            told = []
-            while len(told) < count:
-                told += await watch.next()
-        names = {op: op.name.lower() for op in Op}
-        return [(names[Op(each.op)], each.namespace, each.key, each.version) for each in told[:count]]
 
 
 class Http:
@@ -437,7 +318,6 @@ class Mcp:
 
 
 NOT_OFFERED = {
-    "engine": {},
     "http": {"namespaces": "the client has no method for the list of namespaces"},
     "grpc": {},
     "mcp": {
@@ -448,11 +328,6 @@ NOT_OFFERED = {
     },
 }
 """What a protocol leaves out, and why."""
-
-
-@contextlib.asynccontextmanager
-async def engine(service, clock):
-    yield Engine(service.store, clock)
 
 
 @contextlib.asynccontextmanager
@@ -483,7 +358,7 @@ async def mcp(service, clock):
         yield Mcp(connected, clock)
 
 
-PROTOCOLS = {"engine": engine, "http": http, "grpc": over_grpc, "mcp": mcp}
+PROTOCOLS = {"http": http, "grpc": over_grpc, "mcp": mcp}
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -495,7 +370,9 @@ async def test_every_protocol_keeps_the_contract(start_service, clock, scenario,
             if isinstance(step, contract.Advance):
                 clock.advance(step.seconds)
             elif step.operation in left_out:
-                await Engine(service.store, clock)(step.operation, dict(step.arguments))  # so that what follows holds
+                await EntryDriver(service.store, clock)(
+                    step.operation, dict(step.arguments)
+                )  # so that what follows holds
             else:
                 outcome = await adapter(step.operation, dict(step.arguments))
                 assert outcome == step.outcome, (number, step)
@@ -508,7 +385,7 @@ def test_what_a_protocol_leaves_out_is_in_the_table():
     }
     for left_out in NOT_OFFERED.values():
         assert left_out.keys() <= operations
-    adapters = {"engine": Engine, "http": Http, "grpc": Grpc, "mcp": Mcp}
+    adapters = {"http": Http, "grpc": Grpc, "mcp": Mcp}
     for protocol, adapter in adapters.items():
         assert operations - left_out_of(protocol) == {name for name in operations if hasattr(adapter, name)}
 

@@ -1,4 +1,4 @@
-"""The contract of records: over the engine, over HTTP with the Python client, over MCP with the official client."""
+"""The contract of records: over HTTP with the Python client, over MCP with the official client."""
 
 import contextlib
 import json
@@ -8,48 +8,9 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from support import record_contract as contract
+from support.store_drivers import play
 
 from swarm_operator.memory.client import MemoryClient, MemoryNotFoundError, MemoryRequestError, MemoryStateError
-from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.swarm import RecordNotFoundError, RecordPage, RecordStateError, Swarm
-
-KEYWORDS = {
-    "type": {"agents": "agent_type", "tasks": "task_type", "patterns": "pattern_type", "metrics": "metrics_type"},
-    "task": {"consensus": "task_id"},
-}
-"""How the library calls what the others call by its member's name."""
-
-
-class Engine:
-    """Calls the library."""
-
-    def __init__(self, store):
-        self.swarm = Swarm(store)
-
-    async def __call__(self, operation, arguments):
-        kind, name = operation.split(".")
-        keywords = dict(arguments)
-        positional = [keywords.pop("id")] if "id" in keywords else []
-        if "document" in keywords:
-            positional.append(keywords.pop("document"))
-        for short, names in KEYWORDS.items():
-            if name == "list" and short in keywords:
-                keywords[names.get(kind, short)] = keywords.pop(short)
-        try:
-            result = await getattr(getattr(self.swarm, kind), name)(*positional, **keywords)
-        except InvalidInputError as error:
-            return contract.invalid(error.field)
-        except RecordStateError as error:
-            return contract.state(error.reason)
-        except RecordNotFoundError:
-            return None if name == "get" else contract.MISSING
-        if isinstance(result, RecordPage):
-            return [record.id for record in result.records]
-        if operation == "patterns.best":
-            return [record.id for record, _ in result.scored]
-        if operation == "coordination.put":
-            return True  # its caller is not told more
-        return getattr(result, "document", result)
 
 
 class Http:
@@ -135,21 +96,7 @@ class Mcp:
         return next(answer[each] for each in ("agent", "task", "pattern", "proposal") if each in answer)
 
 
-async def play(scenario, adapter, clock):
-    for step in scenario.steps:
-        if isinstance(step, contract.Advance):
-            clock.advance(step.seconds)
-            continue
-        outcome = await adapter(step.operation, step.arguments)
-        assert outcome == step.outcome, f"{step.operation}{step.arguments} -> {outcome}"
-
-
 scenarios = pytest.mark.parametrize("scenario", contract.SCENARIOS, ids=lambda scenario: scenario.name)
-
-
-@scenarios
-async def test_the_engine_keeps_the_contract(scenario, store, clock):
-    await play(scenario, Engine(store), clock)
 
 
 def covered(scenario):

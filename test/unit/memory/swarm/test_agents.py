@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
+from support.engines import ENGINES, open_store
 
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.swarm import RecordNotFoundError, Swarm
 
 NOW = "2027-01-15T08:00:00.000Z"
@@ -15,8 +15,9 @@ async def ids(listing):
     return [record.id for record in (await listing).records]
 
 
-async def test_an_agent_is_stored_as_the_seed_stores_it(tmp_path, clock):
-    async with SqliteStore.open(tmp_path / "db", StoreConfig(swarm_id="alpha"), clock=clock) as store:
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_an_agent_is_stored_as_the_seed_stores_it(engine, tmp_path, clock):
+    async with open_store(engine, tmp_path / "db", clock=clock, swarm_id="alpha") as store:
         document = {"name": "Ada", "type": "coder", "status": "active", "capabilities": ["python"], "mood": "good"}
         record = await Swarm(store).agents.register("a1", document)
         entry = await store.get("swarm:agents", "agent:a1")

@@ -152,3 +152,22 @@ async def test_what_is_wrong_is_named(swarm):
         await swarm.communications.read(limit=0)
     with pytest.raises(InvalidInputError, match=r"^agent: "):
         await swarm.communications.read(agent="")
+
+
+class View:
+    """A store that passes everything on to another one, as the service has one for each request."""
+
+    def __init__(self, store):
+        self._store = store
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+async def test_messages_that_go_through_several_views_of_a_store_keep_their_order(store):
+    for start in range(0, 100, 10):
+        views = [Swarm(View(store)).communications for _ in range(10)]
+        sent = await asyncio.gather(*(view.send("a", "b", start + number) for number, view in enumerate(views)))
+        keys = [record.id for record in sent]
+        assert keys == sorted(keys)
+    assert await texts(Swarm(store).communications.read()) == list(range(100))

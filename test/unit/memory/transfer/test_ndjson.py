@@ -2,8 +2,8 @@
 
 import orjson
 import pytest
+from support.engines import ENGINES, open_store
 
-from swarm_operator.memory.sqlite import SqliteStore
 from swarm_operator.memory.swarm import Swarm
 from swarm_operator.memory.transfer.ndjson import BadLineError, Existing, Importer, Outcome, export_lines
 
@@ -44,9 +44,15 @@ async def fill(store):
     await store.put("other", "k", "x" * 50_000)
 
 
-@pytest.fixture
-async def other(tmp_path, clock):
-    async with SqliteStore.open(tmp_path / "other.db", clock=clock) as opened:
+@pytest.fixture(params=ENGINES)
+async def store(request, tmp_path, clock):
+    async with open_store(request.param, tmp_path / "store.db", clock=clock) as opened:
+        yield opened
+
+
+@pytest.fixture(params=ENGINES)
+async def other(request, tmp_path, clock):
+    async with open_store(request.param, tmp_path / "other.db", clock=clock) as opened:
         yield opened
 
 
@@ -114,8 +120,8 @@ async def test_two_swarms_that_take_the_newer_values_of_each_other_are_the_same(
         clock.advance(1)
         await (store if number % 3 else other).put("n", f"k{number % 7}", number)
         await (other if number % 2 else store).put("n", f"k{number % 5}", -number)
-        for each in (store, other):  # at the same moment
-            await each.put("n", "same", [number, str(each.path)])
+        for name, each in (("store", store), ("other", other)):  # at the same moment
+            await each.put("n", "same", [number, name])
     await take(other, await export(store, namespaces=[]), existing=Existing.NEWER)
     await take(store, await export(other, namespaces=[]), existing=Existing.NEWER)
     assert await contents(store) == await contents(other)
