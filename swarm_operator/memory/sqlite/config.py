@@ -31,7 +31,7 @@ class StoreConfig:
     systems without shared memory. Reads and writes then alternate on one connection and never wait for a file lock."""
 
     compression_threshold: int = 10_240
-    """Values longer than this number of bytes of compact JSON are stored as LZ4 frames if the frame is smaller. 0: never.
+    """Values longer than this number of bytes of compact JSON are stored as LZ4 frames if that saves space. 0: never.
     Short values hardly shrink. Existing values change only when they are written again."""
 
     gc_interval: float = 300.0
