@@ -1,13 +1,13 @@
-"""The SQLite engine: one file, one writer, exact expiry; an acknowledged write is on disk.
+"""SQLite engine: one file, one writer, exact expiry, durable acknowledged writes.
 
-Usable as a library, without the service::
+The engine also works as a library, without the service::
 
     async with SqliteStore.open("swarm-memory.db") as store:
         await store.put("swarm:agents", "agent:1", {"status": "idle"})
         entry = await store.get("swarm:agents", "agent:1")
 
-A call goes from the store to the writer (group commit) or to the reader of entries (cache, then connections). Each
-keeps its SQLite connection on a thread of its own.
+The store passes calls to the writer (group commit), to the entry reader (cache) or to the reading connections. Each
+SQLite connection has its own thread.
 """
 
 from swarm_operator.memory.sqlite.config import StoreConfig

@@ -1,9 +1,9 @@
-"""Changes: the table that each commit appends to, and the feed that delivers them to watchers in commit order.
+"""Change log: the `changes` table that each commit appends to, and the feed that delivers changes to watchers in order.
 
-A change's number, `seq`, is one more than that of the change before it, over all namespaces and restarts. The table is
-trimmed at its old end; its last row is never deleted, since it holds the count. The feed keeps the newest changes in
-memory for all watchers together. A watcher is a position: one that falls behind the memory reads the table, one that
-falls behind the table gets MissedChangesError. Watchers never block writers.
+The number of a change, `seq`, increases by one per change, across all namespaces and restarts. The oldest rows are
+trimmed; the last row is never deleted, because it holds the counter. The feed keeps the newest changes in memory,
+shared by all watchers. A watcher is a position. A watcher behind the changes in memory reads the table. A watcher
+behind the table gets MissedChangesError. Watchers never block writers.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from swarm_operator.memory.core.errors import MissedChangesError, StoreClosedErr
 from swarm_operator.memory.core.namespaces import covers
 
 PAGE: Final = 500
-"""Changes in one read, and rows in one step of trimming: about a millisecond."""
+"""Changes per read, and rows per trim step: about 1 ms."""
 
-# In one SELECT, min and max together would read the whole table.
+# min() and max() in one SELECT would scan the table, https://sqlite.org/optoverview.html.
 _BOUNDS = """
     SELECT coalesce((SELECT min(seq) FROM changes), 1), coalesce((SELECT max(seq) FROM changes), 0)
 """
@@ -39,12 +39,12 @@ ChangeNote: TypeAlias = tuple[str, str, Op, int]
 
 @dataclass(frozen=True, slots=True)
 class ChangePage:
-    """A part of the table.
+    """A page of the `changes` table.
 
     Attributes:
-        oldest: the first position that a watch can go on from: 0 while nothing was trimmed.
+        oldest: the first position that a watch can resume from; 0 if no change was trimmed.
         newest: the position of the last change.
-        changes: some that follow, oldest first.
+        changes: changes after the requested position, oldest first.
     """
 
     oldest: int
@@ -53,10 +53,9 @@ class ChangePage:
 
 
 def append(db: sqlite3.Connection, notes: Sequence[ChangeNote], *, now: int, keep: int) -> list[Change]:
-    """Append changes inside the transaction that made them. Of more than `keep` rows some of the oldest go.
+    """Append changes inside the transaction that made them. Trim old rows if the table has more than `keep` rows.
 
-    They go at twice the pace at which new ones come, so a table that is too long gets shorter, and no commit takes long
-    for it.
+    At most two old rows are deleted per new row. So a long table shrinks gradually without slowing commits.
     """
     if not notes:
         return []
@@ -71,9 +70,9 @@ def append(db: sqlite3.Connection, notes: Sequence[ChangeNote], *, now: int, kee
 
 
 def trim(db: sqlite3.Connection, before: int) -> int:
-    """Delete some of the oldest changes if they are older than that moment; says how many. The caller's transaction."""
+    """Delete up to PAGE changes older than `before` in the caller's transaction. Return the number deleted."""
     oldest = db.execute(_OLDEST, (PAGE + 1,)).fetchall()
-    # The last of the page stays: it may be the last of all.
+    # Keep the last row of the page: it may be the last row of the table.
     old = [seq for seq, at in oldest[:-1] if at < before]
     if old:
         db.execute(_TRIM, (old[-1] + 1,))
@@ -81,18 +80,18 @@ def trim(db: sqlite3.Connection, before: int) -> int:
 
 
 def bounds(db: sqlite3.Connection) -> tuple[int, int]:
-    """The first position that can be gone on from, and that of the last change."""
+    """Return the first position to resume from and the position of the last change."""
     first, last = db.execute(_BOUNDS).fetchone()
     return first - 1, last
 
 
 def read(db: sqlite3.Connection, since: int) -> list[Change]:
-    """Some changes after that position."""
+    """Return up to PAGE changes after a position."""
     return [Change(*row) for row in db.execute(_READ, (since, PAGE)).fetchall()]
 
 
 _MOST_KEPT: Final = 8192
-"""Changes in memory: a third of a second under full load, hours otherwise."""
+"""Maximum number of changes in memory: 0.33 s of changes under full load, hours otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +102,10 @@ class _Commit:
 
 
 class Feed:
-    """Hands out changes.
+    """Delivers changes to watches.
 
     Args:
-        read: a page of the table, of the changes after a position.
+        read: returns a page of the table with the changes after a position.
     """
 
     def __init__(self, read: Callable[[int], Awaitable[ChangePage]]) -> None:
@@ -120,16 +119,16 @@ class Feed:
         self._watches: dict[str | None, set[Watch]] = {}
 
     async def start(self) -> None:
-        """Begin where the table ends."""
+        """Start at the end of the table."""
         self._newest = self._kept_after = (await self.read(2**62)).newest
 
     @property
     def newest(self) -> int:
-        """The position of the last change that was published."""
+        """Return the position of the last published change."""
         return self._newest
 
     def publish(self, changes: Sequence[Change]) -> None:
-        """Changes were committed."""
+        """Deliver committed changes."""
         if not changes:
             return
         self._newest = changes[-1].seq
@@ -149,27 +148,27 @@ class Feed:
                 watch.wake()
 
     def watch(self, namespace: str | None, prefix: str, since: int, within: Sequence[str] | None = None) -> Watch:
-        """A watch from that position on; closed by its `close`."""
+        """Return a watch that starts after a position. The caller must close the watch."""
         watch = Watch(self, namespace, prefix, since, within)
         self._watches.setdefault(namespace, set()).add(watch)
         return watch
 
     def forget(self, watch: Watch) -> None:
-        """End a watch."""
+        """Remove a watch from the feed."""
         others = self._watches.get(watch.namespace, set())
         others.discard(watch)
         if not others:
             self._watches.pop(watch.namespace, None)
 
     def close(self) -> None:
-        """End all watches: they raise StoreClosedError."""
+        """End all watches with StoreClosedError."""
         self.closed = True
         for watches in self._watches.values():
             for watch in watches:
                 watch.wake()
 
     def kept(self, since: int, namespace: str | None) -> Iterable[Change] | None:
-        """The changes after a position, some of other namespaces among them; None if not all are in memory."""
+        """Return the changes after a position, possibly of other namespaces too; None if not all are in memory."""
         if since < self._kept_after:
             return None
         return (
@@ -182,13 +181,13 @@ class Feed:
 
 
 class Watch:
-    """One who wants to know. Use `next` again and again, in one task.
+    """A subscription to the feed. Call `next` repeatedly from a single task.
 
     Attributes:
-        namespace: only changes there; None: all.
-        prefix: only keys that start so.
-        within: only changes in these namespaces and those below; None: no such limit.
-        position: of the last change that was looked at, wanted or not.
+        namespace: deliver only changes in this namespace; None: all namespaces.
+        prefix: deliver only changes of keys with this prefix.
+        within: deliver only changes in these namespaces and their descendants; None: no restriction.
+        position: position of the last examined change, delivered or not.
     """
 
     def __init__(
@@ -199,41 +198,41 @@ class Watch:
         self.within = within
         self.position = since
         self._feed = feed
-        self._news = asyncio.Event()
+        self._wakeup = asyncio.Event()
 
     def wake(self) -> None:
-        """There may be something."""
-        self._news.set()
+        """Wake up `next`: new changes may be available."""
+        self._wakeup.set()
 
     def close(self) -> None:
         """End the watch."""
         self._feed.forget(self)
 
     async def next(self, patience: float | None = None) -> list[Change]:
-        """The next changes, in order; waits for some.
+        """Wait for the next changes and return them in order.
 
         Args:
-            patience: seconds to wait; then the list is empty. None: for ever.
+            patience: timeout in seconds, after which an empty list is returned. None: no timeout.
 
         Raises:
-            MissedChangesError: some are gone already. The position is now the first that can be gone on from.
+            MissedChangesError: some changes were trimmed. `position` is now the first position to resume from.
             StoreClosedError: the feed is closed.
-            StorageError: the table can't be read.
+            StorageError: reading the table failed.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 while True:
-                    self._news.clear()
+                    self._wakeup.clear()
                     if self._feed.closed:
                         raise StoreClosedError("the store is closing")
                     if changes := await self._take():
                         return changes
                     if self.position >= self._feed.newest:
-                        await self._news.wait()
+                        await self._wakeup.wait()
         return []
 
     async def _take(self) -> list[Change]:
-        """Go on by one step: all that is in memory, or a page of the table."""
+        """Advance by all changes in memory or by a page of the table. Return the matching changes."""
         feed = self._feed
         changes: Iterable[Change] | None = feed.kept(self.position, self.namespace)
         if changes is not None:

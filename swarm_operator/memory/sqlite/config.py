@@ -1,4 +1,4 @@
-"""The settings of a store: defaults, units, effects."""
+"""Settings of a store, with their defaults, units and effects."""
 
 from __future__ import annotations
 
@@ -11,79 +11,78 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreConfig:
-    """How a store behaves. Every default is fit for production.
+    """Configuration of a store. The defaults are suitable for production.
 
     Raises:
-        ConfigError: a value is out of its range; the message names the field.
+        ConfigError: a value is out of range; the message names the field.
     """
 
     swarm_id: str = "default"
-    """Whose memory this is. Reported in the statistics; it does not select anything."""
+    """ID of the swarm that owns the store. Only reported in the statistics."""
 
     cache_size: int = 1000
-    """Entries that the cache holds at most. 1 to 10,000,000."""
+    """Maximum number of cached entries. 1 to 10,000,000."""
 
     cache_memory_mb: int = 50
-    """MiB that the cache's entries take at most, by their real sizes. 1 to 65,536."""
+    """Maximum total size of cached entries in MiB, by actual memory use. 1 to 65,536."""
 
     enable_wal: bool = True
-    """True: write-ahead log; readers run beside the writer. False: rollback journal (DELETE), for file systems without
-    shared memory; reads then take turns with writes on the one connection, so nothing ever waits for a file lock."""
+    """True: write-ahead log (WAL); reads run concurrently with writes. False: rollback journal (DELETE), for file
+    systems without shared memory. Reads and writes then alternate on one connection and never wait for a file lock."""
 
     compression_threshold: int = 10_240
-    """Values longer than this, in bytes of compact JSON, are stored as LZ4 frames where that makes them smaller. 0 is
-    never. Short values gain next to nothing. What is stored already stays as it is until it is written again."""
+    """Values longer than this number of bytes of compact JSON are stored as LZ4 frames if that saves space. 0: never.
+    Short values hardly shrink. Existing values change only when they are written again."""
 
     gc_interval: float = 300.0
-    """Seconds between two collections of expired entries. Expired entries are never returned, collected or not."""
+    """Seconds between garbage collections. Expired entries are never returned, even before collection."""
 
     enable_vacuum: bool = True
-    """True: after each collection the pages that hold nothing are given back to the file system, in short steps. False:
-    they stay in the file for later entries."""
+    """True: each collection returns empty pages to the file system, in short steps. False: empty pages stay in the file
+    for later entries."""
 
     full_text: bool = True
-    """True: the words of keys and values are found by searches; each write then indexes them in its own transaction,
-    which takes it about half as much time again. False: searches by text are refused. Switching it on for a file that
-    was written without it indexes every entry at the start, see indexing.prepare."""
+    """True: searches find words of keys and values. Each write updates the index in its own transaction and takes about
+    50% longer. False: text searches are rejected. If an existing file has no index, the next start indexes every entry
+    (see search.index.prepare)."""
 
     change_log_entries: int = 100_000
-    """Changes that watches can go back, at most. 1 to 100,000,000; each takes about 60 bytes of the file."""
+    """Maximum number of past changes available to watches. 1 to 100,000,000; about 60 bytes of the file per change."""
 
     change_log_seconds: float = 86_400.0
-    """Seconds that watches can go back, at most; older changes go with each collection."""
+    """Maximum age in seconds of changes available to watches. Each collection deletes older changes."""
 
     max_batch: int = 256
-    """Entries that are committed together at most, or one request with more. Larger batches spend fewer fsyncs and take
-    longer each."""
+    """Maximum number of entries per commit. A single request with more entries is committed alone. Larger batches need
+    fewer fsyncs but take longer."""
 
     max_batch_bytes: int = 32 * MIB
-    """Bytes of values in one batch at most; a single larger value is a batch of its own."""
+    """Maximum bytes of values per commit. A single larger value is committed alone."""
 
     max_queue: int = 32_768
-    """Entries that wait for the writer at most, about half a second's work; the next request fails with
-    OverloadedError."""
+    """Maximum number of queued entries, about 0.5 s of writes. Further requests fail with OverloadedError."""
 
     max_queue_bytes: int = 64 * MIB
-    """Bytes of values that wait for the writer at most. One value is always let in when nothing waits."""
+    """Maximum bytes of queued values. An empty queue accepts a value of any size."""
 
     max_value_bytes: int = 16 * MIB
-    """The longest value, as compact JSON."""
+    """Maximum bytes of a value as compact JSON."""
 
     max_page_bytes: int = 16 * MIB
-    """Bytes of values in one page of a list at most; the page ends early, and its cursor goes on from there."""
+    """Maximum bytes of values per list page. A page that reaches the limit ends early and returns a cursor."""
 
     checkpoint_bytes: int = 16 * MIB
-    """Bytes written to the log after which the writer moves it into the database (PASSIVE: it waits for no reader)."""
+    """Bytes written to the WAL between checkpoints. These checkpoints are PASSIVE: they wait for no reader."""
 
     wal_limit_bytes: int = 64 * MIB
-    """The size of the log file above which the writer cuts it (TRUNCATE), waiting at most busy_timeout_ms for readers.
-    The file is never left larger than this for long."""
+    """WAL size in bytes above which the writer truncates the WAL (TRUNCATE checkpoint). The writer waits at most
+    busy_timeout_ms for readers. The WAL exceeds this size only briefly."""
 
     busy_timeout_ms: int = 2000
-    """How long SQLite waits for a lock that a program outside this process holds."""
+    """Milliseconds that SQLite waits for a lock held by another process."""
 
     probe_interval: float = 2.0
-    """Seconds between trial writes after the disk has failed one; the first that succeeds makes the store ready."""
+    """Seconds between trial writes after a failed write. The first successful trial makes the store ready."""
 
     def __post_init__(self) -> None:
         for name, least, most in _RANGES:

@@ -1,11 +1,11 @@
-"""The store: what callers hold. It wires the parts in the order that keeps the promises and closes them in reverse.
+"""Public entry point of the engine. Starts its components in dependency order and stops them in reverse.
 
 Guarantees:
-    A put or delete that returned is on disk. A get or list that starts after it sees it. Conditions (create only, if
-    version) are decided in the write's own transaction. An expired entry is never returned or counted.
+    A completed put or delete is on disk and visible to every later get or list. Conditions (create only, if version)
+    are checked in the transaction of the write. An expired entry is never returned or counted.
 
 Assumptions:
-    The file lies on a local file system with working flock and fsync; no other program writes to it.
+    The file is on a local file system with working flock and fsync. No other program writes to the file.
 """
 
 from __future__ import annotations
@@ -69,19 +69,19 @@ from swarm_operator.memory.sqlite.write.apply import (
 from swarm_operator.memory.sqlite.write.writer import CheckpointPolicy, Writer
 
 RECORD_NAMESPACES = ("swarm:agents", "swarm:tasks", "swarm:patterns")
-_DELETED_AT_ONCE = 200
-"""Entries in one step of deleting many: a few milliseconds, for which other writers wait."""
-_FORGOTTEN_AT_ONCE = 128 * 1024
-"""Bytes of their texts: the full-text index reads each word that it is to forget."""
+_DELETE_BATCH_SIZE = 200
+"""Entries per step of `delete_range`. A step blocks other writers for a few milliseconds."""
+_MAX_DELETE_TEXT_BYTES = 128 * 1024
+"""Bytes of indexed texts per step of `delete_range`: FTS5 tokenizes each deleted text."""
 
 
 class SqliteStore:
-    """A swarm's memory in one SQLite file. Made by `open`.
+    """Store of a swarm's memory in one SQLite file. Create with `open`.
 
     Attributes:
         config: the settings.
-        path: the file.
-        sqlite_version: of the library in use, e.g. "3.53.4".
+        path: the database file.
+        sqlite_version: version of the SQLite library, e.g. "3.53.4".
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class SqliteStore:
             observer=observer,
         )
         self.stopped = self._writer.start()
-        """Done when the writer has ended: by closing, or by a defect, which is then its exception."""
+        """Task of the writer. Done after closing, or after an unexpected exception, which the task then holds."""
         self._backups = Backups(path, config, writer=worker, checkpoints=self._checkpoints)
         self._collector = GarbageCollector(
             self._writer,
@@ -137,18 +137,18 @@ class SqliteStore:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         observer: Observer | None = None,
     ) -> AsyncIterator[SqliteStore]:
-        """Open the file, or create it; its directory must exist. Closing waits for what was submitted.
+        """Open or create the file; its directory must exist. Closing waits for submitted requests.
 
         Args:
-            path: the database file. `-wal`, `-shm` and `.lock` lie beside it.
+            path: the database file. The `-wal`, `-shm` and `.lock` files are in the same directory.
             config: the settings.
-            clock: seconds since the Unix epoch; decides times and expiry. Called on several threads.
-            sleep: waits for the time of the next garbage collection.
-            observer: told about commits, collections and failures.
+            clock: returns seconds since the Unix epoch, for timestamps and expiry. Called on several threads.
+            sleep: waits until the next garbage collection.
+            observer: receives commits, collections and failures.
 
         Raises:
-            DatabaseInUseError: another process has it open.
-            ForeignDatabaseError, NewerSchemaError: not a file for this release; it was left alone.
+            DatabaseInUseError: another process has the file open.
+            ForeignDatabaseError, NewerSchemaError: this release cannot use the file; it was not changed.
             StorageError: the disk or the file failed.
         """
         path = Path(path)
@@ -180,12 +180,12 @@ class SqliteStore:
 
     @property
     def alive(self) -> bool:
-        """Whether the writer and its thread run."""
+        """Return whether the writer and its thread are running."""
         return self._writer.alive
 
     @property
     def fault(self) -> StorageError | None:
-        """Why writes fail at present, if the disk or the file is the reason. Reads go on."""
+        """Return the disk or file error that makes writes fail; None while writes succeed. Reads continue."""
         return self._writer.fault
 
     def now(self) -> int:
@@ -204,9 +204,9 @@ class SqliteStore:
         create_only: bool = False,
         if_version: int | None = None,
     ) -> tuple[Entry, bool]:
-        """Check, encode and write an entry. Return it, and True if it is new.
+        """Check, encode and write an entry. Return the entry, and True if it is new.
 
-        The arguments are those of Draft.create and of `write`, with their errors.
+        Arguments and errors are those of Draft.create and `write`.
         """
         draft = Draft.create(namespace, key, value, tags=tags, metadata=metadata, ttl=ttl)
         return await self.write(draft, create_only=create_only, if_version=if_version)
@@ -271,32 +271,32 @@ class SqliteStore:
     async def update(
         self, namespace: str, key: str, change: Callable[[Entry | None], Draft | None]
     ) -> tuple[Entry | None, bool]:
-        """Read an entry and write what is made of it; nothing comes between. See Update.
+        """Read an entry and write its new state atomically. See UpdateOperation.
 
         Args:
-            namespace: which.
-            key: which.
-            change: runs on the writer's thread: must be quick and without side effects.
+            namespace: namespace of the entry.
+            key: key of the entry.
+            change: runs on the writer's thread: must be fast and without side effects.
 
         Returns:
-            The entry as it is now (None: there is none), and whether it was written.
+            The current entry (None: absent), and whether it was written.
 
         Raises:
-            MemoryStoreError: what `change` raised; nothing was written.
-            InvalidInputError, OverloadedError, StorageError, StoreClosedError: as for `put`.
+            MemoryStoreError: raised by `change`; nothing was written.
+            InvalidInputError, OverloadedError, StorageError, StoreClosedError: see `put`.
         """
         identity = (check_namespace(namespace), check_key(key))
         result: tuple[Entry | None, bool] = await self._writer.submit(UpdateOperation(identity, change, self._pack_now))
         return result
 
     async def delete_range(self, namespace: str, *, prefix: str = "") -> int:
-        """Delete keys with a prefix, see Store.delete_range. What the steps before an error deleted stays deleted."""
+        """Delete keys with a prefix, see Store.delete_range. Deletions before an error are not rolled back."""
         self._check_open()
         start: str = check_prefix(prefix)
         check_namespace(namespace)
         deleted = 0
         while keys := await self._readers.keys(
-            namespace, start=start, end=after_prefix(prefix), limit=_DELETED_AT_ONCE, max_text=_FORGOTTEN_AT_ONCE
+            namespace, start=start, end=after_prefix(prefix), limit=_DELETE_BATCH_SIZE, max_text=_MAX_DELETE_TEXT_BYTES
         ):
             deletes = [DeleteOperation((namespace, key)) for key in keys]
             deleted += sum(await self._writer.submit(BatchOperation(deletes)))
@@ -312,7 +312,7 @@ class SqliteStore:
         start = prefix
         if after is not None:
             check_key(after)
-            # No key contains NUL, so this is the first text after `after`.
+            # Keys contain no NUL, so this is the smallest text greater than `after`.
             start = max(prefix, after + "\0")
         entries, more = await self._readers.page(
             namespace,
@@ -370,7 +370,7 @@ class SqliteStore:
         check_prefix(prefix)
         if since is not None and (type(since) is not int or not 0 <= since <= MAX_VERSION):
             raise InvalidInputError("since", "the number of a change")
-        # It is registered before the table is read, so that nothing falls between.
+        # Register the watch before reading the table, so that no change is missed.
         watch = self._feed.watch(namespace, prefix, self._feed.newest if since is None else since, within)
         try:
             if since is not None:
@@ -388,12 +388,12 @@ class SqliteStore:
         return {count.namespace: count.entries for count in totals.counts}
 
     async def tag_counts(self, namespace: str, tags: Sequence[str]) -> dict[str, int]:
-        """Return counts by tag, see Store.tag_counts. Costs 100 ms for a million entries."""
+        """Return counts by tag, see Store.tag_counts. Takes 100 ms for a million entries."""
         self._check_open()
         return await self._readers.tagged(check_namespace(namespace), check_tags(tags))
 
     async def collect_garbage(self) -> GcRun:
-        """Delete expired entries and, with enable_vacuum, give empty pages back. See GarbageCollector.collect."""
+        """Delete expired entries and, with enable_vacuum, release empty pages. See GarbageCollector.collect."""
         self._check_open()
         return await self._collector.collect()
 
@@ -403,12 +403,12 @@ class SqliteStore:
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
-        """Make such a copy for reading, in the database's directory and without a name, see Store.snapshot."""
+        """Create an unnamed backup for reading in the database's directory, see Store.snapshot."""
         async with self._backups.snapshot() as snapshot:
             yield snapshot
 
     async def stats(self) -> StoreStats:
-        """Return counts and sizes. Costs as much as there are namespaces and uncollected expired entries."""
+        """Return counts and sizes. The cost grows with the number of namespaces and uncollected expired entries."""
         self._check_open()
         reads = dict(self._readers.under_way)
         totals = await self._readers.totals(RECORD_NAMESPACES, self._now())
@@ -440,16 +440,16 @@ class SqliteStore:
         )
 
     def _pack_inline(self, raw: bytes) -> compression.StoredValue | None:
-        """A value as it is to be stored; None if compressing it would hold up the event loop."""
+        """Return the value in its stored form; None if compression would block the event loop."""
         threshold = self.config.compression_threshold
         if not 0 < threshold < len(raw):
             return compression.StoredValue(compression.Codec.PLAIN, raw)
         return compression.compress(raw, threshold) if len(raw) <= compression.INLINE_BYTES else None
 
     async def _pack(self, raw: bytes) -> compression.StoredValue:
-        """The same on a thread."""
+        """Return the value in its stored form, compressed on a thread."""
         self._check_open()
-        # Those who wait for a thread hold their values like those who wait in the writer's queue.
+        # Values that wait for a thread use memory like values in the writer's queue.
         if self._packing and self._packing + len(raw) > self.config.max_queue_bytes:
             raise OverloadedError(f"{self._packing} bytes of values are waiting to be compressed")
         self._packing += len(raw)
@@ -473,7 +473,7 @@ class SqliteStore:
         try:
             await self._backups.close()
             await self._collector.close()
-            with contextlib.suppress(MemoryStoreError):  # they are no more than a help
+            with contextlib.suppress(MemoryStoreError):  # access times are only informative
                 await self._accesses.flush(self._writer.run_exclusive)
             await self._writer.close()
         finally:

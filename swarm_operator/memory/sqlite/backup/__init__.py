@@ -1,1 +1,1 @@
-"""Backups and the check of a database file."""
+"""Online backups and offline verification of the database file."""

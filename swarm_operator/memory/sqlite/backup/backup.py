@@ -1,11 +1,11 @@
-"""Copies of the database while it is in use: consistent, checked, and there whole or not at all.
+"""Online backups: consistent, verified and published atomically.
 
-A copy is that of one moment. With a write-ahead log a connection of its own holds that moment's snapshot while it
-copies, so writers go on; the log grows meanwhile, as it can't start over before the snapshot is given up. With a
-rollback journal there is one connection for everything, and writes wait until the pages are copied.
+With a WAL, a separate connection holds a snapshot while it copies, so writes continue. The WAL grows during the copy,
+because it cannot restart before the snapshot ends. With a rollback journal, reads and writes share one connection, so
+writes wait until the pages are copied.
 
-The copy is a single file with a rollback journal: nothing lies beside it, and it can be read where nothing can be
-written. To restore one, put it in the database's place while no process has it open.
+The backup is a single file with a rollback journal. It has no companion files and is readable on read-only media. To
+restore a backup, replace the database file with it while no process has the database open.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from swarm_operator.memory.sqlite.write.writer import CheckpointPolicy
 T = TypeVar("T")
 
 _PAGES_AT_ONCE: Final = 1024
-"""4 MiB: between two such steps it is seen that nobody wants the copy any more."""
+"""Pages per copy step (4 MiB). Cancellation is checked between steps."""
 _INSTRUCTIONS: Final = 10_000
-"""SQLite's own, between two such looks while the copy is checked: well under a millisecond."""
+"""SQLite VM instructions between cancellation checks during verification: well under 1 ms."""
 _CHUNK: Final = 1024 * 1024
 _BY_TEXT: Final = {
     "database or disk is full": DiskFullError,
@@ -51,15 +51,15 @@ _BY_TEXT: Final = {
     "unable to open database file": StorageIOError,
     "database disk image is malformed": CorruptDatabaseError,
 }
-"""SQLite's texts for its result codes."""
+"""Errors by SQLite's message texts, for exceptions without a result code."""
 
 
 class _StoppedError(Exception):
-    """Nobody wants the copy any more."""
+    """Raised in the copying thread when the backup has been cancelled."""
 
 
 class Backups:
-    """Makes the copies of one store."""
+    """Creates the backups of one store."""
 
     def __init__(self, path: Path, config: StoreConfig, *, writer: Worker, checkpoints: CheckpointPolicy) -> None:
         self._path = path
@@ -68,11 +68,11 @@ class Backups:
         self._checkpoints = checkpoints
         self._closed = False
         self._running: dict[threading.Event, asyncio.Event] = {}
-        """For each copy in the making: what stops it, and what is set when it has ended."""
+        """For each running backup: the event that cancels it, and the event that is set when it has ended."""
 
     async def write(self, target: Path) -> Backup:
-        """Make a copy there, see SqliteStore.backup."""
-        async with self._making(target) as (file, stop):
+        """Write a backup to `target`, see SqliteStore.backup."""
+        async with self._make_copy(target) as (file, stop):
 
             def publish() -> int:
                 size = file.path.stat().st_size
@@ -83,9 +83,9 @@ class Backups:
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
-        """Make a copy for reading, see SqliteStore.snapshot."""
+        """Create an unnamed backup for reading, see SqliteStore.snapshot."""
         async with contextlib.AsyncExitStack() as stack:
-            async with self._making(self._path.with_name(f"{self._path.name}-snapshot")) as (file, stop):
+            async with self._make_copy(self._path.with_name(f"{self._path.name}-snapshot")) as (file, stop):
                 opened = stack.enter_context(file.path.open("rb"))
                 digest = await _on_thread(lambda: _digest(opened, stop), stop)
                 size = opened.tell()
@@ -93,15 +93,15 @@ class Backups:
             yield Snapshot(opened, size, digest)
 
     async def close(self) -> None:
-        """Stop what is being copied, and wait until nothing of it is left."""
+        """Cancel running backups and wait until their files are removed."""
         self._closed = True
         for stop, ended in list(self._running.items()):
             stop.set()
             await ended.wait()
 
     @contextlib.asynccontextmanager
-    async def _making(self, target: Path) -> AsyncIterator[tuple[AtomicFile, threading.Event]]:
-        """A whole and checked copy under its hidden name, which is gone afterwards."""
+    async def _make_copy(self, target: Path) -> AsyncIterator[tuple[AtomicFile, threading.Event]]:
+        """Yield a complete, verified copy under its hidden name. Remove that name on exit."""
         if self._closed:
             raise StoreClosedError("the store is closed")
         stop, ended = threading.Event(), asyncio.Event()
@@ -129,7 +129,7 @@ class Backups:
         source = await open_reader(self._path, self._config) if self._config.enable_wal else self._writer
         self._checkpoints.snapshots += 1
         try:
-            await _to_its_end(source.run(lambda db: _copy_pages(db, path, stop)), stop)
+            await _run_to_completion(source.run(lambda db: _copy_pages(db, path, stop)), stop)
         finally:
             self._checkpoints.snapshots -= 1
             if source is not self._writer:
@@ -143,21 +143,21 @@ def _copy_pages(db: sqlite3.Connection, path: Path, stop: threading.Event) -> No
 
     try:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as copy:
-            # Nothing of it counts before it is whole, and then it is synced as a whole.
+            # An incomplete copy is never used, and the complete file is synced once.
             copy.execute("PRAGMA journal_mode = OFF")
             copy.execute("PRAGMA synchronous = OFF")
-            # While the source is in a transaction it stays in its snapshot. Without one, each commit that comes
-            # between two steps would make the copy start anew.
+            # The transaction keeps the source in one snapshot. Otherwise each commit between two steps would restart
+            # the copy, https://sqlite.org/c3ref/backup_finish.html.
             with snapshot(db):
                 db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
                 look()
                 db.backup(copy, pages=_PAGES_AT_ONCE, progress=look)
     except sqlite3.Error as error:
-        raise _named(error) from error
+        raise _backup_error(error) from error
 
 
 def _finish(path: Path, stop: threading.Event) -> None:
-    """Make a single file of the copy, and check it."""
+    """Convert the copy to a single file and verify it."""
     try:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as copy:
             copy.set_progress_handler(stop.is_set, _INSTRUCTIONS)
@@ -167,16 +167,16 @@ def _finish(path: Path, stop: threading.Event) -> None:
     except sqlite3.Error as error:
         if stop.is_set():
             raise _StoppedError from None
-        raise _named(error) from error
+        raise _backup_error(error) from error
     if stop.is_set():
         raise _StoppedError
     if found != "ok":
         raise CorruptDatabaseError(f"the backup is damaged, and so may the database be: {found}")
 
 
-def _named(error: sqlite3.Error) -> MemoryStoreError:
-    """The store's error, which says that it is the backup that failed."""
-    # `Connection.backup` raises errors without their code.
+def _backup_error(error: sqlite3.Error) -> MemoryStoreError:
+    """Return the store error for a failed backup."""
+    # `Connection.backup` raises errors without a result code.
     if not hasattr(error, "sqlite_errorcode") and (kind := _BY_TEXT.get(str(error))) is not None:
         return kind(f"the backup: {error}")
     reason = from_sqlite(error)
@@ -193,11 +193,11 @@ def _digest(file: BinaryIO, stop: threading.Event) -> bytes:
 
 
 async def _on_thread(function: Callable[[], T], stop: threading.Event) -> T:
-    return await _to_its_end(asyncio.to_thread(function), stop)
+    return await _run_to_completion(asyncio.to_thread(function), stop)
 
 
-async def _to_its_end(work: Coroutine[None, None, T], stop: threading.Event) -> T:
-    """Wait for what runs on a thread. When the caller is cancelled it is stopped, and waited for none the less."""
+async def _run_to_completion(work: Coroutine[None, None, T], stop: threading.Event) -> T:
+    """Wait for work on a thread. If the caller is cancelled, stop the work and wait until it has ended."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
@@ -207,5 +207,5 @@ async def _to_its_end(work: Coroutine[None, None, T], stop: threading.Event) -> 
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
         if not task.cancelled():
-            task.exception()  # it is looked at: nobody else will
+            task.exception()  # mark the exception as retrieved
         raise

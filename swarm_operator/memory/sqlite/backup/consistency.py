@@ -1,6 +1,6 @@
-"""Whether what is kept beside the entries agrees with them: for `check`, which has looked at the pages before.
+"""Verifies that derived data (counters, tags, text index, changes) matches the entries. Used by backup.verify.
 
-The entries are read once. The tables are compared by SQLite, which keeps what it needs for that in a temporary file.
+The page checks of backup.verify run first. The entries are read once. SQLite compares the tables in temporary files.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _INDEXED: Final = 3
 _CHANGES: Final = 4
 _DELETED: Final = 5
 _ACCESSES: Final = 6
-"""The schema's versions that brought these."""
-_TOLD_EACH: Final = 1000
+"""Schema versions that introduced these tables."""
+_PROGRESS_INTERVAL: Final = 1000
 
 _ROWS = """
     SELECT id, namespace, key, version, created_at, updated_at, ttl, expires_at, size, tags, metadata, {codec}, value
@@ -36,7 +36,7 @@ _TAGS_OF_ENTRIES = """
     FROM entries, json_each(CASE WHEN json_valid(tags) THEN tags ELSE '[]' END) AS each
 """
 _TAGS = "SELECT tag, namespace, key FROM entry_tags"
-# The last change of each entry; max() takes the other columns from its own row.
+# The last change of each entry. max() selects the other columns of its row, https://sqlite.org/lang_select.html.
 _NEWEST = """
     SELECT max(changes.seq), changes.namespace, changes.key, op, changes.version, entries.version
     FROM changes LEFT JOIN entries ON entries.namespace = changes.namespace AND entries.key = changes.key
@@ -54,7 +54,7 @@ _WORDS = "SELECT term, doc, cnt FROM temp.{}_words"
 
 @dataclass(slots=True)
 class Totals:
-    """What the entries add up to; `packed` as the table `compression` has it."""
+    """Totals over all entries. `packed` has the columns of the table `compression`."""
 
     entries: int = 0
     bytes: int = 0
@@ -65,7 +65,7 @@ class Totals:
 def check(
     db: sqlite3.Connection, version: int, findings: Findings, progress: Callable[[int, int], None] | None
 ) -> Totals:
-    """Read every entry, then compare what is kept beside them. The caller's transaction; raises sqlite3.Error."""
+    """Check every entry, then the derived data, in the caller's transaction. May raise sqlite3.Error."""
     texts = version >= _INDEXED and _text_revision(db, findings) == REVISION
     if texts:
         for statement in _MAKE_TEXTS:
@@ -98,13 +98,13 @@ def _entries(
     *,
     texts: bool,
 ) -> tuple[Totals, set[int]]:
-    """Look at each row; say what they add up to, and which have values that can't be read."""
+    """Check each row. Return the totals and the rowids of entries with unreadable values."""
     rows = db.execute("SELECT count(*) FROM entries").fetchone()[0]
     counts: dict[str, tuple[int, int]] = {}
     packed = [0, 0, 0]
     unreadable: set[int] = set()
     total = Totals()
-    # A cursor of its own for what is written meanwhile.
+    # execute() creates a separate cursor, so the writes in the loop do not affect the iteration.
     for row in db.execute(_ROWS.format(codec="codec" if version >= _COMPRESSED else "0")):
         row_id, namespace, key, *_, size, _tags_json, _metadata_json, codec_number, stored = row
         total.entries += 1
@@ -121,7 +121,7 @@ def _entries(
             db.execute(_INSERT_TEXT, (row_id, namespace, key, index_text(value)))
         for what in _members(row):
             findings.entry(namespace, key, what)
-        if progress is not None and total.entries % _TOLD_EACH == 0:
+        if progress is not None and total.entries % _PROGRESS_INTERVAL == 0:
             progress(total.entries, rows)
     if progress is not None:
         progress(total.entries, rows)
@@ -137,7 +137,7 @@ def _entries(
 
 
 def _value(codec_number: int, stored: bytes, size: int) -> bytes | str:
-    """The value's JSON, or what is wrong with it."""
+    """Return the value's JSON, or a problem description."""
     try:
         raw = decompress(codec_number, stored, size)
     except CorruptValueError as error:
@@ -152,7 +152,7 @@ def _value(codec_number: int, stored: bytes, size: int) -> bytes | str:
 
 
 def _members(row: tuple[Any, ...]) -> list[str]:
-    """What is wrong with a row besides its value."""
+    """Return the problems of a row, except those of its value."""
     _, namespace, key, version, created_at, updated_at, ttl, expires_at, _, tags, metadata, *_ = row
     wrong: list[str] = []
     try:
@@ -191,7 +191,7 @@ def _tags(db: sqlite3.Connection, findings: Findings) -> None:
 
 
 def _text_revision(db: sqlite3.Connection, findings: Findings) -> int | None:
-    """Of the index of words: 0 when there is none. Another one than ours is made anew when the file is opened."""
+    """Return the revision of the text index; 0 if empty. Opening the file rebuilds an index of another revision."""
     found = db.execute("SELECT revision FROM text_index WHERE id = 1").fetchone()
     if found is None:
         findings.add("table text_index", "it does not say what is indexed")
@@ -201,7 +201,7 @@ def _text_revision(db: sqlite3.Connection, findings: Findings) -> int | None:
 
 
 def _words(db: sqlite3.Connection, findings: Findings, unreadable: set[int]) -> None:
-    """The index's rows are the entries', and its words theirs. What a damaged value's words were, nobody knows."""
+    """Compare rows and words of the text index with the entries. Words of damaged values are unknown."""
     for sql, what in (
         ("SELECT id FROM entries EXCEPT SELECT id FROM entries_text_docsize", "is not in the index of words"),
         (

@@ -1,4 +1,4 @@
-"""What a check finds: where, and what is wrong there."""
+"""Problems found by backup.verify, with their locations."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """Something that is wrong.
+    """A problem of the database.
 
     Attributes:
-        where: `database`, `schema`, `table NAME`, `namespace NAME` or `entry NAMESPACE KEY`; names are quoted as in
-            Python, so that nothing in them looks like anything else.
-        what: in words.
+        where: `database`, `schema`, `table NAME`, `namespace NAME` or `entry NAMESPACE KEY`. Names are quoted as Python
+            strings, so that they are unambiguous.
+        what: description of the problem.
     """
 
     where: str
@@ -20,10 +20,10 @@ class Finding(NamedTuple):
 
 
 class Findings:
-    """Gathers the first so many, and counts the rest."""
+    """Stores the first `most` problems and counts the rest."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self._max_findings = most
         self._found: list[Finding] = []
         self.omitted = 0
 
@@ -34,12 +34,12 @@ class Findings:
         return bool(self._found)
 
     def add(self, where: str, what: str) -> None:
-        """Take note of one."""
-        if len(self._found) < self._most:
+        """Add a problem."""
+        if len(self._found) < self._max_findings:
             self._found.append(Finding(where, what))
         else:
             self.omitted += 1
 
     def entry(self, namespace: object, key: object, what: str) -> None:
-        """Take note of one of an entry."""
+        """Add a problem of an entry."""
         self.add(f"entry {namespace!r} {key!r}", what)

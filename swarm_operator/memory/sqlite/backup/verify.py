@@ -1,8 +1,7 @@
-"""Is this database what it says it is? Looks at a file that no service has open, and changes nothing.
+"""Offline integrity check of a database file. Read-only; no service may have the file open.
 
-SQLite's own checks find damaged pages and indexes. What they can't know is checked here: that every value can be read,
-and that all that is kept twice (counts, tags, the index of words, the feed of changes) agrees with the entries: that
-is in derived.
+SQLite's own checks find damaged pages and indexes. This module also checks the schema. backup.consistency checks that
+every value is readable and that derived data (counters, tags, text index, changes) matches the entries.
 """
 
 from __future__ import annotations
@@ -31,21 +30,21 @@ from swarm_operator.memory.sqlite.database import checkpoint, schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 
-_MOST_FOUND: Final = 100
+_MAX_FINDINGS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was seen.
+    """Result of a check.
 
     Attributes:
-        schema_version: of the file. An older one is brought forward when it is opened, and is no finding.
+        schema_version: schema version of the file. An older version is not a finding: opening the file migrates it.
         size: bytes of the file.
-        entries: rows of entries, expired ones that still lie there included.
-        value_bytes: of their values as JSON.
-        namespaces: how many they are in.
-        findings: what is wrong; empty when all is well. At most 100.
-        omitted: how many more there are.
+        entries: number of entries, including uncollected expired ones.
+        value_bytes: bytes of their values as JSON.
+        namespaces: number of namespaces with entries.
+        findings: problems found, at most 100; empty if the database is intact.
+        omitted: number of further problems.
     """
 
     schema_version: int
@@ -58,28 +57,28 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Return whether the check found no problem."""
         return not self.findings
 
 
 def check(path: Path, *, progress: Callable[[int, int], None] | None = None) -> Report:
-    """Check a database. It takes about as long as reading all of it a few times.
+    """Check a database and return a report. The check takes about as long as reading the file a few times.
 
     Args:
-        path: the file; with its `-wal` beside it, if there is one.
-        progress: told how many entries were read, of how many.
+        path: the database file. Its `-wal` file must be in the same directory, if present.
+        progress: called with the number of entries read and the total number of entries.
 
     Raises:
-        StorageIOError: there is no such file, or the disk failed.
-        ForeignDatabaseError: it is no SQLite database, or another program's.
-        NewerSchemaError: a newer release wrote it.
-        DatabaseInUseError: a service has it open.
-        ReadOnlyError: it has a log or a journal that can't be read where nothing can be written.
-        CorruptDatabaseError: it is empty, or so damaged that nothing could be checked.
+        StorageIOError: the file does not exist, or the disk failed.
+        ForeignDatabaseError: the file is not an SQLite database, or belongs to another program.
+        NewerSchemaError: a newer release wrote the file.
+        DatabaseInUseError: a service has the file open.
+        ReadOnlyError: the file has a WAL or journal, which cannot be read from a read-only location.
+        CorruptDatabaseError: the database is empty, or too damaged to check.
     """
-    size = _look(path)
+    size = _file_size(path)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_alone(path))
+        stack.enter_context(_process_lock(path))
         db = stack.enter_context(contextlib.closing(_open(path)))
         try:
             version = schema.inspect(db, str(path))
@@ -89,10 +88,10 @@ def check(path: Path, *, progress: Callable[[int, int], None] | None = None) -> 
             raise
         if version == 0:
             raise CorruptDatabaseError(f"{path} is an empty database: no memory was ever written to it")
-        findings = Findings(_MOST_FOUND)
+        findings = Findings(_MAX_FINDINGS)
         try:
             _structure(db, version, findings)
-            # Rows of a file whose pages are damaged say no more than that, and reading them may fail anywhere.
+            # With damaged pages, row checks add no information, and any read may fail.
             totals = consistency.check(db, version, findings, progress) if not findings else consistency.Totals()
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR:
@@ -110,7 +109,7 @@ def check(path: Path, *, progress: Callable[[int, int], None] | None = None) -> 
         )
 
 
-def _look(path: Path) -> int:
+def _file_size(path: Path) -> int:
     try:
         facts = path.stat()
     except OSError as error:
@@ -121,8 +120,8 @@ def _look(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the lock that a service would hold, if there is one to hold: nothing is made for it."""
+def _process_lock(path: Path) -> Iterator[None]:
+    """Hold the process lock of the database during the block. Do not create a missing lock file."""
     lock = path.with_name(path.name + ".lock")
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
@@ -141,7 +140,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _leftovers(path: Path) -> bool:
-    """Whether a process ended without closing the file: commits lie beside it, or what would undo half of one."""
+    """Return whether the file was not closed: it has a WAL with commits, or a journal for rollback."""
     with contextlib.suppress(FileNotFoundError):
         if path.with_name(path.name + "-journal").stat().st_size:
             return True
@@ -149,7 +148,7 @@ def _leftovers(path: Path) -> bool:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Open for reading only. A file with nothing beside it is taken as it lies, so nothing appears beside it."""
+    """Open the file read-only. Without a WAL or journal, open it as immutable, so that SQLite creates no files."""
     mode = "mode=ro" if _leftovers(path) else "mode=ro&immutable=1"
     try:
         db = sqlite3.connect(f"file:{quote(str(path.absolute()))}?{mode}", uri=True, isolation_level=None)
@@ -159,7 +158,7 @@ def _open(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA mmap_size = 0")
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("PRAGMA cell_size_check = ON")
-        # All that follows is of one moment.
+        # All checks read one snapshot.
         db.execute("BEGIN")
     except sqlite3.Error as error:
         db.close()
@@ -175,8 +174,8 @@ def _unreadable(path: Path) -> MemoryStoreError:
 
 
 def _structure(db: sqlite3.Connection, version: int, findings: Findings) -> None:
-    """The pages, the indexes, and the tables as this release makes them."""
-    for (text,) in db.execute(f"PRAGMA integrity_check({_MOST_FOUND})"):
+    """Check the pages, the indexes, and the schema against that of this release."""
+    for (text,) in db.execute(f"PRAGMA integrity_check({_MAX_FINDINGS})"):
         if text != "ok":
             findings.add("database", text)
     for table, row_id, parent, _ in db.execute("PRAGMA foreign_key_check").fetchall():
@@ -198,7 +197,7 @@ def _wanted(version: int) -> dict[str, str | None]:
 
 
 def _objects(db: sqlite3.Connection) -> dict[str, str | None]:
-    """What the schema has, and how it was made. FTS5's own tables are its business."""
+    """Return the schema objects and their SQL. The SQL of FTS5's shadow tables is ignored."""
     rows = db.execute("SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
     return {
         f"{kind} {name}": None if sql is None or name.startswith("entries_text_") else " ".join(sql.split())

@@ -1,4 +1,4 @@
-"""Opening the file: checks first, then the settings that make an acknowledged write durable, then migrations."""
+"""Opens the database file: verifies it, applies the durability settings and runs migrations."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from swarm_operator.memory.sqlite.database.errors import from_sqlite
 
 
 async def open_writer(path: Path, config: StoreConfig) -> Worker:
-    """Open, check, set up and migrate the file on the connection that will write it.
+    """Return the writing connection. The file is verified, configured and migrated.
 
     Raises:
-        ForeignDatabaseError, NewerSchemaError: the file was left alone.
+        ForeignDatabaseError, NewerSchemaError: the file is not usable; it was not changed.
         StorageError: the disk or the file failed.
     """
     worker = await Worker.open(path)
@@ -30,7 +30,7 @@ async def open_writer(path: Path, config: StoreConfig) -> Worker:
 
 
 async def open_reader(path: Path, config: StoreConfig) -> Worker:
-    """Open a connection that can't write and never checkpoints. The writer must be open: it recovers the log."""
+    """Return a read-only connection that never checkpoints. The writer must be open: it recovers the WAL."""
     worker = await Worker.open(path)
 
     def prepare(db: sqlite3.Connection) -> None:
@@ -50,9 +50,9 @@ async def open_reader(path: Path, config: StoreConfig) -> Worker:
 
 
 async def close_writer(worker: Worker, config: StoreConfig) -> bool:
-    """Move the log into the database and close. The readers must be closed. False when the checkpoint failed.
+    """Checkpoint and close the connection. Return False if the checkpoint failed. Close all readers first.
 
-    A failed checkpoint loses nothing: the log stays and is read at the next start.
+    A failed checkpoint loses no data: SQLite recovers the WAL at the next start.
     """
 
     def finish(db: sqlite3.Connection) -> bool:
@@ -72,7 +72,7 @@ def _prepare(db: sqlite3.Connection, path: Path, config: StoreConfig) -> None:
         db.execute(f"PRAGMA busy_timeout = {config.busy_timeout_ms}")
         version = schema.inspect(db, str(path))
         if version == 0:
-            # Takes effect only before the first page is written, and lets garbage collection give pages back.
+            # Takes effect only before the first page is written. Lets garbage collection release pages.
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         _set_journal(db, path, config)
         _common(db)
@@ -87,26 +87,27 @@ def _set_journal(db: sqlite3.Connection, path: Path, config: StoreConfig) -> Non
     wanted = "wal" if config.enable_wal else "delete"
     mode = db.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0]
     if mode != wanted:
-        # SQLite answers with the mode it stayed in: a file system without shared memory can't have a WAL.
+        # SQLite returns the current mode if the change failed. A WAL needs a file system with shared memory.
         raise StorageError(f"{path}: journal mode {wanted!r} is not possible here, SQLite stays in {mode!r}")
-    # FULL syncs the log at each commit. A rollback journal commits by being deleted, and only EXTRA also syncs the
-    # directory that it is deleted from: with FULL a power cut could bring it back and undo an acknowledged write.
+    # FULL syncs the WAL at each commit. With a rollback journal, deleting the journal is the commit, and only EXTRA
+    # syncs the directory too. With FULL, a power failure could restore the journal and undo an acknowledged write.
+    # https://sqlite.org/pragma.html#pragma_synchronous
     db.execute(f"PRAGMA synchronous = {'FULL' if config.enable_wal else 'EXTRA'}")
     db.execute("PRAGMA wal_autocheckpoint = 0")
     db.execute(f"PRAGMA journal_size_limit = {config.wal_limit_bytes}")
 
 
 def _common(db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA mmap_size = 0")  # with mmap an I/O error would be a SIGBUS instead of an error
+    db.execute("PRAGMA mmap_size = 0")  # with mmap an I/O error raises SIGBUS, not an exception
     db.execute("PRAGMA cache_size = -8192")
     db.execute("PRAGMA temp_store = MEMORY")
     db.execute("PRAGMA trusted_schema = OFF")
     db.execute("PRAGMA cell_size_check = ON")
-    db.execute("PRAGMA secure_delete = FAST")  # builds differ in their default; FAST costs no extra writes
+    db.execute("PRAGMA secure_delete = FAST")  # the default depends on the build; FAST needs no extra writes
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make the new file's name durable; SQLite syncs the file only."""
+    """Sync the directory entry of a new file: SQLite syncs only the file."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,8 +1,8 @@
-"""One SQLite connection, the aiosqlite thread that owns it, and its transactions.
+"""SQLite connections on aiosqlite threads, and transactions.
 
-aiosqlite hops to its thread for every statement, which costs more than most statements do. So a whole piece of work,
-a transaction or a batch of reads, goes over as one function. That function runs to its end even when the caller is
-cancelled meanwhile: no cancellation can leave a transaction open.
+aiosqlite switches threads for every statement, which costs more than most statements. Therefore a whole transaction or
+a batch of reads runs on the thread as one function. The function runs to completion even if the caller is cancelled,
+so a cancellation never leaves a transaction open.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ T = TypeVar("T")
 
 
 class Worker:
-    """Runs functions of a connection, one after the other, on the connection's own thread."""
+    """Runs functions sequentially on the thread that owns an SQLite connection."""
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
 
     @classmethod
     async def open(cls, path: Path) -> Worker:
-        """Open a connection in autocommit mode: transactions begin and end where the code says so.
+        """Return a new connection in autocommit mode: the code starts and ends transactions explicitly.
 
         Raises:
             StorageError: the file can't be opened.
@@ -39,7 +39,7 @@ class Worker:
             return sqlite3.connect(path, isolation_level=None, cached_statements=256)
 
         try:
-            # Not aiosqlite.connect(), which knows Python's own SQLite only.
+            # aiosqlite.connect() supports only the standard library's sqlite3.
             connection = await aiosqlite.Connection(connect, iter_chunk_size=64)
         except sqlite3.Error as error:
             raise from_sqlite(error) from error
@@ -47,33 +47,33 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._connection._thread.is_alive()  # noqa: SLF001 - aiosqlite shows its thread nowhere else
+        """Return whether the thread is running."""
+        return self._connection._thread.is_alive()  # noqa: SLF001 - aiosqlite has no public accessor
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Run the function on the thread and return what it returns.
+        """Run the function on the thread and return its result.
 
         Raises:
             StoreClosedError: the connection is closed.
-            Exception: whatever the function raises, unchanged.
+            Exception: any exception of the function, unchanged.
         """
         connection = self._connection
         try:
             raw = connection._conn  # noqa: SLF001
         except ValueError:
             raise StoreClosedError("the database is closed") from None
-        # `_execute` is how each of aiosqlite's own methods reaches the thread; it has no public way for a function.
+        # aiosqlite has no public method that runs a function on its thread; its own methods use `_execute`.
         result: T = await connection._execute(function, raw)  # type: ignore[no-untyped-call]  # noqa: SLF001
         return result
 
     async def close(self) -> None:
-        """Finish what was queued, close the connection, end the thread."""
+        """Run the queued functions, close the connection and stop the thread."""
         await self._connection.close()
 
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Raise errors of SQLite as errors of the store."""
+    """Raise SQLite errors of the block as store errors."""
     try:
         yield
     except sqlite3.Error as error:
@@ -82,7 +82,7 @@ def translated() -> Iterator[None]:
 
 @contextlib.contextmanager
 def write_transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Run the block in a transaction that holds the write lock. Roll back when the block or the commit raises."""
+    """Run the block in a transaction that holds the write lock. Roll back if the block or the commit raises."""
     try:
         db.execute("BEGIN IMMEDIATE")
         yield
@@ -96,7 +96,7 @@ def write_transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def snapshot(db: sqlite3.Connection) -> Iterator[None]:
-    """Run the block in a deferred transaction: its first read takes the snapshot, and no lock that delays a writer."""
+    """Run the block in a deferred transaction. The first read takes the snapshot; no lock delays a writer."""
     db.execute("BEGIN")
     try:
         yield

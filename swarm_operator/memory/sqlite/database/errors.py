@@ -1,4 +1,4 @@
-"""Translate errors of SQLite and of the operating system into the store's errors."""
+"""Translates SQLite errors into store errors."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _BY_PRIMARY_CODE: dict[int, type[MemoryStoreError]] = {
 
 
 def from_sqlite(error: Exception) -> MemoryStoreError:
-    """Translate an exception that came out of a connection. Errors of the store pass through as they are."""
+    """Return the store error for an exception of a connection. Return store errors unchanged."""
     if isinstance(error, MemoryStoreError):
         return error
-    # Extended result codes (SQLITE_IOERR_WRITE, ...) carry the primary code in their low byte.
+    # The low byte of an extended result code (SQLITE_IOERR_WRITE, ...) is the primary code.
     primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
     kind = _BY_PRIMARY_CODE.get(primary, InternalStoreError)
     name = getattr(error, "sqlite_errorname", type(error).__name__)

@@ -1,7 +1,7 @@
-"""One process opens the database: an exclusive flock on a file beside it.
+"""Process lock: an exclusive flock on a file beside the database, so that only one process opens the database.
 
-flock belongs to the open file, so the kernel releases it when the process dies, however it dies. The file stays where
-it is: deleting it would let two processes lock two files of the same name.
+The kernel releases the flock when the process ends for any reason. The lock file is never deleted: otherwise two
+processes could lock two files of the same name.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from swarm_operator.memory.core.errors import DatabaseInUseError, ReadOnlyError,
 
 
 class ProcessLock:
-    """The exclusive right to open one database, from `acquire` to `release`."""
+    """Exclusive lock on one database, held from `acquire` to `release`."""
 
     def __init__(self, database: Path) -> None:
         self.path = database.with_name(database.name + ".lock")
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock without waiting, and write who holds it into the file.
+        """Acquire the lock without waiting. Write the pid and host of this process into the lock file.
 
         Raises:
-            DatabaseInUseError: another process has it; the message gives its pid and host.
-            ReadOnlyError: the directory can't be written.
-            StorageIOError: the file can't be opened for another reason.
+            DatabaseInUseError: another process holds the lock; the message contains its pid and host.
+            ReadOnlyError: the directory is not writable.
+            StorageIOError: opening the lock file failed for another reason.
         """
         try:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -48,14 +48,14 @@ class ProcessLock:
         except OSError as error:
             os.close(descriptor)
             raise StorageIOError(f"{self.path}: {error.strerror}") from error
-        # What it says is for people only, so a disk without room for it is no reason to refuse to read.
+        # The content is only informative: a full disk must not prevent reads.
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Give the lock back. Does nothing when it isn't held."""
+        """Release the lock. Do nothing if the lock is not held."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, 0)
@@ -67,5 +67,5 @@ def _holder(descriptor: int) -> str:
     try:
         facts = json.loads(os.pread(descriptor, 4096, 0))
         return f"process {facts['pid']} on host {facts['host']}"
-    except (OSError, ValueError, KeyError, TypeError):  # the holder is between opening and writing
+    except (OSError, ValueError, KeyError, TypeError):  # the holder has not written its pid yet
         return "another process"

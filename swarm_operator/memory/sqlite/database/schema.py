@@ -1,12 +1,12 @@
-"""The shape of the file: which file is ours, which version it has, and the steps from each version to the next.
+"""Database schema: identification of the file, its version, and migrations between versions.
 
-A file is ours by its application_id; its version is its user_version. Each migration and its version number are one
-transaction, so a crash leaves a file that is before or after a step. Migrations only go forward: a file from a newer
-release is refused, because this one can't know what the newer columns promise.
+application_id identifies the file as ours; user_version is the schema version. Each migration and its version number
+are committed in one transaction, so a crash leaves no partial migration. There are no downgrades: a file from a newer
+release is rejected, because this release does not know the semantics of newer columns.
 
-Counts are kept in `namespaces`, by the writer, in the transaction that changes the entries. They count rows; a reader
-subtracts those that have expired and still lie there, which the partial index `entries_expiry` finds without touching
-the entries. So counting costs as much as there are expired rows, not as much as there are rows.
+The writer maintains row counts in `namespaces`, in the transaction that changes the entries. Readers subtract expired
+rows that are not yet collected. The partial index `entries_expiry` finds these rows without reading `entries`.
+Therefore the cost of counting grows with the number of expired rows, not with the number of rows.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 
 APPLICATION_ID = 0x53574D45
-"""'SWME'. Written at offset 68 of the file, where file(1) looks for it too."""
+"""'SWME', stored at offset 68 of the file. file(1) reads this value too."""
 
-# `value` comes last: SQLite reads a row from its start, and a long value lies on overflow pages behind the rest.
+# `value` is the last column: SQLite reads a row from its start, and long values are stored on overflow pages.
 # Times are milliseconds since the Unix epoch.
 _VERSION_1 = (
     """
@@ -47,12 +47,12 @@ _VERSION_1 = (
         bytes INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID
     """,
-    # Trial writes go here, see Writer: never more than one row, and none between two trials.
+    # Target of trial writes (see write.apply): at most one row, deleted after each trial.
     "CREATE TABLE write_probe (id INTEGER PRIMARY KEY, filler BLOB NOT NULL) STRICT",
 )
 
-# How each value is stored, see compression; a row that an older release wrote is plain. The one row of `compression`
-# counts the rows whose codec is not 0, as `namespaces` counts all of them.
+# Codec of each value, see tables.compression; rows of older releases are plain. The single row of `compression` has the
+# totals of rows whose codec is not 0.
 _VERSION_2 = (
     "ALTER TABLE entries ADD COLUMN codec INTEGER NOT NULL DEFAULT 0",
     """
@@ -66,9 +66,9 @@ _VERSION_2 = (
     "INSERT INTO compression (id, entries, raw, stored) VALUES (1, 0, 0, 0)",
 )
 
-# What searches look up, see indexing. `entry_tags` is in the order in which a search walks it. `entries_text` keeps no
-# texts of its own (content=''); its rows are those of `entries`. `text_index` says which revision of the texts it
-# holds, 0 for none: `indexing.prepare` fills it.
+# Search indexes, see search.index. `entry_tags` is sorted in the order of search scans. `entries_text` stores no texts
+# (content=''); its rowids are those of `entries`. `text_index` has the revision of the indexed texts, 0 if the index is
+# empty; search.index.prepare fills the index.
 _VERSION_3 = (
     """
     CREATE TABLE entry_tags (
@@ -88,7 +88,7 @@ _VERSION_3 = (
     "INSERT INTO text_index (id, revision) VALUES (1, 0)",
 )
 
-# See changes.
+# See memory.sqlite.changes.
 _VERSION_4 = (
     """
     CREATE TABLE changes (
@@ -102,14 +102,14 @@ _VERSION_4 = (
     """,
 )
 
-# The highest version that any deleted entry had: new ones begin above it, so that an old ETag never matches a new
-# entry. What earlier releases deleted is not known; the highest version that there is comes closest.
+# The highest version of all deleted entries. Versions of new entries start above this number, so an old ETag never
+# matches a new entry. Deletions by earlier releases are unknown; the highest existing version approximates them.
 _VERSION_5 = (
     "CREATE TABLE deleted_versions (id INTEGER PRIMARY KEY CHECK (id = 1), highest INTEGER NOT NULL) STRICT",
     "INSERT INTO deleted_versions (id, highest) SELECT 1, coalesce(max(version), 0) FROM entries",
 )
 
-# See accesses.
+# See tables.access_times.
 _VERSION_6 = (
     "CREATE TABLE accesses (id INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT",
     """
@@ -120,18 +120,18 @@ _VERSION_6 = (
 )
 
 _MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)
-"""_MIGRATIONS[n] takes a file from version n to n + 1."""
+"""_MIGRATIONS[n] migrates a file from version n to n + 1."""
 
 LATEST = len(_MIGRATIONS)
 
 
 def inspect(db: sqlite3.Connection, path: str) -> int:
-    """The version of the open file; 0 for a new one. Only reads, so a file that is refused stays as it was.
+    """Return the schema version of the open file; 0 for a new file. Never writes to the file.
 
     Raises:
-        ForeignDatabaseError: no SQLite database, or another program's.
-        NewerSchemaError: a newer release wrote it.
-        CorruptDatabaseError: ours and damaged.
+        ForeignDatabaseError: the file is not an SQLite database, or belongs to another program.
+        NewerSchemaError: a newer release wrote the file.
+        CorruptDatabaseError: the file is ours but damaged.
     """
     try:
         application_id = db.execute("PRAGMA application_id").fetchone()[0]
@@ -156,7 +156,7 @@ def inspect(db: sqlite3.Connection, path: str) -> int:
 
 
 def migrate(db: sqlite3.Connection, version: int, *, until: int | None = None) -> None:
-    """Bring a file from that version to the latest, or to `until`, one transaction a step."""
+    """Migrate the file from `version` to the latest version or to `until`. Use one transaction per step."""
     for target, statements in enumerate(_MIGRATIONS[version:until], start=version + 1):
         with write_transaction(db):
             for statement in statements:

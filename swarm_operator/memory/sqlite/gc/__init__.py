@@ -1,1 +1,1 @@
-"""Garbage collection: delete expired entries, give unused pages back."""
+"""Garbage collection: deletes expired entries and releases unused pages."""

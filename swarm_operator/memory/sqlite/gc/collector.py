@@ -1,8 +1,8 @@
-"""Garbage collection: deletes expired entries every so often, and gives the pages back that they leave.
+"""Garbage collector: periodically deletes expired entries and returns empty pages to the file system.
 
-Expired entries are never seen, whether collected or not: this is about room only. A run is many short steps through
-the writer (see sweep), and between two of them the writer serves those who wait. A run that fails is told to the
-observer and tried again an interval later; it never ends the service.
+Readers never see expired entries, so garbage collection only frees space. A run consists of short steps on the writer's
+thread (see gc.sweep). The writer handles queued requests between steps. A failed run is reported to the observer and
+retried after the next interval; a failure never stops the service.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from swarm_operator.memory.sqlite.write.writer import CheckpointPolicy, Writer
 
 
 class GarbageCollector:
-    """Runs collections, one at a time.
+    """Runs garbage collections, one at a time.
 
     Args:
-        writer: whose thread and turns the steps take.
-        config: gc_interval and enable_vacuum.
-        now: milliseconds since the Unix epoch.
-        sleep: waits between runs; tests pass their own.
-        observer: told about runs and failures.
-        accesses: written with each run.
-        checkpoints: counts pages that vacuum writes.
+        writer: runs the steps between batches.
+        config: settings, e.g. gc_interval and enable_vacuum.
+        now: returns the time in milliseconds since the Unix epoch.
+        sleep: waits between runs; replaced in tests.
+        observer: receives runs and failures.
+        accesses: access times, written in each run.
+        checkpoints: counts the pages written by vacuum.
     """
 
     def __init__(
@@ -63,33 +63,33 @@ class GarbageCollector:
         self._closed = False
 
     def start(self) -> None:
-        """Collect every gc_interval from now on."""
+        """Start periodic runs, every gc_interval seconds."""
         self._loop = asyncio.create_task(self._run_for_ever(), name="memory-collector")
 
     async def collect(self) -> GcRun:
-        """Collect everything that has expired by now. It goes on when the caller is cancelled.
+        """Delete all entries that have expired by now. The run continues if the caller is cancelled.
 
-        Callers that come while a run is under way share the next one: that run may have passed what they mean.
+        Calls during a run share the next run, because the current run may miss recently expired entries.
 
         Raises:
-            StorageError: the disk or the file failed; what was collected before stays collected.
+            StorageError: the disk or the file failed; earlier deletions remain.
             StoreClosedError: the store is closing.
         """
         if self._closed:
             raise StoreClosedError("the store is closing")
         if self._next is None:
             self._next = asyncio.create_task(self._after(self._running), name="memory-collection")
-            self._next.add_done_callback(_look)
+            self._next.add_done_callback(_retrieve_exception)
         task = self._next
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if task.cancelled():  # by close, and not the caller
+            if task.cancelled():  # close() cancelled the task, not the caller
                 raise StoreClosedError("the store is closing") from None
             raise
 
     async def close(self) -> None:
-        """Stop after the step that is under way."""
+        """Stop after the current step."""
         self._closed = True
         for task in (self._loop, self._next, self._running):
             if task is not None:
@@ -100,7 +100,7 @@ class GarbageCollector:
     async def _run_for_ever(self) -> None:
         while True:
             await self._sleep(self._config.gc_interval)
-            with contextlib.suppress(MemoryStoreError):  # told to the observer; the next run tries again
+            with contextlib.suppress(MemoryStoreError):  # reported to the observer; the next run retries
                 await self.collect()
 
     async def _after(self, former: asyncio.Task[GcRun] | None) -> GcRun:
@@ -146,7 +146,7 @@ class GarbageCollector:
     def _deletion(
         self, moment: int
     ) -> tuple[Callable[[Connection], list[Expired]], Callable[[Connection, Sequence[Expired]], list[Change]]]:
-        """Return the functions that find and delete rows that have expired by a moment."""
+        """Return functions that find and delete rows expired at `moment`."""
         config = self._config
 
         def delete(db: Connection, rows: Sequence[Expired]) -> list[Change]:
@@ -167,7 +167,7 @@ class GarbageCollector:
                 return total
 
 
-def _look(task: asyncio.Task[GcRun]) -> None:
-    """Take note of the task's error: when every caller has gone, nobody else does, and asyncio would complain."""
+def _retrieve_exception(task: asyncio.Task[GcRun]) -> None:
+    """Mark the task's exception as retrieved: asyncio would log it if all callers were cancelled."""
     if not task.cancelled():
         task.exception()

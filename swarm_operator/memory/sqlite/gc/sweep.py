@@ -1,7 +1,7 @@
-"""What collection does on the writer's thread, in steps of a few milliseconds each. Plain sqlite3, no event loop.
+"""Garbage collection steps of a few milliseconds, run on the writer's thread without the event loop.
 
-A step stops at a deadline and not only at a count: rows differ by a factor of a million in what they cost to delete.
-What is left is the next step's. Only a single value that is large by itself can take longer than its step may.
+Each step has a deadline as well as a row limit, because the cost of deleting a row varies by a factor of a million.
+Remaining rows are left for the next step. Only a single very large value can exceed the deadline.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _DELETE_SECONDS: Final = 0.005
 _VACUUM_SECONDS: Final = 0.006
 _MOST_ROWS: Final = 256
 _MOST_BYTES: Final = 1024 * 1024
-"""Of values in one step: each page of them is put on the list of free ones."""
+"""Bytes of values per step: deletion adds each of their pages to the freelist."""
 _MOST_TEXT: Final = 256 * 1024
-"""Bytes of texts in one step: the full-text index reads each word that it is to forget."""
+"""Bytes of texts per step: FTS5 tokenizes each deleted text."""
 _MOST_PAGES: Final = 256
 
-# Without the hint SQLite may prefer another index. The head and the blob's length cost no page of the value.
+# Without INDEXED BY, SQLite may choose another index. These columns read no overflow pages of the value.
 _FIND = """
     SELECT id, namespace, key, size, codec, length(value), version FROM entries INDEXED BY entries_expiry
     WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
@@ -42,7 +42,7 @@ _AUTO_VACUUM: Final = {0: "none", 1: "full", 2: "incremental"}
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """A row whose time is over."""
+    """An expired row."""
 
     row_id: int
     identity: Identity
@@ -53,11 +53,11 @@ class Expired:
 
 
 def find(db: sqlite3.Connection, moment: int) -> list[Expired]:
-    """Some rows that have expired by that moment (milliseconds), the oldest first; empty when there are none."""
+    """Return some rows expired at `moment` (milliseconds), oldest first; empty if no row has expired."""
     found: list[Expired] = []
     weight = text = 0
     deadline = time.perf_counter() + _FIND_SECONDS
-    # Closing the cursor resets the statement: one that stays open would hold its snapshot.
+    # Closing the cursor resets the statement: an open statement would hold its snapshot.
     with translated(), contextlib.closing(db.execute(_FIND, (moment, _MOST_ROWS))) as rows:
         for row_id, namespace, key, size, codec, stored, version in rows:
             weight += stored
@@ -69,9 +69,9 @@ def find(db: sqlite3.Connection, moment: int) -> list[Expired]:
 
 
 def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, full_text: bool, now: int, keep: int) -> list[Change]:
-    """Delete rows in one transaction, from the first on, as many as the step's time allows. Says what changed.
+    """Delete rows from the start of the list in one transaction, until the step's deadline. Return the changes.
 
-    The caller sees to it that nothing was written since they were found.
+    The caller must ensure that no write occurred after `find`.
     """
     deadline = time.perf_counter() + _DELETE_SECONDS
     with translated(), write_transaction(db):
@@ -93,19 +93,19 @@ def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, full_text: bool, 
 
 
 def trim(db: sqlite3.Connection, before: int) -> int:
-    """Delete some changes that are older than that moment; says how many."""
+    """Delete some changes older than `before` (milliseconds). Return the number of deleted changes."""
     with translated(), write_transaction(db):
         return changes.trim(db, before)
 
 
 def auto_vacuum(db: sqlite3.Connection) -> str:
-    """Whether the file can give pages back: "incremental" it can, "full" SQLite does at each commit, or "none"."""
+    """Return how pages are released: "incremental" (by `vacuum`), "full" (at each commit) or "none" (never)."""
     with translated():
         return _AUTO_VACUUM[db.execute("PRAGMA auto_vacuum").fetchone()[0]]
 
 
 def vacuum(db: sqlite3.Connection) -> tuple[int, int]:
-    """Give some empty pages back: (bytes given back, bytes still empty). The next checkpoint shortens the file."""
+    """Release some empty pages. Return (bytes released, bytes still empty). The next checkpoint truncates the file."""
     deadline = time.perf_counter() + _VACUUM_SECONDS
     with translated():
         page_bytes: int = db.execute("PRAGMA page_size").fetchone()[0]
@@ -113,11 +113,11 @@ def vacuum(db: sqlite3.Connection) -> tuple[int, int]:
         before = _pages(db)
         left = _free_pages(db)
         for _ in range(min(left, _MOST_PAGES)):
-            # One at a time: sqlite3 takes the first of its rows, a page each, for the end of the statement.
+            # One page per statement: sqlite3 stops the statement after its first row, which is one page.
             db.execute("PRAGMA incremental_vacuum(1)").fetchall()
             if time.perf_counter() > deadline:
                 break
-        # Not the difference of the free ones: the map of pages, which incremental vacuum needs, gets smaller, too.
+        # Compare page counts, not freelist sizes: vacuum also removes pointer map pages.
         after, left = _pages(db), _free_pages(db)
     return (before - after) * page_bytes, left * page_bytes
 

@@ -1,12 +1,12 @@
-"""Single entries: the cache in front of the readers, and the rules that keep both honest.
+"""Reads of single entries: cache, batching of reads, and the rules for cache coherence.
 
-Reads of many callers that arrive while a read is under way go over to the reader's thread together, and callers that
-want the same entry share one read. Sharing and caching must never show a value older than one that somebody has seen:
+Reads that arrive during another read are sent to the reader's thread in one batch. Callers of the same entry share one
+read. Sharing and caching must never return a value older than a value that any caller has already seen:
 
-- When a batch of writes begins, the copies of its entries are dropped and reads of them under way are no longer shared
-  or cached. Until it ends, gets of them go to the database, which knows exactly what is committed.
-- When it ends, the new values enter the cache in the order of their commits.
-- Expiry is decided when a value is handed out, by the clock, whatever its source.
+- When a write batch begins, cached copies of its entries are dropped. In-flight reads of these entries are no longer
+  shared or cached. Until the batch ends, gets of these entries read the committed state from the database.
+- When the batch ends, the new values are cached in commit order.
+- Expiry is checked against the clock whenever a value is returned, regardless of its source.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from swarm_operator.memory.core.errors import MemoryStoreError
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
 
 _MAX_READS = 128
-"""Entries in one hop to the reader: enough to make the hop cheap, few enough to keep others waiting briefly."""
+"""Maximum number of entries per batch: amortizes the thread switch and keeps the wait of other reads short."""
 
 
 class EntryCache:
-    """Most recently used entries.
+    """Cache of the most recently used entries.
 
     Attributes:
         hits: lookups that found a live entry.
         misses: lookups that did not.
-        evictions: entries that were dropped for room.
-        bytes: what the entries take now.
+        evictions: entries removed because of the limits.
+        bytes: current size of the cached entries.
     """
 
     def __init__(self, *, max_entries: int, max_bytes: int) -> None:
@@ -47,7 +47,7 @@ class EntryCache:
         return len(self._entries)
 
     def get(self, identity: Identity, now: int) -> Entry | None:
-        """The entry if it is here and live at `now` (milliseconds); an expired one is dropped. Counts hit or miss."""
+        """Return the entry if cached and live at `now` (milliseconds). Drop an expired entry. Count a hit or miss."""
         entry = self._entries.get(identity)
         if entry is not None:
             if entry.live_at(now):
@@ -59,7 +59,7 @@ class EntryCache:
         return None
 
     def put(self, entry: Entry) -> None:
-        """Keep the entry, in place of the one with its identity. One that is larger than the cache is not kept."""
+        """Store or replace the entry. Do not store an entry larger than the cache."""
         identity = (entry.namespace, entry.key)
         self.discard(identity)
         weight = entry.weight
@@ -73,14 +73,14 @@ class EntryCache:
             self.evictions += 1
 
     def discard(self, identity: Identity) -> None:
-        """Forget the entry, if it is here."""
+        """Remove the entry if cached."""
         entry = self._entries.pop(identity, None)
         if entry is not None:
             self.bytes -= entry.weight
 
 
 class _Read:
-    """One read of one entry, and those who wait for it."""
+    """A read of one entry, with the futures of its callers."""
 
     __slots__ = ("identity", "waiters")
 
@@ -90,7 +90,7 @@ class _Read:
 
 
 class EntryReader:
-    """Finds single entries. Implements the writer's CacheInvalidation."""
+    """Reads single entries. Implements CacheInvalidation of write.writer."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class EntryReader:
         self._drain: asyncio.Task[None] | None = None
 
     async def get(self, identity: Identity) -> Entry | None:
-        """The live entry, or None."""
+        """Return the live entry, or None. Record the access."""
         now = self._now()
         entry = self._cache.get(identity, now)
         if entry is None:
@@ -122,14 +122,14 @@ class EntryReader:
         return entry
 
     def before_commit(self, identities: Iterable[Identity]) -> None:
-        """Entries are about to change."""
+        """Drop cached copies and stop sharing reads of entries that are about to change."""
         self._writing = frozenset(identities)
         for identity in self._writing:
             self._cache.discard(identity)
             self._shared.pop(identity, None)
 
     def after_commit(self, states: Iterable[tuple[Identity, Entry | None]]) -> None:
-        """Entries have changed, or their commit has failed."""
+        """Cache the new states after a commit. A failed commit has no states."""
         self._writing = frozenset()
         for identity, entry in states:
             if entry is None:
@@ -138,7 +138,7 @@ class EntryReader:
                 self._cache.put(entry)
 
     async def close(self) -> None:
-        """Wait for the reads under way."""
+        """Wait for in-flight reads."""
         if self._drain is not None:
             await self._drain
 
@@ -166,12 +166,12 @@ class EntryReader:
     async def _run_batch(self, reads: list[_Read]) -> None:
         try:
             entries = await self._fetch([read.identity for read in reads])
-        except Exception as error:  # noqa: BLE001 - it belongs to those who wait
+        except Exception as error:  # noqa: BLE001 - the callers get the error
             for read in reads:
                 self._fail(read, error)
             return
         for read, entry in zip(reads, entries, strict=True):
-            if isinstance(entry, MemoryStoreError):  # one damaged value is no concern of those who want others
+            if isinstance(entry, MemoryStoreError):  # a damaged value fails only reads of its own entry
                 self._fail(read, entry)
                 continue
             if self._forget(read) and entry is not None:
@@ -187,7 +187,7 @@ class EntryReader:
                 waiter.set_exception(copy.copy(error))
 
     def _forget(self, read: _Read) -> bool:
-        """End sharing. False when a write has come between: what was read may already be old."""
+        """Stop sharing a read. Return False if a write intervened: the value read may be stale."""
         current = self._shared.get(read.identity) is read
         if current:
             del self._shared[read.identity]

@@ -1,9 +1,9 @@
-"""The reading side: SQL, and the connections that run it.
+"""Read queries and their connections.
 
-With a WAL two connections read beside the writer: one for single entries, one for lists and counts, so that a long page
-does not hold up a get. With a rollback journal a reader and the writer would lock each other out, so reads run on the
-writer's own connection, between its batches. Each call is one hop, its reads are one snapshot, and it leaves no
-statement open that would keep the log from being moved.
+With a WAL, two connections read concurrently with the writer: one for single entries, one for lists and counts. So a
+long page does not delay a get. With a rollback journal, readers and the writer would lock each other out, so reads run
+on the writer's connection between batches. Each call switches threads once and reads one snapshot. No statement stays
+open, as an open statement would block checkpoints.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from swarm_operator.memory.sqlite.tables import entry_rows
 from swarm_operator.memory.sqlite.tables.ranges import PAST_EVERY_TEXT, spans
 
 ENTRIES: Final = "entries"
-"""Reads of single entries, which are quick and have a connection of their own."""
+"""Reads of single entries: fast, on a separate connection."""
 PAGES: Final = "pages"
-"""Lists, searches, counts."""
+"""Lists, searches and counts."""
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ _COUNT = "SELECT entries, bytes FROM namespaces WHERE name = ?"
 _TAGGED = "SELECT count(*) FROM entry_tags WHERE tag = ? AND namespace = ?"
 _NAMESPACES = "SELECT name, entries, bytes FROM namespaces WHERE name >= ? AND name < ? ORDER BY name"
 _PACKED = "SELECT entries, raw, stored FROM compression WHERE id = 1"
-# Without the hint SQLite may prefer to walk the whole namespace.
+# Without INDEXED BY, SQLite may scan the whole namespace.
 _EXPIRED = """
     SELECT namespace, count(*), sum(size) FROM entries INDEXED BY entries_expiry
     WHERE expires_at <= ? AND namespace >= ? GROUP BY namespace
@@ -57,16 +57,16 @@ _EXPIRED = """
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Counts of one moment.
+    """Counts of one snapshot.
 
     Attributes:
-        entries: live entries in all namespaces.
-        bytes: of their values.
-        counts: the same for each namespace that was asked for, in that order.
-        database_bytes: pages of the database times their size, those that are still in the log included.
-        free_bytes: those of them that hold nothing.
-        packed: rows whose values are compressed, bytes of their values, bytes that are stored. Expired rows count until
-            they are collected: they take their place as long.
+        entries: number of live entries in all namespaces.
+        bytes: bytes of the values of live entries.
+        counts: entries and bytes of each requested namespace, in the requested order.
+        database_bytes: size of all database pages, including pages that are still in the WAL.
+        free_bytes: size of the empty pages.
+        packed: number of compressed rows, uncompressed bytes of their values, stored bytes. Expired rows are included
+            until they are collected, because they still use space.
     """
 
     entries: int
@@ -78,10 +78,10 @@ class Totals:
 
 
 class Readers:
-    """Runs reads.
+    """Runs read queries.
 
     Attributes:
-        under_way: how many run or wait for their turn, by ENTRIES and PAGES.
+        under_way: number of running and waiting reads, by ENTRIES and PAGES.
     """
 
     def __init__(self, points: Worker, scans: Worker, *, owned: bool) -> None:
@@ -91,7 +91,7 @@ class Readers:
 
     @classmethod
     async def open(cls, path: Path, config: StoreConfig, writer: Worker) -> Readers:
-        """Open the reading connections; the writer's must be open."""
+        """Return readers with open connections. The writer must be open."""
         if not config.enable_wal:
             return cls(writer, writer, owned=False)
         points = await open_reader(path, config)
@@ -103,7 +103,7 @@ class Readers:
         return cls(points, scans, owned=True)
 
     async def close(self) -> None:
-        """Close what was opened here. Must come before the writer closes: the last connection out checkpoints."""
+        """Close the reading connections. Close them before the writer: the last connection to close checkpoints."""
         if self._owned:
             try:
                 await self._workers[ENTRIES].close()
@@ -120,7 +120,7 @@ class Readers:
             self.under_way[kind] -= 1
 
     async def entries(self, identities: Sequence[Identity]) -> list[Entry | MemoryStoreError | None]:
-        """The rows of these entries, expired or not; None where there is none, an error where the value is damaged."""
+        """Return the entries, even if expired: None for a missing entry, an error for a damaged value."""
 
         def read(db: sqlite3.Connection) -> list[Entry | MemoryStoreError | None]:
             found: list[Entry | MemoryStoreError | None] = []
@@ -136,16 +136,16 @@ class Readers:
     async def page(
         self, namespace: str, *, start: str, end: str | bytes, limit: int, max_bytes: int, now: int
     ) -> tuple[list[Entry], bool]:
-        """Live entries with start <= key < end in the order of their keys, and whether there are more.
+        """Return live entries with start <= key < end in key order, and whether more entries follow.
 
-        At most `limit`, and no more once their values have reached `max_bytes`; at least one if there is one. A
-        damaged value is an error of the whole page: leaving it out would look like a deletion.
+        The page ends after `limit` entries or before exceeding `max_bytes` of values, but has at least one entry if any
+        exists. A damaged value fails the whole page: an omitted entry would look like a deletion.
         """
 
         def read(db: sqlite3.Connection) -> tuple[list[Entry], bool]:
             entries: list[Entry] = []
             size = 0
-            # Closing the cursor resets the statement: one that stays open would hold its snapshot.
+            # Closing the cursor resets the statement: an open statement would hold its snapshot.
             with contextlib.closing(db.execute(_PAGE, (namespace, start, end, now, limit + 1))) as found:
                 for row in found:
                     if len(entries) == limit or (entries and size + row[-1] > max_bytes):
@@ -157,9 +157,9 @@ class Readers:
         return await self._run(PAGES, read)
 
     async def keys(self, namespace: str, *, start: str, end: str | bytes, limit: int, max_text: int) -> list[str]:
-        """At most that many keys with start <= key < end, in their order, expired entries' too.
+        """Return up to `limit` keys with start <= key < end in order, including those of expired entries.
 
-        No more once their indexed texts have `max_text` bytes together; at least one if there is one.
+        The list ends before exceeding `max_text` bytes of indexed texts, but has at least one key if any exists.
         """
 
         def read(db: sqlite3.Connection) -> list[str]:
@@ -175,7 +175,7 @@ class Readers:
         return await self._run(PAGES, read)
 
     async def changes(self, since: int) -> ChangePage:
-        """Some changes after a position, and how far the table goes."""
+        """Return a page of changes after a position, with the bounds of the table."""
 
         def read(db: sqlite3.Connection) -> ChangePage:
             return ChangePage(*changes.bounds(db), changes.read(db, since))
@@ -185,11 +185,11 @@ class Readers:
     async def search(
         self, query: Query, position: Position | None, *, limit: int, max_bytes: int, now: int
     ) -> SearchPage:
-        """A page of a search, see search.search."""
+        """Return a page of hits, see search.planner.search."""
         return await self._run(PAGES, lambda db: search(db, query, position, limit=limit, max_bytes=max_bytes, now=now))
 
     async def totals(self, namespaces: Sequence[str], now: int) -> Totals:
-        """Count everything, and these namespaces."""
+        """Return counts of the whole store and of these namespaces."""
 
         def read(db: sqlite3.Connection) -> Totals:
             total_rows, size = _pair(db, _TOTAL)
@@ -212,7 +212,7 @@ class Readers:
         return await self._run(PAGES, read)
 
     async def tagged(self, namespace: str, tags: Sequence[str]) -> dict[str, int]:
-        """How many entries of a namespace have each of these tags, expired ones that still lie there included."""
+        """Return the number of entries with each tag in a namespace, including uncollected expired entries."""
 
         def read(db: sqlite3.Connection) -> dict[str, int]:
             return {tag: db.execute(_TAGGED, (tag, namespace)).fetchall()[0][0] for tag in tags}
@@ -222,9 +222,9 @@ class Readers:
     async def namespaces(
         self, *, start: str, limit: int, now: int, within: Sequence[str] | None = None
     ) -> tuple[list[NamespaceCount], bool]:
-        """Namespaces with live entries, from `start` on in the order of their names, and whether there are more.
+        """Return namespaces with live entries in name order, starting at `start`, and whether more follow.
 
-        `within` limits them to these and those below.
+        `within` restricts the result to these namespaces and their descendants.
         """
         ranges = [(start, PAST_EVERY_TEXT)] if within is None else spans(within)
 
@@ -246,7 +246,7 @@ class Readers:
 
 
 def _expired(db: sqlite3.Connection, now: int, start: str = "") -> dict[str, tuple[int, int]]:
-    """Expired rows that still lie there, and their bytes, by namespace."""
+    """Return the number and bytes of uncollected expired rows by namespace."""
     return {name: (count, size) for name, count, size in db.execute(_EXPIRED, (now, start)).fetchall()}
 
 

@@ -1,1 +1,1 @@
-"""Search: plans and the indexes that they use."""
+"""Search: query planner and search indexes."""

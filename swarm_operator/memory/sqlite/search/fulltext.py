@@ -1,8 +1,8 @@
-"""Full-text expressions, and what the page of a search shows of the texts that they match.
+"""Validation of FTS5 expressions, and snippets of the matching texts.
 
-The words of a caller are never SQL, but an FTS5 expression has a grammar of its own, so each is tried on an empty table
-in memory before it goes to the real one: what fails there is the caller's mistake. The same table, filled with a page's
-texts, makes their snippets, which a table without texts can't, and leaves out what does not match after all.
+FTS5 expressions have their own grammar. Each expression first runs against an empty in-memory table: an error there is
+a caller error. The in-memory table also creates snippets of the texts of a page, because the contentless index cannot.
+Texts that do not match in this table are left out of the page.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def check(expression: str) -> None:
     """Check the grammar of an expression.
 
     Raises:
-        InvalidInputError: it is not an FTS5 expression on the columns key and value.
+        InvalidInputError: the text is not an FTS5 expression on the columns key and value.
     """
     try:
-        # Alone, since its parentheses must not close ours; and scoped, since some texts are commands when alone.
+        # Unscoped: its parentheses must not close those of scoped(). Scoped: some texts alone are FTS5 commands.
         for tried in (expression, scoped(expression, None)):
             _table().execute(_TRY, (tried,)).fetchall()
     except sqlite3.Error as error:
@@ -38,12 +38,12 @@ def check(expression: str) -> None:
 
 
 def scoped(text: str, namespace: str | None) -> str:
-    """The expression for the real table: within a namespace, or one below it, as far as words can tell.
+    """Return the expression for the index, limited to a namespace and its descendants by their words.
 
-    It may find a namespace too many (`a.b` for `a:b`), which the search then leaves out.
+    The expression may match other namespaces (`a.b` for `a:b`); the search filters them out.
     """
     within = f"{{key value}} : ({text})"
-    # A namespace without a letter or digit is no phrase that could be found.
+    # A namespace without letters and digits has no searchable token.
     if namespace is None or not re.search(r"[0-9A-Za-z]", namespace):
         return within
     phrase = namespace.replace('"', '""')
@@ -51,7 +51,7 @@ def scoped(text: str, namespace: str | None) -> str:
 
 
 def snippets(text: str, page: Iterable[tuple[int, str, str]]) -> dict[int, str]:
-    """Of (number, key, text): an extract around the words found, marked with **, for those that match."""
+    """Return snippets by rowid for matching (rowid, key, text) tuples. Matched words are marked with **."""
     table = _table()
     table.execute("DELETE FROM page")
     table.executemany("INSERT INTO page (rowid, key, value) VALUES (?, ?, ?)", page)
@@ -61,7 +61,7 @@ def snippets(text: str, page: Iterable[tuple[int, str, str]]) -> dict[int, str]:
 
 
 def _table() -> sqlite3.Connection:
-    """This thread's table."""
+    """Return the connection with this thread's in-memory table."""
     table: sqlite3.Connection | None = getattr(_tables, "connection", None)
     if table is None:
         table = _tables.connection = sqlite3.connect(":memory:", isolation_level=None)

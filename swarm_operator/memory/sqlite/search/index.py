@@ -1,10 +1,10 @@
-"""What searches look up, kept in the transaction that changes the entries: their tags and their texts.
+"""Search indexes of tags and texts, updated in the transaction that changes the entries.
 
-Operations only note which rows changed from what to what. The notes are written once, right before COMMIT: FTS5 writes
-a segment of its own at each savepoint, so indexing inside the requests' savepoints would make a segment of each row.
+Operations record index updates, which are written once, right before COMMIT. FTS5 writes a new segment at each
+savepoint, so indexing inside the savepoints of requests would create one segment per row.
 
-The full-text table keeps no texts, only where words occur. To forget a row it must be told the very text that it was
-given, which is made again from the row's former value: so `index_text` can't change without a rebuild (`REVISION`).
+The full-text table is contentless. To delete a row, FTS5 needs the exact text that was indexed, which is computed from
+the old value. Therefore a change of `index_text` requires a rebuild (`REVISION`).
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from swarm_operator.memory.sqlite.database.connection import write_transaction
 from swarm_operator.memory.sqlite.tables.compression import decompress
 
 REVISION: Final = 1
-"""Of `index_text` and of the table's columns. A file that was indexed by another one is indexed anew when opened."""
+"""Revision of `index_text` and of the columns. Opening a file with another revision rebuilds its index."""
 MAX_TEXT_BYTES: Final = 64 * 1024
-"""The part of a value's JSON whose words are found: its start."""
+"""Length of the indexed prefix of a value's JSON."""
 
 _ESCAPE: Final = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)")
 _INSERT_TEXT = "INSERT INTO entries_text (rowid, namespace, key, value) VALUES (?, ?, ?, ?)"
-_FORGET_TEXT = "INSERT INTO entries_text (entries_text, rowid, namespace, key, value) VALUES ('delete', ?, ?, ?, ?)"
+_DELETE_TEXT = "INSERT INTO entries_text (entries_text, rowid, namespace, key, value) VALUES ('delete', ?, ?, ?, ?)"
 _INSERT_TAG = "INSERT INTO entry_tags (tag, namespace, key) VALUES (?, ?, ?)"
 _DELETE_TAG = "DELETE FROM entry_tags WHERE tag = ? AND namespace = ? AND key = ?"
 _ALL = "SELECT id, namespace, key, value, codec, size FROM entries"
 _STATE = "SELECT revision FROM text_index WHERE id = 1"
 _SET_STATE = "UPDATE text_index SET revision = ? WHERE id = 1"
-# FTS5 merges when so many parts of the index are of the same age. By its default, 4, one commit in a hundred took 10 ms
-# at a million entries; with 8, 0.7 ms, and searches take as long.
+# Segments on one level that start an automerge, https://sqlite.org/fts5.html#the_automerge_configuration_option. With
+# the default of 4, 1% of commits took 10 ms at a million entries; with 8, 0.7 ms. Search times are equal.
 _MERGE_AT: Final = 8
 _MERGES = "SELECT v FROM entries_text_config WHERE k = 'automerge'"
 _SET_MERGES = "INSERT INTO entries_text (entries_text, rank) VALUES ('automerge', ?)"
@@ -42,14 +42,14 @@ _NO_TAGS: Final = "[]"
 
 
 class IndexedFields(NamedTuple):
-    """What is looked up of a row: its tags as a JSON array, and its text (None: it is not in the full-text index)."""
+    """Indexed fields of a row: tags as a JSON array, and the value (None: not in the full-text index)."""
 
     tags_json: str
     value: bytes | None
 
 
 class IndexUpdate(NamedTuple):
-    """A row that changed: what it was and what it is; None: there was none, or is none."""
+    """Old and new indexed fields of a changed row. None: the row did not exist, or was deleted."""
 
     row_id: int
     identity: Identity
@@ -58,14 +58,14 @@ class IndexUpdate(NamedTuple):
 
 
 def index_text(value_json: bytes) -> str:
-    """The text whose words are found: the start of the value's JSON, names of members included."""
+    """Return the text to index: the start of the value's JSON, including member names."""
     text = value_json[:MAX_TEXT_BYTES].decode(errors="ignore")
-    # In JSON a line break is a backslash and an n, which would stick to the next word.
+    # JSON escapes a line break as \n; the tokenizer would join the n to the next word.
     return _ESCAPE.sub(" ", text) if "\\" in text else text
 
 
 def stored_text(value: bytes, codec_number: int, size: int) -> bytes | None:
-    """A stored value's JSON, for IndexedFields; None if it is damaged: nobody can say what was indexed."""
+    """Return the JSON of a stored value; None if the value is damaged, as its indexed text is then unknown."""
     try:
         return decompress(codec_number, value, size)
     except CorruptValueError:
@@ -73,7 +73,7 @@ def stored_text(value: bytes, codec_number: int, size: int) -> bytes | None:
 
 
 def write(db: sqlite3.Connection, notes: Iterable[IndexUpdate], *, full_text: bool) -> None:
-    """Bring both tables up to date, inside the transaction that changed the rows."""
+    """Update both indexes inside the transaction that changed the rows."""
     changes: dict[tuple[int, Identity], IndexUpdate] = {}
     for note in notes:
         place = (note.row_id, note.identity)
@@ -98,20 +98,20 @@ def write(db: sqlite3.Connection, notes: Iterable[IndexUpdate], *, full_text: bo
                     texts_gone.append((note.row_id, *note.identity, old_text))
                 if new_text is not None:
                     texts_new.append((note.row_id, *note.identity, new_text))
-    # A row's number may have gone from one entry to another in this transaction: all that is gone goes first.
+    # Delete first: a rowid may have moved from one entry to another in this transaction.
     for sql, rows in ((_DELETE_TAG, tags_gone), (_INSERT_TAG, tags_new)):
         if rows:
             db.executemany(sql, rows)
-    for sql, texts in ((_FORGET_TEXT, texts_gone), (_INSERT_TEXT, texts_new)):
+    for sql, texts in ((_DELETE_TEXT, texts_gone), (_INSERT_TEXT, texts_new)):
         if texts:
             db.executemany(sql, texts)
 
 
 def prepare(db: sqlite3.Connection, *, full_text: bool) -> bool:
-    """Make the full-text index as complete as the setting wants it, when the file is opened. False: it was.
+    """Build or empty the full-text index to match the setting, when a file is opened. Return False if unchanged.
 
-    Switched on for a file without it, or with that of another revision: every entry is indexed, in one transaction.
-    That takes about 6 s for a million entries of 200 bytes and a log as large as the index. Switched off: emptied.
+    A missing index, or one of another revision, is rebuilt in one transaction. For a million entries of 200 bytes this
+    takes about 6 s, and the WAL grows to the size of the index. If full text is disabled, the index is emptied.
     """
     if db.execute(_MERGES).fetchone() != (_MERGE_AT,):
         db.execute(_SET_MERGES, (_MERGE_AT,))

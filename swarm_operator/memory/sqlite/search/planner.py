@@ -1,14 +1,14 @@
-"""Searching, on a reader's thread.
+"""Query planner of searches. Runs on a reader's thread.
 
-The plan is chosen here, not left to SQLite, so that its cost is known:
+The plan is chosen here rather than by SQLite, so that its cost is known:
 
-    with a text         the full-text index: by rank, or the newest first when more match than can be ranked at once
-    order "updated"     the index of times, backwards
-    with tags           each namespace's part of the tag that fewest entries have there
-    else                each namespace's keys from the prefix on
+    with a text         full-text index, by rank; newest first if there are more than MAX_RANKED matches
+    order "updated"     index of update times, descending
+    with tags           per namespace: the entries of the rarest tag there
+    otherwise           per namespace: the keys from the prefix on
 
-Whatever the plan does not guarantee is then tested on each candidate. A page ends when it is full, and also after so
-many candidates or so much time: it then says where to go on. So no search holds up the reader, whatever it asks for.
+Each candidate is tested for the conditions that the plan does not guarantee. A page ends when it is full, or at a limit
+of candidates or time, and returns the position to continue from. So no search blocks the reader for long.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from swarm_operator.memory.sqlite.tables import entry_rows
 from swarm_operator.memory.sqlite.tables.ranges import PAST_EVERY_TEXT, after_prefix, spans
 
 MAX_CANDIDATES: Final = 10_000
-"""Looked at for one page."""
+"""Maximum number of candidates per page."""
 MAX_RANKED: Final = 3_000
-"""Matches of a text that are ranked. Above it the newest come first: a word in every entry tells none from another."""
+"""Maximum number of ranked matches. With more, the newest come first, as the rank of frequent words means little."""
 _MAX_SECONDS: Final = 0.03
-_PATIENCE: Final = 64
-"""Candidates that a page looks at however long it takes: each page gets on."""
+_MIN_CANDIDATES: Final = 64
+"""Candidates that a page tests regardless of the time limit, so that each page makes progress."""
 _TEXT_SECONDS: Final = 1.0
-"""For the full-text index alone, which can't stop half-way; then the search is refused."""
+"""Time limit for a full-text query, which cannot return partial results; above it the search is rejected."""
 _PROBE: Final = 500
 
 _HEAD = "e.id, e.namespace, e.key, e.updated_at, e.expires_at, e.tags, e.metadata, e.size"
@@ -58,7 +58,7 @@ _BY_UPDATE = f"""
 """  # noqa: S608
 _BY_ID = f"SELECT {_HEAD} FROM entries e WHERE e.id = ?"  # noqa: S608
 _WHOLE = f"SELECT {entry_rows.LISTED} FROM entries WHERE id = ?"  # noqa: S608
-_HOW_MANY = "SELECT count(*) FROM (SELECT 1 FROM entries_text WHERE entries_text MATCH ? LIMIT ?)"
+_COUNT_MATCHES = "SELECT count(*) FROM (SELECT 1 FROM entries_text WHERE entries_text MATCH ? LIMIT ?)"
 _RANKED = """
     SELECT rowid, bm25(entries_text, 0.0, 4.0, 1.0) AS score FROM entries_text WHERE entries_text MATCH ?
     ORDER BY score, rowid
@@ -69,17 +69,17 @@ _NEWEST = "SELECT rowid FROM entries_text WHERE entries_text MATCH ? AND rowid <
 class _Candidate(NamedTuple):
     position: Position
     row: tuple[Any, ...] | None
-    """The _HEAD; None: the full-text index knows a row that is gone, or another namespace was entered."""
+    """The _HEAD columns; None if the indexed row no longer exists, or at the end of a namespace."""
     score: float | None = None
 
 
 def search(
     db: sqlite3.Connection, query: Query, position: Position | None, *, limit: int, max_bytes: int, now: int
 ) -> SearchPage:
-    """A page of at most `limit` live entries whose values have at most `max_bytes` together, or one larger one.
+    """Return a page of at most `limit` live entries with `max_bytes` of values in total, or one larger entry.
 
     Raises:
-        InvalidInputError: the text takes too long to look up.
+        InvalidInputError: the full-text query exceeded its time limit.
         CorruptValueError: the value of a hit is damaged.
     """
     found = SearchPage(within=query.within)
@@ -91,7 +91,7 @@ def search(
     with contextlib.closing(_candidates(db, query, position, found)) as candidates:
         for candidate in candidates:
             if found.candidates >= MAX_CANDIDATES or (
-                found.candidates >= _PATIENCE and not found.candidates % 32 and time.perf_counter() > deadline
+                found.candidates >= _MIN_CANDIDATES and not found.candidates % 32 and time.perf_counter() > deadline
             ):
                 found.position, found.partial = last, True
                 break
@@ -109,7 +109,7 @@ def search(
 
 
 class _Filter:
-    """Tests a candidate for all that the query asks, but its text: an index may promise less than it seems to."""
+    """Tests a candidate against all conditions of the query except the text, as an index may not guarantee them."""
 
     def __init__(self, query: Query, now: int) -> None:
         self._query = query
@@ -138,18 +138,18 @@ class _Filter:
                 return False
         if query.metadata:
             metadata = strict_json.decode(metadata_json.encode())
-            return all(name in metadata and _same(metadata[name], value) for name, value in query.metadata.items())
+            return all(name in metadata and _equal(metadata[name], value) for name, value in query.metadata.items())
         return True
 
 
-def _same(left: Any, right: Any) -> bool:
-    """Whether two JSON values are equal. Python would take true for 1."""
+def _equal(left: Any, right: Any) -> bool:
+    """Return whether two JSON values are equal. In Python, True equals 1."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(_same, left, right))
+        return len(left) == len(right) and all(map(_equal, left, right))
     if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(_same(left[name], right[name]) for name in left)
+        return left.keys() == right.keys() and all(_equal(left[name], right[name]) for name in left)
     return bool(left == right)
 
 
@@ -164,16 +164,16 @@ def _candidates(
 
 
 def _by_key(db: sqlite3.Connection, query: Query, position: Position | None) -> Generator[_Candidate, None, None]:
-    """Namespace by namespace; each has its position, so that a search of very many gets on as well."""
+    """Yield candidates by namespace and key. A position after each namespace lets large searches make progress."""
     _, first, after = position or ["key", "", ""]
     prefix = query.key_prefix
     end = after_prefix(prefix)
     for namespace in _namespaces(db, query, first):
-        # No key contains NUL, so this is the first text after `after`.
+        # Keys contain no NUL, so this is the smallest text greater than `after`.
         start = max(prefix, after + "\0") if namespace == first and after else prefix
         for row in _keys(db, query, namespace, start, end):
             yield _Candidate(key_position(namespace, row[2]), row)
-        # All keys of it are passed: no key is greater than this one.
+        # All keys of the namespace were tested: continue after the namespace.
         yield _Candidate(key_position(namespace + "\0", ""), None)
 
 
@@ -198,7 +198,7 @@ def _keys(
 
 
 def _namespaces(db: sqlite3.Connection, query: Query, first: str) -> Iterator[str]:
-    """Those that the query names and that have entries, from `first` on, in order."""
+    """Yield the query's namespaces that have entries, in order, starting at `first`."""
     name = query.namespace
     ranges: list[tuple[str, str | bytes]]
     if name is None:
@@ -223,9 +223,9 @@ def _by_text(
 ) -> Generator[_Candidate, None, None]:
     fulltext.check(query.expression or "")
     expression = fulltext.scoped(query.expression or "", query.namespace)
-    with _patience(db):
+    with _time_limit(db):
         if position is None:
-            ranked = db.execute(_HOW_MANY, (expression, MAX_RANKED + 1)).fetchall()[0][0] <= MAX_RANKED
+            ranked = db.execute(_COUNT_MATCHES, (expression, MAX_RANKED + 1)).fetchall()[0][0] <= MAX_RANKED
         else:
             ranked = position[0] == "rank"
         matches: Iterable[tuple[Any, ...]]
@@ -245,8 +245,8 @@ def _by_text(
 
 
 @contextlib.contextmanager
-def _patience(db: sqlite3.Connection) -> Iterator[None]:
-    """Interrupt what takes too long."""
+def _time_limit(db: sqlite3.Connection) -> Iterator[None]:
+    """Interrupt SQL statements of the block that exceed _TEXT_SECONDS."""
     deadline = time.perf_counter() + _TEXT_SECONDS
     db.set_progress_handler(lambda: int(time.perf_counter() > deadline), 10_000)
     try:
@@ -273,6 +273,6 @@ def _hits(db: sqlite3.Connection, query: Query, taken: list[tuple[tuple[Any, ...
 
 
 def _rows(db: sqlite3.Connection, sql: str, parameters: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-    """A query's rows. The statement is reset when the caller stops early: an open one would hold its snapshot."""
+    """Yield the rows of a query. Reset the statement on early exit: an open statement would hold its snapshot."""
     with contextlib.closing(db.execute(sql, parameters)) as cursor:
         yield from cursor

@@ -1,1 +1,1 @@
-"""Tables of the database: one module for each."""
+"""Database tables: one module per table."""

@@ -1,11 +1,11 @@
-"""When entries were last read by their keys: for people and programs that look for what nobody wants any more.
+"""Last-access times of entries, used to find stale entries. Only reads by key count as accesses.
 
-A read must not cost a write. So accesses are noted in memory and written together, with each garbage collection and
-when the store closes: a crash loses those since. They are no part of an entry: no version, no change and no time of
-its own comes from them. Lists and searches show them, those in memory included, and do not count as accesses.
+Accesses are recorded in memory, so a read causes no write. They are written with each garbage collection and when the
+store closes; a crash loses the accesses since then. An access does not change the entry's version or timestamps and
+creates no change. Lists and searches return access times, including unwritten ones.
 
-The table's rows go with their entries, by a trigger. One that is older than its entry belonged to another one of the
-same number, and is not shown.
+A trigger deletes a table row with its entry. A row older than its entry belongs to a former entry with the same rowid
+and is ignored.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from swarm_operator.memory.core.entry import Entry, Identity
 from swarm_operator.memory.sqlite.database.connection import translated, write_transaction
 
 _MOST: Final = 10_000
-"""Entries that are noted between two writes; accesses of others are not. Each takes some 250 bytes."""
+"""Maximum number of entries recorded between two writes, about 250 bytes each. Other accesses are dropped."""
 _AT_ONCE: Final = 500
-"""Rows of one transaction: a few milliseconds, for which other writers wait."""
+"""Rows per transaction. A transaction blocks other writers for a few milliseconds."""
 _WRITE: Final = """
     INSERT INTO accesses (id, at) SELECT id, ? FROM entries WHERE namespace = ? AND key = ?
     ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE excluded.at > at
@@ -29,26 +29,26 @@ _WRITE: Final = """
 
 
 class AccessTimes:
-    """Notes accesses until they are written."""
+    """Records access times in memory until they are written."""
 
     def __init__(self) -> None:
         self._pending: dict[Identity, int] = {}
 
     def note(self, identity: Identity, now: int) -> None:
-        """An entry was read."""
+        """Record a read of an entry at `now` (milliseconds since the Unix epoch)."""
         pending = self._pending
         if len(pending) < _MOST or identity in pending:
             pending[identity] = now
 
     def latest(self, entry: Entry) -> Entry:
-        """The entry, with what is noted and not yet written."""
+        """Return the entry with its access time, including an unwritten one."""
         at = self._pending.get((entry.namespace, entry.key), -1)
         if at < entry.created_at or (entry.accessed_at is not None and entry.accessed_at >= at):
             return entry
         return entry._replace(accessed_at=at)
 
     async def flush(self, run: Callable[[Callable[[sqlite3.Connection], None]], Awaitable[None]]) -> None:
-        """Write the noted times in several transactions.
+        """Write the recorded times in several transactions.
 
         Args:
             run: runs a function on the writer's connection while no batch is being committed.

@@ -1,7 +1,7 @@
-"""Long values as LZ4 frames: what is in the file when a row's codec says so. What a value is, is decided in `codec`.
+"""Compression of long values as LZ4 frames. The JSON encoding of values is in core.strict_json.
 
-A frame names its content's length and carries a checksum of it, so damage is found, and what a frame would grow to is
-known before it grows. LZ4 is chosen for its speed: it costs a write less than the bytes that it saves.
+A frame contains the length and a checksum of its content. So damage is detected, and the decompressed size is known
+before decompression. LZ4 was chosen for speed: compressing a value costs a write less time than the saved bytes.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import lz4.frame
 from swarm_operator.memory.core.errors import CorruptValueError
 
 MAX_RAW_BYTES: Final = 512 * 1024 * 1024
-"""What a frame may grow to: the longest value that any setting allows. More is damage or an attack."""
+"""Maximum decompressed size: the longest value that any setting allows. Larger sizes mean damage or an attack."""
 
 INLINE_BYTES: Final = 64 * 1024
-"""Values up to this length are compressed where they are (0.1 ms); longer ones on a thread: 16 MiB take 30 ms, which
-the event loop must not wait for. LZ4 works without the interpreter's lock."""
+"""Values up to this length are compressed on the event loop (0.1 ms), longer values on a thread: 16 MiB take 30 ms.
+LZ4 releases the GIL."""
 
 
 class Codec(IntEnum):
-    """How a row's value is stored: the column `codec`. The numbers are the file's and never change.
+    """Encoding of a stored value: the column `codec`. The numbers are part of the file format and never change.
 
-    0 and 1 take no bytes in SQLite's record, so reading them never touches the value's pages before them.
+    0 and 1 use no bytes in SQLite's record body, so reading the column never reads the value's overflow pages.
     """
 
     PLAIN = 0
@@ -34,14 +34,14 @@ class Codec(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredValue:
-    """A value as it is stored."""
+    """A value in its stored form."""
 
     codec: Codec
     blob: bytes
 
 
 def compress(raw: bytes, threshold: int) -> StoredValue:
-    """Compress a value that is longer than `threshold` bytes (0: none), if that makes it smaller."""
+    """Return the value compressed if it is longer than `threshold` bytes (0: never) and becomes smaller."""
     if threshold and len(raw) > threshold:
         frame = lz4.frame.compress(raw, content_checksum=True, store_size=True)
         if len(frame) < len(raw):
@@ -50,15 +50,15 @@ def compress(raw: bytes, threshold: int) -> StoredValue:
 
 
 def decompress(codec: int, blob: bytes, size: int) -> bytes:
-    """The value that was packed.
+    """Return the original value of a stored value.
 
     Args:
-        codec: of the row.
-        blob: what is stored.
-        size: the value's length, as the row says it.
+        codec: the row's codec number.
+        blob: the stored bytes.
+        size: the value's length in bytes according to the row.
 
     Raises:
-        CorruptValueError: this is not what was stored. Nothing longer than `size` was made of it.
+        CorruptValueError: the stored bytes are damaged. At most `size` bytes were decompressed.
     """
     if codec == Codec.PLAIN:
         return blob
@@ -68,7 +68,7 @@ def decompress(codec: int, blob: bytes, size: int) -> bytes:
         announced = lz4.frame.get_frame_info(blob)["content_size"]
         if announced != size or size > MAX_RAW_BYTES:
             raise CorruptValueError(f"its frame announces {announced} bytes and its row {size}")
-        # LZ4 holds the frame to the length that it announces.
+        # LZ4 enforces the content size of the frame header.
         raw, used = lz4.frame.decompress(blob, return_bytes_read=True)
     except (RuntimeError, ValueError, MemoryError) as error:
         raise CorruptValueError(f"its frame is damaged: {error}") from None

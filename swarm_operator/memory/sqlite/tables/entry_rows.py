@@ -1,4 +1,4 @@
-"""Rows of the table of entries, as the reading connections and the writer's transactions both see them."""
+"""Decodes rows of the `entries` table, for readers and for the writer's transactions."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from swarm_operator.memory.sqlite.tables.compression import decompress
 _ACCESSED: Final = "(SELECT at FROM accesses WHERE accesses.id = entries.id AND at >= entries.created_at)"
 _COLUMNS: Final = "namespace, key, value, tags, metadata, ttl, version, created_at, updated_at, expires_at"
 LISTED: Final = f"{_COLUMNS}, {_ACCESSED}, codec, size"
-"""What `entry_of` takes, in this order, for lists and searches."""
+"""Columns that `entry_of` expects, in this order. Used by lists and searches."""
 
 _GET = f"SELECT {_COLUMNS}, codec, size FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only
 
 
 def read(db: sqlite3.Connection, identity: Identity) -> Entry | None:
-    """The entry, expired or not; None when there is no row. Raises CorruptValueError."""
+    """Return the entry, even if expired; None if the row does not exist. Raises CorruptValueError."""
     found = db.execute(_GET, identity).fetchall()
     return entry_of(found[0]) if found else None
 
 
 def entry_of(row: tuple[Any, ...]) -> Entry:
-    """An entry from its columns. Raises CorruptValueError, which names the entry."""
+    """Return the entry of a row. Raises CorruptValueError with the entry's namespace and key."""
     namespace, key, value, *others, codec, size = row
     if codec:
         try:

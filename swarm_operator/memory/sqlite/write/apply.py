@@ -1,13 +1,13 @@
-"""Operations, and a batch of them as one transaction on the writer's thread. Compare-and-set is decided here.
+"""Write operations, and their commit as one batch on the writer's thread. Compare-and-set conditions are checked here.
 
-An operation reads what it needs, decides, and writes. An expired row counts as absent for every decision, so what
-succeeds does not depend on whether it has been collected.
+An operation reads rows, checks its conditions, and writes. Expired rows count as absent in every condition, so the
+result does not depend on garbage collection.
 
-The versions of an entry only ever grow, also when it was deleted and is created anew: a new entry begins above the
-highest version of all that were deleted. So a version that a client remembers is that value or none.
+Versions of an entry only increase, even if the entry is deleted and created again: new entries start above the highest
+version of all deleted entries. So a version known to a client identifies one value or none.
 
-Put, Delete and Update are one entry each; Batch and Transaction are several that hold or fail together. What each
-may write is known before it runs: copies of those entries are dropped first (see lookup).
+PutOperation, DeleteOperation and UpdateOperation write one entry; BatchOperation and TransactionOperation several. The
+entries that an operation may write are known before it runs: their cached copies are dropped first (see read.entries).
 """
 
 from __future__ import annotations
@@ -50,27 +50,27 @@ _DELETE = "DELETE FROM entries WHERE id = ?"
 
 
 class Operation(Protocol):
-    """A request to the writer."""
+    """A write request, queued for the writer."""
 
     @property
     def identities(self) -> Sequence[Identity]:
-        """The entries that it may write."""
+        """Return the entries that the operation may write."""
 
     @property
     def weight(self) -> int:
-        """Bytes that it holds while it waits."""
+        """Return the bytes held while the operation is queued."""
 
     def apply(self, context: WriteContext) -> Any:
-        """Do it, inside a savepoint; return the answer for its caller. An exception undoes it and no other."""
+        """Run inside a savepoint and return the result for the caller. An exception rolls back only this operation."""
 
 
 @dataclass(frozen=True, slots=True)
 class PutOperation:
-    """Write an entry. The result is (entry, created).
+    """Writes an entry. The result is (entry, created).
 
     Attributes:
-        draft: what to write.
-        packed: its value as it is to be stored.
+        draft: the entry to write.
+        packed: the value in its stored form.
         create_only: fail with VersionConflictError when the entry exists.
         if_version: fail with VersionConflictError unless the entry exists with this version.
     """
@@ -82,18 +82,18 @@ class PutOperation:
 
     @property
     def identities(self) -> tuple[Identity]:
-        """The entry that it writes."""
+        """Return the entry that the operation writes."""
         return ((self.draft.namespace, self.draft.key),)
 
     @property
     def weight(self) -> int:
-        """Bytes of the value, its compressed form and its company."""
+        """Return the bytes held while queued: value, compressed copy, metadata and tags."""
         draft, packed = self.draft, self.packed
         frame = 0 if packed.blob is draft.value_json else len(packed.blob)
         return len(draft.value_json) + frame + len(draft.metadata_json) + len(draft.tags_json)
 
     def apply(self, context: WriteContext) -> tuple[Entry, bool]:
-        """Insert or update, as the conditions allow."""
+        """Insert or update the row if the conditions hold."""
         db, now, draft = context.db, context.now, self.draft
         identity = (draft.namespace, draft.key)
         head = context.head(identity)
@@ -143,10 +143,10 @@ class PutOperation:
 
 @dataclass(frozen=True, slots=True)
 class DeleteOperation:
-    """Delete an entry. The result says whether there was one.
+    """Deletes an entry. The result is whether a live entry existed.
 
     Attributes:
-        identity: which.
+        identity: the entry to delete.
         if_version: fail with VersionConflictError unless the entry exists with this version.
     """
 
@@ -155,16 +155,16 @@ class DeleteOperation:
 
     @property
     def identities(self) -> tuple[Identity]:
-        """The entry that it deletes."""
+        """Return the entry that the operation deletes."""
         return (self.identity,)
 
     @property
     def weight(self) -> int:
-        """Nothing to speak of."""
+        """Return zero: a delete carries no value."""
         return 0
 
     def apply(self, context: WriteContext) -> bool:
-        """Delete the row, as the condition allows; an expired one is swept away and counts as not found."""
+        """Delete the row if the condition holds. An expired row is deleted but counts as not found."""
         head = context.head(self.identity)
         row_id, version, _, expires_at, size, codec, stored, *_ = head
         live = row_id is not None and (expires_at is None or expires_at > context.now)
@@ -190,12 +190,12 @@ def operation_of(write: Write, pack: Callable[[bytes], StoredValue]) -> PutOpera
 
 @dataclass(frozen=True, slots=True)
 class BatchOperation:
-    """Several writes in their order. The result is the list of theirs.
+    """Several writes, applied in order. The result is the list of their results.
 
     Attributes:
-        writes: what to do. A later one sees what an earlier one did.
-        atomic: all or none: the first that fails undoes all and is raised as BatchItemError. Else each stands alone,
-            and the result of one that failed is its MemoryStoreError.
+        writes: the writes. A write sees the effects of earlier writes.
+        atomic: True: the first failure rolls back all writes and raises BatchItemError. False: writes are independent,
+            and the result of a failed write is its MemoryStoreError.
     """
 
     writes: Sequence[PutOperation | DeleteOperation]
@@ -203,16 +203,16 @@ class BatchOperation:
 
     @property
     def identities(self) -> list[Identity]:
-        """Those of its writes."""
+        """Return the entries of all writes."""
         return [write.identities[0] for write in self.writes]
 
     @property
     def weight(self) -> int:
-        """The sum of its writes."""
+        """Return the total weight of the writes."""
         return sum(write.weight for write in self.writes)
 
     def apply(self, context: WriteContext) -> list[Any]:
-        """Apply one after the other."""
+        """Apply the writes in order."""
         results: list[Any] = []
         for index, write in enumerate(self.writes):
             try:
@@ -226,15 +226,14 @@ class BatchOperation:
 
 @dataclass(frozen=True, slots=True)
 class TransactionOperation:
-    """Read some entries, decide, write some of them; nothing comes between. The result is the list of the writes' own.
+    """Reads entries, decides, and writes some of them atomically. The result is the list of the writes' results.
 
     Attributes:
-        identities: the entries that are read and may be written.
-        decide: gets the live ones, in that order, None where there is none, and the time (milliseconds since the Unix
-            epoch); returns what to write. It runs on the writer's thread while others wait: it must be quick, and must
-            not touch what the event loop touches. A MemoryStoreError that it raises undoes this transaction and no
-            other.
-        pack: how a value that it writes is to be stored.
+        identities: the entries to read; only these may be written.
+        decide: gets the live entries in that order (None if absent) and the time in milliseconds since the Unix epoch.
+            Returns the writes. Runs on the writer's thread and blocks other requests, so it must be fast and must not
+            use event loop state. If it raises MemoryStoreError, only this transaction is rolled back.
+        pack: converts a written value to its stored form.
     """
 
     identities: Sequence[Identity]
@@ -243,11 +242,11 @@ class TransactionOperation:
 
     @property
     def weight(self) -> int:
-        """Nothing while it waits: what it writes is made when it runs."""
+        """Return zero: the values are created when the transaction runs."""
         return 0
 
     def apply(self, context: WriteContext) -> list[Any]:
-        """Read, decide, write."""
+        """Read the entries, call `decide` and apply its writes."""
         writes = self.decide([_live(context, identity) for identity in self.identities], context.now)
         allowed = frozenset(self.identities)
         results: list[Any] = []
@@ -260,14 +259,14 @@ class TransactionOperation:
 
 @dataclass(frozen=True, slots=True)
 class UpdateOperation:
-    """Read an entry and write what is made of it; nothing comes between. The result is (entry, written).
+    """Reads an entry and writes its new state atomically. The result is (entry, written).
 
-    `entry` is the entry as it is now, None when there is none; `written` is False when `change` left it as it was.
+    `entry` is the current entry, None if absent. `written` is False if `change` returned None.
 
     Attributes:
-        identity: which.
-        change: gets the live entry, or None; gives what to write, or None to leave it. Else as Transaction.decide.
-        pack: how a value that it writes is to be stored.
+        identity: the entry to update.
+        change: gets the live entry or None; returns a draft, or None for no write. See TransactionOperation.decide.
+        pack: converts a written value to its stored form.
     """
 
     identity: Identity
@@ -276,16 +275,16 @@ class UpdateOperation:
 
     @property
     def identities(self) -> tuple[Identity]:
-        """The entry that it may write."""
+        """Return the entry that the operation may write."""
         return (self.identity,)
 
     @property
     def weight(self) -> int:
-        """Nothing while it waits: what it writes is made when it runs."""
+        """Return zero: the value is created when the update runs."""
         return 0
 
     def apply(self, context: WriteContext) -> tuple[Entry | None, bool]:
-        """Read, change, write."""
+        """Read the entry, call `change` and write the returned draft."""
         entry = _live(context, self.identity)
         draft = self.change(entry)
         if draft is None:
@@ -297,10 +296,10 @@ class UpdateOperation:
 
 
 def apply_in_savepoint(context: WriteContext, operation: Operation) -> Any:
-    """Apply one operation in a savepoint of its own: its error undoes it and is returned as a MemoryStoreError.
+    """Apply an operation in its own savepoint. On error, roll the operation back and return a MemoryStoreError.
 
     Raises:
-        Exception: the transaction as a whole can't go on.
+        Exception: the whole transaction must be rolled back.
     """
     db = context.db
     if isinstance(operation, PutOperation | DeleteOperation):
@@ -311,7 +310,7 @@ def apply_in_savepoint(context: WriteContext, operation: Operation) -> Any:
         result = operation.apply(context)
     except Exception as error:
         reason = from_sqlite(error)
-        # A damaged value is its own entry's trouble: the file as a whole still works.
+        # A corrupt value affects only its own entry; the database remains usable.
         fatal = isinstance(reason, StorageError) and not isinstance(reason, CorruptValueError)
         if fatal or not db.in_transaction:
             raise
@@ -324,9 +323,9 @@ def apply_in_savepoint(context: WriteContext, operation: Operation) -> Any:
 
 
 def _apply_statement(context: WriteContext, operation: PutOperation | DeleteOperation) -> Any:
-    """The same for an operation that decides first and then writes by one statement, which SQLite does whole or not.
+    """Apply an operation without a savepoint: its conditions precede its single write statement, which is atomic.
 
-    It spares two statements of five: a fifth of what a write costs.
+    This saves two of five statements, 20% of the cost of a write.
     """
     savepoint = context.savepoint()
     try:
@@ -346,15 +345,15 @@ def _live(context: WriteContext, identity: Identity) -> Entry | None:
 
 @dataclass(slots=True)
 class Outcome:
-    """How a batch ended.
+    """Result of a batch.
 
     Attributes:
-        results: for each operation, in order: its result, or the error for its caller.
-        states: what the touched entries are now, in the order of their writes; empty when the batch failed.
-        changes: for those who watch, in order; empty when the batch failed.
-        written: bytes of values as they were stored.
-        changed: whether anything was written.
-        failure: why the batch as a whole failed; None when it was committed.
+        results: the result or the error of each operation, in order.
+        states: new states of the written entries, in write order; empty if the batch failed.
+        changes: changes for the feed, in order; empty if the batch failed.
+        written: stored bytes of the written values.
+        changed: whether the batch wrote to the database.
+        failure: error of the whole batch; None if the batch was committed.
     """
 
     results: list[Any]
@@ -368,16 +367,16 @@ class Outcome:
 def commit_batch(
     db: sqlite3.Connection, operations: Sequence[Operation], now: Callable[[], int], *, full_text: bool, keep: int
 ) -> Outcome:
-    """Apply operations in order and commit them. Never raises: a failure is part of the outcome.
+    """Apply operations in order and commit them. Return failures in the outcome; never raise.
 
-    The clock is read once, inside the transaction, so that times in a batch do not run backwards.
+    The clock is read once, inside the transaction, so that times within a batch never decrease.
 
     Args:
         db: the writer's connection.
-        operations: what to do.
-        now: the clock, in milliseconds.
+        operations: the operations of the batch.
+        now: returns the time in milliseconds since the Unix epoch.
         full_text: whether values are in the full-text index.
-        keep: changes that the feed's table keeps.
+        keep: number of changes to keep in the `changes` table.
     """
     outcome = Outcome([])
     before = db.total_changes
@@ -389,15 +388,15 @@ def commit_batch(
             outcome.written = context.written_bytes()
             outcome.changes = context.finish(keep=keep)
             outcome.changed = db.total_changes != before
-    except Exception as error:  # noqa: BLE001 - it becomes the answer to every caller of the batch
+    except Exception as error:  # noqa: BLE001 - the error is returned to every caller of the batch
         reason = from_sqlite(error)
-        # Each caller gets an error of its own: one exception object raised in many tasks would mix their tracebacks.
+        # Each caller gets a copy: raising one exception object in many tasks would mix their tracebacks.
         return Outcome([copy.copy(reason) for _ in operations], failure=reason)
     return outcome
 
 
 def trial_write(db: sqlite3.Connection) -> None:
-    """Write 256 KiB that can't be compressed away, commit, and take them back. Raises what SQLite raises."""
+    """Write and commit 256 KiB of incompressible data, then delete them. Raises sqlite3.Error."""
     with write_transaction(db):
         db.execute("INSERT OR REPLACE INTO write_probe (id, filler) VALUES (1, ?)", (os.urandom(_TRIAL_BYTES),))
     db.execute("DELETE FROM write_probe")

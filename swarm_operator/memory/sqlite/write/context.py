@@ -1,8 +1,7 @@
-"""One transaction of the writer: what its operations changed, and what has to be kept in step with the entries.
+"""State of a write transaction: the changes of its operations, and the updates of derived data.
 
-Operations change rows and record here what they did. `finish` then writes, once for the whole transaction, what is
-derived from the entries: counts by namespace, totals of compression, the highest version that was deleted, the indexes
-and the table of changes.
+Operations change rows and record the changes here. `finish` then updates the derived data once per transaction: counts
+by namespace, compression totals, the highest deleted version, the search indexes and the `changes` table.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from swarm_operator.memory.sqlite.search import index
 from swarm_operator.memory.sqlite.search.index import MAX_TEXT_BYTES, IndexedFields, IndexUpdate
 from swarm_operator.memory.sqlite.tables.compression import Codec
 
-# SQLite knows a blob's length from the row's header: this reads no page of the value.
+# length(value) reads no overflow page: SQLite gets a blob's length from the record header.
 _HEAD = "id, version, created_at, expires_at, size, codec, length(value), tags"
 _SELECT_HEAD = f"SELECT {_HEAD}, NULL FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only
-# The full-text index must be given the text to forget. It has indexed only the start of an uncompressed value.
+# Deleting from the full-text index needs the indexed text: only the start of an uncompressed value.
 _SELECT_HEAD_AND_TEXT = f"""
     SELECT {_HEAD}, CASE codec WHEN 0 THEN substr(value, 1, {MAX_TEXT_BYTES}) ELSE value END
     FROM entries WHERE namespace = ? AND key = ?
@@ -32,7 +31,7 @@ _COUNT = """
     INSERT INTO namespaces (name, entries, bytes) VALUES (?, ?, ?)
     ON CONFLICT (name) DO UPDATE SET entries = entries + excluded.entries, bytes = bytes + excluded.bytes
 """
-_FORGET = "DELETE FROM namespaces WHERE name = ? AND entries = 0"
+_DELETE_NAMESPACE = "DELETE FROM namespaces WHERE name = ? AND entries = 0"
 _COMPRESSED = "UPDATE compression SET entries = entries + ?, raw = raw + ?, stored = stored + ? WHERE id = 1"
 _HIGHEST_DELETED = "SELECT highest FROM deleted_versions WHERE id = 1"
 _RAISE_HIGHEST = "UPDATE deleted_versions SET highest = ? WHERE id = 1 AND highest < ?"
@@ -40,20 +39,20 @@ _RAISE_HIGHEST = "UPDATE deleted_versions SET highest = ? WHERE id = 1 AND highe
 
 @dataclass(slots=True)
 class WriteContext:
-    """A transaction of the writer. Only the writer's thread may use it.
+    """A write transaction. Only the writer's thread may use this object.
 
-    The lists only grow; `rollback_to` removes what an operation that was undone has added.
+    Operations only append to the lists; `rollback_to` removes the items of a rolled-back operation.
 
     Attributes:
         db: the writer's connection, inside the transaction.
         now: the time of the transaction, in milliseconds since the Unix epoch.
         full_text: whether values are in the full-text index.
-        states: entries that were written, as they are now, in the order of the writes; None: deleted.
-        counts: by how many rows, and by how many bytes of values, namespaces changed.
-        stored: rows that came (1) or went (-1): sign, codec, bytes of the value, bytes as they are stored.
-        notes: updates of the indexes.
+        states: new states of the written entries, in write order; None: deleted.
+        counts: namespace, change of the number of rows, change of the bytes of values.
+        stored: sign (1: row added, -1: row removed), codec, bytes of the value, stored bytes.
+        notes: updates of the search indexes.
         changes: changes for the feed.
-        highest_deleted: the highest version that a deleted entry had.
+        highest_deleted: the highest version of all deleted entries.
     """
 
     db: sqlite3.Connection
@@ -69,17 +68,17 @@ class WriteContext:
 
     @classmethod
     def begin(cls, db: sqlite3.Connection, now: int, *, full_text: bool) -> WriteContext:
-        """Return the context of a transaction that has begun."""
+        """Return the context of an open transaction."""
         highest: int = db.execute(_HIGHEST_DELETED).fetchone()[0]
         return cls(db, now, full_text, highest_deleted=highest, _highest_before=highest)
 
     def savepoint(self) -> tuple[int, int, int, int, int, int]:
-        """Return the present state, for `rollback_to`."""
+        """Return the current state, for `rollback_to`."""
         lengths = len(self.states), len(self.counts), len(self.stored), len(self.notes), len(self.changes)
         return *lengths, self.highest_deleted
 
     def rollback_to(self, savepoint: tuple[int, int, int, int, int, int]) -> None:
-        """Remove what was recorded since a savepoint."""
+        """Remove the records added since a savepoint."""
         states, counts, stored, notes, changes, self.highest_deleted = savepoint
         del self.states[states:], self.counts[counts:], self.stored[stored:], self.notes[notes:], self.changes[changes:]
 
@@ -89,21 +88,21 @@ class WriteContext:
         return self.db.execute(sql, identity).fetchone() or _NO_HEAD
 
     def indexed(self, head: tuple[Any, ...]) -> IndexedFields | None:
-        """Return what the indexes have of a row; None if the row does not exist."""
+        """Return the indexed fields of a row; None if the row does not exist."""
         row_id, *_, size, codec, _, tags_json, value = head
         if row_id is None:
             return None
         return IndexedFields(tags_json, None if value is None else index.stored_text(value, codec, size))
 
     def written_bytes(self) -> int:
-        """Return the bytes of values that were stored."""
+        """Return the stored bytes of the written values."""
         return sum(stored for sign, _, _, stored in self.stored if sign > 0)
 
     def finish(self, *, keep: int) -> list[Change]:
-        """Write what is derived from the entries. Return the changes, numbered.
+        """Update the derived data. Return the changes with their numbers.
 
         Args:
-            keep: changes that the table of changes keeps.
+            keep: number of changes to keep in the `changes` table.
         """
         self._write_counts()
         self._write_compression()
@@ -121,7 +120,7 @@ class WriteContext:
             if rows or size:
                 self.db.execute(_COUNT, (namespace, rows, size))
             if rows < 0:
-                self.db.execute(_FORGET, (namespace,))
+                self.db.execute(_DELETE_NAMESPACE, (namespace,))
 
     def _write_compression(self) -> None:
         entries = raw = stored = 0

@@ -1,9 +1,9 @@
-"""Group commit: the one place that writes.
+"""Writer with group commit: the only component that writes to the database.
 
-Requests wait in a bounded queue. While one batch is being committed the next one gathers, so batches grow with the load
-and a lone request waits for nobody. A batch is one transaction in one function on the writer's thread (`commit`), with
-a savepoint for each request: a request that fails is undone alone. Futures are resolved after COMMIT has returned,
-which with synchronous=FULL means after the log was synced: acknowledged is on disk.
+Requests wait in a bounded queue. New requests queue while a batch is being committed, so batches grow with the load and
+a single request is committed without delay. A batch is one transaction in one call on the writer's thread (see
+write.apply), with a savepoint per request: a failed request is rolled back alone. Futures are resolved after COMMIT
+returns. With synchronous=FULL the WAL is synced by then, so acknowledged writes are on disk.
 """
 
 from __future__ import annotations
@@ -48,45 +48,45 @@ D = TypeVar("D", bound=Deletable)
 
 
 class CacheInvalidation(Protocol):
-    """Whoever keeps copies of entries (see lookup) is told around each commit, on the event loop."""
+    """Hooks for caches of entries (see read.entries), called on the event loop before and after each commit."""
 
     def before_commit(self, identities: Iterable[Identity]) -> None:
-        """These entries are about to change: copies of them are worth nothing from now on."""
+        """Drop copies of entries that the commit may change."""
 
     def after_commit(self, states: Iterable[tuple[Identity, Entry | None]]) -> None:
-        """The commit is over. What these entries are now; those of a failed commit are not among them."""
+        """Accept the new states of entries after a commit. A failed commit has no states."""
 
 
 _PAGE_BYTES = 4096
 
 
 class CheckpointPolicy:
-    """Counts what is written and says when a checkpoint is due."""
+    """Counts written bytes and decides when a checkpoint is due."""
 
     def __init__(self, database: Path, config: StoreConfig) -> None:
         self._database = database
         self._config = config
         self._written = 0
         self.busy = 0
-        """Checkpoints that a reader kept from finishing."""
+        """Number of checkpoints that readers prevented from completing."""
         self.snapshots = 0
-        """Backups that hold a snapshot now: for as long as they copy, so the writer must not wait for them."""
+        """Number of running backups. Each holds a snapshot while copying, so the writer must not wait for backups."""
 
     def note(self, *, requests: int, value_bytes: int) -> None:
-        """Take note of a commit. Bytes in the log are estimated: its values, and a page for each row it touched."""
+        """Record a commit. Its bytes in the WAL are estimated: bytes of values plus one page per row."""
         self._written += value_bytes + (requests + 2) * _PAGE_BYTES
 
     def hasten(self) -> None:
-        """Make a checkpoint due: only it cuts off the pages that the database has given up."""
+        """Make a checkpoint due now: only a checkpoint truncates released pages from the database file."""
         self._written = max(self._written, self._config.checkpoint_bytes)
 
     @property
     def due(self) -> bool:
-        """Whether the writer should call `run` before its next batch."""
+        """Return whether the writer should call `run` before its next batch."""
         return self._config.enable_wal and self._written >= self._config.checkpoint_bytes
 
     def run(self, db: sqlite3.Connection) -> None:
-        """Checkpoint, on the writer's thread. May raise sqlite3.Error: what was committed stays safe in the log."""
+        """Run a checkpoint on the writer's thread. May raise sqlite3.Error; committed data stays in the WAL."""
         self._written = 0
         if wal_size(self._database) > self._config.wal_limit_bytes and not self.snapshots:
             finished = truncate(db)
@@ -106,17 +106,17 @@ class _Request:
 
 @dataclass(slots=True)
 class _MaintenanceTask:
-    """A step of maintenance, run where a batch could be."""
+    """A maintenance step, run between two batches."""
 
     step: Callable[[], Awaitable[Any]]
     future: asyncio.Future[Any]
 
 
 class Writer:
-    """Takes operations, commits them in batches, answers each.
+    """Queues operations, commits them in batches and returns their results.
 
     Attributes:
-        fault: why the last write failed, if the disk or the file was the reason; None when writes work.
+        fault: the disk or file error of the last write; None while writes succeed.
     """
 
     def __init__(
@@ -148,22 +148,22 @@ class Writer:
 
     @property
     def alive(self) -> bool:
-        """Whether the loop and its thread run."""
+        """Return whether the loop and its thread are running."""
         return self._task is not None and not self._task.done() and self._worker.alive
 
     def start(self) -> asyncio.Task[None]:
-        """Start the loop. The task ends with `close`, or with the defect that stopped it."""
+        """Start the loop. Return its task, which ends after `close` or with the exception that stopped the loop."""
         self._task = asyncio.create_task(self._run(), name="memory-writer")
         return self._task
 
     async def submit(self, operation: Operation) -> Any:
-        """Queue the operation and wait until it is on disk. Cancelling the wait does not undo what was begun.
+        """Queue the operation and wait until it is on disk. Cancellation does not roll back a started operation.
 
         Raises:
             OverloadedError: the queue is full; nothing was written.
             StoreClosedError: the store is closing; nothing was written.
-            StorageError: the whole batch failed; nothing was written, see StorageError for the fine print.
-            MemoryStoreError: what the operation itself raises.
+            StorageError: the whole batch failed; nothing was written, except as described in StorageError.
+            MemoryStoreError: raised by the operation.
         """
         if self._closing or not self.alive:
             raise StoreClosedError("the store is closing")
@@ -181,10 +181,10 @@ class Writer:
         return await request.future
 
     async def run_exclusive(self, step: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a function of the writer's connection while no batch is being committed.
+        """Run a function on the writer's connection while no batch is being committed.
 
         Raises:
-            StorageError, StoreClosedError: as `submit`.
+            StorageError, StoreClosedError: see `submit`.
         """
         return await self._queue_task(lambda: self._worker.run(step))
 
@@ -196,11 +196,11 @@ class Writer:
         """Find and delete rows while no batch is being committed. Return the deleted rows.
 
         Args:
-            find: returns rows that could be deleted; runs on the writer's thread.
-            delete: deletes rows from the first on, as many as its time allows; returns a change for each.
+            find: returns rows to delete; runs on the writer's thread.
+            delete: deletes rows from the start of the list until its time limit; returns one change per deleted row.
 
         Raises:
-            StorageError, StoreClosedError: as `submit`.
+            StorageError, StoreClosedError: see `submit`.
         """
 
         async def task() -> Sequence[D]:
@@ -221,7 +221,7 @@ class Writer:
         return await self._queue_task(task)
 
     async def _queue_task(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Run a task between two batches. Tasks and batches alternate while both wait."""
+        """Run a step between two batches. Steps and batches alternate while both are queued."""
         if self._closing or not self.alive:
             raise StoreClosedError("the store is closing")
         task = _MaintenanceTask(step, asyncio.get_running_loop().create_future())
@@ -231,7 +231,7 @@ class Writer:
         return result
 
     async def close(self) -> None:
-        """Refuse new requests, commit those that wait, stop. Raises the defect if the loop had died of one."""
+        """Reject new requests, commit queued requests and stop. Raise the exception that stopped the loop, if any."""
         self._closing = True
         self._wakeup.set()
         if self._task is not None:
@@ -253,7 +253,7 @@ class Writer:
                 if self._checkpoints.due:
                     await self._checkpoint()
         finally:
-            # Only a defect gets here with requests left; their callers must not wait for ever.
+            # Requests remain only after an unexpected exception. Their callers must not wait forever.
             waiting: list[_Request | _MaintenanceTask] = [*self._queue, *self._tasks]
             for each in waiting:
                 if not each.future.done():
@@ -274,7 +274,7 @@ class Writer:
             pass
 
     def _take(self) -> list[_Request]:
-        """The next batch: what waits, up to the bounds; requests whose callers have gone are left out."""
+        """Return the next batch from the queue, up to the limits. Cancelled requests are dropped."""
         batch: list[_Request] = []
         weight = entries = 0
         while self._queue:
@@ -328,11 +328,11 @@ class Writer:
             self._succeeded()
 
     async def _do(self, task: _MaintenanceTask) -> None:
-        if task.future.done():  # whoever wanted it has gone
+        if task.future.done():  # the caller was cancelled
             return
         try:
             result = await task.step()
-        except Exception as error:  # noqa: BLE001 - it becomes the answer to whoever asked, who tells the observer
+        except Exception as error:  # noqa: BLE001 - the caller gets the error and reports it to the observer
             reason = from_sqlite(error)
             if isinstance(reason, StorageError):
                 self.fault = reason
@@ -348,15 +348,15 @@ class Writer:
     async def _checkpoint(self) -> None:
         try:
             await self._worker.run(self._checkpoints.run)
-        except Exception as error:  # noqa: BLE001 - acknowledged writes are safe in the log; it is tried again
+        except Exception as error:  # noqa: BLE001 - acknowledged writes are in the WAL; the checkpoint is retried
             reason = from_sqlite(error)
             self._observer.failed(code=reason.code, reason=f"checkpoint: {reason}")
 
     async def _try_disk(self) -> None:
-        """See whether the disk takes writes again: while the store isn't ready, nobody else may send it one."""
+        """Run a trial write: while the store is not ready, no client may send a write that would clear the fault."""
         try:
             await self._worker.run(trial_write)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the fault stays
+        except Exception as error:  # noqa: BLE001 - the fault stays after any error
             self._failed(from_sqlite(error))
         else:
             self._succeeded()
@@ -367,7 +367,7 @@ class Writer:
         self._observer.failed(code=failure.code, reason=str(failure))
 
     def _succeeded(self) -> None:
-        # A damaged file stays damaged although some writes succeed: only a restart clears that.
+        # Successful writes do not repair a damaged file: only a restart clears a permanent fault.
         if self.fault is not None and self.fault.transient:
             self.fault = None
             self._observer.recovered()
