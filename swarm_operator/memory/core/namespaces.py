@@ -1,4 +1,4 @@
-"""Parts of the hierarchy of namespaces: `a` with all that is below it, which is `a/b` and `a/b/c`, not `ab`."""
+"""Subtrees of the namespace hierarchy: the subtree of `a` contains `a`, `a/b` and `a/b/c`, but not `ab`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from typing import Final
 
 PAST_EVERY_TEXT: Final = b""
-"""An upper bound that bounds nothing: bytes sort after every text."""
+"""Upper bound of all texts: SQLite sorts BLOBs after TEXT (https://sqlite.org/datatype3.html)."""
 
 
 def covers(roots: Iterable[str] | None, namespace: str) -> bool:
-    """Whether a namespace is one of these or below one of them; None is all there are."""
+    """Return True if a namespace is in the subtree of a root. If `roots` is None, return True."""
     return roots is None or any(namespace == root or namespace.startswith(root + "/") for root in roots)
 
 
 def spans(roots: Iterable[str]) -> list[tuple[str, str]]:
-    """The half-open ranges of names that hold them, in order, none overlapping another. A "/" sorts before a "0"."""
+    """Return the half-open name ranges of the roots' subtrees, sorted and without overlaps. "/" sorts before "0"."""
     each = [span for root in set(roots) for span in ((root, root + "\0"), (root + "/", root + "0"))]
     found: list[tuple[str, str]] = []
     for start, end in sorted(each, key=lambda span: span[0].encode()):
@@ -25,11 +25,11 @@ def spans(roots: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def after_prefix(prefix: str) -> str | bytes:
-    """The least text that is greater than every text with that prefix, in the order of UTF-8 bytes."""
+    """Return the smallest text that is greater than all texts with a prefix, in UTF-8 byte order."""
     stem = prefix.rstrip("\U0010ffff")
     if not stem:
         return PAST_EVERY_TEXT
     last = ord(stem[-1]) + 1
-    if last == 0xD800:  # the surrogates are not characters of UTF-8
+    if last == 0xD800:  # UTF-8 has no surrogates
         last = 0xE000
     return stem[:-1] + chr(last)

@@ -206,7 +206,7 @@ class Store(EntryReads, EntryWrites, Protocol):
         """
 
     def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
-        """Make such a copy for reading, without a name; it is deleted on exit."""
+        """Make a verified copy of the store in an unlinked file, for reading; the copy is deleted on exit."""
 
     async def stats(self) -> StoreStats:
         """Return counts and sizes."""
