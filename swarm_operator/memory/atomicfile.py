@@ -1,8 +1,8 @@
-"""A file that gets its name when it is whole: backups, as the service makes them and as the client fetches them.
+"""Atomic creation of files: the service writes backups with it, the client downloads them with it.
 
-It grows under a hidden name beside its place, which no other file takes. While it grows it is locked (flock), so what
-a process has left behind that was killed is told from what one is still at work on. It is given its name by a hard
-link, which, unlike a rename, never replaces a file that is there already.
+The data is written to a hidden file with a unique name in the target's directory. A lock (flock) on the hidden file
+tells files that are being written from files of killed processes. A hard link publishes the complete file: unlike a
+rename, a link never replaces an existing file.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import Final
 
 SUFFIX: Final = ".swarm-partial"
-"""What the hidden names end with."""
-_BESIDE: Final = ("-journal", "-wal", "-shm", ".lock")
-"""What SQLite, and who opens it as a store, puts beside a file that is being written."""
+"""Suffix of the hidden files."""
+_SIDECAR_SUFFIXES: Final = ("-journal", "-wal", "-shm", ".lock")
+"""Suffixes of the files that SQLite and SqliteStore create beside a database."""
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
 class AtomicFile:
-    """A file in the making. Made by `create`; ends with `publish` or `discard`.
+    """A file being written. `create` opens it; `publish` or `discard` ends it.
 
     Attributes:
-        path: where it grows; there from the start on, empty, and its owner's only.
-        target: where it will be.
+        path: the hidden file; created empty, with mode 0600.
+        target: the path of the published file.
     """
 
     def __init__(self, path: Path, target: Path, descriptor: int) -> None:
@@ -37,10 +37,10 @@ class AtomicFile:
 
     @classmethod
     def create(cls, target: Path) -> AtomicFile:
-        """Begin one. It is quick; `remove_stale`, which goes before, may not be.
+        """Create the hidden file. This call is fast; `remove_stale`, to be called first, may be slow.
 
         Raises:
-            FileExistsError: the target is there; it stays as it is.
+            FileExistsError: the target exists; it is not changed.
             OSError: the directory is missing or can't be written.
         """
         if os.path.lexists(target):
@@ -49,16 +49,16 @@ class AtomicFile:
             path = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}{SUFFIX}")
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # Between the two lines above another process may have taken it for one that was left behind.
+            # Between open and flock, `remove_stale` in another process may have locked and removed the file.
             if path.exists():
                 return cls(path, target, descriptor)
             os.close(descriptor)
 
     def publish(self) -> None:
-        """Put it on disk under its name. It is there, whole, when this returns; after an error it is not.
+        """Flush the file to disk and publish it at the target. After an error the target does not exist.
 
         Raises:
-            FileExistsError: there is a file of that name by now; it stays as it is.
+            FileExistsError: another process has created the target; it is not changed.
             OSError: the disk failed.
         """
         assert self._descriptor is not None  # noqa: S101 - for mypy
@@ -68,7 +68,7 @@ class AtomicFile:
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            # A file system without hard links: the check and the rename are two steps here.
+            # The file system has no hard links: the check and the rename are not atomic.
             if os.path.lexists(self.target):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.target)) from None
             self.path.rename(self.target)
@@ -76,7 +76,7 @@ class AtomicFile:
         _sync_directory(self.target.parent)
 
     def discard(self) -> None:
-        """Remove what has grown. Does nothing after `publish`."""
+        """Remove the hidden file. Do nothing after `publish`."""
         if self._descriptor is None:
             return
         try:
@@ -87,18 +87,18 @@ class AtomicFile:
 
 
 def remove_stale(directory: Path) -> int:
-    """Remove what processes have left behind that were killed at work there; says how many."""
+    """Remove the hidden files that killed processes left in a directory. Return their number."""
     removed = 0
     for path in directory.glob(f".*{SUFFIX}"):
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError:  # another user's, or gone meanwhile
+        except OSError:  # owned by another user, or removed meanwhile
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove(path)
             removed += 1
-        except OSError:  # at work
+        except OSError:  # locked: still being written
             continue
         finally:
             os.close(descriptor)
@@ -106,14 +106,14 @@ def remove_stale(directory: Path) -> int:
 
 
 def _remove(path: Path) -> None:
-    # The file itself goes last: it is by its name that the others are found.
-    for name in (*(f"{path.name}{suffix}" for suffix in _BESIDE), path.name):
+    # The hidden file is removed last: `remove_stale` finds the sidecar files by its name.
+    for name in (*(f"{path.name}{suffix}" for suffix in _SIDECAR_SUFFIXES), path.name):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(name).unlink()
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make the new name durable."""
+    """Make the directory entry durable (fsync)."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The contract of a store, which every engine, protocol and record shares. Imports nothing of ours."""
+"""The store's contract, shared by engines, protocols and records. Imports no other package of swarm_operator."""
 
 from swarm_operator.memory.core.entry import Draft, Entry
 from swarm_operator.memory.core.errors import MemoryStoreError

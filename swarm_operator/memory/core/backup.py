@@ -9,11 +9,11 @@ from typing import BinaryIO
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A copy that was made.
+    """A finished backup.
 
     Attributes:
-        path: where it is.
-        size: its bytes.
+        path: path of the file.
+        size: size of the file in bytes.
     """
 
     path: Path
@@ -22,12 +22,12 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A copy that has no name any more: it is gone when it is closed, whatever becomes of the process.
+    """A backup in an unlinked file: the file is deleted when it is closed, even if the process is killed.
 
     Attributes:
-        file: open for reading, at its start.
-        size: its bytes.
-        sha256: of them.
+        file: the file, open for reading, at its start.
+        size: size of the file in bytes.
+        sha256: SHA-256 digest of the file.
     """
 
     file: BinaryIO

@@ -1,4 +1,4 @@
-"""A committed change, as watches deliver it."""
+"""Committed changes, as delivered by watches."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Op(IntEnum):
 
 
 class Change(NamedTuple):
-    """An entry that changed.
+    """A committed change of an entry.
 
     Attributes:
-        seq: where it is in the order of all changes.
-        namespace: of the entry.
-        key: of the entry.
-        op: what happened.
-        version: that was written, or that is gone.
-        at: milliseconds since the Unix epoch.
+        seq: position in the order of all changes.
+        namespace: namespace of the entry.
+        key: key of the entry.
+        op: kind of the change, an Op.
+        version: version that was written or removed.
+        at: time of the change in milliseconds since the Unix epoch.
     """
 
     seq: int

@@ -1,9 +1,9 @@
-"""Entries as they are written (Draft) and read (Entry), and the limits of their parts.
+"""Entries to write (Draft), stored entries (Entry), and the limits of their parts.
 
-A check returns what the store keeps, or raises InvalidInputError that names the field and what is allowed. Drafts and
+A check returns the value to store, or raises InvalidInputError, which names the field and what is allowed. Drafts and
 entries are immutable: the cache may share them with every caller.
 
-They are named tuples because each write makes one of both: a frozen dataclass takes twice as long to make.
+Both are named tuples: each write creates both, and creating a frozen dataclass takes twice as long.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_TAGS = 64
 MAX_TAG_BYTES = 256
 MAX_METADATA_BYTES = 64 * 1024
 MAX_TTL_SECONDS = 100 * 365 * 24 * 3600
-"""A hundred years: far enough to mean "long", near enough that milliseconds fit any clock."""
+"""A hundred years: an expiry time in milliseconds stays within the range of common clocks."""
 MAX_PAGE_SIZE = 1000
 MAX_BATCH_SIZE = 1000
 MAX_VERSION = 2**63 - 1
@@ -29,20 +29,20 @@ Identity: TypeAlias = tuple[str, str]
 """(namespace, key)"""
 
 _OVERHEAD_BYTES = 640
-"""What one cached entry takes besides its texts: the object, its integers, the key tuple and the dictionary's slots.
+"""Memory of a cached entry besides its texts: the object, its integers, the key tuple and the dictionary's slots.
 Measured with sys.getsizeof on CPython 3.11, rounded up."""
 
 
 class Draft(NamedTuple):
-    """An entry to be written, checked and encoded. Made by `create`; times and version are the writer's business.
+    """An entry to write, checked and encoded. Created by `create`; the writer sets times and version.
 
     Attributes:
         namespace: 1 to 255 bytes.
         key: 1 to 1024 bytes.
         value_json: the value as compact JSON.
-        tags_json: a JSON array of strings.
-        metadata_json: a JSON object.
-        ttl: seconds that the entry lives from its write on; 0 is for ever.
+        tags_json: the tags as a JSON array of strings.
+        metadata_json: the metadata as a JSON object.
+        ttl: lifetime in seconds since the write; 0 is permanent.
     """
 
     namespace: str
@@ -63,7 +63,7 @@ class Draft(NamedTuple):
         metadata: dict[str, Any] | None = None,
         ttl: int | None = None,
     ) -> Draft:
-        """Check and encode.
+        """Return a draft of checked and encoded fields.
 
         Raises:
             InvalidInputError: names the field and what is allowed.
@@ -93,18 +93,18 @@ class Entry(NamedTuple):
     """A stored entry. Times are milliseconds since the Unix epoch.
 
     Attributes:
-        namespace: where it is.
-        key: its name there.
+        namespace: namespace of the entry.
+        key: key of the entry in its namespace.
         value_json: the value as compact JSON; `value` decodes it.
-        tags_json: a JSON array of strings.
-        metadata_json: a JSON object.
-        ttl: the seconds it was given to live; 0 is for ever.
-        version: one more with each write. A new entry begins at 1, or above every version that was ever deleted.
-        created_at: when its first version was written.
-        updated_at: when this version was written.
-        expires_at: the first moment at which it is gone; None is never.
-        accessed_at: in lists and searches: when it was last read by its key, as far as that is known (see accesses);
-            None: it was not, or is not known. Elsewhere None.
+        tags_json: the tags as a JSON array of strings.
+        metadata_json: the metadata as a JSON object.
+        ttl: lifetime in seconds that was set by the write; 0 is permanent.
+        version: increases by one with each write. A new entry starts at 1, or above all deleted versions.
+        created_at: time of the write of its first version.
+        updated_at: time of the write of this version.
+        expires_at: time from which the entry no longer exists; None is never.
+        accessed_at: time of the last read by key, if known (see sqlite.tables.access_times). Set only in lists and
+            searches; else None.
     """
 
     namespace: str
@@ -121,54 +121,54 @@ class Entry(NamedTuple):
 
     @property
     def value(self) -> Any:
-        """The decoded value: a new object at each access."""
+        """Return the decoded value: a new object on each access."""
         return strict_json.decode(self.value_json)
 
     @property
     def tags(self) -> list[str]:
-        """The decoded tags: a new list at each access."""
+        """Return the decoded tags: a new list on each access."""
         tags: list[str] = strict_json.decode(self.tags_json.encode())
         return tags
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The decoded metadata: a new object at each access."""
+        """Return the decoded metadata: a new object on each access."""
         metadata: dict[str, Any] = strict_json.decode(self.metadata_json.encode())
         return metadata
 
     @property
     def size(self) -> int:
-        """Bytes of the value as compact JSON."""
+        """Return the size of the value in bytes of compact JSON."""
         return len(self.value_json)
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that the entry takes in the cache."""
+        """Return the memory size of the entry in the cache, in bytes."""
         texts = len(self.value_json) + len(self.namespace) + len(self.key)
         return texts + len(self.tags_json) + len(self.metadata_json) + _OVERHEAD_BYTES
 
     def live_at(self, now: int) -> bool:
-        """Whether the entry exists at that moment."""
+        """Return True if the entry has not expired at the time `now`."""
         return self.expires_at is None or self.expires_at > now
 
 
 def check_namespace(namespace: Any) -> str:
-    """1 to 255 bytes of UTF-8 without NUL."""
+    """Return a namespace: 1 to 255 bytes of UTF-8 without NUL."""
     return _text("namespace", namespace, MAX_NAMESPACE_BYTES)
 
 
 def check_key(key: Any) -> str:
-    """1 to 1024 bytes of UTF-8 without NUL."""
+    """Return a key: 1 to 1024 bytes of UTF-8 without NUL."""
     return _text("key", key, MAX_KEY_BYTES)
 
 
 def check_prefix(prefix: Any, *, field: str = "prefix") -> str:
-    """A prefix of a key: as a key, but it may be empty."""
+    """Return a prefix of a key: 0 to 1024 bytes of UTF-8 without NUL."""
     return _text(field, prefix, MAX_KEY_BYTES, least=0)
 
 
 def check_tags(tags: Sequence[Any] | None) -> tuple[str, ...]:
-    """At most 64 tags of 1 to 256 bytes; repeated ones count once and order is kept."""
+    """Return at most 64 tags of 1 to 256 bytes, without duplicates, in the given order."""
     if tags is None:
         return ()
     if not isinstance(tags, list | tuple):
@@ -179,7 +179,7 @@ def check_tags(tags: Sequence[Any] | None) -> tuple[str, ...]:
 
 
 def check_ttl(ttl: Any) -> int:
-    """Whole seconds from 0 to a hundred years; None and 0 mean that the entry stays until it is deleted."""
+    """Return a lifetime in whole seconds, from 0 to a hundred years. None and 0 are permanent."""
     if ttl is None:
         return 0
     # bool is a subclass of int: `"ttl": true` is a mistake, not one second.
@@ -189,13 +189,13 @@ def check_ttl(ttl: Any) -> int:
 
 
 def check_batch_size(field: str, size: int) -> None:
-    """At most 1000 operations: they are one transaction, and others wait for it."""
+    """Raise InvalidInputError for more than 1000 operations: they are one transaction, which delays other writers."""
     if size > MAX_BATCH_SIZE:
         raise InvalidInputError(field, f"at most {MAX_BATCH_SIZE} operations")
 
 
 def check_page_size(limit: Any) -> int:
-    """1 to 1000 entries a page."""
+    """Return a page size: 1 to 1000 entries."""
     if type(limit) is not int or not 1 <= limit <= MAX_PAGE_SIZE:
         raise InvalidInputError("limit", f"a whole number from 1 to {MAX_PAGE_SIZE}")
     return limit
@@ -205,7 +205,7 @@ def _text(field: str, text: Any, most: int, *, least: int = 1) -> str:
     allowed = f"a string of {least} to {most} bytes of UTF-8 without NUL"
     if type(text) is not str:
         raise InvalidInputError(field, allowed)
-    # ASCII strings know that they are: the common case needs no encoding.
+    # `isascii` takes constant time: the common case needs no encoding.
     if text.isascii():
         size = len(text)
     else:

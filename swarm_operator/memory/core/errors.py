@@ -1,6 +1,6 @@
-"""Errors that a store raises. Each class says whether a retry can help (`transient`).
+"""Errors that a store raises. Each class states whether a retry can succeed (`transient`).
 
-Errors of a database library never leave its engine: the engine translates them.
+Engines translate the errors of their database libraries into these errors.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from typing import ClassVar, Final
 
 
 class MemoryStoreError(Exception):
-    """The base of everything the store raises on purpose."""
+    """Base class of all errors that the store raises."""
 
     code: ClassVar[str] = "internal"
-    """A word for logs, metrics and problem types; it never changes once released."""
+    """Stable identifier for logs, metrics and problem types; a released code never changes."""
 
     transient: ClassVar[bool] = False
-    """True when the same call may succeed later without anyone changing it."""
+    """True if the same call may succeed later."""
 
     def __copy__(self) -> MemoryStoreError:
-        """Another error that says the same: exceptions collect tracebacks, so each caller gets one of its own."""
+        """Return a new error with the same attributes. Exceptions collect tracebacks, so each caller gets a copy."""
         twin = type(self).__new__(type(self), *self.args)
         twin.args = self.args
         twin.__dict__.update(self.__dict__)
@@ -27,17 +27,17 @@ class MemoryStoreError(Exception):
 
 
 class ConfigError(MemoryStoreError):
-    """A setting is out of its range. The message names the setting and what is allowed."""
+    """A setting is out of range. The message names the setting and what is allowed."""
 
     code = "config"
 
 
 class InvalidInputError(MemoryStoreError):
-    """The caller's input breaks a limit. Nothing was read or written.
+    """The caller's input is invalid. Nothing was read or written.
 
     Attributes:
-        field: the part of the request that is wrong, as the caller spells it: `key`, `tags[3]`, `ttl`.
-        allowed: what would have been accepted, as a phrase.
+        field: the invalid field, as named in the request: `key`, `tags[3]`, `ttl`.
+        allowed: phrase that describes the allowed input.
     """
 
     code = "invalid-input"
@@ -49,10 +49,10 @@ class InvalidInputError(MemoryStoreError):
 
 
 class VersionConflictError(MemoryStoreError):
-    """A compare-and-set found another version than the caller expected. Nothing was written.
+    """A compare-and-set found a different version than the caller expected. Nothing was written.
 
     Attributes:
-        current_version: the version that is stored now; None when there is no such entry.
+        current_version: the stored version; None if the entry does not exist.
     """
 
     code = "version-conflict"
@@ -65,11 +65,11 @@ class VersionConflictError(MemoryStoreError):
 
 
 class BatchItemError(MemoryStoreError):
-    """One write of an atomic batch failed, and with it the batch. Nothing was written.
+    """A write of an atomic batch failed. Nothing of the batch was written.
 
     Attributes:
-        index: which one, from 0.
-        cause: why.
+        index: index of the write, from 0.
+        cause: error of the write.
     """
 
     code = "batch-item"
@@ -80,16 +80,16 @@ class BatchItemError(MemoryStoreError):
         self.cause = cause
 
     def __copy__(self) -> BatchItemError:
-        """Another error that says the same."""
+        """Return a new error with the same attributes."""
         return BatchItemError(self.index, self.cause)
 
 
 class MissedChangesError(MemoryStoreError):
-    """Changes after the position asked for are gone from the feed. List anew, then watch from the present on.
+    """Changes after the requested position have been discarded. List the entries again, then watch from now.
 
     Attributes:
-        since: the position.
-        oldest: the first that can be gone on from.
+        since: the requested position.
+        oldest: the oldest position from which a watch can resume.
     """
 
     code = "gone"
@@ -100,12 +100,12 @@ class MissedChangesError(MemoryStoreError):
         self.oldest = oldest
 
     def __str__(self) -> str:
-        """In words."""
+        """Return the message."""
         return f"no watch can go on from {self.since}; the oldest position is {self.oldest}"
 
 
 class OverloadedError(MemoryStoreError):
-    """The write queue is full. Nothing was written; come back after a pause."""
+    """The write queue is full. Nothing was written; retry with backoff."""
 
     code = "overloaded"
     transient = True
@@ -118,7 +118,7 @@ class StoreClosedError(MemoryStoreError):
 
 
 class InternalStoreError(MemoryStoreError):
-    """A defect of the store: the message is for its authors. The transaction was rolled back."""
+    """A defect of the store; report the message to the developers. The transaction was rolled back."""
 
 
 class StorageError(MemoryStoreError):
@@ -133,13 +133,13 @@ class StorageError(MemoryStoreError):
 
 
 class DiskFullError(StorageError):
-    """The volume (or the file's page limit) has no room. Reads go on."""
+    """The volume is full, or the file has reached its page limit. Reads still work."""
 
     code = "disk-full"
 
 
 class ReadOnlyError(StorageError):
-    """The file or its file system can't be written. Reads go on."""
+    """The file or its file system is not writable. Reads still work."""
 
     code = "read-only"
 
@@ -164,7 +164,7 @@ class CorruptDatabaseError(StorageError):
 
 
 class CorruptValueError(StorageError):
-    """A compressed value is damaged: its checksum or its length is wrong. Other entries are not concerned.
+    """A compressed value is corrupt: its checksum or its length is wrong. Other entries are not affected.
 
     The entry can still be overwritten or deleted.
     """
@@ -174,19 +174,19 @@ class CorruptValueError(StorageError):
 
 
 class DatabaseInUseError(MemoryStoreError):
-    """Another process has this database open. The message names it."""
+    """Another process has this database open. The message names the process."""
 
     code = "in-use"
 
 
 class ForeignDatabaseError(MemoryStoreError):
-    """The file is not a swarm memory. It was not touched."""
+    """The file is not a swarm memory database. The file was not changed."""
 
     code = "foreign-database"
 
 
 class NewerSchemaError(MemoryStoreError):
-    """A newer release wrote this file. It was not touched."""
+    """A newer release wrote this file. The file was not changed."""
 
     code = "newer-schema"
 
@@ -201,6 +201,6 @@ _BY_ERRNO: Final[dict[int, type[StorageError]]] = {
 
 
 def from_os(error: OSError, what: str) -> StorageError:
-    """The store's error for what the operating system says of a file beside the database."""
+    """Return the store's error for an OSError about a file that belongs to the store."""
     kind = _BY_ERRNO.get(error.errno or 0, StorageIOError)
     return kind(f"{what}: {error.strerror or error}")

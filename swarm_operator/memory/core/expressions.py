@@ -21,10 +21,10 @@ _SHORT_PREFIX: Final = re.compile(rf'(?:^|\W)\w{{1,{_MIN_PREFIX - 1}}}"?\s*\*')
 
 
 def words(field: str, text: str) -> str:
-    """The expression for words that all occur; see Query.create. Nothing in them is taken for an operator.
+    """Return the expression that requires all words; see `text` in Query.create. Operators are treated as words.
 
     Raises:
-        InvalidInputError: too long, too many words, or none.
+        InvalidInputError: the text is too long, or has too many words or none.
     """
     _check_length(field, text)
     parts: list[str] = []
@@ -40,11 +40,11 @@ def words(field: str, text: str) -> str:
 
 
 def expression(field: str, text: str | None) -> str | None:
-    """Check the length and the words of a full-text expression. Its grammar is checked by the engine.
+    """Check the length and the words of a full-text expression. The engine checks the grammar.
 
     Raises:
-        InvalidInputError: it is too long, or has a star after fewer than three characters: nearly every text has a word
-            that starts so.
+        InvalidInputError: the expression is too long, has more than 64 words, or has a star after fewer than three
+            characters: nearly every text has a word with such a prefix.
     """
     if text is None:
         return None

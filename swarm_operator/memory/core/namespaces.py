@@ -1,4 +1,4 @@
-"""Parts of the hierarchy of namespaces: `a` with all that is below it, which is `a/b` and `a/b/c`, not `ab`."""
+"""Subtrees of the namespace hierarchy: the subtree of `a` contains `a`, `a/b` and `a/b/c`, but not `ab`."""
 
 from __future__ import annotations
 

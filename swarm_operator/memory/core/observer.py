@@ -1,4 +1,4 @@
-"""What the store tells whoever measures it. The service counts these in Prometheus; the engine knows no Prometheus."""
+"""Measurement callbacks of the store. The service exports them to Prometheus; the engine does not use Prometheus."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from typing import Protocol
 
 
 class Observer(Protocol):
-    """Called on the event loop; must be quick and must not raise."""
+    """Receiver of measurements. Called on the event loop: methods must be fast and must not raise."""
 
     def committed(self, *, requests: int, seconds: float) -> None:
-        """A batch of that many requests was committed, in that time."""
+        """Record a committed batch: its number of requests, and its duration."""
 
     def failed(self, *, code: str, reason: str) -> None:
-        """A commit, a checkpoint, a trial write or a garbage collection failed. `code` is an error's code."""
+        """Record a failed commit, checkpoint, trial write or garbage collection. `code` is the code of the error."""
 
     def recovered(self) -> None:
-        """The first write after failures has succeeded."""
+        """Record the first successful write after failures."""
 
     def expired(self, *, entries: int) -> None:
-        """That many expired entries were deleted by a step of garbage collection."""
+        """Record the number of expired entries that a step of garbage collection deleted."""
 
     def collected(self, *, seconds: float) -> None:
-        """A garbage collection has ended well, after that time."""
+        """Record a successful garbage collection and its duration."""
 
 
 class SilentObserver:
-    """Measures nothing."""
+    """Observer that ignores all measurements."""
 
     def committed(self, *, requests: int, seconds: float) -> None:
         """Ignore it."""

@@ -1,4 +1,4 @@
-"""Pages: the parts in which lists and searches are answered."""
+"""Pages of lists and searches."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from swarm_operator.memory.core.entry import Entry
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Part of a list.
+    """A page of a list.
 
     Attributes:
-        entries: in the order of their keys (UTF-8 bytes).
-        next_key: the key after which the next page starts; None when this is the last page.
+        entries: in key order (UTF-8 bytes).
+        next_key: the key after which the next page starts; None on the last page.
     """
 
     entries: list[Entry]
@@ -23,7 +23,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceCount:
-    """What lives in a namespace: entries, and bytes of their values."""
+    """Number of live entries in a namespace, and bytes of their values."""
 
     namespace: str
     entries: int
@@ -32,11 +32,11 @@ class NamespaceCount:
 
 @dataclass(frozen=True, slots=True)
 class NamespacePage:
-    """Part of the namespaces.
+    """A page of namespaces.
 
     Attributes:
-        namespaces: by name (UTF-8 bytes).
-        next_name: the name after which the next page starts; None when this is the last page.
+        namespaces: in name order (UTF-8 bytes).
+        next_name: the name after which the next page starts; None on the last page.
     """
 
     namespaces: list[NamespaceCount]
@@ -55,12 +55,12 @@ def key_position(namespace: str, key: str) -> Position:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An entry that was found.
+    """A search result.
 
     Attributes:
-        entry: it.
-        score: of its text; the greater the better; None where nothing was ranked.
-        snippet: an extract of its text around the words found, marked with **; None without a text.
+        entry: the entry that matches.
+        score: rank of the text match, higher is better; None if the results are not ranked.
+        snippet: extract of the text around the matching words, marked with **; None without a text query.
     """
 
     entry: Entry
@@ -70,15 +70,15 @@ class Hit:
 
 @dataclass(slots=True)
 class SearchPage:
-    """A page.
+    """A page of search results.
 
     Attributes:
-        hits: in order.
-        position: where to go on; None: that was all.
-        partial: the page ended for the time or the candidates that it took, and not because it was full.
-        ranked: False when so many match the text that the newest come first in place of the best.
-        candidates: entries that were looked at.
-        within: only these namespaces and those below them were searched; None: all that the query asks for.
+        hits: in the query's order.
+        position: resume position of the next page; None on the last page.
+        partial: True if the page ended at the time or candidate limit before it was full.
+        ranked: False if too many entries match the text: the newest then come first instead of the best.
+        candidates: number of entries that were examined.
+        within: namespaces to whose subtrees the search was restricted; None: not restricted.
     """
 
     hits: list[Hit] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What a search asks for: checked once, the same for the library, HTTP and every later protocol."""
+"""Search queries, validated in the same way for the library and all protocols."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _GLOB_SPECIAL: Final = re.compile(r"[*?\[]")
 
 
 class Order(StrEnum):
-    """In which order a search answers."""
+    """Order of search results."""
 
     KEY = "key"
-    """By namespace, then by key, both by their UTF-8 bytes. An entry that stays is found once, whatever is written."""
+    """By namespace, then key (UTF-8 bytes). Entries that exist throughout the search are found exactly once."""
     UPDATED = "updated"
     """The last written first; those of one millisecond by namespace, backwards, and then as the engine chooses. An
     entry that is written between two pages moves to the front: it may be passed over."""
@@ -34,21 +34,21 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Query:
-    """A search: an entry is found when all that is given holds. Made by `create`.
+    """A search query: an entry matches if it meets all given conditions. Created by `create`.
 
     Attributes:
-        namespace: where; None: everywhere.
-        subtree: also in the namespaces below: of `a` that is `a/b` and `a/b/c`, not `ab`.
-        prefix: of the key.
-        glob: of the key: `*`, `?`, `[abc]`, `[!abc]`; case matters.
-        tags: all of them.
-        any_tags: at least one of them.
-        metadata: top-level fields that have these values; `1` equals `1.0` and not `true`.
-        updated_since: milliseconds since the Unix epoch; written then or later.
-        expression: a full-text expression on keys and values, see expressions.
-        order: see Order.
-        within: only in these namespaces and those below them, whatever else is asked for; None: no such limit. It is
-            not what the caller asks for but what they may read.
+        namespace: namespace to search; None: all namespaces.
+        subtree: True also searches the namespaces below: for `a` these are `a/b` and `a/b/c`, not `ab`.
+        prefix: prefix of the key.
+        glob: case-sensitive pattern of the key: `*`, `?`, `[abc]`, `[!abc]`.
+        tags: tags that the entry must all have.
+        any_tags: tags of which the entry must have at least one.
+        metadata: values of top-level metadata fields; `1` equals `1.0` but not `true`.
+        updated_since: earliest time of the last write, in milliseconds since the Unix epoch.
+        expression: full-text expression on keys and values, see core.expressions.
+        order: order of the results.
+        within: namespaces that the caller is authorized to read, including the namespaces below them. This restricts
+            every other condition; None: not restricted.
     """
 
     namespace: str | None = None
@@ -79,15 +79,15 @@ class Query:
         match: str | None = None,
         order: str | None = None,
     ) -> Query:
-        """Check what a caller asks for.
+        """Return a validated query.
 
         Args:
-            namespace: see above, like all that isn't named here.
-            subtree: needs a namespace.
-            prefix: see above.
-            glob: with at most 8 stars.
-            tags: at most 16.
-            any_tags: at most 16.
+            namespace: see the attributes of Query.
+            subtree: True requires a namespace.
+            prefix: see the attributes of Query.
+            glob: at most 8 stars.
+            tags: at most 16 tags.
+            any_tags: at most 16 tags.
             metadata: at most 16 fields.
             updated_since: see above.
             text: words that all occur in the key or the value; a word with a star at its end is the start of one,
@@ -136,21 +136,21 @@ class Query:
 
     @property
     def fingerprint(self) -> int:
-        """A number that tells this query from others: a cursor is good for the query that it came from."""
+        """Return a checksum of the query. A cursor is valid only for the query that created it."""
         return zlib.crc32(strict_json.encode("query", asdict(self)))
 
     @property
     def glob_prefix(self) -> str:
-        """What every key starts with that the glob matches."""
+        """Return the literal prefix of all keys that match the glob."""
         return "" if self.glob is None else _GLOB_SPECIAL.split(self.glob, maxsplit=1)[0]
 
     @property
     def key_prefix(self) -> str:
-        """The longer one of `prefix` and `glob_prefix`: where they contradict each other, no key has both."""
+        """Return the longer of `prefix` and `glob_prefix`. If they contradict each other, no key matches both."""
         return max(self.prefix, self.glob_prefix, key=len)
 
     def key_pattern(self) -> re.Pattern[str] | None:
-        """The glob, compiled. Python's translation needs no backtracking from one star to those before it."""
+        """Return the compiled glob. Python's translation does not backtrack from a star to earlier stars."""
         return None if self.glob is None else re.compile(fnmatch.translate(self.glob))
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class GcRun:
-    """What a run did.
+    """Result of a run of garbage collection.
 
     Attributes:
-        started_at: milliseconds since the Unix epoch.
-        entries: expired entries that were deleted.
-        value_bytes: of their values as compact JSON.
-        given_back_bytes: empty pages that the database gave up; the file gets shorter with the next checkpoint.
-        seconds: from the first step to the last.
+        started_at: start time in milliseconds since the Unix epoch.
+        entries: number of expired entries that were deleted.
+        value_bytes: size of their values in bytes of compact JSON.
+        given_back_bytes: size of the freed pages; the next checkpoint truncates the file.
+        seconds: duration from the first step to the last.
     """
 
     started_at: int
@@ -28,7 +28,7 @@ class GcRun:
 
 @dataclass(slots=True)
 class GcStats:
-    """All runs since the start.
+    """Statistics of all runs of garbage collection since the start.
 
     Attributes:
         runs: that ended well.
@@ -52,7 +52,7 @@ class GcStats:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """The store at one moment. Sizes are bytes; counts are of live entries, those of `compressed` of stored rows."""
+    """State of the store at one time. Sizes are bytes. Counts are of live entries, `compressed_*` of stored rows."""
 
     entries: int
     value_bytes: int
@@ -68,24 +68,24 @@ class StoreStats:
     cache_bytes: int
     checkpoints_busy: int
     reads: dict[str, int]
-    """Reads of the database that ran or waited for their turn: entries, pages."""
+    """Number of running and queued database reads: entries, pages."""
     free_bytes: int
     compressed_entries: int
     compressed_raw_bytes: int
     compressed_stored_bytes: int
     library_version: str
-    """Of the database library."""
+    """Version of the database library."""
     settings: Mapping[str, Any]
-    """The settings that this process applies."""
+    """Settings of this process."""
     gc: GcStats
 
     @property
     def compression_ratio(self) -> float | None:
-        """What the compressed values take, as a part of what they would take plain; None while there are none."""
+        """Return compressed size divided by raw size of the compressed values; None if no value is compressed."""
         return self.compressed_stored_bytes / self.compressed_raw_bytes if self.compressed_raw_bytes else None
 
     @property
     def cache_hit_rate(self) -> float | None:
-        """Hits of all lookups since the start, 0 to 1; None before the first lookup."""
+        """Return the ratio of hits to lookups since the start, 0 to 1; None before the first lookup."""
         lookups = self.cache_hits + self.cache_misses
         return self.cache_hits / lookups if lookups else None

@@ -1,10 +1,10 @@
-"""JSON in and out, strictly: what is stored is what was sent, or the request is refused.
+"""Strict JSON encoding and parsing: input that can't be stored without changes is rejected.
 
-orjson is the parser, and is lenient in three ways that would change data in silence; each is closed here:
-- an object with a repeated member keeps the last one only;
+orjson silently changes data in three cases. This module rejects all three:
+- an object with a repeated member keeps only the last value;
 - an integer beyond 64 bits becomes a float;
 - NaN and infinities in Python values are written as null.
-The checks cost two scans of the text in C; only suspicious documents pay for a second, slower parser.
+The checks cost two scans of the text in C. Only suspicious documents are parsed again by a slower parser.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ import orjson
 from swarm_operator.memory.core.errors import InvalidInputError
 
 MAX_DEPTH: Final = 64
-"""Nested arrays and objects, counted from the outermost one."""
+"""Limit of nested arrays and objects, including the outermost."""
 
 _MIN_INTEGER: Final = -(2**63)
 _MAX_INTEGER: Final = 2**64 - 1
-# Nineteen digits in a row are found by two scans in C; a regular expression takes ten times as long.
+# Two scans in C find nineteen consecutive digits; a regular expression takes ten times as long.
 _DIGITS_ALIKE = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
 _LONG_NUMBER = b"0" * 19
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
-# Python's types that orjson would write in a form of its own are refused: they would not come back as they were.
+# Reject Python types that orjson writes in its own format: decoding would not restore them.
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
 def encode(field: str, value: Any) -> bytes:
-    """The compact JSON text of a Python value: dict with str keys, list, str, int, float, bool, None.
+    """Return the compact JSON text of a Python value: dict with str keys, list, str, int, float, bool, None.
 
     Args:
-        field: the name that an error carries.
-        value: what to encode.
+        field: the field name for errors.
+        value: the value to encode.
 
     Raises:
-        InvalidInputError: not JSON: other types, NaN, infinities, lone surrogates, integers beyond 64 bits, cycles,
-            or more than MAX_DEPTH levels.
+        InvalidInputError: the value is not JSON: other types, NaN, infinities, lone surrogates, integers beyond 64
+            bits, cycles, or more than MAX_DEPTH levels.
     """
     try:
         text = orjson.dumps(value, option=_OPTIONS)
@@ -57,18 +57,18 @@ def encode(field: str, value: Any) -> bytes:
 
 
 def decode(text: bytes) -> Any:
-    """A fresh Python value from stored JSON text: callers may change it without changing the store."""
+    """Return a new Python value from stored JSON text. Callers may modify the value."""
     return orjson.loads(text)
 
 
 def parse_document(field: str, text: bytes, *, levels: int | None = 1) -> Any:
-    """Parse JSON text that came from outside.
+    """Parse JSON text of a caller.
 
     Args:
-        field: the name that an error carries.
+        field: the field name for errors.
         text: UTF-8 without a byte order mark.
-        levels: those around the values that it carries: 1 where it is an object with a value as a member. None: the
-            caller encodes each value, which checks its depth; looking at a long document of many costs as much again.
+        levels: nesting levels around the values: 1 if the text is an object with a value as a member. None skips the
+            depth check of long documents, which would double the cost: the caller encodes and checks each value.
 
     Raises:
         InvalidInputError: not JSON by RFC 8259, a repeated member, an integer beyond 64 bits, a number beyond a
@@ -82,10 +82,10 @@ def parse_document(field: str, text: bytes, *, levels: int | None = 1) -> Any:
         raise InvalidInputError(field, f"at most {MAX_DEPTH} nested arrays and objects")
     try:
         again = orjson.dumps(document)
-    except TypeError:  # it writes 254 levels and reads 1024
+    except TypeError:  # orjson writes at most 254 levels but reads 1024
         raise InvalidInputError(field, f"at most {MAX_DEPTH} nested arrays and objects") from None
-    # A repeated member takes its colon with it. Colons inside strings stay, unless they were written as escapes,
-    # which only adds some: those documents, too, go to the slow parser, which decides.
+    # Dropping a repeated member drops its colon. Colons inside strings are kept. A colon escaped as \u003a adds a colon
+    # to the output, so documents with this escape also go to the slow parser, which decides.
     suspicious = text.count(b":") != again.count(b":") or b"\\u003" in text
     if suspicious or _LONG_NUMBER in text.translate(_DIGITS_ALIKE):
         _parse_slowly(field, text)
@@ -93,9 +93,9 @@ def parse_document(field: str, text: bytes, *, levels: int | None = 1) -> Any:
 
 
 def _depth(text: bytes) -> int:
-    """How deep the arrays and objects of a JSON text nest."""
+    """Return the nesting depth of the arrays and objects of a JSON text; 0 if it can't exceed MAX_DEPTH."""
     if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
-        return 0  # not deep enough to matter, whatever it is
+        return 0  # too few brackets to exceed the limit
     brackets = _STRINGS.sub(b"", text).translate(None, _ALL_BUT_BRACKETS)
     return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
 

@@ -1,6 +1,6 @@
-"""Agents: who is in the swarm, what each can do, and who has not been heard of for a while.
+"""Agents: registration, capabilities and heartbeats of the swarm's agents.
 
-In `swarm:agents` under `agent:<id>`, with the tags agent, type and status, as the seed's storeAgent writes them.
+Stored in `swarm:agents` under `agent:<id>`, tagged with agent, type and status, like the seed's storeAgent.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from swarm_operator.memory.swarm.record import Kind, Record, RecordPage, Records
 DEFAULT_STALE_AFTER: Final = 60.0
 """Seconds without a heartbeat after which an agent is stale."""
 ACTIVE: Final = frozenset({"active", "busy"})
-"""The statuses that the seed counts as active."""
+"""Statuses that the seed counts as active."""
 MOST_STALE_AFTER: Final = 10 * 365 * 24 * 3600
 
 AGENT: Final = Kind(
@@ -28,7 +28,7 @@ AGENT: Final = Kind(
 
 
 def heard_of(document: dict[str, Any]) -> int:
-    """When the agent was last heard of, in milliseconds: its heartbeat, or its last write by a client of the seed."""
+    """Return the time of the last heartbeat in milliseconds, or of the last write if a client of the seed wrote it."""
     return times.from_text(document.get("lastHeartbeat")) or times.from_text(document.get("lastUpdated")) or 0
 
 
@@ -36,7 +36,7 @@ class Agents:
     """The agents of a swarm.
 
     Args:
-        store: where they are.
+        store: the store that holds the agents.
     """
 
     def __init__(self, store: Store) -> None:
@@ -44,19 +44,19 @@ class Agents:
         self._records = Records(store, AGENT)
 
     async def register(self, agent_id: str, document: dict[str, Any]) -> Record:
-        """Add an agent, or say more about one. Repeating it changes nothing but the heartbeat.
+        """Add an agent, or update an existing agent. A repeated call updates only the times.
 
         Args:
             agent_id: 1 to 512 bytes.
-            document: what is known: `type` and `status` (words; `status` is "idle" at first), `capabilities` (at most
-                64 words), and anything else. Its members replace those of before, null removes one, the others stay.
-                `id`, `swarmId`, `registeredAt`, `lastUpdated` and `lastHeartbeat` are the store's and are ignored.
+            document: members to set: `type` and `status` (words; `status` defaults to "idle"), `capabilities` (at most
+                64 words), and any others. null removes a member; members not given are kept. The store sets
+                `swarmId`, `registeredAt`, `lastUpdated` and `lastHeartbeat`, and ignores given values. `id` must match.
 
         Returns:
-            The agent; `created` tells whether it is new.
+            The agent; `created` is True if the agent is new.
 
         Raises:
-            InvalidInputError: names the member.
+            InvalidInputError: names the invalid member.
         """
         changes = _checked(agent_id, document)
 
@@ -71,11 +71,11 @@ class Agents:
         return await self._records.change(agent_id, change)
 
     async def heartbeat(self, agent_id: str, *, status: str | None = None) -> Record:
-        """Say that an agent is alive, and perhaps what it is doing.
+        """Record a heartbeat of an agent, and optionally its status.
 
         Raises:
-            RecordNotFoundError: it is not registered, or no longer: it should register again.
-            InvalidInputError: names the member.
+            RecordNotFoundError: the agent is not registered; it should register again.
+            InvalidInputError: names the invalid member.
         """
         if status is not None:
             fields.word("status", status)
@@ -92,11 +92,11 @@ class Agents:
         return await self._records.change(agent_id, change)
 
     async def get(self, agent_id: str) -> Record:
-        """The agent. Raises RecordNotFoundError."""
+        """Return the agent. Raise RecordNotFoundError if it does not exist."""
         return await self._records.get(agent_id)
 
     async def deregister(self, agent_id: str) -> bool:
-        """Forget an agent. False when there was none. Its tasks become free when their leases end."""
+        """Delete an agent. Return False if it did not exist. Its tasks can be claimed when their leases expire."""
         return await self._records.delete(agent_id)
 
     async def list(
@@ -110,16 +110,16 @@ class Agents:
         after: str | None = None,
         limit: int = 100,
     ) -> RecordPage:
-        """A page of the agents that are so, by id. Status and type are looked up by their tags.
+        """Return a page of the agents that match all filters, by id. Status and type use the tag index.
 
         Args:
-            status: this one.
-            agent_type: this `type`.
-            capability: has it.
-            stale: True: not heard of for `stale_after` seconds; False: heard of since.
+            status: only agents with this status.
+            agent_type: only agents with this `type`.
+            capability: only agents with this capability.
+            stale: True: only agents without a heartbeat for `stale_after` seconds; False: only the others.
             stale_after: seconds; 60 by default.
-            after: `next_key` of the page before.
-            limit: 1 to 1000. A page with filters may be short and yet not the last.
+            after: `next_key` of the previous page.
+            limit: 1 to 1000. A filtered page may be shorter and not be the last.
         """
         fields.seconds("stale_after", stale_after, MOST_STALE_AFTER)
         deadline = self._store.now() - stale_after * 1000

@@ -1,4 +1,4 @@
-"""Cleaning up: what the seed's cleanupSwarmData deletes, in small steps, and nothing that is still waited for."""
+"""Cleanup of old records in small steps, like the seed's cleanupSwarmData; keeps tasks that other tasks depend on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_AGE: Final = 100 * 365 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Cleanup:
-    """What was deleted, or would have been: how many of each kind."""
+    """Number of deleted records of each kind; with `dry_run`, of records that would be deleted."""
 
     communications: int
     tasks: int
@@ -37,7 +37,7 @@ class Cleanup:
 
     @property
     def total(self) -> int:
-        """Of all kinds."""
+        """Return the number of records of all kinds."""
         return self.communications + self.tasks + self.metrics + self.patterns + self.consensus
 
 
@@ -49,20 +49,20 @@ async def clean_up(
     keep_consensus: bool = True,
     dry_run: bool = False,
 ) -> Cleanup:
-    """Delete old messages, completed tasks and metrics, and unless they are to be kept patterns and closed proposals.
+    """Delete old messages, completed tasks and metrics, and optionally old patterns and closed proposals.
 
-    Tasks that others still wait for stay, and so does what changes while it goes on.
+    Tasks that unfinished tasks depend on are kept. Records that change during the cleanup are kept.
 
     Args:
-        store: where they are.
+        store: the store that holds the records.
         max_age: seconds since a message was sent, a task was completed, metrics were written, a pattern was last used
-            or written, a proposal was closed. A week by default; 0 is everything.
-        keep_patterns: False: old patterns, too.
-        keep_consensus: False: proposals that were closed long ago, too.
-        dry_run: only count.
+            or written, or a proposal was closed. A week by default; 0 deletes regardless of age.
+        keep_patterns: False also deletes old patterns.
+        keep_consensus: False also deletes old closed proposals.
+        dry_run: count the records without deleting them.
 
     Raises:
-        InvalidInputError: names the field.
+        InvalidInputError: names the invalid field.
     """
     if max_age != 0 or isinstance(max_age, bool):
         fields.seconds("max_age", max_age, MOST_AGE)
@@ -102,7 +102,7 @@ async def clean_up(
 
 
 def _since(document: dict[str, Any], *names: str, entry: Entry | None) -> int:
-    """The first of these times that there is, in milliseconds; else when the entry was written."""
+    """Return the first valid time of these members in milliseconds; else the entry's write time; else 0."""
     for name in names:
         if (moment := times.from_text(document.get(name))) is not None:
             return moment
@@ -130,7 +130,7 @@ async def _delete(store: Store, kind: Kind, old: Callable[[Entry, dict[str, Any]
         if dry_run:
             deleted += len(found)
         else:
-            # With its version: what has changed since it was looked at stays.
+            # if_version keeps records that changed after they were read.
             deletes = [Delete((entry.namespace, entry.key), entry.version) for entry in found]
             results = await store.batch(deletes, atomic=False)
             deleted += sum(result is True for result in results)

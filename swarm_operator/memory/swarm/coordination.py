@@ -1,7 +1,7 @@
-"""Coordination and metrics: what agents leave for each other for an hour, and what they measured for a week.
+"""Coordination data, which agents share for an hour, and metrics, which are kept for a week.
 
-As the seed's storeCoordination and storeMetrics write them: any value under any key in `swarm:coordination`; an object
-under `metrics:<id>` in `swarm:metrics`, with the tags metrics and type.
+Stored like the seed's storeCoordination and storeMetrics: any value under any key in `swarm:coordination`; objects
+under `metrics:<id>` in `swarm:metrics`, tagged with metrics and type.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ METRICS: Final = Kind(
 
 
 class Coordination:
-    """What agents agree on for now, by key; an hour from its last write on.
+    """Coordination data of a swarm, by key. Each value expires an hour after its last write.
 
     Args:
-        store: where it is.
+        store: the store that holds the data.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def put(self, key: str, state: Any) -> bool:
-        """Write any JSON value; says whether it is new.
+        """Write any JSON value. Return True if the key is new.
 
         Raises:
-            InvalidInputError: names the member.
+            InvalidInputError: names the invalid member.
         """
         fields.document("state", {"state": state})
         metadata = {"swarmId": self._store.swarm_id, "timestamp": times.to_text(self._store.now())}
@@ -51,22 +51,22 @@ class Coordination:
         return created
 
     async def get(self, key: str) -> Any:
-        """What was written. Raises RecordNotFoundError: nothing, or more than an hour ago."""
+        """Return the value of a key. Raise RecordNotFoundError if it does not exist or has expired."""
         entry = await self._store.get(COORDINATION_NAMESPACE, check_key(key))
         if entry is None:
             raise RecordNotFoundError("coordination", key)
         return entry.value
 
     async def delete(self, key: str) -> bool:
-        """Delete it. False when there was nothing."""
+        """Delete a key. Return False if it did not exist."""
         return await self._store.delete(COORDINATION_NAMESPACE, key)
 
 
 class Metrics:
-    """What agents measured; a week from its writing on.
+    """Measurements of agents. Each record expires a week after its last write.
 
     Args:
-        store: where it is.
+        store: the store that holds the measurements.
     """
 
     def __init__(self, store: Store) -> None:
@@ -77,10 +77,10 @@ class Metrics:
         self._records = Records(store, replace(METRICS, metadata=metadata))
 
     async def store(self, metrics_id: str, document: dict[str, Any]) -> Record:
-        """Write an object of measurements, in the place of a former one: `type` (a word), `agentId`, and anything else.
+        """Write or replace a JSON object of measurements: `type` (a word), `agentId`, and any other members.
 
         Raises:
-            InvalidInputError: names the member.
+            InvalidInputError: names the invalid member.
         """
         measured = fields.document("metrics", document)
         fields.check_id(measured, metrics_id)
@@ -91,7 +91,7 @@ class Metrics:
         return await self._records.change(metrics_id, lambda _, __: measured)
 
     async def get(self, metrics_id: str) -> Record:
-        """The measurements. Raises RecordNotFoundError."""
+        """Return the measurements. Raise RecordNotFoundError if they do not exist."""
         return await self._records.get(metrics_id)
 
     async def list(
@@ -102,7 +102,7 @@ class Metrics:
         after: str | None = None,
         limit: int = 100,
     ) -> RecordPage:
-        """A page of those of this `type` and `agentId`, by id. The type is looked up by its tag."""
+        """Return a page of the measurements with this `type` and `agentId`, by id. The type uses the tag index."""
         tags = tags_of(type=metrics_type)
 
         def matches(metrics: Record) -> bool:

@@ -1,4 +1,4 @@
-"""What operations on records refuse beyond what every write refuses. Nothing was written when one is raised."""
+"""Errors of operations on records, in addition to the store's errors. Nothing was written when they are raised."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from swarm_operator.memory.core.errors import MemoryStoreError
 
 
 class RecordNotFoundError(MemoryStoreError):
-    """There is no such record, or it has expired.
+    """The record does not exist or has expired.
 
     Attributes:
-        kind: `agent`, `task`, ...
-        record_id: which.
+        kind: kind of the record: `agent`, `task`, ...
+        record_id: id of the record.
     """
 
     code: ClassVar[str] = "not-found"
@@ -23,17 +23,17 @@ class RecordNotFoundError(MemoryStoreError):
         self.record_id = record_id
 
     def __copy__(self) -> RecordNotFoundError:
-        """Another error that says the same."""
+        """Return a new error with the same attributes."""
         return RecordNotFoundError(self.kind, self.record_id)
 
 
 class RecordStateError(MemoryStoreError):
-    """The record is in a state in which this can't be done: somebody was faster, or something else comes first.
+    """The record's state does not allow the operation.
 
     Attributes:
-        reason: a word for programs; it never changes once released. Those of tasks: `exists`, `claimed`, `assigned`,
-            `blocked`, `not-claimed`, `not-allowed`. Those of proposals: `exists`, `closed`, `not-a-voter`.
-        detail: for people.
+        reason: stable machine-readable reason. For tasks: `exists`, `claimed`, `assigned`, `blocked`, `not-claimed`,
+            `not-allowed`. For proposals: `exists`, `closed`, `not-a-voter`, `full`.
+        detail: human-readable reason.
     """
 
     code: ClassVar[str] = "state-conflict"
@@ -44,5 +44,5 @@ class RecordStateError(MemoryStoreError):
         self.detail = detail
 
     def __copy__(self) -> RecordStateError:
-        """Another error that says the same."""
+        """Return a new error with the same attributes."""
         return RecordStateError(self.reason, self.detail)

@@ -1,8 +1,8 @@
-"""Communications: messages between agents, kept for a day.
+"""Messages between agents, kept for a day.
 
-In `swarm:communications` under `comm:<milliseconds>-<suffix>`, with the tags communication and the message's type, as
-the seed's storeCommunication writes them. Keys only ever grow, also when the clock does not, and are committed in their
-order; so whoever reads on from the last key it has seen misses nothing.
+Stored in `swarm:communications` under `comm:<milliseconds>-<suffix>`, tagged with communication and the message's type,
+like the seed's storeCommunication. Keys increase even if the clock does not, and are committed in key order. A reader
+that continues after the last key it has read misses no message.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from swarm_operator.memory.swarm import fields, times
 from swarm_operator.memory.swarm.record import Kind, Record, Records, text_of
 
 BROADCAST: Final = "*"
-"""As the receiver: every agent but the sender."""
+"""Receiver that stands for every agent except the sender."""
 _PREFIX: Final = "comm:"
-_AT_ONCE: Final = 200
+_BATCH_SIZE: Final = 200
 _MOST_SCANNED: Final = 2000
-_AHEAD_AT_ONCE: Final = 20
+_AHEAD_BATCH_SIZE: Final = 20
 _MOST_IN_ONE_MILLISECOND: Final = 0xFFFF
-_MOST_AHEAD: Final = 10 * 365 * 86_400_000
-"""Milliseconds. A key from later than that is a mistake, and not followed."""
+_MAX_AHEAD: Final = 10 * 365 * 86_400_000
+"""Milliseconds. Keys further than this in the future are invalid and ignored."""
 _KEY: Final = re.compile(r"comm:([0-9]{13})-")
 
 
@@ -41,7 +41,7 @@ class _Communication(Kind):
     __slots__ = ()
 
     def tags(self, document: dict[str, Any]) -> list[str]:
-        """The kind, and the type that stands in the message."""
+        """Return the tags of a message: the kind, and the `type` inside the message."""
         return Kind.tags(self, {"type": _message_type(document)})
 
 
@@ -61,12 +61,12 @@ COMMUNICATION: Final = _Communication(
 
 @dataclass(frozen=True, slots=True)
 class MessagePage:
-    """Part of the messages.
+    """A page of messages.
 
     Attributes:
-        messages: in the order in which they were sent.
-        cursor: read on from here, now or later; None while there has been no message at all.
-        more: whether there is more to read now.
+        messages: in sending order.
+        cursor: position to continue reading from, now or later; None while no message exists.
+        more: True if more messages can be read now.
     """
 
     messages: list[Record]
@@ -82,18 +82,18 @@ class _Sequence:
         self._count = 0
 
     def last(self, now: int) -> str:
-        """Keys that were given out, and those of earlier times, are less than this; the next one is greater."""
+        """Return a bound that is greater than all generated and earlier keys, and less than the next key."""
         if now > self._milliseconds or self._count >= _MOST_IN_ONE_MILLISECOND:
-            return f"{_PREFIX}{max(self._milliseconds, now - 1):013}."  # a dot comes after a dash
-        return _key(self._milliseconds, self._count) + "g"  # and a g after every hexadecimal digit
+            return f"{_PREFIX}{max(self._milliseconds, now - 1):013}."  # "." sorts after "-"
+        return _key(self._milliseconds, self._count) + "g"  # "g" sorts after every hexadecimal digit
 
     def seen(self, milliseconds: int) -> None:
-        """There is a key of that time that was not given out here: go on behind it."""
+        """Continue after a key of this time that another writer has generated."""
         if milliseconds >= self._milliseconds:
             self._milliseconds, self._count = milliseconds, _MOST_IN_ONE_MILLISECOND
 
     def next(self, now: int) -> str:
-        """A key greater than all before."""
+        """Return a key that is greater than all previous keys."""
         if now > self._milliseconds:
             self._milliseconds, self._count = now, 0
         elif self._count >= _MOST_IN_ONE_MILLISECOND:
@@ -108,9 +108,9 @@ def _key(milliseconds: int, count: int) -> str:
 
 
 def _moment(key: str, now: int) -> int | None:
-    """The time in a key, in milliseconds; None when it is none of a message."""
+    """Return the time in a key, in milliseconds; None if it is not a valid message key."""
     match = _KEY.match(key)
-    return None if match is None or int(match[1]) > now + _MOST_AHEAD else int(match[1])
+    return None if match is None or int(match[1]) > now + _MAX_AHEAD else int(match[1])
 
 
 _sequences: weakref.WeakKeyDictionary[object, _Sequence] = weakref.WeakKeyDictionary()
@@ -120,7 +120,7 @@ class Communications:
     """The messages of a swarm.
 
     Args:
-        store: where they are.
+        store: the store that holds the messages.
     """
 
     def __init__(self, store: Store) -> None:
@@ -129,15 +129,15 @@ class Communications:
         self._sequence = _sequences.setdefault(store.origin, _Sequence())
 
     async def send(self, from_agent: str, to_agent: str | None, message: Any) -> Record:
-        """Append a message; it is kept for a day.
+        """Append a message. The message expires after a day.
 
         Args:
-            from_agent: who says it.
-            to_agent: to whom; "*" or None: to everyone else.
-            message: any JSON value; the `type` of an object, a word, becomes a tag.
+            from_agent: the sender.
+            to_agent: the receiver; "*" or None sends to all other agents.
+            message: any JSON value; the `type` of an object must be a word and becomes a tag.
 
         Raises:
-            InvalidInputError: names the member.
+            InvalidInputError: names the invalid member.
         """
         fields.identifier("fromAgent", from_agent)
         receiver = BROADCAST if to_agent is None else fields.identifier("toAgent", to_agent)
@@ -160,7 +160,7 @@ class Communications:
         def decide(_: list[Entry | None], __: int) -> Sequence[Write]:
             return [put]
 
-        # Nothing may come between taking the key and queueing the write: the queue's order is the commits'.
+        # Do not await between generating the key and queueing the write: writes are committed in queue order.
         entry, created = (await self._store.transact([(COMMUNICATION.namespace, key)], decide))[0]
         return self._records.record(entry, created=created)
 
@@ -173,13 +173,13 @@ class Communications:
         since: str | None = None,
         limit: int = 100,
     ) -> MessagePage:
-        """Messages in the order in which they were sent. Looks at 2000 at most.
+        """Return a page of messages in sending order. One call examines at most 2000 messages.
 
         Args:
-            agent: only those to this agent, and those to everyone that others sent.
-            from_agent: only those that this one sent.
-            message_type: only those whose message has this `type`.
-            since: the `cursor` of the page before; None: from the oldest that is kept.
+            agent: only messages to this agent, and broadcasts of other agents.
+            from_agent: only messages from this agent.
+            message_type: only messages with this `type`.
+            since: the `cursor` of the previous page; None starts at the oldest stored message.
             limit: 1 to 1000.
         """
         for name, value in (("agent", agent), ("from", from_agent), ("type", message_type)):
@@ -189,11 +189,11 @@ class Communications:
         messages: list[Record] = []
         now = self._store.now()
         after = cursor = since
-        for _ in range(_MOST_SCANNED // _AT_ONCE):
-            page = await self._store.list(COMMUNICATION.namespace, prefix=_PREFIX, after=after, limit=_AT_ONCE)
+        for _ in range(_MOST_SCANNED // _BATCH_SIZE):
+            page = await self._store.list(COMMUNICATION.namespace, prefix=_PREFIX, after=after, limit=_BATCH_SIZE)
             for entry in page.entries:
                 if _moment(entry.key, now) is None:
-                    continue  # a cursor behind it would hide the messages to come
+                    continue  # a cursor after this key would skip future messages
                 record = self._records.record(entry)
                 cursor = entry.key
                 if _wanted(record.document, agent, from_agent, message_type):
@@ -207,11 +207,11 @@ class Communications:
         return MessagePage(messages, cursor, more=cursor != since)
 
     async def _catch_up(self) -> None:
-        """Go on behind keys that others have made: when the clock was set back, by an import, as plain entries."""
+        """Advance the sequence past newer stored keys: after a clock setback, imports or direct writes."""
         now = self._store.now()
         while True:
             last = self._sequence.last(now)
-            page = await self._store.list(COMMUNICATION.namespace, prefix=_PREFIX, after=last, limit=_AHEAD_AT_ONCE)
+            page = await self._store.list(COMMUNICATION.namespace, prefix=_PREFIX, after=last, limit=_AHEAD_BATCH_SIZE)
             moments = [moment for entry in page.entries if (moment := _moment(entry.key, now)) is not None]
             if not moments:
                 return

@@ -1,7 +1,7 @@
-"""Patterns: what has worked, how often, and what to try next.
+"""Learned patterns, their success rates, and the ranking of the best patterns.
 
-In `swarm:patterns` under `pattern:<id>`, with the tags pattern and type, as the seed's storePattern writes them, and
-with those that the pattern itself lists.
+Stored in `swarm:patterns` under `pattern:<id>`, tagged with pattern and type like the seed's storePattern, and with
+the pattern's own `tags`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from swarm_operator.memory.swarm import fields, times
 from swarm_operator.memory.swarm.record import Kind, Record, RecordPage, Records, tags_of, text_of
 
 _SMOOTHING: Final = 0.1
-"""The share of the newest use in the success rate: an exponential moving average."""
+"""Weight of the newest use in the success rate, an exponential moving average."""
 _MOST_CONSIDERED: Final = 5000
-_MOST_BEST: Final = 100
+_MAX_BEST: Final = 100
 _OWN: Final = ("swarmId", "createdAt", "updatedAt", "usageCount", "successRate", "lastUsedAt")
 _NEW: Final = {"usageCount": 0, "successRate": 0}
 
@@ -39,12 +39,12 @@ PATTERN: Final = Kind(
 
 @dataclass(frozen=True, slots=True)
 class BestPatterns:
-    """The patterns to try first.
+    """The patterns with the highest scores.
 
     Attributes:
-        scored: each with its score, the best first.
-        considered: patterns that were looked at.
-        partial: there were more than can be looked at.
+        scored: patterns with their scores, highest score first.
+        considered: number of patterns that were scored.
+        partial: True if the limit of scored patterns was reached and some patterns were not scored.
     """
 
     scored: list[tuple[Record, float]]
@@ -53,7 +53,7 @@ class BestPatterns:
 
 
 def score(pattern: dict[str, Any]) -> float:
-    """0 to 1: 0.7 for its success rate, 0.2 for its confidence, 0.1 for having been used at all."""
+    """Return a score from 0 to 1: 0.7 * success rate + 0.2 * confidence + 0.1 if the pattern has been used."""
     rate, confidence = (min(max(fields.number(pattern, name), 0.0), 1.0) for name in ("successRate", "confidence"))
     used = 0.1 if fields.number(pattern, "usageCount") > 0 else 0.0
     return round(rate * 0.7 + confidence * 0.2 + used, 9)
@@ -63,7 +63,7 @@ class Patterns:
     """The patterns of a swarm.
 
     Args:
-        store: where they are.
+        store: the store that holds the patterns.
     """
 
     def __init__(self, store: Store) -> None:
@@ -71,16 +71,16 @@ class Patterns:
         self._records = Records(store, PATTERN)
 
     async def store(self, pattern_id: str, document: dict[str, Any]) -> Record:
-        """Add a pattern, or say more about one. What its uses have shown stays.
+        """Add a pattern, or update an existing pattern. Usage statistics are kept.
 
         Args:
             pattern_id: 1 to 512 bytes.
-            document: `type` (a word), `confidence` (0 to 1), `tags` (at most 32 words), and anything else. Its members
-                replace those of before, null removes one, the others stay. `usageCount`, `successRate` and the like
-                are the store's: they may be repeated, not changed.
+            document: members to set: `type` (a word), `confidence` (0 to 1), `tags` (at most 32 words), and any others.
+                null removes a member; members not given are kept. Members that the store sets (`usageCount`,
+                `successRate` and others) may be repeated but not changed.
 
         Raises:
-            InvalidInputError: names the member.
+            InvalidInputError: names the invalid member.
         """
         checked = fields.document("pattern", document)
 
@@ -98,11 +98,11 @@ class Patterns:
         return await self._records.change(pattern_id, change)
 
     async def record_use(self, pattern_id: str, *, success: bool) -> Record:
-        """Count a use: the success rate moves a tenth of the way to 1 or to 0.
+        """Count a use. The success rate moves by a tenth of the distance to 1 (success) or 0 (failure).
 
         Raises:
-            RecordNotFoundError: there is none.
-            InvalidInputError: `success` is no boolean.
+            RecordNotFoundError: the pattern does not exist.
+            InvalidInputError: `success` is not a boolean.
         """
         if type(success) is not bool:
             raise InvalidInputError("success", "true or false")
@@ -119,15 +119,15 @@ class Patterns:
         return await self._records.change(pattern_id, change)
 
     async def get(self, pattern_id: str) -> Record:
-        """The pattern. Raises RecordNotFoundError."""
+        """Return the pattern. Raise RecordNotFoundError if it does not exist."""
         return await self._records.get(pattern_id)
 
     async def delete(self, pattern_id: str) -> bool:
-        """Delete a pattern. False when there was none."""
+        """Delete a pattern. Return False if it did not exist."""
         return await self._records.delete(pattern_id)
 
     async def list(self, *, pattern_type: str | None = None, after: str | None = None, limit: int = 100) -> RecordPage:
-        """A page of the patterns of this `type`, by id. The type is looked up by its tag."""
+        """Return a page of the patterns with this `type`, by id. The type uses the tag index."""
         tags = tags_of(type=pattern_type)
 
         def matches(pattern: Record) -> bool:
@@ -136,13 +136,13 @@ class Patterns:
         return await self._records.page(matches if tags else None, tags=tags, after=after, limit=limit)
 
     async def best(self, *, tags: Sequence[str] = (), limit: int = 5) -> BestPatterns:
-        """The patterns with the highest score, of those with the same score the first by id.
+        """Return the patterns with the highest scores. Patterns with equal scores are ordered by id.
 
         Args:
-            tags: the context: only patterns that have at least one of these tags, or this type; at most 16. None: all.
+            tags: only patterns with at least one of these tags or types; at most 16. Empty: all patterns.
             limit: 1 to 100.
         """
-        fields.whole("limit", limit, 1, _MOST_BEST)
+        fields.whole("limit", limit, 1, _MAX_BEST)
         context = fields.words("tags", tags)
         if len(context) > 16:
             raise InvalidInputError("tags", "at most 16 strings")

@@ -1,9 +1,8 @@
-"""A record: a JSON object with an id, in its kind's namespace. What all kinds share.
+"""Shared code of all record kinds. A record is a JSON object with an id in its kind's namespace.
 
-Records are entries like any other: GET /v1/entries/swarm:agents/agent:1 shows one as it is stored, and clients of the
-seed that write entries directly meet those that use the operations here. So whatever is read may be incomplete or odd:
-members that are unknown are kept, those of an unexpected type count as absent, and a value that is no object stands in
-the member `value`.
+Records are ordinary entries: GET /v1/entries/swarm:agents/agent:1 returns a record as stored, and the seed's clients
+may write records directly. Stored records may therefore be incomplete or invalid. Unknown members are kept. Members of
+an unexpected type are treated as absent. A value that is not an object is returned in the member `value`.
 """
 
 from __future__ import annotations
@@ -20,25 +19,25 @@ from swarm_operator.memory.core.writes import Put, Write
 from swarm_operator.memory.swarm import fields
 from swarm_operator.memory.swarm.errors import RecordNotFoundError
 
-_SCANNED_AT_ONCE: Final = 200
+_BATCH_SIZE: Final = 200
 _MOST_SCANNED: Final = 2000
-"""Entries that one page of a filtered list looks at: some ten milliseconds."""
+"""Maximum number of entries that a page of a filtered list scans: about 10 ms."""
 
 
 def text_of(document: dict[str, Any], name: str) -> str:
-    """A text of a stored document; "" when it isn't one."""
+    """Return a string member of a stored document; "" if the member is not a string."""
     value = document.get(name)
     return value if isinstance(value, str) else ""
 
 
 def texts_of(document: dict[str, Any], name: str) -> list[str]:
-    """The texts of a list of a stored document; [] when it isn't one."""
+    """Return the strings of a list member of a stored document; [] if the member is not a list."""
     value = document.get(name)
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def tags_of(**words: str | None) -> list[str]:
-    """The tags that entries have whose members have these values; those that are None are not asked for."""
+    """Return the tags of records whose members have these values; ignore None values."""
     return list(dict.fromkeys(fields.word(name, value) for name, value in words.items() if value is not None))
 
 
@@ -47,12 +46,12 @@ class Kind:
     """A kind of record, as the seed's SwarmMemory stores it.
 
     Attributes:
-        name: in errors, and the first tag.
-        namespace: where its records are.
-        prefix: of their keys; the id follows.
-        tagged: members whose values are the further tags; one that is a list gives several.
-        ttl: seconds that a record lives from its last write on; 0 for ever.
-        metadata: the entry's metadata, made from the document.
+        name: name in error messages, and the first tag.
+        namespace: namespace of the records.
+        prefix: prefix of the keys; the id follows.
+        tagged: members whose values become tags; every item of a list becomes a tag.
+        ttl: lifetime of a record in seconds since its last write; 0 is permanent.
+        metadata: function that returns the entry's metadata for a document.
     """
 
     name: str
@@ -63,15 +62,15 @@ class Kind:
     metadata: Callable[[dict[str, Any]], dict[str, Any]]
 
     def identity(self, record_id: Any, field: str = "id") -> Identity:
-        """Of the entry."""
+        """Return the entry's identity for a record's id."""
         return self.namespace, self.prefix + fields.identifier(field, record_id)
 
     def id_of(self, entry: Entry) -> str:
-        """Of the record in an entry."""
+        """Return the id of the record in an entry."""
         return entry.key.removeprefix(self.prefix)
 
     def document(self, entry: Entry) -> dict[str, Any]:
-        """The record in an entry: a new object, with its id."""
+        """Return a new document of the record in an entry, with its id."""
         value = entry.value
         if not isinstance(value, dict):
             value = {"value": value}
@@ -79,7 +78,7 @@ class Kind:
         return value
 
     def tags(self, document: dict[str, Any]) -> list[str]:
-        """What the seed would have tagged it with; what can't be a tag is left out."""
+        """Return the tags that the seed gives a document; omit values that can't be a tag."""
         tags = [self.name]
         for name in self.tagged:
             value = document.get(name)
@@ -90,7 +89,7 @@ class Kind:
         return tags[:MAX_TAGS]
 
     def put(self, document: dict[str, Any], entry: Entry | None, *, if_version: int | None = None) -> Put:
-        """Write a document in the place of an entry; tags and metadata that others gave that one stay."""
+        """Return the write that replaces an entry with a document; keep the entry's other tags and metadata."""
         tags, metadata = self.tags(document), self.metadata(document)
         if entry is not None:
             former = self.tags(self.document(entry))
@@ -110,13 +109,13 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as it was read or written.
+    """A record that was read or written.
 
     Attributes:
-        id: which.
-        document: its members.
-        version: of its entry, for compare-and-set.
-        created: whether this call created it.
+        id: id of the record.
+        document: members of the record.
+        version: version of its entry, for compare-and-set.
+        created: True if this call created the record.
     """
 
     id: str
@@ -127,11 +126,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class RecordPage:
-    """Part of a list.
+    """A page of a list.
 
     Attributes:
-        records: in the order of their ids. A filtered page may be short, or empty, and yet not be the last.
-        next_key: goes into `after` for the next page; None when this is the last.
+        records: in id order. A filtered page may be short or empty and not be the last.
+        next_key: `after` for the next page; None on the last page.
     """
 
     records: list[Record]
@@ -142,8 +141,8 @@ class Records:
     """The records of one kind.
 
     Args:
-        store: where they are.
-        kind: which.
+        store: the store that holds the records.
+        kind: kind of the records.
     """
 
     def __init__(self, store: Store, kind: Kind) -> None:
@@ -151,23 +150,23 @@ class Records:
         self.kind = kind
 
     async def find(self, record_id: str) -> Record | None:
-        """The record, or None."""
+        """Return the record, or None if it does not exist."""
         entry = await self._store.get(*self.kind.identity(record_id))
         return None if entry is None else self.record(entry)
 
     async def get(self, record_id: str) -> Record:
-        """The record. Raises RecordNotFoundError."""
+        """Return the record. Raise RecordNotFoundError if it does not exist."""
         found = await self.find(record_id)
         if found is None:
             raise RecordNotFoundError(self.kind.name, record_id)
         return found
 
     async def delete(self, record_id: str) -> bool:
-        """Delete it. False when there was none."""
+        """Delete a record. Return False if it did not exist."""
         return await self._store.delete(*self.kind.identity(record_id))
 
     def record(self, entry: Entry, *, created: bool = False) -> Record:
-        """The record in an entry."""
+        """Return the record in an entry."""
         return Record(self.kind.id_of(entry), self.kind.document(entry), entry.version, created)
 
     async def change(
@@ -178,21 +177,21 @@ class Records:
         others: Sequence[Identity] = (),
         look: Callable[[list[Entry | None]], None] | None = None,
     ) -> Record:
-        """Read a record and write what is made of it; nothing comes between.
+        """Read a record, change its document and write it, in one transaction.
 
         Args:
-            record_id: which.
-            change: gets the document, None when there is none, and the time in milliseconds; returns the document to
-                be written, or None to leave it. It runs on the writer's thread. What it raises leaves everything as
-                it was.
-            others: entries to read as well.
-            look: gets these before `change` runs.
+            record_id: the record.
+            change: gets the document (None if the record does not exist) and the time in milliseconds; returns the
+                document to write, or None to write nothing. It runs on the writer's thread. If it raises, nothing is
+                written.
+            others: identities of other entries to read in the transaction.
+            look: gets the other entries before `change` runs.
 
         Returns:
-            The record as it is now.
+            The record after the transaction.
 
         Raises:
-            RecordNotFoundError: there is none, and `change` made none.
+            RecordNotFoundError: the record does not exist and `change` returned None.
         """
         identity = self.kind.identity(record_id)
         kept: list[Entry | None] = []
@@ -221,20 +220,20 @@ class Records:
         after: str | None = None,
         limit: int = 100,
     ) -> RecordPage:
-        """A page of those that match, in the order of their ids. Looks at some 2000 entries at most.
+        """Return a page of the matching records in id order. One call scans about 2000 entries at most.
 
         Args:
-            matches: which; all by default.
-            tags: look only at entries that have all of these: they have an index.
-            after: `next_key` of the page before.
+            matches: predicate on records; None returns all.
+            tags: scan only entries with all these tags, using the tag index.
+            after: `next_key` of the previous page.
             limit: 1 to 1000.
         """
         check_page_size(limit)
         if after is not None:
             check_key(after)
         records: list[Record] = []
-        for _ in range(_MOST_SCANNED // _SCANNED_AT_ONCE):
-            wanted = limit - len(records) if matches is None else _SCANNED_AT_ONCE
+        for _ in range(_MOST_SCANNED // _BATCH_SIZE):
+            wanted = limit - len(records) if matches is None else _BATCH_SIZE
             entries, after = await self.scan(tags=tags, after=after, limit=wanted)
             for entry in entries:
                 record = self.record(entry)
@@ -253,9 +252,9 @@ class Records:
         tags: Sequence[str] = (),
         any_tags: Sequence[str] = (),
         after: str | None = None,
-        limit: int = _SCANNED_AT_ONCE,
+        limit: int = _BATCH_SIZE,
     ) -> tuple[list[Entry], str | None]:
-        """Some entries with all these tags, and one of those, by key, from behind `after` on; and where to go on."""
+        """Return entries after `after` with all `tags` and at least one of `any_tags`, by key, and the next `after`."""
         namespace, prefix = self.kind.namespace, self.kind.prefix
         if not tags and not any_tags:
             page = await self._store.list(namespace, prefix=prefix, after=after, limit=limit)

@@ -1,4 +1,4 @@
-"""All records of a swarm."""
+"""Facade over all record collections of a swarm."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Swarm:
     """The records of a swarm.
 
     Args:
-        store: where they are; its `swarm_id` is written into each of them.
+        store: the store that holds the records; its `swarm_id` is written into every record.
     """
 
     def __init__(self, store: Store) -> None:
@@ -73,9 +73,9 @@ class Swarm:
         return Metrics(self._store)
 
     async def stats(self) -> dict[str, Any]:
-        """Counts of records, as the seed's getSwarmStats has them. Those by status are counts of the tags.
+        """Return counts of records, like the seed's getSwarmStats. Counts by status are counts of tags.
 
-        Costs as much as there are tasks, counted in their index: some 100 ms for a million.
+        The cost grows with the number of tasks, which are counted in the tag index: about 100 ms per million.
         """
         totals = await self._store.counts(NAMESPACES)
         active = await self._store.tag_counts(AGENT.namespace, sorted(ACTIVE))
@@ -102,7 +102,7 @@ class Swarm:
         keep_consensus: bool = True,
         dry_run: bool = False,
     ) -> Cleanup:
-        """Delete what is old. See cleanup.clean_up."""
+        """Delete old records. See cleanup.clean_up."""
         return await clean_up(
             self._store,
             max_age=max_age,

@@ -1,1 +1,1 @@
-"""Entries in and out of a store: export, import, restore."""
+"""Export, import and restore of a store's entries."""

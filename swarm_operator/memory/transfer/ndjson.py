@@ -1,13 +1,13 @@
-"""Export and import: a swarm as lines of JSON, one entry each, in bounded memory.
+"""Export and import of a swarm as NDJSON, one entry per line, in bounded memory.
 
     {"format": "swarm-memory-export", "version": 1, "swarmId": "default", "exportedAt": "2027-01-15T08:00:00.000Z"}
     {"namespace": "swarm:agents", "key": "agent:a1", "value": {...}, "tags": [...], "metadata": {...}, ...}
     ...
     {"end": true, "entries": 1}
 
-The last line tells that the export is whole: without it the import says that it was cut off. An import compares each
-entry with what is there and writes only what differs, so it may be repeated. What the seed's exportSwarmState gave, an
-object with agents, tasks and patterns, is understood as a line, too.
+The last line marks a complete export: an import without it reports a truncated file. An import compares each line with
+the stored entry and writes only differences, so imports are idempotent. A line may also be a result of the seed's
+exportSwarmState: an object with agents, tasks and patterns.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ _SWARM: Final = "swarm:"
 _PAGE: Final = 100
 _BATCH_ENTRIES: Final = 100
 _BATCH_BYTES: Final = 1024 * 1024
-_MOST_LINES: Final = 50_000_000
+_MAX_LINES: Final = 50_000_000
 _ENTRY: Final = frozenset({
     "namespace", "key", "value", "tags", "metadata", "ttl", "expiresAt", "createdAt", "updatedAt", "version",
 })  # fmt: skip
 _STATE: Final = {"agents": AGENT, "tasks": TASK, "patterns": PATTERN}
-_SLACK: Final = 1000
-"""Milliseconds by which two times of expiry may differ and be the same: lifetimes are whole seconds."""
+_EXPIRY_TOLERANCE: Final = 1000
+"""Milliseconds by which equal expiry times may differ: lifetimes are whole seconds."""
 
 
 class BadLineError(InvalidInputError):
-    """A line of an import can't be understood. Its batch was not written, those before it were.
+    """A line of an import is invalid. Its batch was not written; earlier batches were written.
 
     Attributes:
-        line: which, from 1.
+        line: number of the line, from 1.
     """
 
     def __init__(self, line: int, field: str, allowed: str) -> None:
@@ -58,43 +58,43 @@ class BadLineError(InvalidInputError):
         self.line = line
 
     def __copy__(self) -> BadLineError:
-        """Another error that says the same."""
+        """Return a new error with the same attributes."""
         return BadLineError(self.line, self.field, self.allowed)
 
 
 class Existing(StrEnum):
-    """What becomes of an entry that is there with another value."""
+    """How an import treats a stored entry that differs from the line."""
 
     OVERWRITE = "overwrite"
     KEEP = "keep"
     NEWER = "newer"
-    """It is overwritten by a line whose `updatedAt` is later than its own, and kept for any other."""
+    """Overwrite the entry only if the line's `updatedAt` is later than the entry's; else keep the entry."""
 
 
 class Outcome(IntEnum):
-    """What became of a line."""
+    """Result of the import of a line."""
 
     NONE = 0
-    """It is no entry: empty, the first, or the last."""
+    """The line is not an entry: it is empty, or the first or last line of an export."""
     CREATED = 1
     UPDATED = 2
     UNCHANGED = 3
     KEPT = 4
-    """There is another one, and it was to be kept."""
+    """The stored entry differs and was kept, see Existing."""
     EXPIRED = 5
-    """Its time was over."""
+    """The line's entry has expired."""
     SEVERAL = 6
-    """The line had several records."""
+    """The line contains several records."""
 
 
 async def export_lines(store: Store, *, namespaces: Sequence[str] | None = None) -> AsyncIterator[bytes]:
-    """The lines of an export, each with its newline.
+    """Yield the lines of an export, each with its newline.
 
-    It is no snapshot: entries that stay are there once, whatever is written meanwhile.
+    An export is not a snapshot. Entries that exist throughout the export appear exactly once.
 
     Args:
-        store: what to export.
-        namespaces: these; None: all that start with `swarm:`; []: all there are.
+        store: the store to export.
+        namespaces: the namespaces to export; None: all that start with `swarm:`; []: all namespaces.
     """
     head = {
         "format": _FORMAT,
@@ -151,7 +151,7 @@ def _line(entry: Entry) -> bytes:
 
 @dataclass(slots=True)
 class _Item:
-    """An entry to be imported."""
+    """An entry to import."""
 
     line: int
     draft: Draft
@@ -161,15 +161,15 @@ class _Item:
 
 @dataclass(slots=True)
 class Importer:
-    """Takes lines, writes them in batches of up to 100, each whole or not at all.
+    """Imports lines in batches of up to 100 entries or 1 MiB. Each batch is written atomically.
 
     Attributes:
-        store: where to.
-        existing: what becomes of entries that are there with another value.
-        outcomes: what became of each line, an Outcome; the first line is at 0. Lines that wait have NONE.
-        counts: how many entries had each outcome.
-        lines: that were taken.
-        complete: whether the last line of an export has come, with the right number of entries.
+        store: the store to write to.
+        existing: how stored entries that differ are treated.
+        outcomes: the Outcome of each line, from index 0. Lines of an unwritten batch have NONE.
+        counts: number of entries with each outcome.
+        lines: number of lines that were added.
+        complete: True after the last line of an export, with the correct number of entries, was added.
     """
 
     store: Store
@@ -185,15 +185,15 @@ class Importer:
     _entries: int = 0
 
     async def add(self, line: bytes) -> None:
-        """Take the next line.
+        """Add the next line, and write the batch if it is full.
 
         Raises:
-            BadLineError: it can't be understood; what waited with it is dropped.
-            MemoryStoreError: its batch could not be written.
+            BadLineError: the line is invalid; its unwritten batch is dropped.
+            MemoryStoreError: the batch could not be written.
         """
         self.lines += 1
-        if self.lines > _MOST_LINES:
-            raise BadLineError(self.lines, "lines", f"at most {_MOST_LINES} in one import")
+        if self.lines > _MAX_LINES:
+            raise BadLineError(self.lines, "lines", f"at most {_MAX_LINES} in one import")
         self.outcomes.append(Outcome.NONE)
         text = line.strip()
         if not text:
@@ -208,7 +208,7 @@ class Importer:
         for item in items:
             identity = (item.draft.namespace, item.draft.key)
             if identity in self._identities:
-                await self.flush()  # the later one has to see what the earlier one wrote
+                await self.flush()  # the comparison of the later line needs the entry that the earlier line writes
             self._waiting.append(item)
             self._identities.add(identity)
             self._bytes += len(item.draft.value_json)
@@ -216,17 +216,17 @@ class Importer:
                 await self.flush()
 
     async def finish(self) -> None:
-        """Write what waits, and check that nothing is missing.
+        """Write the last batch, and check that the export is complete.
 
         Raises:
-            BadLineError: the file is an export that was cut off; all its lines were written.
+            BadLineError: the export is truncated; all its lines were written.
         """
         await self.flush()
         if self._expected and not self.complete:
             raise BadLineError(self.lines, "end", "the last line of an export: this one was cut off")
 
     async def flush(self) -> None:
-        """Write what waits, in one transaction."""
+        """Write the current batch in one transaction."""
         items = list(self._waiting)
         self._drop()
         if not items:
@@ -267,7 +267,7 @@ class Importer:
         wanted = (draft.value_json, draft.tags_json, draft.metadata_json)
         if there == wanted and _same_expiry(entry.expires_at, item.expires_at):
             return Outcome.UNCHANGED, None
-        # Of two that were written in the same millisecond both sides choose the same one.
+        # Equal times are decided by content, so that two stores that exchange exports choose the same entry.
         newer = item.updated_at is not None and (item.updated_at, wanted) > (entry.updated_at, there)
         if self.existing is Existing.KEEP or (self.existing is Existing.NEWER and not newer):
             return Outcome.KEPT, None
@@ -321,7 +321,7 @@ class Importer:
         return _Item(self.lines, draft, expires_at, updated_at)
 
     def _state(self, document: dict[str, Any]) -> Iterator[_Item]:
-        """What the seed's exportSwarmState gave. Records keep their times and counts, and the rest."""
+        """Yield the records of a result of the seed's exportSwarmState. Records keep all their members."""
         for name, kind in _STATE.items():
             records = [] if document.get(name) is None else document[name]
             if not isinstance(records, list):
@@ -346,4 +346,4 @@ class Importer:
 def _same_expiry(stored: int | None, wanted: int | None) -> bool:
     if stored is None or wanted is None:
         return stored is wanted
-    return abs(stored - wanted) <= _SLACK
+    return abs(stored - wanted) <= _EXPIRY_TOLERANCE

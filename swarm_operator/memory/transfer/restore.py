@@ -1,9 +1,9 @@
-"""A backup's entries back into a store that is in use.
+"""Restore of a backup's entries into a live store.
 
-They are written as an import writes them: what is there already and the same is left alone, what differs is
-overwritten, what the backup doesn't have stays. So others go on reading and writing meanwhile, versions go on growing,
-watches are told, and what was broken off can be begun anew. To go back to a backup with nothing of what came after it,
-put the file in the database's place while no process has it open.
+A restore works like an import: equal entries are unchanged, different entries are overwritten, and entries that the
+backup lacks are kept. Clients can read and write during a restore, versions increase, watches receive the changes, and
+an interrupted restore can be repeated. To discard all later changes instead, replace the database file with the backup
+while no process has the database open.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from swarm_operator.memory.sqlite.store import SqliteStore
 from swarm_operator.memory.transfer.ndjson import Existing, Importer, export_lines
 
 _CONFIG: Final = StoreConfig(enable_wal=False, full_text=False, enable_vacuum=False, gc_interval=1e10)
-"""The copy is read once: it needs no index of words, and nothing is collected."""
+"""The copy is read once: it needs neither the full-text index nor garbage collection."""
 
 
 async def restore(store: Store, backup: Path, directory: Path, *, existing: Existing = Existing.OVERWRITE) -> Importer:
-    """Write a backup's live entries. The backup is checked first, and stays as it is.
+    """Write a backup's live entries. The backup is verified first and is not changed.
 
     Args:
-        store: where to.
-        backup: a file that `SqliteStore.backup` made, of this schema version or an older one.
-        directory: where a copy of the backup is made.
-        existing: what becomes of entries that are there with another value.
+        store: the store to write to.
+        backup: a file made by `SqliteStore.backup`, of this schema version or an older version.
+        directory: directory of a temporary copy of the backup.
+        existing: how stored entries that differ are treated.
 
     Returns:
-        The importer, which says what became of the entries.
+        The importer, which holds the outcomes of the entries.
 
     Raises:
-        InvalidInputError: there is no such file, it is no backup, or it is damaged; nothing was written.
-        StorageError, OverloadedError, StoreClosedError: as for `put`; what was written by then stays.
+        InvalidInputError: the file does not exist, is not a backup, or is corrupt; nothing was written.
+        StorageError, OverloadedError, StoreClosedError: a write failed; earlier batches stay written.
     """
     try:
         report = await asyncio.to_thread(check, backup)
@@ -50,7 +50,7 @@ async def restore(store: Store, backup: Path, directory: Path, *, existing: Exis
     try:
         copy = await asyncio.to_thread(AtomicFile.create, directory / "restore")
         try:
-            # A store brings an older schema forward, which is done to a copy.
+            # Opening a store migrates an older schema: only the copy may be changed.
             await asyncio.to_thread(shutil.copyfile, backup, copy.path)
             async with SqliteStore.open(copy.path, _CONFIG, clock=lambda: store.now() / 1000) as source:
                 importer = Importer(store, existing)

@@ -1,9 +1,9 @@
-"""How votes become an outcome, as pure functions: a proposal's document and the time in, the new document out.
+"""Vote counting as pure functions: each takes a proposal's document and the time, and returns the new document.
 
-A proposal is open until an option has enough votes, until somebody closes it, or until its deadline; then it is
-decided, with that option as its outcome, or it has failed. With named voters an option needs `threshold` of all of
-them, and is the outcome as soon as it has them. Without, it needs `threshold` of the votes at the end, and there must
-be `minVotes`. As a threshold is at least a half, and a half means more than that, two options can never both have it.
+A proposal is open until an option wins, a caller closes it, or its deadline passes. It then is decided, with the
+winning option as its outcome, or has failed. With named voters, an option wins once it has `threshold` of all voters.
+Without, an option wins at the end if it has `threshold` of the votes and there are `minVotes`. The minimum threshold,
+0.5, means more than half: two options can't both win.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from swarm_operator.memory.swarm.record import text_of, texts_of
 Proposal = dict[str, Any]
 
 ABSTAIN: Final = "abstain"
-"""May always be voted; counts as a vote, for no option."""
+"""Choice that every proposal accepts. It counts as a vote, but for no option."""
 DEFAULT_OPTIONS: Final = ["approve", "reject"]
 MAX_VOTES: Final = 1000
 MAX_DEADLINE: Final = 366 * 24 * 3600
 _HALF: Final = 0.5
 _OWN: Final = ("swarmId", "timestamp", "updatedAt", "deadline", "votes", "tally", "outcome", "decidedAt", "status")
-_MOST_OPTIONS: Final = 16
+_MAX_OPTIONS: Final = 16
 
 
 def check_new(document: Any, proposal_id: str) -> Proposal:
-    """Check a proposal that a caller makes. Raises InvalidInputError, which names the member."""
+    """Check the document of a new proposal. Raise InvalidInputError, which names the invalid member."""
     changes = fields.document("proposal", document)
     fields.check_id(changes, proposal_id)
     fields.own(changes, _OWN, {"status": "open"}, "votes and the deadline set it; `deadlineSeconds` sets the deadline")
     changes = {name: value for name, value in changes.items() if value is not None}
     options = fields.words("options", changes.setdefault("options", DEFAULT_OPTIONS))
-    if not 2 <= len(options) <= _MOST_OPTIONS or ABSTAIN in options:
-        raise InvalidInputError("options", f"2 to {_MOST_OPTIONS} different strings other than {ABSTAIN!r}")
+    if not 2 <= len(options) <= _MAX_OPTIONS or ABSTAIN in options:
+        raise InvalidInputError("options", f"2 to {_MAX_OPTIONS} different strings other than {ABSTAIN!r}")
     changes["options"] = options
     fields.share("threshold", changes.setdefault("threshold", _HALF), _HALF)
     if "voters" in changes and not (voters := fields.identifiers("voters", changes["voters"])):
@@ -54,7 +54,7 @@ def check_new(document: Any, proposal_id: str) -> Proposal:
 
 
 def new(changes: Proposal, now: int) -> Proposal:
-    """An open proposal."""
+    """Return the document of an open proposal without votes."""
     time = times.to_text(now)
     proposal = {**changes, "status": "open", "timestamp": time, "updatedAt": time, "votes": {}}
     seconds = proposal.pop("deadlineSeconds", None)
@@ -64,7 +64,7 @@ def new(changes: Proposal, now: int) -> Proposal:
 
 
 def settle(proposal: Proposal, now: int) -> Proposal | None:
-    """The proposal as its deadline leaves it; None when that has not come, or it is not open."""
+    """Return the proposal closed at its deadline; None if the deadline has not passed or the proposal is not open."""
     deadline = times.from_text(proposal.get("deadline"))
     if text_of(proposal, "status") != "open" or deadline is None or deadline > now:
         return None
@@ -72,11 +72,11 @@ def settle(proposal: Proposal, now: int) -> Proposal | None:
 
 
 def cast(proposal: Proposal, agent: str, choice: Any, now: int, *, reason: str | None = None) -> Proposal | None:
-    """Vote, or vote otherwise; decide if that decides. None when the vote is there already.
+    """Cast or change a vote, and decide the proposal if an option wins. Return None if the vote is unchanged.
 
     Raises:
-        InvalidInputError: `choice` is no option.
-        RecordStateError: `closed`, `not-a-voter`, or `full`: it has 1000 votes.
+        InvalidInputError: `choice` is not an option.
+        RecordStateError: `closed`, `not-a-voter`, or `full`: the proposal has 1000 votes.
     """
     if not isinstance(choice, str):
         raise InvalidInputError("choice", f"one of the proposal's options, or {ABSTAIN}")
@@ -84,7 +84,7 @@ def cast(proposal: Proposal, agent: str, choice: Any, now: int, *, reason: str |
     options = texts_of(proposal, "options")
     if text_of(proposal, "status") != "open":
         if votes.get(agent, {}).get("choice") == choice:
-            return None  # whose answer got lost asks again
+            return None  # a retry after a lost response
         raise RecordStateError("closed", f"the proposal is {text_of(proposal, 'status') or 'not open'}")
     fields.choice("choice", choice, [*options, ABSTAIN])
     voters = texts_of(proposal, "voters")
@@ -103,7 +103,7 @@ def cast(proposal: Proposal, agent: str, choice: Any, now: int, *, reason: str |
 
 
 def close(proposal: Proposal, now: int) -> Proposal | None:
-    """End it now. None when it is not open."""
+    """Close the proposal now. Return None if it is not open."""
     return _end(proposal, now) if text_of(proposal, "status") == "open" else None
 
 
@@ -133,7 +133,7 @@ def _counted(proposal: Proposal) -> Proposal:
 
 
 def _votes(proposal: Proposal) -> dict[str, dict[str, Any]]:
-    """The votes that can be understood: older clients may have written others."""
+    """Return the valid votes: older clients may have written invalid votes."""
     votes = proposal.get("votes")
     if not isinstance(votes, dict):
         return {}

@@ -1,7 +1,7 @@
-"""Consensus: proposals that agents vote on. The vote that decides and the decision are one transaction.
+"""Consensus: proposals that agents vote on. The deciding vote and the decision are written in one transaction.
 
-In `swarm:consensus` under `consensus:<id>`, with the tags consensus and status, as the seed's storeConsensus writes
-them. How votes become an outcome is in ballots.
+Stored in `swarm:consensus` under `consensus:<id>`, tagged with consensus and status, like the seed's storeConsensus.
+`consensus.ballots` counts the votes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Consensus:
     """The proposals of a swarm.
 
     Args:
-        store: where they are.
+        store: the store that holds the proposals.
     """
 
     def __init__(self, store: Store) -> None:
@@ -46,11 +46,11 @@ class Consensus:
         Args:
             document: `options` (2 to 16 words; approve and reject by default), `threshold` (0.5 to 1; 0.5, the
                 default, is more than half), `voters` (at most 64 agents; everyone by default), `minVotes`,
-                `deadlineSeconds` (from now), `taskId`, `id`, and anything else.
-            proposal_id: 1 to 512 bytes; made up when there is none here and none in the document.
+                `deadlineSeconds` (from now), `taskId`, `id`, and any other members.
+            proposal_id: 1 to 512 bytes; by default the document's `id`, else a generated id.
 
         Raises:
-            InvalidInputError: names the member.
+            InvalidInputError: names the invalid member.
             RecordStateError: `exists`.
         """
         given = document.get("id") if isinstance(document, dict) else None
@@ -66,21 +66,21 @@ class Consensus:
         return await self._records.change(proposal_id, change)
 
     async def vote(self, proposal_id: str, agent: str, choice: str, *, reason: str | None = None) -> Record:
-        """Vote. An agent has one vote, and may change it while the proposal is open.
+        """Cast or change a vote. An agent has one vote and may change the vote while the proposal is open.
 
         Args:
-            proposal_id: which.
-            agent: whose vote.
+            proposal_id: the proposal.
+            agent: the voter.
             choice: one of the options, or "abstain".
-            reason: 1 to 512 bytes, kept with the vote.
+            reason: 1 to 512 bytes, stored with the vote.
 
         Returns:
-            The proposal, decided if this vote decided it.
+            The proposal; its status is decided if an option has won.
 
         Raises:
-            RecordNotFoundError: there is none.
+            RecordNotFoundError: the proposal does not exist.
             RecordStateError: `closed`, `not-a-voter` or `full`.
-            InvalidInputError: names the member.
+            InvalidInputError: names the invalid member.
         """
         fields.identifier("agent", agent)
         if reason is not None:
@@ -95,9 +95,9 @@ class Consensus:
         return await self._records.change(proposal_id, change)
 
     async def close(self, proposal_id: str) -> Record:
-        """End a proposal now: it is decided if an option has enough of the votes, else it has failed.
+        """Close a proposal now: it is decided if an option has enough votes, else it has failed.
 
-        Closing one that is closed changes nothing.
+        Closing a closed proposal changes nothing.
         """
 
         def change(found: dict[str, Any] | None, now: int) -> dict[str, Any] | None:
@@ -106,7 +106,7 @@ class Consensus:
         return await self._records.change(proposal_id, change)
 
     async def get(self, proposal_id: str) -> Record:
-        """The proposal, as its deadline has left it. Raises RecordNotFoundError."""
+        """Return the proposal, closed if its deadline has passed. Raise RecordNotFoundError if it does not exist."""
         found = await self._records.get(proposal_id)
         if ballots.settle(found.document, self._store.now()) is None:
             return found
@@ -117,13 +117,13 @@ class Consensus:
         return await self._records.change(proposal_id, change)
 
     async def delete(self, proposal_id: str) -> bool:
-        """Delete a proposal. False when there was none."""
+        """Delete a proposal. Return False if it did not exist."""
         return await self._records.delete(proposal_id)
 
     async def list(
         self, *, status: str | None = None, task_id: str | None = None, after: str | None = None, limit: int = 100
     ) -> RecordPage:
-        """A page of the proposals with that status (open, decided, failed) and task, by id."""
+        """Return a page of the proposals with this status (open, decided, failed) and task, by id."""
         now = self._store.now()
         for name, value in (("status", status), ("task", task_id)):
             if value is not None:
@@ -131,7 +131,7 @@ class Consensus:
 
         def matches(proposal: Record) -> bool:
             document = proposal.document
-            # Tags know nothing of a deadline that has passed since.
+            # The status tag is not updated when a deadline passes.
             document |= ballots.settle(document, now) or {}
             return (status is None or document.get("status") == status) and (
                 task_id is None or document.get("taskId") == task_id

@@ -1,4 +1,4 @@
-"""Which tasks a task waits for: are they completed, and does the chain never lead back to it."""
+"""Dependencies of tasks: which are completed, and detection of dependency cycles."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from swarm_operator.memory.swarm.record import texts_of
 from swarm_operator.memory.swarm.tasks.rules import status_of
 
 MAX_UPSTREAM: Final = 1000
-"""Tasks that a task may wait for, directly and through others."""
+"""Limit of the direct and transitive dependencies of a task."""
 
 Tasks = dict[str, dict[str, Any] | None]
 
 
 class Unforeseen(Exception):  # noqa: N818 - no failure: the caller looks again
-    """Somebody has changed dependencies meanwhile: more tasks have to be read.
+    """Raised when a concurrent change of dependencies requires reading more tasks.
 
     Attributes:
-        task_id: the first of them.
+        task_id: the first task that has not been read.
     """
 
     def __init__(self, task_id: str) -> None:
@@ -29,14 +29,14 @@ class Unforeseen(Exception):  # noqa: N818 - no failure: the caller looks again
 
 
 def of(task: Mapping[str, Any]) -> list[str]:
-    """The ids that a stored task names as its dependencies; what can't be an id is left out."""
+    """Return the ids of a stored task's dependencies; omit invalid ids."""
     return [name for name in dict.fromkeys(texts_of(dict(task), "dependencies")) if _is_id(name)]
 
 
 def unmet(task: Mapping[str, Any], known: Tasks) -> list[str]:
-    """The dependencies that are not completed. One that does not exist, or that isn't in `known`, is not.
+    """Return the dependencies that are not completed, including those that do not exist or are not in `known`.
 
-    One that was completed already when it was named is, whatever has become of it: it may have been cleaned up.
+    A dependency that was completed when the task declared it stays completed: cleanup may have deleted it since.
     """
     done = texts_of(dict(task), "completedDependencies")
     names = dict.fromkeys(texts_of(dict(task), "dependencies"))
@@ -44,17 +44,17 @@ def unmet(task: Mapping[str, Any], known: Tasks) -> list[str]:
 
 
 def completed(names: Sequence[str], known: Tasks) -> list[str]:
-    """Those of them that are completed."""
+    """Return the names of the tasks that are completed."""
     return [name for name in names if _completed(known.get(name))]
 
 
 async def upstream(
     start: Sequence[str], read: Callable[[list[str]], Awaitable[list[dict[str, Any] | None]]]
 ) -> list[str]:
-    """All ids that are reached from these, and these.
+    """Return the given ids and the ids of all their transitive dependencies.
 
     Raises:
-        InvalidInputError: there are too many.
+        InvalidInputError: there are more than MAX_UPSTREAM ids.
     """
     seen = dict.fromkeys(start)
     level = list(seen)
@@ -69,16 +69,16 @@ async def upstream(
 
 
 def check_acyclic(task_id: str, dependencies: Sequence[str], known: Tasks) -> None:
-    """Check that a task may wait for these.
+    """Check that the dependencies of a task exist and form no cycle.
 
     Args:
-        task_id: which.
-        dependencies: those that it is to have.
-        known: all tasks upstream, None for those that do not exist.
+        task_id: the task.
+        dependencies: the dependencies to check.
+        known: all direct and transitive dependencies; None for tasks that do not exist.
 
     Raises:
-        InvalidInputError: one does not exist, or waits for the task itself.
-        Unforeseen: `known` lacks one.
+        InvalidInputError: a dependency does not exist, or depends on the task itself.
+        Unforeseen: `known` lacks a task.
     """
     for index, dependency in enumerate(dependencies):
         if dependency in known and known[dependency] is None:

@@ -1,7 +1,7 @@
-"""What there is to claim: the tasks that an agent may have next, in order.
+"""Task queue: finds the tasks that an agent may claim next, in order.
 
-Tags lead there: only what is pending, or claimed, is looked at, so it costs the same whether a thousand tasks are
-completed or a million. What is found here is decided again inside the transaction that claims it, see tasks.
+The queue scans only pending and claimed tasks, using the tag index: the cost does not depend on the number of completed
+tasks. `tasks.tasks` checks the candidates again inside the transaction that claims a task.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from swarm_operator.memory.swarm.record import Kind, Record, Records, text_of, t
 from swarm_operator.memory.swarm.tasks import dependencies, priorities, rules
 
 _CANDIDATES: Final = 16
-"""Tasks that one attempt to claim the next one may choose from, inside the transaction."""
-_SCANNED_AT_ONCE: Final = 200
-_REMEMBERED: Final = 1000
-"""Milliseconds for which it is taken for granted that no lease ends but those that are known."""
+"""Number of tasks from which a claim attempt chooses inside its transaction."""
+_BATCH_SIZE: Final = 200
+_LEASE_RESCAN_INTERVAL: Final = 1000
+"""Milliseconds after which claimed tasks are scanned again for leases that other writers have set."""
 
 Documents: TypeAlias = list[dict[str, Any]]
 
@@ -37,25 +37,25 @@ TASK: Final = Kind(
 
 
 class TaskQueue:
-    """Looks for tasks to claim.
+    """Finds tasks to claim.
 
     Args:
-        store: where they are.
-        records: the tasks among them.
+        store: the store that holds the tasks.
+        records: the task records of the store.
     """
 
     def __init__(self, store: Store, records: Records) -> None:
         self._store = store
         self._records = records
         self._next_end = 0
-        """No lease is known to end before, in milliseconds."""
+        """No known lease expires before this time, in milliseconds."""
 
     async def first(self, agent: str, types: frozenset[str] | None) -> Documents:
-        """The tasks to claim first, by what can be seen now: at most 16, all of one priority, by id.
+        """Return the tasks to claim first: at most 16, all of one priority, by id.
 
         Args:
-            agent: for whom.
-            types: only of these; None: of all.
+            agent: the agent that claims.
+            types: only tasks of these types; None: all types.
         """
         ended = await self._ended(agent, types)
         for rank, labels in priorities.BY_URGENCY:
@@ -77,19 +77,19 @@ class TaskQueue:
         return rest
 
     async def _ended(self, agent: str, types: frozenset[str] | None) -> Documents:
-        """The claimed tasks whose leases have ended and that this agent may claim now, by id.
+        """Return the tasks with expired leases that this agent may claim now, by id.
 
-        All that are claimed have to be looked at. So it is remembered when the next lease ends, for a second at most:
-        others may write tasks, too.
+        This scans all claimed tasks. To limit scans, the next expiry is cached for at most a second; other writers may
+        change tasks in between.
         """
         now = self._store.now()
         if now < self._next_end:
             return []
-        next_end = now + _REMEMBERED
+        next_end = now + _LEASE_RESCAN_INTERVAL
         ended: Documents = []
         after: str | None = None
         while True:
-            entries, after = await self._records.scan(tags=("in_progress",), after=after, limit=_SCANNED_AT_ONCE)
+            entries, after = await self._records.scan(tags=("in_progress",), after=after, limit=_BATCH_SIZE)
             for task in map(TASK.document, entries):
                 expires_at = times.from_text(task.get("leaseExpiresAt"))
                 next_end = next_end if expires_at is None else min(next_end, expires_at)
@@ -102,7 +102,7 @@ class TaskQueue:
     async def _ready(
         self, tags: Sequence[str], agent: str, types: frozenset[str] | None
     ) -> AsyncIterator[dict[str, Any]]:
-        """The tasks with these tags that this agent may claim now, by id."""
+        """Yield the tasks with these tags that this agent may claim now, by id."""
         after: str | None = None
         scanned = _CANDIDATES
         while True:
@@ -110,7 +110,7 @@ class TaskQueue:
             for task in map(TASK.document, entries):
                 if await self._is_ready(task, agent, types):
                     yield task
-            scanned = _SCANNED_AT_ONCE  # most of the first ones are claimed, or blocked
+            scanned = _BATCH_SIZE  # most tasks of the first batch are claimed or blocked
             if after is None:
                 return
 
@@ -125,14 +125,14 @@ class TaskQueue:
         return not dependencies.unmet(task, dict(zip(waits_for, await self.read(waits_for), strict=True)))
 
     def note(self, record: Record) -> Record:
-        """Remember when the lease of a task ends that was written."""
+        """Record the lease expiry of a written task. Return the task."""
         expires_at = times.from_text(record.document.get("leaseExpiresAt"))
         if expires_at is not None:
             self._next_end = min(self._next_end, expires_at)
         return record
 
     async def read(self, ids: list[str]) -> list[dict[str, Any] | None]:
-        """The tasks with these ids, None where there is none."""
+        """Return the tasks with these ids; None for tasks that do not exist."""
         found: list[Entry | None] = []
         for start in range(0, len(ids), MAX_BATCH_SIZE):
             found += await self._store.get_many(identities(ids[start : start + MAX_BATCH_SIZE]))
@@ -140,11 +140,11 @@ class TaskQueue:
 
 
 def identities(ids: Sequence[str]) -> list[Identity]:
-    """Of the tasks with these ids."""
+    """Return the entry identities of the tasks with these ids."""
     return [(TASK.namespace, TASK.prefix + task_id) for task_id in ids]
 
 
 def documents_of(ids: Sequence[str], entries: Sequence[Entry | None]) -> dependencies.Tasks:
-    """The tasks in these entries, by id; None where there is no entry."""
+    """Return the tasks in these entries, by id; None for entries that do not exist."""
     found = zip(ids, entries, strict=True)
     return {task_id: None if entry is None else TASK.document(entry) for task_id, entry in found}

@@ -1,4 +1,4 @@
-"""What may become of a task, as pure functions: a task's document and the time in, the new document out.
+"""State transitions of tasks as pure functions: each takes a task's document and the time, and returns the document.
 
     pending --claim, start--> in_progress --complete--> completed
        ^                        |   |
@@ -6,10 +6,9 @@
        +---release, fail--------+
     pending, in_progress, failed --cancel--> cancelled
 
-A claim carries a lease. When it has ended the task is as good as pending: the next one who asks may claim it, and from
-then on the former claimant is refused. A task that waits for others can't be claimed, started or completed before those
-are completed. Statuses that are none of these, which older clients may have written, can be left for any of these, and
-are never handed out.
+A claim has a lease. After the lease has expired, another agent may claim the task, and the former claimant's calls are
+then rejected. A task can't be claimed, started or completed before its dependencies are completed. Older clients may
+have written unknown statuses: they may change to any known status, and tasks with unknown statuses can't be claimed.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ Task = dict[str, Any]
 
 STATUSES: Final = ("pending", "in_progress", "completed", "failed", "cancelled")
 DEFAULT_LEASE: Final = 300.0
-"""Seconds that a claim holds without being renewed."""
+"""Seconds until an unrenewed claim expires."""
 MAX_LEASE: Final = 7 * 24 * 3600
 MAX_HISTORY: Final = 100
-"""Changes of status that a task remembers; older ones are dropped."""
+"""Limit of the status changes in a task's history; the oldest are dropped."""
 MAX_RETRIES: Final = 100
 _NEXT: Final = {
     "pending": frozenset({"in_progress", "completed", "failed", "cancelled"}),
@@ -44,29 +43,29 @@ _OWN: Final = (
     "swarmId", "createdAt", "updatedAt", "startedAt", "completedAt", "claimedBy", "leaseExpiresAt", "attempts",
     "failures", "history", "result", "error", "status", "completedDependencies",
 )  # fmt: skip
-"""Members that only these functions set."""
+"""Members that only the functions of this module set."""
 
 
 def status_of(task: Task) -> str:
-    """The status; pending when there is none."""
+    """Return the status of a task; pending if the task has none."""
     return text_of(task, "status") or "pending"
 
 
 def check_lease(value: Any) -> float:
-    """Seconds that a claim holds; 300 by default, a week at most."""
+    """Return the lease of a claim in seconds; 300 by default, a week at most."""
     return DEFAULT_LEASE if value is None else fields.seconds("lease", value, MAX_LEASE)
 
 
 def check_changes(document: Any, task_id: str, stored: Task | None) -> Task:
-    """Check what a caller says about a task; members that only the store sets may be repeated, not changed.
+    """Return a caller's checked changes to a task. Read-only members may be repeated but not changed.
 
     Args:
-        document: what the caller sent.
-        task_id: the task's own.
-        stored: the task as it is; None for a new one.
+        document: the caller's changes.
+        task_id: id of the task.
+        stored: the stored task; None for a new task.
 
     Raises:
-        InvalidInputError: names the member.
+        InvalidInputError: names the invalid member.
     """
     changes = fields.document("task", document)
     fields.check_id(changes, task_id)
@@ -79,7 +78,7 @@ def check_changes(document: Any, task_id: str, stored: Task | None) -> Task:
 
 
 def new(changes: Task, now: int) -> Task:
-    """A pending task."""
+    """Return the document of a new pending task."""
     time = times.to_text(now)
     task = {"priority": priorities.DEFAULT, **changes, "createdAt": time, "updatedAt": time, "attempts": 0}
     task["history"] = []
@@ -88,7 +87,7 @@ def new(changes: Task, now: int) -> Task:
 
 
 def claimable(task: Task, agent: str, now: int) -> RecordStateError | None:
-    """Why this agent may not claim this task now, its dependencies aside; None if it may."""
+    """Return the reason why this agent may not claim this task now, or None. Dependencies are not checked."""
     status = status_of(task)
     if status == "in_progress":
         if not _lease_ended(task, now):
@@ -102,13 +101,13 @@ def claimable(task: Task, agent: str, now: int) -> RecordStateError | None:
 
 
 def claim(task: Task, agent: str, now: int, *, lease: float, unmet: list[str]) -> Task:
-    """Claim a task for an agent. One that the agent holds already has its lease renewed.
+    """Claim a task for an agent. If the agent already holds the task, renew the lease.
 
     Args:
-        task: which.
-        agent: for whom.
+        task: the task.
+        agent: the agent that claims.
         now: the time in milliseconds.
-        lease: seconds.
+        lease: duration of the lease in seconds.
         unmet: the dependencies that are not completed.
 
     Raises:
@@ -126,7 +125,7 @@ def claim(task: Task, agent: str, now: int, *, lease: float, unmet: list[str]) -
 
 
 def renew(task: Task, agent: str, now: int, *, lease: float) -> Task:
-    """Let a claim hold for longer. It may have ended, if nobody else has claimed the task since."""
+    """Renew the lease of a claim. An expired claim can be renewed until another agent claims the task."""
     _check_claimant(task, agent)
     task["leaseExpiresAt"] = times.to_text(now + round(lease * 1000))
     task["updatedAt"] = times.to_text(now)
@@ -134,14 +133,14 @@ def renew(task: Task, agent: str, now: int, *, lease: float) -> Task:
 
 
 def release(task: Task, agent: str, now: int, *, reason: str | None = None) -> Task:
-    """Give a claimed task back."""
+    """Release a claimed task: its status becomes pending."""
     _check_claimant(task, agent)
     _enter(task, "pending", now, agent=agent, reason=reason)
     return task
 
 
 def assign(task: Task, agents: list[str], now: int) -> Task:
-    """Say who alone may claim a task; [] for everyone. A claim that stands is not touched."""
+    """Restrict the agents that may claim a task; [] allows all agents. An existing claim is not changed."""
     status = status_of(task)
     if not _NEXT.get(status, {status}):
         raise RecordStateError("not-allowed", f"the task is {status}")
@@ -160,15 +159,15 @@ def set_status(
     error: Any = None,
     unmet: list[str],
 ) -> Task | None:
-    """Change the status. None when it is so already.
+    """Change the status. Return None if the task already has this status.
 
     Args:
-        task: which.
-        status: one of STATUSES. Failed: the task is pending again if it has retries left (`maxRetries`).
+        task: the task.
+        status: one of STATUSES. A failed task becomes pending again if it has retries left (`maxRetries`).
         now: the time in milliseconds.
-        agent: who says so: must hold the task, unless it starts it. None: whoever may write, as the seed's clients.
-        result: any JSON value but null, kept as `result`.
-        error: the same for `error`.
+        agent: the caller; must hold the task, except to start or retry it. None (the seed's clients) skips this check.
+        result: any JSON value except null; stored as `result`.
+        error: any JSON value except null; stored as `error`.
         unmet: the dependencies that are not completed.
 
     Raises:
@@ -206,7 +205,7 @@ def set_status(
 
 
 def _check_repeated(task: Task, *, agent: str | None, result: Any) -> None:
-    """Saying the same again is harmless: so somebody does whose answer got lost."""
+    """Accept a repeated status change: a client retries after a lost response. Reject other agents and results."""
     if agent is not None and text_of(task, "claimedBy") not in {"", agent}:
         raise RecordStateError("claimed", f"the task is {status_of(task)} by {text_of(task, 'claimedBy')!r}")
     if result is not None and result != task.get("result"):
@@ -236,7 +235,7 @@ def _enter(task: Task, status: str, now: int, *, agent: str | None = None, reaso
 
 
 def _lease_ended(task: Task, now: int) -> bool:
-    """A task that was started without a claim has no lease, and none that could end."""
+    """Return True if the lease has expired. A task that was started without a claim has no lease."""
     expires_at = times.from_text(task.get("leaseExpiresAt"))
     return expires_at is not None and expires_at <= now
 

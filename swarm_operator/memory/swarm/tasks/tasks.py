@@ -1,8 +1,8 @@
-"""Tasks: what is to be done, by whom, in which order; each is handed to one agent at a time.
+"""Tasks: creation, claims, assignment and status. At most one agent holds a task at a time.
 
-In `swarm:tasks` under `task:<id>`, with the tags task, status and priority, as the seed's storeTask writes them. What
-may become of a task is in task_rules; here it is decided on the stored task, inside the writer's transaction, together
-with the tasks that it waits for.
+Stored in `swarm:tasks` under `task:<id>`, tagged with task, status and priority, like the seed's storeTask.
+`tasks.rules` defines the state transitions. This module applies them to the stored task inside the writer's
+transaction, which also reads the task's dependencies.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from swarm_operator.memory.swarm.record import Record, RecordPage, Records, tags
 from swarm_operator.memory.swarm.tasks import dependencies, rules
 from swarm_operator.memory.swarm.tasks.queue import TASK, TaskQueue, documents_of, identities
 
-_ROUNDS: Final = 50
-"""Attempts, each lost because others were faster with all of them."""
+_MAX_ATTEMPTS: Final = 50
+"""Attempts of `claim_next`; an attempt fails if other agents claim all of its candidates first."""
 
-# The class has a method `list`.
+# Annotations inside the class can't use the builtin `list`: the class has a method `list`.
 Ids: TypeAlias = list[str]
 Documents: TypeAlias = list[dict[str, Any]]
 Entries: TypeAlias = "list[Entry | None]"
@@ -34,7 +34,7 @@ class Tasks:
     """The tasks of a swarm.
 
     Args:
-        store: where they are.
+        store: the store that holds the tasks.
     """
 
     def __init__(self, store: Store) -> None:
@@ -43,16 +43,16 @@ class Tasks:
         self._queue = TaskQueue(store, self._records)
 
     async def create(self, document: dict[str, Any], *, task_id: str | None = None) -> Record:
-        """Add a task; it is pending.
+        """Add a pending task.
 
         Args:
             document: `type` (a word), `description`, `priority` (low, medium, high, critical, or 0 to 10; medium by
-                default), `assignedAgents` (who alone may claim it), `dependencies` (tasks that must be completed
-                first; they must exist), `maxRetries` (0 by default), `id`, and anything else.
-            task_id: 1 to 512 bytes; made up when there is none here and none in the document.
+                default), `assignedAgents` (the only agents that may claim the task), `dependencies` (existing tasks
+                that must be completed first), `maxRetries` (0 by default), `id`, and any other members.
+            task_id: 1 to 512 bytes; by default the document's `id`, else a generated id.
 
         Raises:
-            InvalidInputError: names the member.
+            InvalidInputError: names the invalid member.
             RecordStateError: `exists`.
         """
         given = document.get("id") if isinstance(document, dict) else None
@@ -69,11 +69,11 @@ class Tasks:
         return await self._with_dependencies(task_id, changes.get("dependencies") or [], change)
 
     async def update(self, task_id: str, document: dict[str, Any]) -> Record:
-        """Change what is known about a task: its members replace those of before, null removes one.
+        """Set members of a task; null removes a member.
 
         Raises:
-            InvalidInputError: names the member; also for those that claims and changes of status set.
-            RecordNotFoundError: there is none.
+            InvalidInputError: names the member that is invalid, or that only claims and status changes may set.
+            RecordNotFoundError: the task does not exist.
             RecordStateError: `not-allowed`: new dependencies for a task that is not pending.
         """
         wanted = fields.document("task", document).get("dependencies") or []
@@ -96,11 +96,11 @@ class Tasks:
         return await self._with_dependencies(task_id, fields.identifiers("dependencies", wanted), change)
 
     async def get(self, task_id: str) -> Record:
-        """The task. Raises RecordNotFoundError."""
+        """Return the task. Raise RecordNotFoundError if it does not exist."""
         return await self._records.get(task_id)
 
     async def delete(self, task_id: str) -> bool:
-        """Delete a task. False when there was none. Those that wait for it wait for ever, until that is changed."""
+        """Delete a task. Return False if it did not exist. Dependent tasks stay blocked until they are updated."""
         return await self._records.delete(task_id)
 
     async def list(
@@ -112,14 +112,14 @@ class Tasks:
         after: str | None = None,
         limit: int = 100,
     ) -> RecordPage:
-        """A page of the tasks that are so, by id. The status is looked up by its tag.
+        """Return a page of the tasks that match all filters, by id. The status uses the tag index.
 
         Args:
-            status: this one.
-            task_type: this `type`.
-            agent: claimed by it, or assigned to it.
-            after: `next_key` of the page before.
-            limit: 1 to 1000. A page with filters may be short and yet not the last.
+            status: only tasks with this status.
+            task_type: only tasks with this `type`.
+            agent: only tasks claimed by or assigned to this agent.
+            after: `next_key` of the previous page.
+            limit: 1 to 1000. A filtered page may be shorter and not be the last.
         """
 
         def matches(task: Record) -> bool:
@@ -135,16 +135,16 @@ class Tasks:
         return await self._records.page(None if unfiltered else matches, tags=tags, after=after, limit=limit)
 
     async def claim(self, task_id: str, agent: str, *, lease: float | None = None) -> Record:
-        """Claim a task. Of many that try at once exactly one succeeds. Who holds it already renews the lease.
+        """Claim a task. Exactly one of several concurrent claims succeeds. A claim by the holder renews the lease.
 
         Args:
-            task_id: which.
-            agent: for whom.
-            lease: seconds that the claim holds without being renewed; 300 by default, a week at most.
+            task_id: the task.
+            agent: the agent that claims.
+            lease: seconds until an unrenewed claim expires; 300 by default, a week at most.
 
         Raises:
-            RecordNotFoundError: there is none.
-            RecordStateError: `claimed`, `assigned` (to others), `blocked` (by tasks it waits for) or `not-allowed`.
+            RecordNotFoundError: the task does not exist.
+            RecordStateError: `claimed`, `assigned` (to other agents), `blocked` (by dependencies) or `not-allowed`.
         """
         fields.identifier("agent", agent)
         held = rules.check_lease(lease)
@@ -155,28 +155,28 @@ class Tasks:
     async def claim_next(
         self, agent: str, *, types: Sequence[str] | None = None, lease: float | None = None
     ) -> Record | None:
-        """Claim the most urgent task that this agent may claim. Of those of one priority the first by id.
+        """Claim the task with the highest priority that this agent may claim. Equal priorities are ordered by id.
 
-        Ids that `create` made up are in the order of creation. Tasks are found by the tags of their status and
-        priority; those without a priority come last. Each task goes to one agent.
+        Ids that `create` generates are in creation order. Tasks are found by the tags of their status and priority;
+        tasks without a priority tag come last. Concurrent calls claim different tasks.
 
         Returns:
-            The task; None when there is nothing to claim: nothing pending, and no lease that has ended.
+            The task; None if no task is pending or has an expired lease.
 
         Args:
-            agent: for whom.
+            agent: the agent that claims.
             types: only tasks of these `type`s; 1 to 64.
-            lease: as for `claim`.
+            lease: seconds, see `claim`.
 
         Raises:
-            OverloadedError: others were faster, again and again.
+            OverloadedError: other agents claimed all candidates in each of 50 attempts.
         """
         fields.identifier("agent", agent)
         held = rules.check_lease(lease)
         wanted = None if types is None else frozenset(fields.words("types", types))
         if wanted is not None and not wanted:
             raise InvalidInputError("types", "1 to 64 strings; left out for all types")
-        for _ in range(_ROUNDS):
+        for _ in range(_MAX_ATTEMPTS):
             candidates = await self._queue.first(agent, wanted)
             if not candidates:
                 return None
@@ -186,35 +186,35 @@ class Tasks:
         raise OverloadedError("others claimed every task that could be found; come back after a pause")
 
     async def renew(self, task_id: str, agent: str, *, lease: float | None = None) -> Record:
-        """Let a claim hold for `lease` seconds from now.
+        """Renew a claim: the lease expires `lease` seconds from now.
 
         Raises:
-            RecordStateError: `not-claimed`: this agent does not hold it, or no longer.
+            RecordStateError: `not-claimed`: this agent does not hold the task.
         """
         fields.identifier("agent", agent)
         held = rules.check_lease(lease)
         return await self._decide(task_id, lambda task, now, _: rules.renew(task, agent, now, lease=held))
 
     async def release(self, task_id: str, agent: str, *, reason: str | None = None) -> Record:
-        """Give a claimed task back; it is pending again. Raises RecordStateError: `not-claimed`."""
+        """Release a claimed task: its status becomes pending. Raise RecordStateError: `not-claimed`."""
         fields.identifier("agent", agent)
         if reason is not None:
             fields.identifier("reason", reason)
         return await self._decide(task_id, lambda task, now, _: rules.release(task, agent, now, reason=reason))
 
     async def assign(self, task_id: str, agents: Sequence[str]) -> Record:
-        """Say who alone may claim a task; [] for everyone. Raises RecordStateError: `not-allowed`, it is over."""
+        """Restrict the agents that may claim a task; [] allows all. Raise RecordStateError: `not-allowed`, if ended."""
         checked = fields.identifiers("agents", agents)
         return await self._decide(task_id, lambda task, now, _: rules.assign(task, checked, now))
 
     async def set_status(
         self, task_id: str, status: str, *, agent: str | None = None, result: Any = None, error: Any = None
     ) -> Record:
-        """Change the status. See task_rules.set_status.
+        """Change the status. See rules.set_status.
 
         Raises:
-            InvalidInputError: names the member.
-            RecordNotFoundError: there is none.
+            InvalidInputError: names the invalid member.
+            RecordNotFoundError: the task does not exist.
             RecordStateError: `blocked`, `not-claimed`, `claimed`, `assigned` or `not-allowed`.
         """
         fields.choice("status", status, rules.STATUSES)
@@ -230,13 +230,13 @@ class Tasks:
         )
 
     def _new_id(self) -> str:
-        """Ids that are made up are in the order of their creation, as far as the clock is."""
+        """Return a new id. Generated ids are in creation order unless the clock is set back."""
         return f"{self._store.now():012x}-{secrets.token_hex(6)}"
 
     async def _decide(
         self, task_id: str, decide: Callable[[dict[str, Any], int, Ids], dict[str, Any] | None]
     ) -> Record:
-        """Change a task, knowing which of its dependencies are not completed, in one transaction."""
+        """Change a task and read its uncompleted dependencies, in one transaction."""
         found = await self._records.find(task_id)
         foreseen = [] if found is None else dependencies.of(found.document)
         while True:
@@ -265,7 +265,7 @@ class Tasks:
         wanted: Sequence[str],
         change: Callable[[dict[str, Any] | None, int, Ids], dict[str, Any] | None],
     ) -> Record:
-        """Write a task that is to wait for these, if that leads in no circle, in one transaction."""
+        """Write a task with these dependencies, if they form no cycle, in one transaction."""
         completed: Ids = []
 
         def decide(found: dict[str, Any] | None, now: int) -> dict[str, Any] | None:
@@ -289,7 +289,7 @@ class Tasks:
                 continue
 
     async def _claim_first(self, candidates: Documents, agent: str, lease: float) -> Record | None:
-        """Claim the first of these that is still to be had; None when there is none."""
+        """Claim the first candidate that the agent can still claim. Return None if there is none."""
         ids = [task["id"] for task in candidates]
         ids += [other for task in candidates for other in dependencies.of(task)]
         ids = list(dict.fromkeys(ids))
@@ -312,4 +312,4 @@ class Tasks:
 
 
 class _Again(MemoryStoreError):  # noqa: N818 - no failure: the caller looks again
-    """Somebody has changed dependencies meanwhile: more tasks have to be read first. Never leaves this module."""
+    """Raised when dependencies were changed concurrently: more tasks must be read. Caught inside this module."""
