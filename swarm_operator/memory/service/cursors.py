@@ -1,4 +1,4 @@
-"""Page tokens and page sizes, as requests of every protocol carry them. Clients must not interpret a token."""
+"""Page tokens and page sizes of the requests of all protocols. Page tokens are opaque to clients."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _POSITIONS: Final[dict[str, tuple[type, ...]]] = {
     "rank": (float, int),
     "newest": (int,),
 }
-"""Types of the sort key behind a plan's name, see Position."""
+"""Types of the sort key that follows a plan's name, see Position."""
 
 
 def encode(name: str | None) -> str | None:
-    """Return the cursor for the last name of a page: URL-safe base64."""
+    """Return the cursor for the last name of a page: URL-safe base64; None for None."""
     return None if name is None else _to_base64(name.encode())
 
 
@@ -80,7 +80,7 @@ def moment(text: str | None) -> int | None:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise InvalidInputError("updated_since", "a time with its zone as in RFC 3339: 2026-01-31T12:00:00Z")
-    # Exact, and without the range of a platform's time functions.
+    # Exact, and independent of the range of the platform's time functions.
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
