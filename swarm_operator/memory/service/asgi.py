@@ -173,12 +173,12 @@ class BodyReader:
 
     Args:
         limit: maximum bytes of one body.
-        total: maximum bytes of all large bodies that are being received or handled; excess requests get 429.
+        total: maximum bytes of all large bodies that are being received; excess requests get 429.
         timeout: maximum seconds between two parts of a body.
     """
 
     _SMALL = 64 * 1024
-    """Bodies up to this size (bytes) are not counted in the total: the limit of open connections bounds them."""
+    """Bodies up to this size (bytes) are not counted in the total: the number of open connections bounds them."""
 
     def __init__(self, *, limit: int, total: int, timeout: float) -> None:
         self.limit = limit

@@ -102,7 +102,7 @@ class Tokens:
 
 
 def generate(directory: Path) -> bool:
-    """Create the directory and the two tokens if missing, readable by the owner only. Return whether any was missing."""
+    """Create the directory and missing tokens, readable by the owner only. Return whether any token was missing."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = False
     for name in _PRINCIPALS:

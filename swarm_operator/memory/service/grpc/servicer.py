@@ -163,7 +163,7 @@ async def _put(store: Store, request: pb.PutRequest) -> pb.PutResponse:
 
 
 async def _get(store: Store, request: pb.GetRequest) -> pb.Entry:
-    return entry_message(_existing(await store.get(request.namespace, request.key)))
+    return entry_message(_there(await store.get(request.namespace, request.key)))
 
 
 async def _get_many(store: Store, request: pb.GetManyRequest) -> pb.GetManyResponse:
@@ -256,7 +256,7 @@ async def _stats(store: Store, _: pb.StatsRequest) -> pb.StatsResponse:
     return pb.StatsResponse(document=documents.statistics(store, await store.stats()))
 
 
-def _existing(entry: Entry | None) -> Entry:
+def _there(entry: Entry | None) -> Entry:
     if entry is None:
         raise NotFoundError("there is no such entry")
     return entry

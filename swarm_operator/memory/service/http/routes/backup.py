@@ -1,7 +1,7 @@
 """Operation `GET /admin/backup`: streams a consistent copy of the database, in bounded memory.
 
 The copy is first made next to the database, so the volume needs space for it. The file is unlinked before the first
-byte is sent, so its space is freed whenever the response ends. Only one backup runs at a time because of this space.
+byte is sent, so its space is freed however the response ends. Only one backup runs at a time because of this space.
 
 A response that fails midway aborts its connection. The headers announce the length and the checksum of the copy.
 """

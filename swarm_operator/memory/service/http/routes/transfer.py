@@ -114,7 +114,7 @@ async def _import(call: Call) -> Reply | Stream:
 
 
 async def _chunks(lines: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Yield lines joined to chunks of about 64 KiB, to reduce writes to the socket."""
+    """Yield the lines joined to chunks of at least _CHUNK bytes, to reduce writes to the socket."""
     held: list[bytes] = []
     size = 0
     async for line in lines:
