@@ -51,7 +51,7 @@ class WrongMethodError(RequestError):
 
 
 class BodyTimeoutError(RequestError):
-    """The body stopped arriving."""
+    """The client stopped sending the body."""
 
     status = 408
     code = "body-timeout"

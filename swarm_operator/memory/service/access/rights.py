@@ -184,8 +184,8 @@ class AuthorizedStore(Store):
     async def namespaces(
         self, *, after: str | None = None, limit: int = 100, within: Sequence[str] | None = None
     ) -> NamespacePage:
-        """Return permitted namespaces only."""
-        assert within is None  # noqa: S101 - decided here
+        """Return the permitted namespaces only."""
+        assert within is None  # noqa: S101 - set by this class
         return await self._store.namespaces(after=after, limit=limit, within=self._principal.namespaces)
 
     @contextlib.asynccontextmanager
@@ -201,7 +201,7 @@ class AuthorizedStore(Store):
 
         The watch raises UnauthorizedError instead of further changes once the token's permissions have changed.
         """
-        assert within is None  # noqa: S101 - decided here
+        assert within is None  # noqa: S101 - set by this class
         if namespace is not None:
             self._principal.check_read(namespace)
         permitted = self._principal.namespaces

@@ -132,8 +132,8 @@ class McpEndpoint:
 def _check_origin(headers: Mapping[bytes, bytes], settings: ServiceSettings) -> None:
     """Raise ForbiddenError unless a page's origin is allowed: DNS rebinding lets any page reach any address.
 
-    Cross-origin requests of a page always carry Origin; agent hosts send none. On the loopback interface, Host must also
-    name the loopback interface. On other interfaces Host may be any name: of a Service, a pod or an ingress.
+    Cross-origin requests of a page always carry Origin; agent hosts send none. On the loopback interface, Host must
+    also name the loopback interface. On other interfaces Host may be any name: of a Service, a pod or an ingress.
 
     Raises:
         ForbiddenError: the Origin or Host is not allowed; for Origin the message names the setting.
