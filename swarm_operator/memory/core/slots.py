@@ -1,4 +1,4 @@
-"""Slots: a limit on how many of one thing happen at a time."""
+"""Slots: limits on the number of concurrent operations."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from swarm_operator.memory.core.errors import OverloadedError
 
 
 class Slots:
-    """Bounds what happens at a time.
+    """Limits the number of concurrent operations.
 
     Args:
-        most: the number of slots.
-        refusal: the error's text when all slots are taken.
+        most: number of slots.
+        refusal: error message if all slots are taken.
         changed: called with the number of taken slots when it changes.
     """
 
@@ -25,7 +25,7 @@ class Slots:
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
-        """Hold a slot while entered. Raise OverloadedError if none is free."""
+        """Hold a slot inside this context. Raise OverloadedError if no slot is free."""
         if self._taken >= self._most:
             raise OverloadedError(self._refusal)
         self._add(1)
@@ -41,5 +41,5 @@ class Slots:
 
 
 def watch_slots(most: int, changed: Callable[[int], object]) -> Slots:
-    """Return the slots of watches, which all protocols share."""
+    """Return the slots of watches, shared by all protocols."""
     return Slots(most, f"{most} watches are open, which is the most", changed)

@@ -1,1 +1,1 @@
-"""The memory over the network: a thin translation between HTTP and the engine, with tokens, limits and metrics."""
+"""Network service of the memory: maps HTTP, gRPC and MCP requests to the store, with tokens, limits and metrics."""

@@ -1,8 +1,8 @@
-"""The service's ASGI application: the one way of a request to its endpoint, and of the answer back.
+"""ASGI application of the service: routes each request to its endpoint and sends the response.
 
-find the endpoint -> authenticate -> read the body -> call the handler -> time, count, send
+    find the endpoint -> authenticate -> read the body -> call the handler -> time, count, send
 
-What goes wrong becomes a problem here. Handlers only raise.
+Handlers only raise; this module turns their errors into problem responses.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from swarm_operator.memory.service.telemetry import tracing
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
 _ANYBODY: Final = Credential(Principal("anybody", writes=False, namespaces=()), lambda: True)
-"""The caller of an operation that needs no token: it may not read or write anything."""
+"""Caller of an operation that needs no token; it has no read or write permission."""
 _WITH_BODY: Final = frozenset({"PUT", "POST", "PATCH"})
 _END: Final[Message] = {"type": "http.response.body", "body": b""}
 
@@ -48,14 +48,14 @@ _log = structlog.get_logger(__name__)
 
 
 class MemoryApp:
-    """Answers HTTP on the service's port."""
+    """ASGI application for HTTP on the service's port."""
 
     def __init__(self, store: Store, *, tokens: Tokens, metrics: ServiceMetrics, settings: ServiceSettings) -> None:
         bodies = BodyReader(
             limit=settings.max_body_bytes, total=settings.max_held_body_bytes, timeout=settings.body_timeout
         )
         self.watch_slots = watch_slots(settings.max_watches, metrics.watches.set)
-        """Of all protocols."""
+        """Slots of watches, shared by all protocols."""
         self._context = Context(
             settings=settings,
             metrics=metrics,
@@ -78,10 +78,10 @@ class MemoryApp:
         self._endless: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         method: str = scope["method"]
         match = self._router.find(method, scope["raw_path"], scope["path"])
-        headers: dict[bytes, bytes] = dict(scope["headers"])  # the last of a repeated one counts
+        headers: dict[bytes, bytes] = dict(scope["headers"])  # the last value of a repeated header is used
         send = _Sender(send, _request_id(headers), self._metrics, method)
         started = time.perf_counter()
         try:
@@ -95,11 +95,11 @@ class MemoryApp:
                 await answer.app(receive, send)
         except ClientGoneError:
             return
-        except Exception as error:  # noqa: BLE001 - the last line of defence: a defect is logged and answered with 500
+        except Exception as error:  # noqa: BLE001 - unexpected errors are logged and answered with 500
             problem = describe(error)
             self._metrics.refused(problem.code)
             if send.started:
-                # Without its end the client sees that the answer was cut off.
+                # The missing end of the body tells the client that the response is incomplete.
                 _log.warning("answer cut off", method=method, route=match.route, reason=str(error), exc_info=error)
                 return
             if problem.status == 500:
@@ -110,7 +110,7 @@ class MemoryApp:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run what runs beside requests; serve inside of this."""
+        """Run the background work of the application. Requests must be served inside this context."""
         if self._mcp is None:
             yield
         else:
@@ -118,7 +118,7 @@ class MemoryApp:
                 yield
 
     def stop(self) -> None:
-        """End answers that do not end by themselves: watches, and MCP's streams."""
+        """End the endless responses: watches and MCP streams."""
         for task in self._endless:
             task.cancel()
         if self._mcp is not None:
@@ -128,7 +128,7 @@ class MemoryApp:
         """Return the caller's credential.
 
         Raises:
-            UnauthorizedError, ForbiddenError: there is no valid token, or the path is for admins.
+            UnauthorizedError, ForbiddenError: no valid token, or the path requires an admin.
         """
         if match.open:
             return _ANYBODY
@@ -140,10 +140,10 @@ class MemoryApp:
     async def _call(
         self, match: Match, credential: Credential, scope: Scope, headers: dict[bytes, bytes], receive: Receive
     ) -> Answer:
-        """Return the answer of an endpoint.
+        """Return the response of an endpoint.
 
         Raises:
-            RequestError, MemoryStoreError: the request was refused, or failed.
+            RequestError, MemoryStoreError: the request was rejected or failed.
         """
         endpoint = match.endpoint
         if endpoint is None:
@@ -170,7 +170,7 @@ class MemoryApp:
             self._metrics.operations[match.endpoint.operation.name].observe(time.perf_counter() - started)
 
     async def _stream(self, stream: Stream, receive: Receive, send: _Sender) -> None:
-        """Send a stream until it ends, its client disconnects, or, if it is endless, the service stops.
+        """Send a stream until the stream ends or the client disconnects. An endless stream ends when the service stops.
 
         Raises:
             Exception: an error of the stream, before or after the first chunk.
@@ -195,7 +195,7 @@ class MemoryApp:
 
 
 class _Sender:
-    """Sends an answer: adds the request's id, and counts the answer when it starts."""
+    """Sends a response: adds the request ID and counts the response when it starts."""
 
     def __init__(self, send: Send, header: tuple[bytes, bytes] | None, metrics: ServiceMetrics, method: str) -> None:
         self.started = False
@@ -216,7 +216,7 @@ class _Sender:
 
 
 def _request_id(headers: dict[bytes, bytes]) -> tuple[bytes, bytes] | None:
-    """Return the header with the request's id; None if the request brought none."""
+    """Return the header with the request ID, or None if the client sent none."""
     traceparent, given_id = headers.get(b"traceparent"), headers.get(b"x-request-id")
     if traceparent is None and given_id is None:
         return None

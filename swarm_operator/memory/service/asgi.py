@@ -1,6 +1,6 @@
-"""HTTP on plain ASGI: strict paths and queries, bounded bodies, entity tags, answers.
+"""HTTP helpers on plain ASGI: strict paths and queries, bounded bodies, entity tags, responses.
 
-The request and response objects of a framework cost as much as the work itself here.
+The request and response objects of a framework would cost as much time as the operation itself.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _DRAIN_FACTOR = 4
 
 @dataclass(slots=True)
 class Reply:
-    """An answer whose body is complete."""
+    """Response with a complete body."""
 
     status: int
     body: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
     async def send(self, send: Send) -> None:
-        """Send it."""
+        """Send the response."""
         headers = list(self.headers)
         if self.status not in {204, 304}:
             headers.append((b"content-length", b"%d" % len(self.body)))
@@ -56,14 +56,14 @@ async def _nothing() -> AsyncGenerator[bytes, None]:
 
 @dataclass(slots=True)
 class Stream:
-    """An answer that is sent in chunks. An error before the first chunk is answered as a problem.
+    """Response that is sent in chunks. An error before the first chunk is sent as a problem response.
 
     Attributes:
-        status: the HTTP status.
-        chunks: the body; closed when the client disconnects.
-        headers: of the answer; read when the first chunk is there.
-        endless: it does not end by itself: it ends when the service stops.
-        send_timeout: seconds that a client may take for a chunk; None: no limit.
+        status: HTTP status.
+        chunks: chunks of the body; closed when the client disconnects.
+        headers: response headers; read when the first chunk is available.
+        endless: whether the stream ends only when the service stops or the client disconnects.
+        send_timeout: maximum seconds to send a chunk to the client; None: no limit.
     """
 
     status: int
@@ -75,13 +75,13 @@ class Stream:
 
 @dataclass(slots=True)
 class Forward:
-    """An answer that another ASGI application sends."""
+    """Response that another ASGI application sends."""
 
     app: Callable[[Receive, Send], Awaitable[None]]
 
 
 def problem_reply(problem: Problem) -> Reply:
-    """Return a problem as RFC 9457 problem details, with the request's id."""
+    """Return a response with RFC 9457 problem details and the request ID."""
     document = {
         "type": f"urn:swarm-memory:problem:{problem.code}",
         "title": HTTPStatus(problem.status).phrase,
@@ -100,10 +100,10 @@ async def disconnected(receive: Receive) -> None:
 
 
 def percent_decode(field: str, raw: bytes) -> str:
-    """Decode a part of a URL. Unlike urllib it refuses what it can't decode.
+    """Return a decoded part of a URL. Unlike urllib, invalid encoding raises an error.
 
     Raises:
-        InvalidInputError: a `%` without two hexadecimal digits, or bytes that are not UTF-8.
+        InvalidInputError: a `%` lacks two hexadecimal digits, or the bytes are not UTF-8.
     """
     if b"%" in raw:
         decoded = _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), raw)
@@ -117,10 +117,10 @@ def percent_decode(field: str, raw: bytes) -> str:
 
 
 def parse_query(raw: bytes, allowed: tuple[str, ...]) -> dict[str, str]:
-    """The parameters of a query string; + is a space, as in forms.
+    """Return the parameters of a query string; + is decoded as a space, as in forms.
 
     Raises:
-        InvalidInputError: an unknown or repeated parameter, or bad encoding.
+        InvalidInputError: a parameter is unknown, repeated or badly encoded.
     """
     return {name: values[0] for name, values in parse_query_lists(raw, allowed).items()}
 
@@ -128,7 +128,7 @@ def parse_query(raw: bytes, allowed: tuple[str, ...]) -> dict[str, str]:
 def parse_query_lists(
     raw: bytes, allowed: tuple[str, ...], *, repeated: frozenset[str] = frozenset()
 ) -> dict[str, list[str]]:
-    """As `parse_query`, with the parameters that may be given several times, each with all its values in order."""
+    """Return the parameters with all their values in order. Only `repeated` ones may recur. Raises as `parse_query`."""
     found: dict[str, list[str]] = {}
     for part in raw.split(b"&") if raw else ():
         name_raw, _, value_raw = part.partition(b"=")
@@ -142,15 +142,15 @@ def parse_query_lists(
 
 
 def etag(version: int) -> tuple[bytes, bytes]:
-    """The entity tag of a version: the number in quotes."""
+    """Return the ETag header of a version: the number in quotes."""
     return b"etag", b'"%d"' % version
 
 
 def if_match(header: bytes | None) -> int | None:
-    """The version that If-Match asks for.
+    """Return the version that an If-Match header requires, or None without a header.
 
     Raises:
-        InvalidInputError: anything but one strong tag.
+        InvalidInputError: the header is not exactly one strong tag.
     """
     if header is None:
         return None
@@ -161,7 +161,7 @@ def if_match(header: bytes | None) -> int | None:
 
 
 def if_none_match(header: bytes | None, version: int) -> bool:
-    """Whether If-None-Match names this version, so that the client need not be sent it again."""
+    """Return whether If-None-Match names this version, so that the response can be 304."""
     if header is None:
         return False
     tags = [tag.strip().removeprefix("W/") for tag in header.decode("latin-1").split(",")]
@@ -169,16 +169,16 @@ def if_none_match(header: bytes | None, version: int) -> bool:
 
 
 class BodyReader:
-    """Reads request bodies: each bounded, and all of them together bounded too.
+    """Reads request bodies with a limit for each body and a limit for all bodies together.
 
     Args:
-        limit: bytes of one body at most.
-        total: bytes of all large bodies that are being received or handled; a request beyond it gets a 429.
-        timeout: seconds that a client may pause.
+        limit: maximum bytes of one body.
+        total: maximum bytes of all large bodies that are being received; excess requests get 429.
+        timeout: maximum seconds between two parts of a body.
     """
 
     _SMALL = 64 * 1024
-    """Bodies up to this size are not counted in the total: open connections bound them well enough."""
+    """Bodies up to this size (bytes) are not counted in the total: the number of open connections bounds them."""
 
     def __init__(self, *, limit: int, total: int, timeout: float) -> None:
         self.limit = limit
@@ -187,15 +187,15 @@ class BodyReader:
         self._held = 0
 
     async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-        """The whole body.
+        """Return the complete body.
 
         Raises:
-            BodyTooLargeError, BodyTimeoutError, UnsupportedEncodingError: see there.
-            OverloadedError: too many large bodies at once.
-            ClientGoneError: the client hung up.
+            BodyTooLargeError, BodyTimeoutError, UnsupportedEncodingError: see `errors`.
+            OverloadedError: too many large bodies are in flight.
+            ClientGoneError: the client disconnected.
         """
         _check_encoding(headers)
-        # The server has checked that Content-Length is a number, and holds the client to it.
+        # The server has validated Content-Length and enforces it.
         announced = int(headers.get(b"content-length", b"0"))
         if announced > self.limit:
             await self._drain(announced, receive)
@@ -207,10 +207,10 @@ class BodyReader:
         return await self._read_large(announced, body, message, receive)
 
     async def stream(self, headers: Mapping[bytes, bytes], receive: Receive) -> AsyncIterator[bytes]:
-        """The body in the pieces in which it arrives, however long it is: what is kept of it is the caller's business.
+        """Yield the parts of the body as they arrive, without a size limit. The caller must bound what it keeps.
 
         Raises:
-            BodyTimeoutError, UnsupportedEncodingError, ClientGoneError: as `read`.
+            BodyTimeoutError, UnsupportedEncodingError, ClientGoneError: see `read`.
         """
         _check_encoding(headers)
         more = True
@@ -246,9 +246,9 @@ class BodyReader:
         return BodyTooLargeError(f"a body has at most {self.limit} bytes", (b"connection", b"close"))
 
     async def _drain(self, announced: int, receive: Receive, *, more: bool = True) -> None:
-        """Read what is still on its way to a refused request and keep none of it, if it isn't too much.
+        """Read and discard the rest of a rejected request's body, up to _DRAIN_FACTOR times the limit.
 
-        A client that is still sending when the connection closes would see a reset instead of the answer.
+        A client that is still sending when the connection closes would see a reset instead of the response.
         """
         most = _DRAIN_FACTOR * self.limit
         received = 0
@@ -276,7 +276,7 @@ def _check_encoding(headers: Mapping[bytes, bytes]) -> None:
 
 
 def check_members(field: str, document: dict[str, Any], allowed: frozenset[str]) -> None:
-    """Raise InvalidInputError for a member that is not allowed: a misspelt one would be lost in silence."""
+    """Raise InvalidInputError for a member that is not allowed: a misspelt member must not be ignored silently."""
     if unknown := document.keys() - allowed:
         raise InvalidInputError(
             f"{field}: unknown member {min(unknown)[:64]!r}", f"one of {', '.join(sorted(allowed))}"

@@ -1,4 +1,4 @@
-"""Page tokens and page sizes, as requests of every protocol carry them. Clients must not interpret a token."""
+"""Page tokens and page sizes of the requests of all protocols. Page tokens are opaque to clients."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _POSITIONS: Final[dict[str, tuple[type, ...]]] = {
     "rank": (float, int),
     "newest": (int,),
 }
-"""Types of the sort key behind a plan's name, see Position."""
+"""Types of the sort key that follows a plan's name, see Position."""
 
 
 def encode(name: str | None) -> str | None:
-    """Return the cursor for the last name of a page: URL-safe base64."""
+    """Return the cursor for the last name of a page: URL-safe base64; None for None."""
     return None if name is None else _to_base64(name.encode())
 
 
@@ -44,7 +44,7 @@ def decode(cursor: str | None, field: str = "cursor") -> str | None:
 
 
 def encode_position(position: Position | None, query: Query) -> str | None:
-    """Return the cursor for a search position. It is valid for the same query only."""
+    """Return the cursor for a search position. The cursor is valid for the same query only."""
     return None if position is None else _to_base64(orjson.dumps([query.fingerprint, *position]))
 
 
@@ -64,14 +64,14 @@ def decode_position(cursor: str | None, query: Query) -> Position | None:
 
 
 def page_size(query: Mapping[str, str], default: int = DEFAULT_LIMIT) -> int:
-    """Return the page size of a query string; 0, which the store refuses, if it is not a number."""
+    """Return the page size of a query string; 0, which the store rejects, if the text is not a number."""
     text = query.get("limit", str(default))
-    # int() also takes signs, blanks, underscores and other scripts' digits; the store checks the range.
+    # int() also accepts signs, blanks, underscores and non-ASCII digits; the store checks the range.
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def moment(text: str | None) -> int | None:
-    """Return an RFC 3339 time with its zone in milliseconds since the Unix epoch. Raise InvalidInputError."""
+    """Return an RFC 3339 time with its time zone in milliseconds since the Unix epoch. Raise InvalidInputError."""
     if text is None:
         return None
     try:
@@ -80,7 +80,7 @@ def moment(text: str | None) -> int | None:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise InvalidInputError("updated_since", "a time with its zone as in RFC 3339: 2026-01-31T12:00:00Z")
-    # Exact, and without the range of a platform's time functions.
+    # Exact, and independent of the range of the platform's time functions.
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 

@@ -1,4 +1,4 @@
-"""Entries and statistics as JSON. Values go out as they are stored, without being parsed again."""
+"""JSON documents of entries and statistics. Values are sent as stored, without being parsed again."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ _SETTINGS: Final = {
 }
 
 
-@functools.lru_cache(maxsize=256)  # a batch has one time, and a new entry twice the same
+@functools.lru_cache(maxsize=256)  # a batch has one time, and a new entry has two equal times
 def timestamp(milliseconds: int) -> str:
-    """RFC 3339 in UTC with milliseconds: 2026-01-31T12:00:00.250Z."""
+    """Return an RFC 3339 time in UTC with milliseconds: 2026-01-31T12:00:00.250Z."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def entry_head(entry: Entry) -> bytes:
-    """An entry without its value: the answer to a write."""
+    """Return an entry without its value: the response to a write."""
     return orjson.dumps(_head(entry))
 
 
 def entry_whole(entry: Entry) -> bytes:
-    """An entry with its value: the answer to a read."""
+    """Return an entry with its value: the response to a read."""
     return orjson.dumps(_whole(entry))
 
 
 def entries_page(entries: Sequence[Entry], cursor: str | None) -> bytes:
-    """A page of a list; `next_cursor` is null on the last one."""
+    """Return a page of a list; `next_cursor` is null on the last page."""
     return orjson.dumps({"entries": [_listed(entry) for entry in entries], "next_cursor": cursor})
 
 
 def hits_page(found: SearchPage, query: Query, cursor: str | None, *, values: bool) -> bytes:
-    """A page of a search, and what was searched. Without `values` entries are heads with their tags."""
+    """Return a page of a search and its scope. Without `values` entries have their metadata fields and tags only."""
     return orjson.dumps(
         {
             "entries": [_hit(hit, values=values) for hit in found.hits],
@@ -68,20 +68,20 @@ def hits_page(found: SearchPage, query: Query, cursor: str | None, *, values: bo
 
 
 def searched(found: SearchPage, query: Query) -> dict[str, Any]:
-    """Where a search has looked; `within` names the namespaces that the caller's token is limited to."""
+    """Return the scope of a search; `within` names the namespaces that the caller's token is limited to."""
     if query.namespace is not None:
         return {"namespaces": "subtree" if query.subtree else "one"}
     return {"namespaces": "all"} if found.within is None else {"namespaces": "permitted", "within": found.within}
 
 
 def namespaces_page(counts: Sequence[NamespaceCount], cursor: str | None) -> bytes:
-    """A page of namespaces."""
+    """Return a page of namespaces."""
     namespaces = [{"namespace": count.namespace, "entries": count.entries, "bytes": count.bytes} for count in counts]
     return orjson.dumps({"namespaces": namespaces, "next_cursor": cursor})
 
 
 def statistics(store: Store, stats: StoreStats) -> bytes:
-    """Counts, sizes, the cache, and the settings that this process applies."""
+    """Return counts, sizes, cache statistics, and the settings of this process."""
     settings = stats.settings
     return orjson.dumps(
         {
@@ -127,7 +127,7 @@ def statistics(store: Store, stats: StoreStats) -> bytes:
 
 
 def collection(done: GcRun) -> bytes:
-    """What a garbage collection did."""
+    """Return the result of a garbage collection."""
     return orjson.dumps(_collection(done))
 
 

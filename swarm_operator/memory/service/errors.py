@@ -1,4 +1,4 @@
-"""What the service itself refuses, before the engine is asked. `problems` turns all of it into answers."""
+"""Errors that the service raises before it calls the store. `problems` maps them to responses."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 
 
 class RequestError(Exception):
-    """A request that is answered with a 4xx, or for another server's sake with a 502.
+    """Request error that is answered with a 4xx status, or with 502 if another server caused the error.
 
     Attributes:
-        status: the HTTP status.
-        code: the last part of the problem's type.
-        headers: to send along.
+        status: HTTP status.
+        code: last part of the problem's type.
+        headers: additional response headers.
     """
 
     status: ClassVar[int] = 400
@@ -23,35 +23,35 @@ class RequestError(Exception):
 
 
 class UnauthorizedError(RequestError):
-    """No token, or not one of ours. The answer doesn't say which."""
+    """The token is missing or unknown. The response does not distinguish the two cases."""
 
     status = 401
     code = "unauthorized"
 
 
 class ForbiddenError(RequestError):
-    """A valid token, of one who may not do this."""
+    """The token is valid but lacks the permission."""
 
     status = 403
     code = "forbidden"
 
 
 class NotFoundError(RequestError):
-    """No such entry, or no such path."""
+    """The entry or the path does not exist."""
 
     status = 404
     code = "not-found"
 
 
 class WrongMethodError(RequestError):
-    """The path exists, the method doesn't."""
+    """The path exists but does not support the method."""
 
     status = 405
     code = "method-not-allowed"
 
 
 class BodyTimeoutError(RequestError):
-    """The body stopped arriving."""
+    """The client stopped sending the body."""
 
     status = 408
     code = "body-timeout"
@@ -72,7 +72,7 @@ class UnsupportedEncodingError(RequestError):
 
 
 class PeerError(RequestError):
-    """Another memory, which this one asked, did not answer or refused.
+    """A peer that this service called did not respond or rejected the request.
 
     Attributes:
         transient: whether the same request may succeed later.
@@ -87,19 +87,19 @@ class PeerError(RequestError):
 
 
 class ClientGoneError(Exception):
-    """The client hung up before its request was complete. There is nobody to answer."""
+    """The client disconnected before its request was complete. No response is sent."""
 
 
 class BadTokenFileError(Exception):
-    """A token file is missing, empty or not a token. The message names the file, never its content."""
+    """A token file is missing, empty or invalid. The message names the file, never its content."""
 
 
 class ImportFailedError(RequestError):
-    """An import ended early. What was written before the error stays.
+    """An import ended early. Entries written before the error are kept.
 
     Attributes:
-        cause: the error of the line, or of the store.
-        members: how far the import came; added to the problem of the cause.
+        cause: error of the line or of the store.
+        members: progress of the import; added to the problem of the cause.
     """
 
     def __init__(self, cause: Exception, members: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Pieces of JSON Schema (2020-12), for MCP's tools and the OpenAPI document."""
+"""Builders of JSON Schema (2020-12) for the MCP tools and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ Schema = dict[str, Any]
 
 
 def text(description: str = "", *, most: int = 0, least: int = 1, **more: Any) -> Schema:
-    """A string."""
+    """Return the schema of a string."""
     bounds = {"minLength": least, "maxLength": most} if most else {}
     return {"type": "string", **bounds, **_described(description), **more}
 
 
 def whole(description: str = "", *, least: int = 0, most: int | None = None, **more: Any) -> Schema:
-    """A whole number."""
+    """Return the schema of an integer."""
     bounds = {"minimum": least} if most is None else {"minimum": least, "maximum": most}
     return {"type": "integer", **bounds, **_described(description), **more}
 
 
 def one_of(description: str, *values: str, **more: Any) -> Schema:
-    """One of these words."""
+    """Return the schema of a string that is one of the values."""
     return {"type": "string", "enum": list(values), **_described(description), **more}
 
 
 def array(items: Schema, description: str = "", *, least: int = 0, most: int | None = None) -> Schema:
-    """A list."""
+    """Return the schema of a list."""
     bounds = {"minItems": least} if least else {}
     if most is not None:
         bounds["maxItems"] = most
-    # The bounds are checked first: a million items are not looked at one by one.
+    # The bounds precede `items`, so that they are checked first: a list of a million items is rejected by its length.
     return {"type": "array", **bounds, "items": items, **_described(description)}
 
 
 def object_of(
     properties: Mapping[str, Schema], required: tuple[str, ...] = (), *, closed: bool = True, description: str = ""
 ) -> Schema:
-    """An object with these members, and no others unless it is open."""
+    """Return the schema of an object with these properties; no others are allowed if `closed`."""
     schema: Schema = {"type": "object", **_described(description)}
     if closed:
         schema["additionalProperties"] = False
@@ -47,12 +47,12 @@ def object_of(
 
 
 def nullable(schema: Schema) -> Schema:
-    """Or null."""
+    """Return the schema extended by null."""
     return {**schema, "type": [schema["type"], "null"]}
 
 
 def number(description: str = "", *, least: float | None = None, most: float | None = None, **more: Any) -> Schema:
-    """A number, whole or not."""
+    """Return the schema of a number."""
     bounds = {name: value for name, value in (("minimum", least), ("maximum", most)) if value is not None}
     return {"type": "number", **bounds, **_described(description), **more}
 

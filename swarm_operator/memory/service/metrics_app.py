@@ -1,4 +1,4 @@
-"""The ASGI application of the metrics port."""
+"""ASGI application of the metrics port."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _CONTENT_TYPE: Final = (b"content-type", b"text/plain; version=0.0.4; charset=ut
 
 
 class MetricsApp:
-    """The ASGI application of the metrics port: GET /metrics."""
+    """ASGI application that serves GET /metrics."""
 
     def __init__(self, metrics: ServiceMetrics, collector: StoreCollector) -> None:
         self._metrics = metrics
         self._collector = collector
 
     async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["path"] != "/metrics":
             reply = Reply(404, b"metrics are at /metrics\n", ((b"content-type", b"text/plain"),))
         elif scope["method"] not in {"GET", "HEAD"}:

@@ -1,9 +1,9 @@
-"""`peers.json`: other memories that this one is brought together with, beside the tokens.
+"""Synchronization with the peers in `peers.json`, a file in the token directory.
 
     {"peers": [{"name": "east", "url": "http://east-memory.east.svc:8080", "token": "..."}]}
 
-The token is one of theirs, which may read and write what is to be brought together. Nobody but who writes this file
-chooses where the service sends what it holds: callers know peers by name.
+The token is issued by the peer and needs read and write access to the synchronized namespaces. Only this file
+determines where data is sent: callers identify peers by name.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ FILE: Final = "peers.json"
 _MAX_BYTES: Final = 64 * 1024
 _MAX_PEERS: Final = 20
 _MOST_SECONDS: Final = 3600.0
-"""For one synchronization: a peer that has gone silent would keep others out for ever."""
+"""Timeout of one synchronization: an unresponsive peer would otherwise block other synchronizations forever."""
 _URL: Final = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 _TOKEN: Final = re.compile(r"[!-~]{1,4096}")
 
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What was written on either side, by what became of the entries.
+    """Result of a synchronization: counts of entries by outcome.
 
     Attributes:
-        pulled: here.
-        pushed: there.
+        pulled: entries written to this store.
+        pushed: entries written to the peer.
     """
 
     pulled: dict[Outcome, int]
@@ -50,10 +50,10 @@ class _Peer:
 
 
 class Peers:
-    """The other memories.
+    """Peers of this service.
 
     Args:
-        directory: where the file is; it is read each time that it is needed.
+        directory: directory of the file, which is read on each use.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -61,16 +61,16 @@ class Peers:
         self._slots = Slots(1, "a peer is being synchronized, which is the most at one time")
 
     async def sync(self, store: Store, target: str) -> Synced:
-        """Bring the entries of both together: what only one side has goes to the other, of two values the newer stays.
+        """Synchronize the entries with a peer: copy missing entries in both directions; the newer of two values wins.
 
-        What was deleted on one side comes back from the other. It may be repeated, also after a failure.
+        Entries deleted on one side are restored from the other. The call is repeatable, also after a failure.
 
         Raises:
-            InvalidInputError: there is no such peer, or the file is not as it should be.
-            OverloadedError: another one is under way.
-            PeerError: the peer does not answer, or refuses; what was written by then stays.
+            InvalidInputError: the peer is unknown, or the file is invalid.
+            OverloadedError: another synchronization is in progress.
+            PeerError: the peer does not respond or rejects a request; completed writes are kept.
         """
-        # Loaded where it is needed: it takes 0.1 s and some MiB.
+        # Imported on use: the import takes 0.1 s and some MiB.
         from swarm_operator.memory.client import MemoryClient, MemoryClientError  # noqa: PLC0415
 
         peer = self._find(target)
@@ -103,10 +103,10 @@ class Peers:
 
 
 def _read(path: Path) -> dict[str, _Peer]:
-    """The peers by name; none without a file.
+    """Return the peers by name; an empty dictionary if the file does not exist.
 
     Raises:
-        BadTokenFileError: says where and what is allowed, never what is there.
+        BadTokenFileError: the file is invalid; the message names the location and what is allowed, never the content.
     """
     items = read_list(path, "peers", max_bytes=_MAX_BYTES, max_items=_MAX_PEERS)
     found: dict[str, _Peer] = {}

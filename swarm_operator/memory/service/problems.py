@@ -1,4 +1,4 @@
-"""Errors as problems: one table from an error to the answer, which each protocol renders in its own terms."""
+"""Maps errors to problems, which each protocol renders in its own format."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _STATUS: Final[tuple[tuple[type[MemoryStoreError], int], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error as a caller sees it.
+    """Error as reported to a caller.
 
     Attributes:
-        status: the HTTP status.
-        code: the kind of problem; it never changes once released.
-        detail: for people.
-        members: further facts, such as the field that is wrong; JSON values.
-        headers: to send along over HTTP.
-        transient: True if the same request may succeed later.
+        status: HTTP status.
+        code: kind of the problem; stable once released.
+        detail: human-readable message.
+        members: additional details, such as the invalid field; JSON values.
+        headers: additional HTTP response headers.
+        transient: whether the same request may succeed later.
     """
 
     status: int

@@ -1,7 +1,7 @@
-"""Runs the service: opens the store, serves its ports in one event loop, stops in order.
+"""Runs the service: opens the store, serves all ports in one event loop, and shuts down in order.
 
-Stopping (SIGTERM, SIGINT): no new connections; requests under way get their grace; then the store commits what it has
-taken, moves its log into the database and closes. A second signal cuts the grace short, never the closing.
+On SIGTERM or SIGINT new connections are rejected and in-flight requests get the grace period. Then the store commits
+accepted writes, checkpoints its log and closes. A second signal ends the grace period early, never the closing.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _log = structlog.get_logger(__name__)
 
 
 async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
-    """Serve until a signal comes. Returns the process's exit code: 0 after a signal, 1 when it could not go on."""
+    """Serve until a signal arrives. Return the exit code: 0 after a signal, 1 after a failure."""
     stop = asyncio.Event()
     servers: list[tuple[_Server, socket.socket]] = []
-    hurry: list[Callable[[], None]] = []
-    """What cuts the grace short."""
+    force_shutdown: list[Callable[[], None]] = []
+    """Callbacks that end the grace period early."""
     loop = asyncio.get_running_loop()
-    # From the first moment on: as process 1 of a container a signal without a handler would be ignored.
+    # Installed first: the kernel ignores signals without a handler for process 1 of a container.
     for number in _SIGNALS:
-        loop.add_signal_handler(number, _on_signal, number, stop, hurry)
+        loop.add_signal_handler(number, _on_signal, number, stop, force_shutdown)
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         tokens = Tokens(_token_dir(settings))
@@ -64,8 +64,8 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
                             metrics_socket,
                         )
                     )
-                    hurry += [server.hurry for server, _ in servers]
-                    hurry += [lambda: grpc.stop(0.0)] if grpc else []
+                    force_shutdown += [server.force_shutdown for server, _ in servers]
+                    force_shutdown += [lambda: grpc.stop(0.0)] if grpc else []
                     asked = await _run(servers, store, stop, grpc.port if grpc else None)
     except (MemoryStoreError, BadTokenFileError, OSError) as error:
         _log.error("cannot serve", reason=str(error), kind=type(error).__name__)
@@ -78,25 +78,25 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
 
 
 class _GrpcServer(Protocol):
-    """The part of GrpcServer that is used here. Importing GrpcServer itself takes 0.1 s and 15 MiB."""
+    """Interface of GrpcServer that is used here. The import of GrpcServer itself takes 0.1 s and 15 MiB."""
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """Return the port that the server listens on."""
 
     def stop(self, grace: float | None = None) -> None:
-        """Stop accepting calls and give calls in flight `grace` seconds."""
+        """Stop accepting calls. In-flight calls get `grace` seconds."""
 
 
 @contextlib.asynccontextmanager
 async def _grpc(
     store: SqliteStore, app: MemoryApp, tokens: Tokens, metrics: ServiceMetrics, settings: ServiceSettings
 ) -> AsyncIterator[_GrpcServer | None]:
-    """Serve gRPC, if it is on."""
+    """Serve gRPC inside this context, if enabled."""
     if settings.grpc_port is None:
         yield None
         return
-    # Its C core would write lines of its own between ours.
+    # gRPC's C core would otherwise write its own lines to the log.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from swarm_operator.memory.service.grpc.server import GrpcServer  # noqa: PLC0415
 
@@ -108,7 +108,7 @@ async def _grpc(
 async def _run(
     servers: list[tuple[_Server, socket.socket]], store: SqliteStore, stop: asyncio.Event, grpc_port: int | None
 ) -> bool:
-    """Serve until the signal, then stop. False when the writer or a server ended on its own."""
+    """Serve until the signal, then stop. Return False if the writer or a server ended unexpectedly."""
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(server.serve([sock])) for server, sock in servers]
         tasks.create_task(_announce(servers, store, grpc_port))
@@ -124,7 +124,7 @@ async def _run(
 
 
 async def _announce(servers: list[tuple[_Server, socket.socket]], store: SqliteStore, grpc_port: int | None) -> None:
-    """Say where the service is, once all ports listen."""
+    """Log the addresses of the service once all ports listen."""
     for server, _ in servers:
         await server.listening.wait()
     (_, http_socket), (_, metrics_socket) = servers
@@ -142,7 +142,7 @@ async def _announce(servers: list[tuple[_Server, socket.socket]], store: SqliteS
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: one signal has two servers and a store to stop."""
+    """uvicorn without its own signal handlers, because one signal stops two servers and a store."""
 
     def __init__(self, app: ASGIApp, settings: ServiceSettings, *, on_exit: Sequence[Callable[[], None]] = ()) -> None:
         super().__init__(
@@ -165,29 +165,29 @@ class _Server(uvicorn.Server):
         self._on_exit = on_exit
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
+        """Start listening and set `listening`."""
         await super().startup(sockets)
         self.listening.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening and wait for requests under way, but not for those that have no end."""
+        """Stop listening, end the endless responses and wait for in-flight requests."""
         for stop in self._on_exit:
             stop()
         await super().shutdown(sockets)
 
-    def hurry(self) -> None:
-        """Wait for nothing any more."""
+    def force_shutdown(self) -> None:
+        """Stop waiting for in-flight requests."""
         self.force_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
+        """Install no signal handlers."""
         yield
 
 
-def _on_signal(number: signal.Signals, stop: asyncio.Event, hurry: list[Callable[[], None]]) -> None:
+def _on_signal(number: signal.Signals, stop: asyncio.Event, force_shutdown: list[Callable[[], None]]) -> None:
     if stop.is_set():
-        for each in hurry:
+        for each in force_shutdown:
             each()
     else:
         _log.info("stopping", reason=number.name)
@@ -204,7 +204,7 @@ def _token_dir(settings: ServiceSettings) -> Path:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """A bound socket that does not listen yet: clients are refused, not kept waiting, while the store opens."""
+    """Return a bound socket that does not listen yet, so that connections are refused while the store opens."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -1,4 +1,4 @@
-"""The settings of the service; those of the store are in engine.config."""
+"""Settings of the service; sqlite.config has the settings of the store."""
 
 from __future__ import annotations
 
@@ -10,61 +10,61 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceSettings:
-    """Where the service listens, what it lets in, how it stops."""
+    """Settings of the service: addresses, limits, shutdown and MCP."""
 
     data_dir: Path = Path("data")
-    """Holds `swarm-memory.db` and what belongs to it. Made if it is missing; must be on a local file system."""
+    """Directory of `swarm-memory.db` and related files. Created if missing; must be on a local file system."""
 
     host: str = "127.0.0.1"
-    """The address that all ports listen on. 0.0.0.0 is all of IPv4, :: all of both."""
+    """Address that all ports listen on. 0.0.0.0 is all IPv4 addresses, :: all IPv4 and IPv6 addresses."""
 
     http_port: int = 8080
-    """The API's TCP port; 0 takes a free one, which the log then names."""
+    """TCP port of the API; 0 selects a free port, which is logged."""
 
     grpc_port: int | None = 9090
-    """gRPC's TCP port; 0 as above; None: gRPC is off, and nothing of it is loaded."""
+    """TCP port of gRPC; 0 selects a free port; None disables gRPC, and its modules are not loaded."""
 
     metrics_port: int = 9091
-    """The TCP port of /metrics; 0 as above."""
+    """TCP port of /metrics; 0 selects a free port."""
 
     token_dir: Path | None = None
-    """A directory with `client-token`, `admin-token` and perhaps `tokens.json`. None: DATA_DIR/tokens, made with two
-    random tokens if missing."""
+    """Directory with `client-token`, `admin-token` and optionally `tokens.json`. None: DATA_DIR/tokens, created with
+    two random tokens if missing."""
 
     max_body_bytes: int = 16 * MIB
-    """The longest request body; a longer one is answered with 413."""
+    """Maximum bytes of a request body; longer bodies get 413."""
 
     max_held_body_bytes: int = 128 * MIB
-    """All bodies over 64 KiB that are being received, together; beyond it 429."""
+    """Maximum total bytes of all bodies over 64 KiB that are being received; excess requests get 429."""
 
     body_timeout: float = 30.0
-    """Seconds that a client may pause while it sends a body; then 408."""
+    """Maximum seconds between two parts of a request body; then 408."""
 
     max_watches: int = 100
-    """Watches at once; the next one gets a 429. Each is a connection, and some work at each commit that it wants."""
+    """Maximum concurrent watches; more get 429. A watch costs a connection and work at each matching commit."""
 
     watch_heartbeat: float = 15.0
-    """Seconds without a change after which a watch is sent a sign of life, so that proxies don't cut it off."""
+    """Seconds without a change after which a watch sends a heartbeat, so that proxies keep the connection open."""
 
     watch_pause: float = 0.02
-    """Seconds between two sendings of a watch: the first change goes at once, those that follow it closely go together.
-    Without it a hundred watches would cost more than the writes that they watch."""
+    """Seconds between two sends of a watch. The first change is sent at once; changes within this time go together.
+    Without the pause a hundred watches would cost more than the writes that they watch."""
 
     grace: int = 20
-    """Seconds that requests under way get to finish after SIGTERM. Kubernetes' own grace must be longer."""
+    """Grace period in seconds for in-flight requests after SIGTERM. Kubernetes' grace period must be longer."""
 
     mcp: bool = False
-    """Whether /mcp answers. Off, nothing of it is even loaded."""
+    """Whether /mcp is served. If disabled, its modules are not loaded."""
 
     mcp_max_answer_bytes: int = 24 * 1024
-    """The longest answer of a tool or resource, as compact JSON: it fills a model's context. From 16384 on; what is cut
-    says how to get the rest."""
+    """Maximum bytes of a tool's or resource's response as compact JSON, which takes space in a model's context. At
+    least 16384. Truncated responses say how to get the rest."""
 
     mcp_max_sessions: int = 250
-    """Sessions at once, and clients that listen to changes at once; the next one is refused. A session takes 40 KiB."""
+    """Maximum concurrent sessions, and maximum concurrent listeners; more are rejected. A session takes 40 KiB."""
 
     mcp_idle: float = 1800.0
-    """Seconds without a request or an open stream after which a session ends; its client then opens another."""
+    """Seconds without a request or an open stream after which a session ends; the client then opens a new session."""
 
     mcp_allowed_origins: tuple[str, ...] = ()
-    """Origins (`https://host`) whose pages may use /mcp. Programs send no Origin and need none."""
+    """Origins (`https://host`) whose pages may use /mcp. Programs send no Origin and need no entry."""

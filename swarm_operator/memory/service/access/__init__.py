@@ -1,1 +1,1 @@
-"""Access: tokens, principals and the store that checks rights."""
+"""Access control: tokens, principals and the store wrapper that checks permissions."""

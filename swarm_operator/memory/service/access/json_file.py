@@ -1,4 +1,4 @@
-"""A JSON file of secrets: an object with one list. What is wrong with it is said by its place, and never quoted."""
+"""Reads a JSON file of secrets: an object with one list. Errors name the location and never quote the content."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import orjson
 from swarm_operator.memory.service.errors import BadTokenFileError
 
 NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-"""What its items may be called: at most 63 of a-z, 0-9 and, between them, -."""
+"""Allowed names of the list's items: at most 63 of a-z, 0-9 and, between them, -."""
 
 
 def read_list(path: Path, member: str, *, max_bytes: int, max_items: int) -> list[Any]:
-    """The list; empty without a file.
+    """Return the list in the file, or an empty list if the file does not exist.
 
     Raises:
-        BadTokenFileError: says where and what is allowed, never what is there.
+        BadTokenFileError: the file is invalid; the message names the location and what is allowed, never the content.
     """
     try:
         with path.open("rb") as file:
@@ -32,7 +32,7 @@ def read_list(path: Path, member: str, *, max_bytes: int, max_items: int) -> lis
     try:
         document = orjson.loads(text)
     except ValueError:
-        raise BadTokenFileError(f"{path}: JSON is allowed") from None  # the parser's words may quote it
+        raise BadTokenFileError(f"{path}: JSON is allowed") from None  # the parser's message may quote the content
     if type(document) is not dict or document.keys() != {member} or type(document[member]) is not list:
         raise BadTokenFileError(f'{path}: an object with the member "{member}", a list, is allowed')
     items: list[Any] = document[member]

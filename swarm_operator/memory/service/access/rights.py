@@ -1,7 +1,7 @@
-"""Principals, and the store as one of them may use it: permissions are checked before each operation.
+"""Principals, and the store wrapper that checks a principal's permissions before each operation.
 
-All protocols and the records of a swarm use this store, with decoded names: a namespace has one spelling. Operations
-are denied by default: a method of Store that is missing here can't be called, since the class could not be created.
+All protocols and the records of a swarm use this wrapper with decoded names, so a namespace has one spelling.
+Operations are denied by default: Store is abstract, so the class cannot be instantiated if it lacks a method.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from swarm_operator.memory.service.errors import ForbiddenError, UnauthorizedErr
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The holder of a token.
+    """Holder of a token.
 
     Attributes:
-        name: of the token; never the token itself.
-        admin: may also do what concerns the whole store: collect garbage, clean up, back up.
-        writes: may change what it may read.
-        namespaces: only these and those below them; None: all.
+        name: name of the token; never the token itself.
+        admin: whether operations on the whole store are permitted: collect garbage, clean up, back up.
+        writes: whether the principal may change the entries that it may read.
+        namespaces: permitted namespaces, including those below them; None: all.
     """
 
     name: str
@@ -43,24 +43,24 @@ class Principal:
     namespaces: tuple[str, ...] | None = None
 
     def check_read(self, namespace: str | None) -> None:
-        """Raise ForbiddenError unless it may read in a namespace; None is all of them."""
+        """Raise ForbiddenError unless the principal may read in a namespace; None means all namespaces."""
         if self.namespaces is None:
             return
         if namespace is None or not covers(self.namespaces, check_namespace(namespace)):
             raise _refusal()
 
     def check_write(self, namespace: str) -> None:
-        """Raise ForbiddenError unless it may change entries in a namespace."""
+        """Raise ForbiddenError unless the principal may change entries in a namespace."""
         self.check_writer()
         self.check_read(namespace)
 
     def check_writer(self) -> None:
-        """Raise ForbiddenError if it may only read."""
+        """Raise ForbiddenError if the principal may only read."""
         if not self.writes:
             raise _refusal()
 
     def check_admin(self) -> None:
-        """Raise ForbiddenError unless it is an admin."""
+        """Raise ForbiddenError unless the principal is an admin."""
         if not self.admin:
             raise _refusal()
 
@@ -71,10 +71,10 @@ ADMIN: Final = Principal("admin", admin=True)
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A token, as a request presented it.
+    """Token that a request presented.
 
     Attributes:
-        principal: the holder of the token.
+        principal: holder of the token.
         still_valid: returns False once the token is no longer valid, or its permissions have changed.
     """
 
@@ -83,16 +83,16 @@ class Credential:
 
 
 def _refusal() -> ForbiddenError:
-    # Nothing about what there is, or what it would take.
+    # The message reveals neither what exists nor which permission is missing.
     return ForbiddenError("this token may not do that")
 
 
 class AuthorizedStore(Store):
-    """A store as the holder of a credential may use it. Every operation may also raise ForbiddenError.
+    """Store wrapper that checks the permissions of a credential. Every operation may also raise ForbiddenError.
 
     Args:
         store: an open store.
-        credential: whose permissions are checked.
+        credential: credential whose permissions are checked.
     """
 
     __slots__ = ("_credential", "_principal", "_store")
@@ -119,11 +119,11 @@ class AuthorizedStore(Store):
 
     @property
     def fault(self) -> StorageError | None:
-        """Return the reason why writes fail. Requires no permission."""
+        """Return the error that makes writes fail, or None. Requires no permission."""
         return self._store.fault
 
     def now(self) -> int:
-        """Return the store's time. Requires no permission."""
+        """Return the store's current time. Requires no permission."""
         return self._store.now()
 
     async def write(
@@ -184,8 +184,8 @@ class AuthorizedStore(Store):
     async def namespaces(
         self, *, after: str | None = None, limit: int = 100, within: Sequence[str] | None = None
     ) -> NamespacePage:
-        """Return permitted namespaces only."""
-        assert within is None  # noqa: S101 - decided here
+        """Return the permitted namespaces only."""
+        assert within is None  # noqa: S101 - set by this class
         return await self._store.namespaces(after=after, limit=limit, within=self._principal.namespaces)
 
     @contextlib.asynccontextmanager
@@ -201,7 +201,7 @@ class AuthorizedStore(Store):
 
         The watch raises UnauthorizedError instead of further changes once the token's permissions have changed.
         """
-        assert within is None  # noqa: S101 - decided here
+        assert within is None  # noqa: S101 - set by this class
         if namespace is not None:
             self._principal.check_read(namespace)
         permitted = self._principal.namespaces

@@ -1,12 +1,12 @@
-"""`tokens.json`: further tokens, each with its name and what it may do.
+"""Reads `tokens.json`: additional tokens with their names and permissions.
 
     {"tokens": [
         {"name": "dashboard", "token": "...", "access": "read"},
         {"name": "team-a", "token": "...", "access": "write", "namespaces": ["team-a"]}
     ]}
 
-`access` is `read`, or `write`, which reads too. With `namespaces` a token is good for these and those below them only
-(`team-a` and `team-a/notes`, not `team-ab`), without for all. None is an admin's.
+`access` is `read`, or `write`, which includes `read`. `namespaces` limits a token to these namespaces and those below
+them (`team-a` and `team-a/notes`, not `team-ab`); the default is all. These tokens never grant admin access.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from swarm_operator.memory.service.errors import BadTokenFileError
 
 _MAX_BYTES: Final = 256 * 1024
 _MAX_TOKENS: Final = 100
-"""A request's token is compared with each: some 10 microseconds."""
+"""A request's token is compared with all tokens, which takes about 10 microseconds."""
 _MAX_NAMESPACES: Final = 100
 _TOKEN: Final = re.compile(r"[!-~]{16,4096}")
 _MEMBERS: Final = frozenset({"name", "token", "access", "namespaces"})
 
 
 def read(path: Path) -> list[tuple[bytes, Principal]]:
-    """The tokens and who holds them; none without a file.
+    """Return the tokens with their principals; an empty list if the file does not exist.
 
     Raises:
-        BadTokenFileError: says where and what is allowed, never what is there.
+        BadTokenFileError: the file is invalid; the message names the location and what is allowed, never the content.
     """
     items = read_list(path, "tokens", max_bytes=_MAX_BYTES, max_items=_MAX_TOKENS)
     found: list[tuple[bytes, Principal]] = []

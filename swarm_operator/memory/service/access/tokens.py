@@ -1,9 +1,9 @@
 """Bearer tokens from a directory of files, such as a mounted Secret.
 
-The directory holds `client-token`, which may read and write every namespace, and `admin-token`, which may also do what
-concerns the whole store. `tokens.json`, if it is there, has further ones with fewer rights (see token_file). The files
-are read at the start, and again within a second of a change: Kubernetes swaps a mounted Secret's files, and a former
-token then stops working. While a file is missing or bad during such a change the tokens read before stay valid.
+`client-token` may read and write every namespace. `admin-token` may also operate on the whole store. The optional file
+`tokens.json` holds further tokens with fewer permissions (see token_file). The files are read at the start, and again
+within a second of a change. Kubernetes replaces the files of a mounted Secret, and the old token then stops working.
+If a file is missing or invalid during the change, the tokens read before stay valid.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ _log = structlog.get_logger(__name__)
 
 
 class Tokens:
-    """Knows the valid tokens.
+    """Valid tokens; authenticates requests.
 
     Attributes:
-        directory: where they are.
+        directory: directory of the token files.
 
     Raises:
-        BadTokenFileError: a file is missing, empty or not a token; or `tokens.json` is not as it should be.
+        BadTokenFileError: a file is missing, empty or not a token; or `tokens.json` is invalid.
     """
 
     def __init__(self, directory: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.directory = directory
         self._monotonic = monotonic
         self._checked_at = monotonic()
-        self._stamp = self._look()
+        self._stamp = self._file_stamps()
         self._tokens = _read_all(directory)
 
     def authenticate(self, authorization: bytes | None) -> Credential:
-        """Return the credential in an Authorization header.
+        """Return the credential of an Authorization header.
 
         Raises:
-            UnauthorizedError: there is no valid token.
+            UnauthorizedError: the header has no valid token.
         """
         principal = self.principal(authorization)
         if principal is None:
@@ -61,7 +61,7 @@ class Tokens:
         return Credential(principal, lambda: self.principal(authorization) == principal)
 
     def principal(self, authorization: bytes | None) -> Principal | None:
-        """Return the holder of the token in an Authorization header, or None. Takes the same time for any token."""
+        """Return the holder of the token in an Authorization header, or None. Runs in constant time for any token."""
         self._refresh()
         if authorization is None or authorization[:7].lower() != b"bearer ":
             return None
@@ -77,7 +77,7 @@ class Tokens:
         if now - self._checked_at < _CHECK_SECONDS:
             return
         self._checked_at = now
-        stamp = self._look()
+        stamp = self._file_stamps()
         if stamp == self._stamp:
             return
         try:
@@ -88,8 +88,8 @@ class Tokens:
             _log.info("tokens read again", directory=str(self.directory))
         self._stamp = stamp
 
-    def _look(self) -> list[tuple[int, int, int] | None]:
-        """What changes when a file does."""
+    def _file_stamps(self) -> list[tuple[int, int, int] | None]:
+        """Return the inode, modification time and size of each file, to detect changes; None for a missing file."""
         stamps: list[tuple[int, int, int] | None] = []
         for name in (*_PRINCIPALS, FURTHER_FILE):
             try:
@@ -102,7 +102,7 @@ class Tokens:
 
 
 def generate(directory: Path) -> bool:
-    """Make the directory and the two tokens, if missing, readable by their owner only. False when none was missing."""
+    """Create the directory and missing tokens, readable by the owner only. Return whether any token was missing."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = False
     for name in _PRINCIPALS:

@@ -1,5 +1,5 @@
-"""The memory over gRPC: `memory.proto`, its generated code, and what answers it.
+"""gRPC service of the memory: `memory.proto`, its generated code and the implementation.
 
-statuses: from what went wrong to a status; messages: entries and changes to and from messages; servicer: the calls;
-server: the port, tokens, health and reflection.
+statuses: maps errors to statuses; messages: converts entries and changes; servicer: implements the calls;
+server: port, tokens, health and reflection.
 """

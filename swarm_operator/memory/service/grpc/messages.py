@@ -1,4 +1,4 @@
-"""Entries, changes and requests, to and from the messages of memory.proto."""
+"""Conversions of entries, changes and requests to and from the messages of memory.proto."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OPS: Final = {Op.PUT: pb.WatchResponse.PUT, Op.DELETE: pb.WatchResponse.DELETE,
 
 
 def entry_message(entry: Entry, *, value: bool = True) -> pb.Entry:
-    """An entry, with its value or without."""
+    """Return an entry as a message, with or without its value."""
     return pb.Entry(
         namespace=entry.namespace,
         key=entry.key,
@@ -34,8 +34,8 @@ def entry_message(entry: Entry, *, value: bool = True) -> pb.Entry:
 
 
 def put(request: pb.PutRequest) -> Put:
-    """What a request to write asks for. Raises InvalidInputError."""
-    check_namespace(request.namespace)  # before the value, which costs more to check
+    """Return the write that a request describes. Raise InvalidInputError."""
+    check_namespace(request.namespace)  # checked before the value, which costs more
     check_key(request.key)
     draft = Draft.create(
         request.namespace,
@@ -51,13 +51,13 @@ def put(request: pb.PutRequest) -> Put:
 
 
 def deletion(request: pb.DeleteRequest) -> Delete:
-    """What a request to delete asks for. Raises InvalidInputError."""
+    """Return the deletion that a request describes. Raise InvalidInputError."""
     identity = (check_namespace(request.namespace), check_key(request.key))
     return Delete(identity, _version(request.if_version) if request.HasField("if_version") else None)
 
 
 def metadata_of(document: bytes) -> dict[str, Any] | None:
-    """A JSON object, None for nothing. Raises InvalidInputError."""
+    """Return the JSON object in a document; None if the document is empty. Raise InvalidInputError."""
     if not document:
         return None
     metadata: Any = strict_json.parse_document("metadata", document)
@@ -67,12 +67,12 @@ def metadata_of(document: bytes) -> dict[str, Any] | None:
 
 
 def milliseconds(moment: Timestamp) -> int:
-    """Since the Unix epoch."""
+    """Return the milliseconds since the Unix epoch."""
     return int(moment.seconds) * 1000 + int(moment.nanos) // 1_000_000
 
 
 def change_event(change: Change) -> pb.WatchResponse:
-    """A change, as an event of a watch."""
+    """Return a change as an event of a watch."""
     return pb.WatchResponse(
         change=pb.WatchResponse.Change(
             position=change.seq,

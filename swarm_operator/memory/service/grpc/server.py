@@ -1,4 +1,4 @@
-"""The gRPC port: tokens, health, reflection, and the order of starting and stopping."""
+"""gRPC server: authentication, health, reflection, and the order of start and shutdown."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry import tracing
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
-_MOST_CALLS: Final = 256
-"""At once, watches included; the next one gets RESOURCE_EXHAUSTED. Each may hold a message of the largest size."""
-_LOOK: Final = 1.0
-"""Seconds between two looks at whether the store is ready."""
+_MAX_CALLS: Final = 256
+"""Concurrent calls, including watches; more get RESOURCE_EXHAUSTED. Each call may hold a message of maximum size."""
+_POLL_INTERVAL: Final = 1.0
+"""Seconds between two readiness checks of the store."""
 
 
 class GrpcServer:
-    """Serves swarm.memory.v1 from `start` to `stop`; make it on the event loop."""
+    """Serves swarm.memory.v1 while `running` is entered. Create the server on the event loop."""
 
     def __init__(
         self,
@@ -57,11 +57,11 @@ class GrpcServer:
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
             interceptors=[_Authentication(tokens, handled)],
-            maximum_concurrent_rpcs=_MOST_CALLS,
+            maximum_concurrent_rpcs=_MAX_CALLS,
             options=(
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", 0),  # a second process must not share the port in silence
+                ("grpc.so_reuseport", 0),  # a second process must not share the port silently
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
                 ("grpc.keepalive_permit_without_calls", 1),
             ),
@@ -71,14 +71,14 @@ class GrpcServer:
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         self._ending: asyncio.Task[None] | None = None
         self.port = 0
-        """Where it listens."""
+        """Port that the server listens on."""
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Serve inside of this, and until `stop` has been called and done.
+        """Serve inside this context. On exit, stop the server and wait until it has shut down.
 
         Raises:
-            OSError: the port is taken.
+            OSError: the port is in use.
         """
         host, port = self._settings.host, self._settings.grpc_port
         try:
@@ -86,7 +86,7 @@ class GrpcServer:
         except RuntimeError as error:
             raise OSError(f"cannot listen on {host} port {port} for gRPC: {error}") from error
         await self._server.start()
-        telling = asyncio.create_task(self._tell_health(), name="memory-grpc-health")
+        telling = asyncio.create_task(self._report_health(), name="memory-grpc-health")
         try:
             yield
         finally:
@@ -96,31 +96,31 @@ class GrpcServer:
             await self._ending
 
     def stop(self, grace: float | None = None) -> None:
-        """Take no more calls; those under way get the grace (by default the service's), watches none."""
+        """Stop accepting calls. In-flight calls get the grace period (default: the service's); watches end at once."""
         if self._ending is None or grace is not None:
             self._servicer.stop()
             grace = self._settings.grace if grace is None else grace
             self._ending = asyncio.create_task(self._server.stop(grace), name="memory-grpc-stop")
 
-    async def _tell_health(self) -> None:
+    async def _report_health(self) -> None:
         while True:
             ready = self._store.alive and self._store.fault is None
             kinds = health_pb2.HealthCheckResponse
             status = kinds.SERVING if ready else kinds.NOT_SERVING
             for service in ("", SERVICE):
                 await self._health.set(service, status)
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_INTERVAL)
 
 
 class _Authentication(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Lets calls with a valid token pass, and health checks. Calls of the memory get the caller's credential."""
+    """Admits health checks and calls with a valid token. Passes the caller's credential to calls of the memory."""
 
     def __init__(self, tokens: Tokens, handled: Counter) -> None:
         self._tokens = tokens
         self._handled = handled
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
-        """Return the handler of the call, or one that refuses it."""
+        """Return the handler of the call, or a handler that rejects the call."""
         method: str = handler_call_details.method
         if method.startswith(f"/{health.SERVICE_NAME}/"):
             return await continuation(handler_call_details)
@@ -128,12 +128,12 @@ class _Authentication(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         tracing.bind(metadata.get("traceparent", ""), metadata.get("x-request-id", ""))
         offered = metadata.get("authorization", "")
         try:
-            # Metadata is ASCII but for keys that end in -bin.
+            # Metadata is ASCII except for keys that end in -bin.
             credential = self._tokens.authenticate(
                 offered.encode("latin-1", "replace") if isinstance(offered, str) else None
             )
         except UnauthorizedError:
-            # As for a stream, whatever the call is: then its message, of up to 16 MiB, is not even taken in.
+            # A stream handler for every call: its message, of up to 16 MiB, is then not read.
             return grpc.stream_unary_rpc_method_handler(self._refuse)
         handler = await continuation(handler_call_details)
         if handler is None or not method.startswith(f"/{SERVICE}/"):

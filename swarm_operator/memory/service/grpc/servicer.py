@@ -1,4 +1,4 @@
-"""The calls of swarm.memory.v1.Memory: each a translation to the engine and back."""
+"""Implements the calls of swarm.memory.v1.Memory: maps each request to the store and its result to a response."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
 Context: TypeAlias = Any
-"""grpc.aio.ServicerContext: the package has no types."""
+"""grpc.aio.ServicerContext; the package has no types."""
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["Memory"].full_name
 OPERATIONS: Final = {
@@ -50,21 +50,21 @@ OPERATIONS: Final = {
     "Namespaces": "namespaces",
     "Stats": "stats",
 }
-"""What the time of each unary call is counted as, as HTTP's is."""
+"""Operation names of the unary calls in the duration metric, shared with HTTP."""
 _DEFAULT_FOUND: Final = 50
 
 _log = structlog.get_logger(__name__)
 
 
 class MemoryServicer:
-    """Answers calls.
+    """Implements the calls.
 
     Args:
-        store: the store.
-        metrics: operations and errors, as for HTTP.
-        handled: calls by method and status.
-        settings: of watches.
-        slots: of watches, shared with HTTP.
+        store: an open store.
+        metrics: metrics of operations and errors, shared with HTTP.
+        handled: counter of calls by method and status.
+        settings: heartbeat and pause of watches.
+        slots: slots of watches, shared with HTTP.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class MemoryServicer:
             setattr(self, name, self._answering(name, call))
 
     def stop(self) -> None:
-        """End what would not end by itself: watches."""
+        """End the watches, which are endless otherwise."""
         self._stopping.set()
 
     def _answering(
         self, name: str, call: Callable[[Store, Any], Awaitable[Any]]
     ) -> Callable[[Credential, Any, Context], Awaitable[Any]]:
-        """Return the call as gRPC makes it: authorized, timed, counted, its errors as statuses."""
+        """Return the handler of a call: authorizes, times and counts the call, and maps its errors to statuses."""
         observe = self._metrics.operations[OPERATIONS[name]].observe
         succeeded = self._handled.labels(SERVICE, name, grpc.StatusCode.OK.name)
 
@@ -101,7 +101,7 @@ class MemoryServicer:
             started = time.perf_counter()
             try:
                 response = await call(AuthorizedStore(self._store, credential), request)
-            except Exception as error:  # noqa: BLE001 - the last line of defence: logged, answered with INTERNAL
+            except Exception as error:  # noqa: BLE001 - unexpected errors are logged and answered with INTERNAL
                 await self._fail(name, error, context)
             observe(time.perf_counter() - started)
             succeeded.inc()
@@ -121,7 +121,7 @@ class MemoryServicer:
     async def Watch(  # noqa: N802
         self, credential: Credential, request: pb.WatchRequest, context: Context
     ) -> AsyncIterator[pb.WatchResponse]:
-        """Events until the caller goes, the service stops, or the store fails."""
+        """Yield events until the caller disconnects, the service stops, or the store fails."""
         namespace = request.namespace if request.HasField("namespace") else None
         since = request.since if request.HasField("since") else None
         store = AuthorizedStore(self._store, credential)
@@ -150,7 +150,7 @@ class MemoryServicer:
                         for change in changes:
                             yield change_event(change)
                         await asyncio.sleep(self._pause if changes else 0.0)
-        except Exception as error:  # noqa: BLE001 - as for the unary calls
+        except Exception as error:  # noqa: BLE001 - handled like errors of the unary calls
             await self._fail("Watch", error, context)
         finally:
             stopping.cancel()
@@ -191,7 +191,7 @@ async def _batch(store: Store, request: pb.BatchRequest) -> pb.BatchResponse:
     try:
         written = iter(await store.batch(writes, atomic=not request.independent))
     except BatchItemError as error:
-        # The caller counts all operations, the engine writes only.
+        # The caller's index counts all operations, the store's index counts writes only.
         index = next(index for index, each in enumerate(operations) if each is writes[error.index])
         raise BatchItemError(index, error.cause) from error
     read = iter(await store.get_many([each for each in operations if isinstance(each, tuple)]))

@@ -1,4 +1,4 @@
-"""Errors as gRPC statuses: HTTP's problems, in the other protocol's words."""
+"""Maps the problems of the HTTP API to gRPC statuses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from swarm_operator.memory.service.problems import Problem as Description
 from swarm_operator.memory.service.telemetry.tracing import request_id
 
 PROBLEM_KEY: Final = "swarm-problem-bin"
-"""The trailer with the Problem message."""
+"""Trailer with the Problem message."""
 _STATUS: Final = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -38,6 +38,6 @@ def status_of(problem: Description) -> grpc.StatusCode:
 
 
 def refusal(problem: Description) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]:
-    """Return the arguments to abort a call with: the trailers have the problem, and the id of the request."""
+    """Return the arguments for aborting a call: status, detail, and trailers with the problem and the request ID."""
     trailers = ((PROBLEM_KEY, problem_message(problem).SerializeToString()), ("x-request-id", request_id()))
     return status_of(problem), problem.detail, trailers

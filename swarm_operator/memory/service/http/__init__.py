@@ -1,1 +1,1 @@
-"""HTTP: operations, their schemas and routes."""
+"""HTTP API: operations, their schemas and routes."""

@@ -1,4 +1,4 @@
-"""Endpoints: an HTTP operation and the function that carries it out, which gets a call and returns an answer."""
+"""Endpoints of the HTTP API: an operation and its handler, which maps a call to a response."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _TRUE_FALSE: Final = {"true": True, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What calls share.
+    """Objects shared by all calls.
 
     Attributes:
-        settings: of the service.
-        metrics: of the service.
-        bodies: reads request bodies.
-        watches: slots of watches, of all protocols.
+        settings: settings of the service.
+        metrics: metrics of the service.
+        bodies: reader of request bodies.
+        watches: slots of watches, shared by all protocols.
         exports: slots of exports.
         imports: slots of imports.
         backups: slots of backups.
@@ -63,18 +63,18 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request to an endpoint, authenticated.
+    """Authenticated request to an endpoint.
 
     Attributes:
-        operation: the operation that was found for it.
-        parameters: the decoded values of its path's parameters.
-        headers: by lower-case name.
-        body: complete; empty for an operation without a body, or with one that is a stream.
-        store: the store, which checks the caller's permissions.
-        credential: of the caller.
-        context: what calls share.
-        scope: the ASGI scope.
-        receive: the ASGI receive function.
+        operation: operation that matches the request.
+        parameters: decoded values of the path parameters.
+        headers: request headers by lower-case name.
+        body: complete body; empty if the operation has no body or a streamed body.
+        store: store that checks the caller's permissions.
+        credential: credential of the caller.
+        context: objects shared by all calls.
+        scope: ASGI scope.
+        receive: ASGI receive function.
     """
 
     operation: Operation
@@ -89,25 +89,25 @@ class Call:
 
     @property
     def id(self) -> str:
-        """Return the value of `{id}`."""
+        """Return the value of the path parameter `{id}`."""
         return self.parameters[0]
 
     @property
     def swarm(self) -> Swarm:
-        """Return the records of the swarm, in the caller's store."""
+        """Return the swarm's records in the caller's store."""
         return Swarm(self.store)
 
     def query(self) -> dict[str, str]:
-        """Return the query's parameters. Raise InvalidInputError."""
+        """Return the query parameters. Raise InvalidInputError."""
         return parse_query(self.scope["query_string"], self.operation.parameters)
 
     def query_lists(self) -> dict[str, list[str]]:
-        """Return the query's parameters, each with all of its values. Raise InvalidInputError."""
+        """Return the query parameters with all values of each parameter. Raise InvalidInputError."""
         operation = self.operation
         return parse_query_lists(self.scope["query_string"], operation.parameters, repeated=operation.repeated)
 
     def document(self) -> dict[str, Any]:
-        """Return the body, a JSON object. Raise InvalidInputError."""
+        """Return the body as a JSON object. Raise InvalidInputError."""
         self.query()
         document = strict_json.parse_document("body", self.body) if self.body else None
         if type(document) is not dict:
@@ -115,7 +115,7 @@ class Call:
         return document
 
     def members(self) -> dict[str, Any]:
-        """Return the body, an object with the operation's members; {} without a body. Raise InvalidInputError."""
+        """Return the body as an object with the operation's members; {} without a body. Raise InvalidInputError."""
         if not self.body:
             self.query()
             document: dict[str, Any] = {}
@@ -128,14 +128,14 @@ class Call:
         return document
 
     def page(self, query: dict[str, str], prefix: str) -> dict[str, Any]:
-        """Return the arguments `after` and `limit` of a list. Raise InvalidInputError."""
+        """Return the arguments `after` and `limit` for a list. Raise InvalidInputError."""
         after = cursors.decode(query.get("cursor"))
         if after is not None and not after.startswith(prefix):
             raise InvalidInputError("cursor", "used with the list that it came from")
         return {"after": after, "limit": cursors.page_size(query)}
 
     def stream(self) -> AsyncIterator[bytes]:
-        """Return the body in the pieces in which it arrives."""
+        """Return the parts of the body as they arrive."""
         return self.context.bodies.stream(self.headers, self.receive)
 
 
@@ -145,14 +145,14 @@ Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An operation and the function that carries it out; it raises RequestError and MemoryStoreError."""
+    """Operation and its handler. The handler may raise RequestError and MemoryStoreError."""
 
     operation: Operation
     handler: Handler
 
 
 def boolean(query: Mapping[str, str], name: str) -> bool | None:
-    """Return a parameter that is true or false; None if it is missing. Raise InvalidInputError."""
+    """Return a boolean parameter, or None if the parameter is missing. Raise InvalidInputError."""
     if name not in query:
         return None
     if query[name] not in _TRUE_FALSE:
@@ -161,7 +161,7 @@ def boolean(query: Mapping[str, str], name: str) -> bool | None:
 
 
 def decimal(query: Mapping[str, str], name: str, default: float) -> float:
-    """Return a parameter that is a number; nan, which every check refuses, if it is not one."""
+    """Return a numeric parameter; nan, which every check rejects, if the text is not a number."""
     text = query.get(name)
     if text is None:
         return default
@@ -169,7 +169,7 @@ def decimal(query: Mapping[str, str], name: str, default: float) -> float:
 
 
 def integer(query: Mapping[str, str], name: str, default: int) -> int:
-    """Return a parameter that is an integer; -1, which every check refuses, if it is not one."""
+    """Return an integer parameter; -1, which every check rejects, if the text is not an integer."""
     text = query.get(name)
     if text is None:
         return default
@@ -177,30 +177,30 @@ def integer(query: Mapping[str, str], name: str, default: int) -> int:
 
 
 def record_reply(record: Record) -> Reply:
-    """Return a record that was written, with its version as ETag; 201 if it is new."""
+    """Return the response with a written record and its version as ETag; 201 if the record is new."""
     return Reply(201 if record.created else 200, orjson.dumps(record.document), (JSON, etag(record.version)))
 
 
 def found_reply(record: Record, call: Call) -> Reply:
-    """Return a record that was read; 304 if the caller has this version."""
+    """Return the response with a record that was read; 304 if the caller has this version."""
     if if_none_match(call.headers.get(b"if-none-match"), record.version):
         return Reply(304, b"", (etag(record.version),))
     return record_reply(record)
 
 
 def page_reply(name: str, page: RecordPage) -> Reply:
-    """Return a page of records."""
+    """Return the response with a page of records."""
     records = [record.document for record in page.records]
     return json_reply({name: records, "next_cursor": cursors.encode(page.next_key)})
 
 
 def json_reply(document: Any) -> Reply:
-    """Return a JSON document."""
+    """Return the response with a JSON document."""
     return Reply(200, orjson.dumps(document), (JSON,))
 
 
-def deleted(done: bool, kind: str) -> Reply:  # noqa: FBT001 - what the store answered
-    """Return the answer to a deletion. Raise NotFoundError."""
+def deleted(done: bool, kind: str) -> Reply:  # noqa: FBT001 - the store's result
+    """Return the response to a deletion. Raise NotFoundError if nothing was deleted."""
     if not done:
         raise NotFoundError(f"there is no such {kind}")
     return Reply(204)

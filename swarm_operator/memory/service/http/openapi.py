@@ -1,4 +1,4 @@
-"""The list of all operations, and the OpenAPI 3.1 document that is made of it."""
+"""List of all operations, and the OpenAPI 3.1 document generated from the list."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ _WITH_BODY: Final = (408, 413, 415)
 
 
 def document() -> dict[str, Any]:
-    """The document."""
+    """Return the OpenAPI document."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation)
@@ -127,7 +127,7 @@ def _described(operation: Operation) -> dict[str, Any]:
 
 
 def _parameter(schema: Schema) -> dict[str, Any]:
-    """A parameter that holds a document says so by its media type."""
+    """Return the description of a parameter; `content` with a media type if the parameter holds a document."""
     if "contentSchema" in schema:
         return {"content": {schema["contentMediaType"]: {"schema": schema["contentSchema"]}}}
     return {"schema": schema}
@@ -171,5 +171,5 @@ ENDPOINTS: Final = (
     *transfer.ENDPOINTS,
     Endpoint(_ITSELF, _openapi),
 )
-"""All documented operations, in the order of the document."""
+"""All documented endpoints, in the order of the document."""
 OPERATIONS: Final = tuple(endpoint.operation for endpoint in ENDPOINTS)

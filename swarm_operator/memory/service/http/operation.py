@@ -1,8 +1,7 @@
-"""What an HTTP operation is, in words that the OpenAPI document is made of.
+"""Descriptions of HTTP operations, the source of the OpenAPI document.
 
-The code reads its requests by the same words: which query parameters there may be and which members a body may have are
-said here once. What a parameter's value may be is decided by the engine, in bytes; the schemas say it as well as JSON
-Schema can.
+Request parsing uses the same descriptions for the allowed query parameters and body members. The store validates the
+values, with limits in bytes; the schemas describe these limits as closely as JSON Schema can.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ SWITCH: Final[Schema] = {"type": "boolean", "default": False}
 
 
 def reference(name: str) -> Schema:
-    """A shape of the document's components."""
+    """Return a reference to a schema in the document's components."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer to an operation that succeeded.
+    """Response of a successful operation.
 
     Attributes:
-        description: in a few words.
-        schema: of the body; None: it has none.
-        media_type: of the body.
-        versioned: it has an ETag, the entry's version.
+        description: short description.
+        schema: schema of the body; None: no body.
+        media_type: media type of the body.
+        versioned: whether the response has an ETag with the entry's version.
     """
 
     description: str
@@ -50,27 +49,27 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation.
+    """HTTP operation.
 
     Attributes:
-        method: of HTTP.
-        path: with its parameters in braces.
-        name: in the metrics, and the document's operationId.
-        summary: a sentence.
-        answers: by status.
-        query: the query's parameters. A schema of type array is a parameter that may be repeated.
-        needed: those that must be given.
-        headers: the request's that mean something here.
-        body: of the request, JSON unless `media_type` says otherwise; None: it has none.
-        body_needed: whether the body may be left out.
-        media_type: of the body.
-        conflicts: further statuses of answers that refuse: 404, 409, 410, 412.
-        admin: it takes the admin token.
-        open: it takes no token.
-        writes: refuse read-only tokens before the body is read; None: unless the method is GET.
-        streams: the request or the answer is a stream: the handler reads the body, and there is no HEAD.
-        timed: its duration is measured.
-        subject: of the error for a method that the path does not have: "a batch"; "": the path.
+        method: HTTP method.
+        path: path with its parameters in braces.
+        name: name in the metrics and operationId of the document.
+        summary: summary, one sentence.
+        answers: responses by status.
+        query: query parameters; a schema of type array makes a parameter repeatable.
+        needed: names of the required query parameters.
+        headers: request headers that the operation evaluates.
+        body: schema of the request body, JSON unless `media_type` differs; None: no body.
+        body_needed: whether the body is required.
+        media_type: media type of the request body.
+        conflicts: further error statuses: 404, 409, 410, 412.
+        admin: whether the operation requires the admin token.
+        open: whether the operation requires no token.
+        writes: reject read-only tokens before the body is read; None: unless the method is GET.
+        streams: the request or the response is a stream: the handler reads the body, and HEAD is not supported.
+        timed: whether the duration is measured.
+        subject: subject of the error for an unsupported method, such as "a batch"; "": the path.
     """
 
     method: str
@@ -94,25 +93,25 @@ class Operation:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """The names of the query's parameters."""
+        """Return the names of the query parameters."""
         return tuple(self.query)
 
     @property
     def repeated(self) -> frozenset[str]:
-        """Those that may be given several times."""
+        """Return the names of the query parameters that may be repeated."""
         return frozenset(name for name, schema in self.query.items() if schema.get("type") == "array")
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The members that the body may have."""
+        """Return the names of the allowed members of the body."""
         return tuple((self.body or {}).get("properties", ()))
 
     @property
     def required(self) -> tuple[str, ...]:
-        """Those that it must have."""
+        """Return the names of the required members of the body."""
         return tuple((self.body or {}).get("required", ()))
 
 
 def page_of(name: str, shape: Schema) -> Schema:
-    """A page of a list."""
+    """Return the schema of a page of a list."""
     return object_of({name: {"type": "array", "items": shape}, "next_cursor": NEXT_CURSOR}, (name, "next_cursor"))

@@ -1,4 +1,4 @@
-"""What the operations on records have in common, in the words of the OpenAPI document."""
+"""Schemas and operation templates shared by the operations on records, for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from swarm_operator.memory.swarm import fields
 IDENTIFIER: Final = text("1 to 512 bytes without NUL.", most=fields.MAX_ID_BYTES, pattern="^[^\\u0000]+$")
 WORD: Final = text("1 to 128 bytes without NUL.", most=fields.MAX_WORD_BYTES, pattern="^[^\\u0000]+$")
 FILTER: Final[Schema] = {"type": "string"}
-"""What is compared and not looked up may be anything."""
+"""Schema of a filter: any string, since the value is only compared."""
 MOMENT: Final = text("RFC 3339, UTC.", format="date-time")
 _UNCHANGED: Final = Answer("The caller has it already.", versioned=True)
 
 
 def words(description: str, *, least: int = 0, most: int = fields.MAX_ITEMS) -> Schema:
-    """A list of words."""
+    """Return the schema of a list of words."""
     return array(WORD, description, least=least, most=most)
 
 
 def record(description: str, properties: Mapping[str, Schema]) -> Schema:
-    """The shape of a record as it is answered. What older clients have stored may be anything, so nothing is needed."""
+    """Return the schema of a record in a response. Only `id` is required: older clients may have stored any members."""
     return object_of({"id": {"type": "string"}, **properties}, ("id",), closed=False, description=description)
 
 
 def listing(path: str, name: str, plural: str, shape: str, query: Mapping[str, Schema]) -> Operation:
-    """A page of the records that are so."""
+    """Return an operation that lists records by the query's filters."""
     answers = {200: Answer("A page, by id.", page_of(plural, reference(shape)))}
     return Operation(
         "GET",
@@ -41,7 +41,7 @@ def listing(path: str, name: str, plural: str, shape: str, query: Mapping[str, S
 
 
 def reading(path: str, name: str, kind: str, shape: str) -> Operation:
-    """One record."""
+    """Return an operation that reads one record."""
     answers = {200: Answer(f"The {kind}.", reference(shape), versioned=True), 304: _UNCHANGED}
     return Operation(
         "GET", path, name, f"Get a {kind}.", answers, headers={"If-None-Match": {"type": "string"}}, conflicts=(404,)
@@ -49,12 +49,12 @@ def reading(path: str, name: str, kind: str, shape: str) -> Operation:
 
 
 def deletion(path: str, name: str, kind: str) -> Operation:
-    """Delete one record."""
+    """Return an operation that deletes one record."""
     return Operation("DELETE", path, name, f"Delete a {kind}.", {204: Answer("It is gone.")}, conflicts=(404,))
 
 
 def writing(method: str, path: str, name: str, summary: str, shape: str, body: Schema | None, **more: Any) -> Operation:
-    """An operation that changes a record and answers with it."""
+    """Return an operation that changes a record and returns the new record."""
     answer = Answer("The record as it is now.", reference(shape), versioned=True)
     answers = more.pop("answers", {200: answer})
     return Operation(method, path, name, summary, {**dict.fromkeys(answers, answer)}, body=body, **more)

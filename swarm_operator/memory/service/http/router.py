@@ -1,4 +1,4 @@
-"""From a request's method and path to its endpoint."""
+"""Finds the endpoint for a request's method and path."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from swarm_operator.memory.service.http.endpoint import Endpoint
 from swarm_operator.memory.service.http.routes import entries, records
 
 OTHER: Final = "other"
-"""The route of requests for which there is no path."""
+"""Route label of requests with an unknown path."""
 _PARAMETER: Final = b"{"
 
 
 class Match:
-    """Where a request belongs.
+    """Result of routing a request.
 
     Attributes:
-        route: the path with its parameters in braces, for metrics.
-        endpoint: the endpoint; None: there is none.
-        names: of the path's parameters.
-        values: of the path's parameters, as they were sent.
-        error: why there is no endpoint.
-        open: the path needs no token.
+        route: path with its parameters in braces, for metrics.
+        endpoint: endpoint, or None if no endpoint matches.
+        names: names of the path parameters.
+        values: values of the path parameters as sent, not decoded.
+        error: reason why no endpoint matches.
+        open: whether the path requires no token.
     """
 
     __slots__ = ("endpoint", "error", "names", "open", "route", "values")
@@ -36,7 +36,7 @@ class Match:
         values: tuple[bytes, ...] = (),
         error: RequestError | None = None,
         *,
-        open: bool = False,  # noqa: A002 - as the operation has it
+        open: bool = False,  # noqa: A002 - the attribute's name in Operation
     ) -> None:
         self.route = route
         self.endpoint = endpoint
@@ -49,8 +49,8 @@ class Match:
 class Router:
     """Finds endpoints.
 
-    Paths of entries and of records are matched as they were sent, since a decoded `%2F` could not be told from a slash.
-    Paths without parameters are matched decoded.
+    Paths of entries and records are matched as sent: a decoded `%2F` would be indistinguishable from a slash. Paths
+    without parameters are matched decoded.
     """
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
@@ -69,12 +69,12 @@ class Router:
         self._roots = frozenset(endpoint.operation.path.split("/")[2].encode() for endpoint in records.ENDPOINTS)
 
     def find(self, method: str, raw_path: bytes, path: str) -> Match:
-        """Return where a request belongs.
+        """Return the endpoint or the error for a request.
 
         Args:
-            method: the HTTP method.
-            raw_path: the path as it was sent.
-            path: the path, decoded.
+            method: HTTP method.
+            raw_path: path as sent.
+            path: decoded path.
         """
         if raw_path.startswith(entries.PREFIX):
             return self._find_entry(method, raw_path)

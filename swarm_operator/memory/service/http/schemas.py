@@ -1,4 +1,4 @@
-"""The shapes of entries and what is around them, in the words of the OpenAPI document."""
+"""JSON schemas of entries, their fields and problems, for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WRITTEN: Final = {
     "metadata": nullable(_METADATA),
     "ttl": nullable(whole("Seconds from this write; 0 or null: for ever.", most=MAX_TTL_SECONDS)),
 }
-"""What a write says of an entry."""
+"""Members of an entry that a write may set."""
 
 HEAD: Final = {
     "namespace": text(),

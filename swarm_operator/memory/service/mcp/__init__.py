@@ -1,11 +1,11 @@
-"""The Model Context Protocol at `/mcp`: what agents' hosts speak, on the HTTP port, with the same store behind it.
+"""Model Context Protocol server at `/mcp` for agent hosts, on the HTTP port and the same store.
 
-endpoint       what app knows: loads the rest when it is switched on; Origin, bodies, starting and stopping
-face           the protocol's server, by its own package `mcp`; nothing else but subscriptions imports that
-toolbox        finds a tool, checks its arguments, calls it, answers errors, counts
-tool, schemas  what a tool is, and the pieces of its schemas
-tools/         the tools by topic; `classic` has claude-flow's names
-answers        keeps answers small enough for a model
-resources      `memory://...`; `uris` reads and writes their addresses
-subscriptions  tells who wants to know what has changed, from the store's change feed
+endpoint       interface to `app`: loads the other modules if MCP is enabled; checks Origin, reads bodies
+server         protocol server, based on the package `mcp`; no other module imports that package
+dispatcher     finds a tool, validates its arguments, calls it, maps errors, counts calls
+tool, schemas  definition of a tool, and building blocks of its schemas
+tools/         tools by topic; `classic` has the tools named as in claude-flow
+budget         limits the size of responses to fit a model's context
+resources      reads `memory://...`; `uris` parses and renders the URIs
+subscriptions  notifies clients of changed resources, from the store's change feed
 """

@@ -1,6 +1,6 @@
-"""Answers that fit a model's context: names before contents, a size that is never exceeded, and what was left out.
+"""Limits responses to a size that fits a model's context: names have priority over contents, omissions are reported.
 
-Everything here is counted in bytes of compact JSON.
+All sizes in this module are bytes of compact JSON.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from swarm_operator.memory.service.documents import timestamp
 from swarm_operator.memory.swarm import Record
 
 _FRAME: Final = 1024
-"""Kept for what stands around the contents: names, cursors, notices."""
+"""Bytes reserved for the members around the contents: names, cursors, notices."""
 _PREVIEW: Final = 120
 _SMALL_MEMBER: Final = 256
 _SMALL_RECORD: Final = 1024
-_MOST_TAGS: Final = 8
-_LONGEST_TAG: Final = 64
+_MAX_TAGS: Final = 8
+_MAX_TAG_CHARS: Final = 64
 
 
 def size_of(document: Any) -> int:
-    """Bytes of its compact JSON."""
+    """Return the length of a document's compact JSON in bytes."""
     return len(orjson.dumps(document))
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How long answers may be.
+    """Size limit of responses.
 
     Attributes:
-        total: bytes of one answer.
+        total: maximum bytes of one response.
     """
 
     total: int
 
     @property
     def contents(self) -> int:
-        """Bytes for what was asked for."""
+        """Return the bytes available for the requested contents."""
         return self.total - _FRAME
 
     def take(self, items: Sequence[Any], render: Callable[[Any], dict[str, Any]]) -> list[dict[str, Any]]:
-        """As many of these, rendered, as there is room for; at least the first, which `render` must keep small."""
+        """Return as many rendered items as fit; at least the first item, which `render` must keep small."""
         taken: list[dict[str, Any]] = []
         room = self.contents
         for item in items:
@@ -57,11 +57,11 @@ class Budget:
         return taken
 
     def value(self, entry: Entry, offset: int) -> dict[str, Any]:
-        """An entry with its value; where that is too long, with a part of the value's JSON text.
+        """Return an entry with its value, or with a part of the value's JSON text if the value is too long.
 
         Args:
-            entry: it.
-            offset: where the part begins, in bytes of that text; 0 gives the value itself if it fits.
+            entry: entry to return.
+            offset: start of the part, in bytes of the JSON text; 0 returns the value itself if it fits.
         """
         head = self.entry(entry)
         metadata = entry.metadata_json.encode()
@@ -72,13 +72,13 @@ class Budget:
         room = self.contents - size_of(head)
         text = entry.value_json
         if not offset and len(text) <= room:
-            # Parsed: the package serialises what it is given itself.
+            # Parsed, because the package `mcp` serializes the document itself.
             return _plain({**head, "value": orjson.Fragment(text)})
         offset = min(offset, len(text))
-        while 0 < offset < len(text) and text[offset] & 0xC0 == 0x80:  # in the middle of a character
+        while 0 < offset < len(text) and text[offset] & 0xC0 == 0x80:  # move back to the start of a character
             offset -= 1
-        part = text[offset : offset + max(room // 2, 1)]  # as text in JSON it may grow
-        part = part.decode(errors="ignore").encode()  # not through the middle of a character
+        part = text[offset : offset + max(room // 2, 1)]  # escaping in a JSON string may lengthen the part
+        part = part.decode(errors="ignore").encode()  # drop an incomplete last character
         while part and len(orjson.dumps(part.decode())) > room:
             part = part[: len(part) // 2].decode(errors="ignore").encode()
         end = offset + len(part)
@@ -93,7 +93,7 @@ class Budget:
         }
 
     def record(self, name: str, record: Record, namespace: str, key: str) -> dict[str, Any]:
-        """A record; where it is too long, without its longest members."""
+        """Return a record, without its longest members if the record is too long."""
         document = record.document
         if size_of(document) <= self.contents:
             return {name: document, "version": record.version}
@@ -107,13 +107,13 @@ class Budget:
 
     @staticmethod
     def brief(record: Record) -> dict[str, Any]:
-        """A record in a list: its short members, and the names of the others."""
+        """Return a record for a list: its short members, and the names of the others."""
         kept, left_out = _without_long_members(record.document, _SMALL_RECORD)
         return {**kept, "left_out": [name[:64] for name in left_out[:16]]} if left_out else kept
 
     @staticmethod
     def entry(entry: Entry) -> dict[str, Any]:
-        """An entry without its value."""
+        """Return an entry without its value."""
         tags = entry.tags
         document: dict[str, Any] = {
             "namespace": entry.namespace,
@@ -127,12 +127,12 @@ class Budget:
         if entry.accessed_at is not None:
             document["accessed_at"] = timestamp(entry.accessed_at)
         if tags:
-            document["tags"] = [tag[:_LONGEST_TAG] for tag in tags[:_MOST_TAGS]]
+            document["tags"] = [tag[:_MAX_TAG_CHARS] for tag in tags[:_MAX_TAGS]]
         return document
 
     @classmethod
     def listed(cls, entry: Entry, snippet: str | None = None) -> dict[str, Any]:
-        """An entry in a list: without its value, with the beginning of it."""
+        """Return an entry for a list: without its value, with a snippet (default: the start of the value)."""
         if snippet is None:
             start = entry.value_json[: 4 * _PREVIEW].decode(errors="ignore")
             snippet = start[:_PREVIEW] + ("…" if len(start) > _PREVIEW else "")
@@ -145,12 +145,12 @@ def _plain(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_long_members(document: dict[str, Any], room: int) -> tuple[dict[str, Any], list[str]]:
-    """The short members, in their order, as long as there is room; the names of the others."""
+    """Return the short members that fit, in their order, and the names of the others."""
     kept: dict[str, Any] = {}
     left_out: list[str] = []
     for name, value in document.items():
         length = size_of({name: value})
-        # An id is at most 512 bytes, and a list of records without their ids would be of no use.
+        # The id is always kept: it has at most 512 bytes, and a record in a list is useless without its id.
         if name == "id" or (length <= _SMALL_MEMBER and length <= room):
             kept[name] = value
             room -= length

@@ -1,7 +1,7 @@
-"""Finds a tool, checks its arguments, calls it, answers what goes wrong, counts.
+"""Finds a tool, validates its arguments, calls the tool, maps errors and counts calls.
 
-What goes wrong in a tool is an answer with `isError`, which the model reads: the code that HTTP's problems have, what
-is allowed, and whether it helps to try again. Only an unknown tool is an error of the protocol.
+An error of a tool is a result with `isError`, which the model reads. The result has the code of the HTTP problem, what
+is allowed, and whether a retry may succeed. Only an unknown tool is a protocol error.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ _log = structlog.get_logger(__name__)
 
 
 class UnknownToolError(Exception):
-    """There is no tool of this name."""
+    """No tool has this name."""
 
 
 class Answer:
-    """What a tool said.
+    """Result of a tool call.
 
     Attributes:
-        document: a JSON object.
-        text: the same as JSON text.
-        failed: it is an error.
+        document: JSON object.
+        text: the document as JSON text.
+        failed: whether the result is an error.
     """
 
     __slots__ = ("document", "failed", "text")
@@ -65,7 +65,7 @@ class Answer:
 
 
 class ToolDispatcher:
-    """All tools, on one store."""
+    """Dispatches calls to the tools of one store."""
 
     def __init__(
         self,
@@ -88,16 +88,16 @@ class ToolDispatcher:
 
     @property
     def tools(self) -> list[Tool]:
-        """In the order in which they are listed."""
+        """Return the tools in listing order."""
         return [tool for tool, _ in self._tools.values()]
 
     def input_schema(self, name: str) -> dict[str, Any] | None:
-        """Of a tool; None when there is none of this name."""
+        """Return the input schema of a tool, or None if no tool has this name."""
         found = self._tools.get(name)
         return None if found is None else found[0].input
 
     async def call(self, name: str, arguments: Arguments | None, credential: Credential) -> Answer:
-        """Call a tool. Raises UnknownToolError and nothing else."""
+        """Call a tool and return its result. Raise only UnknownToolError."""
         found = self._tools.get(name)
         if found is None:
             self._counted.called(OTHER, Outcome.REFUSED)
@@ -117,7 +117,7 @@ class ToolDispatcher:
                 data_dir=self._data_dir,
             )
             answer = Answer(await tool.handler(call, arguments))
-        except Exception as error:  # noqa: BLE001 - the last line of defence, as in app
+        except Exception as error:  # noqa: BLE001 - unexpected errors are logged and returned as problems, as in app
             return self._failed(tool, error)
         operation = tool.operation if isinstance(tool.operation, str) else tool.operation(arguments)
         self._metrics.operations[operation].observe(time.perf_counter() - started)
@@ -135,7 +135,7 @@ class ToolDispatcher:
 
 
 def error_document(problem: Problem) -> dict[str, Any]:
-    """Return a problem for a model: `code`, `message`, `retry`, and its further members."""
+    """Return a problem as a document for a model: `code`, `message`, `retry`, and the problem's members."""
     return {
         "code": problem.code,
         "message": problem.detail[:1000],
@@ -145,9 +145,9 @@ def error_document(problem: Problem) -> dict[str, Any]:
 
 
 def _check(validator: Validator, arguments: Mapping[str, Any]) -> None:
-    """Raise InvalidInputError for the first thing that is wrong with a tool's arguments."""
+    """Raise InvalidInputError for the first invalid argument of a tool."""
     known = validator.schema["properties"]
-    # Before the validator, which would write down every unknown name.
+    # Checked before the validator runs: the validator's message would list every unknown name.
     unknown = next((name for name in arguments if name not in known), None)
     if unknown is not None:
         allowed = f"one of {', '.join(known)}" if known else "there are none"
@@ -158,7 +158,7 @@ def _check(validator: Validator, arguments: Mapping[str, Any]) -> None:
 
 
 def _explain(error: ValidationError) -> InvalidInputError:
-    """What is wrong with the arguments, as the engine would say it."""
+    """Return a validation error in the format of the store's errors."""
     field = ""
     for part in error.absolute_path:
         field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else str(part)
@@ -174,7 +174,7 @@ def _of(error: ValidationError, name: str) -> Schema:
 
 
 def _allowed(schema: Schema) -> str:
-    """A schema in words."""
+    """Return a description of what a schema allows."""
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     kinds = schema.get("type", [])

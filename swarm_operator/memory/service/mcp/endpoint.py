@@ -1,7 +1,7 @@
-"""`/mcp` as app sees it.
+"""HTTP endpoint of MCP at `/mcp`; loads the MCP server in the background.
 
-The package `mcp` takes half a second to import, so it is loaded on a thread while the other routes serve already;
-requests that come first wait for it. With MCP switched off it is not loaded at all.
+The package `mcp` takes 0.5 s to import. A thread imports it while the other routes are already served, and requests to
+`/mcp` wait for the import. The package is not loaded if MCP is disabled.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _log = structlog.get_logger(__name__)
 
 
 class McpEndpoint:
-    """Answers requests to PATH."""
+    """Handles requests to PATH."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class McpEndpoint:
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """Return the endpoints of /mcp. What a token may do is decided for each tool."""
+        """Return the endpoints of /mcp. Permissions are checked by each tool."""
         return tuple(
             Endpoint(
                 Operation(method, PATH, "mcp", "MCP.", {}, writes=False, streams=True, timed=False, subject=PATH),
@@ -72,7 +72,7 @@ class McpEndpoint:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Load and run the protocol's server; end it when left."""
+        """Load and run the MCP server inside this context; stop the server on exit."""
         task = asyncio.create_task(self._run(), name="memory-mcp")
         try:
             yield
@@ -81,7 +81,7 @@ class McpEndpoint:
             await task
 
     def stop(self) -> None:
-        """Take no more requests; end the streams, which would not end by themselves, once the calls are answered."""
+        """Stop accepting requests and end the endless streams. In-flight calls are still answered."""
         self._stopping.set()
 
     async def _answer(self, call: Call) -> Forward:
@@ -102,7 +102,7 @@ class McpEndpoint:
 
     @contextlib.contextmanager
     def _calling(self) -> Iterator[None]:
-        """While this is entered, stopping waits."""
+        """Delay the shutdown while this context is entered."""
         self._calls += 1
         self._idle.clear()
         try:
@@ -120,9 +120,9 @@ class McpEndpoint:
                 self._server.set_result(server)
                 await self._stopping.wait()
                 server.end_streams()
-                # No longer than the server's grace: it cancels what takes longer.
+                # The HTTP server cancels calls that exceed its grace period, which bounds this wait.
                 await self._idle.wait()
-        except Exception:  # noqa: BLE001 - the other routes go on
+        except Exception:  # noqa: BLE001 - the other routes continue to be served
             _log.exception("MCP does not run")
         finally:
             if not self._server.done():
@@ -130,13 +130,13 @@ class McpEndpoint:
 
 
 def _check_origin(headers: Mapping[bytes, bytes], settings: ServiceSettings) -> None:
-    """Refuse browsers' pages that were not allowed: DNS rebinding lets any page reach any address.
+    """Raise ForbiddenError unless a page's origin is allowed: DNS rebinding lets any page reach any address.
 
-    A page's requests to another origin always carry its Origin; agents' hosts send none. On the loopback interface the
-    name that was asked for must be the loopback's as well. Elsewhere it may be any: a Service's, a pod's, an ingress'.
+    Cross-origin requests of a page always carry Origin; agent hosts send none. On the loopback interface, Host must
+    also name the loopback interface. On other interfaces Host may be any name: of a Service, a pod or an ingress.
 
     Raises:
-        ForbiddenError: says which setting allows it.
+        ForbiddenError: the Origin or Host is not allowed; for Origin the message names the setting.
     """
     origin = headers.get(b"origin")
     if origin is not None and origin.decode("latin-1") not in settings.mcp_allowed_origins:
@@ -146,7 +146,7 @@ def _check_origin(headers: Mapping[bytes, bytes], settings: ServiceSettings) -> 
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives a body that was read already, then what comes after it."""
+    """Return an ASGI `receive` function that replays a body and then calls the original."""
     message: Message | None = {"type": "http.request", "body": body, "more_body": False}
 
     async def replaying() -> Message:

@@ -1,4 +1,4 @@
-"""What is read at `memory://...`: JSON documents as short as tools' answers; `next` is the address of what follows."""
+"""Reads resources `memory://...` as JSON documents, limited like tool results. `next` is the URI of the next part."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEMPLATES: Final = (
         "An entry with its value. Both parts are percent-encoded, slashes too.",
     ),
 )
-"""uriTemplate, name, description."""
+"""Resource templates: uriTemplate, name, description."""
 _PAGE: Final = 100
 
 
@@ -35,9 +35,9 @@ class Resources:
     """Reads resources for one caller.
 
     Args:
-        store: the store, which checks the caller's permissions.
-        metrics: measures the reads.
-        budget: how long an answer may be.
+        store: store that checks the caller's permissions.
+        metrics: metrics that record the durations of reads.
+        budget: size limit of a document.
     """
 
     def __init__(self, store: Store, *, metrics: ServiceMetrics, budget: Budget) -> None:
@@ -46,7 +46,7 @@ class Resources:
         self._budget = budget
 
     async def page(self, cursor: str | None) -> tuple[list[NamespaceCount], str | None]:
-        """A page of the namespaces, and the next one's cursor. Raises MemoryStoreError."""
+        """Return a page of the namespaces, and the cursor of the next page. Raise MemoryStoreError."""
         page = await self._store.namespaces(after=cursors.decode(cursor), limit=_PAGE)
         taken = self._budget.take(
             page.namespaces, lambda count: {"uri": uris.render(count.namespace), "n": count.namespace, "d": " " * 100}
@@ -55,7 +55,7 @@ class Resources:
         return cut, cursors.encode(page.next_name if len(cut) == len(page.namespaces) else cut[-1].namespace)
 
     async def read(self, uri: str) -> dict[str, Any]:
-        """The document at an address. Raises RequestError and MemoryStoreError."""
+        """Return the document at a URI. Raise RequestError or MemoryStoreError."""
         started = time.perf_counter()
         address = uris.parse(uri)
         if address.namespace is None:
@@ -105,7 +105,7 @@ def _next(uri: str, cursor: str | None) -> str | None:
 
 
 def target(uri: str) -> tuple[str | None, str | None]:
-    """What a subscription to this address is about. Raises InvalidInputError: parts of answers have none."""
+    """Return the namespace and key that a subscription covers. Raise InvalidInputError if the URI names only a part."""
     address = uris.parse(uri)
     if address.cursor is not None or address.offset:
         raise InvalidInputError("uri", "without cursor and offset")

@@ -1,6 +1,6 @@
-"""Pieces of tools' schemas (JSON Schema 2020-12), and what is allowed in words for those who broke one.
+"""Building blocks of the tools' schemas (JSON Schema 2020-12).
 
-Lengths in schemas are characters, those of the engine bytes: the schema turns away what is far off, the engine decides.
+Lengths in schemas are characters, limits of the store are bytes; the schemas only reject values far over a limit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from swarm_operator.memory.service.json_schema import Schema, array, nullable, t
 
 
 def limit(default: int, most: int = MAX_PAGE_SIZE) -> Schema:
-    """The size of a page."""
+    """Return the schema of a page size."""
     return whole("How many at most; an answer that would be too long has fewer.", least=1, most=most, default=default)
 
 

@@ -1,8 +1,8 @@
-"""The protocol's server, by the package `mcp`: both of its eras, over streamable HTTP.
+"""MCP server based on the package `mcp`: supports the protocol with and without sessions, over streamable HTTP.
 
-Clients of the handshake era (2025-11-25 and before) have a session, made by `initialize`, ended by DELETE or when it is
-idle; those of 2026-07-28 send requests that stand alone, and listen to changes by a request whose answer is a stream.
-Requests are answered as plain JSON: nothing is told half-way.
+Clients of protocol version 2025-11-25 and before have a session: `initialize` opens it, DELETE or idleness ends it.
+Clients of version 2026-07-28 send independent requests; a request with a streamed response subscribes to changes.
+Other responses are plain JSON, without progress notifications.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ _log = structlog.get_logger(__name__)
 async def run_server(
     store: Store, peers: Peers, metrics: ServiceMetrics, settings: ServiceSettings
 ) -> AsyncIterator[McpServer]:
-    """Run a server that takes requests. On exit all sessions end."""
-    # It logs each session with its id, which is as good as half a password.
+    """Run an MCP server inside this context. On exit all sessions end."""
+    # The package logs session IDs, which are part of a client's credentials.
     logging.getLogger("mcp").setLevel(logging.ERROR)
     server = McpServer(store, peers, metrics, settings)
     async with server.manager.run():
@@ -69,10 +69,10 @@ async def run_server(
 
 
 class McpServer:
-    """Answers MCP.
+    """MCP server of one store.
 
     Attributes:
-        manager: the package's, which keeps the sessions.
+        manager: session manager of the package `mcp`.
     """
 
     def __init__(self, store: Store, peers: Peers, metrics: ServiceMetrics, settings: ServiceSettings) -> None:
@@ -108,7 +108,7 @@ class McpServer:
             on_unsubscribe_resource=self._unsubscribe,
             on_subscriptions_listen=self._listen,
         )
-        server.middleware.clear()  # traces, which go nowhere here
+        server.middleware.clear()  # removes tracing, which has no exporter here
         self.manager = StreamableHTTPSessionManager(
             server,
             json_response=True,
@@ -118,13 +118,13 @@ class McpServer:
         )
 
     async def handle(self, credential: Credential, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request. A session belongs to the holder of the token that opened it.
+        """Handle a request. A session belongs to the holder of the token that opened the session.
 
         Args:
-            credential: of the caller.
-            scope: the ASGI scope.
-            receive: the ASGI receive function.
-            send: the ASGI send function.
+            credential: credential of the caller.
+            scope: ASGI scope.
+            receive: ASGI receive function.
+            send: ASGI send function.
         """
         user = AuthenticatedUser(AccessToken(token="", client_id=credential.principal.name, scopes=[]))
         held = {**scope, "user": user, _CREDENTIAL: credential}
@@ -135,11 +135,11 @@ class McpServer:
         return Resources(store, metrics=self._metrics, budget=self._budget)
 
     def end_streams(self) -> None:
-        """End what would not end by itself."""
+        """End the streams of subscriptions, which are endless otherwise."""
         self._subscriptions.end()
 
     async def _list_tools(self, context: ServerRequestContext[Any], _: types.PaginatedRequestParams | None) -> Any:
-        """All; to those who may not write only what reads, so that a model does not try the rest."""
+        """Return all tools; only read-only tools if the caller may not write, so that a model does not try others."""
         return self._listed if _credential(context).principal.writes else self._listed_read_only
 
     async def _call_tool(self, context: ServerRequestContext[Any], params: types.CallToolRequestParams) -> Any:
@@ -147,7 +147,7 @@ class McpServer:
             answer = await self._tools.call(params.name, params.arguments, _credential(context))
         except UnknownToolError as error:
             raise MCPError(types.INVALID_PARAMS, str(error)) from None
-        # Some clients hold structured content to the output schema even if it is an error.
+        # Some clients validate structured content against the output schema even if the result is an error.
         return types.CallToolResult(
             content=[types.TextContent(text=answer.text)],
             structured_content=None if answer.failed else answer.document,
@@ -204,10 +204,10 @@ class McpServer:
             listener = self._listeners.get(session)
             if listener is None:
                 listener = self._listeners[session] = self._subscriptions.open(_credential(context).still_valid)
-                sending = asyncio.create_task(self._tell(listener, context), name="memory-mcp-tell")
+                sending = asyncio.create_task(self._send_updates(listener, context), name="memory-mcp-tell")
                 self._sending.add(sending)
                 sending.add_done_callback(self._sending.discard)
-                # The package has no public way from a request to the end of its session.
+                # The package has no public hook for the end of a request's session.
                 connection = context.session._connection  # noqa: SLF001
                 connection.exit_stack.callback(self._forget, session, listener, sending)
             listener.add(params.uri)
@@ -219,8 +219,8 @@ class McpServer:
             listener.remove(params.uri)
         return types.EmptyResult()
 
-    async def _tell(self, listener: Listener, context: ServerRequestContext[Any]) -> None:
-        """Send a session what it has subscribed to, on its stream."""
+    async def _send_updates(self, listener: Listener, context: ServerRequestContext[Any]) -> None:
+        """Send a session's resource updates on its stream."""
         while changed := await listener.next():
             for uri in changed:
                 await context.session.send_resource_updated(uri)
@@ -233,7 +233,7 @@ class McpServer:
     async def _listen(
         self, context: ServerRequestContext[Any], params: types.SubscriptionsListenRequestParams
     ) -> types.SubscriptionsListenResult:
-        """Tell what has changed, as the answer to the request, until the client goes or the service stops."""
+        """Send resource updates on the response stream until the client disconnects or the service stops."""
         meta: dict[str, Any] = {SUBSCRIPTION_ID_META_KEY: context.request_id}
         wanted = params.notifications.resource_subscriptions or []
         with self._protocol_errors(), self._subscriptions.listening(_credential(context).still_valid) as listener:
@@ -261,7 +261,7 @@ class McpServer:
 
     @contextlib.contextmanager
     def _protocol_errors(self) -> Any:
-        """Resources have no errors of their own: they are the protocol's, with ours as data."""
+        """Raise errors of resources as protocol errors, with the service's error document as data."""
         try:
             yield
         except (MemoryStoreError, RequestError) as error:
@@ -290,7 +290,7 @@ def _described(tool: Tool) -> types.Tool:
 
 
 def _credential(context: ServerRequestContext[Any]) -> Credential:
-    """Return the caller's credential. A session may be older than the permissions of its holder."""
+    """Return the caller's current credential. Its permissions may have changed since the session was opened."""
     assert context.request is not None  # noqa: S101 - for mypy: HTTP is the only transport
     credential: Credential = context.request.scope[_CREDENTIAL]
     return credential

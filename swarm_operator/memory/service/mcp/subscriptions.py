@@ -1,8 +1,8 @@
-"""Tells clients which resources have changed, from the store's change feed.
+"""Notifies clients of changed resources, from the store's change feed.
 
-One task follows the feed as long as anyone listens, and marks, for each listener, the addresses that have changed. A
-listener's own task sends them. So nobody waits for a slow client, and what is kept for one is bounded by what it asked
-for: an address that changed a thousand times meanwhile is sent once, since the client reads it anew anyway.
+One task follows the feed while there are listeners, and marks the changed URIs of each listener. The listener's own
+task sends the URIs, so a slow client blocks no other client. The memory per client is bounded by its subscriptions. A
+URI that changes a thousand times in the meantime is sent once, since the client reads the resource again anyway.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.mcp import resources
 
 MAX_ADDRESSES: Final = 100
-"""Of one listener."""
+"""Maximum URIs of one listener."""
 _PAUSE: Final = 0.05
-"""Seconds between two looks at the feed: changes that follow each other closely are told together."""
+"""Seconds between two reads of the feed: changes within this time are sent together."""
 _RETRY: Final = 1.0
 
 Target = tuple[str | None, str | None]
@@ -30,23 +30,23 @@ _log = structlog.get_logger(__name__)
 
 
 class Listener:
-    """One who listens. Use `next` in one task only."""
+    """Subscription of one client to a set of URIs. Call `next` from a single task."""
 
     def __init__(self, subscriptions: Subscriptions, stands: Callable[[], bool]) -> None:
         self._subscriptions = subscriptions
         self._stands = stands
         self._addresses: dict[str, Target] = {}
         self._changed: dict[str, None] = {}
-        self._news = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._ended = False
 
     @property
     def addresses(self) -> list[str]:
-        """What it is told of."""
+        """Return the subscribed URIs."""
         return list(self._addresses)
 
     def add(self, uri: str) -> None:
-        """Tell it of this address, too. Raises InvalidInputError, OverloadedError."""
+        """Add a URI to the subscription. Raise InvalidInputError or OverloadedError."""
         if uri in self._addresses:
             return
         target = resources.target(uri)
@@ -56,41 +56,41 @@ class Listener:
         self._subscriptions.wanted(target, uri, self)
 
     def remove(self, uri: str) -> None:
-        """No longer tell it of this one."""
+        """Remove a URI from the subscription."""
         target = self._addresses.pop(uri, None)
         self._changed.pop(uri, None)
         if target is not None:
             self._subscriptions.unwanted(target, uri, self)
 
     def mark(self, uri: str) -> None:
-        """It has changed."""
+        """Mark a URI as changed."""
         self._changed[uri] = None
-        self._news.set()
+        self._wakeup.set()
 
     def end(self) -> None:
-        """Let `next` say that there is nothing more."""
+        """End the subscription: `next` returns []."""
         self._ended = True
-        self._news.set()
+        self._wakeup.set()
 
     async def next(self) -> list[str]:
-        """The addresses that have changed since the last call; waits for one.
+        """Wait for a change and return the URIs that have changed since the last call.
 
-        [] when it is over: the service stops, or its token no longer gives the rights that it gave.
+        Return [] when the subscription has ended: the service stops, or the token's permissions have changed.
         """
-        await self._news.wait()
-        self._news.clear()
+        await self._wakeup.wait()
+        self._wakeup.clear()
         changed, self._changed = list(self._changed), {}
         return [] if self._ended or not self._stands() else changed
 
 
 class Subscriptions:
-    """Who listens to what.
+    """Subscriptions of all clients.
 
     Args:
-        store: whose feed.
-        most: listeners at once.
-        counted: told how many there are.
-        sleep: waits between two looks at the feed.
+        store: store whose change feed is followed.
+        most: maximum concurrent listeners.
+        counted: called with the number of listeners when it changes.
+        sleep: waits between two reads of the feed.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Subscriptions:
 
     @contextlib.contextmanager
     def listening(self, stands: Callable[[], bool]) -> Iterator[Listener]:
-        """A listener, for as long as this is entered. As `open`."""
+        """Open a listener and close it on exit. Arguments and errors as in `open`."""
         listener = self.open(stands)
         try:
             yield listener
@@ -120,13 +120,13 @@ class Subscriptions:
             self.close(listener)
 
     def open(self, stands: Callable[[], bool]) -> Listener:
-        """A listener; end it with `close`.
+        """Return a new listener, to be ended with `close`.
 
         Args:
-            stands: whether its token still gives the rights that it gave.
+            stands: returns whether the token's permissions are unchanged.
 
         Raises:
-            OverloadedError, StoreClosedError: there are too many; the service stops.
+            OverloadedError, StoreClosedError: too many listeners; the service stops.
         """
         if self._closed:
             raise StoreClosedError("the service is stopping")
@@ -140,7 +140,7 @@ class Subscriptions:
         return listener
 
     def close(self, listener: Listener) -> None:
-        """Forget a listener."""
+        """End and remove a listener."""
         if listener not in self._listeners:
             return
         for uri in listener.addresses:
@@ -153,17 +153,17 @@ class Subscriptions:
             self._following = None
 
     def end(self) -> None:
-        """The service stops: end all."""
+        """End all listeners and reject new ones, because the service stops."""
         self._closed = True
         for listener in list(self._listeners):
             self.close(listener)
 
     def wanted(self, target: Target, uri: str, listener: Listener) -> None:
-        """A listener wants to know."""
+        """Register a listener's URI for changes of a target."""
         self._wanted.setdefault(target, {})[listener, uri] = None
 
     def unwanted(self, target: Target, uri: str, listener: Listener) -> None:
-        """It no longer does."""
+        """Unregister a listener's URI."""
         wanting = self._wanted.get(target, {})
         wanting.pop((listener, uri), None)
         if not wanting:
@@ -186,7 +186,7 @@ class Subscriptions:
                             self._mark(target)
                         await self._sleep(_PAUSE)
             except MissedChangesError as missed:
-                # Anything may have changed.
+                # The discarded changes may concern any target.
                 since = missed.oldest
                 for target in list(self._wanted):
                     self._mark(target)

@@ -1,4 +1,4 @@
-"""What a tool is: a name, its schemas, and a function from arguments to an answer."""
+"""Definition of a tool: its name, its schemas and its handler."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Arguments: TypeAlias = "dict[str, Any]"
 
 @contextlib.contextmanager
 def naming(**arguments: str) -> Iterator[None]:
-    """Let errors name the argument that the caller knows: `naming(glob="pattern")` where the engine says glob."""
+    """Rename fields in errors to the tool's arguments: `naming(glob="pattern")` if the store's field is `glob`."""
     try:
         yield
     except InvalidInputError as error:
@@ -35,7 +35,7 @@ def naming(**arguments: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a tool works with.
+    """Context of a tool call.
 
     Attributes:
         store: the store, which checks the caller's permissions.
@@ -57,7 +57,7 @@ class Call:
 
     @property
     def swarm(self) -> Swarm:
-        """Return the records of the swarm, in the caller's store."""
+        """Return the swarm's records in the caller's store."""
         return Swarm(self.store)
 
 
@@ -66,18 +66,18 @@ Handler: TypeAlias = "Callable[[Call, Arguments], Awaitable[dict[str, Any]]]"
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool.
+    """MCP tool.
 
     Attributes:
-        name: how it is called.
-        description: for the model.
-        operation: what its time is counted as in the metrics, as HTTP's is; or what names it from the arguments.
-        input: the schema of its arguments, which have been checked against it when `handler` gets them.
-        output: the schema of its answer.
-        handler: what answers; raises RequestError and MemoryStoreError.
-        read_only: it changes nothing.
-        destructive: it may delete or overwrite.
-        idempotent: called again with the same arguments it changes nothing more.
+        name: name of the tool.
+        description: description for the model.
+        operation: operation name in the duration metric, as for HTTP; or a function from the arguments to the name.
+        input: schema of the arguments; they are validated before `handler` is called.
+        output: schema of the result.
+        handler: function that executes the tool; may raise RequestError and MemoryStoreError.
+        read_only: whether the tool never changes data.
+        destructive: whether the tool may delete or overwrite data.
+        idempotent: whether a repeated call with the same arguments has no further effect.
     """
 
     name: str

@@ -1,12 +1,12 @@
-"""The addresses of resources.
+"""Parses and renders the URIs of resources.
 
     memory://namespaces                 the namespaces
     memory://{namespace}                a namespace's keys
     memory://{namespace}/{key}          an entry
 
-Both parts are percent-encoded but for letters, digits and `-._~`, so that a slash, a colon or a space in a name means
-nothing to those who take an address apart. A namespace that is called `namespaces` is written `%6Eamespaces`. Parts of
-long answers have a query: `?cursor=` of a list, `?offset=` of an entry.
+Both parts are percent-encoded except for letters, digits and `-._~`, so URI parsers do not interpret a slash, colon or
+space in a name. A namespace named `namespaces` is written `%6Eamespaces`. URIs of parts of a long document have a
+query: `?cursor=` for a list, `?offset=` for an entry.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _ALLOWED: Final = f"{NAMESPACES}, memory://{{namespace}} or memory://{{namespace
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What an address names.
+    """Parsed URI of a resource.
 
     Attributes:
-        namespace: None: all namespaces.
-        key: None: the namespace.
-        cursor: of a list.
-        offset: of a part of an entry's value.
+        namespace: namespace; None: all namespaces.
+        key: key of an entry; None: the whole namespace.
+        cursor: cursor of a list.
+        offset: start of a part of an entry's value, in bytes.
     """
 
     namespace: str | None = None
@@ -42,12 +42,12 @@ class Address:
 
     @property
     def target(self) -> tuple[str | None, str | None]:
-        """What changes when it does, whatever part is asked for."""
+        """Return the namespace and key whose changes affect the resource."""
         return self.namespace, self.key
 
 
 def parse(uri: str) -> Address:
-    """Read an address. Raises InvalidInputError."""
+    """Parse a URI. Raise InvalidInputError."""
     if not uri.startswith(_SCHEME) or not uri.isascii():
         raise InvalidInputError("uri", _ALLOWED)
     path, _, query_string = uri.removeprefix(_SCHEME).partition("?")
@@ -64,9 +64,9 @@ def parse(uri: str) -> Address:
 
 
 def render(namespace: str, key: str | None = None) -> str:
-    """The address of a namespace, or of an entry."""
+    """Return the URI of a namespace or an entry."""
     if key is None:
         return _SCHEME + ("%6Eamespaces" if namespace == "namespaces" else quote(namespace, safe=""))
-    # Readers of addresses take . and .. away.
+    # URI parsers remove the path segments . and .. (RFC 3986, section 5.2.4).
     name = quote(key, safe="") if key.strip(".") else key.replace(".", "%2E")
     return f"{_SCHEME}{quote(namespace, safe='')}/{name}"

@@ -1,1 +1,1 @@
-"""Metrics and trace context."""
+"""Telemetry: metrics and trace context."""

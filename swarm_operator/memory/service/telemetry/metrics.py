@@ -1,7 +1,7 @@
-"""Prometheus metrics, on a registry of their own and a port of their own, so that scraping needs no token.
+"""Prometheus metrics in a separate registry, served on a separate port so that scraping needs no token.
 
-Counts and sizes are asked from the store once per scrape; the rest is counted where it happens. All series that can be
-known are created at the start, so that a rate is right from the first event on.
+Counts and sizes are read from the store once per scrape; events are counted when they occur. All series that are known
+in advance are created at the start, so that rates include the first event.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ _log = structlog.get_logger(__name__)
 
 
 class ServiceMetrics:
-    """Every metric of the service. Implements the engine's Observer."""
+    """All metrics of the service. Implements the store's Observer."""
 
     def __init__(self) -> None:
-        # `_created` series double the number of series and nothing here reads them. The switch is global.
+        # `_created` series would double the number of series and are not used. The switch is global.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._batch_size = Histogram(
@@ -75,7 +75,7 @@ class ServiceMetrics:
             registry=self.registry,
         )
         self.operations: dict[str, Histogram] = {}
-        """Durations by operation. `measure` adds operations."""
+        """Duration histograms by operation. `measure` adds operations."""
         self.measure(OPERATIONS)
         self._requests = Counter(
             "swarm_memory_http_requests_total",
@@ -105,18 +105,18 @@ class ServiceMetrics:
         )
 
     def measure(self, operations: Iterable[str]) -> None:
-        """Create the series of these operations' durations, so that a rate is right from the first event on."""
+        """Create the duration series of operations in advance, so that rates include the first event."""
         self.operations.update((name, self._durations.labels(name)) for name in operations)
 
     def watch(self, store: Store, library_version: str) -> StoreCollector:
-        """Report this store's counts and sizes from now on."""
+        """Return a new, registered collector of a store's counts and sizes."""
         self._sqlite.labels(library_version).set(1)
         collector = StoreCollector(store)
         self.registry.register(collector)
         return collector
 
     def answered(self, method: str, route: str, status: int) -> None:
-        """Count an answer. Unknown methods share one series: clients choose their names."""
+        """Count a response. Unknown methods share one series, because clients choose the method names."""
         key = (method, route, status)
         series = self._request_series.get(key)
         if series is None:
@@ -126,46 +126,46 @@ class ServiceMetrics:
         series.inc()
 
     def refused(self, code: str) -> None:
-        """Count an error that a caller was told."""
+        """Count an error that was returned to a caller."""
         counter = self._errors.get(code)
         if counter is not None:
             counter.inc()
 
     def committed(self, *, requests: int, seconds: float) -> None:
-        """Count a batch."""
+        """Record the size and duration of a committed batch."""
         self._batch_size.observe(requests)
         self._commit_seconds.observe(seconds)
 
     def failed(self, *, code: str, reason: str) -> None:
-        """Count a failure of the disk; log the first of a row, for under load there may be thousands a second."""
+        """Count a disk failure. Log only the first failure of a series: under load there may be thousands a second."""
         self._errors[code].inc()
         if code not in self._failing:
             self._failing.add(code)
             _log.error("write failed", code=code, reason=reason)
 
     def expired(self, *, entries: int) -> None:
-        """Count what was collected."""
+        """Count collected entries."""
         self._gc_expired.inc(entries)
 
     def collected(self, *, seconds: float) -> None:
-        """Count a collection."""
+        """Record the duration of a garbage collection."""
         self._gc_seconds.observe(seconds)
 
     def recovered(self) -> None:
-        """The disk is back."""
+        """Log that writes work again and reset the recorded failures."""
         self._failing.clear()
         _log.info("writes work again")
 
 
 class StoreCollector(Collector):
-    """What the store knows about itself, at the last refresh."""
+    """Collector of the store's statistics as of the last refresh."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._stats: StoreStats | None = None
 
     async def refresh(self) -> None:
-        """Ask the store. What can't be asked is absent from the scrape, never zero."""
+        """Read the statistics of the store. If this fails, the series are absent from the scrape, never zero."""
         try:
             self._stats = await self._store.stats()
         except MemoryStoreError as error:
@@ -173,7 +173,7 @@ class StoreCollector(Collector):
             _log.warning("no statistics for this scrape", code=error.code, reason=str(error))
 
     def collect(self) -> Iterator[Metric]:
-        """The series."""
+        """Yield the metrics of the store."""
         yield GaugeMetricFamily(
             "swarm_memory_writable", "1 while writes reach the disk, 0 after one has failed.", self._store.fault is None
         )
@@ -210,25 +210,25 @@ class StoreCollector(Collector):
 
 
 OTHER: Final = "other"
-"""Stands for tools that there are not: callers choose their names."""
+"""Label for all unknown tools, because callers choose the tool names."""
 
 
 class Outcome(StrEnum):
-    """How a call ended."""
+    """Outcome of a call."""
 
     OK = "ok"
     REFUSED = "refused"
-    """For what the caller asked."""
+    """Rejected because of the request."""
     FAILED = "failed"
-    """For what the service or its disk is like."""
+    """Failed because of the service or its disk."""
 
 
 class McpMetrics:
-    """The series of /mcp.
+    """Metrics of /mcp.
 
     Args:
-        registry: the service's.
-        tools: their names.
+        registry: registry of the service.
+        tools: names of the tools.
     """
 
     def __init__(self, registry: CollectorRegistry, tools: Iterable[str]) -> None:

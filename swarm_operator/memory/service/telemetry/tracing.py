@@ -1,9 +1,9 @@
-"""What the answer and the log lines of a request carry, so that both are found again, in a trace or without one.
+"""Correlates the response and the log lines of a request, with or without a trace.
 
-A client that is traced sends W3C Trace Context (`traceparent`; OpenTelemetry's instrumented clients do so by
-themselves), another one may send `X-Request-Id`. What is logged for the request then has `trace_id` and `span_id`, by
-the names of OpenTelemetry's data model of logs, and `request_id`; and the answer has `X-Request-Id`. A request without
-either gets an id of its own when it is refused.
+A traced client sends W3C Trace Context (`traceparent`; OpenTelemetry instrumentation does so automatically). Other
+clients may send `X-Request-Id`. The request's log lines then have `trace_id` and `span_id`, named as in OpenTelemetry's
+log data model, and `request_id`; the response has `X-Request-Id`. A request with neither header gets a new ID if the
+request is rejected.
 
 https://www.w3.org/TR/trace-context/, https://opentelemetry.io/docs/specs/otel/compatibility/logging_trace_context/
 """
@@ -17,7 +17,7 @@ from typing import Final
 
 from structlog.contextvars import bind_contextvars
 
-# Later versions may add fields behind; 00 has none, and ff is no version.
+# Later versions may append fields; version 00 has no further fields, and version ff is invalid.
 _TRACEPARENT: Final = re.compile(
     r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
 )
@@ -26,14 +26,14 @@ _current: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
 
 
 def bind(traceparent: str, given_id: str) -> str | None:
-    """Take what a request brought; for this task, which is the request's.
+    """Bind the IDs of a request to the current task, which must be the request's own.
 
     Args:
-        traceparent: of W3C Trace Context; empty: it brought none.
-        given_id: 1 to 128 letters, digits and `._:/+=@-`; empty: it brought none.
+        traceparent: `traceparent` of W3C Trace Context; empty: not sent.
+        given_id: 1 to 128 letters, digits and `._:/+=@-`; empty: not sent.
 
     Returns:
-        What the answer carries: the id, or else the id of the trace; None without a valid one.
+        ID for the response: the request ID, or else the trace ID; None if neither is valid.
     """
     names: dict[str, str] = {}
     if match := _TRACEPARENT.fullmatch(traceparent):
@@ -51,7 +51,7 @@ def bind(traceparent: str, given_id: str) -> str | None:
 
 
 def request_id() -> str:
-    """The id of this task's request; a new one, which its log lines have from now on, if it brought none."""
+    """Return the ID of this task's request. If the client sent none, create an ID and bind it to the log lines."""
     current = _current.get()
     if current is None:
         current = f"{random.getrandbits(128):032x}"

@@ -1,1 +1,1 @@
-"""HTTP operations, a module for each subject."""
+"""HTTP operations, one module for each resource."""

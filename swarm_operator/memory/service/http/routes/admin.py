@@ -1,4 +1,4 @@
-"""Lists, namespaces, statistics, garbage collection, health."""
+"""Operations for lists, namespaces, statistics, garbage collection and health."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def _list(call: Call) -> Reply:
 
 async def _delete_range(call: Call) -> Reply:
     query = call.query()
-    # Both are required: a forgotten prefix must not mean everything.
+    # Both are required: a missing prefix must not delete the whole namespace.
     for name in _DELETE_RANGE.needed:
         if name not in query:
             raise InvalidInputError(name, "given: DELETE /v1/entries?namespace=...&prefix=...; an empty prefix is all")
@@ -143,7 +143,7 @@ async def _cleanup(call: Call) -> Reply:
 
 
 async def _healthz(call: Call) -> Reply:
-    # Only a restart brings a dead writer back.
+    # Only a restart recovers a stopped writer.
     return _status(200, "ok") if call.store.alive else _status(503, "the writer has stopped")
 
 

@@ -1,4 +1,4 @@
-"""`/v1/agents`."""
+"""Operations on agents: `/v1/agents`."""
 
 from __future__ import annotations
 

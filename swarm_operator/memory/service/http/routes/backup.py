@@ -1,9 +1,9 @@
-"""`GET /admin/backup`: a consistent copy of the database as a stream of bytes, in bounded memory.
+"""Operation `GET /admin/backup`: streams a consistent copy of the database, in bounded memory.
 
-The copy is made beside the database first, so the volume needs room for it; it has lost its name before the first byte
-is sent, and is gone when the answer ends, however it ends. One at a time: each takes that room.
+The copy is first made next to the database, so the volume needs space for it. The file is unlinked before the first
+byte is sent, so its space is freed however the response ends. Only one backup runs at a time because of this space.
 
-An answer that fails half-way breaks its connection off. Its length and its checksum were announced.
+A response that fails midway aborts its connection. The headers announce the length and the checksum of the copy.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OPERATION: Final = Operation(
 )
 _CHUNK: Final = 256 * 1024
 _SEND_TIMEOUT: Final = 60.0
-"""Seconds that a client may take for a chunk: one that has stopped reading would keep others out for ever."""
+"""Maximum seconds to send a chunk: a client that stops reading would otherwise block other backups forever."""
 
 
 async def _backup(call: Call) -> Stream:

@@ -1,6 +1,6 @@
-"""`POST /v1/batch`: several operations in one request, on plain ASGI as the single ones are.
+"""Operation `POST /v1/batch`: several operations in one request, on plain ASGI like the single operations.
 
-Writes are one transaction, in their order. Gets are answered when it is on disk, so they see what the batch wrote.
+The writes form one transaction, in their order. The gets run after the commit, so they see the batch's writes.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ OPERATIONS: Final = (
             ("operations",),
         ),
         conflicts=(412,),
-        writes=False,  # a batch may have gets only
+        writes=False,  # a batch may consist of gets
         subject="a batch",
     ),
 )
@@ -88,7 +88,7 @@ async def _batch(call: Call) -> Reply:
     try:
         written = iter(await call.store.batch(writes, atomic=atomic))
     except BatchItemError as error:
-        # The caller counts all operations, the engine writes only.
+        # The caller's index counts all operations, the store's index counts writes only.
         failed = writes[error.index]
         index = next(index for index, operation in enumerate(operations) if operation is failed)
         raise BatchItemError(index, error.cause) from error

@@ -1,4 +1,4 @@
-"""`/v1/consensus`."""
+"""Operations on proposals and votes: `/v1/consensus`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""`/v1/entries/{namespace}/{key}`: the hot routes, on plain ASGI.
+"""Operations on single entries: `/v1/entries/{namespace}/{key}`. These are the hot routes, on plain ASGI.
 
-The path is taken as it was sent (`raw_path`): servers decode `%2F` before a router sees it, and then the namespace
-`a/b` could not be told from a namespace `a` and a key `b/...`. The first slash that is not escaped ends the namespace;
-all that follows is the key.
+The path is parsed as sent (`raw_path`). Servers decode `%2F` in `path`, so a namespace `a/b` would be indistinguishable
+from a namespace `a` and a key `b/...`. The first unescaped slash ends the namespace; the rest is the key.
 """
 
 from __future__ import annotations
@@ -95,7 +94,7 @@ async def _delete(call: Call) -> Reply:
 
 
 def _draft(namespace: str, key: str, body: bytes) -> Draft:
-    check_namespace(namespace)  # before the body, which costs more to check
+    check_namespace(namespace)  # checked before the body, which costs more
     check_key(key)
     document: Any = strict_json.parse_document("body", body)
     if type(document) is not dict or "value" not in document:

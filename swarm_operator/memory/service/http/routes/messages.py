@@ -1,4 +1,4 @@
-"""`/v1/communications`, `/v1/coordination` and `/v1/metrics`."""
+"""Operations on messages, coordination values and metrics: `/v1/communications`, `/v1/coordination`, `/v1/metrics`."""
 
 from __future__ import annotations
 

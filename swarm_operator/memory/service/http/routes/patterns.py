@@ -1,4 +1,4 @@
-"""`/v1/patterns`."""
+"""Operations on patterns: `/v1/patterns` and `/v1/best-patterns`."""
 
 from __future__ import annotations
 

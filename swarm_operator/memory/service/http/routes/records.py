@@ -1,4 +1,4 @@
-"""All operations on records of a swarm."""
+"""List of all operations on the records of a swarm."""
 
 from __future__ import annotations
 

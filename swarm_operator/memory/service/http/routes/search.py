@@ -1,4 +1,4 @@
-"""`GET /v1/search`: a query string in, a page of what was found out."""
+"""Operation `GET /v1/search`: returns a page of the entries that match a query string."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/v1/swarm`."""
+"""Operation `GET /v1/swarm`: returns the counts of records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/v1/tasks`."""
+"""Operations on tasks: `/v1/tasks`."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ ENDPOINTS: Final = (
                 204: Answer("There is none."),
             },
             body=_NEXT,
-            writes=False,  # where there is nothing to claim, nothing is written
+            writes=False,  # nothing is written if there is no task to claim
         ),
         _claim_next,
     ),

@@ -1,8 +1,8 @@
-"""`GET /v1/export` and `POST /v1/import`: the swarm as lines of JSON, on plain ASGI, in bounded memory.
+"""Operations `GET /v1/export` and `POST /v1/import`: the swarm as lines of JSON, on plain ASGI, in bounded memory.
 
-An export that fails half-way breaks its connection off; it also lacks its last line. An import is answered when all of
-it is on disk, or at the first line that is refused: what was written before that line's batch stays, and as an import
-may be repeated, the same file can be sent again.
+An export that fails midway aborts its connection and lacks its last line. An import responds when all lines are on
+disk, or at the first rejected line. Batches written before that line's batch are kept. Imports are repeatable, so the
+same file can be sent again.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ _IMPORT: Final = Operation(
     body={"type": "string"},
     body_needed=False,
     media_type=NDJSON,
-    writes=False,  # a refusal says how far the import came
+    writes=False,  # the error response reports the progress of the import
     streams=True,
     subject="an import",
 )
 OPERATIONS: Final = (_EXPORT, _IMPORT)
 _CHUNK: Final = 64 * 1024
 MOST_AT_ONCE: Final = 4
-"""Exports, and imports, that run at the same time; each import holds a batch and a line."""
+"""Maximum concurrent exports, and maximum concurrent imports. An import holds a batch and a line in memory."""
 _LINE_OVERHEAD: Final = 2 * 1024 * 1024
-"""What a line may have besides its value."""
+"""Bytes that a line may have in addition to its value."""
 _DRAINED: Final = 64 * 1024 * 1024
 _NAMES: Final = {outcome: outcome.name.lower() for outcome in Outcome}
 _COUNTED: Final = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.KEPT, Outcome.EXPIRED)
@@ -77,7 +77,7 @@ async def _export(call: Call) -> Stream:
     if whole and namespaces:
         raise InvalidInputError("all", "not together with namespace")
     for name in namespaces or ():
-        call.credential.principal.check_read(name)  # before the answer begins
+        call.credential.principal.check_read(name)  # before the response starts
     return Stream(200, _exported(call, namespaces if whole or namespaces else None), (_NDJSON,))
 
 
@@ -100,7 +100,7 @@ async def _import(call: Call) -> Reply | Stream:
                 await importer.add(line)
             await importer.finish()
         except (MemoryStoreError, ForbiddenError) as error:
-            # A client that is still sending would see a reset in place of the answer.
+            # A client that is still sending would see a reset instead of the response.
             drained = 0
             async for chunk in body:
                 drained += len(chunk)
@@ -114,7 +114,7 @@ async def _import(call: Call) -> Reply | Stream:
 
 
 async def _chunks(lines: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Join lines, so that not each of them is a write to the socket."""
+    """Yield the lines joined to chunks of at least _CHUNK bytes, to reduce writes to the socket."""
     held: list[bytes] = []
     size = 0
     async for line in lines:
@@ -129,7 +129,7 @@ async def _chunks(lines: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
 
 
 async def _lines(body: AsyncIterator[bytes], longest: int) -> AsyncIterator[bytes]:
-    """The lines of a body. One that is too long is refused before it is held whole."""
+    """Yield the lines of a body. Raise BadLineError for a line over the limit before the whole line is in memory."""
     held = bytearray()
     number = 1
     async for chunk in body:

@@ -1,12 +1,12 @@
-"""`GET /v1/watch`: the change feed as server-sent events, on plain ASGI.
+"""Operation `GET /v1/watch`: the change feed as server-sent events, on plain ASGI.
 
-    event: ready     once: where the watch begins, so that it can be resumed before the first change
+    event: ready     once: start position of the watch, so that it can be resumed before the first change
     event: change    an entry has changed; `id` is the change's position
-    event: missed    the consumer was too slow: changes are gone; `id` is where it goes on
-    : heartbeat      when nothing has happened for a while
+    event: missed    the client was too slow and changes were discarded; `id` is the position that the watch resumes at
+    : heartbeat      no change for `watch_heartbeat` seconds
 
-What is written waits for the connection to take it, and nothing is kept for a watch meanwhile (see engine.feed). So a
-slow consumer costs a position in the feed and nothing else.
+Sending waits for the connection, and no changes are buffered for a watch meanwhile (see sqlite.changes). A slow client
+therefore costs only a position in the feed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ OPERATIONS: Final = (
 _HEADERS: Final = (
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # nginx would hold events back
+    (b"x-accel-buffering", b"no"),  # disables response buffering in nginx
 )
 _HEARTBEAT: Final = b": heartbeat\n\n"
 _NAMES: Final = {op: op.name.lower() for op in Op}
@@ -91,7 +91,7 @@ async def _events(call: Call, namespace: str | None, prefix: str, since: int | N
 
 
 def _since(parameter: str | None, header: bytes | None) -> int | None:
-    """The position to go on from. Last-Event-ID is a browser's own, and newer than the address that it was given."""
+    """Return the position to resume from. A browser's Last-Event-ID overrides the URL's `since`, which is older."""
     text = parameter if header is None else header.decode("latin-1")
     if text is None:
         return None
@@ -104,7 +104,7 @@ def _event(name: bytes, position: int, data: bytes) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (position, name, data)
 
 
-@functools.lru_cache(maxsize=4096)  # many watches send the same
+@functools.lru_cache(maxsize=4096)  # many watches send the same change
 def _change(change: Change) -> bytes:
     document = {
         "seq": change.seq,
@@ -114,7 +114,7 @@ def _change(change: Change) -> bytes:
         "version": change.version,
         "at": timestamp(change.at),
     }
-    # JSON without line breaks: an event's data is one line.
+    # An event's data is one line, so the JSON must not contain line breaks.
     return _event(b"change", change.seq, orjson.dumps(document))
 
 

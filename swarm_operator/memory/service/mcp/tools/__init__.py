@@ -1,4 +1,4 @@
-"""The tools, by topic. Capabilities that the service lacks have no tool: docs/mcp.md says which those are."""
+"""List of all tools, by topic. Capabilities that the service lacks have no tool; docs/mcp.md lists them."""
 
 from swarm_operator.memory.service.mcp.tools import (
     agents,

@@ -1,4 +1,4 @@
-"""`agent_register`, `agent_heartbeat`, `agent_get`, `agent_list`, `agent_deregister`."""
+"""Tools for agents: `agent_register`, `agent_heartbeat`, `agent_get`, `agent_list`, `agent_deregister`."""
 
 from __future__ import annotations
 

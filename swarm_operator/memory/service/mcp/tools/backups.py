@@ -1,4 +1,4 @@
-"""Backups, by claude-flow's names: files in the folder `backups` beside the database; the admin token only."""
+"""Tools for backups, named as in claude-flow: files in `backups` next to the database. Require the admin token."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from swarm_operator.memory.transfer.restore import restore
 FOLDER: Final = "backups"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _NAMED: Final = "a file's name: letters, digits and ._-, at most 128, in the folder backups beside the database"
-_MOST_NAMED: Final = 10
+_MAX_NAMED: Final = 10
 _COUNTED: Final = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.KEPT)
 
 
@@ -56,7 +56,7 @@ def _place(call: Call, argument: str, name: str) -> Path:
 
 
 def _make_room(folder: Path, size: int) -> None:
-    """Make the folder; refuse a backup that would leave the database itself no room to grow."""
+    """Create the folder. Raise DiskFullError if the backup would leave less free space than the database's size."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         free = shutil.disk_usage(folder).free
@@ -70,7 +70,7 @@ def _newest(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_file()]
-    return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[:_MOST_NAMED]]
+    return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[:_MAX_NAMED]]
 
 
 TOOLS: Final = (

@@ -1,7 +1,7 @@
-"""claude-flow's names with its arguments; its `memory_search` is the one in entries.
+"""Tools with claude-flow's names and arguments; its `memory_search` is implemented in `entries`.
 
-There they mostly answer "executed successfully" and do nothing. Here each does what it says, and what this service
-can't do has no tool.
+In claude-flow most of these tools return "executed successfully" and do nothing. Here they are implemented, and
+capabilities that this service lacks have no tool.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from swarm_operator.memory.service.mcp.tools import entries
 
 _LIST_LIMIT: Final = 100
 _SEARCH_LIMIT: Final = 50
-"""Both are claude-flow's."""
+"""Both limits are claude-flow's."""
 _SESSIONS: Final = "sessions"
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TIMEFRAME: Final = re.compile(r"([0-9]{1,6})([smhd])")
-_MOST_COUNTED: Final = 1000
+_MAX_COUNTED: Final = 1000
 _DURATIONS: Final = "swarm_memory_operation_duration_seconds"
 
 
@@ -100,7 +100,7 @@ async def _persist(call: Call, arguments: Arguments) -> dict[str, Any]:
     saved_at = timestamp(call.store.now())
     session = arguments.get("sessionId", "default")
     value = {"sessionId": session, "savedAt": saved_at, "entries": stats.entries, "valueBytes": stats.value_bytes}
-    # The mark is committed after every write that was acknowledged, so all of them are on disk with it.
+    # The marker is committed after all acknowledged writes, so these writes are on disk too.
     with naming(key="sessionId"):
         draft = Draft.create(_SESSIONS, session, value)
     entry, _ = await call.store.write(draft)
@@ -133,8 +133,8 @@ async def _analytics(call: Call, arguments: Arguments) -> dict[str, Any]:
     query = Query.create(updated_since=since)
     counted: dict[str, int] = {}
     position, seen = None, 0
-    while seen < _MOST_COUNTED:
-        found = await call.store.search(query, position=position, limit=_MOST_COUNTED - seen)
+    while seen < _MAX_COUNTED:
+        found = await call.store.search(query, position=position, limit=_MAX_COUNTED - seen)
         for hit in found.hits:
             counted[hit.entry.namespace] = counted.get(hit.entry.namespace, 0) + 1
         seen += len(found.hits)
@@ -165,7 +165,7 @@ async def _analytics(call: Call, arguments: Arguments) -> dict[str, Any]:
 
 
 def _operations(call: Call) -> list[dict[str, Any]]:
-    """How often each operation was carried out since the start, and how long it took on average."""
+    """Return the count and the mean duration of each operation since the start."""
     restricted = call.metrics.registry.restricted_registry([f"{_DURATIONS}_count", f"{_DURATIONS}_sum"])
     samples = [sample for metric in restricted.collect() for sample in metric.samples]
     sums = {each.labels["operation"]: each.value for each in samples if each.name.endswith("_sum")}

@@ -1,4 +1,4 @@
-"""What the tools for records share."""
+"""Functions and schemas shared by the tools for records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DELETED: Final = object_of({"deleted": schemas.BOOL, "id": schemas.TEXT}, ("dele
 
 
 def document(arguments: Arguments, *names: str) -> dict[str, Any]:
-    """The record that a caller describes: these arguments, and the members of `details`."""
+    """Return the record described by the named arguments and the members of `details`. Raise InvalidInputError."""
     given = {name: arguments[name] for name in names if name in arguments}
     details = arguments.get("details", {})
     if twice := sorted(details.keys() & given.keys()):
@@ -26,13 +26,13 @@ def document(arguments: Arguments, *names: str) -> dict[str, Any]:
 
 
 def one(call: Call, name: str, kind: Kind, record: Record) -> dict[str, Any]:
-    """The answer that is one record."""
+    """Return the result with one record."""
     namespace, key = kind.identity(record.id)
     return call.budget.record(name, record, namespace, key)
 
 
 def page_arguments(arguments: Arguments, kind: Kind) -> dict[str, Any]:
-    """`after` and `limit` of a list."""
+    """Return the arguments `after` and `limit` for a list. Raise InvalidInputError."""
     after = cursors.decode(arguments.get("cursor"))
     if after is not None and not after.startswith(kind.prefix):
         raise InvalidInputError("cursor", "used with the list that it came from")
@@ -40,18 +40,18 @@ def page_arguments(arguments: Arguments, kind: Kind) -> dict[str, Any]:
 
 
 def page(call: Call, name: str, kind: Kind, found: RecordPage) -> dict[str, Any]:
-    """The answer that is a page of records, as many as there is room for."""
+    """Return the result with a page of records, as many as fit in the budget."""
     taken = call.budget.take(found.records, call.budget.brief)
     next_key = found.next_key if len(taken) == len(found.records) else kind.prefix + found.records[len(taken) - 1].id
     return {name: taken, "next_cursor": cursors.encode(next_key)}
 
 
 def one_of(name: str, *, absent: str = "") -> Schema:
-    """The schema of `one`.
+    """Return the output schema of `one`.
 
     Args:
-        name: of the record.
-        absent: why it may be null.
+        name: name of the member with the record.
+        absent: reason why the record may be null; "": it is never null.
     """
     record: Schema = {"type": "object", "description": "Its members."}
     if absent:
@@ -62,7 +62,7 @@ def one_of(name: str, *, absent: str = "") -> Schema:
 
 
 def list_of(name: str) -> Schema:
-    """The schema of `page`."""
+    """Return the output schema of `page`."""
     item: Schema = {
         "type": "object",
         "description": "Its short members; left_out names the long ones.",

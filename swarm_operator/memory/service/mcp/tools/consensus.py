@@ -1,4 +1,4 @@
-"""`consensus_propose`, `consensus_vote`, `consensus_result` and the like: what the swarm decides together."""
+"""Tools for decisions of the swarm: `consensus_propose`, `consensus_vote`, `consensus_result` and others."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""`memory_store`, `memory_retrieve`, `memory_list`, `memory_search`, `memory_delete`, `memory_stats`.
+"""Tools `memory_store`, `memory_retrieve`, `memory_list`, `memory_search`, `memory_delete` and `memory_stats`.
 
-`memory_search` has claude-flow's arguments too: pattern, namespace and limit.
+`memory_search` also accepts claude-flow's arguments: pattern, namespace and limit.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ async def _list(call: Call, arguments: Arguments) -> dict[str, Any]:
 
 
 async def names(call: Call, cursor: str | None, limit: int) -> dict[str, Any]:
-    """A page of the namespaces."""
+    """Return a page of the namespaces."""
     page = await call.store.namespaces(after=cursors.decode(cursor), limit=limit)
     taken = call.budget.take(
         page.namespaces,
@@ -86,7 +86,7 @@ async def names(call: Call, cursor: str | None, limit: int) -> dict[str, Any]:
 
 
 async def keys(call: Call, namespace: str, *, prefix: str, cursor: str | None, limit: int) -> dict[str, Any]:
-    """A page of a namespace's entries, without their values."""
+    """Return a page of a namespace's entries, without their values."""
     after = cursors.decode(cursor)
     if after is not None and not after.startswith(prefix):
         raise InvalidInputError("cursor", "used with the prefix that it came from")
@@ -125,19 +125,19 @@ async def _search(call: Call, arguments: Arguments) -> dict[str, Any]:
 async def find(
     call: Call, query: Query, *, limit: int, cursor: str | None = None
 ) -> tuple[SearchPage, list[dict[str, Any]]]:
-    """A page of a search, as many as there is room for."""
+    """Return a page of a search and its rendered hits, as many as fit in the budget."""
     position = cursors.decode_position(cursor, query)
     while True:
         found = await call.store.search(query, position=position, limit=limit)
         taken = call.budget.take(found.hits, lambda hit: call.budget.listed(hit.entry, hit.snippet))
         if len(taken) == len(found.hits):
             return found, taken
-        # Where a page ends is known for whole pages only.
+        # The resume position is known only for the end of a page: repeat the search with a smaller page.
         limit = len(taken)
 
 
 def key_glob(pattern: str) -> str:
-    """A pattern for whole keys: one without a wildcard is looked for anywhere in them."""
+    """Return a glob for whole keys; a pattern without a wildcard matches anywhere in a key."""
     if any(char in pattern for char in "*?["):
         return pattern
     return f"*{pattern}*"

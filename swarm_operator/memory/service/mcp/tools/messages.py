@@ -1,4 +1,4 @@
-"""`message_send` and `message_read`: what agents tell each other; kept for a day."""
+"""Tools `message_send` and `message_read` for messages between agents, which are kept for a day."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def _read(call: Call, arguments: Arguments) -> dict[str, Any]:
 
 
 def _shown(call: Call, document: dict[str, Any]) -> dict[str, Any]:
-    """A message; one that would fill the answer alone is named only."""
+    """Return a message, without its content if the message takes more than half of the budget."""
     if size_of(document) <= call.budget.contents // 2:
         return document
     kept = {name: value for name, value in document.items() if name != "message"}

@@ -1,4 +1,4 @@
-"""`pattern_store`, `pattern_use`, `pattern_best`, `pattern_get`, `pattern_list`, `pattern_delete`."""
+"""Tools `pattern_store`, `pattern_use`, `pattern_best`, `pattern_get`, `pattern_list` and `pattern_delete`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""claude-flow's memory_sync: this memory and another one of `peers.json`; the admin token only."""
+"""Tool `memory_sync` of claude-flow: synchronizes with a peer of `peers.json`. Requires the admin token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`task_create` and the like: the queue of the swarm's work. Of many agents that claim a task exactly one gets it."""
+"""Tools for the swarm's task queue: `task_create` and others. Exactly one of several claiming agents gets a task."""
 
 from __future__ import annotations
 
