@@ -74,22 +74,46 @@ def parse_document(field: str, text: bytes, *, levels: int | None = 1) -> Any:
         InvalidInputError: not JSON by RFC 8259, a repeated member, an integer beyond 64 bits, a number beyond a
             double's range, a lone surrogate, or more than MAX_DEPTH + `levels` levels.
     """
+    document = parse(field, text, levels=levels)
+    try:
+        again = orjson.dumps(document)
+    except TypeError:  # orjson writes at most 254 levels but reads 1024
+        raise InvalidInputError(field, f"at most {MAX_DEPTH} nested arrays and objects") from None
+    check_parsed(field, text, again.count(b":"))
+    return document
+
+
+def parse(field: str, text: bytes, *, levels: int | None = 1) -> Any:
+    """Parse JSON text of a caller that encodes the parts of the document, and then calls `check_parsed`.
+
+    Raises:
+        InvalidInputError: as `parse_document`, except for repeated members and large integers.
+    """
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise InvalidInputError(field, f"JSON as in RFC 8259 ({error})") from None
     if levels is not None and _depth(text) > MAX_DEPTH + levels:
         raise InvalidInputError(field, f"at most {MAX_DEPTH} nested arrays and objects")
-    try:
-        again = orjson.dumps(document)
-    except TypeError:  # orjson writes at most 254 levels but reads 1024
-        raise InvalidInputError(field, f"at most {MAX_DEPTH} nested arrays and objects") from None
+    return document
+
+
+def check_parsed(field: str, text: bytes, colons: int) -> None:
+    """Check that parsing has not dropped or changed anything.
+
+    Args:
+        field: the field name for errors.
+        text: the parsed text.
+        colons: number of colons in the document when it is encoded again. Too small a number only costs time.
+
+    Raises:
+        InvalidInputError: a repeated member, or an integer beyond 64 bits.
+    """
     # Dropping a repeated member drops its colon. Colons inside strings are kept. A colon escaped as \u003a adds a colon
     # to the output, so documents with this escape also go to the slow parser, which decides.
-    suspicious = text.count(b":") != again.count(b":") or b"\\u003" in text
+    suspicious = text.count(b":") != colons or b"\\u003" in text
     if suspicious or _LONG_NUMBER in text.translate(_DIGITS_ALIKE):
         _parse_slowly(field, text)
-    return document
 
 
 def _depth(text: bytes) -> int:

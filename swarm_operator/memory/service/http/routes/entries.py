@@ -96,11 +96,11 @@ async def _delete(call: Call) -> Reply:
 def _draft(namespace: str, key: str, body: bytes) -> Draft:
     check_namespace(namespace)  # checked before the body, which costs more
     check_key(key)
-    document: Any = strict_json.parse_document("body", body)
+    document: Any = strict_json.parse("body", body)
     if type(document) is not dict or "value" not in document:
         raise InvalidInputError("body", 'a JSON object with the member "value"')
     check_members("body", document, _MEMBERS)
-    return Draft.create(
+    draft = Draft.create(
         namespace,
         key,
         document["value"],
@@ -108,6 +108,10 @@ def _draft(namespace: str, key: str, body: bytes) -> Draft:
         metadata=document.get("metadata"),
         ttl=document.get("ttl"),
     )
+    # The encoded parts say whether parsing has dropped a member: the body is not encoded a second time.
+    inside = draft.value_json.count(b":") + draft.tags_json.count(":") + draft.metadata_json.count(":")
+    strict_json.check_parsed("body", body, len(document) + inside)
+    return draft
 
 
 ENDPOINTS: Final = tuple(map(Endpoint, OPERATIONS, (_put, _get, _delete)))

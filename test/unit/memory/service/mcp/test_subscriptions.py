@@ -6,7 +6,7 @@ import pytest
 
 from swarm_operator.memory.core.errors import OverloadedError, StoreClosedError
 from swarm_operator.memory.service.mcp.subscriptions import Subscriptions
-from swarm_operator.memory.sqlite import SqliteStore, StoreConfig, feed
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig, changes
 
 
 def always():
@@ -50,7 +50,7 @@ async def test_two_spellings_of_an_address_are_both_told(store, subscriptions):
 
 
 async def test_when_changes_were_missed_everything_may_have_changed(tmp_path, monkeypatch):
-    monkeypatch.setattr(feed, "_MOST_KEPT", 1)
+    monkeypatch.setattr(changes, "_MOST_KEPT", 1)
     gate = asyncio.Event()
     async with SqliteStore.open(tmp_path / "db", StoreConfig(change_log_entries=5)) as store, asyncio.timeout(20):
         subscriptions = Subscriptions(store, most=1, counted=lambda _: None, sleep=lambda _: gate.wait())

@@ -166,9 +166,9 @@ async def test_watches_are_counted_and_bounded(start_service):
 
 
 async def test_a_consumer_that_does_not_read_holds_up_nobody_and_is_told_what_it_missed(start_service, monkeypatch):
-    from swarm_operator.memory.sqlite import feed
+    from swarm_operator.memory.sqlite import changes
 
-    monkeypatch.setattr(feed, "_MOST_KEPT", 100)
+    monkeypatch.setattr(changes, "_MOST_KEPT", 100)
     async with start_service(config=StoreConfig(change_log_entries=1000)) as service, watching(service) as stream:
         stream.writer.transport.pause_reading()
         key = "k" * 1000
