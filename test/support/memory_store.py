@@ -60,6 +60,10 @@ class MemoryStore(Store):
     alive = True
     fault = None
 
+    @property
+    def origin(self):
+        return self
+
     def __init__(self, clock=time.time, *, swarm_id="default", largest_page=10_000, changes_kept=100_000):
         self.swarm_id = swarm_id
         self._clock = clock

@@ -179,13 +179,13 @@ class Store(EntryReads, EntryWrites, Protocol):
     """All of a store. A class that inherits from Store and lacks a member can't be instantiated."""
 
     @property
+    @abstractmethod
     def origin(self) -> object:
         """Return an object that all views of one store share: it can be hashed, and referred to weakly.
 
         A view passes the operations on to another store, and must return that store's origin. State of this process
         that belongs to a store, such as the order of its messages, is kept for its origin.
         """
-        return self
 
     @property
     @abstractmethod

@@ -103,6 +103,11 @@ class AuthorizedStore(Store):
         self._principal = credential.principal
 
     @property
+    def origin(self) -> object:
+        """Return the origin of the store that this is a view of. Requires no permission."""
+        return self._store.origin
+
+    @property
     def swarm_id(self) -> str:
         """Return the swarm that the store belongs to. Requires no permission."""
         return self._store.swarm_id

@@ -26,6 +26,7 @@ from swarm_operator.memory.service.grpc.server import GrpcServer
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.sqlite import SqliteStore
+from swarm_operator.memory.swarm import Swarm
 
 READER, TEAM, TEAM_READER = "reader-0123456789", "team-0123456789abc", "team-reader-012345"
 FURTHER = {
@@ -359,7 +360,7 @@ NOBODY = Credential(Principal("nobody", writes=False, namespaces=()), lambda: Tr
 
 
 def operations():
-    free = {"swarm_id", "max_value_bytes", "alive", "fault", "now"}
+    free = {"origin", "swarm_id", "max_value_bytes", "alive", "fault", "now"}
     members = {name for kind in (EntryReads, EntryWrites, Store) for name in vars(kind) if not name.startswith("_")}
     return sorted(members - free)
 
@@ -396,3 +397,13 @@ async def test_a_search_and_a_watch_of_everything_show_what_may_be_read(service)
     assert (await guarded.search(Query.create())).hits == []
     async with guarded.watch(since=0) as watch:
         assert await watch.next(0.0) == []
+
+
+async def test_messages_of_several_requests_keep_their_order(service):
+    """Each request has a view of its own; the keys of messages come from what the views share."""
+    admin = Credential(Principal("admin", admin=True), lambda: True)
+    views = [Swarm(AuthorizedStore(service.store, admin)) for _ in range(20)]
+    sent = await asyncio.gather(*(view.communications.send("a", "b", {"n": n}) for n, view in enumerate(views)))
+    read = (await views[0].communications.read(agent="b", limit=100)).messages
+    assert [message.id for message in read] == sorted(message.id for message in sent)
+    assert [message.document["message"]["n"] for message in read] == list(range(20))
