@@ -1,6 +1,6 @@
 """Entries over HTTP: writing, reading, conditions, lists, batches, searches, watches, bodies and names."""
 
-from unit.memory.wire.steps import CLIENT, Crowd, Http, Scenario, Stream, get, post, put
+from unit.memory.wire.steps import Crowd, Http, Scenario, Stream, get, post, put
 
 _CURSOR = r'"next_cursor":"([^"]+)"'
 _LONG = {"text": "The quick brown fox. " * 1200}
@@ -106,8 +106,8 @@ REFUSED = [
 ]
 READING = [
     get("get", "/v1/entries/team/a"),
-    get("get its tag", "/v1/entries/team/a", 'If-None-Match: "3"'),
-    get("get its weak tag among others", "/v1/entries/team/a", 'If-None-Match: "1", W/"3"'),
+    get("get its tag", "/v1/entries/team/a", 'If-None-Match: "5"'),
+    get("get its weak tag among others", "/v1/entries/team/a", 'If-None-Match: "1", W/"5"'),
     get("get another tag", "/v1/entries/team/a", 'If-None-Match: "2"'),
     get("get any tag", "/v1/entries/team/a", "If-None-Match: *"),
     get("get nothing", "/v1/entries/team/none"),
@@ -131,7 +131,7 @@ READING = [
     *(Http(f"{method} an entry", method, "/v1/entries/team/a") for method in ("HEAD", "POST", "PATCH", "OPTIONS")),
     Http("delete a version that it does not have", "DELETE", "/v1/entries/team/a", headers=('If-Match: "9"',)),
     Http("delete with a bad tag", "DELETE", "/v1/entries/team/a", headers=("If-Match: 3",)),
-    Http("delete the version that it has", "DELETE", "/v1/entries/team/a", headers=('If-Match: "3"',)),
+    Http("delete the version that it has", "DELETE", "/v1/entries/team/a", headers=('If-Match: "5"',)),
     Http("delete nothing", "DELETE", "/v1/entries/team/a"),
     Http("delete a version of nothing", "DELETE", "/v1/entries/team/a", headers=('If-Match: "3"',)),
     Http("delete", "DELETE", "/v1/entries/team/null"),
@@ -140,7 +140,8 @@ READING = [
 LISTS = [
     *(put(f"put page {n}", f"pages/p:{n}", {"n": n}, tags=[f"t{n % 2}", "all"], metadata={"n": n}) for n in range(5)),
     get("list", "/v1/entries?namespace=pages"),
-    get("list one of them after a read", "/v1/entries/pages/p:3"),
+    get("list: read one of them", "/v1/entries/pages/p:3"),
+    get("list shows when it was read", "/v1/entries?namespace=pages"),
     get("list a page", "/v1/entries?namespace=pages&prefix=p%3A&limit=2", keep={"cursor": _CURSOR}),
     get("list the next page", "/v1/entries?namespace=pages&prefix=p%3A&limit=2&cursor=<<cursor>>", keep={"last": _CURSOR}),
     get("list the last page", "/v1/entries?namespace=pages&prefix=p%3A&limit=2&cursor=<<last>>"),
@@ -214,7 +215,7 @@ SEARCHES = [
     put("put to find 3", "find/note:3", {"text": "Queues, queueing and Zürich: stuck, stuck, stuck"}, tags=["note"]),
     put("put to find 4", "find/queue", "nothing of it"),
     put("put to find 5", "findother/note:5", ["queue"], tags=["queue"]),
-    _search("everything", "", keep={"cursor": r'("next_cursor":)'}),
+    _search("everything", ""),
     _search("a namespace", "namespace=find"),
     _search("a subtree", "namespace=find&subtree=true"),
     _search("a prefix", "namespace=find&subtree=true&prefix=note"),
@@ -302,8 +303,8 @@ WATCHES = [
     get("watch with a bad header", _WATCH, "Last-Event-ID: x"),
     get("watch an empty namespace", f"{_WATCH}?namespace="),
     get("watch an unknown parameter", f"{_WATCH}?key=a"),
-    Crowd(get("", _WATCH), 100, (get("watch too many", _WATCH),)),
 ]
+MANY = [Crowd(get("", _WATCH), 100, (get("watch too many", _WATCH),))]
 TTL = [
     Stream(
         get("watch what expires", f"{_WATCH}?namespace=short"),
@@ -315,6 +316,5 @@ TTL = [
     put("put anew what has expired", "short/a", 1),
 ]
 SCENARIO = Scenario(
-    "http_entries", [*WRITING, *REFUSED, *READING, *LISTS, *BATCHES, *SEARCHES, *WATCHES, *TTL], ("--gc-interval", "1s")
+    "http_entries", [*WRITING, *REFUSED, *READING, *LISTS, *BATCHES, *SEARCHES, *WATCHES, *TTL, *MANY], ("--gc-interval", "1s")
 )
-assert CLIENT

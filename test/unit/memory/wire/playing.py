@@ -92,6 +92,8 @@ class Player:
             masked = masked.encode()
         except UnicodeDecodeError:
             masked, same = body, True
+        # What HEAD tells is the length of an answer to GET, which has numbers that vary.
+        same = same and not (step.method == "HEAD" and step.target in {"/v1/stats", "/openapi.json"})
         noted["got"] = self._head(head, raw, len(body), same=same, method=step.method)
         noted["answer"] = _readable(masked, whole=True)
 
@@ -109,8 +111,8 @@ class Player:
                     value = "<session>"
                 case "repr-digest":
                     value = re.sub(r":[^:]+:", ":<digest>:", value)
-                case "content-length" if method != "HEAD":
-                    assert int(value) == length, (request[:200], lines, length)
+                case "content-length":
+                    assert method == "HEAD" or int(value) == length, f"{lines}: the body has {length} bytes"
                     value = value if same else "<length>"
                 case "content-disposition":
                     value = self._masks.text(value)[0]

@@ -1,5 +1,5 @@
 """All scenarios. Each is played on a service of its own."""
 
-from unit.memory.wire import http_entries
+from unit.memory.wire import grpc_scenario, http_admin, http_entries, http_records, http_rights
 
-SCENARIOS = [http_entries.SCENARIO]
+SCENARIOS = [each.SCENARIO for each in (http_entries, http_records, http_admin, http_rights, grpc_scenario)]

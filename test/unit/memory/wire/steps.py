@@ -73,7 +73,10 @@ class Stream:
 
 @dataclass
 class Crowd:
-    """The same request on many connections that stay open while steps are played."""
+    """The same request on many connections that stay open while steps are played.
+
+    It is the last step of a scenario: the service frees what they have taken some time after they have gone.
+    """
 
     request: Http
     count: int
