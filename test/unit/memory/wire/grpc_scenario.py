@@ -153,7 +153,7 @@ WATCHES = [
     Grpc("watch with a limited token", "Watch", "since: 0", token=TEAM, answers=3),
 ]
 _CALLS = {
-    "Put": "namespace: 'other' value: '1'",
+    "Put": "namespace: 'other' key: 'none' value: '1' if_version: 77",
     "Get": "namespace: 'other' key: 'none'",
     "GetMany": "identities { namespace: 'other' key: 'none' }",
     "Delete": "namespace: 'other' key: 'none'",

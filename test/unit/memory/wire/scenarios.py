@@ -1,5 +1,7 @@
 """All scenarios. Each is played on a service of its own."""
 
-from unit.memory.wire import grpc_scenario, http_admin, http_entries, http_records, http_rights
+from unit.memory.wire import grpc_scenario, http_admin, http_entries, http_records, http_rights, mcp_scenario
 
-SCENARIOS = [each.SCENARIO for each in (http_entries, http_records, http_admin, http_rights, grpc_scenario)]
+SCENARIOS = [
+    each.SCENARIO for each in (http_entries, http_records, http_admin, http_rights, grpc_scenario, mcp_scenario)
+]
