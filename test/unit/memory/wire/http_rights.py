@@ -89,6 +89,16 @@ PARAMETERS = [
     for method, target, body in OPERATIONS
     if "x=1" not in target and (method, target) not in _HARMLESS
 ]
+BODIES = [
+    Http(f"{method} {target} {name}", method, target, None, CLIENT, (header,))
+    for method, target, _ in OPERATIONS
+    if method in {"PUT", "POST", "PATCH"} and "/admin" not in target
+    for name, header in {
+        "with a body that is too large": "Content-Length: 100000000",
+        "with a compressed body": "Content-Encoding: gzip",
+    }.items()
+    if target != "/v1/import" or "gzip" in header
+]
 HEADERS = [
     Http(f"authorization {value!r}", "GET", "/v1/stats", token=None, headers=(f"Authorization: {value}",))
     for value in ("", "Bearer", "Bearer ", f"bearer {CLIENT}", f"Basic {CLIENT}", f"Bearer  {CLIENT}", CLIENT, f"Bearer {CLIENT} x")
@@ -130,4 +140,4 @@ LIMITED = [
     Http("reader claims a task", "POST", "/v1/tasks/claim", {"agent": "a"}, READER),
     get("swarm exports", "/v1/export", token=SWARM),
 ]  # fmt: skip
-SCENARIO = Scenario("http_rights", [*LIMITED, *MATRIX, *METHODS, *PARAMETERS, *HEADERS])
+SCENARIO = Scenario("http_rights", [*LIMITED, *MATRIX, *METHODS, *PARAMETERS, *BODIES, *HEADERS])

@@ -1,7 +1,7 @@
 """What is not the same from run to run, and the names that recordings have in its place.
 
-Replaced are: times since 2020, durations, ids that the service makes up, ids of sessions and requests, ports, sizes of
-the database's files, digests of backups, the versions of the service, of SQLite and of pydantic. An id has the same number wherever
+Replaced are: times since 2020, durations, ids that the service makes up, ids of sessions and requests, ports, the
+service's directory, sizes of the database's files, digests of backups, the versions of the service, of SQLite and of pydantic. An id has the same number wherever
 it occurs. Lengths are kept only where what was replaced always has the same length. All else is compared as it is.
 """
 
@@ -12,6 +12,7 @@ import re
 import swarm_operator
 
 _TIME = re.compile(r"(?:20[2-9]\d|21\d\d)-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
+_RIGHT_NOW = re.compile(r'("(?:exportedAt|started_at)":")([^"]+)')
 _ID = re.compile(r"comm:\d{13}-[0-9a-f]{10}|(?<![0-9a-f])[0-9a-f]{12}-[0-9a-f]{12}(?![0-9a-f])")
 _NOW = re.compile(r"(?<![0-9])1[789]\d{11}(?![0-9])")
 _CURSOR = re.compile(r'((?:\\?"(?:next_cursor|cursor|nextCursor)\\?":\\?"|[?&]cursor=))([A-Za-z0-9_-]+)')
@@ -30,17 +31,19 @@ class Masks:
     """Replaces it in one scenario.
 
     Args:
-        times: whether times are replaced.
+        directory: of the service; its name is replaced.
+        times: whether times and ids are replaced. Those of a recorded database are not; the time of an answer is.
     """
 
-    def __init__(self, *, times=True):
-        self._times = times
+    def __init__(self, directory, *, times=True):
+        self._directory = str(directory)
+        self.times = times
         self._ids = {}
-        self._pattern = re.compile(r"(?!)")
+        self._sessions = {}
 
     def text(self, text):
         """The text, and whether its length was kept."""
-        masked = _CURSOR.sub(self._cursor, text)
+        masked = _CURSOR.sub(self._cursor, text.replace(self._directory, "<directory>"))
         masked = self._fixed(masked)
         same = len(masked) == len(text)
         for pattern, name in ((_NUMBERS, r"\1<number>"), (_VERSIONS, r"\1<version>"), (_OWN_VERSION, r"\1<version>"),
@@ -49,15 +52,17 @@ class Masks:
             same = same and not count
         return masked, same
 
-    def _fixed(self, text):
-        """Replacements that are as long as what they replace, but for ids."""
-        if self._times:
-            text = _TIME.sub(lambda match: re.sub(r"\d", "0", match[0]), text)
-        text = _ID.sub(lambda match: self._numbered(match[0]), text)
-        return self._moment(text)
+    def session(self, found):
+        """The name of an id of a session."""
+        return self._sessions.setdefault(found, f"<session-{len(self._sessions) + 1}>")
 
-    def _moment(self, text):
-        return _NOW.sub("0" * 13, text) if self._times else text
+    def _fixed(self, text):
+        """Replacements that are as long as what they replace."""
+        if not self.times:
+            return _RIGHT_NOW.sub(lambda match: match[1] + _zeros(match[2]), text)
+        text = _TIME.sub(lambda match: _zeros(match[0]), text)
+        text = _ID.sub(lambda match: self._numbered(match[0]), text)
+        return _NOW.sub("0" * 13, text)
 
     def _numbered(self, found):
         """The same length, and the same number for the same id."""
@@ -78,3 +83,7 @@ class Masks:
 def replaced(text, kept):
     """The text of a step with what was kept in place of `<<name>>`."""
     return re.sub(r"<<([\w-]+)>>", lambda match: kept[match[1]], text)
+
+
+def _zeros(time):
+    return re.sub(r"\d", "0", time)

@@ -24,7 +24,7 @@ class Player:
 
     def __init__(self, service, *, times=True):
         self._service = service
-        self._masks = Masks(times=times)
+        self._masks = Masks(service.tokens.parent, times=times)
         self._kept = {}
         self._messages = grpc_calls.Messages()
         self._channel = grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}")
@@ -107,8 +107,8 @@ class Player:
                     value = "<date>"
                 case "x-request-id" if _REQUEST_ID.fullmatch(value) and value.encode() not in request:
                     value = "<request-id>"
-                case "mcp-session-id" if value.encode() not in request:
-                    value = "<session>"
+                case "mcp-session-id":
+                    value = self._masks.session(value)
                 case "repr-digest":
                     value = re.sub(r":[^:]+:", ":<digest>:", value)
                 case "content-length":

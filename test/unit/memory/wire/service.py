@@ -45,14 +45,20 @@ class Service:
 
 
 @contextlib.contextmanager
-def serving(directory, *flags):
-    """A service on `directory`, with the tokens of the scenarios."""
+def serving(directory, *flags, program=("-m", "swarm_operator.cmd.memory")):
+    """A service on `directory`, with the tokens of the scenarios.
+
+    Args:
+        directory: holds its data and its tokens.
+        flags: more of them.
+        program: what Python runs.
+    """
     tokens = directory / "tokens"
     tokens.mkdir()
     (tokens / "client-token").write_text(steps.CLIENT + "\n")
     (tokens / "admin-token").write_text(steps.ADMIN + "\n")
     (tokens / "tokens.json").write_text(json.dumps({"tokens": steps.TOKENS}))
-    command = [sys.executable, "-m", "swarm_operator.cmd.memory", "serve", "--data-dir", str(directory / "data"),
+    command = [sys.executable, *program, "serve", "--data-dir", str(directory / "data"),
                "--token-dir", str(tokens), "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0",
                "--mcp", "true", *flags]  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
