@@ -48,12 +48,12 @@ class Messages:
         self.problem = message_factory.GetMessageClass(pool.FindMessageTypeByName("swarm.memory.v1.Problem"))
 
     def of(self, method):
-        """The classes of the request and of the answer, and whether each is a stream. Unknown methods have those of Get."""
+        """The classes of the request and of the answer, whether each is a stream. Unknown methods have those of Get."""
         service, _, name = method[1:].partition("/")
         found = self._services.get(service, self._services[SERVICE])
         described = found.methods_by_name.get(name) or self._services[SERVICE].methods_by_name["Get"]
         classes = map(message_factory.GetMessageClass, (described.input_type, described.output_type))
-        streams = name in {"ServerReflectionInfo"}, name in {"ServerReflectionInfo", "Watch"}
+        streams = name == "ServerReflectionInfo", name in {"ServerReflectionInfo", "Watch"}
         return *classes, *streams
 
 

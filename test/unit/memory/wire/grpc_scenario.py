@@ -40,8 +40,12 @@ READS = [
     Grpc("get nothing", "Get", "namespace: 'team' key: 'none'"),
     Grpc("get an empty key", "Get", "namespace: 'team'"),
     Grpc("get with a request id", "Get", "namespace: 'team' key: 'none'", metadata=(("x-request-id", "mine:1"),)),
-    Grpc("get with a trace", "Get", "namespace: 'team' key: 'none'",
-         metadata=(("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)),
+    Grpc(
+        "get with a trace",
+        "Get",
+        "namespace: 'team' key: 'none'",
+        metadata=(("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),),
+    ),
     Grpc("get many", "GetMany", "identities { namespace: 'team' key: 'a' } identities { namespace: 'x' key: 'y' }"),
     Grpc("get many of nothing", "GetMany"),
     Grpc("get many with a bad one", "GetMany", "identities { namespace: 'team' key: 'a' } identities { key: 'y' }"),
@@ -63,22 +67,34 @@ DELETES = [
     Grpc("delete range without a namespace", "DeleteRange", "prefix: ''"),
 ]
 BATCHES = [
-    Grpc("batch", "Batch", """
+    Grpc(
+        "batch",
+        "Batch",
+        """
         operations { put { namespace: 'plan' key: '1' value: '{"do":"read"}' tags: 'plan' create_only: true } }
         operations { put { namespace: 'plan' key: '2' value: '2' ttl: 60 } }
         operations { delete { namespace: 'plan' key: 'none' } }
         operations { get { namespace: 'plan' key: '1' } }
         operations { get { namespace: 'plan' key: 'none' } }
-        operations { delete { namespace: 'plan' key: '2' } }"""),
-    Grpc("batch with a condition that fails", "Batch", """
+        operations { delete { namespace: 'plan' key: '2' } }""",
+    ),
+    Grpc(
+        "batch with a condition that fails",
+        "Batch",
+        """
         operations { get { namespace: 'plan' key: '1' } }
         operations { put { namespace: 'plan' key: '3' value: '3' } }
-        operations { put { namespace: 'plan' key: '1' value: '3' create_only: true } }"""),
-    Grpc("batch independent", "Batch", """
+        operations { put { namespace: 'plan' key: '1' value: '3' create_only: true } }""",
+    ),
+    Grpc(
+        "batch independent",
+        "Batch",
+        """
         operations { put { namespace: 'plan' key: '3' value: '3' } }
         operations { put { namespace: 'plan' key: '1' value: '3' create_only: true } }
         operations { delete { namespace: 'plan' key: '1' if_version: 99 } }
-        independent: true"""),
+        independent: true""",
+    ),
     Grpc("batch empty", "Batch"),
     Grpc("batch with an operation that is none", "Batch", "operations { }"),
     Grpc("batch with a bad key", "Batch", "operations { put { namespace: 'a' value: '1' } }"),
@@ -101,7 +117,9 @@ LISTS = [
     Grpc("stats", "Stats"),
 ]
 SEARCHES = [
-    _put("put to find", "note:1", '{"text":"The queue was stuck"}', """tags: 'note' metadata: '{"n":1}'""", "find/notes"),
+    _put(
+        "put to find", "note:1", '{"text":"The queue was stuck"}', """tags: 'note' metadata: '{"n":1}'""", "find/notes"
+    ),
     _put("put more to find", "note:2", '{"text":"A queue, and a queue"}', "tags: 'note' tags: 'q'", "find"),
     Grpc("search", "Search"),
     Grpc("search a subtree", "Search", "namespace: 'find' subtree: true"),
@@ -178,7 +196,9 @@ LIMITED = [
     _put("reader writes", "t", token=READER),
     Grpc("team reads", "Get", "namespace: 'team' key: 't'", token=TEAM),
     Grpc("team searches", "Search", "without_values: true", token=TEAM),
-    Grpc("team batch with another's", "Batch", "operations { put { namespace: 'plan' key: 'x' value: '1' } }", token=TEAM),
+    Grpc(
+        "team batch with another's", "Batch", "operations { put { namespace: 'plan' key: 'x' value: '1' } }", token=TEAM
+    ),
     Grpc("a token of another kind", "Get", "namespace: 'team' key: 't'", None, (("authorization", "Basic abc"),)),
     Grpc("an unknown method without a token", "Steal", token=None),
 ]

@@ -8,7 +8,9 @@ _LINE = (
     '"createdAt":"2019-01-01T00:00:00.000Z","updatedAt":"2019-01-01T00:00:00.000Z","version":7}\n'
 )
 _OTHER = _LINE.replace('"a"', '"b"').replace('{"n":1}', '"b"')
-_EXPIRED = _LINE.replace('"a"', '"c"').replace('"ttl":0,"expiresAt":null', '"ttl":1,"expiresAt":"2019-01-01T00:00:01.000Z"')
+_EXPIRED = _LINE.replace('"a"', '"c"').replace(
+    '"ttl":0,"expiresAt":null', '"ttl":1,"expiresAt":"2019-01-01T00:00:01.000Z"'
+)
 _END = '{"end":true,"entries":%d}\n'
 _SEED = (
     '{"agents":[{"id":"s1","type":"coder","status":"idle"}],"tasks":[{"id":"t1","status":"completed","description":"d"}],'
@@ -32,7 +34,10 @@ HEALTH = [
     get("healthz with a wrong token", "/healthz", token="wrong"),
     get("readyz with a parameter", "/readyz?x=1", token=None),
     get("healthz with a slash", "/healthz/", token=None),
-    *(get(f"unknown {path}", path) for path in ("/", "/v1", "/v1/", "/v2/entries", "/admin", "/v1/entries/", "/metrics", "/v1/stats/")),
+    *(
+        get(f"unknown {path}", path)
+        for path in ("/", "/v1", "/v1/", "/v2/entries", "/admin", "/v1/entries/", "/metrics", "/v1/stats/")
+    ),
     get("unknown without a token", "/v1/unknown", token=None),
     get("unknown with escapes", "/v1/%65ntries?namespace=a"),
 ]
@@ -88,6 +93,7 @@ TRANSFER = [
     _import("no value", '{"namespace":"in","key":"a"}\n'),
     _import("an unknown member", '{"namespace":"in","key":"a","value":1,"x":1}\n'),
     _import("a list", "[]\n"),
+    _import("a line that is too long", '{"namespace":"in","key":"a","value":"' + "x" * 17_000_000 + '"}'),
     _import("refused existing", _LINE, "?existing=x"),
     _import("refused report", _LINE, "?report=x"),
     _import("unknown parameter", _LINE, "?x=1"),
@@ -106,9 +112,15 @@ CLEANUP = [
     post("proposal to be old", "/v1/consensus", {"id": "c"}),
     post("proposal is closed", "/v1/consensus/c/close"),
     post("cleanup of nothing", "/admin/cleanup", token=ADMIN),
-    post("cleanup counts", "/admin/cleanup?max_age=0&dry_run=true&keep_patterns=false&keep_consensus=false", token=ADMIN),
+    post(
+        "cleanup counts", "/admin/cleanup?max_age=0&dry_run=true&keep_patterns=false&keep_consensus=false", token=ADMIN
+    ),
     post("cleanup", "/admin/cleanup?max_age=0", token=ADMIN),
-    post("cleanup of all", "/admin/cleanup?max_age=0e0&keep_patterns=false&keep_consensus=false&dry_run=true", token=ADMIN),
+    post(
+        "cleanup of all",
+        "/admin/cleanup?max_age=0e0&keep_patterns=false&keep_consensus=false&dry_run=true",
+        token=ADMIN,
+    ),
     *(
         post(f"cleanup refused {query}", f"/admin/cleanup?{query}", token=ADMIN)
         for query in ("max_age=-1", "max_age=x", "dry_run=1", "keep_patterns=no", "x=1")

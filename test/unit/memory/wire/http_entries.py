@@ -33,14 +33,23 @@ WRITING = [
     put("put with ttl 0", "team/stays", 0, ttl=0, tags=[], metadata={}),
     put("put with the longest ttl", "team/longest", 0, ttl=3_153_600_000),
     put("put a long value", "team/long", _LONG, tags=["long"]),
-    Http("put blanks and escapes", "PUT", "/v1/entries/team/blanks",
-         b'{ "value" : { "b" : 1.0 , "a" : "\\u00e9\\u0041\\n" , "e": 1e3 } , "ttl" : null }'),  # fmt: skip
+    Http(
+        "put blanks and escapes",
+        "PUT",
+        "/v1/entries/team/blanks",
+        b'{ "value" : { "b" : 1.0 , "a" : "\\u00e9\\u0041\\n" , "e": 1e3 } , "ttl" : null }',
+    ),
     put("put a namespace with a slash", "team%2Fnotes/today", "well"),
     put("put a key with slashes", "team/a/b/c", "deep"),
     put("put percent-encoded names", "t%C3%A9am/k%20%25%2F%3F%23", 1),
     put("put plus is a plus", "team/a+b", 1),
-    Http("put chunked", "PUT", "/v1/entries/team/chunked", b'b\r\n{"value": 1\r\n1\r\n}\r\n0\r\n\r\n',
-         headers=("Transfer-Encoding: chunked",)),  # fmt: skip
+    Http(
+        "put chunked",
+        "PUT",
+        "/v1/entries/team/chunked",
+        b'b\r\n{"value": 1\r\n1\r\n}\r\n0\r\n\r\n',
+        headers=("Transfer-Encoding: chunked",),
+    ),
     put("put only if there is none, and there is", "team/a", 3, headers=["If-None-Match: *"]),
     put("put only if there is none", "team/new", 1, headers=["If-None-Match: *"]),
     put("put the version that it has", "team/a", {"n": 3}, headers=['If-Match: "2"']),
@@ -101,7 +110,9 @@ REFUSED = [
     put("put a name that is no UTF-8", "team/%ff", 1),
     put("put a compressed body", "team/a", 1, headers=["Content-Encoding: gzip"]),
     put("put identity", "team/identity", 1, headers=["Content-Encoding: identity"]),
-    Http("put a body that is announced as too large", "PUT", "/v1/entries/team/a", headers=("Content-Length: 100000000",)),
+    Http(
+        "put a body that is announced as too large", "PUT", "/v1/entries/team/a", headers=("Content-Length: 100000000",)
+    ),
     Http("put a body that is too large", "PUT", "/v1/entries/team/a", b'{"value":"' + b"x" * 16_777_300 + b'"}'),
 ]
 READING = [
@@ -125,7 +136,9 @@ READING = [
     get("get a bad escape", "/v1/entries/team/%zz"),
     get("get with a request id", "/v1/entries/team/a", "X-Request-Id: my.request:1"),
     get("get nothing with a request id", "/v1/entries/team/none", "X-Request-Id: my.request:2"),
-    get("get with a trace", "/v1/entries/team/a", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    get(
+        "get with a trace", "/v1/entries/team/a", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    ),
     get("get with a bad request id", "/v1/entries/team/none", "X-Request-Id: no blanks"),
     get("get with a bad trace", "/v1/entries/team/none", "traceparent: 00-0-0-0"),
     *(Http(f"{method} an entry", method, "/v1/entries/team/a") for method in ("HEAD", "POST", "PATCH", "OPTIONS")),
@@ -143,7 +156,11 @@ LISTS = [
     get("list: read one of them", "/v1/entries/pages/p:3"),
     get("list shows when it was read", "/v1/entries?namespace=pages"),
     get("list a page", "/v1/entries?namespace=pages&prefix=p%3A&limit=2", keep={"cursor": _CURSOR}),
-    get("list the next page", "/v1/entries?namespace=pages&prefix=p%3A&limit=2&cursor=<<cursor>>", keep={"last": _CURSOR}),
+    get(
+        "list the next page",
+        "/v1/entries?namespace=pages&prefix=p%3A&limit=2&cursor=<<cursor>>",
+        keep={"last": _CURSOR},
+    ),
     get("list the last page", "/v1/entries?namespace=pages&prefix=p%3A&limit=2&cursor=<<last>>"),
     get("list with a cursor of another prefix", "/v1/entries?namespace=pages&prefix=x&cursor=<<cursor>>"),
     get("list nothing", "/v1/entries?namespace=none"),
@@ -168,25 +185,35 @@ LISTS = [
     Http("delete-range without a namespace", "DELETE", "/v1/entries?prefix="),
 ]
 BATCHES = [
-    _batch("of all kinds", [
-        _op("put", "step:1", {"do": "read"}, tags=["plan"], metadata={"a": 1}, create_only=True),
-        _op("put", "step:2", {"do": "write"}, ttl=3600),
-        _op("delete", "draft"),
-        _op("get", "step:1"),
-        _op("get", "none"),
-        _op("put", "step:1", 2),
-        _op("delete", "step:2"),
-    ]),
-    _batch("with a condition that fails", [_op("put", "step:3", 3), _op("get", "step:1"), _op("put", "step:1", 3, create_only=True)]),
+    _batch(
+        "of all kinds",
+        [
+            _op("put", "step:1", {"do": "read"}, tags=["plan"], metadata={"a": 1}, create_only=True),
+            _op("put", "step:2", {"do": "write"}, ttl=3600),
+            _op("delete", "draft"),
+            _op("get", "step:1"),
+            _op("get", "none"),
+            _op("put", "step:1", 2),
+            _op("delete", "step:2"),
+        ],
+    ),
+    _batch(
+        "with a condition that fails",
+        [_op("put", "step:3", 3), _op("get", "step:1"), _op("put", "step:1", 3, create_only=True)],
+    ),
     _batch("nothing of it was done", [_op("get", "step:3")]),
-    _batch("not atomic", [
-        _op("put", "step:3", 3),
-        _op("put", "step:1", 3, create_only=True),
-        _op("delete", "step:1", if_version=9),
-        _op("put", "step:1", 4, if_version=2),
-        _op("delete", "step:9", if_version=1),
-        _op("get", "step:1"),
-    ], atomic=False),
+    _batch(
+        "not atomic",
+        [
+            _op("put", "step:3", 3),
+            _op("put", "step:1", 3, create_only=True),
+            _op("delete", "step:1", if_version=9),
+            _op("put", "step:1", 4, if_version=2),
+            _op("delete", "step:9", if_version=1),
+            _op("get", "step:1"),
+        ],
+        atomic=False,
+    ),
     _batch("with a delete that fails", [_op("delete", "step:1", if_version=1)]),
     _batch("empty", []),
     _batch("with null conditions", [_op("put", "step:1", 5, if_version=None)]),
@@ -210,8 +237,20 @@ BATCHES = [
     Http("batch without a body", "POST", _BATCH),
 ]
 SEARCHES = [
-    put("put to find 1", "find%2Fnotes/note:1", {"text": "The queue was stuck again"}, tags=["note", "queue"], metadata={"by": "ada", "n": 1}),
-    put("put to find 2", "find%2Fnotes/note:2", {"text": "All well"}, tags=["note"], metadata={"by": "bob", "n": 1.0, "b": True}),
+    put(
+        "put to find 1",
+        "find%2Fnotes/note:1",
+        {"text": "The queue was stuck again"},
+        tags=["note", "queue"],
+        metadata={"by": "ada", "n": 1},
+    ),
+    put(
+        "put to find 2",
+        "find%2Fnotes/note:2",
+        {"text": "All well"},
+        tags=["note"],
+        metadata={"by": "bob", "n": 1.0, "b": True},
+    ),
     put("put to find 3", "find/note:3", {"text": "Queues, queueing and Zürich: stuck, stuck, stuck"}, tags=["note"]),
     put("put to find 4", "find/queue", "nothing of it"),
     put("put to find 5", "findother/note:5", ["queue"], tags=["queue"]),
@@ -266,8 +305,8 @@ SEARCHES = [
             "metadata that is no JSON": "metadata=%7B",
             "metadata that is a list": "metadata=%5B%5D",
             "an empty tag": "tag=",
-            "many tags": "&".join("tag=a%d" % n for n in range(17)),
-            "many any_tags": "&".join("any_tag=a%d" % n for n in range(17)),
+            "many tags": "&".join(f"tag=a{n}" for n in range(17)),
+            "many any_tags": "&".join(f"any_tag=a{n}" for n in range(17)),
             "stars": "glob=" + "*a" * 9,
             "an empty glob": "glob=",
             "limit 0": "limit=0",
@@ -316,5 +355,7 @@ TTL = [
     put("put anew what has expired", "short/a", 1),
 ]
 SCENARIO = Scenario(
-    "http_entries", [*WRITING, *REFUSED, *READING, *LISTS, *BATCHES, *SEARCHES, *WATCHES, *TTL, *MANY], ("--gc-interval", "1s")
+    "http_entries",
+    [*WRITING, *REFUSED, *READING, *LISTS, *BATCHES, *SEARCHES, *WATCHES, *TTL, *MANY],
+    ("--gc-interval", "1s"),
 )

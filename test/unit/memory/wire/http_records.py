@@ -63,19 +63,34 @@ AGENTS = [
     get("agents not stale", "/v1/agents?stale=false&stale_after=3600"),
     *(
         get(f"agents refused {query}", f"/v1/agents?{query}")
-        for query in ("stale=1", "stale_after=0", "stale_after=x", "limit=0", "cursor=!", "type=", "x=1", "type=a&type=b")
+        for query in (
+            "stale=1",
+            "stale_after=0",
+            "stale_after=x",
+            "limit=0",
+            "cursor=!",
+            "type=",
+            "x=1",
+            "type=a&type=b",
+        )
     ),
     _delete("agent deregister", "/v1/agents/tester"),
     _delete("agent deregister again", "/v1/agents/tester"),
 ]
 TASKS = [
-    post("task create", "/v1/tasks", {"id": "design", "description": "Say what", "priority": "high", "extra": {"a": 1}}),
+    post(
+        "task create", "/v1/tasks", {"id": "design", "description": "Say what", "priority": "high", "extra": {"a": 1}}
+    ),
     post("task create again", "/v1/tasks", {"id": "design"}),
     post("task create without an id", "/v1/tasks", {"type": "made-up"}, keep={"task": _ID}),
     get("task get the id that was made up", "/v1/tasks/<<task>>"),
     _delete("task delete the id that was made up", "/v1/tasks/<<task>>"),
     post("task create with a dependency", "/v1/tasks", {"id": "build", "dependencies": ["design"], "maxRetries": 1}),
-    post("task create a number", "/v1/tasks", {"id": "urgent", "priority": 9, "type": "fix", "assignedAgents": ["coder-1"]}),
+    post(
+        "task create a number",
+        "/v1/tasks",
+        {"id": "urgent", "priority": 9, "type": "fix", "assignedAgents": ["coder-1"]},
+    ),
     post("task create low", "/v1/tasks", {"id": "later", "priority": "low"}),
     post("task create with an unknown dependency", "/v1/tasks", {"id": "x", "dependencies": ["none"]}),
     *(
@@ -129,12 +144,20 @@ TASKS = [
     post("task claim the next of types that are none", "/v1/tasks/claim", {"agent": "a", "types": []}),
     get("tasks by agent", "/v1/tasks?agent=coder-1"),
     post("task completed by another", "/v1/tasks/design/status", {"status": "completed", "agent": "coder-2"}),
-    post("task completed", "/v1/tasks/design/status", {"status": "completed", "agent": "coder-1", "result": "42 pages"}),
+    post(
+        "task completed", "/v1/tasks/design/status", {"status": "completed", "agent": "coder-1", "result": "42 pages"}
+    ),
     post("task completed again", "/v1/tasks/design/status", {"status": "completed", "result": "42 pages"}),
     post("task completed otherwise", "/v1/tasks/design/status", {"status": "completed", "result": "43 pages"}),
     post("task pending after the end", "/v1/tasks/design/status", {"status": "pending"}),
+    post("task assign after the end", "/v1/tasks/design/assign", {"agents": ["a"]}),
+    _patch("task update after the end", "/v1/tasks/design", {"description": "late"}),
     post("task claim what was blocked", "/v1/tasks/build/claim", {"agent": "coder-2"}),
-    post("task failed with a retry", "/v1/tasks/build/status", {"status": "failed", "agent": "coder-2", "error": {"e": 1}}),
+    post(
+        "task failed with a retry",
+        "/v1/tasks/build/status",
+        {"status": "failed", "agent": "coder-2", "error": {"e": 1}},
+    ),
     post("task failed", "/v1/tasks/build/status", {"status": "failed", "error": "again"}),
     post("task pending again", "/v1/tasks/build/status", {"status": "pending"}),
     post("task cancelled", "/v1/tasks/build/status", {"status": "cancelled"}),
@@ -157,9 +180,15 @@ PATTERNS = [
     _put("pattern store another", "/v1/patterns/other", {"type": "code"}),
     *(
         _put(f"pattern refused {name}", "/v1/patterns/bad", body)
-        for name, body in {"confidence": {"confidence": 2}, "tags": {"tags": [""]}, "type": {"type": 5}, "text": '"a"'}.items()
+        for name, body in {
+            "confidence": {"confidence": 2},
+            "tags": {"tags": [""]},
+            "type": {"type": 5},
+            "text": '"a"',
+        }.items()
     ),
     get("pattern get", "/v1/patterns/review"),
+    get("pattern get its tag", "/v1/patterns/review", "If-None-Match: *"),
     get("pattern get none", "/v1/patterns/none"),
     post("pattern use", "/v1/patterns/review/uses", {"success": True}),
     post("pattern use without success", "/v1/patterns/review/uses", {"success": False}),
@@ -175,11 +204,19 @@ PATTERNS = [
     _delete("pattern delete again", "/v1/patterns/other"),
 ]
 CONSENSUS = [
-    post("consensus propose", "/v1/consensus", {"id": "name", "options": ["ant", "bee"], "voters": ["a", "b", "c"], "taskId": "design"}),
+    post(
+        "consensus propose",
+        "/v1/consensus",
+        {"id": "name", "options": ["ant", "bee"], "voters": ["a", "b", "c"], "taskId": "design"},
+    ),
     post("consensus propose again", "/v1/consensus", {"id": "name"}),
     post("consensus propose the defaults", "/v1/consensus", {}, keep={"made-up": _ID}),
     _delete("consensus delete the defaults", "/v1/consensus/<<made-up>>"),
-    post("consensus propose more", "/v1/consensus", {"id": "open", "threshold": 0.75, "minVotes": 2, "deadlineSeconds": 3600, "x": 1}),
+    post(
+        "consensus propose more",
+        "/v1/consensus",
+        {"id": "open", "threshold": 0.75, "minVotes": 2, "deadlineSeconds": 3600, "x": 1},
+    ),
     *(
         post(f"consensus refused {name}", "/v1/consensus", body)
         for name, body in {
@@ -202,6 +239,7 @@ CONSENSUS = [
     post("consensus vote c decides", "/v1/consensus/name/votes", {"agent": "c", "choice": "bee"}),
     post("consensus vote too late", "/v1/consensus/name/votes", {"agent": "a", "choice": "ant"}),
     get("consensus get", "/v1/consensus/name"),
+    get("consensus get its tag", "/v1/consensus/name", "If-None-Match: *"),
     get("consensus get none", "/v1/consensus/none"),
     post("consensus close fails", "/v1/consensus/open/close"),
     post("consensus close again", "/v1/consensus/open/close", {}),
@@ -216,9 +254,17 @@ CONSENSUS = [
 ]
 BULLETINS = [
     get("communications empty", "/v1/communications"),
-    post("communication to one", "/v1/communications", {"fromAgent": "lead", "toAgent": "coder-1", "message": {"type": "question", "text": "tabs?"}}),
+    post(
+        "communication to one",
+        "/v1/communications",
+        {"fromAgent": "lead", "toAgent": "coder-1", "message": {"type": "question", "text": "tabs?"}},
+    ),
     get("communications a page", "/v1/communications?limit=1", keep={"since": r'"cursor":"([^"]+)"'}),
-    post("communication to all", "/v1/communications", {"fromAgent": "lead", "message": {"type": "news", "text": "lunch"}}),
+    post(
+        "communication to all",
+        "/v1/communications",
+        {"fromAgent": "lead", "message": {"type": "news", "text": "lunch"}},
+    ),
     post("communication to star", "/v1/communications", {"fromAgent": "coder-1", "toAgent": "*", "message": "text"}),
     get("communications since", "/v1/communications?since=<<since>>"),
     get("communications of one", "/v1/communications?agent=coder-1"),
@@ -242,7 +288,7 @@ BULLETINS = [
     _put("metrics put another", "/v1/metrics/m2", {"type": "size", "agentId": "b"}),
     _put("metrics refused", "/v1/metrics/m1", {"agentId": 1}),
     get("metrics get", "/v1/metrics/m1"),
-    get("metrics get its tag", "/v1/metrics/m1", 'If-None-Match: "*"'),
+    get("metrics get its tag", "/v1/metrics/m1", "If-None-Match: *"),
     get("metrics get none", "/v1/metrics/none"),
     get("metrics", "/v1/metrics"),
     get("metrics by type", "/v1/metrics?type=size"),

@@ -1,4 +1,4 @@
-"""Each operation of HTTP without a token, with wrong ones, with limited ones; each path with the methods that it lacks."""
+"""Each operation of HTTP without a token, with wrong and with limited ones; each path with the methods that it lacks."""
 
 from unit.memory.wire.steps import ADMIN, CLIENT, READER, SWARM, TEAM, TEAM_READER, Http, Scenario, get, put
 
@@ -101,7 +101,16 @@ BODIES = [
 ]
 HEADERS = [
     Http(f"authorization {value!r}", "GET", "/v1/stats", token=None, headers=(f"Authorization: {value}",))
-    for value in ("", "Bearer", "Bearer ", f"bearer {CLIENT}", f"Basic {CLIENT}", f"Bearer  {CLIENT}", CLIENT, f"Bearer {CLIENT} x")
+    for value in (
+        "",
+        "Bearer",
+        "Bearer ",
+        f"bearer {CLIENT}",
+        f"Basic {CLIENT}",
+        f"Bearer  {CLIENT}",
+        CLIENT,
+        f"Bearer {CLIENT} x",
+    )
 ]
 LIMITED = [
     put("admin writes", "team/a", 1, token=ADMIN),

@@ -1,8 +1,9 @@
 """What is not the same from run to run, and the names that recordings have in its place.
 
 Replaced are: times since 2020, durations, ids that the service makes up, ids of sessions and requests, ports, the
-service's directory, sizes of the database's files, digests of backups, the versions of the service, of SQLite and of pydantic. An id has the same number wherever
-it occurs. Lengths are kept only where what was replaced always has the same length. All else is compared as it is.
+service's directory, sizes of the database's files, digests of backups, the versions of the service, of SQLite and of
+pydantic. An id has the same number wherever it occurs. Lengths are kept only where what was replaced always has the
+same length. All else is compared as it is.
 """
 
 import base64
@@ -25,6 +26,15 @@ _OWN_VERSION = re.compile(r'(\\?"version\\?":\\?")' + re.escape(swarm_operator._
 _PORT = re.compile(r"(127\.0\.0\.1|localhost):\d{4,5}")
 _PYDANTIC = re.compile(r"(errors\.pydantic\.dev/)[0-9.]+")
 _SHA256 = re.compile(r'(\\?"sha256\\?":\\?")[0-9a-f]{64}')
+_REPLACED = {
+    _NUMBERS: r"\1<number>",
+    _VERSIONS: r"\1<version>",
+    _OWN_VERSION: r"\1<version>",
+    _PORT: r"\1:<port>",
+    _SHA256: r"\1<sha256>",
+    _PYDANTIC: r"\1<version>",
+}
+"""Of no fixed length."""
 
 
 class Masks:
@@ -46,8 +56,7 @@ class Masks:
         masked = _CURSOR.sub(self._cursor, text.replace(self._directory, "<directory>"))
         masked = self._fixed(masked)
         same = len(masked) == len(text)
-        for pattern, name in ((_NUMBERS, r"\1<number>"), (_VERSIONS, r"\1<version>"), (_OWN_VERSION, r"\1<version>"),
-                              (_PORT, r"\1:<port>"), (_SHA256, r"\1<sha256>"), (_PYDANTIC, r"\1<version>")):  # fmt: skip
+        for pattern, name in _REPLACED.items():
             masked, count = pattern.subn(name, masked)
             same = same and not count
         return masked, same

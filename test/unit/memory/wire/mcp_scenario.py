@@ -1,4 +1,4 @@
-"""The Model Context Protocol: both eras, every tool, resources, subscriptions, and what is refused before and within."""
+"""The Model Context Protocol: both eras, every tool, resources, subscriptions, and what is refused."""
 
 from unit.memory.wire.steps import ADMIN, CLIENT, READER, SWARM, TEAM, TEAM_READER, Http, Scenario, Stream, put
 
@@ -91,7 +91,9 @@ BEGINNING = [
     _raw("without a session", _message("tools/list")),
     _raw("with an unknown session", _message("ping"), "Mcp-Session-Id: none"),
     _raw("with another's session", _message("ping"), "Mcp-Session-Id: <<session>>", token=ADMIN),
-    _raw("with an unknown version", _message("ping"), "Mcp-Session-Id: <<session>>", "MCP-Protocol-Version: 1999-01-01"),
+    _raw(
+        "with an unknown version", _message("ping"), "Mcp-Session-Id: <<session>>", "MCP-Protocol-Version: 1999-01-01"
+    ),
     _old("ping", "ping"),
     _old("unknown method", "teleport"),
     _old("prompts", "prompts/list"),
@@ -100,7 +102,11 @@ BEGINNING = [
     _old("unknown tool", "tools/call", {"name": "memory_teleport", "arguments": {}}),
     _old("tool without a name", "tools/call", {"arguments": {}}),
     _old("tool with arguments that are a list", "tools/call", {"name": "memory_stats", "arguments": []}),
-    _old("completion", "completion/complete", {"ref": {"type": "ref/resource", "uri": "memory://a"}, "argument": {"name": "a", "value": "b"}}),
+    _old(
+        "completion",
+        "completion/complete",
+        {"ref": {"type": "ref/resource", "uri": "memory://a"}, "argument": {"name": "a", "value": "b"}},
+    ),
     _old("log level", "logging/setLevel", {"level": "debug"}),
     _new("alone: discover", "server/discover"),
     _new("alone: ping", "ping"),
@@ -109,7 +115,12 @@ BEGINNING = [
     _new("alone: unknown method", "teleport"),
     _new("alone: unknown tool", "tools/call", {"name": "memory_teleport", "arguments": {}}),
     _raw("alone: without _meta", _message("tools/list"), f"MCP-Protocol-Version: {_NEW}", "Mcp-Method: tools/list"),
-    _raw("alone: with another method in the header", _message("tools/list", {"_meta": _META}), f"MCP-Protocol-Version: {_NEW}", "Mcp-Method: ping"),
+    _raw(
+        "alone: with another method in the header",
+        _message("tools/list", {"_meta": _META}),
+        f"MCP-Protocol-Version: {_NEW}",
+        "Mcp-Method: ping",
+    ),
     _new("alone: without a token", "tools/list", token=None),
 ]
 _LONG = "0123456789" * 4000
@@ -119,7 +130,14 @@ ENTRIES = [
     _tool("only if there is none, and there is", "memory_store", key="plan", value=1, create_only=True),
     _tool("a version that it does not have", "memory_store", key="plan", value=1, if_version=7),
     _tool("a version", "memory_store", key="plan", value=None, if_version=2),
-    _tool("in a namespace", "memory_store", key="note:1", value="The queue was stuck", namespace="team/notes", tags=["note", "q"]),
+    _tool(
+        "in a namespace",
+        "memory_store",
+        key="note:1",
+        value="The queue was stuck",
+        namespace="team/notes",
+        tags=["note", "q"],
+    ),
     _tool("more", "memory_store", key="note:2", value=["a queue"], namespace="team", metadata={"n": 1}),
     _tool("a long value", "memory_store", key="long", value=_LONG, namespace="team"),
     _tool("long metadata", "memory_store", key="meta", value=1, namespace="meta", metadata={"m": "x" * 9000}),
@@ -172,7 +190,16 @@ RECORDS = [
     _tool("gets", "agent_get", id="coder-1"),
     _tool("gets none", "agent_get", id="none"),
     _tool("lists", "agent_list"),
-    _tool("lists some", "agent_list", type="coder", status="idle", capability="python", stale=False, stale_after=60, limit=1),
+    _tool(
+        "lists some",
+        "agent_list",
+        type="coder",
+        status="idle",
+        capability="python",
+        stale=False,
+        stale_after=60,
+        limit=1,
+    ),
     _tool("creates", "task_create", id="design", description="d" * 300, priority="high", details={"x": 1}),
     _tool("creates again", "task_create", id="design"),
     _tool("creates more", "task_create", id="build", dependencies=["design"], maxRetries=1, type="fix", priority=3),
@@ -218,7 +245,9 @@ RECORDS = [
     _tool("deletes again", "pattern_delete", id="review"),
     _tool("opens", "consensus_propose", id="name", options=["ant", "bee"], voters=["a", "b"], taskId="design"),
     _tool("opens again", "consensus_propose", id="name"),
-    _tool("opens more", "consensus_propose", id="more", threshold=0.75, minVotes=1, deadlineSeconds=60, details={"x": 1}),
+    _tool(
+        "opens more", "consensus_propose", id="more", threshold=0.75, minVotes=1, deadlineSeconds=60, details={"x": 1}
+    ),
     _tool("votes", "consensus_vote", id="name", agent="a", choice="bee", reason="short"),
     _tool("votes for nothing", "consensus_vote", id="name", agent="a", choice="cat"),
     _tool("votes as nobody", "consensus_vote", id="name", agent="z", choice="bee"),
@@ -236,7 +265,15 @@ RECORDS = [
     _tool("to all", "message_send", from_="lead", message="lunch"),
     _tool("from nobody", "message_send", message=1),
     _tool("all", "message_read"),
-    _tool("some", "message_read", agent="coder-1", from_="lead", type="question", limit=1, _keep={"cursor": r'\\"cursor\\":\\"([^"\\]+)'}),
+    _tool(
+        "some",
+        "message_read",
+        agent="coder-1",
+        from_="lead",
+        type="question",
+        limit=1,
+        _keep={"cursor": r'\\"cursor\\":\\"([^"\\]+)'},
+    ),
     _tool("since", "message_read", cursor="<<cursor>>"),
     _tool("a bad cursor", "message_read", cursor="!"),
 ]
@@ -330,7 +367,13 @@ RESOURCES = [
     _old("subscribe to no address", "resources/subscribe", {"uri": "x"}),
     _old("subscribe to another's", "resources/subscribe", {"uri": "memory://default"}, session="team", token=TEAM),
     Stream(
-        _raw("the stream of a session", None, "Mcp-Session-Id: <<session>>", f"MCP-Protocol-Version: {_OLD}", method="GET"),
+        _raw(
+            "the stream of a session",
+            None,
+            "Mcp-Session-Id: <<session>>",
+            f"MCP-Protocol-Version: {_OLD}",
+            method="GET",
+        ),
         first=0,
         meanwhile=(put("stream: a put", "live/a", 1), put("stream: elsewhere", "live/b", 1)),
         events=1,
@@ -342,7 +385,12 @@ RESOURCES = [
         meanwhile=(put("listen: a put", "live/c", 1),),
         events=1,
     ),
-    _new("listen to another's", "subscriptions/listen", {"notifications": {"resourceSubscriptions": ["memory://live"]}}, token=TEAM),
+    _new(
+        "listen to another's",
+        "subscriptions/listen",
+        {"notifications": {"resourceSubscriptions": ["memory://live"]}},
+        token=TEAM,
+    ),
     _new("listen to no address", "subscriptions/listen", {"notifications": {"resourceSubscriptions": ["x"]}}),
 ]
 ENDING = [

@@ -1,7 +1,7 @@
-"""Records the wire: what a service answers over HTTP, gRPC and MCP to the scenarios, and compares it with recordings.
+"""Records what a service answers to the scenarios over HTTP, gRPC and MCP, and compares answers with recordings.
 
-The recordings in recorded/ were made with the code of commit 0021e49. They say what clients of then rely on, so they are
-made anew only for a change of the wire that is wanted; the difference in git is then what has changed:
+The recordings in recorded/ were made with the code of commit 0021e49. They say what clients of then rely on, so they
+are made anew only for a change of the wire that is wanted; the difference in git is then what has changed:
 
     PYTHONPATH=test python -m unit.memory.wire.recording                  all scenarios
     PYTHONPATH=test python -m unit.memory.wire.recording http_entries     these

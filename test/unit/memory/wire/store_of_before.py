@@ -6,7 +6,7 @@ some bytes of one compressed value. The recordings store_read and store_written 
 this file: to those who only read, and to those who go on with it.
 """
 
-import datetime
+import datetime as dt
 import shutil
 import sqlite3
 
@@ -15,7 +15,7 @@ from unit.memory.wire.service import serving
 from unit.memory.wire.steps import ADMIN, Grpc, Http, Scenario, Stream, get, post, put
 
 _FILE = "store-0021e49.db"
-_THEN = datetime.datetime(2024, 1, 15, 8, tzinfo=datetime.UTC).timestamp()
+_THEN = dt.datetime(2024, 1, 15, 8, tzinfo=dt.UTC).timestamp()
 _SLOW_CLOCK = f"""
 import runpy, sys, time
 real, behind = time.time, time.time() - {_THEN}
@@ -29,7 +29,7 @@ MADE = [
     put("a", "team/a", {"n": 1, "deep": [{"er": None}]}, tags=["x", "y"], metadata={"by": "ada"}),
     put("a again", "team/a", {"n": 2, "deep": [{"er": 1.5}]}, tags=["x", "z"], metadata={"by": "bob", "n": 7}),
     *(put(f"many {n}", f"many/key:{n:03}", {"number": n, "word": f"w{n}"}, tags=[f"t{n % 3}"]) for n in range(60)),
-    put("unicode", "t%C3%A9am%2Fnotes/%F0%9F%90%9D%2Fk%20%25", "🐝 Zürich \u2028 \"\\"),
+    put("unicode", "t%C3%A9am%2Fnotes/%F0%9F%90%9D%2Fk%20%25", '🐝 Zürich \u2028 "\\'),
     put("large", "team/large", 2**64 - 1),
     put("small", "team/small", -(2**63)),
     put("float", "team/float", 1e-7),
