@@ -137,7 +137,7 @@ TASKS = [
     post("task assign none", "/v1/tasks/none/assign", {"agents": []}),
     post("task assign without agents", "/v1/tasks/design/assign", {}),
     post("task assign too many", "/v1/tasks/design/assign", {"agents": [str(n) for n in range(65)]}),
-    post("task claim the next of a type", "/v1/tasks/claim", {"agent": "coder-1", "types": ["fix"], "lease": 5.5}),
+    post("task claim the next of a type", "/v1/tasks/claim", {"agent": "coder-1", "types": ["fix"], "lease": 60.5}),
     post("task claim the next", "/v1/tasks/claim", {"agent": "coder-1"}),
     post("task claim the next of no type", "/v1/tasks/claim", {"agent": "coder-1", "types": ["none"]}),
     post("task claim the next without an agent", "/v1/tasks/claim", {}),

@@ -1,7 +1,8 @@
-"""Each operation of HTTP without a token, with wrong and with limited ones; each path with the methods that it lacks."""
+"""Each operation of HTTP without a token, with wrong and limited ones; each path with the methods that it lacks."""
 
 from unit.memory.wire.steps import ADMIN, CLIENT, READER, SWARM, TEAM, TEAM_READER, Http, Scenario, get, put
 
+_CURSOR = r'"next_cursor":"([^"]+)"'
 _ENTRY = {"value": 1}
 _AGENT = {"agent": "a"}
 OPERATIONS = [
@@ -130,7 +131,7 @@ LIMITED = [
     get("team searches", "/v1/search", token=TEAM),
     get("team searches words", "/v1/search?text=words", token=TEAM),
     get("team-reader searches", "/v1/search?values=false", token=TEAM_READER),
-    get("team-reader searches a page", "/v1/search?limit=1", token=TEAM_READER, keep={"cursor": r'"next_cursor":"([^"]+)"'}),
+    get("team-reader searches a page", "/v1/search?limit=1", token=TEAM_READER, keep={"cursor": _CURSOR}),
     get("team-reader searches the next page", "/v1/search?limit=1&cursor=<<cursor>>", token=TEAM_READER),
     get("team takes another's cursor", "/v1/search?limit=1&cursor=<<cursor>>", token=TEAM),
     get("team searches a subtree", "/v1/search?namespace=team&subtree=true", token=TEAM),
@@ -140,7 +141,8 @@ LIMITED = [
     Http("team batch with another's", "POST", "/v1/batch", {"operations": [
         {"op": "put", "namespace": "team", "key": "c", "value": 1},
         {"op": "put", "namespace": "plan", "key": "c", "value": 1}], "atomic": False}, TEAM),
-    Http("team batch", "POST", "/v1/batch", {"operations": [{"op": "put", "namespace": "team", "key": "c", "value": 1}]}, TEAM),
+    Http("team batch", "POST", "/v1/batch", {"operations": [
+        {"op": "put", "namespace": "team", "key": "c", "value": 1}]}, TEAM),
     Http("team deletes a range", "DELETE", "/v1/entries?namespace=team&prefix=c", token=TEAM),
     Http("swarm registers an agent", "PUT", "/v1/agents/a", {"type": "coder"}, SWARM),
     Http("swarm creates a task", "POST", "/v1/tasks", {"id": "t"}, SWARM),

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import re
+import time
 
 import grpc
 from unit.memory.wire import grpc_calls
@@ -26,6 +27,7 @@ class Player:
         self._service = service
         self._masks = Masks(service.tokens.parent, times=times)
         self._kept = {}
+        self._millisecond = 0
         self._messages = grpc_calls.Messages()
         self._channel = grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}")
         self.exchanges = []
@@ -39,6 +41,10 @@ class Player:
     def play(self, steps):
         """Play steps."""
         for step in steps:
+            # Each begins in a millisecond of its own: what is ordered by time has one order.
+            last = self._millisecond
+            while self._millisecond == last:
+                self._millisecond = time.time_ns() // 1_000_000
             {Http: self._http, Stream: self._stream, Crowd: self._crowd, Grpc: self._grpc}[type(step)](step)
 
     def _note(self, name, **exchange):

@@ -1,11 +1,11 @@
 """Records what a service answers to the scenarios over HTTP, gRPC and MCP, and compares answers with recordings.
 
 The recordings in recorded/ were made with the code of commit 0021e49. They say what clients of then rely on, so they
-are made anew only for a change of the wire that is wanted; the difference in git is then what has changed:
+are made anew only when the wire is to change; git then shows what has changed:
 
     PYTHONPATH=test python -m unit.memory.wire.recording                  all scenarios
     PYTHONPATH=test python -m unit.memory.wire.recording http_entries     these
-    PYTHONPATH=test python -m unit.memory.wire.recording --protoset       the descriptor that gRPC's messages are read by
+    PYTHONPATH=test python -m unit.memory.wire.recording --protoset       what gRPC's messages are read by
     PYTHONPATH=test python -m unit.memory.wire.recording --store          the database of before: never needed again
 """
 
