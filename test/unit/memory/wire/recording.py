@@ -50,6 +50,11 @@ def read(name):
     return json.loads((RECORDED / f"{name}.json").read_text())
 
 
+def _sorted(exchange):
+    """The exchange with its header lines sorted: their order means nothing (RFC 9110, section 5.3)."""
+    return exchange | {"got": [*exchange["got"][:1], *sorted(exchange["got"][1:])]} if "got" in exchange else exchange
+
+
 def differences(recorded, played):
     """What differs, for people; empty when nothing does."""
     found = []
@@ -57,8 +62,9 @@ def differences(recorded, played):
     found += [f"{name}: not played\n" for name in expected if name not in given]
     found += [f"{name}: not recorded\n" for name in given if name not in expected]
     for name, exchange in given.items():
-        if expected.get(name, exchange) != exchange:
-            lines = [json.dumps(each, ensure_ascii=False, indent=1).splitlines() for each in (expected[name], exchange)]
+        if _sorted(expected.get(name, exchange)) != _sorted(exchange):
+            both = map(_sorted, (expected[name], exchange))
+            lines = [json.dumps(each, ensure_ascii=False, indent=1).splitlines() for each in both]
             found.append(f"{name}:\n" + "\n".join(_short(*lines)) + "\n")
     if not found and list(expected) != list(given):
         found.append("the order of the exchanges is not that of the recording\n")
