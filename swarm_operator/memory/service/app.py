@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
+from swarm_operator.memory.core.errors import StoreClosedError
 from swarm_operator.memory.core.slots import Slots, watch_slots
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential, Principal
@@ -189,6 +190,8 @@ class MemoryApp:
         if sending.cancelled():
             if gone.done() and not gone.cancelled():
                 raise ClientGoneError
+            if not send.started:
+                raise StoreClosedError("the service is stopping")
             await send(_END)
         else:
             sending.result()
