@@ -37,6 +37,7 @@ openapi: $(VENV) ## Write docs/openapi.json from the memory service's code
 
 lint: $(VENV) ## ruff, mypy, import contracts
 	$(PYTHON) -m ruff check .
+	@! git grep -n '^__all__' -- 'swarm_operator/*.py' ':!*__init__.py' || { echo '__all__: in packages only; a module has what it defines'; exit 1; }
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports

@@ -12,14 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import sqlite3
+    import sqlite3 as sqlite3
 else:
     try:
         from pysqlite3 import dbapi2 as sqlite3
     except ModuleNotFoundError:
         import sqlite3
-
-__all__ = ["VERSION", "has_wal_reset_bug", "sqlite3"]
 
 VERSION: Final = sqlite3.sqlite_version
 """Version of the library in use, e.g. "3.53.4"."""
