@@ -7,10 +7,10 @@ import signal
 import sys
 
 from swarm_operator.cmd import manager
-from swarm_operator.runtime import controller, events, informer, leader_election, loop_lag, serving_cert
+from swarm_operator.runtime import cache, controller, events, leader_election, loop_lag, serving_cert
 
 PARTS = {
-    "informer": (informer.Informer, "run"),
+    "informer": (cache.Informer, "run"),
     "event recorder": (events.EventRecorder, "run"),
     "loop monitor": (loop_lag.LoopMonitor, "run"),
     "controller": (controller.Controller, "run"),
