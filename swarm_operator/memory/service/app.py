@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
 import structlog
@@ -83,31 +83,38 @@ class MemoryApp:
         method: str = scope["method"]
         match = self._router.find(method, scope["raw_path"], scope["path"])
         headers: dict[bytes, bytes] = dict(scope["headers"])  # the last value of a repeated header is used
-        send = _Sender(send, _request_id(headers), self._metrics, method)
-        started = time.perf_counter()
+        header = _request_id(headers)
+        route, sender = OTHER, None
         try:
             credential = self._authenticate(match, scope["path"], headers)
-            send.route = match.route
+            route = match.route
             answer = await self._call(match, credential, scope, headers, receive)
-            if isinstance(answer, Stream):
-                await self._stream(answer, receive, send)
-                self._observe(match, started)
-            elif not isinstance(answer, Reply):
-                await answer.app(receive, send)
+            if not isinstance(answer, Reply):
+                sender = _Sender(send, header, self._metrics, method, route)
+                if isinstance(answer, Stream):
+                    started = time.perf_counter()
+                    await self._stream(answer, receive, sender)
+                    if match.endpoint is not None and match.endpoint.operation.timed:
+                        self._metrics.operations[match.endpoint.operation.name].observe(time.perf_counter() - started)
+                else:
+                    await answer.app(receive, sender)
+                return
         except ClientGoneError:
             return
         except Exception as error:  # noqa: BLE001 - unexpected errors are logged and answered with 500
             problem = describe(error)
             self._metrics.refused(problem.code)
-            if send.started:
+            if sender is not None and sender.started:
                 # The missing end of the body tells the client that the response is incomplete.
-                _log.warning("answer cut off", method=method, route=match.route, reason=str(error), exc_info=error)
+                _log.warning("answer cut off", method=method, route=route, reason=str(error), exc_info=error)
                 return
             if problem.status == 500:
-                _log.error("request failed", method=method, route=match.route, exc_info=error)
+                _log.error("request failed", method=method, route=route, exc_info=error)
             answer = problem_reply(problem)
-        if isinstance(answer, Reply):
-            await answer.send(send)
+        self._metrics.answered(method, route, answer.status)
+        if header is not None:
+            answer.headers = _with_header(answer.headers, header)
+        await answer.send(send)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -153,7 +160,7 @@ class MemoryApp:
         operation = endpoint.operation
         if operation.writes is not False and operation.method != "GET":
             credential.principal.check_writer()
-        values = tuple(percent_decode(name, value) for name, value in zip(match.names, match.values, strict=True))
+        values = [percent_decode(name, value) for name, value in match.parameters]
         body = b""
         if operation.method in _WITH_BODY and not operation.streams and not operation.admin:
             body = await self._context.bodies.read(headers, receive)
@@ -162,13 +169,9 @@ class MemoryApp:
         answer = await endpoint.handler(
             Call(operation, values, headers, body, store, credential, self._context, scope, receive)
         )
-        if not isinstance(answer, Stream):
-            self._observe(match, started)
+        if operation.timed and not isinstance(answer, Stream):
+            self._metrics.operations[operation.name].observe(time.perf_counter() - started)
         return answer
-
-    def _observe(self, match: Match, started: float) -> None:
-        if match.endpoint is not None and match.endpoint.operation.timed:
-            self._metrics.operations[match.endpoint.operation.name].observe(time.perf_counter() - started)
 
     async def _stream(self, stream: Stream, receive: Receive, send: _Sender) -> None:
         """Send a stream until the stream ends or the client disconnects. An endless stream ends when the service stops.
@@ -200,21 +203,22 @@ class MemoryApp:
 class _Sender:
     """Sends a response: adds the request ID and counts the response when it starts."""
 
-    def __init__(self, send: Send, header: tuple[bytes, bytes] | None, metrics: ServiceMetrics, method: str) -> None:
+    def __init__(
+        self, send: Send, header: tuple[bytes, bytes] | None, metrics: ServiceMetrics, method: str, route: str
+    ) -> None:
         self.started = False
-        self.route = OTHER
         self._send = send
         self._header = header
         self._metrics = metrics
         self._method = method
+        self._route = route
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            self._metrics.answered(self._method, self.route, message["status"])
+            self._metrics.answered(self._method, self._route, message["status"])
             if self._header is not None:
-                others = [each for each in message["headers"] if each[0] != self._header[0]]
-                message = {**message, "headers": [*others, self._header]}
+                message = {**message, "headers": list(_with_header(message["headers"], self._header))}
         await self._send(message)
 
 
@@ -225,6 +229,12 @@ def _request_id(headers: dict[bytes, bytes]) -> tuple[bytes, bytes] | None:
         return None
     current = tracing.bind((traceparent or b"").decode("latin-1"), (given_id or b"").decode("latin-1"))
     return None if current is None else (b"x-request-id", current.encode())
+
+
+def _with_header(
+    headers: Iterable[tuple[bytes, bytes]], header: tuple[bytes, bytes]
+) -> tuple[tuple[bytes, bytes], ...]:
+    return (*(each for each in headers if each[0] != header[0]), header)
 
 
 async def _send_chunks(stream: Stream, send: Send) -> None:

@@ -8,6 +8,7 @@ If a file is missing or invalid during the change, the tokens read before stay v
 
 from __future__ import annotations
 
+import functools
 import hmac
 import os
 import secrets
@@ -47,7 +48,7 @@ class Tokens:
         self._monotonic = monotonic
         self._checked_at = monotonic()
         self._stamp = self._file_stamps()
-        self._tokens = _read_all(directory)
+        self._credentials = self._read()
 
     def authenticate(self, authorization: bytes | None) -> Credential:
         """Return the credential of an Authorization header.
@@ -55,22 +56,27 @@ class Tokens:
         Raises:
             UnauthorizedError: the header has no valid token.
         """
-        principal = self.principal(authorization)
-        if principal is None:
-            raise UnauthorizedError("no valid token")
-        return Credential(principal, lambda: self.principal(authorization) == principal)
-
-    def principal(self, authorization: bytes | None) -> Principal | None:
-        """Return the holder of the token in an Authorization header, or None. Runs in constant time for any token."""
         self._refresh()
-        if authorization is None or authorization[:7].lower() != b"bearer ":
-            return None
-        offered = authorization[7:].strip()
         found = None
-        for token, principal in self._tokens:
-            if hmac.compare_digest(offered, token):
-                found = principal
+        if authorization is not None and authorization[:7].lower() == b"bearer ":
+            offered = authorization[7:].strip()
+            # All tokens are compared, each in constant time: the duration says nothing about them.
+            for token, credential in self._credentials:
+                if hmac.compare_digest(offered, token):
+                    found = credential
+        if found is None:
+            raise UnauthorizedError("no valid token")
         return found
+
+    def _read(self) -> list[tuple[bytes, Credential]]:
+        return [
+            (token, Credential(principal, functools.partial(self._still_valid, token, principal)))
+            for token, principal in _read_all(self.directory)
+        ]
+
+    def _still_valid(self, token: bytes, principal: Principal) -> bool:
+        self._refresh()
+        return any(known == token and credential.principal == principal for known, credential in self._credentials)
 
     def _refresh(self) -> None:
         now = self._monotonic()
@@ -81,7 +87,7 @@ class Tokens:
         if stamp == self._stamp:
             return
         try:
-            self._tokens = _read_all(self.directory)
+            self._credentials = self._read()
         except BadTokenFileError as error:
             _log.warning("tokens not read again, the former ones stay valid", reason=str(error))
         else:

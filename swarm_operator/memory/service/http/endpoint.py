@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -61,7 +61,7 @@ class Context:
     backups: Slots
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """Authenticated request to an endpoint.
 
@@ -78,7 +78,7 @@ class Call:
     """
 
     operation: Operation
-    parameters: tuple[str, ...]
+    parameters: Sequence[str]
     headers: Mapping[bytes, bytes]
     body: bytes
     store: Store

@@ -12,6 +12,7 @@ from swarm_operator.memory.service.http.routes import entries, records
 OTHER: Final = "other"
 """Route label of requests with an unknown path."""
 _PARAMETER: Final = b"{"
+_NO_KEY: Final = "an entry's path is /v1/entries/{namespace}/{key}; to list use /v1/entries?namespace="
 
 
 class Match:
@@ -20,28 +21,25 @@ class Match:
     Attributes:
         route: path with its parameters in braces, for metrics.
         endpoint: endpoint, or None if no endpoint matches.
-        names: names of the path parameters.
-        values: values of the path parameters as sent, not decoded.
+        parameters: name and undecoded value of each path parameter.
         error: reason why no endpoint matches.
         open: whether the path requires no token.
     """
 
-    __slots__ = ("endpoint", "error", "names", "open", "route", "values")
+    __slots__ = ("endpoint", "error", "open", "parameters", "route")
 
     def __init__(
         self,
         route: str,
         endpoint: Endpoint | None,
-        names: tuple[str, ...] = (),
-        values: tuple[bytes, ...] = (),
+        parameters: tuple[tuple[str, bytes], ...] = (),
         error: RequestError | None = None,
         *,
         open: bool = False,  # noqa: A002 - the attribute's name in Operation
     ) -> None:
         self.route = route
         self.endpoint = endpoint
-        self.names = names
-        self.values = values
+        self.parameters = parameters
         self.error = error
         self.open = open
 
@@ -77,7 +75,10 @@ class Router:
             path: decoded path.
         """
         if raw_path.startswith(entries.PREFIX):
-            return self._find_entry(method, raw_path)
+            namespace, slash, key = raw_path[len(entries.PREFIX) :].partition(b"/")
+            if slash and (endpoint := self._entries.get(method)) is not None:
+                return Match(entries.ROUTE, endpoint, (("namespace", namespace), ("key", key)))
+            return Match(entries.ROUTE, None, error=_no_entry(method) if slash else NotFoundError(_NO_KEY))
         here = self._paths.get(path, {})
         wanted = "GET" if method == "HEAD" else method
         if (endpoint := here.get(wanted)) is not None and (method != "HEAD" or not endpoint.operation.streams):
@@ -91,7 +92,7 @@ class Router:
                 continue
             if endpoint.operation.method == wanted:
                 named = (theirs for ours, theirs in zip(pattern, parts, strict=True) if ours.startswith(_PARAMETER))
-                return Match(endpoint.operation.path, endpoint, ("id",), tuple(named))
+                return Match(endpoint.operation.path, endpoint, tuple(("id", value) for value in named))
             if not candidates or candidates[0].operation.path == endpoint.operation.path:
                 candidates.append(endpoint)
         if candidates:
@@ -102,16 +103,9 @@ class Router:
             words += "; a slash in an id is sent as %2F"
         return Match(OTHER, None, error=NotFoundError(words))
 
-    def _find_entry(self, method: str, raw_path: bytes) -> Match:
-        namespace, slash, key = raw_path[len(entries.PREFIX) :].partition(b"/")
-        if not slash:
-            words = "an entry's path is /v1/entries/{namespace}/{key}; to list use /v1/entries?namespace="
-            return Match(entries.ROUTE, None, error=NotFoundError(words))
-        endpoint = self._entries.get(method)
-        error = None
-        if endpoint is None:
-            error = WrongMethodError(f"an entry has no method {method[:32]}", (b"allow", b"GET, HEAD, PUT, DELETE"))
-        return Match(entries.ROUTE, endpoint, ("namespace", "key"), (namespace, key), error)
+
+def _no_entry(method: str) -> WrongMethodError:
+    return WrongMethodError(f"an entry has no method {method[:32]}", (b"allow", b"GET, HEAD, PUT, DELETE"))
 
 
 def _wrong_method(method: str, path: str, endpoints: list[Endpoint]) -> WrongMethodError:
