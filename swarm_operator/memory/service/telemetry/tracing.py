@@ -10,8 +10,8 @@ https://www.w3.org/TR/trace-context/, https://opentelemetry.io/docs/specs/otel/c
 
 from __future__ import annotations
 
-import random
 import re
+import secrets
 from contextvars import ContextVar
 from typing import Final
 
@@ -54,7 +54,7 @@ def request_id() -> str:
     """Return the ID of this task's request. If the client sent none, create an ID and bind it to the log lines."""
     current = _current.get()
     if current is None:
-        current = f"{random.getrandbits(128):032x}"
+        current = secrets.token_hex(16)
         bind_contextvars(request_id=current)
         _current.set(current)
     return current
