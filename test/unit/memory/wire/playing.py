@@ -56,7 +56,7 @@ class Player:
     # HTTP
 
     def _request(self, step):
-        """What is sent, and how it is written down."""
+        """Return the request as lines, as the recording shows it."""
         body = step.body
         if body is not None and not isinstance(body, bytes):
             body = compact(body)

@@ -23,6 +23,7 @@ from swarm_operator.memory.service.errors import ForbiddenError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.service.grpc.server import GrpcServer
+from swarm_operator.memory.service.http.openapi import OPERATIONS
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.sqlite import SqliteStore
@@ -407,3 +408,15 @@ async def test_messages_of_several_requests_keep_their_order(service):
     read = (await views[0].communications.read(agent="b", limit=100)).messages
     assert [message.id for message in read] == sorted(message.id for message in sent)
     assert [message.document["message"]["n"] for message in read] == list(range(20))
+
+
+async def test_a_reader_is_refused_before_the_body_is_looked_at(service):
+    answer = await service.call("PUT", "/v1/entries/n/k", b"no json", token=READER)
+    assert answer.status == 403
+    answer = await service.call("PUT", "/v1/entries/n/k", b"no json", token=TEAM)
+    assert answer.status == 400
+
+
+def test_operations_for_admins_are_those_below_admin():
+    for operation in OPERATIONS:
+        assert operation.admin == operation.path.startswith("/admin/"), operation.name
