@@ -56,7 +56,7 @@ class Player:
     # HTTP
 
     def _request(self, step):
-        """Return the request as lines, as the recording shows it."""
+        """Return the bytes to send, and the request as the recording shows it."""
         body = step.body
         if body is not None and not isinstance(body, bytes):
             body = compact(body)
