@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import copy
+import functools
 import json
 import re
 import sys
@@ -16,6 +17,7 @@ from support.pages import DOCS
 
 import swarm_operator
 from swarm_operator.controllers.common import kinds
+from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
 from swarm_operator.controllers.swarmmemorystore.stats import Observer
 from swarm_operator.runtime.cache import Cache
@@ -26,10 +28,10 @@ from swarm_operator.runtime.events import EventRecorder
 PACKAGE = Path(swarm_operator.__file__).parent
 
 PAGE = (DOCS / "design" / "walks.md").read_text().partition("## One event of a custom resource")[2]
-MACHINERY, CONCERNS = (
-    re.findall(r"^\d+\. `([^`]+)`", part, re.MULTILINE) for part in PAGE.split("The steps, in their order:")
+MACHINERY, CLUSTER, STORE = (
+    re.findall(r"^\d+\. `([^`]+)`", part, re.MULTILINE) for part in re.split("^### .*$", PAGE, flags=re.MULTILINE)
 )
-"""Files of every event, and files of the concerns of a store, in the order of the steps."""
+"""Files of every event; files of a SwarmCluster's model and steps; and of a SwarmMemoryStore's."""
 
 STATS = {
     "entries": 3,
@@ -119,17 +121,22 @@ async def server():
 
 
 @pytest.fixture
-async def _operator(server, background):
+async def operate(server, background):
+    """Run a controller. The argument makes its reconciler from a cache and a recorder of events."""
     configuration = Configuration()
     configuration.host = server.url
+    running = []
     async with Client(configuration) as client:
         cache = Cache(client, namespaces=["ns"])
         recorder = EventRecorder(client, controller="swarm-operator", instance="test")
-        reconciler = SwarmMemoryStoreReconciler(cache, recorder, Observer(server.url), "swarm-memory:v1")
-        controller = Controller("walk", reconciler, cache)
-        reconciler.set_up(controller)
-        running = [background(part.run()) for part in (*cache.informers, recorder, controller)]
-        yield
+
+        def start(make_reconciler):
+            reconciler = make_reconciler(cache, recorder)
+            controller = Controller("walk", reconciler, cache)
+            reconciler.set_up(controller)
+            running.extend(background(part.run()) for part in (*cache.informers, recorder, controller))
+
+        yield start
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -155,12 +162,33 @@ def files_that_run():
         threading.setprofile(None)
 
 
-@pytest.mark.usefixtures("_operator")
-async def test_an_event_passes_through_these_files(server, store_object, eventually):
+async def test_an_event_of_a_cluster(server, operate, cluster_object, eventually):
+    """The memory of the swarm grows, which applies a child and changes the status."""
+    cluster = kinds.SWARM_CLUSTER.path(namespace="ns", name="hive")
+    store = kinds.SWARM_MEMORY_STORE.path(namespace="ns", name="hive-memory")
+    operate(SwarmClusterReconciler)
+    server.put(cluster, cluster_object(enableMemoryStore=True, size="1Gi"))
+
+    async def reported(generation=1):
+        return server[cluster]["status"]["observedGeneration"] == generation and server[store]
+
+    await eventually(reported)
+    with files_that_run() as found:
+        server.change(cluster, spec={"memory": {"enableMemoryStore": False, "size": "1Gi"}})
+        await eventually(lambda: reported(2))
+        server.change(cluster, spec={"memory": {"enableMemoryStore": True, "size": "2Gi"}})
+        await eventually(lambda: reported(3))
+    assert server[store]["spec"]["storageSize"] == "2Gi"
+    assert sorted(found) == sorted([*MACHINERY, *CLUSTER])
+    assert len(found) <= 18
+
+
+async def test_an_event_of_a_store(server, operate, store_object, eventually):
     """The volume grows, which applies a child; the numbers are read; and a condition changes, which emits an event."""
     store = kinds.SWARM_MEMORY_STORE.path(namespace="ns", name="bees")
     claim = kinds.PERSISTENT_VOLUME_CLAIM.path(namespace="ns", name="bees-data")
     workload = kinds.STATEFUL_SET.path(namespace="ns", name="bees")
+    operate(functools.partial(SwarmMemoryStoreReconciler, observer=Observer(server.url), image="swarm-memory:v1"))
     server.put(store, store_object(storageSize="1Gi", backupOnDelete=False))
 
     async def made():
@@ -184,5 +212,4 @@ async def test_an_event_passes_through_these_files(server, store_object, eventua
         server.change(store, spec={"storageSize": "2Gi", "backupInterval": "1h"})
         await eventually(carried_out)
     assert server[claim]["spec"]["resources"]["requests"]["storage"] == "2Gi"
-    assert sorted(found) == sorted([*MACHINERY, *CONCERNS])
-    assert len(MACHINERY) + 1 <= 18
+    assert sorted(found) == sorted([*MACHINERY, *STORE])
