@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -38,15 +38,26 @@ def matches(wanted: Any, live: Any) -> bool:
     return bool(wanted == live)
 
 
-async def ensure(r: Reconciliation[Any], resource: Resource, wanted: Object) -> Object:
+async def ensure(
+    r: Reconciliation[Any],
+    resource: Resource,
+    wanted: Object,
+    *,
+    controlled: bool = True,
+    adopted_by: Mapping[str, str] | None = None,
+    on_refusal: Callable[[ApiError], None] | None = None,
+) -> Object:
     """Make one child as wanted, with an event if it is created.
 
-    A refused update is recorded in `r` and leaves the child as it is, so that steps that need the child go on.
+    A failed update leaves the child as it is, so that steps that need the child go on.
 
     Args:
-        r: the pass; its object becomes the child's controller, so that deleting the object deletes the child.
+        r: the pass.
         resource: the child's kind. The cache must have its informer.
         wanted: the wanted fields, with metadata.name. Values must be in the server's canonical form.
+        controlled: whether the pass's object becomes the child's controller, so that deleting the object deletes it.
+        adopted_by: labels that make an object without a controller one of ours. By default no label does.
+        on_refusal: gets the error of an update that failed. By default it is recorded in `r`.
 
     Returns:
         The child as it is now. If it is being deleted (deletionTimestamp), nothing was written.
@@ -55,7 +66,7 @@ async def ensure(r: Reconciliation[Any], resource: Resource, wanted: Object) -> 
         NameTakenError: an object that is not ours has the name.
         ApiError: the child does not exist and the server refused to create it.
     """
-    wanted = _complete(r.obj, resource, wanted)
+    wanted = _complete(r.obj, resource, wanted, controlled=controlled)
     namespace, name = key_of(wanted)
     live = r.cache.get(resource, key_of(wanted))
     if live is None:
@@ -66,16 +77,18 @@ async def ensure(r: Reconciliation[Any], resource: Resource, wanted: Object) -> 
         except NotFoundError:
             # Without force the server refuses to change the values of an object that was created just now.
             live = await r.cache.apply(resource, wanted, field_manager=labels.FIELD_MANAGER, force=False)
-            _check_controller(r.obj, resource, live)
+            _check_ours(r.obj, resource, live, adopted_by)
             r.recorder.event(r.obj, "Normal", "Created", f"created {resource.kind} {name}", action="Create")
             return _remember(r, resource, live)
-    _check_controller(r.obj, resource, live)
+    _check_ours(r.obj, resource, live, adopted_by)
     if not live["metadata"].get("deletionTimestamp") and not matches(wanted, live):
         log.info("applying", kind=resource.kind, child=name)
+        # The uid makes the server refuse if the cache is stale and another object has the name now.
+        exactly = {**wanted, "metadata": {**wanted["metadata"], "uid": live["metadata"]["uid"]}}
         try:
-            live = await r.cache.apply(resource, wanted, field_manager=labels.FIELD_MANAGER)
+            live = await r.cache.apply(resource, exactly, field_manager=labels.FIELD_MANAGER)
         except ApiError as error:
-            r.record_error(error)
+            (on_refusal or r.record_error)(error)
     return _remember(r, resource, live)
 
 
@@ -99,7 +112,7 @@ async def create_once(r: Reconciliation[Any], resource: Resource, wanted: Object
     except NotFoundError:
         try:
             live = await r.cache.client.create(
-                resource, _owned(r.obj, resource, wanted), field_manager=labels.FIELD_MANAGER
+                resource, _named(r.obj, resource, wanted, controlled=True), field_manager=labels.FIELD_MANAGER
             )
         except ConflictError:  # another worker was faster
             live = await r.cache.client.get(resource, namespace, name)
@@ -144,26 +157,29 @@ def _remember(r: Reconciliation[Any], resource: Resource, child: Object) -> Obje
     return child
 
 
-def _owned(owner: Object, resource: Resource, wanted: Object) -> Object:
-    """Return a copy with the fields that every child has: kind, namespace and owner."""
-    metadata = {
-        **wanted["metadata"],
-        "namespace": owner["metadata"]["namespace"],
-        "ownerReferences": [owner_reference(owner)],
-    }
+def _named(owner: Object, resource: Resource, wanted: Object, *, controlled: bool) -> Object:
+    """Return a copy with the fields that every child has: kind, namespace and, if controlled, its controller."""
+    metadata = {**wanted["metadata"], "namespace": owner["metadata"]["namespace"]}
+    if controlled:
+        metadata["ownerReferences"] = [owner_reference(owner)]
     return {**wanted, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
 
 
-def _complete(owner: Object, resource: Resource, wanted: Object) -> Object:
-    """Return a copy with the fields that every applied child has: those of `_owned` and the hash of all of them."""
-    complete = _owned(owner, resource, wanted)
+def _complete(owner: Object, resource: Resource, wanted: Object, *, controlled: bool) -> Object:
+    """Return a copy with the fields that every applied child has: those of `_named` and the hash of all of them."""
+    complete = _named(owner, resource, wanted, controlled=controlled)
     digest = hashlib.sha256(json.dumps(complete, sort_keys=True).encode()).hexdigest()[:16]
     annotations = {**wanted["metadata"].get("annotations", {}), labels.APPLIED: digest}
     return {**complete, "metadata": {**complete["metadata"], "annotations": annotations}}
 
 
-def _check_controller(owner: Object, resource: Resource, live: Object) -> None:
-    """Raise NameTakenError unless `owner` controls the object."""
+def _check_ours(owner: Object, resource: Resource, live: Object, adopted_by: Mapping[str, str] | None) -> None:
+    """Raise NameTakenError unless `owner` controls the object, or nobody does and it has the labels of ours."""
     controller = controller_of(live)
-    if controller is None or controller["uid"] != owner["metadata"]["uid"]:
+    if controller is None:
+        found = live["metadata"].get("labels") or {}
+        ours = adopted_by is not None and adopted_by.items() <= found.items()
+    else:
+        ours = controller["uid"] == owner["metadata"]["uid"]
+    if not ours:
         raise NameTakenError(resource, live["metadata"]["name"])

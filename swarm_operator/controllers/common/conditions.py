@@ -14,7 +14,7 @@ EVENT_CONDITIONS = frozenset({"Ready", "StorageReady", "Degraded"})
 NEGATIVE_CONDITIONS = frozenset({"Degraded"})
 """Conditions of negative polarity: True is a problem; False is normal and emits no event."""
 
-WAITING_REASONS = frozenset({"WaitingForPod", "WaitingForVolume", "WaitingForStore", "Disabled"})
+WAITING_REASONS = frozenset({"WaitingForPod", "WaitingForVolume", "Resizing", "WaitingForStore", "Disabled"})
 """Reasons of normal progress, which emit no warning."""
 
 

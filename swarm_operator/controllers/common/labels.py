@@ -23,14 +23,17 @@ def selector(store: SwarmMemoryStore) -> dict[str, str]:
     return {"app.kubernetes.io/name": "swarm-memory", "app.kubernetes.io/instance": store.metadata.name}
 
 
+def identity(store: SwarmMemoryStore) -> dict[str, str]:
+    """Return the labels by which what outlives a store is found again by a store of the same name and swarm."""
+    return {MANAGED_BY: FIELD_MANAGER, STORE: store.metadata.name, SWARM_ID: store.swarm_id}
+
+
 def of_store(store: SwarmMemoryStore) -> dict[str, str]:
     """Return the labels of all objects of a store."""
     labels = {
         **selector(store),
+        **identity(store),
         "app.kubernetes.io/part-of": "swarm",
-        MANAGED_BY: FIELD_MANAGER,
-        STORE: store.metadata.name,
-        SWARM_ID: store.swarm_id,
     }
     if store.spec.swarm_cluster_ref:
         labels[CLUSTER] = store.spec.swarm_cluster_ref

@@ -63,9 +63,9 @@ def waiting(reason: str, message: str, *, blocks: bool = False) -> Outcome:
     return Outcome("Initializing", reason, message, blocks=blocks)
 
 
-def failed(reason: str, message: str, *, blocks: bool = False) -> Outcome:
+def failed(reason: str, message: str, *, blocks: bool = False, requeue_after: float = 0.0) -> Outcome:
     """Return the outcome of a concern that has a problem."""
-    return Outcome("Error", reason, message, blocks=blocks)
+    return Outcome("Error", reason, message, requeue_after, blocks)
 
 
 @dataclass(slots=True)

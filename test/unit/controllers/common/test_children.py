@@ -7,7 +7,7 @@ from hypothesis import given
 from swarm_operator.controllers.common import children, kinds, labels
 from swarm_operator.controllers.common.children import matches
 from swarm_operator.controllers.common.errors import NameTakenError
-from swarm_operator.runtime.errors import ForbiddenError, ServerError, UnreachableError
+from swarm_operator.runtime.errors import ConflictError, ForbiddenError, ServerError, UnreachableError
 from swarm_operator.runtime.resource import Key, owner_reference
 
 scalars = st.none() | st.booleans() | st.integers(-5, 5) | st.text("ab", max_size=2)
@@ -173,6 +173,16 @@ async def test_an_object_of_another_owner_of_the_same_name_is_somebody_else_s(en
     seen(SERVICE, child)
     with pytest.raises(NameTakenError):
         await ensure(wanted())
+
+
+async def test_somebody_else_s_object_is_not_taken_over_where_the_cache_is_stale(ensure, client, reconciliation, owner):
+    await ensure(wanted(type="ClusterIP"))
+    before = client.put(SERVICE, foreign(type="LoadBalancer"))  # ours was deleted; the events are still to come
+    r = reconciliation(owner)
+    await ensure(wanted(type="NodePort"), r)
+    (error,) = r.errors
+    assert isinstance(error, ConflictError)
+    assert client.objects[SERVICE, Key("ns", "child")] == before
 
 
 async def test_an_owner_that_does_not_control_is_not_enough(ensure, seen, owner):
