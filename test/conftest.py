@@ -190,22 +190,22 @@ class Objects:
         obj = await self.get(resource, name)
         return {c["type"]: c for c in obj.get("status", {}).get("conditions", ())}[kind]
 
+    async def status(self, resource: Resource, name: str, status: Object) -> None:
+        """Be the controller that writes this status."""
+        body = {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {"name": name, "namespace": self.namespace},
+            "status": status,
+        }
+        await self.client.apply(resource, body, field_manager="test", subresource="status")
+
     async def pretend_ready(self, name: str) -> None:
         """Be the StatefulSet controller: the pod of the newest template is ready."""
         generation = (await self.get(kinds.STATEFUL_SET, name))["metadata"]["generation"]
-        body = {
-            "apiVersion": "apps/v1",
-            "kind": "StatefulSet",
-            "metadata": {"name": name, "namespace": self.namespace},
-            "status": {
-                "observedGeneration": generation,
-                "replicas": 1,
-                "readyReplicas": 1,
-                "currentRevision": f"r{generation}",
-                "updateRevision": f"r{generation}",
-            },
-        }
-        await self.client.apply(kinds.STATEFUL_SET, body, field_manager="test", subresource="status")
+        revision = {"currentRevision": f"r{generation}", "updateRevision": f"r{generation}"}
+        ready = {"observedGeneration": generation, "replicas": 1, "readyReplicas": 1, **revision}
+        await self.status(kinds.STATEFUL_SET, name, ready)
 
 
 @pytest.fixture

@@ -81,17 +81,12 @@ StorageSize = Annotated[
                     " && quantity(self).isLessThan(quantity('8Ei'))",
                     "message": "must be a quantity of bytes greater than zero and less than 8Ei, such as 10Gi",
                 },
-                {
-                    "rule": "!isQuantity(self) || !isQuantity(oldSelf)"
-                    " || !quantity(self).isLessThan(quantity(oldSelf))",
-                    "message": "can only grow: a volume cannot be made smaller",
-                },
             ],
         },
     ),
     AfterValidator(_check_size),
 ]
-"""Bytes of a volume, as a quantity. Only ever grows."""
+"""Bytes of a volume, as a quantity."""
 
 Interval = Annotated[
     str,

@@ -213,7 +213,9 @@ class Attacker:
                 await asyncio.sleep(0.05)  # the attacker's own processor time is not what is attacked
 
         tasks = [
-            asyncio.create_task(repeat(attack, number * 0.005)) for attack, most in self.ATTACKS for number in range(most)
+            asyncio.create_task(repeat(attack, number * 0.005))
+            for attack, most in self.ATTACKS
+            for number in range(most)
         ]
         finished, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
         for task in tasks:

@@ -46,7 +46,7 @@ class World:
             "apiVersion": kinds.SWARM_CLUSTER.api_version,
             "kind": "SwarmCluster",
             "metadata": {"name": "c", "namespace": self.namespace},
-            "spec": {"memory": {"enableMemoryStore": True, **memory}},
+            "spec": {"memory": {"enableMemoryStore": True, "deletionPolicy": "Delete", **memory}},
         }
         await self.admin.apply(kinds.SWARM_CLUSTER, body, field_manager="user")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from swarm_operator.controllers.common import kinds
+from swarm_operator.runtime.errors import InvalidError
 from swarm_operator.runtime.resource import Resource
 
 EVENTS = Resource("events.k8s.io", "v1", "Event", "events")
@@ -35,7 +36,7 @@ async def settled(objects, eventually, name: str = "s") -> None:
 
 async def test_a_store_gets_its_children_and_owns_them(objects, start_operator, eventually):
     start_operator()
-    store = await objects.store("s", storageSize="2048Mi", storageClass="fast")
+    store = await objects.store("s", storageSize="2048Mi", storageClass="fast", deletionPolicy="Delete")
     await settled(objects, eventually)
     for child in await children(objects):
         (owner,) = child["metadata"]["ownerReferences"]
@@ -207,21 +208,85 @@ async def test_a_secret_that_exists_keeps_its_tokens(objects, start_operator, ev
     assert not [value for value in tokens.values() if value in log]
 
 
-async def test_a_volume_that_must_not_grow_is_said_in_a_condition_and_not_tried_in_a_hot_loop(
-    objects, start_operator, eventually
-):
+async def test_a_growth_that_is_refused_can_be_taken_back_and_freezes_nothing(objects, start_operator, eventually):
     operator = start_operator()
     await objects.store("s", storageSize="1Gi")
     await settled(objects, eventually)
-    # An unbound claim is immutable, so the API server refuses the new size just as it does for a fixed-size class.
-    await objects.store("s", storageSize="2Gi")
+    bound = {"phase": "Bound", "capacity": {"storage": "1Gi"}}
+    await objects.status(kinds.PERSISTENT_VOLUME_CLAIM, "s-data", bound)
 
-    async def said() -> bool:
-        ready = await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "Ready")
-        return ready["reason"] in {"Refused", "Forbidden"} and ready["status"] == "False"
+    async def known() -> bool:
+        return (await objects.get(kinds.SWARM_MEMORY_STORE, "s"))["status"].get("storageCapacity") == "1Gi"
 
-    await eventually(said)
+    await eventually(known)
+    # The claim has no class that allows it to grow.
+    await objects.store("s", storageSize="2Gi", cacheSize=7)
+    await settled(objects, eventually)
+    told = await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "StorageReady")
+    assert (told["status"], told["reason"]) == ("False", "ResizeRefused")
+    assert (await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "Ready"))["reason"] == "WaitingForPod"
+    (container,) = (await objects.get(kinds.STATEFUL_SET, "s"))["spec"]["template"]["spec"]["containers"]
+    assert {"name": "CACHE_SIZE", "value": "7"} in container["env"]
     before = operator.writes()
-    await asyncio.sleep(2)
-    # 5 ms doubling reaches 2.56 s after nine tries.
-    assert operator.writes() - before <= 12
+    with pytest.raises(InvalidError, match="can only grow"):
+        await objects.store("s", storageSize="1023Mi", cacheSize=7)
+    await objects.store("s", storageSize="1Gi", cacheSize=7)
+    await settled(objects, eventually)
+    assert (await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "StorageReady"))["reason"] == "Bound"
+    assert operator.writes() - before <= 6
+
+
+async def test_a_volume_outlives_its_store_and_serves_the_next(objects, start_operator, eventually):
+    start_operator()
+    first = await objects.store("s", storageSize="1Gi")
+    await settled(objects, eventually)
+    claim = await objects.get(kinds.PERSISTENT_VOLUME_CLAIM, "s-data")
+    assert "ownerReferences" not in claim["metadata"]
+    await objects.client.delete(kinds.SWARM_MEMORY_STORE, objects.namespace, "s", uid=first["metadata"]["uid"])
+    for resource, name in CHILDREN[1:]:  # there is no garbage collector here
+        child = await objects.get(resource, name)
+        await objects.client.delete(resource, objects.namespace, name, uid=child["metadata"]["uid"])
+    second = await objects.store("s", storageSize="1Gi", deletionPolicy="Delete")
+    await settled(objects, eventually)
+    again = await objects.get(kinds.PERSISTENT_VOLUME_CLAIM, "s-data")
+    assert again["metadata"]["uid"] == claim["metadata"]["uid"]
+    (owner,) = again["metadata"]["ownerReferences"]
+    assert owner["uid"] == second["metadata"]["uid"]
+    await objects.store("s", storageSize="1Gi", deletionPolicy="Retain")
+    await settled(objects, eventually)
+    assert "ownerReferences" not in (await objects.get(kinds.PERSISTENT_VOLUME_CLAIM, "s-data"))["metadata"]
+
+
+async def test_a_claim_that_somebody_deletes_is_not_replaced(objects, start_operator, eventually):
+    start_operator()
+    await objects.store("s", storageSize="1Gi")
+    await settled(objects, eventually)
+    claim = await objects.get(kinds.PERSISTENT_VOLUME_CLAIM, "s-data")
+    # The finalizer pvc-protection keeps it as long as a pod might use it; a controller takes that away.
+    await objects.client.delete(
+        kinds.PERSISTENT_VOLUME_CLAIM, objects.namespace, "s-data", uid=claim["metadata"]["uid"]
+    )
+
+    def says(reason: str) -> Callable[[], Awaitable[bool]]:
+        async def said() -> bool:
+            ready = await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "Ready")
+            return ready["reason"] == reason
+
+        return said
+
+    await eventually(says("VolumeTerminating"))
+    workload = await objects.get(kinds.STATEFUL_SET, "s")
+    await objects.store("s", storageSize="1Gi", cacheSize=7)
+    await settled(objects, eventually)
+    unchanged = (await objects.get(kinds.STATEFUL_SET, "s"))["metadata"]
+    assert unchanged["resourceVersion"] == workload["metadata"]["resourceVersion"]
+    patch = {"metadata": {"finalizers": []}}
+    await objects.client.merge(
+        kinds.PERSISTENT_VOLUME_CLAIM, objects.namespace, "s-data", patch, field_manager="controller"
+    )
+    await eventually(says("VolumeLost"))
+    assert await objects.missing(kinds.PERSISTENT_VOLUME_CLAIM, "s-data")
+    await objects.store("s", storageSize="1Gi", onVolumeLoss="StartEmpty")
+    await eventually(says("WaitingForPod"))
+    new = await objects.get(kinds.PERSISTENT_VOLUME_CLAIM, "s-data")
+    assert new["metadata"]["uid"] != claim["metadata"]["uid"]

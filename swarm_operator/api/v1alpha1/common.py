@@ -12,7 +12,7 @@ GROUP = "swarm.claudeflow.io"
 VERSION = "v1alpha1"
 
 
-_ACRONYMS = {"Mb": "MB", "Pvc": "PVC", "Wal": "WAL"}
+_ACRONYMS = {"Mb": "MB", "Pvc": "PVC", "Uid": "UID", "Wal": "WAL"}
 
 
 def _json_name(field: str) -> str:
@@ -64,6 +64,24 @@ Conditions = Annotated[
 
 Int64 = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+def never_below_capacity(size: str) -> dict[str, Any]:
+    """Return the rule of an object that its volume is not made smaller than status.storageCapacity.
+
+    A growth that was refused can thus be taken back. Without a known capacity the size can only grow.
+
+    Args:
+        size: path of the size in the object.
+    """
+    new, old, capacity = f"self.{size}", f"oldSelf.{size}", "self.status.storageCapacity"
+    known = f"has(self.status) && has({capacity}) && isQuantity({capacity})"
+    return rule(
+        f"!isQuantity({new}) || !isQuantity({old}) || !quantity({new}).isLessThan(quantity({old}))"
+        f" || ({known} && !quantity({new}).isLessThan(quantity({capacity})))",
+        "can only grow: a volume cannot be made smaller",
+        f".{size}",
+    )
 
 
 def rule(cel: str, message: str, field: str | None = None) -> dict[str, Any]:

@@ -7,7 +7,16 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from swarm_operator.api.quantity import Interval, StorageSize
-from swarm_operator.api.v1alpha1.common import GROUP, VERSION, ApiModel, Conditions, Int64, ObjectMeta, rule
+from swarm_operator.api.v1alpha1.common import (
+    GROUP,
+    VERSION,
+    ApiModel,
+    Conditions,
+    Int64,
+    ObjectMeta,
+    never_below_capacity,
+    rule,
+)
 from swarm_operator.api.v1alpha1.swarmmemorystore import MAX_NAME, NAME_PATTERN
 
 STORE_SUFFIX = "-memory"
@@ -55,7 +64,10 @@ class MemorySpec(ApiModel):
     ] = "sqlite"
     """Kind of memory. Only sqlite exists."""
     size: StorageSize = "10Gi"
-    """Size of the store's volume. It can grow, if the storage class allows, and never shrink."""
+    """Size of the store's volume. It can grow, if the storage class allows. It cannot be less than the volume has."""
+    deletion_policy: Literal["Retain", "Delete"] | None = None
+    """What happens to the volume when the swarm is deleted. Retain, the default: its claim stays, and a new swarm of
+    the same name uses it. Delete: it is deleted."""
     persistence: bool = True
     """Whether the memory outlives its pod; a memory store always does."""
     enable_memory_store: bool = False
@@ -78,6 +90,8 @@ class SwarmClusterStatus(ApiModel):
     """Summary of the conditions, for people."""
     memory_status: str | None = None
     """Phase of the swarm's memory store; absent when it has none."""
+    storage_capacity: Annotated[str, Field(max_length=32)] | None = None
+    """Size that the memory's volume has, as a quantity."""
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
@@ -95,6 +109,7 @@ class SwarmCluster(ApiModel):
                     "metadata.name must start with a letter, hold only a-z, 0-9 and '-', and have at most"
                     f" {_MAX_CLUSTER_NAME} characters: Services and pods are named after it",
                 ),
+                never_below_capacity("spec.memory.size"),
             ]
         }
     )

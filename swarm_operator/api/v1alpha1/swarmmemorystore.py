@@ -7,7 +7,17 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from swarm_operator.api.quantity import Interval, StorageSize
-from swarm_operator.api.v1alpha1.common import GROUP, VERSION, ApiModel, Conditions, Int64, ObjectMeta, Timestamp, rule
+from swarm_operator.api.v1alpha1.common import (
+    GROUP,
+    VERSION,
+    ApiModel,
+    Conditions,
+    Int64,
+    ObjectMeta,
+    Timestamp,
+    never_below_capacity,
+    rule,
+)
 
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
@@ -53,9 +63,15 @@ class SwarmMemoryStoreSpec(ApiModel):
     swarm_cluster_ref: Annotated[str, Field(min_length=1, max_length=63, pattern=NAME_PATTERN)] | None = None
     """Name of the SwarmCluster in the same namespace that this store belongs to; its pod carries it as a label."""
     storage_size: StorageSize = "10Gi"
-    """Size of the data volume. It can grow, if the storage class allows, and never shrink."""
+    """Size of the data volume. It can grow, if the storage class allows. It cannot be less than the volume has."""
     storage_class: Annotated[str, Field(min_length=1, max_length=253, pattern=_SUBDOMAIN)] | None = None
     """StorageClass of the volumes. Default: the cluster's default class. Cannot be changed."""
+    deletion_policy: Literal["Retain", "Delete"] = "Retain"
+    """What happens to the data volume when the store is deleted. Retain: its claim stays, and a new store of the same
+    name and swarm uses it. Delete: it is deleted."""
+    on_volume_loss: Literal["Stop", "StartEmpty"] = "Stop"
+    """What to do when the claim of the data volume is gone. Stop: make no new one, and say so in the condition
+    StorageReady. StartEmpty: begin with an empty memory."""
     version: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] | None = None
     """Tag of the memory service's image. Default: the one that this operator was released with."""
     cache_size: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
@@ -74,8 +90,9 @@ class SwarmMemoryStoreSpec(ApiModel):
     """Import legacy memory once, from legacyDataPVC."""
     legacy_data_pvc: Annotated[str, Field(min_length=1, max_length=253, pattern=_SUBDOMAIN)] | None = None
     """PersistentVolumeClaim with the legacy data, in the same namespace."""
-    backup_on_delete: bool = True
-    """Make a last backup when the store is deleted, and keep the backups."""
+    backup_on_delete: bool | None = None
+    """Make a last backup when the store is deleted, and keep the backups. Until backups exist, deletionPolicy Retain is
+    what keeps the data."""
     mcp_mode: bool = True
     """Serve the Model Context Protocol, at /mcp of the HTTP API's port."""
     enable_wal: bool = True
@@ -104,6 +121,10 @@ class SwarmMemoryStoreStatus(ApiModel):
     """Summary of the conditions, for people."""
     storage_ready: bool | None = None
     """Whether the data volume is bound."""
+    storage_capacity: Annotated[str, Field(max_length=32)] | None = None
+    """Size that the data volume has, as a quantity."""
+    claim_uid: Annotated[str, Field(max_length=64)] | None = None
+    """uid of the claim of the data volume, by which its loss is noticed."""
     database_size: Int64 | None = None
     """Bytes of the database file."""
     entry_count: Int64 | None = None
@@ -146,6 +167,7 @@ class SwarmMemoryStore(ApiModel):
                     "cannot be changed: the data belongs to its swarm",
                     ".spec.swarmId",
                 ),
+                never_below_capacity("spec.storageSize"),
             ]
         }
     )
@@ -158,7 +180,7 @@ class SwarmMemoryStore(ApiModel):
         {"name": "Type", "type": "string", "jsonPath": ".spec.type"},
         {"name": "SwarmID", "type": "string", "jsonPath": ".spec.swarmId"},
         {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
-        {"name": "Storage", "type": "string", "jsonPath": ".spec.storageSize"},
+        {"name": "Storage", "type": "string", "jsonPath": ".status.storageCapacity"},
         {"name": "Entries", "type": "integer", "jsonPath": ".status.entryCount"},
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     ]

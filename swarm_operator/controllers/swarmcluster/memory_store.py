@@ -23,7 +23,9 @@ class MemoryStore(Step[SwarmCluster]):
             store = next(iter(r.cache.owned(kinds.SWARM_MEMORY_STORE, r.obj)), {})
             kept = f"SwarmMemoryStore {r.parsed.store_name} is kept with its data and no longer kept in step"
             outcome = done("Disabled", kept if store else "the swarm has no memory store: enableMemoryStore is false")
-        r.status["memoryStatus"] = (store.get("status") or {}).get("phase")
+        its_status = store.get("status") or {}
+        r.status["memoryStatus"] = its_status.get("phase")
+        r.status["storageCapacity"] = its_status.get("storageCapacity")
         status = enabled and outcome.is_done
         r.conditions.set("MemoryReady", status=status, reason=outcome.reason, message=outcome.message)
         return outcome
@@ -43,6 +45,7 @@ def memory_store(cluster: SwarmCluster) -> Object:
             "swarmId": cluster.metadata.name,
             "swarmClusterRef": cluster.metadata.name,
             "storageSize": memory.size,
+            **({"deletionPolicy": memory.deletion_policy} if memory.deletion_policy else {}),
             **tuning,
         },
     }

@@ -58,6 +58,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
         super().__init__(kinds.SWARM_MEMORY_STORE, SwarmMemoryStore, steps, cache, recorder, clock)
 
     def set_up(self, controller: Controller) -> None:
-        """Watch stores, their children, and their pods, which the StatefulSet controller owns."""
+        """Watch stores, their children, their claims, which may have no owner, and pods, which the StatefulSet owns."""
         super().set_up(controller)
-        controller.watch(kinds.POD, handlers.enqueue_by_label(labels.STORE), label_selector=labels.MANAGED)
+        for kind in (kinds.PERSISTENT_VOLUME_CLAIM, kinds.POD):
+            controller.watch(kind, handlers.enqueue_by_label(labels.STORE), label_selector=labels.MANAGED)

@@ -1,28 +1,69 @@
-"""The data volume: a claim of its own and not a claim template, so that growing it is a patch."""
+"""The data volume: a claim of its own and not a claim template, so that growing it is a patch.
+
+With deletionPolicy Retain the claim has no owner, so it outlives the store; its labels say whose it is.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from swarm_operator.api.quantity import canonical_quantity
+from swarm_operator.api.quantity import canonical_quantity, parse_quantity
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import children, kinds, labels
+from swarm_operator.controllers.common.errors import ends_pass
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
-from swarm_operator.runtime.resource import Object
+from swarm_operator.runtime.errors import ApiError, ForbiddenError, InvalidError, NotFoundError
+from swarm_operator.runtime.resource import Key, Object
+
+RESIZE_INTERVAL = 300.0
+"""Seconds until a refused growth is tried again: a quota or a storage class may have changed."""
 
 
 class Storage(Step[SwarmMemoryStore]):
-    """Ensure the claim of the data volume. A volume that cannot grow does not keep the pod from changing."""
+    """Ensure the claim of the data volume. A volume that cannot grow does not keep the pod from changing.
+
+    A claim that is gone, or will be when the pod ends, takes the data with it: then neither the claim nor the pod is
+    made anew, unless the store's onVolumeLoss says so.
+    """
 
     condition = "StorageReady"
-    owns = (kinds.PERSISTENT_VOLUME_CLAIM,)
 
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
-        claim = await children.ensure(r, kinds.PERSISTENT_VOLUME_CLAIM, data_claim(r.parsed))
-        outcome = claim_outcome(claim)
-        r.status["storageReady"] = outcome.is_done
-        return outcome
+        store = r.parsed
+        live = await _live_claim(r)
+        r.status["claimUID"] = store.status.claim_uid
+        if live is None and store.status.claim_uid is not None:
+            if store.spec.on_volume_loss == "Stop":
+                r.status["storageReady"] = False
+                return failed("VolumeLost", _lost(data_claim_name(store)), blocks=True)
+            r.recorder.event(
+                r.obj, "Warning", "VolumeLost", "the memory begins empty: its volume is gone", action="Create"
+            )
+        refusals: list[ApiError] = []
+
+        def on_refusal(error: ApiError) -> None:
+            if isinstance(error, ForbiddenError | InvalidError) and not ends_pass(error):
+                refusals.append(error)
+            else:
+                r.record_error(error)
+
+        claim = await children.ensure(
+            r,
+            kinds.PERSISTENT_VOLUME_CLAIM,
+            data_claim(store, live),
+            controlled=store.spec.deletion_policy == "Delete",
+            adopted_by=labels.identity(store),
+            on_refusal=on_refusal,
+        )
+        status = claim.get("status") or {}
+        r.status["claimUID"] = claim["metadata"]["uid"]
+        r.status["storageReady"] = status.get("phase") == "Bound"
+        r.status["storageCapacity"] = (status.get("capacity") or {}).get("storage")
+        if refusals:
+            message = f"the volume keeps its size; {refusals[0].message}"
+            return failed("ResizeRefused", message, requeue_after=RESIZE_INTERVAL)
+        return claim_outcome(claim)
 
 
 def data_claim_name(store: SwarmMemoryStore) -> str:
@@ -30,26 +71,51 @@ def data_claim_name(store: SwarmMemoryStore) -> str:
     return f"{store.metadata.name}-data"
 
 
-def data_claim(store: SwarmMemoryStore) -> Object:
-    """Return the claim of the data volume.
+def data_claim(store: SwarmMemoryStore, live: Object | None = None) -> Object:
+    """Return the claim of the data volume. Its size is the larger of the store's and that of the live claim.
 
     ReadWriteOnce limits the volume to one node; the service's own lock limits the database to one process.
     """
-    spec: dict[str, Any] = {
-        "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": canonical_quantity(store.spec.storage_size)}},
-    }
+    size = canonical_quantity(store.spec.storage_size)
+    requested = live["spec"]["resources"]["requests"]["storage"] if live else size
+    if parse_quantity(requested) > parse_quantity(size):
+        size = requested  # a claim can be grown by others, and never shrinks
+    spec: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
     if store.spec.storage_class:
         spec["storageClassName"] = store.spec.storage_class
     return {"metadata": {"name": data_claim_name(store), "labels": labels.of_store(store)}, "spec": spec}
 
 
 def claim_outcome(claim: Object) -> Outcome:
-    """Return the outcome of a claim. Reasons: Bound, WaitingForVolume or VolumeTerminating."""
-    name = claim["metadata"]["name"]
+    """Return the outcome of a claim. Reasons: Bound, WaitingForVolume, Resizing or VolumeTerminating."""
+    name, status = claim["metadata"]["name"], claim.get("status") or {}
     if claim["metadata"].get("deletionTimestamp"):
-        message = f"PersistentVolumeClaim {name} is being deleted; the pod keeps it until then"
-        return failed("VolumeTerminating", message)
-    if (claim.get("status") or {}).get("phase") == "Bound":
-        return done("Bound", f"PersistentVolumeClaim {name} is bound")
-    return waiting("WaitingForVolume", f"PersistentVolumeClaim {name} has no volume yet")
+        message = f"PersistentVolumeClaim {name} is being deleted; the data will be lost when the pod ends: back up now"
+        return failed("VolumeTerminating", message, blocks=True)
+    if status.get("phase") != "Bound":
+        return waiting("WaitingForVolume", f"PersistentVolumeClaim {name} has no volume yet")
+    wanted = claim["spec"]["resources"]["requests"]["storage"]
+    capacity = (status.get("capacity") or {}).get("storage", wanted)
+    if parse_quantity(capacity) < parse_quantity(wanted):
+        told = "; ".join(c["message"] for c in status.get("conditions") or () if c.get("message"))
+        return waiting("Resizing", f"PersistentVolumeClaim {name} has {capacity} of {wanted}{told and f': {told}'}")
+    return done("Bound", f"PersistentVolumeClaim {name} is bound")
+
+
+async def _live_claim(r: Reconciliation[SwarmMemoryStore]) -> Object | None:
+    """Return the claim, or None. The cache may lack it; only the server knows that it is gone."""
+    namespace, name = r.obj["metadata"]["namespace"], data_claim_name(r.parsed)
+    live = r.cache.get(kinds.PERSISTENT_VOLUME_CLAIM, Key(namespace, name))
+    if live is None and r.parsed.status.claim_uid is not None:
+        try:
+            return await r.cache.client.get(kinds.PERSISTENT_VOLUME_CLAIM, namespace, name)
+        except NotFoundError:
+            return None
+    return live
+
+
+def _lost(name: str) -> str:
+    return (
+        f"PersistentVolumeClaim {name} is gone, and the data with it: make a claim of this name from a copy,"
+        " or set onVolumeLoss to StartEmpty"
+    )

@@ -24,7 +24,7 @@ def not_implemented(store: SwarmMemoryStore) -> list[str]:
     spec = store.spec
     asked = {
         "backupInterval": spec.backup_interval is not None,
-        "backupOnDelete": spec.backup_on_delete,
+        "backupOnDelete": bool(spec.backup_on_delete),
         "migrateFromLegacy": spec.migrate_from_legacy,
     }
     return [field for field, is_asked in asked.items() if is_asked]

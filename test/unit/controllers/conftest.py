@@ -64,6 +64,8 @@ class FakeClient:
     async def apply(self, resource, obj, *, field_manager, subresource="", force=True):
         self._note(f"apply {subresource}".strip(), resource, obj["metadata"]["name"])
         live = self.objects.get((resource, key_of(obj)), {})
+        if live and obj["metadata"].get("uid", live["metadata"].get("uid")) != live["metadata"].get("uid"):
+            raise ConflictError("another uid", status=409)
         if subresource:
             merged = {**live, "status": copy.deepcopy(obj["status"])}
             merged["metadata"] = dict(live["metadata"])
@@ -157,6 +159,18 @@ def seen(cache, client):
         return stored
 
     return put
+
+
+@pytest.fixture
+def forget(cache, client):
+    """Another's deletion, of which an event has come."""
+
+    def delete(resource, name):
+        gone = client.objects.pop((resource, Key("ns", name)))
+        (informer,) = cache.add(resource)
+        informer.deleted(copy.deepcopy(gone))
+
+    return delete
 
 
 @pytest.fixture

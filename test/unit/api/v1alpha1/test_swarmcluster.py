@@ -15,6 +15,7 @@ def test_every_field_has_the_default_that_is_documented():
         "memory": {
             "type": "sqlite",
             "size": "10Gi",
+            "deletionPolicy": None,
             "persistence": True,
             "enableMemoryStore": False,
             "sqliteConfig": None,
@@ -36,7 +37,7 @@ def test_the_store_is_named_after_the_cluster():
 
 
 def test_the_longest_name_of_a_cluster_leaves_room_for_its_store_s():
-    (rule,) = SwarmCluster.model_json_schema()["x-kubernetes-validations"]
+    rule, _ = SwarmCluster.model_json_schema()["x-kubernetes-validations"]
     assert f"size(self.metadata.name) <= {MAX_NAME - len(STORE_SUFFIX)}" in rule["rule"]
 
 

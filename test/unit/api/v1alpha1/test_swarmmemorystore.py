@@ -18,6 +18,8 @@ def test_every_field_has_the_default_that_is_documented():
         "swarmClusterRef": None,
         "storageSize": "10Gi",
         "storageClass": None,
+        "deletionPolicy": "Retain",
+        "onVolumeLoss": "Stop",
         "version": None,
         "cacheSize": 1000,
         "cacheMemoryMB": 50,
@@ -27,7 +29,7 @@ def test_every_field_has_the_default_that_is_documented():
         "backupRetention": 7,
         "migrateFromLegacy": False,
         "legacyDataPVC": None,
-        "backupOnDelete": True,
+        "backupOnDelete": None,
         "mcpMode": True,
         "enableWAL": True,
         "enableVacuum": True,
@@ -43,7 +45,7 @@ def test_the_json_names_are_those_of_the_status_too():
     assert set(names) == {
         *("phase", "storageReady", "databaseSize", "entryCount", "agentCount", "taskCount", "patternCount"),
         *("cacheHitRate", "lastBackup", "migrationCompleted", "migrationTime", "endpoints", "observedGeneration"),
-        "conditions",
+        *("conditions", "storageCapacity", "claimUID"),
     }
 
 

@@ -6,6 +6,7 @@ import pytest
 from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
 from swarm_operator.controllers.swarmmemorystore.stats import Observation
+from swarm_operator.controllers.swarmmemorystore.storage import RESIZE_INTERVAL
 from swarm_operator.runtime.controller import Controller, Result
 from swarm_operator.runtime.errors import (
     Cause,
@@ -101,7 +102,7 @@ async def test_a_store_gets_its_children_in_an_order_that_can_be_cut_anywhere(re
         ("apply status", "SwarmMemoryStore", "bees"),
     ]
     for (kind, _), obj in client.objects.items():
-        if kind != STORE:
+        if kind not in {STORE, kinds.PERSISTENT_VOLUME_CLAIM}:
             assert obj["metadata"]["ownerReferences"] == [owner_reference(store_object())]
 
 
@@ -219,6 +220,102 @@ async def test_a_claim_on_its_way_out_is_told(reconciler, seen, store_object, ca
     assert condition("StorageReady")["reason"] == "VolumeTerminating"
 
 
+async def test_a_claim_on_its_way_out_keeps_its_pod_as_it_is(
+    reconciler, client, seen, store_object, cache, condition, ready
+):
+    seen(STORE, store_object())
+    await reconciler.reconcile(KEY)
+    ready()
+    claim = cache.get(kinds.PERSISTENT_VOLUME_CLAIM, Key("ns", "bees-data"))
+    terminating = claim["metadata"] | {"deletionTimestamp": "2026-11-23T12:00:00Z"}
+    seen(kinds.PERSISTENT_VOLUME_CLAIM, claim | {"metadata": terminating})
+    seen(STORE, cache.get(STORE, KEY) | {"spec": {"cacheSize": 7}})
+    client.requests.clear()
+    await reconciler.reconcile(KEY)
+    assert client.writes() == [("apply status", "SwarmMemoryStore", "bees")]
+    told = condition("Ready")
+    assert (told["status"], told["reason"]) == ("False", "VolumeTerminating")
+    assert "back up now" in told["message"]
+
+
+class TestAVolumeThatIsGone:
+    @pytest.fixture
+    async def lost(self, reconciler, seen, store_object, ready, cache, client, forget):
+        """A store that was ready, and whose claim is gone."""
+        seen(STORE, store_object())
+        await reconciler.reconcile(KEY)
+        ready()
+        await reconciler.reconcile(KEY)
+        forget(kinds.PERSISTENT_VOLUME_CLAIM, "bees-data")
+        client.requests.clear()
+
+    async def test_it_is_not_replaced_by_an_empty_one(self, lost, reconciler, client, condition, recorder, status):
+        await reconciler.reconcile(KEY)
+        assert client.writes() == [("apply status", "SwarmMemoryStore", "bees")]
+        for kind in ("Ready", "StorageReady"):
+            assert (condition(kind)["status"], condition(kind)["reason"]) == ("False", "VolumeLost")
+        assert "VolumeLost" in recorder.reasons
+        assert not status()["storageReady"]
+        await reconciler.reconcile(KEY)
+        assert condition("Ready")["reason"] == "VolumeLost", "it is not forgotten"
+
+    async def test_the_spec_can_allow_an_empty_one(self, lost, reconciler, client, seen, cache, recorder, condition):
+        seen(STORE, cache.get(STORE, KEY) | {"spec": {"onVolumeLoss": "StartEmpty"}})
+        await reconciler.reconcile(KEY)
+        assert ("apply", "PersistentVolumeClaim", "bees-data") in client.writes()
+        assert condition("StorageReady")["reason"] == "WaitingForVolume"
+        assert [note for kind, reason, note in recorder.events if (kind, reason) == ("Warning", "VolumeLost")]
+
+    async def test_one_that_only_the_cache_lacks_is_not_lost(self, lost, reconciler, client, condition):
+        labels = {
+            "app.kubernetes.io/managed-by": "swarm-operator",
+            "swarm.claudeflow.io/memory-store": "bees",
+            "swarm.claudeflow.io/swarm-id": "bees",
+        }
+        size = {"resources": {"requests": {"storage": "10Gi"}}}
+        metadata = {"name": "bees-data", "namespace": "ns", "uid": "restored", "labels": labels}
+        client.put(kinds.PERSISTENT_VOLUME_CLAIM, {"metadata": metadata, "spec": size, "status": {"phase": "Bound"}})
+        await reconciler.reconcile(KEY)
+        assert condition("StorageReady")["reason"] == "Bound"
+
+
+class TestAVolumeThatOutlivedItsStore:
+    def claim(self, **labels):
+        ours = {
+            "app.kubernetes.io/managed-by": "swarm-operator",
+            "swarm.claudeflow.io/memory-store": "bees",
+            "swarm.claudeflow.io/swarm-id": "bees",
+        }
+        return {
+            "metadata": {"name": "bees-data", "namespace": "ns", "uid": "old", "labels": ours | labels},
+            "spec": {"resources": {"requests": {"storage": "20Gi"}}},
+            "status": {"phase": "Bound"},
+        }
+
+    async def test_it_is_used_by_a_new_store_of_its_name(self, reconciler, seen, store_object, condition, cache):
+        seen(kinds.PERSISTENT_VOLUME_CLAIM, self.claim())
+        seen(STORE, store_object(storageSize="10Gi"))
+        await reconciler.reconcile(KEY)
+        assert condition("StorageReady")["reason"] == "Bound"
+        claim = cache.get(kinds.PERSISTENT_VOLUME_CLAIM, Key("ns", "bees-data"))
+        assert claim["metadata"]["uid"] == "old"
+        assert claim["spec"]["resources"]["requests"]["storage"] == "20Gi", "it never shrinks"
+        assert not claim["metadata"].get("ownerReferences")
+
+    async def test_it_is_not_used_by_another_swarm(self, reconciler, seen, store_object, condition):
+        seen(kinds.PERSISTENT_VOLUME_CLAIM, self.claim(**{"swarm.claudeflow.io/swarm-id": "wasps"}))
+        seen(STORE, store_object())
+        await reconciler.reconcile(KEY)
+        assert condition("Ready")["reason"] == "NameTaken"
+
+    @pytest.mark.parametrize(("policy", "owned"), [("Retain", False), ("Delete", True)])
+    async def test_the_store_says_whether_it_goes_with_it(self, reconciler, seen, store_object, cache, policy, owned):
+        seen(STORE, store_object(deletionPolicy=policy))
+        await reconciler.reconcile(KEY)
+        claim = cache.get(kinds.PERSISTENT_VOLUME_CLAIM, Key("ns", "bees-data"))
+        assert bool(claim["metadata"].get("ownerReferences")) is owned
+
+
 async def test_what_is_not_carried_out_yet_is_told(reconciler, seen, store_object, condition):
     seen(STORE, store_object(backupInterval="1h", mcpMode=True))
     await reconciler.reconcile(KEY)
@@ -312,13 +409,15 @@ async def test_a_change_of_what_a_store_owns_is_a_reason_to_look(reconciler, cac
     watched = {informer.resource: informer for informer in fresh.informers}
     assert kinds.SECRET not in watched
     owned = {"name": "x", "namespace": "ns", "ownerReferences": [owner_reference(store_object())]}
-    for kind in (kinds.STATEFUL_SET, kinds.SERVICE, kinds.PERSISTENT_VOLUME_CLAIM):
+    for kind in (kinds.STATEFUL_SET, kinds.SERVICE):
         watched[kind].changed({"metadata": owned | {"resourceVersion": "1"}})
         assert await controller.queue.get() == (KEY, 0)
         controller.queue.done(KEY)
-    pod = {"name": "bees-0", "namespace": "ns", "labels": {"swarm.claudeflow.io/memory-store": "bees"}}
-    watched[kinds.POD].changed({"metadata": pod})
-    assert await controller.queue.get() == (KEY, 0)
+    labelled = {"name": "x", "namespace": "ns", "labels": {"swarm.claudeflow.io/memory-store": "bees"}}
+    for kind in (kinds.POD, kinds.PERSISTENT_VOLUME_CLAIM):
+        watched[kind].changed({"metadata": labelled | {"resourceVersion": "1"}})
+        assert await controller.queue.get() == (KEY, 0)
+        controller.queue.done(KEY)
     assert {i.reflector.label_selector for kind, i in watched.items() if kind != STORE} == {
         "app.kubernetes.io/managed-by=swarm-operator"
     }
@@ -353,17 +452,18 @@ class TestOneChildsFailure:
     ):
         client.refusals["apply", "PersistentVolumeClaim"] = InvalidError("cannot grow", status=422)
         change(storageSize="20Gi", cacheSize=7)
-        with pytest.raises(InvalidError, match="cannot grow"):
-            await reconciler.reconcile(KEY)
+        result = await reconciler.reconcile(KEY)
+        assert 0 < result.requeue_after <= RESIZE_INTERVAL
         assert client.writes() == [
             ("apply", "PersistentVolumeClaim", "bees-data"),
             ("apply", "StatefulSet", "bees"),
             ("apply status", "SwarmMemoryStore", "bees"),
         ]
-        ready = condition("Ready")
-        assert (ready["status"], ready["reason"], ready["message"]) == ("False", "Refused", "cannot grow")
-        assert condition("StorageReady")["reason"] == "Bound", "the volume is still there"
-        assert (status()["phase"], status()["entryCount"]) == ("Error", 5)
+        assert condition("Ready")["status"] == "True", "the pod serves all the while"
+        told = condition("StorageReady")
+        assert (told["status"], told["reason"]) == ("False", "ResizeRefused")
+        assert "cannot grow" in told["message"]
+        assert (status()["phase"], status()["storageReady"], status()["entryCount"]) == ("Ready", True, 5)
 
     async def test_each_failure_is_reported(self, reconciler, client, seen, store_object, condition, status):
         seen(STORE, store_object(backupInterval="1h"))
