@@ -52,10 +52,13 @@ def memory_store(cluster: SwarmCluster) -> Object:
 
 
 def store_outcome(store: Object) -> Outcome:
-    """Return the outcome of a store: its own condition Ready. Reason WaitingForStore if the store has no status yet."""
+    """Return the outcome of a store: its own condition Ready.
+
+    Reason WaitingForStore if the store has no status yet, or one of an older spec.
+    """
     name, status = store["metadata"]["name"], store.get("status") or {}
     ready = {c["type"]: c for c in status.get("conditions") or ()}.get("Ready")
-    if ready is None:
-        return waiting("WaitingForStore", f"SwarmMemoryStore {name} has no status yet")
+    if ready is None or status.get("observedGeneration") != store["metadata"]["generation"]:
+        return waiting("WaitingForStore", f"SwarmMemoryStore {name} has no status of its newest spec yet")
     result = done if ready["status"] == "True" else failed if status.get("phase") == "Error" else waiting
     return result(ready["reason"], f"SwarmMemoryStore {name}: {ready['message']}")

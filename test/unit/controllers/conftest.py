@@ -72,6 +72,8 @@ class FakeClient:
         else:
             merged = _merged(live, obj)
             merged["metadata"].setdefault("uid", f"uid-{obj['metadata']['name']}")
+            generation = live.get("metadata", {}).get("generation", 0)
+            merged["metadata"]["generation"] = generation + (live.get("spec") != merged.get("spec"))
         return copy.deepcopy(self.put(resource, merged))
 
     async def merge(self, resource, namespace, name, patch, *, field_manager):

@@ -31,7 +31,8 @@ def store_says(seen, cache):
     def say(phase, status, reason, message="so it is"):
         store = cache.get(STORE, STORE_KEY)
         ready = {"type": "Ready", "status": status, "reason": reason, "message": message}
-        seen(STORE, store | {"status": {"phase": phase, "conditions": [ready]}})
+        generation = store["metadata"]["generation"]
+        seen(STORE, store | {"status": {"phase": phase, "observedGeneration": generation, "conditions": [ready]}})
 
     return say
 
@@ -83,6 +84,22 @@ async def test_the_cluster_says_what_its_store_says(
     assert judged() == {"MemoryReady": (ready, reason), "Ready": (ready, reason)}
     assert (status()["phase"], status()["memoryStatus"]) == (shown, phase)
     assert status()["conditions"][0]["message"] == "SwarmMemoryStore hive-memory: so it is"
+
+
+async def test_what_a_store_says_of_an_older_spec_does_not_count(
+    reconciler, seen, cluster_object, store_says, judged, cache
+):
+    seen(CLUSTER, cluster_object(enableMemoryStore=True, size="1Gi"))
+    await reconciler.reconcile(KEY)
+    store_says("Ready", "True", "Available")
+    await reconciler.reconcile(KEY)
+    assert judged()["Ready"] == ("True", "Available")
+    seen(CLUSTER, cache.get(CLUSTER, KEY) | {"spec": {"memory": {"enableMemoryStore": True, "size": "2Gi"}}})
+    await reconciler.reconcile(KEY)
+    assert judged()["Ready"] == ("False", "WaitingForStore")
+    store_says("Ready", "True", "Available")
+    await reconciler.reconcile(KEY)
+    assert judged()["Ready"] == ("True", "Available")
 
 
 async def test_taking_the_flag_back_keeps_the_store_and_says_so(

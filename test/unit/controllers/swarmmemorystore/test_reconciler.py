@@ -69,11 +69,9 @@ def ready(seen, cache):
 
     def make():
         workload = cache.get(kinds.STATEFUL_SET, KEY)
-        revision = {"observedGeneration": 1, "readyReplicas": 1, "currentRevision": "a", "updateRevision": "a"}
-        seen(
-            kinds.STATEFUL_SET,
-            workload | {"metadata": workload["metadata"] | {"generation": 1}, "status": revision},
-        )
+        observed = {"observedGeneration": workload["metadata"]["generation"]}
+        revision = {"readyReplicas": 1, "currentRevision": "a", "updateRevision": "a"}
+        seen(kinds.STATEFUL_SET, workload | {"status": observed | revision})
         claim = cache.get(kinds.PERSISTENT_VOLUME_CLAIM, Key("ns", "bees-data"))
         seen(kinds.PERSISTENT_VOLUME_CLAIM, claim | {"status": {"phase": "Bound"}})
 
@@ -448,7 +446,7 @@ class TestOneChildsFailure:
         return make
 
     async def test_a_volume_that_cannot_grow_blocks_no_other_change(
-        self, running, change, reconciler, client, condition, status
+        self, running, change, reconciler, client, condition, status, ready
     ):
         client.refusals["apply", "PersistentVolumeClaim"] = InvalidError("cannot grow", status=422)
         change(storageSize="20Gi", cacheSize=7)
@@ -459,7 +457,10 @@ class TestOneChildsFailure:
             ("apply", "StatefulSet", "bees"),
             ("apply status", "SwarmMemoryStore", "bees"),
         ]
-        assert condition("Ready")["status"] == "True", "the pod serves all the while"
+        assert condition("Ready")["reason"] == "WaitingForPod"
+        ready()
+        await reconciler.reconcile(KEY)
+        assert condition("Ready")["status"] == "True", "the pod has the new setting"
         told = condition("StorageReady")
         assert (told["status"], told["reason"]) == ("False", "ResizeRefused")
         assert "cannot grow" in told["message"]
