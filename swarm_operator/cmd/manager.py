@@ -225,10 +225,10 @@ async def _elector(
 async def _metrics_guard(
     options: argparse.Namespace, configuration: Configuration, stack: contextlib.AsyncExitStack
 ) -> tuple[DelegatedAuth, ServingCertificate]:
-    # A client of its own: a replica that stands by must not write, but is scraped too. Few connections and 10 s for a
-    # review, as in controller-runtime, so that a flood of callers stays here.
+    # A client of its own: a replica that stands by must not write, but is scraped too. Few requests at once and
+    # 10 s for a review, as in controller-runtime, so that a flood of callers stays here.
     agent = f"swarm-operator/{__version__}/metrics"
-    client = Client(configuration, user_agent=agent, timeout=10.0, max_connections=4)
+    client = Client(configuration, user_agent=agent, timeout=10.0, max_requests=4)
     certificate = ServingCertificate(options.metrics_cert_dir)
     return DelegatedAuth(await stack.enter_async_context(client)), certificate
 

@@ -34,15 +34,15 @@ _PAGE = 500  # what client-go's pager and kube-rs ask for
 
 
 class Client:
-    """Requests to one API server, over one connection pool.
+    """Requests to one API server. Watches are not counted among the requests, so that they cannot use up the slots.
 
     Args:
         configuration: what `config.load_config` returned.
         user_agent: who we are in the server's audit log.
-        timeout: seconds for one whole request (watches have their own).
-        max_connections: size of the pool. A watch holds one for as long as it lasts.
-        may_write: asked before every request that writes; when it says no, the request fails with FencedError. A leader
-            that was stopped and woken after its lease ran out must not write.
+        timeout: seconds for one whole request, the wait for its turn included (watches have their own).
+        max_requests: number of requests at one time; more wait for their turn.
+        may_write: asked when the turn of a request that writes has come; when it says no, the request fails with
+            FencedError. A leader that was stopped and woken after its lease ran out must not write.
     """
 
     def __init__(
@@ -51,11 +51,12 @@ class Client:
         *,
         user_agent: str = "swarm-operator",
         timeout: float = 30.0,
-        max_connections: int = 100,
+        max_requests: int = 100,
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self._configuration = configuration
-        self._transport = Transport(configuration, max_connections=max_connections)
+        self._transport = Transport(configuration)
+        self._turns = asyncio.Semaphore(max_requests)
         self._base = str(configuration.host).rstrip("/")
         self._host = urlsplit(self._base).netloc
         self._user_agent = user_agent
@@ -250,11 +251,12 @@ class Client:
             ApiError: a subclass for what the server said, or UnreachableError when it said nothing.
         """
         try:
-            response = await self._send(method, path, query or {}, body, content_type, self._timeout)
-            async with response:
-                if response.status >= 400:
-                    raise await _error_of(response)
-                payload = await response.read()
+            async with asyncio.timeout(self._timeout.total), self._turns:
+                response = await self._send(method, path, query or {}, body, content_type, self._timeout)
+                async with response:
+                    if response.status >= 400:
+                        raise await _error_of(response)
+                    payload = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unreachable(method, path, error) from error
         return _decode(method, path, payload)

@@ -33,17 +33,15 @@ _LOOK = 60.0
 
 
 class Transport:
-    """One pool of connections to one API server.
+    """Connections to one API server. Their number is not limited: each watch of each namespace holds one.
 
     Args:
         configuration: what `config.load_config` returned.
-        max_connections: size of the pool.
         clock: where the time comes from.
     """
 
-    def __init__(self, configuration: Configuration, *, max_connections: int = 100, clock: Clock | None = None) -> None:
+    def __init__(self, configuration: Configuration, *, clock: Clock | None = None) -> None:
         self._configuration = configuration
-        self._max_connections = max_connections
         self._clock = clock or SystemClock()
         self._trusted = self._fingerprint()
         self._looked_at = self._clock.monotonic()
@@ -111,7 +109,7 @@ class Transport:
         return True
 
     def _connect(self) -> RESTClientObject:
-        rest = RESTClientObject(self._configuration, maxsize=self._max_connections)
+        rest = RESTClientObject(self._configuration, maxsize=0)
         theirs = rest.pool_manager
         # The same connector, in a session that asks the environment for nothing.
         rest.pool_manager = aiohttp.ClientSession(connector=theirs.connector, trust_env=False, read_bufsize=2**21)

@@ -152,7 +152,7 @@ class Attacker:
     async def slow_export(self):
         async with self.connection() as (reader, writer):
             writer.write(self.head("GET", "/v1/export?all=true"))
-            while await reader.read(100):
+            while await reader.read(100):  # noqa: ASYNC110 - it is slow, and waits for nothing
                 await asyncio.sleep(1)
 
     async def slow_import(self):

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import json
 
 import pytest
@@ -101,6 +102,51 @@ async def test_a_process_that_may_not_write_reads_and_sends_no_write(server, wid
             with pytest.raises(errors.FencedError):
                 await write
     assert len(server.asked) == 1
+
+
+async def test_a_write_whose_turn_comes_too_late_is_not_sent(server, widgets, widget):
+    """A leader that waited for its turn may have lost the lease meanwhile."""
+    configuration = Configuration()
+    configuration.host = server.url
+    leads, answered = True, asyncio.Event()
+
+    async def slowly(request):
+        await answered.wait()
+        return await server.json(widget())(request)
+
+    server.then(slowly)
+    async with Client(configuration, max_requests=1, may_write=lambda: leads) as client:
+        first = asyncio.create_task(client.get(widgets, "ns", "a"))
+        await server.wait_asked(1)
+        second = asyncio.create_task(client.delete(widgets, "ns", "a", uid="u"))
+        await asyncio.sleep(0)
+        leads = False
+        answered.set()
+        await first
+        with pytest.raises(errors.FencedError):
+            await second
+    assert len(server.asked) == 1
+
+
+async def test_a_request_waits_for_its_turn_no_longer_than_for_an_answer(server, widgets):
+    configuration = Configuration()
+    configuration.host = server.url
+    async with Client(configuration, max_requests=1, timeout=0.3) as client:
+        for _ in range(2):
+            with pytest.raises(errors.UnreachableError):
+                await asyncio.gather(client.get(widgets, "ns", "a"), client.get(widgets, "ns", "b"))
+
+
+async def test_watches_take_no_turn_from_requests(server, widgets, widget):
+    configuration = Configuration()
+    configuration.host = server.url
+    async with Client(configuration, max_requests=1, timeout=5.0) as client, contextlib.AsyncExitStack() as stack:
+        for _ in range(150):
+            server.then(server.stream({"type": "BOOKMARK"}, hold=True))
+            watch = client.watch(widgets, resource_version="1", timeout_seconds=300, idle_seconds=60.0)
+            await anext(await stack.enter_async_context(watch))
+        server.then(server.json(widget()))
+        assert await client.get(widgets, "ns", "a") == widget()
 
 
 @pytest.mark.parametrize("force", [True, False])
