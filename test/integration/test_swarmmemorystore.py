@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from swarm_operator.controllers.common import kinds
-from swarm_operator.runtime.errors import InvalidError
+from swarm_operator.runtime.errors import InvalidError, NotFoundError
 from swarm_operator.runtime.resource import Resource
 
+WEBHOOKS = Resource(
+    "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations",
+    namespaced=False,
+)  # fmt: skip
 EVENTS = Resource("events.k8s.io", "v1", "Event", "events")
 CHILDREN = (
     (kinds.PERSISTENT_VOLUME_CLAIM, "s-data"),
@@ -290,3 +295,48 @@ async def test_a_claim_that_somebody_deletes_is_not_replaced(objects, start_oper
     await eventually(says("WaitingForPod"))
     new = await objects.get(kinds.PERSISTENT_VOLUME_CLAIM, "s-data")
     assert new["metadata"]["uid"] != claim["metadata"]["uid"]
+
+
+@pytest.fixture
+async def webhook_that_is_down(objects):
+    """Nobody answers the webhook that judges Services in the test's namespace."""
+    here = {"matchLabels": {"kubernetes.io/metadata.name": objects.namespace}}
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["services"]}
+    webhook = {
+        "name": "down.example.com",
+        "clientConfig": {"url": "https://127.0.0.1:9/"},
+        "namespaceSelector": here,
+        "rules": [rule],
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "timeoutSeconds": 1,
+    }
+    metadata = {"name": objects.namespace}
+    body = {"apiVersion": WEBHOOKS.api_version, "kind": WEBHOOKS.kind, "metadata": metadata, "webhooks": [webhook]}
+    made = await objects.client.create(WEBHOOKS, body, field_manager="test")
+
+    async def remove() -> None:
+        await objects.client.delete(WEBHOOKS, "", objects.namespace, uid=made["metadata"]["uid"])
+
+    yield remove
+    with contextlib.suppress(NotFoundError):
+        await remove()
+
+
+async def test_a_webhook_that_is_down_is_told(objects, webhook_that_is_down, start_operator, eventually):
+    start_operator()
+    await objects.store("s")
+
+    async def told() -> bool:
+        ready = await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "Ready")
+        return ready["reason"] == "RequestFailed" and "down.example.com" in ready["message"]
+
+    await eventually(told)
+    assert await objects.get(kinds.STATEFUL_SET, "s"), "the webhook does not judge it"
+    await webhook_that_is_down()
+
+    async def made() -> bool:
+        ready = await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "Ready")
+        return ready["reason"] == "WaitingForPod" and bool(await objects.get(kinds.SERVICE, "s"))
+
+    await eventually(made, seconds=60)

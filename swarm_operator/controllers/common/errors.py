@@ -29,7 +29,7 @@ StepError = ApiError | NameTakenError
 """Errors that a step raises when it cannot have a child."""
 
 REPORTABLE_ERRORS = (ValidationError, InvalidError, ForbiddenError, NameTakenError)
-"""Errors that a user can correct: the condition Ready reports them. All others are retried without a word."""
+"""Errors that a user can correct: the condition Ready reports them at once, and all others when they last."""
 
 
 def ends_pass(error: ApiError) -> bool:
@@ -40,10 +40,11 @@ def ends_pass(error: ApiError) -> bool:
 
 
 def explain(error: StepError | ValidationError) -> tuple[str, str]:
-    """Return reason and message of an error. Reasons: InvalidSpec, NameTaken, Forbidden or Refused."""
+    """Return reason and message of an error. Reasons: InvalidSpec, NameTaken, Forbidden, Refused or RequestFailed."""
     if isinstance(error, ValidationError):
         problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
         return "InvalidSpec", "; ".join(problems)
     if isinstance(error, NameTakenError):
         return "NameTaken", str(error)
-    return ("Forbidden" if isinstance(error, ForbiddenError) else "Refused"), error.message
+    reasons = ((ForbiddenError, "Forbidden"), (InvalidError, "Refused"), (ApiError, "RequestFailed"))
+    return next(reason for kind, reason in reasons if isinstance(error, kind)), error.message

@@ -24,7 +24,7 @@ from swarm_operator.runtime.clock import Clock, SystemClock
 from swarm_operator.runtime.controller import Controller, Result
 from swarm_operator.runtime.errors import ApiError, ForbiddenError, TerminalError
 from swarm_operator.runtime.events import EventRecorder
-from swarm_operator.runtime.resource import Key, Object, Resource
+from swarm_operator.runtime.resource import Key, Object, Resource, key_of
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +32,10 @@ Model = TypeVar("Model", bound=ApiModel)
 
 NAME_TAKEN_INTERVAL = 60.0
 """Seconds until the next check whether a taken name is free: objects that are not ours send no event."""
+
+
+LASTING = 10
+"""Failures in a row after which any error is reported: with the queue's delays they take 5 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,8 @@ class StepReconciler(Generic[Model]):
     recorder: EventRecorder
     clock: Clock | None = None
     """The time; None for the system's."""
+    _failures: dict[Key, int] = field(default_factory=dict, init=False)
+    """Passes in a row that met an error, by object."""
 
     def set_up(self, controller: Controller) -> None:
         """Watch the kind itself and the children of all steps."""
@@ -180,6 +186,7 @@ class StepReconciler(Generic[Model]):
         obj = self.cache.get(self.resource, key)
         # Owner references delete the children of a deleted object.
         if obj is None or obj["metadata"].get("deletionTimestamp"):
+            self._failures.pop(key, None)
             return Result()
         r = Reconciliation[Model](self.resource, obj, self.cache, self.recorder, self.clock or SystemClock())
         try:
@@ -216,7 +223,8 @@ class StepReconciler(Generic[Model]):
         """Write the status, then raise the first error that is to be retried, or return when to come back."""
         for error in r.errors[1:]:
             log.warning("another child failed too", error=str(error))
-        reported = [explain(error) for error in r.errors if isinstance(error, REPORTABLE_ERRORS)]
+        lasting = self._count_failure(r) >= LASTING
+        reported = [explain(error) for error in r.errors if lasting or isinstance(error, REPORTABLE_ERRORS)]
         if reported:
             ready = failed(reported[0][0], "; ".join(message for _, message in reported))
             # Fields of steps that could not run keep their values.
@@ -237,3 +245,12 @@ class StepReconciler(Generic[Model]):
         if reported:
             delays.append(NAME_TAKEN_INTERVAL)
         return Result(requeue_after=min(delays, default=0.0))
+
+    def _count_failure(self, r: Reconciliation[Model]) -> int:
+        """Return the number of passes in a row that met an error, this one included; 0 if it met none."""
+        key = key_of(r.obj)
+        if r.errors:
+            self._failures[key] = self._failures.get(key, 0) + 1
+        else:
+            self._failures.pop(key, None)
+        return self._failures.get(key, 0)

@@ -37,6 +37,8 @@ def test_each_invalid_field_is_named():
     [
         (InvalidError("field is immutable", status=422), "Refused", "field is immutable"),
         (ForbiddenError("exceeded quota", status=403), "Forbidden", "exceeded quota"),
+        (ServerError("failed calling webhook", status=500), "RequestFailed", "failed calling webhook"),
+        (ConflictError("another manager", status=409), "RequestFailed", "another manager"),
         (
             NameTakenError(kinds.SERVICE, "bees"),
             "NameTaken",

@@ -4,6 +4,7 @@ import random
 import pytest
 
 from swarm_operator.controllers.common import kinds
+from swarm_operator.controllers.common.reconciliation import LASTING
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
 from swarm_operator.controllers.swarmmemorystore.stats import Observation
 from swarm_operator.controllers.swarmmemorystore.storage import RESIZE_INTERVAL
@@ -383,6 +384,29 @@ async def test_a_write_that_lost_a_race_is_tried_again_without_a_word(reconciler
     with pytest.raises(ConflictError):
         await reconciler.reconcile(KEY)
     assert "status" not in cache.get(STORE, KEY)
+
+
+@pytest.mark.parametrize("error", [ServerError("webhook is down", status=500), NotFoundError("no kind", status=404)])
+async def test_an_error_that_lasts_is_told(reconciler, client, seen, store_object, condition, cache, error):
+    seen(STORE, store_object())
+    client.refusals["apply", "Service"] = error
+    for _ in range(LASTING - 1):
+        with pytest.raises(type(error)):
+            await reconciler.reconcile(KEY)
+    assert "status" not in cache.get(STORE, KEY)
+    with pytest.raises(type(error)):
+        await reconciler.reconcile(KEY)
+    told = condition("Ready")
+    assert (told["status"], told["reason"]) == ("False", "RequestFailed")
+    assert error.message in told["message"]
+    client.refusals.clear()
+    await reconciler.reconcile(KEY)
+    assert condition("Ready")["reason"] == "WaitingForPod"
+    client.refusals["apply", "StatefulSet"] = error
+    seen(STORE, cache.get(STORE, KEY) | {"spec": {"cacheSize": 7}})
+    with pytest.raises(type(error)):
+        await reconciler.reconcile(KEY)
+    assert condition("Ready")["reason"] == "WaitingForPod", "it is counted from the start again"
 
 
 async def test_tokens_appear_neither_in_events_nor_in_the_log_nor_in_the_status(
