@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
@@ -340,3 +341,33 @@ async def test_a_webhook_that_is_down_is_told(objects, webhook_that_is_down, sta
         return ready["reason"] == "WaitingForPod" and bool(await objects.get(kinds.SERVICE, "s"))
 
     await eventually(made, seconds=60)
+
+
+async def test_services_that_never_answer_hold_up_no_other_store(objects, start_operator, eventually):
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(hang, "127.0.0.1", 0)
+    async with silent:
+        port = silent.sockets[0].getsockname()[1]
+        start_operator("--memory-url", f"http://127.0.0.1:{port}")
+        names = [f"s{number}" for number in range(40)]
+        for name in names:
+            await objects.store(name)
+        for name in names:
+            await settled(objects, eventually, name)
+            await objects.pretend_ready(name)
+
+        async def asked() -> bool:
+            told = [await objects.condition(kinds.SWARM_MEMORY_STORE, name, "Reachable") for name in names]
+            return any(condition["reason"] == "NoAnswer" for condition in told)
+
+        await eventually(asked)
+        await objects.store("new")
+
+        async def has_children() -> bool:
+            return bool(await objects.get(kinds.STATEFUL_SET, "new"))
+
+        # One poll takes 5 s: had reconciles to wait for them, this would take ten times as long.
+        await eventually(has_children, seconds=5)

@@ -115,7 +115,7 @@ class Endpoints(ApiModel):
 
 
 class SwarmMemoryStoreStatus(ApiModel):
-    """What was observed. A number that is not known is absent, never zero."""
+    """What was observed. A number that was never known is absent, never zero; large ones have three digits."""
 
     phase: Literal["Initializing", "Ready", "Error", "Migrating", "BackingUp"] | None = None
     """Summary of the conditions, for people."""
@@ -148,7 +148,7 @@ class SwarmMemoryStoreStatus(ApiModel):
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, StorageReady and Degraded; docs/status-conditions.md has the table of reasons."""
+    """Ready, StorageReady, Reachable and Degraded; docs/status-conditions.md has the table of reasons."""
 
 
 class SwarmMemoryStore(ApiModel):

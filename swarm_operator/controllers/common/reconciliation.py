@@ -154,6 +154,9 @@ class Step(ABC, Generic[Model]):
             NameTakenError, ApiError: a child cannot be made; the steps that need this one are skipped.
         """
 
+    def forget(self, key: Key) -> None:
+        """Forget what is known of an object that is gone."""
+
 
 @dataclass(slots=True)
 class StepReconciler(Generic[Model]):
@@ -187,6 +190,8 @@ class StepReconciler(Generic[Model]):
         # Owner references delete the children of a deleted object.
         if obj is None or obj["metadata"].get("deletionTimestamp"):
             self._failures.pop(key, None)
+            for step in self.steps:
+                step.forget(key)
             return Result()
         r = Reconciliation[Model](self.resource, obj, self.cache, self.recorder, self.clock or SystemClock())
         try:

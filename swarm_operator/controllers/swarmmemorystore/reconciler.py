@@ -9,13 +9,13 @@ from swarm_operator.controllers.common import kinds, labels
 from swarm_operator.controllers.common.reconciliation import StepReconciler
 from swarm_operator.controllers.swarmmemorystore.auth import Auth
 from swarm_operator.controllers.swarmmemorystore.network import ClientService, HeadlessService
-from swarm_operator.controllers.swarmmemorystore.stats import Observer, StatsPoll
+from swarm_operator.controllers.swarmmemorystore.stats import Observer, Poller, StatsPoll
 from swarm_operator.controllers.swarmmemorystore.storage import Storage
 from swarm_operator.controllers.swarmmemorystore.unsupported import Unsupported
 from swarm_operator.controllers.swarmmemorystore.workload.step import Workload
 from swarm_operator.runtime import handlers
 from swarm_operator.runtime.cache import Cache
-from swarm_operator.runtime.clock import Clock
+from swarm_operator.runtime.clock import Clock, SystemClock
 from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.events import EventRecorder
 
@@ -46,19 +46,28 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        timing = clock or SystemClock()
+        self.poller = Poller(
+            observer,
+            status_interval,
+            waiting_interval,
+            rng=rng or random.Random(),  # noqa: S311 - no secret
+            monotonic=timing.monotonic,
+        )
         steps = (
             Storage(),
             Auth(),
             ClientService(),
             HeadlessService(),
             Workload(image),
-            StatsPoll(observer, status_interval, waiting_interval, rng or random.Random()),  # noqa: S311 - no secret
+            StatsPoll(self.poller),
             Unsupported(),
         )
-        super().__init__(kinds.SWARM_MEMORY_STORE, SwarmMemoryStore, steps, cache, recorder, clock)
+        super().__init__(kinds.SWARM_MEMORY_STORE, SwarmMemoryStore, steps, cache, recorder, timing)
 
     def set_up(self, controller: Controller) -> None:
         """Watch stores, their children, their claims, which may have no owner, and pods, which the StatefulSet owns."""
         super().set_up(controller)
+        self.poller.enqueue = controller.queue.add
         for kind in (kinds.PERSISTENT_VOLUME_CLAIM, kinds.POD):
             controller.watch(kind, handlers.enqueue_by_label(labels.STORE), label_selector=labels.MANAGED)

@@ -1,8 +1,14 @@
-"""Numbers of a store in its status, read from the memory service."""
+"""Numbers of a store in its status, read from the memory service.
+
+A poll is a task of its own: a service that does not answer holds up no reconcile. A poll that finds something new
+enqueues its store.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,8 +21,13 @@ from swarm_operator.controllers.swarmmemorystore.auth import Auth, secret_name, 
 from swarm_operator.controllers.swarmmemorystore.network import ClientService
 from swarm_operator.controllers.swarmmemorystore.workload.step import Workload
 from swarm_operator.memory.client import MemoryClient, MemoryClientError, Stats
+from swarm_operator.runtime.resource import Key, key_of
 
 log = structlog.get_logger(__name__)
+
+
+NUMBERS = ("databaseSize", "entryCount", "agentCount", "taskCount", "patternCount", "cacheHitRate")
+"""Fields of the status that keep their values while the service does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +35,23 @@ class Observation:
     """Numbers of a store; None if the service did not answer."""
 
     stats: Stats | None = None
+    error: str = ""
+    """Why there are no numbers."""
 
     def to_status(self) -> dict[str, Any]:
         """Return the status fields; none if nothing is known."""
         stats = self.stats
         if stats is None:
             return {}
-        # Two digits: a rate that changes with every read would cost a write to the API server at every poll.
+        # Rounded: a number that changes with every request would cost a write to the API server at every poll.
         hit_rate = None if stats.cache_hit_rate is None else round(stats.cache_hit_rate, 2)
-        return {
-            "databaseSize": stats.database_size_bytes,
-            "entryCount": stats.entries,
-            "agentCount": stats.agents,
-            "taskCount": stats.tasks,
-            "patternCount": stats.patterns,
-            "cacheHitRate": hit_rate,
-        }
+        counts = (stats.database_size_bytes, stats.entries, stats.agents, stats.tasks, stats.patterns)
+        return dict(zip(NUMBERS, (*map(rounded, counts), hit_rate), strict=True))
+
+
+def rounded(number: int) -> int:
+    """Return a number with its first three digits; a number below 1000 is exact."""
+    return round(number, 3 - len(str(number))) if number >= 1000 else number
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +72,121 @@ class Observer:
                 return Observation(await memory.stats())
         except MemoryClientError as error:
             log.warning("the memory service's numbers could not be read", url=url, error=str(error))
-            return Observation()
+            return Observation(error=str(error))
+
+
+@dataclass(slots=True)
+class _Poll:
+    due: float
+    """When the next one is to start, by the clock's monotonic time."""
+    observation: Observation | None = None
+    """What the last poll found; None before the first one has ended."""
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def answers(self) -> bool:
+        """Whether the service answered the last poll."""
+        return self.observation is not None and self.observation.stats is not None
+
+
+class Poller:
+    """Polls memory services, at most `most` at one time.
+
+    Args:
+        observer: asks one service.
+        interval: seconds between two polls of a service, plus or minus a tenth.
+        waiting_interval: the same while it does not answer.
+        rng: spreads the polls.
+        monotonic: the time in seconds.
+        most: number of polls at one time.
+    """
+
+    def __init__(
+        self,
+        observer: Observer,
+        interval: float,
+        waiting_interval: float,
+        *,
+        rng: random.Random,
+        monotonic: Callable[[], float],
+        most: int = 16,
+    ) -> None:
+        self.enqueue: Callable[[Key], object] = lambda _: None
+        """Called with the key of a store of which something new is known."""
+        self._observer = observer
+        self._interval = interval
+        self._waiting_interval = waiting_interval
+        self._rng = rng
+        self._monotonic = monotonic
+        self._turns = asyncio.Semaphore(most)
+        self._polls: dict[Key, _Poll] = {}
+
+    def delay(self, *, answers: bool) -> float:
+        """Return the seconds until the next poll of a service."""
+        return (self._interval if answers else self._waiting_interval) * self._rng.uniform(0.9, 1.1)
+
+    def poll(self, store: SwarmMemoryStore, token: str | None) -> tuple[Observation | None, float]:
+        """Start a poll if one is due. Return what the last one found, and the seconds until the next is due."""
+        key, now = Key(store.metadata.namespace, store.metadata.name), self._monotonic()
+        poll = self._polls.setdefault(key, _Poll(now))
+        if poll.due <= now:
+            poll.due = now + self.delay(answers=poll.answers)
+            if poll.task is None:
+                poll.task = asyncio.create_task(self._run(key, poll, store, token), name=f"poll {key}")
+        return poll.observation, poll.due - now
+
+    def forget(self, key: Key) -> None:
+        """Stop polling a store."""
+        poll = self._polls.pop(key, None)
+        if poll is not None and poll.task is not None:
+            poll.task.cancel()
+
+    async def _run(self, key: Key, poll: _Poll, store: SwarmMemoryStore, token: str | None) -> None:
+        try:
+            async with self._turns:
+                found = await self._observer.observe(store, token)
+        except Exception as error:
+            log.exception("a poll failed", store=str(key))
+            found = Observation(error=f"{type(error).__name__}: {error}")
+        poll.task = None
+        answered, known, poll.observation = poll.answers, poll.observation, found
+        if poll.answers != answered:
+            poll.due = self._monotonic() + self.delay(answers=poll.answers)
+        if known is None or (known.to_status(), known.error) != (found.to_status(), found.error):
+            self.enqueue(key)  # its pass comes back when the next poll is due
 
 
 @dataclass(frozen=True, slots=True)
 class StatsPoll(Step[SwarmMemoryStore]):
-    """Poll the numbers of a store whose pod is ready. The token is sent to our own Service only."""
+    """Report the numbers of a store whose pod is ready, and whether the operator reaches its service.
 
+    The numbers of before stay while the service does not answer: the condition Reachable tells their age. The token is
+    sent to our own Service only.
+    """
+
+    condition: ClassVar = ""
     needs: ClassVar = (Auth, ClientService, Workload)
 
-    observer: Observer
-    interval: float
-    """Seconds between two polls, plus or minus a tenth."""
-    waiting_interval: float
-    """The same while the pod is not ready or does not answer. Changes of the pod enqueue the store at once anyway."""
-    rng: random.Random
+    poller: Poller
 
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
-        observation = Observation()
-        if r.outcomes[Workload].is_done:
-            token = token_of(r.children[kinds.SECRET, secret_name(r.parsed)])
-            observation = await self.observer.observe(r.parsed, token)
-        r.status |= observation.to_status()
-        interval = self.interval if observation.stats else self.waiting_interval
-        return done(requeue_after=interval * self.rng.uniform(0.9, 1.1))
+        stored = r.obj.get("status") or {}
+        r.status |= {name: stored.get(name) for name in NUMBERS}
+        if not r.outcomes[Workload].is_done:
+            self.poller.forget(key_of(r.obj))
+            r.conditions.set("Reachable", status=None, reason="PodNotReady", message="the pod is not ready")
+            # Changes of the pod enqueue the store at once; this looks at the Secret.
+            return done(requeue_after=self.poller.delay(answers=False))
+        token = token_of(r.children[kinds.SECRET, secret_name(r.parsed)])
+        observation, delay = self.poller.poll(r.parsed, token)
+        if observation is not None:
+            r.status |= observation.to_status()
+            answers = observation.stats is not None
+            reason, message = ("Answers", "") if answers else ("NoAnswer", observation.error)
+            r.conditions.set("Reachable", status=answers, reason=reason, message=message)
+        return done(requeue_after=delay)
+
+    def forget(self, key: Key) -> None:
+        """See Step.forget."""
+        self.poller.forget(key)

@@ -56,6 +56,7 @@ class Server:
         self._objects = {}
         self._watches = []
         self._version = 0
+        self.polls = 0
 
     def put(self, path, obj):
         """Store an object and tell the watches of its collection. A spec that changes is a new generation."""
@@ -79,6 +80,7 @@ class Server:
     async def handle(self, request):
         path = request.path
         if path == "/v1/stats":
+            self.polls += 1
             return web.json_response(STATS)
         if request.query.get("watch"):
             return await self._stream(request)
@@ -188,7 +190,11 @@ async def test_an_event_of_a_store(server, operate, store_object, eventually):
     store = kinds.SWARM_MEMORY_STORE.path(namespace="ns", name="bees")
     claim = kinds.PERSISTENT_VOLUME_CLAIM.path(namespace="ns", name="bees-data")
     workload = kinds.STATEFUL_SET.path(namespace="ns", name="bees")
-    operate(functools.partial(SwarmMemoryStoreReconciler, observer=Observer(server.url), image="swarm-memory:v1"))
+    operate(
+        functools.partial(
+            SwarmMemoryStoreReconciler, observer=Observer(server.url), image="swarm-memory:v1", status_interval=0.1
+        )
+    )
     server.put(store, store_object(storageSize="1Gi", backupOnDelete=False))
 
     async def made():
@@ -206,8 +212,10 @@ async def test_an_event_of_a_store(server, operate, store_object, eventually):
 
     async def carried_out():
         status = server[store]["status"]
-        return status["observedGeneration"] == 2 and status["phase"] == "Ready" and status["entryCount"] == 3
+        judged = status["observedGeneration"] == 2 and status["phase"] == "Ready" and status["entryCount"] == 3
+        return judged and server.polls > before
 
+    before = server.polls
     with files_that_run() as found:
         server.change(store, spec={"storageSize": "2Gi", "backupInterval": "1h"})
         await eventually(carried_out)

@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import random
 
@@ -52,6 +53,24 @@ def reconciler(cache, recorder, observer, clock):
     return SwarmMemoryStoreReconciler(
         cache, recorder, observer, "registry/swarm-memory:v1", clock=clock, rng=random.Random(1)
     )
+
+
+@pytest.fixture
+def reconcile(reconciler):
+    """Reconcile, let the poll that this starts end, and reconcile again if it found something new."""
+    enqueued = []
+    reconciler.poller.enqueue = enqueued.append
+
+    async def passes():
+        result = await reconciler.reconcile(KEY)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        if enqueued:
+            enqueued.clear()
+            result = await reconciler.reconcile(KEY)
+        return result
+
+    return passes
 
 
 @pytest.fixture
@@ -146,56 +165,68 @@ async def test_when_everything_is_as_wanted_nothing_is_written(reconciler, clien
 
 
 async def test_a_store_becomes_ready_with_its_numbers(
-    reconciler, seen, store_object, ready, status, condition, observer
+    reconcile, seen, store_object, ready, status, condition, observer
 ):
     seen(STORE, store_object())
     observer.answer = Observation(Numbers())
-    await reconciler.reconcile(KEY)
+    await reconcile()
     assert (status()["phase"], status()["storageReady"]) == ("Initializing", False)
     assert condition("Ready")["reason"] == "WaitingForPod"
     assert observer.asked == [], "nobody is there to ask"
     ready()
-    await reconciler.reconcile(KEY)
+    await reconcile()
     assert (status()["phase"], status()["storageReady"], status()["entryCount"]) == ("Ready", True, 5)
     assert condition("Ready")["status"] == condition("StorageReady")["status"] == "True"
     assert status()["endpoints"]["http"] == "http://bees.ns.svc:8080"
 
 
-async def test_the_service_is_asked_with_the_secret_s_token(reconciler, client, seen, store_object, ready, observer):
+async def test_the_service_is_asked_with_the_secret_s_token(reconcile, client, seen, store_object, ready, observer):
     seen(STORE, store_object())
-    await reconciler.reconcile(KEY)
+    await reconcile()
     ready()
-    await reconciler.reconcile(KEY)
+    await reconcile()
     secret = client.objects[kinds.SECRET, Key("ns", "bees-auth")]
     assert observer.asked == [("bees", base64.b64decode(secret["data"]["client-token"]).decode())]
 
 
-async def test_numbers_that_are_not_known_any_more_are_taken_out(
-    reconciler, seen, store_object, ready, status, observer
+async def test_numbers_stay_while_the_service_does_not_answer(
+    reconcile, seen, store_object, ready, status, condition, observer, clock, client
 ):
     seen(STORE, store_object())
     observer.answer = Observation(Numbers())
-    await reconciler.reconcile(KEY)
+    await reconcile()
+    assert condition("Reachable")["status"] == "Unknown"
     ready()
-    await reconciler.reconcile(KEY)
-    observer.answer = Observation()
-    await reconciler.reconcile(KEY)
-    assert "entryCount" not in status()
-    assert status()["phase"] == "Ready"
+    await reconcile()
+    assert (condition("Reachable")["status"], condition("Reachable")["reason"]) == ("True", "Answers")
+    clock.advance(33)
+    observer.answer = Observation(error="timed out")
+    await reconcile()
+    assert (status()["entryCount"], status()["phase"]) == (5, "Ready")
+    reachable = condition("Reachable")
+    assert (reachable["status"], reachable["reason"], reachable["message"]) == ("False", "NoAnswer", "timed out")
+    before = client.writes()
+    clock.advance(33)
+    await reconcile()
+    assert len(observer.asked) == 3
+    assert client.writes() == before, "there is nothing new"
 
 
 async def test_a_ready_store_is_looked_at_less_often_and_not_in_step_with_others(
-    reconciler, seen, store_object, ready, observer
+    reconcile, seen, store_object, ready, observer, clock
 ):
     seen(STORE, store_object())
-    waiting = await reconciler.reconcile(KEY)
-    assert 4.5 <= waiting.requeue_after <= 5.5
+    assert 4.5 <= (await reconcile()).requeue_after <= 5.5
     ready()
-    assert 4.5 <= (await reconciler.reconcile(KEY)).requeue_after <= 5.5, "numbers are still missing"
+    assert 4.5 <= (await reconcile()).requeue_after <= 5.5, "numbers are still missing"
     observer.answer = Observation(Numbers())
-    intervals = {(await reconciler.reconcile(KEY)).requeue_after for _ in range(20)}
-    assert all(27 <= interval <= 33 for interval in intervals)
+    intervals = set()
+    for _ in range(20):
+        clock.advance(33)
+        intervals.add((await reconcile()).requeue_after)
+    assert all(26.9 <= interval <= 33.1 for interval in intervals)
     assert len(intervals) > 10
+    assert len(observer.asked) == 21, "one question an interval"
 
 
 async def test_the_pod_s_trouble_is_told(reconciler, seen, store_object, status, condition, recorder):
@@ -449,13 +480,13 @@ class TestOneChildsFailure:
     """A failure hides no other failure, and blocks no child that does not depend on the failed one."""
 
     @pytest.fixture
-    async def running(self, reconciler, seen, store_object, ready, observer, client):
+    async def running(self, reconcile, seen, store_object, ready, observer, client):
         """A ready store with its numbers."""
         seen(STORE, store_object())
         observer.answer = Observation(Numbers())
-        await reconciler.reconcile(KEY)
+        await reconcile()
         ready()
-        await reconciler.reconcile(KEY)
+        await reconcile()
         client.requests.clear()
         observer.asked.clear()
 

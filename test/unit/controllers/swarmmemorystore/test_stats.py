@@ -1,9 +1,13 @@
+import asyncio
+import random
+
 import pytest
 from aiohttp import web
 
 from swarm_operator.controllers.swarmmemorystore import stats
-from swarm_operator.controllers.swarmmemorystore.stats import Observation, Observer
+from swarm_operator.controllers.swarmmemorystore.stats import Observation, Observer, Poller, rounded
 from swarm_operator.memory.client import MemoryClientError, MemoryUnavailableError, Stats
+from swarm_operator.runtime.resource import Key
 
 
 class Numbers:
@@ -14,7 +18,7 @@ class Numbers:
 
 def test_the_numbers_become_fields_of_the_status():
     assert Observation(Numbers()).to_status() == {
-        "databaseSize": 4096,
+        "databaseSize": 4100,
         "entryCount": 5,
         "agentCount": 0,
         "taskCount": 2,
@@ -75,7 +79,7 @@ async def test_a_store_is_asked_once_under_its_name_with_its_token(memory, store
 )
 async def test_no_answer_is_an_empty_observation_and_no_error(memory, store, error, logged):
     memory["answer"] = error
-    assert await Observer("http://{name}").observe(store(), "t0ken") == Observation()
+    assert await Observer("http://{name}").observe(store(), "t0ken") == Observation(error=str(error))
     assert memory["closed"]
     (entry,) = logged
     assert "t0ken" not in str(entry)
@@ -93,10 +97,102 @@ async def test_a_service_that_answers_nonsense_is_an_empty_observation(store, to
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        assert await Observer(url).observe(store(), token) == Observation()
+        found = await Observer(url).observe(store(), token)
+        assert found.stats is None
+        assert "no statistics" in found.error
     finally:
         await runner.cleanup()
 
 
 async def test_a_service_that_is_not_there_is_an_empty_observation(store, unused_tcp_port):
-    assert await Observer(f"http://127.0.0.1:{unused_tcp_port}", timeout=1.0).observe(store(), None) == Observation()
+    found = await Observer(f"http://127.0.0.1:{unused_tcp_port}", timeout=1.0).observe(store(), None)
+    assert found.stats is None
+    assert str(unused_tcp_port) in found.error
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [(0, 0), (999, 999), (1000, 1000), (1004, 1000), (1005, 1000), (98765, 98800), (10**9 + 1, 10**9)],
+)
+def test_a_large_number_has_three_digits(number, shown):
+    assert rounded(number) == shown
+
+
+class Slow:
+    """An observer that answers when it is told to."""
+
+    def __init__(self):
+        self.asked = []
+        self.answer = asyncio.Event()
+        self.found = Observation(error="nothing yet")
+
+    async def observe(self, store, token):
+        self.asked.append(store.metadata.name)
+        await self.answer.wait()
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+class TestPoller:
+    @pytest.fixture
+    def observer(self):
+        return Slow()
+
+    @pytest.fixture
+    async def poller(self, observer, clock):
+        made = Poller(observer, 30.0, 5.0, rng=random.Random(1), monotonic=clock.monotonic, most=2)
+        self.enqueued = []
+        made.enqueue = self.enqueued.append
+        return made
+
+    async def turn(self):
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def test_it_waits_for_no_answer(self, poller, observer, store):
+        observation, delay = poller.poll(store(), "t0ken")
+        assert observation is None
+        assert delay > 0
+        await self.turn()
+        poller.poll(store(), "t0ken")
+        assert observer.asked == ["bees"], "one is under way"
+
+    async def test_what_is_new_enqueues_the_store_and_what_is_known_does_not(self, poller, observer, store, clock):
+        observer.answer.set()
+        for _ in range(3):
+            poller.poll(store(), None)
+            await self.turn()
+            clock.advance(33)
+        assert self.enqueued == [Key("ns", "bees")]
+        observer.found = Observation(Numbers())
+        poller.poll(store(), None)
+        await self.turn()
+        assert self.enqueued == [Key("ns", "bees")] * 2
+        assert poller.poll(store(), None)[0] == observer.found
+
+    async def test_only_some_are_asked_at_one_time(self, poller, observer, store):
+        for number in range(5):
+            poller.poll(store(f"s{number}"), None)
+        await self.turn()
+        assert observer.asked == ["s0", "s1"]
+        observer.answer.set()
+        await self.turn()
+        assert len(observer.asked) == 5
+
+    async def test_a_store_that_is_gone_is_not_asked_any_more(self, poller, observer, store):
+        poller.poll(store(), None)
+        await self.turn()
+        poller.forget(Key("ns", "bees"))
+        observer.answer.set()
+        await self.turn()
+        assert self.enqueued == []
+        assert poller.poll(store(), None)[0] is None
+
+    async def test_an_error_of_the_poll_itself_is_told(self, poller, observer, store, logged):
+        observer.found = RuntimeError("a bug")
+        observer.answer.set()
+        poller.poll(store(), None)
+        await self.turn()
+        assert "a bug" in poller.poll(store(), None)[0].error
+        assert logged[0]["event"] == "a poll failed"
