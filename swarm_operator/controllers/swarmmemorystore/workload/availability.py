@@ -10,6 +10,15 @@ from swarm_operator.runtime.resource import Object
 _SCHEDULING_GRACE = 15.0
 """Seconds that a pod may be unschedulable before that counts as a problem."""
 
+_CRASHES = 2
+"""Number of restarts from which a container that ends counts as one that ends again and again."""
+_CRASH_MEMORY = 600.0
+"""Seconds after which an end of the container is forgotten: the kubelet's back-off forgets it then, too."""
+_STABLE = 60.0
+"""Seconds that a container must run after such an end before its readiness counts again."""
+_LONGEST = 300
+"""Longest part of what the container said at its end, in characters."""
+
 
 def availability(workload: Object, pods: list[Object], *, now: datetime) -> Outcome:
     """Return the outcome of a StatefulSet and its pods.
@@ -22,9 +31,12 @@ def availability(workload: Object, pods: list[Object], *, now: datetime) -> Outc
         now: the time, for problems that count only when they last.
 
     Returns:
-        Reasons: Available; WaitingForPod; or Kubernetes' own reason why the pod does not run, such as Unschedulable,
-        ImagePullBackOff or CrashLoopBackOff.
+        Reasons: Available; WaitingForPod; CrashLooping; or Kubernetes' own reason why the pod does not run, such as
+        Unschedulable or ImagePullBackOff.
     """
+    for pod in pods:
+        if looping := _crash_loop(pod, now):
+            return looping
     status = workload.get("status") or {}
     current = status.get("observedGeneration") == workload["metadata"].get("generation")
     if current and status.get("readyReplicas") and status.get("currentRevision") == status.get("updateRevision"):
@@ -34,6 +46,38 @@ def availability(workload: Object, pods: list[Object], *, now: datetime) -> Outc
         if problem:
             return failed(*problem)
     return waiting("WaitingForPod", "the memory service's pod is not ready yet")
+
+
+def _crash_loop(pod: Object, now: datetime) -> Outcome | None:
+    """Return the outcome of a pod whose container ends again and again; None for any other pod.
+
+    It stays the same from crash to crash, also while the container runs in between, so that the status does not change
+    at each of them.
+    """
+    name, status = pod["metadata"]["name"], pod.get("status") or {}
+    for container in status.get("containerStatuses") or ():
+        state = container.get("state") or {}
+        ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
+        backs_off = (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff"
+        if ended is None or (container.get("restartCount", 0) < _CRASHES and not backs_off):
+            continue
+        left = 0.0
+        if running := state.get("running"):
+            if _age(ended.get("finishedAt"), now) > _CRASH_MEMORY:
+                continue
+            left = _STABLE - _age(running.get("startedAt"), now)
+            if left <= 0:
+                continue
+        last = (ended.get("message") or "").strip().rpartition("\n")[2][:_LONGEST]
+        how = f"{ended.get('reason') or 'Error'}, exit code {ended.get('exitCode')}"
+        message = f"pod {name}: the service ends again and again, the last time with {how}{last and f': {last}'}"
+        return failed("CrashLooping", message, requeue_after=left)
+    return None
+
+
+def _age(moment: str | None, now: datetime) -> float:
+    """Return the seconds since a moment; endless if it is not known."""
+    return (now - datetime.fromisoformat(moment)).total_seconds() if moment else float("inf")
 
 
 def _problem(pod: Object, now: datetime) -> tuple[str, str] | None:

@@ -72,6 +72,8 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
                 "name": "memory",
                 "image": image,
                 "imagePullPolicy": "IfNotPresent",
+                # The condition Ready then has the last line of a service that cannot start.
+                "terminationMessagePolicy": "FallbackToLogsOnError",
                 "args": ["serve", "--host=0.0.0.0"],
                 "env": [{"name": name, "value": value} for name, value in _environment(store).items()],
                 "ports": [

@@ -54,6 +54,60 @@ def test_a_workload_without_a_status_is_waited_for(status):
     assert (found.is_done, found.reason) == (False, "WaitingForPod")
 
 
+def at(seconds):
+    return (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def crashed(restarts, state, *, ended=5, running=4, reason="OOMKilled", message=""):
+    """A pod whose container has ended before; `state` is what it is in now."""
+    end = {"reason": reason, "exitCode": 137, "finishedAt": at(ended), "message": message}
+    states = {
+        "waiting": {"waiting": {"reason": "CrashLoopBackOff", "message": f"back-off {restarts * 10}s"}},
+        "running": {"running": {"startedAt": at(running)}},
+        "terminated": {"terminated": end},
+    }
+    last = {"terminated": end} if state != "terminated" else {}
+    return pod_with(containerStatuses=[{"state": states[state], "lastState": last, "restartCount": restarts}])
+
+
+@pytest.mark.parametrize("ready", [0, 1])
+def test_a_crash_loop_is_told_once_for_all_crashes(ready):
+    """Eight crashes, each seen as ended, waiting and running: one outcome, so one write and one event."""
+    found = {
+        (outcome.reason, outcome.message)
+        for restarts in range(2, 10)
+        for state in ("terminated", "waiting", "running")
+        for outcome in [availability(workload_with(readyReplicas=ready), [crashed(restarts, state)], now=NOW)]
+    }
+    ((reason, message),) = found
+    assert reason == "CrashLooping"
+    assert "OOMKilled, exit code 137" in message
+
+
+def test_the_last_line_of_a_service_that_cannot_start_is_told():
+    pod = crashed(
+        3, "waiting", reason="Error", message='{"event": "starting"}\n{"reason": "tokens.json: at most 100"}\n'
+    )
+    message = availability(workload_with(readyReplicas=0), [pod], now=NOW).message
+    assert message.endswith('exit code 137: {"reason": "tokens.json: at most 100"}')
+
+
+@pytest.mark.parametrize(
+    ("pod", "reason"),
+    [
+        (crashed(9, "running", running=59), "CrashLooping"),
+        (crashed(9, "running", running=61), "Available"),
+        (crashed(9, "running", ended=601), "Available"),
+        (crashed(1, "running"), "Available"),
+    ],
+    ids=["too early", "stable", "long ago", "once"],
+)
+def test_a_pod_that_runs_for_a_while_is_available_again(pod, reason):
+    found = availability(workload_with(), [pod], now=NOW)
+    assert found.reason == reason
+    assert found.requeue_after == (1 if reason == "CrashLooping" else 0), "nothing else says that it is stable"
+
+
 TROUBLES = {
     "nothing": (pod_with(), "WaitingForPod", "not ready yet"),
     "no status": ({"metadata": {"name": "bees-0"}}, "WaitingForPod", "not ready yet"),
@@ -63,6 +117,7 @@ TROUBLES = {
     "null": (pod_with(containerStatuses=None, conditions=None), "WaitingForPod", "not ready yet"),
     "image": (waiting("ImagePullBackOff", "no such tag"), "ImagePullBackOff", "pod bees-0: no such tag"),
     "crash": (waiting("CrashLoopBackOff"), "CrashLoopBackOff", "pod bees-0: CrashLoopBackOff"),
+    "one crash": (crashed(1, "terminated"), "WaitingForPod", "not ready yet"),
     "just unscheduled": (unscheduled(14), "WaitingForPod", "not ready yet"),
     "unscheduled": (unscheduled(16, reason="Unschedulable"), "Unschedulable", "pod bees-0: 0/1 nodes"),
     "without a reason": (unscheduled(16), "Unschedulable", "pod bees-0: 0/1 nodes"),
