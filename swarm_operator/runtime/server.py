@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 
 import structlog
@@ -19,6 +20,8 @@ log = structlog.get_logger(__name__)
 def parse_address(address: str) -> tuple[str, int] | None:
     """Parse a Go-style bind address: ":8080", "127.0.0.1:8080", "[::1]:8080"; "0" is None, for not at all.
 
+    The host of ":8080" is empty: every address of the machine, see `listen`.
+
     Raises:
         ValueError: it is none of these.
     """
@@ -27,7 +30,20 @@ def parse_address(address: str) -> tuple[str, int] | None:
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise ValueError(f'{address!r} is not an address; allowed: ":PORT", "HOST:PORT" or "0" for none')
-    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - what ":PORT" means everywhere
+    return host.strip("[]"), int(port)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. An empty host is every address: of IPv4 and IPv6, or of IPv4 where that is all.
+
+    Go's net.Listen does the same.
+    """
+    if host:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
 
 
 def metrics_app(registry: CollectorRegistry, *, auth: DelegatedAuth | None = None) -> web.Application:
@@ -111,7 +127,7 @@ class Server:
     async def start(self) -> tuple[str, int]:
         """Listen; returns the address, with the real port where 0 was asked for."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, *self._address, ssl_context=self._context).start()
+        await web.SockSite(self._runner, listen(*self._address), ssl_context=self._context).start()
         host, port = self._runner.addresses[0][:2]
         return host, port
 

@@ -41,7 +41,7 @@ def test_the_certificate_s_folder_comes_from_the_environment_too(monkeypatch):
 
 
 def test_the_metrics_are_on_port_8443():
-    assert manager.parse([]).metrics_bind_address == ("0.0.0.0", 8443)
+    assert manager.parse([]).metrics_bind_address == ("", 8443)
 
 
 @pytest.mark.parametrize(

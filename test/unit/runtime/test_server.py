@@ -1,16 +1,18 @@
+import socket
+
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from swarm_operator.runtime.delegated_auth import Verdict
 from swarm_operator.runtime.health import Checks
-from swarm_operator.runtime.server import Server, health_app, metrics_app, parse_address
+from swarm_operator.runtime.server import Server, health_app, listen, metrics_app, parse_address
 
 
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        (":8080", ("0.0.0.0", 8080)),
+        (":8080", ("", 8080)),
         ("127.0.0.1:8081", ("127.0.0.1", 8081)),
         ("[::1]:0", ("::1", 0)),
         ("localhost:65535", ("localhost", 65535)),
@@ -25,6 +27,23 @@ def test_addresses_are_written_as_in_go(text, address):
 def test_what_is_no_address_is_refused_with_what_is_allowed(text):
     with pytest.raises(ValueError, match="HOST:PORT"):
         parse_address(text)
+
+
+@pytest.mark.parametrize(("address", "reached"), [("", ["127.0.0.1", "::1"]), ("127.0.0.1", ["127.0.0.1"])])
+async def test_no_host_is_every_address_of_both_families(address, reached):
+    with listen(address, 0) as listening:
+        port = listening.getsockname()[1]
+        for host in reached:
+            socket.create_connection((host, port), timeout=5).close()
+        for host in {"127.0.0.1", "::1"} - set(reached):
+            with pytest.raises(OSError, match="refused"):
+                socket.create_connection((host, port), timeout=5)
+
+
+async def test_without_ipv6_no_host_is_every_address_of_ipv4(monkeypatch):
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    with listen("", 0) as listening:
+        assert listening.getsockname()[0] == "0.0.0.0"
 
 
 @pytest.fixture
