@@ -30,7 +30,7 @@ class SQLiteMemoryConfig(ApiModel):
 
     cache_size: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Largest number of entries in the cache."""
-    cache_memory_mb: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
+    cache_memory_mb: Annotated[int, Field(ge=1, le=65_536)] | None = None
     """Largest size of the cache, in MiB."""
     enable_wal: bool | None = None
     """Use SQLite's write-ahead log."""
@@ -117,7 +117,7 @@ class SwarmCluster(ApiModel):
     VERSION: ClassVar = VERSION
     KIND: ClassVar = "SwarmCluster"
     PLURAL: ClassVar = "swarmclusters"
-    SHORT_NAMES: ClassVar = ["sc"]
+    SHORT_NAMES: ClassVar[list[str]] = []
     COLUMNS: ClassVar = [
         {"name": "Memory", "type": "string", "jsonPath": ".spec.memory.type"},
         {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},

@@ -76,7 +76,7 @@ class SwarmMemoryStoreSpec(ApiModel):
     """Tag of the memory service's image. Default: the one that this operator was released with."""
     cache_size: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
     """Largest number of entries in the cache."""
-    cache_memory_mb: Annotated[int, Field(ge=1, le=1_048_576)] = 50
+    cache_memory_mb: Annotated[int, Field(ge=1, le=65_536)] = 50
     """Largest size of the cache, in MiB. The pod's memory limit grows with it."""
     compression_threshold: Annotated[int, Field(ge=0, le=2_147_483_647)] = 10240
     """Values larger than this, in bytes, are compressed where that saves space; 0 is never."""
@@ -119,6 +119,8 @@ class SwarmMemoryStoreStatus(ApiModel):
 
     phase: Literal["Initializing", "Ready", "Error", "Migrating", "BackingUp"] | None = None
     """Summary of the conditions, for people."""
+    swarm_id: Annotated[str, Field(max_length=63)] | None = None
+    """Swarm whose memory this is."""
     storage_ready: bool | None = None
     """Whether the data volume is bound."""
     storage_capacity: Annotated[str, Field(max_length=32)] | None = None
@@ -178,7 +180,7 @@ class SwarmMemoryStore(ApiModel):
     SHORT_NAMES: ClassVar = ["sms"]
     COLUMNS: ClassVar = [
         {"name": "Type", "type": "string", "jsonPath": ".spec.type"},
-        {"name": "SwarmID", "type": "string", "jsonPath": ".spec.swarmId"},
+        {"name": "SwarmID", "type": "string", "jsonPath": ".status.swarmId"},
         {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
         {"name": "Storage", "type": "string", "jsonPath": ".status.storageCapacity"},
         {"name": "Entries", "type": "integer", "jsonPath": ".status.entryCount"},

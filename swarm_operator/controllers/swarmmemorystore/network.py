@@ -26,7 +26,7 @@ class ClientService(Step[SwarmMemoryStore]):
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
         await children.ensure(r, kinds.SERVICE, service(r.parsed))
-        r.status["endpoints"] = endpoints(r.parsed)
+        r.status |= {"swarmId": r.parsed.swarm_id, "endpoints": endpoints(r.parsed)}
         return done()
 
 

@@ -131,7 +131,7 @@ def test_names_belong_together(kind, manifest):
 
 
 def test_short_names_and_columns_are_those_that_users_know(kind, manifest):
-    names = {"SwarmCluster": ["sc"], "SwarmMemoryStore": ["sms"]}
+    names = {"SwarmCluster": [], "SwarmMemoryStore": ["sms"]}
     columns = {
         "SwarmCluster": ["Memory", "Phase", "Memory-Status", "Age"],
         "SwarmMemoryStore": ["Type", "SwarmID", "Phase", "Storage", "Entries", "Age"],

@@ -45,7 +45,7 @@ def test_the_json_names_are_those_of_the_status_too():
     assert set(names) == {
         *("phase", "storageReady", "databaseSize", "entryCount", "agentCount", "taskCount", "patternCount"),
         *("cacheHitRate", "lastBackup", "migrationCompleted", "migrationTime", "endpoints", "observedGeneration"),
-        *("conditions", "storageCapacity", "claimUID"),
+        *("conditions", "storageCapacity", "claimUID", "swarmId"),
     }
 
 

@@ -3,7 +3,9 @@ import json
 import pytest
 
 from swarm_operator.api.quantity import canonical_quantity, parse_quantity
+from swarm_operator.api.v1alpha1.swarmmemorystore import SwarmMemoryStoreSpec
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of, stateful_set
+from swarm_operator.memory.sqlite import StoreConfig
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_the_environment_carries_the_spec(store):
     }
 
 
-@pytest.mark.parametrize("cache", [1, 50, 320, 832, 1_048_576])
+@pytest.mark.parametrize("cache", [1, 50, 320, 832, 65_536])
 def test_memory_grows_with_the_cache_and_is_in_canonical_form(store, cache):
     made = stateful_set(store(cacheMemoryMB=cache), image="i")
     resources = made["spec"]["template"]["spec"]["containers"][0]["resources"]
@@ -132,3 +134,18 @@ def test_probes_leave_time_to_recover_a_database(container):
 
 def test_the_same_store_makes_the_same_object(store):
     assert json.dumps(stateful_set(store(), image="i")) == json.dumps(stateful_set(store(), image="i"))
+
+
+@pytest.mark.parametrize("bound", ["minimum", "maximum"])
+def test_the_service_takes_every_number_that_the_crd_takes(store, bound):
+    """Both have limits: a number within those of one and not of the other would keep the pod from starting."""
+    fields = SwarmMemoryStoreSpec.model_json_schema(by_alias=True)["properties"]
+    extremes = {name: field[bound] for name, field in fields.items() if bound in field}
+    assert {"cacheSize", "cacheMemoryMB", "compressionThreshold"} <= extremes.keys()
+    (container,) = stateful_set(store(**extremes), image="i")["spec"]["template"]["spec"]["containers"]
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
+    StoreConfig(
+        cache_size=int(environment["CACHE_SIZE"]),
+        cache_memory_mb=int(environment["CACHE_MEMORY_MB"]),
+        compression_threshold=int(environment["COMPRESSION_THRESHOLD"]),
+    )
