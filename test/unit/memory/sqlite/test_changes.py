@@ -183,3 +183,20 @@ async def test_a_watch_may_begin_in_the_middle_of_a_commit(store):
         await store.batch([Put(Draft.create("n", str(number), number)) for number in range(3)])
         async with store.watch(since=2) as watch:
             assert [change.seq for change in await watch.next(0.001)] == [3]
+
+
+async def test_a_watch_misses_no_change_that_is_committed_while_it_begins(tmp_path):
+    """The watch is registered before the table is read: changes that are trimmed after the read are kept in memory."""
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(change_log_entries=5)) as store:
+        await store.put("n", "before", 1)
+        real = store._readers.changes
+
+        async def overtaken(since):
+            page = await real(since)
+            for number in range(20):
+                await store.put("n", str(number), number)
+            return page
+
+        store._readers.changes = overtaken
+        async with store.watch(since=1) as watch:
+            assert [change.key for change in await watch.next(0.001)] == [str(number) for number in range(20)]

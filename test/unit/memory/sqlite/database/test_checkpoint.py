@@ -2,12 +2,15 @@
 
 import asyncio
 
+import pytest
+
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database import checkpoint
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.write import writer
 
 KIB = 1024
+PAGE = 4096
 
 
 async def test_the_log_is_moved_while_the_store_runs(tmp_path):
@@ -19,6 +22,23 @@ async def test_the_log_is_moved_while_the_store_runs(tmp_path):
             largest = max(largest, checkpoint.wal_size(path))
         assert path.stat().st_size > 2048 * KIB
         assert 0 < largest < 2048 * KIB
+
+
+@pytest.mark.parametrize("in_one_commit", [True, False])
+async def test_commits_run_no_automatic_checkpoint(tmp_path, in_one_commit):
+    """SQLite's automatic checkpoint, after 1,000 pages, would run inside a commit and ignore running backups."""
+    path = tmp_path / "db"
+    config = StoreConfig(checkpoint_bytes=1024 * 1024 * KIB, compression_threshold=0)
+    async with SqliteStore.open(path, config) as store:
+        before = path.read_bytes()
+        values = ["x" * 500_000] * 16
+        if in_one_commit:
+            await asyncio.gather(*(store.put("n", str(number), value) for number, value in enumerate(values)))
+        else:
+            for number, value in enumerate(values):
+                await store.put("n", str(number), value)
+        assert checkpoint.wal_size(path) > 1500 * PAGE
+        assert path.read_bytes() == before
 
 
 async def test_a_reader_with_an_old_snapshot_delays_the_log_and_never_a_write(tmp_path):

@@ -1,10 +1,14 @@
 """Which files are opened, and how a file gets its shape."""
 
+import functools
+import os
+
 import pytest
 
 from swarm_operator.memory.core.errors import ForeignDatabaseError, NewerSchemaError, StorageError
-from swarm_operator.memory.sqlite import SqliteStore
-from swarm_operator.memory.sqlite.database import schema
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
+from swarm_operator.memory.sqlite.backup import verify
+from swarm_operator.memory.sqlite.database import connect, schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 
 
@@ -105,8 +109,6 @@ async def test_a_directory_that_does_not_exist_is_an_error_of_the_storage(tmp_pa
 
 
 async def test_acknowledged_means_synced_in_both_modes(path, tmp_path):
-    from swarm_operator.memory.sqlite import StoreConfig
-
     for enable_wal, journal, synchronous in ((True, "wal", 2), (False, "delete", 3)):
         async with SqliteStore.open(tmp_path / journal, StoreConfig(enable_wal=enable_wal)) as store:
             settings = await store._worker.run(
@@ -116,3 +118,60 @@ async def test_acknowledged_means_synced_in_both_modes(path, tmp_path):
                 ]
             )
             assert settings == [journal, synchronous, 0]
+
+
+@pytest.mark.parametrize("enable_wal", [True, False])
+async def test_the_directory_of_a_new_file_is_synced_when_the_schema_is_complete(path, monkeypatch, enable_wal):
+    """After a power failure a file may be missing from a directory that was not synced."""
+    directory, synced = path.parent.stat(), []
+    real = os.fsync
+
+    def fsync(descriptor):
+        real(descriptor)
+        if os.path.samestat(os.fstat(descriptor), directory):
+            synced.append(run(path, "PRAGMA user_version")[0])
+
+    monkeypatch.setattr(connect.os, "fsync", fsync)
+    async with SqliteStore.open(path, StoreConfig(enable_wal=enable_wal)) as store:
+        assert synced == [[(schema.LATEST,)]], "synced once, after the last migration"
+        await store.put("n", "k", 1)
+
+
+OTHER_DEFAULTS = ("mmap_size = 1048576", "cell_size_check = OFF", "trusted_schema = ON", "secure_delete = OFF")
+SETTINGS = {"mmap_size": [(0,)], "cell_size_check": [(1,)], "trusted_schema": [(0,)], "secure_delete": [(2,)]}
+"""With mmap an I/O error would end the process; without the cell check a damaged page would be read as it is."""
+
+
+@pytest.fixture
+def other_defaults(monkeypatch):
+    """Open connections with other defaults, as another build of SQLite may; return those that were closed."""
+    closed = []
+
+    class Connection(sqlite3.Connection):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            for setting in OTHER_DEFAULTS:
+                self.execute(f"PRAGMA {setting}")
+
+        def close(self):
+            closed.append(self)
+            self.settings = {name: self.execute(f"PRAGMA {name}").fetchall() for name in SETTINGS}
+            super().close()
+
+    monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Connection))
+    return closed
+
+
+@pytest.mark.parametrize(("enable_wal", "connections"), [(True, 3), (False, 1)])
+async def test_connection_settings_do_not_depend_on_the_build_s_defaults(path, other_defaults, enable_wal, connections):
+    async with SqliteStore.open(path, StoreConfig(enable_wal=enable_wal)) as store:
+        await store.put("n", "k", 1)
+    assert [connection.settings for connection in other_defaults] == [SETTINGS] * connections
+
+
+async def test_settings_of_a_check_do_not_depend_on_the_build_s_defaults(path, other_defaults):
+    await open_once(path)
+    other_defaults.clear()
+    assert verify.check(path).ok
+    wanted = {name: SETTINGS[name] for name in ("mmap_size", "cell_size_check", "trusted_schema")}
+    assert wanted.items() <= other_defaults[-1].settings.items()

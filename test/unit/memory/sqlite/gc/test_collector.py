@@ -71,6 +71,31 @@ async def test_the_cache_forgets_what_was_collected(store, clock):
     assert await store.get("n", "k1") is None
 
 
+async def test_a_read_that_a_collection_overtakes_is_not_cached(store, clock):
+    """The row is read before the collection and arrives after it. Nothing would remove the copy later."""
+    await store.put("n", "k", 1, ttl=1)
+    store._cache.discard(("n", "k"))
+    read, arrive = asyncio.Event(), asyncio.Event()
+    fetch = store._lookup._fetch
+
+    async def slow(identities):
+        found = await fetch(identities)
+        read.set()
+        await arrive.wait()
+        return found
+
+    store._lookup._fetch = slow
+    getting = asyncio.ensure_future(store.get("n", "k"))
+    await read.wait()
+    clock.advance(1)
+    assert (await store.collect_garbage()).entries == 1
+    arrive.set()
+    assert await getting is None
+    assert (await store.stats()).cache_entries == 0
+    clock.seconds -= 1  # even if the clock goes back
+    assert await store.get("n", "k") is None
+
+
 async def test_it_runs_every_interval(tmp_path, clock, recorder):
     sleep = Sleeper()
     config = StoreConfig(gc_interval=120)

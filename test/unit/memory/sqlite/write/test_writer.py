@@ -165,3 +165,37 @@ async def test_results_come_in_the_order_of_submission(store):
 async def test_the_clock_of_a_batch_stands_still(store, clock):
     results = await asyncio.gather(*(store.put("n", str(number), 1) for number in range(20)))
     assert {entry.updated_at for entry, _ in results} == {int(clock() * 1000)}
+
+
+@pytest.fixture
+async def failing_commits(store):
+    """Return a function that makes COMMIT fail (True), after all statements before it succeed, or succeed (False)."""
+    schema = """
+        PRAGMA foreign_keys = ON;
+        CREATE TEMP TABLE parents (id INTEGER PRIMARY KEY);
+        CREATE TEMP TABLE children (id INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED);
+    """
+    await store._worker.run(lambda db: db.executescript(schema))
+
+    async def switch(on):
+        statement = "CREATE TEMP TRIGGER orphan AFTER INSERT ON main.changes BEGIN INSERT INTO children VALUES (1); END"
+        await store._worker.run(lambda db: db.execute(statement if on else "DROP TRIGGER orphan"))
+
+    return switch
+
+
+async def test_a_failed_commit_is_neither_read_nor_delivered(store, failing_commits):
+    await store.put("n", "old", 1)
+    await store.put("n", "deleted", 1)
+    await failing_commits(True)
+    async with store.watch() as watch:
+        writes = (store.put("n", "old", 2), store.put("n", "new", 2), store.delete("n", "deleted"))
+        results = await asyncio.gather(*writes, return_exceptions=True)
+        assert [type(result) for result in results] == [InternalStoreError] * 3
+        assert "FOREIGN KEY" in str(results[0])
+        assert (await store.get("n", "old")).value == 1
+        assert await store.get("n", "new") is None
+        assert (await store.get("n", "deleted")).value == 1
+        await failing_commits(False)
+        await store.put("n", "last", 1)
+        assert [change.key for change in await watch.next()] == ["last"]
