@@ -202,10 +202,10 @@ class WorkQueue(Generic[K]):
     def _pop(self) -> _Entry[K] | None:
         self._promote()
         while self._ready:
-            _, order, _, entry = heapq.heappop(self._ready)
-            current = self._entries.get(entry.key) is entry and order == entry.order
-            # A locked key is skipped here and pushed again by `done`.
-            if current and entry.key not in self._locked:
+            *_, entry = heapq.heappop(self._ready)
+            # A locked key is skipped here and pushed again by `done`. An entry with a raised priority is in the heap
+            # twice: it is handed out at the higher priority, and `_entries` no longer has it at the lower one.
+            if self._entries.get(entry.key) is entry and entry.key not in self._locked:
                 del self._entries[entry.key]
                 self._depth_changed(entry.priority, -1)
                 return entry
