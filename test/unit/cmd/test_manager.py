@@ -2,11 +2,20 @@
 
 import asyncio
 import gc
+import signal
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from kubernetes_asyncio.client.configuration import Configuration
 
 from swarm_operator.cmd import manager
+from swarm_operator.runtime import metrics
+from swarm_operator.runtime.client import Client
+from swarm_operator.runtime.errors import FencedError
+from swarm_operator.runtime.leader_election import LEASES
 
 
 @pytest.fixture(autouse=True)
@@ -126,3 +135,151 @@ async def test_the_garbage_collector_is_on_again_when_loading_is_cancelled(colle
     task.cancel()
     await asyncio.wait([task])
     assert gc.isenabled()
+
+
+@dataclass
+class ApiServer:
+    """API server that answers every request with an empty object or, if silent, never."""
+
+    asked: list = field(default_factory=list)
+    silent: bool = False
+    url: str = ""
+    _asked: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle(self, request):
+        async with self._asked:
+            self.asked.append((request.method, request.path))
+            self._asked.notify_all()
+        if self.silent:
+            await self._over.wait()
+        return web.json_response({})
+
+    async def wait_asked(self, count):
+        async with self._asked:
+            await asyncio.wait_for(self._asked.wait_for(lambda: len(self.asked) >= count), 10)
+
+
+@pytest.fixture
+async def server():
+    made = ApiServer()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", made.handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield made
+    made._over.set()
+    await runner.cleanup()
+
+
+@pytest.fixture
+def configuration(server):
+    made = Configuration()
+    made.host = server.url
+    return made
+
+
+@dataclass
+class Stage:
+    """Replaces the manager: runs a check on the parts that the program would give it."""
+
+    check: object
+    client: Client
+    elector: object
+    metrics_guard: object
+
+    async def wait_synced(self):
+        await asyncio.Event().wait()
+
+    async def run(self, _stop):
+        await self.check(self)
+
+
+@pytest.fixture
+async def wired(monkeypatch, configuration, collector):
+    """Return a function that wires the program with the given flags and runs a check on its parts."""
+
+    async def load(_):
+        return configuration
+
+    async def run(check, *flags):
+        def assemble(client, options, *, elector, instance, metrics_guard):
+            return Stage(check, client, elector, metrics_guard)
+
+        monkeypatch.setattr(manager, "load_config", load)
+        monkeypatch.setattr(manager, "assemble", assemble)
+        await manager.run(manager.parse(flags))
+
+    yield run
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().remove_signal_handler(number)
+
+
+LEASE = {"metadata": {"name": "x", "namespace": "ns"}}
+
+
+async def test_reconcilers_write_only_while_leading(wired, server):
+    async def check(stage):
+        assert not stage.elector.is_leading()
+        with pytest.raises(FencedError):
+            await stage.client.create(LEASES, LEASE, field_manager="me")
+        assert server.asked == []
+        await stage.client.get(LEASES, "ns", "x")
+        stage.elector._renewed_at = time.monotonic()
+        await stage.client.create(LEASES, LEASE, field_manager="me")
+        assert [method for method, _ in server.asked] == ["GET", "POST"]
+
+    await wired(check, "--leader-elect")
+    assert len(server.asked) == 2, "the check was run"
+
+
+async def test_election_and_reviews_write_without_leading(wired, server):
+    async def check(stage):
+        await stage.elector.client.create(LEASES, LEASE, field_manager="me")
+        auth, _ = stage.metrics_guard
+        await auth.judge("Bearer token", "GET", "/metrics")
+
+    await wired(check, "--leader-elect")
+    assert [path.rpartition("/")[2] for _, path in server.asked] == ["leases", "tokenreviews"]
+
+
+async def test_without_election_every_process_writes(wired, server):
+    async def check(stage):
+        assert stage.elector is None
+        await stage.client.create(LEASES, LEASE, field_manager="me")
+
+    await wired(check)
+    assert len(server.asked) == 1
+
+
+async def test_a_hung_lease_request_is_retried_before_the_deadline(wired, server, background):
+    server.silent = True
+
+    async def check(stage):
+        background(stage.elector.run())
+        await server.wait_asked(2)
+
+    times = {"lease-duration": 3, "renew-deadline": 2, "retry-period": 0.1}
+    await wired(check, "--leader-elect", *(f"--leader-election-{name}={value}" for name, value in times.items()))
+    assert len(server.asked) >= 2
+
+
+async def test_at_most_four_reviews_of_metrics_callers_are_made_at_one_time(wired):
+    limits = []
+
+    async def check(stage):
+        auth, _ = stage.metrics_guard
+        limits.extend(client._turns._value for client in (auth._client, stage.client))
+
+    await wired(check)
+    assert limits == [4, 100]
+
+
+async def test_the_flag_sets_the_workers_of_each_controller(configuration):
+    async with Client(configuration) as client:
+        manager.assemble(client, manager.parse(["--max-concurrent-reconciles=7"]), instance="me")
+    for name in ("swarmcluster", "swarmmemorystore"):
+        series = "controller_runtime_max_concurrent_reconciles"
+        assert metrics.REGISTRY.get_sample_value(series, {"controller": name}) == 7

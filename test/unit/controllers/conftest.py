@@ -66,6 +66,8 @@ class FakeClient:
         live = self.objects.get((resource, key_of(obj)), {})
         if live and obj["metadata"].get("uid", live["metadata"].get("uid")) != live["metadata"].get("uid"):
             raise ConflictError("another uid", status=409)
+        if not force and not _agrees(obj, live):
+            raise ConflictError("another manager's fields", status=409, reason="Conflict")
         if subresource:
             merged = {**live, "status": copy.deepcopy(obj["status"])}
             merged["metadata"] = dict(live["metadata"])
@@ -106,6 +108,13 @@ def _merged(live, wanted):
     if not isinstance(live, dict) or not isinstance(wanted, dict):
         return copy.deepcopy(wanted)
     return {**live, **{name: _merged(live.get(name), value) for name, value in wanted.items()}}
+
+
+def _agrees(wanted, live):
+    """Return whether an apply would change no existing value."""
+    if not isinstance(live, dict) or not isinstance(wanted, dict):
+        return live == wanted
+    return all(_agrees(value, live[name]) for name, value in wanted.items() if name in live)
 
 
 class FakeRecorder:

@@ -1,6 +1,8 @@
 import asyncio
 import contextlib
 import json
+import os
+import socket
 
 import pytest
 from kubernetes_asyncio.client.configuration import Configuration
@@ -8,6 +10,7 @@ from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
 
 from swarm_operator.runtime import errors
 from swarm_operator.runtime.client import Client
+from swarm_operator.runtime.serving_cert import ServingCertificate
 
 
 async def events_of(client, widgets, *, idle_seconds=5.0, **options):
@@ -360,6 +363,37 @@ class TestWatch:
         server.then(server.stream({"type": "BOOKMARK"}, hold=True))
         async with client.watch(widgets, resource_version="1", timeout_seconds=300, idle_seconds=5.0) as stream:
             assert await anext(stream) == {"type": "BOOKMARK"}
+
+    async def test_leaving_it_closes_the_connection_without_waiting_for_the_server(self, widgets):
+        """A TLS shutdown would keep the connection open until the server answers it, at most 30 s."""
+        context = ServingCertificate().context
+
+        def serve_until_closed(listener):
+            plain, _ = listener.accept()
+            plain.settimeout(10)
+            with context.wrap_socket(plain, server_side=True) as tls, socket.socket(fileno=os.dup(tls.fileno())) as raw:
+                tls.recv(65536)
+                tls.sendall(
+                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b'15\r\n{"type": "BOOKMARK"}\n\r\n'
+                )
+                raw.settimeout(10)
+                # Read past TLS, so that a TLS shutdown is never answered.
+                with contextlib.suppress(ConnectionResetError):
+                    while raw.recv(65536):
+                        pass
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(10)
+            serving = asyncio.ensure_future(asyncio.to_thread(serve_until_closed, listener))
+            configuration = Configuration()
+            configuration.host = f"https://127.0.0.1:{listener.getsockname()[1]}"
+            configuration.verify_ssl = False
+            async with Client(configuration) as client:
+                async with client.watch(
+                    widgets, resource_version="1", timeout_seconds=300, idle_seconds=30.0
+                ) as stream:
+                    assert await anext(stream) == {"type": "BOOKMARK"}
+                await serving
 
     async def test_others_have_their_turn_while_much_that_has_come_is_decoded(
         self, server, client, widgets, background, monkeypatch

@@ -159,6 +159,20 @@ async def test_a_reconcile_that_takes_too_long_is_cancelled_counted_and_comes_ag
     assert any("took longer than 60" in entry.get("error", "") for entry in logged)
 
 
+async def test_the_default_timeout_of_a_reconcile_is_two_minutes(name, reconciler, cache, background, clock, counts):
+    async def hang():
+        await clock.sleep(1e6)
+
+    reconciler.script = [hang]
+    controller = Controller(name, reconciler, cache, clock=clock)
+    background(controller.run())
+    controller.queue.add(A)
+    await clock.sleep(119.9)
+    assert counts() == {}
+    await clock.sleep(1)
+    assert counts() == {"error": 1, "errors": 1, "timeouts": 1, "success": 1}
+
+
 async def test_a_timeout_of_the_reconciler_s_own_is_a_panic_and_no_timeout_of_the_reconcile(
     once, reconciler, counts, logged
 ):

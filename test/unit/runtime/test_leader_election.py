@@ -1,5 +1,6 @@
 import asyncio
 import copy
+import itertools
 
 import pytest
 
@@ -17,15 +18,19 @@ class LeaseServer:
         self.version = 0
         self.refusal = None
         self.hangs = False
+        self.goes_on = asyncio.Event()
+        self.slowness = 0.0
+        self.reads = []
         self.writes = []
 
     async def _answer(self):
         if self.hangs:
-            await asyncio.Event().wait()
+            await self.goes_on.wait()
         if self.refusal:
             raise self.refusal
 
     async def get(self, resource, namespace, name):
+        self.reads.append(asyncio.get_running_loop().time())
         await self._answer()
         if self.lease is None:
             raise NotFoundError("no lease", status=404)
@@ -41,7 +46,9 @@ class LeaseServer:
         await self._answer()
         if obj["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]:
             raise ConflictError("changed", status=409)
-        return self._store(obj)
+        stored = self._store(obj)
+        await asyncio.sleep(self.slowness)
+        return stored
 
     def _store(self, obj):
         self.version += 1
@@ -154,6 +161,66 @@ async def test_a_leader_that_cannot_renew_stops_leading_at_the_deadline(
     assert sample("leader_election_master_status", name=name) == 0
 
 
+async def test_the_deadline_is_counted_from_the_beginning_of_a_renewal(candidate, leases, background, clock):
+    """Others count from the write, which may be seconds before its response."""
+    one = candidate()
+    background(one.run())
+    await clock.sleep(1)
+    leases.slowness = 3.0
+    await clock.sleep(4.5)
+    (_, renewed) = leases.writes
+    assert renewed == pytest.approx(2.0)
+    leases.refusal = ServerError("down", status=500)
+    await clock.sleep(renewed + 9.9 - clock.monotonic())
+    assert one.is_leading()
+    await clock.sleep(0.2)
+    assert not one.is_leading()
+
+
+async def test_a_hung_renewal_does_not_take_the_lease_later(candidate, leases, background, clock):
+    """Otherwise it could take the lease from the next leader, or after the release."""
+    one = candidate()
+    running = background(one.run())
+    await clock.sleep(3)
+    leases.hangs = True
+    with pytest.raises(LeadershipLostError):
+        await asyncio.wait_for(running, 60)
+    written = len(leases.writes)
+    leases.hangs = False
+    leases.goes_on.set()
+    await clock.sleep(60)
+    assert len(leases.writes) == written
+    assert not one.is_leading()
+
+
+async def test_a_fractional_lease_duration_is_rounded_up(candidate, leases, background, settled):
+    """Other candidates must not take over before the lease ends."""
+    background(candidate(lease_duration=15.1).run())
+    await settled()
+    assert leases.spec["leaseDurationSeconds"] == 16
+
+
+class Dice:
+    """A source of random numbers that returns the given ones."""
+
+    def __init__(self, *numbers):
+        self.numbers = list(numbers)
+
+    def random(self):
+        return self.numbers.pop(0)
+
+
+async def test_pauses_of_candidates_are_jittered(candidate, leases, background, clock):
+    """A pause is the retry period plus up to a fifth of it."""
+    background(candidate("one").run())
+    await clock.sleep(0.1)
+    leases.reads.clear()
+    background(candidate("two", rng=Dice(0.0, 0.5, 1.0, 0.25)).run())
+    await clock.sleep(8)
+    tries = leases.reads
+    assert [after - before for before, after in itertools.pairwise(tries)] == pytest.approx([2.0, 2.2, 2.4])
+
+
 async def test_one_failed_renewal_is_made_up_for(candidate, leases, background, clock):
     one = candidate()
     running = background(one.run())
@@ -178,6 +245,32 @@ async def test_a_lease_that_was_released_is_taken_without_waiting_for_its_end(ca
     released = clock.monotonic()
     await asyncio.wait_for(two.elected.wait(), 60)
     assert clock.monotonic() - released <= 2.4
+
+
+async def touched(leases):
+    """Write to the lease as another client, for example kubectl annotate."""
+    await leases.update(None, await leases.get(None, "ns", "x"), field_manager="somebody")
+
+
+async def test_a_release_is_retried_after_a_conflict(candidate, leases, background, settled):
+    one = candidate()
+    running = background(one.run())
+    await settled()
+    running.cancel()
+    await touched(leases)
+    await one.release()
+    assert leases.spec["holderIdentity"] == ""
+
+
+async def test_a_release_leaves_the_lease_of_another_holder_alone(candidate, leases, background, settled):
+    one = candidate()
+    running = background(one.run())
+    await settled()
+    running.cancel()
+    leases.spec["holderIdentity"] = "two"
+    await touched(leases)
+    await one.release()
+    assert leases.spec["holderIdentity"] == "two"
 
 
 async def test_only_the_holder_releases(candidate, leases, background, settled):

@@ -7,7 +7,7 @@ from hypothesis import given
 from swarm_operator.controllers.common import children, kinds, labels
 from swarm_operator.controllers.common.children import matches
 from swarm_operator.controllers.common.errors import NameTakenError
-from swarm_operator.runtime.errors import ConflictError, ForbiddenError, ServerError, UnreachableError
+from swarm_operator.runtime.errors import ConflictError, ForbiddenError, NotFoundError, ServerError, UnreachableError
 from swarm_operator.runtime.resource import Key, owner_reference
 
 scalars = st.none() | st.booleans() | st.integers(-5, 5) | st.text("ab", max_size=2)
@@ -152,6 +152,52 @@ async def test_annotations_of_our_own_stand_beside_the_hash(ensure):
 
 def foreign(**spec):
     return {"metadata": {"name": "child", "namespace": "ns", "uid": "theirs"}, "spec": spec}
+
+
+@pytest.fixture
+def just_before_the_apply(client, monkeypatch):
+    """Create an object as another client, right after the server reported the name as free."""
+
+    def put(obj):
+        get = client.get
+
+        async def free(resource, namespace, name):
+            try:
+                return await get(resource, namespace, name)
+            except NotFoundError:
+                client.put(resource, obj)
+                raise
+
+        monkeypatch.setattr(client, "get", free)
+
+    return put
+
+
+async def test_an_object_created_meanwhile_is_not_changed(ensure, client, just_before_the_apply, recorder):
+    theirs = foreign(type="NodePort")
+    just_before_the_apply(copy.deepcopy(theirs))
+    with pytest.raises(ConflictError):
+        await ensure(wanted(type="ClusterIP"))
+    assert client.objects[SERVICE, Key("ns", "child")]["spec"] == theirs["spec"]
+    assert recorder.events == []
+
+
+async def test_an_object_created_meanwhile_by_another_owner_is_not_used(
+    reconciliation, owner, client, cache, monkeypatch, recorder
+):
+    """Its values are as wanted, so the apply meets no conflict. Only the response shows the owner."""
+    theirs = foreign(type="ClusterIP")
+    theirs["metadata"]["ownerReferences"] = [owner_reference(owner) | {"name": "another", "uid": "another"}]
+
+    async def apply(resource, obj, **_):
+        return client.put(resource, copy.deepcopy(theirs))
+
+    monkeypatch.setattr(client, "apply", apply)
+    r = reconciliation(owner)
+    with pytest.raises(NameTakenError, match="Service child"):
+        await children.ensure(r, SERVICE, wanted(type="ClusterIP"))
+    assert r.children == {}
+    assert recorder.events == []
 
 
 @pytest.mark.parametrize("spec", [{"type": "ClusterIP"}, {"type": "NodePort"}, {}], ids=["same", "other", "none"])

@@ -144,6 +144,30 @@ async def test_a_spec_that_is_not_valid_makes_no_store(reconciler, seen, cluster
     assert cache.get(STORE, STORE_KEY) is None
 
 
+async def test_a_changed_spec_is_reconciled_and_a_changed_status_is_not(reconciler, cache, client, cluster_object):
+    """Otherwise each status write would cause another pass."""
+    fresh = type(cache)(client)
+    controller = Controller("watching-clusters-themselves", reconciler, fresh)
+    reconciler.cache = fresh
+    reconciler.set_up(controller)
+    (informer,) = [informer for informer in fresh.informers if informer.resource == CLUSTER]
+    obj = cluster_object()
+
+    async def due(version, **changed):
+        metadata = obj["metadata"] | {"resourceVersion": version} | changed.pop("metadata", {})
+        informer.changed(obj | {"metadata": metadata} | changed)
+        if not len(controller.queue):
+            return False
+        assert await controller.queue.get() == (KEY, 0)
+        controller.queue.done(KEY)
+        return True
+
+    assert await due("1")
+    assert not await due("2", status={"phase": "Ready"})
+    assert await due("3", metadata={"generation": 2})
+    assert not await due("4", metadata={"generation": 2}, status={"phase": "Error"})
+
+
 async def test_a_change_of_its_store_is_a_reason_to_look(reconciler, cache, client, cluster_object):
     fresh = type(cache)(client)
     controller = Controller("watching-clusters", reconciler, fresh)

@@ -454,6 +454,30 @@ async def test_tokens_appear_neither_in_events_nor_in_the_log_nor_in_the_status(
         assert base64.b64decode(encoded).decode() not in said
 
 
+async def test_a_changed_spec_is_reconciled_and_a_changed_status_is_not(reconciler, cache, client, store_object):
+    """Otherwise each status write would cause another pass."""
+    fresh = type(cache)(client)
+    controller = Controller("watching-stores-themselves", reconciler, fresh)
+    reconciler.cache = fresh
+    reconciler.set_up(controller)
+    (informer,) = [informer for informer in fresh.informers if informer.resource == STORE]
+    obj = store_object()
+
+    async def due(version, **changed):
+        metadata = obj["metadata"] | {"resourceVersion": version} | changed.pop("metadata", {})
+        informer.changed(obj | {"metadata": metadata} | changed)
+        if not len(controller.queue):
+            return False
+        assert await controller.queue.get() == (KEY, 0)
+        controller.queue.done(KEY)
+        return True
+
+    assert await due("1")
+    assert not await due("2", status={"phase": "Ready"})
+    assert await due("3", metadata={"generation": 2})
+    assert not await due("4", metadata={"generation": 2}, status={"phase": "Error"})
+
+
 async def test_a_change_of_what_a_store_owns_is_a_reason_to_look(reconciler, cache, client, store_object):
     fresh = type(cache)(client)
     reconciler.cache = fresh

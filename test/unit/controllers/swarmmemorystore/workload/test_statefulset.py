@@ -1,10 +1,12 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from swarm_operator.api.quantity import canonical_quantity, parse_quantity
 from swarm_operator.api.v1alpha1.swarmmemorystore import SwarmMemoryStoreSpec
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of, stateful_set
+from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.sqlite import StoreConfig
 
 
@@ -130,6 +132,11 @@ def test_probes_leave_time_to_recover_a_database(container):
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     names = {port["name"] for port in container["ports"]}
     assert {container[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "liveness", "readiness")} <= names
+
+
+def test_the_pod_s_grace_period_is_longer_than_the_service_s(pod):
+    """The service's grace period is for requests. The last checkpoint runs after it."""
+    assert pod["terminationGracePeriodSeconds"] >= ServiceSettings(data_dir=Path()).grace + 30
 
 
 def test_the_same_store_makes_the_same_object(store):
