@@ -3,8 +3,8 @@
 - client: MemoryClient, with entries and service-wide calls
 - swarm: records: agents, tasks, patterns, proposals, messages
 - transfer, backup, watch: calls whose responses are streams
-- transport: connections, authentication, retries
-- models, errors: what calls return and raise
+- transport, retrying: connections, authentication, checks of responses, retries
+- encoding, models, errors: JSON, what calls return and raise
 """
 
 from swarm_operator.memory.client.client import MemoryClient
@@ -15,6 +15,7 @@ from swarm_operator.memory.client.errors import (
     MemoryConflictError,
     MemoryGoneError,
     MemoryNotFoundError,
+    MemoryProtocolError,
     MemoryRequestError,
     MemoryServerError,
     MemoryStateError,
@@ -48,6 +49,7 @@ __all__ = [
     "MemoryGoneError",
     "MemoryHit",
     "MemoryNotFoundError",
+    "MemoryProtocolError",
     "MemoryRequestError",
     "MemoryServerError",
     "MemoryStateError",

@@ -14,7 +14,7 @@ from typing import Final
 import aiohttp
 
 from swarm_operator.memory.atomicfile import AtomicFile, remove_stale
-from swarm_operator.memory.client.errors import MemoryServerError, MemoryUnavailableError
+from swarm_operator.memory.client.errors import MemoryUnavailableError
 from swarm_operator.memory.client.transport import Transport
 
 _CHUNK: Final = 256 * 1024
@@ -36,10 +36,10 @@ async def fetch(transport: Transport, path: str | Path, *, progress: Callable[[i
     # Created first: if this fails, the service need not make a backup.
     file = AtomicFile.create(target)
     try:
-        async with transport.send("GET", "/admin/backup") as response:
+        async with transport.send("GET", "/admin/backup", media_type=_MEDIA_TYPE) as response:
             size = response.content_length
-            if response.content_type != _MEDIA_TYPE or size is None:
-                raise MemoryServerError(response.status, {"detail": f"this is no backup: {response.content_type}"})
+            if size is None:
+                raise transport.foreign(response, b"", "no Content-Length")
             digest = hashlib.sha256()
             received = 0
             with file.path.open("wb", buffering=0) as opened:

@@ -8,14 +8,14 @@ async with MemoryClient("http://my-store:8080", token_file=Path("/etc/swarm-memo
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self, TypeVar
 
 from swarm_operator.memory.client import backup, swarm, watch
-from swarm_operator.memory.client.errors import MemoryAnswerError, MemoryClientError, MemoryServerError
+from swarm_operator.memory.client.encoding import to_json
+from swarm_operator.memory.client.errors import MemoryClientError
 from swarm_operator.memory.client.models import (
     BatchResult,
     Change,
@@ -28,8 +28,12 @@ from swarm_operator.memory.client.models import (
     SearchPage,
     Stats,
 )
+from swarm_operator.memory.client.retrying import RetryPolicy
 from swarm_operator.memory.client.transfer import TransferClient
-from swarm_operator.memory.client.transport import Transport, json_object, to_json, url_path, with_query
+from swarm_operator.memory.client.transport import WRITTEN, Transport, url_path, with_query
+
+_READYZ: Final = frozenset({200, 503})
+_E = TypeVar("_E", bound=EntryHead)
 
 
 class MemoryClient:
@@ -41,14 +45,19 @@ class MemoryClient:
         token_file: a file with the token, instead of `token`. It is read on first use, and again when the service
             refuses the token, because tokens are rotated.
         timeout: seconds for one attempt, from connecting to the last byte of the response.
-        retries: maximum number of retries; 0 disables them.
-        backoff: maximum seconds before the first retry. The maximum doubles with each retry, up to 5 s.
+        connect_timeout: seconds for one attempt to connect.
+        retry_for: seconds for which a failed request is retried, from its first attempt on; 0 disables retries.
+        retries: maximum number of retries in a row, of a watch, too; None for no such limit.
+        backoff: maximum seconds before the first retry. The maximum doubles with each retry, up to 1 s (a watch: 5 s).
         connections: maximum number of open connections.
         sleep: waits between attempts; replaceable for tests.
 
     Attributes:
         agents, tasks, patterns, consensus, communications, coordination, metrics: the swarm's records.
         swarm: counts, export, import and cleanup of all records.
+
+    Raises:
+        ValueError: `base_url` is not a URL of that form.
     """
 
     def __init__(
@@ -58,14 +67,16 @@ class MemoryClient:
         token: str | None = None,
         token_file: Path | None = None,
         timeout: float = 10.0,
-        retries: int = 3,
+        connect_timeout: float = 1.0,
+        retry_for: float = 15.0,
+        retries: int | None = None,
         backoff: float = 0.1,
         connections: int = 100,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         transport = Transport(
-            base_url, token=token, token_file=token_file, timeout=timeout, retries=retries, backoff=backoff,
-            connections=connections, sleep=sleep,
+            base_url, token=token, token_file=token_file, timeout=timeout, connect_timeout=connect_timeout,
+            connections=connections, policy=RetryPolicy(retries, retry_for, backoff, sleep),
         )  # fmt: skip
         self._transport = transport
         self.agents = swarm.AgentsClient(transport)
@@ -112,27 +123,25 @@ class MemoryClient:
 
         Raises:
             MemoryConflictError: a precondition failed.
-            ValueError: `value` or `metadata` is not JSON.
+            MemoryProtocolError: something else responded, so the entry may not be stored.
+            ValueError: a part of `value`, `tags` or `metadata` is not JSON; the message names the part.
         """
         document = {"value": value, "tags": list(tags or ()), "metadata": dict(metadata or {}), "ttl": ttl or 0}
         headers = _if_match(if_version) | ({"If-None-Match": "*"} if create_only else {})
-        path = url_path("entries", namespace, key)
-        return EntryHead(
-            await self._transport.request("PUT", path, headers=headers, body=to_json(document), idempotent=not headers)
-        )
+        return await self._transport.request(
+            "PUT", url_path("entries", namespace, key), lambda answer: _named(EntryHead(answer), namespace, key),
+            headers=headers, body=to_json(document), statuses=WRITTEN, idempotent=not headers,
+        )  # fmt: skip
 
     async def get(self, namespace: str, key: str) -> MemoryEntry | None:
         """Return an entry, or None if it does not exist."""
-        answer = await self._transport.request("GET", url_path("entries", namespace, key), allow_not_found=True)
-        return None if answer is None else MemoryEntry(answer)
+        return await self._transport.find(
+            url_path("entries", namespace, key), lambda answer: _named(_whole(answer), namespace, key)
+        )
 
     async def delete(self, namespace: str, key: str, *, if_version: int | None = None) -> bool:
         """Delete an entry. Return False if it does not exist. `if_version` is that of `put`."""
-        headers = _if_match(if_version)
-        answer = await self._transport.request(
-            "DELETE", url_path("entries", namespace, key), headers=headers, idempotent=not headers, allow_not_found=True
-        )
-        return answer is not None
+        return await self._transport.delete(url_path("entries", namespace, key), headers=_if_match(if_version))
 
     async def batch(self, operations: Sequence[Mapping[str, Any]], *, atomic: bool = True) -> list[BatchResult]:
         """Apply several operations in one request; its writes are one transaction, in order.
@@ -153,17 +162,10 @@ class MemoryClient:
         """
         document = {"atomic": atomic, "operations": [dict(operation) for operation in operations]}
         conditional = any(each.get("create_only") or each.get("if_version") is not None for each in operations)
-        answer = await self._transport.request(
-            "POST", url_path("batch"), body=to_json(document), idempotent=not conditional
-        )
-        return [
-            BatchResult(
-                status=result["status"],
-                entry=MemoryEntry(result["entry"]) if "entry" in result else None,
-                problem=result.get("problem"),
-            )
-            for result in answer["results"]
-        ]
+        return await self._transport.request(
+            "POST", url_path("batch"), lambda answer: _results(answer["results"], operations),
+            body=to_json(document), idempotent=not conditional,
+        )  # fmt: skip
 
     async def get_many(self, identities: Sequence[tuple[str, str]]) -> list[MemoryEntry | None]:
         """Return the entries of at most 1000 (namespace, key) pairs, in order; None for each that does not exist."""
@@ -173,13 +175,14 @@ class MemoryClient:
     async def delete_range(self, namespace: str, *, prefix: str, timeout: float = 600.0) -> int:
         """Delete all entries of a namespace whose keys have the prefix; "" deletes all. Return their number."""
         path = with_query("/v1/entries", namespace=namespace, prefix=prefix)
-        return int((await self._transport.request("DELETE", path, timeout=timeout))["deleted"])
+        return await self._transport.request("DELETE", path, lambda answer: int(answer["deleted"]), timeout=timeout)
 
     async def list(self, namespace: str, *, prefix: str = "", limit: int = 100, cursor: str | None = None) -> EntryPage:
         """Return a page of a namespace's entries, sorted by key. `limit` is 1 to 1000; a page may be shorter."""
         path = with_query("/v1/entries", namespace=namespace, prefix=prefix, limit=limit, cursor=cursor)
-        answer = await self._transport.request("GET", path)
-        return EntryPage([MemoryEntry(entry) for entry in answer["entries"]], answer["next_cursor"])
+        return await self._transport.request(
+            "GET", path, lambda answer: EntryPage([_whole(entry) for entry in answer["entries"]], answer["next_cursor"])
+        )
 
     async def iterate(self, namespace: str, *, prefix: str = "", page: int = 100) -> AsyncIterator[MemoryEntry]:
         """Yield all entries of a namespace, page by page."""
@@ -195,10 +198,11 @@ class MemoryClient:
         """Yield all namespaces that have entries and that the token may read, sorted by name, page by page."""
         cursor: str | None = None
         while True:
-            answer = await self._transport.request("GET", with_query("/v1/namespaces", limit=1000, cursor=cursor))
-            for each in answer["namespaces"]:
-                yield Namespace(each["namespace"], each["entries"], each["bytes"])
-            if (cursor := answer["next_cursor"]) is None:
+            path = with_query("/v1/namespaces", limit=1000, cursor=cursor)
+            namespaces, cursor = await self._transport.request("GET", path, _namespaces)
+            for namespace in namespaces:
+                yield namespace
+            if cursor is None:
                 return
 
     async def search(
@@ -243,14 +247,17 @@ class MemoryClient:
         path = with_query(
             "/v1/search", namespace=namespace, subtree=subtree or None, prefix=prefix or None, glob=glob,
             tag=[*tags], any_tag=[*any_tags], updated_since=updated_since, text=text, match=match, order=order,
-            metadata=json.dumps(dict(metadata), allow_nan=False) if metadata else None,
+            metadata=to_json(dict(metadata)).decode() if metadata else None,
             values=None if values else False, limit=limit, cursor=cursor,
         )  # fmt: skip
-        answer = await self._transport.request("GET", path)
-        hits = [MemoryHit(entry) for entry in answer["entries"]]
-        return SearchPage(hits, answer["next_cursor"], answer["searched"])
+        return await self._transport.request(
+            "GET", path,
+            lambda answer: SearchPage(
+                [MemoryHit(entry) for entry in answer["entries"]], answer["next_cursor"], answer["searched"]
+            ),
+        )  # fmt: skip
 
-    async def find(self, **query: Any) -> AsyncIterator[MemoryHit]:
+    async def find(self, /, **query: Any) -> AsyncIterator[MemoryHit]:
         """Yield all results of `search`, page by page. Takes the arguments of `search` except `cursor`."""
         cursor: str | None = None
         while True:
@@ -268,8 +275,12 @@ class MemoryClient:
         since: int | None = None,
         on_ready: Callable[[int], None] | None = None,
         silence: float = 45.0,
+        retry_for: float | None = None,
     ) -> AsyncIterator[Change]:
         """Yield changes as they are committed, without end. A broken watch resumes after its last change.
+
+        A watch survives any restart of the service: it tries to connect again until it succeeds, while the failures
+        are transient. The first failure in a row is logged as a warning.
 
         Args:
             namespace: only this namespace; None for all namespaces that the token may read.
@@ -277,35 +288,20 @@ class MemoryClient:
             since: `seq` of the last known change; None for changes from now on.
             on_ready: called with the position at which the watch starts or resumes. Later changes will be seen.
             silence: seconds without data or heartbeats after which the watch reconnects.
+            retry_for: seconds without a connection after which the watch fails; None for never.
 
         Raises:
             MemoryGoneError: changes after the last one were discarded, or the database was replaced.
-            MemoryClientError: as for other calls, after `retries` failed attempts in a row.
+            MemoryClientError: a failure that is not transient, or the last one within `retry_for`.
         """
         return watch.watch(
-            self._transport, namespace=namespace, prefix=prefix, since=since, on_ready=on_ready, idle_timeout=silence
-        )
+            self._transport, namespace=namespace, prefix=prefix, since=since, on_ready=on_ready, idle_timeout=silence,
+            retry_for=retry_for,
+        )  # fmt: skip
 
     async def stats(self) -> Stats:
         """Return counts, sizes and settings of the service."""
-        raw = await self._transport.request("GET", "/v1/stats")
-        try:
-            return Stats(
-                entries=raw["entries"],
-                agents=raw["agents"],
-                tasks=raw["tasks"],
-                patterns=raw["patterns"],
-                database_size_bytes=raw["database_size_bytes"],
-                wal_size_bytes=raw["wal_size_bytes"],
-                cache_hit_rate=raw["cache"]["hit_rate"],
-                settings=raw["settings"],
-                swarm_id=raw["swarm_id"],
-                version=raw["version"],
-                sqlite_version=raw["sqlite_version"],
-                raw=raw,
-            )
-        except (KeyError, TypeError) as error:
-            raise MemoryServerError(200, {"detail": f"these are no statistics of a memory: {error!r}"}) from error
+        return await self._transport.request("GET", "/v1/stats", Stats.read)
 
     async def gc(self, *, timeout: float = 600.0) -> dict[str, Any]:
         """Delete expired entries and return free pages to the file system now. Requires the admin token.
@@ -319,7 +315,7 @@ class MemoryClient:
         Raises:
             MemoryAuthError: 403 with the client token.
         """
-        return dict(await self._transport.request("POST", "/admin/gc", timeout=timeout))
+        return await self._transport.request("POST", "/admin/gc", dict, timeout=timeout)
 
     async def backup(self, path: str | Path, *, progress: Callable[[int, int], None] | None = None) -> int:
         """Back up the database online and download the backup. Requires the admin token.
@@ -344,15 +340,52 @@ class MemoryClient:
 
     async def ready(self) -> Readiness:
         """Call /readyz once. Never raises MemoryClientError: a service that does not respond is not ready."""
+        transport = self._transport
         try:
-            async with self._transport.send("GET", "/readyz", timeout=self._transport.timeout) as response:
-                status, document = response.status, json_object(await response.read())
-        except MemoryAnswerError as error:
-            status, document = error.status, dict(error.problem)
+            async with transport.send("GET", "/readyz", statuses=_READYZ, timeout=transport.timeout) as response:
+                reason = await transport.read(response, lambda answer: str(answer["status"]))
+                return Readiness(ready=response.status == 200, reason=reason)
         except MemoryClientError as error:
             return Readiness(ready=False, reason=str(error))
-        return Readiness(ready=status == 200, reason=str(document.get("status") or f"HTTP {status}"))
 
 
 def _if_match(version: int | None) -> dict[str, str]:
     return {} if version is None else {"If-Match": f'"{version}"'}
+
+
+def _named(entry: _E, namespace: str, key: str) -> _E:
+    """Return the entry if it is the one that was asked for. Raise ValueError."""
+    if (entry.namespace, entry.key) != (namespace, key):
+        raise ValueError(f"the entry is {entry.key!r} in {entry.namespace!r}")
+    return entry
+
+
+def _whole(document: Mapping[str, Any]) -> MemoryEntry:
+    """Return the entry of a document that has all members. Raise KeyError or TypeError."""
+    for name in ("value", "tags", "metadata"):
+        document[name]
+    return MemoryEntry(document)
+
+
+def _results(results: Sequence[Mapping[str, Any]], operations: Sequence[Mapping[str, Any]]) -> list[BatchResult]:
+    """Return the results of a batch. Raise KeyError, TypeError or ValueError if they are not those of its operations.
+
+    A write that succeeded is believed only with the head of its entry.
+    """
+    return [_result(result, operation) for result, operation in zip(results, operations, strict=True)]
+
+
+def _result(result: Mapping[str, Any], operation: Mapping[str, Any]) -> BatchResult:
+    status = int(result["status"])
+    if status >= 400:
+        return BatchResult(status, None, result["problem"])
+    if operation["op"] == "delete":
+        return BatchResult(status, None, None)
+    read = _whole if operation["op"] == "get" else MemoryEntry
+    return BatchResult(status, _named(read(result["entry"]), operation["namespace"], operation["key"]), None)
+
+
+def _namespaces(answer: Mapping[str, Any]) -> tuple[list[Namespace], str | None]:
+    """Return the namespaces of a page, and the cursor of the next one."""
+    namespaces = [Namespace(each["namespace"], each["entries"], each["bytes"]) for each in answer["namespaces"]]
+    return namespaces, answer["next_cursor"]

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from swarm_operator.memory.client.encoding import json_object
+
+_PROBLEM: Final = "application/problem+json"
+_SHOWN_BYTES: Final = 80
+_GATEWAY: Final = frozenset({502, 503, 504})
+"""Statuses by which a proxy reports that it got no response of the service."""
 
 
 class MemoryClientError(Exception):
@@ -13,11 +21,11 @@ class MemoryClientError(Exception):
         transient: whether the same call may succeed later.
     """
 
-    transient = False
+    transient: ClassVar[bool] = False
 
 
 class MemoryUnavailableError(MemoryClientError):
-    """The service did not respond: connection refused, connection broken, or timeout.
+    """The service did not respond: connection refused, connection broken, timeout, or a proxy's 502, 503 or 504.
 
     Attributes:
         uncertain: whether the request may have been applied although its response was lost.
@@ -28,6 +36,15 @@ class MemoryUnavailableError(MemoryClientError):
     def __init__(self, message: str, *, uncertain: bool) -> None:
         super().__init__(message)
         self.uncertain = uncertain
+
+
+class MemoryProtocolError(MemoryUnavailableError):
+    """Something else responded in the service's place, such as a proxy: a redirect, a page, another document.
+
+    The message has the status, the media type and the first bytes. The client does not retry the request.
+    """
+
+    transient = False
 
 
 class MemoryAnswerError(MemoryClientError):
@@ -125,11 +142,59 @@ _BY_STATUS: Final[Mapping[int, type[MemoryAnswerError]]] = {
     410: MemoryGoneError,
     412: MemoryConflictError,
 }
+_ONLY_OURS: Final = frozenset({404, 409, 410, 412})
+"""Statuses that say something about stored data: believed only with a problem document of the service."""
 
 
-def response_error(status: int, problem: Mapping[str, Any], *, retry_after: str | None) -> MemoryAnswerError:
-    """Return the error for a response that is not 2xx. `retry_after` is its Retry-After header."""
-    seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
-    if status == 429 or (status == 503 and seconds is not None):
-        return MemoryBusyError(status, problem, retry_after=seconds or 0.0)
-    return _BY_STATUS.get(status, MemoryServerError if status >= 500 else MemoryRequestError)(status, problem)
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What came as a response, for messages of errors.
+
+    Attributes:
+        server: base URL of the service.
+        status: the HTTP status.
+        media_type: the media type.
+        body: the body, or its first bytes.
+        retry_after: the Retry-After header.
+        location: the Location header.
+        possibly_applied: whether the request may have changed something.
+    """
+
+    server: str
+    status: int
+    media_type: str
+    body: bytes
+    retry_after: str | None
+    location: str | None
+    possibly_applied: bool
+
+    def foreign(self, reason: str = "") -> MemoryProtocolError:
+        """Return the error for a response that is not the service's. `reason` says why, if the media type does not."""
+        where = f" to {self.location[:200]}" if self.location else ""
+        why = f" ({reason})" if reason else ""
+        return MemoryProtocolError(
+            f"{self.server}: {self._summary()}{where} is not a response of the memory service{why}; "
+            "base_url must be the address of the service itself",
+            uncertain=self.possibly_applied,
+        )
+
+    def failure(self) -> MemoryClientError:
+        """Return the error for a response that is not the expected one."""
+        if self.status < 400:
+            return self.foreign()
+        ours = self.media_type == _PROBLEM
+        problem: Mapping[str, Any] = (json_object(self.body) if ours else None) or {"detail": self._summary()}
+        retry_after = self.retry_after
+        seconds = float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None
+        if self.status == 429 or (ours and self.status == 503 and seconds is not None):
+            return MemoryBusyError(self.status, problem, retry_after=seconds or 0.0)
+        if not ours and self.status in _GATEWAY:
+            return MemoryUnavailableError(f"{self.server}: {self._summary()}", uncertain=self.possibly_applied)
+        if not ours and self.status in _ONLY_OURS:
+            return self.foreign()
+        kind = _BY_STATUS.get(self.status, MemoryServerError if self.status >= 500 else MemoryRequestError)
+        return kind(self.status, problem)
+
+    def _summary(self) -> str:
+        """Return status, media type and first bytes."""
+        return f"{self.status} {self.media_type} {self.body[:_SHOWN_BYTES]!r}"

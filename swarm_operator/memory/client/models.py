@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+_HEAD: Final[Mapping[str, type]] = {
+    "namespace": str, "key": str, "version": int, "size": int, "ttl": int, "created_at": str, "updated_at": str,
+}  # fmt: skip
+"""Members that every document of an entry has, and their types."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntryHead:
-    """Result of a write. Times are RFC 3339; `raw` is the received document."""
+    """Result of a write: an entry without its value. `raw` is the received document.
+
+    Raises:
+        KeyError, TypeError: the document is not that of an entry.
+    """
 
     raw: Mapping[str, Any]
 
-    @property
-    def version(self) -> int:
-        """Version for `if_version`. It increases with each write and is never reused."""
-        return int(self.raw["version"])
-
-    @property
-    def size(self) -> int:
-        """Size of the value in bytes, as compact JSON."""
-        return int(self.raw["size"])
-
-    @property
-    def expires_at(self) -> str | None:
-        """Expiry time; None if the entry never expires."""
-        expires_at: str | None = self.raw["expires_at"]
-        return expires_at
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryEntry(EntryHead):
-    """Result of a read."""
+    def __post_init__(self) -> None:
+        for name, kind in _HEAD.items():
+            if type(self.raw[name]) is not kind:
+                raise TypeError(f"{name}: {self.raw[name]!r} is not of type {kind.__name__}")
 
     @property
     def namespace(self) -> str:
@@ -45,15 +39,58 @@ class MemoryEntry(EntryHead):
         return str(self.raw["key"])
 
     @property
-    def value(self) -> Any:
-        """JSON value of the entry."""
-        return self.raw["value"]
+    def version(self) -> int:
+        """Version for `if_version`. It increases with each write and is never reused."""
+        return int(self.raw["version"])
 
     @property
-    def accessed_at(self) -> str | None:
-        """Time of the last read by key; None if there was none. Set only in lists and search results."""
-        accessed_at: str | None = self.raw.get("accessed_at")
-        return accessed_at
+    def size(self) -> int:
+        """Size of the value in bytes, as compact JSON."""
+        return int(self.raw["size"])
+
+    @property
+    def ttl(self) -> int:
+        """Seconds from the last write until the entry expires; 0 if it never expires."""
+        return int(self.raw["ttl"])
+
+    @property
+    def created_at(self) -> datetime:
+        """Time of the write that created the entry, in UTC."""
+        return datetime.fromisoformat(self.raw["created_at"])
+
+    @property
+    def updated_at(self) -> datetime:
+        """Time of the last write, in UTC."""
+        return datetime.fromisoformat(self.raw["updated_at"])
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """Expiry time, in UTC; None if the entry never expires."""
+        return _time(self.raw["expires_at"])
+
+    @property
+    def value(self) -> Any:
+        """JSON value of the entry.
+
+        Raises:
+            AttributeError: this is the result of a write, or of a search without values.
+        """
+        try:
+            return self.raw["value"]
+        except KeyError:
+            raise AttributeError(
+                "value: not part of this result; read the entry with get(namespace, key), or search with values=True"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEntry(EntryHead):
+    """Result of a read."""
+
+    @property
+    def accessed_at(self) -> datetime | None:
+        """Time of the last read by key, in UTC; None if there was none. Set only in lists and search results."""
+        return _time(self.raw.get("accessed_at"))
 
     @property
     def tags(self) -> list[str]:
@@ -128,7 +165,8 @@ class Change:
         namespace: namespace of the entry.
         key: key of the entry.
         version: the version written, deleted or expired.
-        at: time of the change, RFC 3339.
+        at: time of the change, in UTC.
+        raw: the received document, which a newer service may have given further members.
     """
 
     seq: int
@@ -136,7 +174,21 @@ class Change:
     namespace: str
     key: str
     version: int
-    at: str
+    at: datetime
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Change:
+        """Return the change of a document. Raise KeyError, TypeError or ValueError."""
+        return cls(
+            seq=int(document["seq"]),
+            op=str(document["op"]),
+            namespace=str(document["namespace"]),
+            key=str(document["key"]),
+            version=int(document["version"]),
+            at=datetime.fromisoformat(document["at"]),
+            raw=document,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +226,24 @@ class Stats:
     sqlite_version: str
     raw: Mapping[str, Any]
 
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Stats:
+        """Return the statistics of a document. Raise KeyError or TypeError."""
+        return cls(
+            entries=document["entries"],
+            agents=document["agents"],
+            tasks=document["tasks"],
+            patterns=document["patterns"],
+            database_size_bytes=document["database_size_bytes"],
+            wal_size_bytes=document["wal_size_bytes"],
+            cache_hit_rate=document["cache"]["hit_rate"],
+            settings=document["settings"],
+            swarm_id=document["swarm_id"],
+            version=document["version"],
+            sqlite_version=document["sqlite_version"],
+            raw=document,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
@@ -181,3 +251,8 @@ class Readiness:
 
     ready: bool
     reason: str
+
+
+def _time(text: str | None) -> datetime | None:
+    """Return the time of an RFC 3339 text."""
+    return None if text is None else datetime.fromisoformat(text)

@@ -5,14 +5,17 @@ Calls are retried as described in transport. "Idempotent" calls are also retried
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
-from swarm_operator.memory.client.transport import Transport, to_json, url_path, with_query
+from swarm_operator.memory.client.encoding import to_json
+from swarm_operator.memory.client.transport import CREATED, OK, WRITTEN, Transport, url_path, with_query
 
 Record: TypeAlias = dict[str, Any]
 Records: TypeAlias = list[Record]
+_T = TypeVar("_T")
+_CLAIMED: Final = frozenset({200, 204})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +44,19 @@ class _Resource:
         self._transport = transport
 
     async def _get(self, record_id: str) -> Record | None:
-        answer = await self._transport.request("GET", url_path(self._kind, record_id), allow_not_found=True)
-        return None if answer is None else dict(answer)
+        return await self._transport.find(url_path(self._kind, record_id), _record)
 
-    async def _find(self, **parameters: Any) -> Record:
-        return dict(await self._transport.request("GET", with_query(url_path(self._kind), **parameters)))
+    async def _find(self, read: Callable[[Record], _T], **parameters: Any) -> _T:
+        return await self._transport.request("GET", with_query(url_path(self._kind), **parameters), read)
 
-    async def _send(self, method: str, *path: str, document: Any, idempotent: bool = False) -> Record:
+    async def _send(
+        self, method: str, *path: str, document: Any, statuses: Collection[int] = OK, idempotent: bool = False
+    ) -> Record:
         url, body = url_path(self._kind, *path), to_json(document)
-        return dict(await self._transport.request(method, url, body=body, idempotent=idempotent))
+        return await self._transport.request(method, url, _record, body=body, statuses=statuses, idempotent=idempotent)
 
     async def _delete(self, record_id: str) -> bool:
-        path = url_path(self._kind, record_id)
-        return await self._transport.request("DELETE", path, allow_not_found=True) is not None
+        return await self._transport.delete(url_path(self._kind, record_id))
 
 
 class _Records(_Resource):
@@ -63,7 +66,7 @@ class _Records(_Resource):
         """Return a record, or None if it does not exist."""
         return await self._get(record_id)
 
-    async def iterate(self, **filters: Any) -> AsyncIterator[Record]:
+    async def iterate(self, /, **filters: Any) -> AsyncIterator[Record]:
         """Yield all records that `list` returns, page by page."""
         cursor: str | None = None
         while True:
@@ -74,8 +77,9 @@ class _Records(_Resource):
                 return
 
     async def _list(self, **filters: Any) -> RecordPage:
-        answer = await self._find(**filters)
-        return RecordPage(answer[self._kind], answer["next_cursor"])
+        return await self._find(
+            lambda answer: RecordPage([_record(each) for each in answer[self._kind]], answer["next_cursor"]), **filters
+        )
 
 
 class AgentsClient(_Records):
@@ -83,12 +87,12 @@ class AgentsClient(_Records):
 
     _kind = "agents"
 
-    async def register(self, agent_id: str, **members: Any) -> Record:
+    async def register(self, /, agent_id: str, **members: Any) -> Record:
         """Register or update an agent: `type`, `status`, `capabilities=[...]`, or any other member. Idempotent.
 
         Given members replace stored ones, None removes a member, and all others are kept.
         """
-        return await self._send("PUT", agent_id, document=members, idempotent=True)
+        return await self._send("PUT", agent_id, document=members, statuses=WRITTEN, idempotent=True)
 
     async def heartbeat(self, agent_id: str, *, status: str | None = None) -> Record:
         """Report that an agent is alive. After MemoryNotFoundError the agent must register again. Idempotent."""
@@ -121,7 +125,7 @@ class TasksClient(_Records):
 
     _kind = "tasks"
 
-    async def create(self, **members: Any) -> Record:
+    async def create(self, /, **members: Any) -> Record:
         """Create a task.
 
         Args:
@@ -131,9 +135,9 @@ class TasksClient(_Records):
         Raises:
             MemoryStateError: a task with this ID exists.
         """
-        return await self._send("POST", document=members)
+        return await self._send("POST", document=members, statuses=CREATED)
 
-    async def update(self, task_id: str, **members: Any) -> Record:
+    async def update(self, /, task_id: str, **members: Any) -> Record:
         """Update members of a task; None removes a member. Idempotent."""
         return await self._send("PATCH", task_id, document=members, idempotent=True)
 
@@ -161,7 +165,11 @@ class TasksClient(_Records):
 
         Not retried after its response was lost: a task that was claimed then becomes free when its lease expires.
         """
-        return await self._send("POST", "claim", document=_given(agent=agent, types=types, lease=lease)) or None
+        body = to_json(_given(agent=agent, types=types, lease=lease))
+        return await self._transport.request(
+            "POST", url_path(self._kind, "claim"), lambda answer: _record(answer) if answer else None,
+            body=body, statuses=_CLAIMED, idempotent=False,
+        )  # fmt: skip
 
     async def renew(self, task_id: str, *, agent: str, lease: float | None = None) -> Record:
         """Extend a claim to `lease` seconds from now. Idempotent."""
@@ -208,12 +216,12 @@ class PatternsClient(_Records):
 
     _kind = "patterns"
 
-    async def store(self, pattern_id: str, **members: Any) -> Record:
+    async def store(self, /, pattern_id: str, **members: Any) -> Record:
         """Create or update a pattern: `type`, `confidence`, `tags=[...]`, or any other member. Idempotent.
 
         Given members replace stored ones, None removes a member, and all others are kept, use counts included.
         """
-        return await self._send("PUT", pattern_id, document=members, idempotent=True)
+        return await self._send("PUT", pattern_id, document=members, statuses=WRITTEN, idempotent=True)
 
     async def record_use(self, pattern_id: str, *, success: bool) -> Record:
         """Count a use of a pattern."""
@@ -222,7 +230,9 @@ class PatternsClient(_Records):
     async def best(self, *, tags: Sequence[str] = (), limit: int = 5) -> Records:
         """Return the best patterns with their `score`: those with any of the tags, or of all patterns."""
         path = with_query("/v1/best-patterns", tag=[*tags], limit=limit)
-        return [dict(pattern) for pattern in (await self._transport.request("GET", path))["patterns"]]
+        return await self._transport.request(
+            "GET", path, lambda answer: [_record(pattern) for pattern in answer["patterns"]]
+        )
 
     async def delete(self, pattern_id: str) -> bool:
         """Delete a pattern. Return False if it does not exist."""
@@ -238,9 +248,9 @@ class ConsensusClient(_Records):
 
     _kind = "consensus"
 
-    async def propose(self, **members: Any) -> Record:
+    async def propose(self, /, **members: Any) -> Record:
         """Create a proposal: `options=[...]`, `threshold`, `voters=[...]`, `minVotes`, `deadlineSeconds`, ..."""
-        return await self._send("POST", document=members)
+        return await self._send("POST", document=members, statuses=CREATED)
 
     async def vote(self, proposal_id: str, *, agent: str, choice: str, reason: str | None = None) -> Record:
         """Cast or change a vote. Raise MemoryStateError with reason `closed`, `not-a-voter` or `full`. Idempotent."""
@@ -270,7 +280,7 @@ class CommunicationsClient(_Resource):
     async def send(self, message: Any, *, from_agent: str, to_agent: str | None = None) -> Record:
         """Send a message to one agent, or to all others. Not idempotent: a message sent twice is stored twice."""
         document = _given(fromAgent=from_agent, toAgent=to_agent) | {"message": message}
-        return await self._send("POST", document=document)
+        return await self._send("POST", document=document, statuses=CREATED)
 
     async def read(
         self,
@@ -282,8 +292,12 @@ class CommunicationsClient(_Resource):
         limit: int = 100,
     ) -> MessagePage:
         """Return a page of messages in the order of sending: those to `agent` or to all agents, or all messages."""
-        answer = await self._find(**{"from": from_agent}, agent=agent, type=type, since=since, limit=limit)
-        return MessagePage(answer["messages"], answer["cursor"], answer["more"])
+        return await self._find(
+            lambda answer: MessagePage(
+                [_record(message) for message in answer["messages"]], answer["cursor"], answer["more"]
+            ),
+            **{"from": from_agent}, agent=agent, type=type, since=since, limit=limit,
+        )  # fmt: skip
 
 
 class CoordinationClient(_Resource):
@@ -293,12 +307,11 @@ class CoordinationClient(_Resource):
 
     async def put(self, key: str, state: Any) -> None:
         """Write a value. Idempotent."""
-        await self._send("PUT", key, document=state, idempotent=True)
+        await self._transport.request("PUT", url_path(self._kind, key), dict, body=to_json(state), statuses=WRITTEN)
 
     async def get(self, key: str) -> Any:
         """Return a value, or None if the key does not exist."""
-        answer = await self._get(key)
-        return None if answer is None else answer["value"]
+        return await self._transport.find(url_path(self._kind, key), lambda answer: answer["value"])
 
     async def delete(self, key: str) -> bool:
         """Delete a value. Return False if the key does not exist."""
@@ -310,9 +323,9 @@ class MetricsClient(_Records):
 
     _kind = "metrics"
 
-    async def store(self, metrics_id: str, **members: Any) -> Record:
+    async def store(self, /, metrics_id: str, **members: Any) -> Record:
         """Write measurements: `type`, `agentId`, or any other member. Idempotent."""
-        return await self._send("PUT", metrics_id, document=members, idempotent=True)
+        return await self._send("PUT", metrics_id, document=members, statuses=WRITTEN, idempotent=True)
 
     async def list(
         self,
@@ -329,3 +342,10 @@ class MetricsClient(_Records):
 def _given(**members: Any) -> dict[str, Any]:
     """Return the members that are not None."""
     return {name: value for name, value in members.items() if value is not None}
+
+
+def _record(document: Record) -> Record:
+    """Return the document if it is that of a record. Raise KeyError or TypeError."""
+    if type(document["id"]) is not str:
+        raise TypeError("id: not text")
+    return document

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from swarm_operator.memory.client.transport import Transport, with_query
 
-_HEADERS: Final = {"Content-Type": "application/x-ndjson"}
+_LINES: Final = "application/x-ndjson"
 _CHUNK: Final = 64 * 1024
 """Minimum bytes of a chunk that is sent, maximum bytes of a chunk that is read."""
 
@@ -20,7 +20,7 @@ class TransferClient:
 
     async def stats(self) -> dict[str, Any]:
         """Return the number of records by kind and status."""
-        return dict(await self._transport.request("GET", "/v1/swarm"))
+        return await self._transport.request("GET", "/v1/swarm", dict)
 
     async def cleanup(
         self,
@@ -47,7 +47,7 @@ class TransferClient:
             "/admin/cleanup", keep_patterns=keep_patterns, keep_consensus=keep_consensus, dry_run=dry_run,
             max_age=None if max_age is None else f"{max_age:f}".rstrip("0").rstrip("."),
         )  # fmt: skip
-        return dict(await self._transport.request("POST", path, timeout=timeout))
+        return await self._transport.request("POST", path, dict, timeout=timeout)
 
     async def export(self, *, namespaces: Sequence[str] = (), everything: bool = False) -> AsyncIterator[bytes]:
         """Yield the swarm's entries as lines of JSON, newlines included. The last line marks a complete export.
@@ -60,7 +60,7 @@ class TransferClient:
             MemoryUnavailableError: the service did not respond, or the export was cut off.
         """
         path = with_query("/v1/export", namespace=[*namespaces], all=everything or None)
-        async with self._transport.send("GET", path) as response:
+        async with self._transport.send("GET", path, media_type=_LINES) as response:
             held = bytearray()
             async for chunk in response.content.iter_chunked(_CHUNK):
                 held += chunk
@@ -88,11 +88,17 @@ class TransferClient:
                 written before its batch.
         """
         # A stream cannot be sent twice, so first check the connection and the token with a request that can be retried.
-        await self._transport.request("GET", "/v1/namespaces?limit=1")
-        path = with_query("/v1/import", existing=existing)
-        async with self._transport.send("POST", path, headers=_HEADERS, body=_chunks(lines)) as response:
-            document: dict[str, Any] = await response.json()
-            return document
+        await self._transport.request("GET", "/v1/namespaces?limit=1", dict)
+        path, headers = with_query("/v1/import", existing=existing), {"Content-Type": _LINES}
+        async with self._transport.send("POST", path, headers=headers, body=_chunks(lines)) as response:
+            return await self._transport.read(response, _imported)
+
+
+def _imported(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the counts of an import. Raise KeyError if they are missing."""
+    for name in ("created", "updated", "unchanged", "complete"):
+        answer[name]
+    return answer
 
 
 async def _chunks(lines: AsyncIterable[bytes] | Iterable[bytes]) -> AsyncIterator[bytes]:

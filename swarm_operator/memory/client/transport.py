@@ -1,40 +1,59 @@
-"""HTTP transport of the client: connections, authentication, retries and errors. Every request passes `Transport.send`.
+"""HTTP transport of the client: connections, authentication, retries and checks of responses.
 
-Failed requests are retried at most `retries` times, with exponential backoff:
+Every request passes `Transport.send`. It follows no redirects, and accepts only the expected statuses and media type.
+
+Failed requests are retried for `retry_for` seconds, with exponential backoff:
 - The service did nothing (429, or 503 with Retry-After), or the connection could not be made: always retried.
-- The response was lost (a timeout or a broken connection): retried if the request is idempotent. Reads, unconditional
-  puts and unconditional deletes are. A retried put may increase the version by two. A retried delete may return False
-  although the first attempt deleted the entry. Conditional writes are not retried.
+- The response was lost (a timeout or a broken connection, or a proxy's 502, 503 or 504): retried if the request is
+  idempotent. Reads, unconditional puts and unconditional deletes are. A retried put may increase the version by two. A
+  retried delete may return False although the first attempt deleted the entry. Conditional writes are not retried.
+- Something else responded (a redirect, another media type, another document): never retried.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 import yarl
 
+from swarm_operator.memory.client.encoding import json_object
 from swarm_operator.memory.client.errors import (
     MemoryAuthError,
     MemoryBusyError,
     MemoryClientError,
     MemoryNotFoundError,
     MemoryUnavailableError,
-    response_error,
+    Received,
 )
+from swarm_operator.memory.client.retrying import Attempts, RetryPolicy
 
-_MAX_PAUSE: Final = 5.0
-"""Maximum seconds between two attempts."""
+JSON: Final = "application/json"
+OK: Final = frozenset({200})
+WRITTEN: Final = frozenset({200, 201})
+CREATED: Final = frozenset({201})
+DELETED: Final = frozenset({204})
+_MAX_PAUSE: Final = 1.0
+"""Maximum seconds between two attempts of a request."""
+_MAX_PROBLEM_BYTES: Final = 64 * 1024
+_MAX_FOREIGN_BYTES: Final = 200
+_T = TypeVar("_T")
 
 
 class Transport:
-    """Sends requests to one service. Its parameters are those of MemoryClient."""
+    """Sends requests to one service. Its parameters are those of MemoryClient.
+
+    Attributes:
+        server: the base URL.
+        timeout: seconds for one attempt.
+
+    Raises:
+        ValueError: `base_url` is not http://HOST:PORT or https://HOST:PORT, perhaps with a path.
+    """
 
     def __init__(
         self,
@@ -43,19 +62,17 @@ class Transport:
         token: str | None,
         token_file: Path | None,
         timeout: float,
-        retries: int,
-        backoff: float,
+        connect_timeout: float,
         connections: int,
-        sleep: Callable[[float], Awaitable[object]],
+        policy: RetryPolicy,
     ) -> None:
-        self.retries = retries
         self.timeout = timeout
-        self._base = base_url.rstrip("/")
+        self.server = _checked(base_url)
         self._token = token
         self._token_file = token_file
-        self._backoff = backoff
+        self._connect_timeout = connect_timeout
         self._connections = connections
-        self._sleep = sleep
+        self._policy = policy
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -70,44 +87,65 @@ class Transport:
         if self._session is not None:
             await self._session.close()
 
+    def attempts(self, *, retry_for: float | None, max_pause: float) -> Attempts:
+        """Begin the attempts of a call; see RetryPolicy.attempts."""
+        return self._policy.attempts(retry_for=retry_for, max_pause=max_pause)
+
     async def request(
         self,
         method: str,
         path: str,
+        read: Callable[[dict[str, Any]], _T],
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        statuses: Collection[int] = OK,
         idempotent: bool = True,
-        allow_not_found: bool = False,
         timeout: float | None = None,
-    ) -> Any:
-        """Send a request, retry it where that is safe, and return the JSON object of the response.
+    ) -> _T:
+        """Send a request, retry it where that is safe, and return what `read` makes of the response's JSON object.
 
-        `path` is escaped and may have a query; `body` is JSON. `idempotent`: whether to retry after the response was
-        lost. `allow_not_found`: whether to return None for 404 instead of raising. `timeout`: seconds for one attempt,
-        the client's by default.
+        Args:
+            method: the HTTP method.
+            path: escaped path, perhaps with a query.
+            read: converts the document, which is {} for 204. Its KeyError, TypeError or ValueError means that the
+                document is not the service's.
+            headers: additional headers.
+            body: JSON.
+            statuses: statuses of success.
+            idempotent: whether to retry after the response was lost.
+            timeout: seconds for one attempt, the client's by default.
         """
-        sent = {**(headers or {}), **({} if body is None else {"Content-Type": "application/json"})}
+        sent = {**(headers or {}), **({} if body is None else {"Content-Type": JSON})}
         timeout = self.timeout if timeout is None else timeout
-        attempt = 0
+        attempts = self.attempts(retry_for=self._policy.retry_for, max_pause=_MAX_PAUSE)
         while True:
             try:
-                async with self.send(method, path, headers=sent, body=body, timeout=timeout) as response:
-                    return json_object(await response.read())
-            except MemoryNotFoundError:
-                if allow_not_found:
-                    return None
-                raise
+                async with self.send(
+                    method, path, headers=sent, body=body, statuses=statuses, timeout=timeout
+                ) as response:
+                    return await self.read(response, read)
             except MemoryBusyError as error:
-                if attempt >= self.retries:
-                    raise
-                retry_after = error.retry_after
+                await attempts.pause(error)
             except MemoryUnavailableError as error:
-                if attempt >= self.retries or (error.uncertain and not idempotent):
+                if not error.transient or (error.uncertain and not idempotent):
                     raise
-                retry_after = 0.0
-            await self.pause(attempt, retry_after)
-            attempt += 1
+                await attempts.pause(error)
+
+    async def find(self, path: str, read: Callable[[dict[str, Any]], _T]) -> _T | None:
+        """Send a GET as `request` does. Return None for 404."""
+        try:
+            return await self.request("GET", path, read)
+        except MemoryNotFoundError:
+            return None
+
+    async def delete(self, path: str, *, headers: Mapping[str, str] | None = None) -> bool:
+        """Send a DELETE as `request` does; with headers it is conditional. Return False for 404."""
+        try:
+            await self.request("DELETE", path, bool, headers=headers, statuses=DELETED, idempotent=not headers)
+        except MemoryNotFoundError:
+            return False
+        return True
 
     @contextlib.asynccontextmanager
     async def send(
@@ -117,9 +155,10 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | AsyncIterator[bytes] | None = None,
+        statuses: Collection[int] = OK,
+        media_type: str = JSON,
         timeout: float | None = None,
         idle_timeout: float | None = None,
-        possibly_applied: bool = True,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request and yield the response. If the token is refused, read the token file and send once more.
 
@@ -128,18 +167,18 @@ class Transport:
             path: path and query, already escaped.
             headers: additional headers.
             body: the request's body. A stream cannot be sent twice.
+            statuses: statuses of success.
+            media_type: media type of a successful response; 204 has none.
             timeout: seconds until the response is complete; None, for streams, limits only connecting.
             idle_timeout: maximum seconds between two reads of the response.
-            possibly_applied: whether a request whose response was lost may have changed something.
 
         Raises:
-            MemoryClientError: the status is not 2xx, or the connection failed or broke.
+            MemoryClientError: the response is not the expected one, or the connection failed or broke.
         """
         if self._session is None:
             raise RuntimeError("use MemoryClient as a context manager")
-        connect_timeout = self.timeout if timeout is None else None
-        limit = aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout, sock_read=idle_timeout)
-        url = yarl.URL(self._base + path, encoded=True)  # without `encoded`, yarl decodes %2F
+        limit = aiohttp.ClientTimeout(total=timeout, sock_connect=self._connect_timeout, sock_read=idle_timeout)
+        url = yarl.URL(self.server + path, encoded=True)  # without `encoded`, yarl decodes %2F
         reread = self._token_file is not None and (body is None or isinstance(body, bytes))
         try:
             while True:
@@ -147,28 +186,52 @@ class Transport:
                 async with self._session.request(
                     method, url, data=body, headers=sent, allow_redirects=False, timeout=limit
                 ) as response:
-                    if response.status < 300:
+                    if response.status in statuses and (response.content_type == media_type or response.status == 204):
                         yield response
                         return
-                    problem = json_object(await response.read())
-                failure = response_error(response.status, problem, retry_after=response.headers.get("Retry-After"))
+                    failure = self._received(response, await _beginning(response)).failure()
                 if not (reread and isinstance(failure, MemoryAuthError)):
                     raise failure
                 reread, self._token = False, None
-        except aiohttp.InvalidURL as error:
-            raise MemoryClientError(f"{self._base} is not a URL") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
-            if isinstance(error, TimeoutError) and timeout is not None:
+            unconnected = isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
+            if isinstance(error, aiohttp.ConnectionTimeoutError):
+                reason = f"no connection within {self._connect_timeout:g} s"
+            elif isinstance(error, TimeoutError) and timeout is not None:
                 reason = f"no answer within {timeout:g} s"
-            uncertain = possibly_applied and not isinstance(error, aiohttp.ClientConnectorError)
-            raise MemoryUnavailableError(f"{self._base}: {reason}", uncertain=uncertain) from error
+            uncertain = method != "GET" and not unconnected
+            raise MemoryUnavailableError(f"{self.server}: {reason}", uncertain=uncertain) from error
 
-    async def pause(self, attempt: int, retry_after: float = 0.0) -> None:
-        """Wait before a retry: exponential backoff with jitter, at least `retry_after` seconds, at most 5 s."""
-        backoff = min(self._backoff * 2**attempt, _MAX_PAUSE)
-        jittered = random.uniform(backoff / 2, backoff)  # noqa: S311 - not for cryptography
-        await self._sleep(max(jittered, min(retry_after, _MAX_PAUSE)))
+    async def read(self, response: aiohttp.ClientResponse, read: Callable[[dict[str, Any]], _T]) -> _T:
+        """Return what `read` makes of the JSON object of a response.
+
+        Raises:
+            MemoryProtocolError: the body is no JSON object, or `read` failed with KeyError, TypeError or ValueError.
+        """
+        body = await response.read()
+        document = {} if response.status == 204 else json_object(body)
+        try:
+            if document is None:
+                raise ValueError("no JSON object")  # noqa: TRY301 - one place for what is not the service's
+            return read(document)
+        except (KeyError, TypeError, ValueError) as error:
+            raise self.foreign(response, body, f"{type(error).__name__}: {error}") from error
+
+    def foreign(self, response: aiohttp.ClientResponse, body: bytes, reason: str) -> MemoryClientError:
+        """Return the error for a response of the expected status and media type that is not the service's."""
+        return self._received(response, body).foreign(reason)
+
+    def _received(self, response: aiohttp.ClientResponse, body: bytes) -> Received:
+        return Received(
+            server=self.server,
+            status=response.status,
+            media_type=response.content_type,
+            body=body,
+            retry_after=response.headers.get("Retry-After"),
+            location=response.headers.get("Location"),
+            possibly_applied=response.method != "GET",
+        )
 
     def _authorization(self) -> dict[str, str]:
         """Return the Authorization header; read the token file if there is no token yet."""
@@ -196,19 +259,22 @@ def with_query(path: str, /, **parameters: Any) -> str:
     return f"{path}?{'&'.join(pairs)}" if pairs else path
 
 
-def to_json(document: Any) -> bytes:
-    """Encode a JSON document.
-
-    Raises:
-        ValueError: it contains NaN or an infinity.
-    """
-    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-
-
-def json_object(body: bytes) -> dict[str, Any]:
-    """Decode a JSON object. Return {} for any other body."""
+def _checked(base_url: str) -> str:
+    """Return the URL without slashes at its end. Raise ValueError."""
     try:
-        document = json.loads(body) if body else {}
+        url = yarl.URL(base_url)
+        valid = url.scheme in {"http", "https"} and url.host and not (url.user or url.query_string or url.fragment)
     except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}
+        valid = False
+    if not valid:
+        raise ValueError(f"base_url: {base_url!r} is not allowed; http://HOST:PORT or https://HOST:PORT is allowed")
+    return base_url.rstrip("/")
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """Return a problem document, or the first bytes of a body that may have no end."""
+    limit = _MAX_PROBLEM_BYTES if response.status >= 400 else _MAX_FOREIGN_BYTES
+    body = bytearray()
+    while len(body) < limit and (part := await response.content.read(limit - len(body))):
+        body += part
+    return bytes(body)

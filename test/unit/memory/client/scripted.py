@@ -2,17 +2,46 @@
 
 import asyncio
 import contextlib
+import json
 
 from swarm_operator.memory.client import MemoryClient
 
-OK = b'HTTP/1.1 200 OK\r\nContent-Length: 57\r\n\r\n{"version": 1, "size": 1, "expires_at": null, "value": 1}'
-assert len(OK.partition(b"\r\n\r\n")[2]) == 57
-BUSY = b'HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 17\r\n\r\n{"detail":"full"}'
-BROKEN = b'HTTP/1.1 507 Insufficient Storage\r\nContent-Length: 17\r\n\r\n{"detail":"disk"}'
-UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
-MOVED = b"HTTP/1.1 302 SearchPage\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
-CHANGE = b'{"seq": 7, "op": "put", "namespace": "n", "key": "k", "version": 1, "at": "2027-01-15T08:00:00.000Z"}'
-WATCH = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nevent: change\ndata: %b\n\n" % (len(CHANGE) + 22, CHANGE)
+
+def answer(status, body=b"", media_type="application/json", **headers):
+    """A response; `body` is bytes, or a document. header_name="..." sends header-name."""
+    body = body if isinstance(body, bytes) else json.dumps(body).encode()
+    lines = [f"HTTP/1.1 {status} Any", f"Content-Length: {len(body)}"]
+    lines += [f"Content-Type: {media_type}"] if media_type else []
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def problem(status, detail, **headers):
+    return answer(status, {"detail": detail}, "application/problem+json", **headers)
+
+
+def events(*documents, name="change"):
+    """A watch that ends after these events."""
+    body = b"".join(b"event: %b\ndata: %b\n\n" % (name.encode(), json.dumps(each).encode()) for each in documents)
+    return answer(200, body, "text/event-stream")
+
+
+TIME = "2027-01-15T08:00:00.000Z"
+HEAD = {
+    "namespace": "n", "key": "k", "version": 1, "size": 1, "ttl": 0, "created_at": TIME, "updated_at": TIME,
+    "expires_at": None,
+}  # fmt: skip
+ENTRY = {**HEAD, "tags": [], "metadata": {}, "value": 1}
+OK = answer(200, ENTRY)
+GONE = answer(204, media_type=None)
+BUSY = problem(429, "full", Retry_After=1)
+BROKEN = problem(507, "disk")
+UNAUTHORIZED = problem(401, "no token")
+MOVED = answer(307, media_type=None, Location="/elsewhere")
+PAGE = answer(200, b"<html>Sign in</html>", "text/html")
+BAD_GATEWAY = answer(502, b"<html>bad gateway</html>", "text/html")
+CHANGE = {"seq": 7, "op": "put", "namespace": "n", "key": "k", "version": 1, "at": TIME}
+WATCH = events(CHANGE)
 HANG_UP = b""
 SILENCE = None
 
@@ -20,7 +49,7 @@ SILENCE = None
 @contextlib.asynccontextmanager
 async def scripted(*answers, **options):
     """Start a server that sends these responses in turn, and a client that does not wait between attempts."""
-    options = {"token": "t", **options}
+    options = {"token": "t", "timeout": 0.2, **options}
     requests, pauses, left = [], [], list(answers)
     done = asyncio.Event()
 
@@ -31,12 +60,12 @@ async def scripted(*answers, **options):
                 for line in head.split(b"\r\n"):
                     if line.lower().startswith(b"content-length:"):
                         await reader.readexactly(int(line.split(b":")[1]))
-                answer = left.pop(0)
-                if answer is SILENCE:
+                response = left.pop(0)
+                if response is SILENCE:
                     await done.wait()
-                if not answer:
+                if not response:
                     return
-                writer.write(answer)
+                writer.write(response)
         except asyncio.IncompleteReadError:
             return
         finally:
@@ -47,7 +76,7 @@ async def scripted(*answers, **options):
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with MemoryClient(f"http://127.0.0.1:{port}", timeout=0.2, sleep=pause, **options) as client:
+    async with MemoryClient(f"http://127.0.0.1:{port}", sleep=pause, **options) as client:
         client.requests, client.pauses = requests, pauses
         yield client
     done.set()

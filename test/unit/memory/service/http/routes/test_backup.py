@@ -17,7 +17,7 @@ from swarm_operator.memory.client import (
     MemoryAuthError,
     MemoryBusyError,
     MemoryClient,
-    MemoryServerError,
+    MemoryProtocolError,
     MemoryUnavailableError,
 )
 from swarm_operator.memory.service.http.routes import backup
@@ -165,7 +165,8 @@ async def test_the_client_fetches_a_whole_file_and_tells_how_far_it_is(service, 
     (b"Content-Type: application/vnd.sqlite3\r\nContent-Length: 100\r\n", b"x" * 50, MemoryUnavailableError),
     (b"Content-Type: application/vnd.sqlite3\r\nContent-Length: 3\r\nRepr-Digest: sha-256=:AAAA:\r\n", b"abc",
      MemoryUnavailableError),
-    (b"Content-Type: text/html\r\nContent-Length: 3\r\n", b"abc", MemoryServerError),
+    (b"Content-Type: text/html\r\nContent-Length: 3\r\n", b"abc", MemoryProtocolError),
+    (b"Content-Type: application/vnd.sqlite3\r\n", b"abc", MemoryProtocolError),
 ])  # fmt: skip
 async def test_what_comes_short_damaged_or_from_somebody_else_leaves_no_file(tmp_path, head, body, kind):
     async def answer(reader, writer):

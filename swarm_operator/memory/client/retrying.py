@@ -1,0 +1,66 @@
+"""Pauses between the attempts of a call, and when to give up."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from swarm_operator.memory.client.errors import MemoryBusyError, MemoryClientError
+
+_MAX_RETRY_AFTER: Final = 5.0
+_MAX_DOUBLINGS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a client retries; see MemoryClient for the fields."""
+
+    retries: int | None
+    retry_for: float
+    backoff: float
+    sleep: Callable[[float], Awaitable[object]]
+
+    def attempts(self, *, retry_for: float | None, max_pause: float) -> Attempts:
+        """Begin the attempts of a call, to be retried for `retry_for` seconds, or without end."""
+        return Attempts(self, math.inf if retry_for is None else retry_for, max_pause)
+
+
+class Attempts:
+    """The attempts of one call. Call `pause` after each failure, `reset` after a success that goes on."""
+
+    def __init__(self, policy: RetryPolicy, retry_for: float, max_pause: float) -> None:
+        self._policy = policy
+        self._retry_for = retry_for
+        self._max_pause = max_pause
+        self.reset()
+
+    def reset(self) -> None:
+        """Start anew: no attempt has failed."""
+        self.failures = 0
+        self._spent = 0.0
+        self._began = time.monotonic()
+
+    async def pause(self, error: MemoryClientError) -> None:
+        """Wait before the next attempt: exponential backoff with jitter, at least as long as the service asks for.
+
+        Raises:
+            MemoryClientError: `error`, if it was the last attempt.
+        """
+        policy = self._policy
+        self._spent += time.monotonic() - self._began
+        left = self._retry_for - self._spent
+        if left <= 0 or (policy.retries is not None and self.failures >= policy.retries):
+            raise error
+        backoff = min(policy.backoff * 2 ** min(self.failures, _MAX_DOUBLINGS), self._max_pause)
+        jittered = random.uniform(backoff / 2, backoff)  # noqa: S311 - not for cryptography
+        asked = min(error.retry_after, _MAX_RETRY_AFTER) if isinstance(error, MemoryBusyError) else 0.0
+        # The last attempt is made when the time is over, not before.
+        pause = min(max(jittered, asked), left)
+        await policy.sleep(pause)
+        self.failures += 1
+        self._spent += pause
+        self._began = time.monotonic()
