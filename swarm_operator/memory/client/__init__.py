@@ -3,6 +3,7 @@
 - client: MemoryClient, with entries and service-wide calls
 - swarm: records: agents, tasks, patterns, proposals, messages
 - transfer, backup, watch: calls whose responses are streams
+- sync: SyncMemoryClient, the same operations for code without an event loop
 - transport, retrying: connections, authentication, checks of responses, retries
 - encoding, models, errors: JSON, what calls return and raise
 """
@@ -34,6 +35,7 @@ from swarm_operator.memory.client.models import (
     Stats,
 )
 from swarm_operator.memory.client.swarm import MessagePage, RecordPage
+from swarm_operator.memory.client.sync import SyncMemoryClient
 
 __all__ = [
     "BatchResult",
@@ -60,4 +62,5 @@ __all__ = [
     "RecordPage",
     "SearchPage",
     "Stats",
+    "SyncMemoryClient",
 ]

@@ -1,0 +1,18 @@
+"""The examples of the page about the client run."""
+
+import asyncio
+import textwrap
+
+from support.pages import blocks
+
+
+async def test_both_examples_run(start_process, monkeypatch):
+    process = await start_process()
+    monkeypatch.chdir(process.data_dir.parent)
+    install, *examples = blocks("client.md")
+    assert install == "pip install 'swarm-operator[client]'"
+    asynchronous, synchronous = (each.replace("http://127.0.0.1:8080", process.url) for each in examples)
+    scope = {}
+    exec("async def example():\n" + textwrap.indent(asynchronous, "    "), scope)
+    await scope["example"]()
+    await asyncio.to_thread(exec, synchronous, {})
