@@ -11,15 +11,29 @@ from collections.abc import Callable, Sequence
 
 import swarm_operator
 from swarm_operator.cmd.memory import checking, completing, entries, finding, serving, swarm, upkeep
+from swarm_operator.cmd.memory.codes import INTERRUPTED, complain
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code: 0 done, 1 failed, 2 a flag is not allowed, 3 no such entry."""
-    options = _parser().parse_args(arguments)
-    run: Callable[[argparse.Namespace], int] = options.run
-    return run(options)
+    """Run the command line and return the exit code.
+
+    0: done, 1: failed, 2: a flag is not allowed, 3: no such entry, 130: interrupted by Ctrl-C.
+    """
+    try:
+        options = _parser().parse_args(arguments)
+        run: Callable[[argparse.Namespace], int] = options.run
+        return run(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith(swarm_operator.__name__):
+            raise
+        return complain(
+            f"the Python package {error.name} is missing; install swarm-operator[cli] for the client's commands, "
+            "swarm-operator[memory] for all"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from swarm_operator.cmd.memory.codes import OK, complain
 from swarm_operator.cmd.memory.flags import Flags
 from swarm_operator.cmd.memory.output import FORMATS, Output
-from swarm_operator.cmd.memory.values import one_of, url
+from swarm_operator.cmd.memory.values import one_of, url, whole
 
 if TYPE_CHECKING:  # the client imports aiohttp, which `serve` and `--help` would wait 0.1 s for
     from swarm_operator.memory.client import MemoryClient as MemoryClient
@@ -48,6 +48,10 @@ def add_client(
     variable = "SWARM_MEMORY_ADMIN_TOKEN_FILE" if admin else "SWARM_MEMORY_TOKEN_FILE"
     default = str(laptop) if laptop.exists() else ""
     flag("--token-file", variable, default, str, f"holds the token; default: {laptop}, if there")
+    flag(
+        "--retry-for", "SWARM_MEMORY_RETRY_FOR", "2", whole(0, 86_400),
+        "seconds for which a request is tried again while the service is not there",
+    )  # fmt: skip
     add_output(parser)
     return parser
 
@@ -67,7 +71,7 @@ def _call(options: argparse.Namespace, run: Command, columns: Sequence[str]) -> 
 
     async def command() -> int:
         token_file = Path(options.token_file) if options.token_file else None
-        async with memory.MemoryClient(options.url, token_file=token_file) as client:
+        async with memory.MemoryClient(options.url, token_file=token_file, retry_for=options.retry_for) as client:
             try:
                 return await run(options, client)
             finally:
@@ -75,10 +79,8 @@ def _call(options: argparse.Namespace, run: Command, columns: Sequence[str]) -> 
 
     try:
         return asyncio.run(command())
-    except memory.MemoryClientError as error:
+    except (memory.MemoryClientError, ValueError) as error:  # ValueError: the URL, or a value that is not JSON
         return complain(error)
-    except KeyboardInterrupt:  # the usual end of a watch
-        return OK
     except BrokenPipeError:  # `swarm-memory list ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK

@@ -6,6 +6,7 @@ makes tables is loaded when one is printed.
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
@@ -26,7 +27,9 @@ class Output:
     """
 
     def __init__(self, form: str, columns: Sequence[str] = ()) -> None:
-        self._table = form == "table" or (form == "auto" and sys.stdout.isatty())
+        # Without the package for tables, which the client alone does not bring, a terminal gets JSON, too.
+        tables = form == "auto" and sys.stdout.isatty() and importlib.util.find_spec("rich") is not None
+        self._table = form == "table" or tables
         self._columns = columns
         self._rows: list[Any] = []
         self._headed = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 @contextlib.contextmanager
 def bar(what: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None] | None]:
     """Show how far something is: gives what is to be told (done, of how many); None if there is nobody to see it."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or importlib.util.find_spec("rich") is None:
         yield None
         return
     from rich.console import Console  # noqa: PLC0415 - only people pay for it

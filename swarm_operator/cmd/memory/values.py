@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from swarm_operator.api.duration import parse_duration
 
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off"})
@@ -28,8 +31,6 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
 
 def interval(text: str) -> float:
     """Seconds, from what the CRD allows and from plain seconds."""
-    from swarm_operator.api.quantity import parse_duration  # noqa: PLC0415 - only serve needs it
-
     try:
         seconds = float(text) if text.isascii() and text.isdigit() and len(text) <= 10 else parse_duration(text)
     except ValueError:
@@ -93,8 +94,8 @@ def url(text: str) -> str:
     raise argparse.ArgumentTypeError(f"{text!r} is not allowed: http://HOST:PORT or https://HOST:PORT")
 
 
-def json_value(text: str) -> Any:
-    """A JSON value."""
+def json_value(text: str | bytes) -> Any:
+    """Return a JSON value."""
 
     def refuse(name: str) -> None:
         raise ValueError(name)
@@ -102,6 +103,20 @@ def json_value(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=refuse)
     except (ValueError, RecursionError):
+        shown = text[:64] if isinstance(text, str) else text[:64].decode(errors="replace")
         raise argparse.ArgumentTypeError(
-            f"{text[:64]!r} is not allowed: a JSON value; a text needs its quotes: '\"text\"'"
+            f"{shown!r} is not allowed: a JSON value; a text needs its quotes: '\"text\"'"
         ) from None
+
+
+def json_input(text: str) -> Any:
+    """Return a JSON value, which `-` takes from the standard input."""
+    return json_value(sys.stdin.buffer.read() if text == "-" else text)
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Return a JSON object."""
+    value = json_value(text)
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: a JSON object, such as '{{\"a\": 1}}'")
+    return value
