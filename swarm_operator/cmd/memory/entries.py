@@ -1,4 +1,4 @@
-"""Commands about entries: put, get, delete, batch, list."""
+"""Commands about entries: put, get, delete, batch, list, namespaces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Final
 from swarm_operator.cmd.memory.calling import MemoryClient, add_client
 from swarm_operator.cmd.memory.codes import FAILED, NOT_FOUND, OK, complain
 from swarm_operator.cmd.memory.output import Output
-from swarm_operator.cmd.memory.values import json_value, whole
+from swarm_operator.cmd.memory.values import json_input, json_object, whole
 
 _BATCH_LINES: Final = 500
 _COLUMNS: Final = ("key", "version", "updated_at", "tags", "value")
@@ -25,11 +25,17 @@ def add(commands: Any) -> None:
     put = add_client(commands, "put", _put, "write an entry")
     put.add_argument("namespace", metavar="NAMESPACE")
     put.add_argument("key", metavar="KEY")
-    put.add_argument("value", metavar="VALUE", type=json_value, help="JSON: '{\"a\": 1}', 42, '\"text\"'")
+    put.add_argument(
+        "value", metavar="VALUE", type=json_input, help="JSON: '{\"a\": 1}', 42, '\"text\"'; -: from standard input"
+    )
     put.add_argument(
         "--ttl", type=whole(0), default=None, metavar="SECONDS", help="how long it lives; default for ever"
     )
     put.add_argument("--tag", action="append", default=[], metavar="TAG", help="may be repeated")
+    put.add_argument("--metadata", type=json_object, metavar="JSON", help="a JSON object")
+    condition = put.add_mutually_exclusive_group()
+    condition.add_argument("--create-only", action="store_true", help="fail if the entry exists")
+    condition.add_argument("--if-version", type=whole(0), metavar="N", help="fail unless the entry has this version")
     for name, run, text in (("get", _get, "print an entry"), ("delete", _delete, "delete an entry, or many")):
         command = add_client(commands, name, run, text)
         command.add_argument("namespace", metavar="NAMESPACE")
@@ -51,10 +57,18 @@ def add(commands: Any) -> None:
     listing = add_client(commands, "list", _list, "print a namespace's entries, one a line", columns=_COLUMNS)
     listing.add_argument("namespace", metavar="NAMESPACE")
     listing.add_argument("--prefix", default="", help="only keys that start so")
+    listing.add_argument("--limit", type=whole(1), metavar="N", help="at most so many; default: all")
+    add_client(
+        commands, "namespaces", _namespaces, "print the namespaces that have entries, one a line",
+        columns=("namespace", "entries", "bytes"),
+    )  # fmt: skip
 
 
 async def _put(options: argparse.Namespace, client: MemoryClient) -> int:
-    head = await client.put(options.namespace, options.key, options.value, ttl=options.ttl, tags=options.tag)
+    head = await client.put(
+        options.namespace, options.key, options.value, ttl=options.ttl, tags=options.tag, metadata=options.metadata,
+        create_only=options.create_only, if_version=options.if_version,
+    )  # fmt: skip
     options.out.document(head.raw)
     return OK
 
@@ -110,8 +124,18 @@ async def _batch_lines(file: Iterable[str], client: MemoryClient, out: Output, *
 
 
 async def _list(options: argparse.Namespace, client: MemoryClient) -> int:
-    async for entry in client.iterate(options.namespace, prefix=options.prefix):
+    printed = 0
+    async for entry in client.iterate(options.namespace, prefix=options.prefix, page=min(options.limit or 100, 1000)):
         options.out.row(entry.raw)
+        printed += 1
+        if printed == options.limit:
+            break
+    return OK
+
+
+async def _namespaces(options: argparse.Namespace, client: MemoryClient) -> int:
+    async for each in client.namespaces():
+        options.out.row({"namespace": each.name, "entries": each.entries, "bytes": each.bytes})
     return OK
 
 

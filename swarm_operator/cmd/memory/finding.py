@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from typing import Any
 
 from swarm_operator.cmd.memory.calling import MemoryClient, add_client
-from swarm_operator.cmd.memory.codes import OK, complain
-from swarm_operator.cmd.memory.values import json_value, whole
+from swarm_operator.cmd.memory.codes import OK
+from swarm_operator.cmd.memory.values import json_object, whole
 
 
 def add(commands: Any) -> None:
@@ -28,7 +27,7 @@ def add(commands: Any) -> None:
     searching.add_argument("--glob", help="only keys that match, as 'agent:*'")
     searching.add_argument("--tag", action="append", default=[], metavar="TAG", help="may be repeated: all of them")
     searching.add_argument("--any-tag", action="append", default=[], metavar="TAG", help="may be repeated: one of them")
-    searching.add_argument("--metadata", type=json_value, metavar="JSON", help="fields that have these values")
+    searching.add_argument("--metadata", type=json_object, metavar="JSON", help="fields that have these values")
     searching.add_argument("--updated-since", metavar="TIME", help="RFC 3339: 2026-01-31T12:00:00Z")
     searching.add_argument("--match", metavar="EXPRESSION", help="an FTS5 expression in place of words")
     searching.add_argument("--order", choices=("key", "updated", "rank"), help="default: rank with a text")
@@ -48,8 +47,6 @@ def add(commands: Any) -> None:
 
 
 async def _search(options: argparse.Namespace, client: MemoryClient) -> int:
-    if options.metadata is not None and not isinstance(options.metadata, dict):
-        return complain("--metadata takes a JSON object")
     hits = client.find(
         namespace=options.namespace,
         subtree=options.subtree,
@@ -83,7 +80,7 @@ async def _watch(options: argparse.Namespace, client: MemoryClient) -> int:
         on_ready=lambda position: print(f"watching from {position} on", file=sys.stderr, flush=True),  # noqa: T201
     )
     async for change in changes:
-        options.out.row(dataclasses.asdict(change))
+        options.out.row(change.raw)
         options.out.flush()
         seen += 1
         if seen == options.limit:

@@ -6,14 +6,19 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from swarm_operator.cmd.memory.calling import MemoryClient, add_client
 from swarm_operator.cmd.memory.codes import OK, complain
+from swarm_operator.cmd.memory.output import Output
 from swarm_operator.cmd.memory.progress import bar
-from swarm_operator.cmd.memory.values import interval, switch
+from swarm_operator.cmd.memory.values import interval, one_of, switch
+from swarm_operator.memory.atomicfile import AtomicFile, remove_stale
+
+TASK_STATUSES: Final = ("pending", "in_progress", "completed", "failed", "cancelled")
+"""Those of memory.swarm.tasks.rules, which imports what only the service needs."""
 
 
 def add(commands: Any) -> None:
@@ -32,13 +37,21 @@ def add(commands: Any) -> None:
         "print the swarm's tasks, one a line",
         columns=("id", "type", "status", "priority", "agent", "description"),
     )
+    agents.add_argument("--status", help="only those of this status")
+    tasks.add_argument(
+        "--status", type=one_of(*TASK_STATUSES), metavar="STATUS",
+        help=f"only those of this status: {', '.join(TASK_STATUSES)}",
+    )  # fmt: skip
     for command in (agents, tasks):
-        command.add_argument("--status", help="only those of this status")
         command.add_argument("--type", help="only those of this type")
     agents.add_argument("--capability", help="only those that have it")
     agents.add_argument("--stale", type=switch, default=None, metavar="BOOL", help="whether they were silent for long")
     tasks.add_argument("--agent", help="only those that it has claimed, or that are assigned to it")
-    export = add_client(commands, "export", _export, "print the swarm's entries as lines of JSON")
+    export = add_client(commands, "export", _export, "print the swarm's entries as lines of JSON, or write a file")
+    export.add_argument(
+        "file", metavar="FILE", nargs="?", default="-",
+        help="is not there yet, and is there when all of it is; default: -, standard output",
+    )  # fmt: skip
     export.add_argument(
         "--all", action="store_true", help="of all namespaces, not only of those that start with swarm:"
     )
@@ -71,9 +84,32 @@ async def _tasks(options: argparse.Namespace, client: MemoryClient) -> int:
 
 
 async def _export(options: argparse.Namespace, client: MemoryClient) -> int:
-    async for line in client.swarm.export(namespaces=options.namespace, everything=options.all):
+    lines = client.swarm.export(namespaces=options.namespace, everything=options.all)
+    if options.file != "-":
+        return await _export_to(Path(options.file), lines, options.out)
+    async for line in lines:
         sys.stdout.buffer.write(line)
     sys.stdout.buffer.flush()
+    return OK
+
+
+async def _export_to(target: Path, lines: AsyncIterator[bytes], out: Output) -> int:
+    """Write a file that is there when it is complete, and not after an error or Ctrl-C."""
+    number = 0
+    try:
+        remove_stale(target.parent)
+        file = AtomicFile.create(target)
+        try:
+            with file.path.open("wb") as opened:  # nothing else runs in this process
+                async for line in lines:
+                    opened.write(line)
+                    number += 1
+            file.publish()
+        finally:
+            file.discard()
+    except OSError as error:
+        return complain(f"{target}: {error.strerror or error}")
+    out.document({"file": str(target), "lines": number})
     return OK
 
 

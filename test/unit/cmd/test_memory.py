@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import signal
@@ -149,6 +150,190 @@ def test_what_went_wrong_is_one_line_and_exit_1(service, capsys, tmp_path):
     assert capsys.readouterr().err.startswith("swarm-memory: 400: key: ")
 
 
+def test_an_entry_is_put_under_a_condition_and_with_metadata(service, capsys, monkeypatch):
+    monkeypatch.setenv("SWARM_MEMORY_URL", service)
+
+    def run(*arguments):
+        code = command.main(list(arguments))
+        output = capsys.readouterr()
+        return code, output.err or json.loads(output.out)
+
+    code, head = run("put", "n", "k", "1", "--create-only", "--metadata", '{"by": "me"}')
+    assert (code, head["version"]) == (0, 1)
+    assert run("put", "n", "k", "2", "--create-only") == (1, "swarm-memory: 412: the entry has version 1\n")
+    assert run("put", "n", "k", "2", "--if-version", "7") == (1, "swarm-memory: 412: the entry has version 1\n")
+    assert run("get", "n", "k")[1]["metadata"] == {"by": "me"}
+    code, head = run("put", "n", "k", "2", "--if-version", "1")
+    assert (code, head["version"]) == (0, 2)
+    for flags, said in (
+        (["--metadata", "[1]"], "a JSON object"), (["--metadata", "x"], "a JSON value"),
+        (["--create-only", "--if-version", "1"], "not allowed with argument"), (["--if-version", "-1"], "from 0"),
+    ):  # fmt: skip
+        with pytest.raises(SystemExit) as caught:
+            command.main(["put", "n", "k", "3", *flags])
+        assert caught.value.code == 2
+        assert said in capsys.readouterr().err
+    assert run("put", "n", "k", '"\\ud800"') == (
+        1, "swarm-memory: value: a lone surrogate is not text; valid Unicode is allowed\n",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(b'{"a": "\xc3\xbc"}\n', {"a": "ü"}), (b'"-"', "-"), (b"", None), (b"text", None), (b"\xff", None)],
+)
+def test_a_value_comes_from_standard_input(service, capsys, monkeypatch, text, value):
+    monkeypatch.setenv("SWARM_MEMORY_URL", service)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+    if value is None:
+        with pytest.raises(SystemExit) as caught:
+            command.main(["put", "n", "k", "-"])
+        assert caught.value.code == 2
+        assert "argument VALUE" in capsys.readouterr().err
+        return
+    assert command.main(["put", "n", "k", "-"]) == 0
+    capsys.readouterr()
+    assert command.main(["get", "n", "k"]) == 0
+    assert json.loads(capsys.readouterr().out)["value"] == value
+
+
+def test_a_list_has_a_limit_and_namespaces_are_listed(service, capsys, monkeypatch):
+    monkeypatch.setenv("SWARM_MEMORY_URL", service)
+
+    def run(*arguments):
+        assert command.main(list(arguments)) == 0
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    assert run("namespaces") == []
+    for number in range(3):
+        run("put", "a/b", f"k{number}", str(number))
+    run("put", "c", "k", "[]")
+    assert [entry["key"] for entry in run("list", "a/b", "--limit", "2")] == ["k0", "k1"]
+    assert len(run("list", "a/b", "--limit", "1000000")) == 3
+    assert run("namespaces") == [
+        {"namespace": "a/b", "entries": 3, "bytes": 3}, {"namespace": "c", "entries": 1, "bytes": 2},
+    ]  # fmt: skip
+
+
+def test_a_status_that_no_task_has_is_refused_with_those_that_are_allowed(capsys):
+    from swarm_operator.cmd.memory.swarm import TASK_STATUSES
+    from swarm_operator.memory.swarm.tasks.rules import STATUSES
+
+    assert TASK_STATUSES == STATUSES
+    with pytest.raises(SystemExit) as caught:
+        command.main(["tasks", "--status", "nope"])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert "argument --status: 'nope' is not allowed: one of pending, in_progress, completed, failed" in said
+
+
+def test_a_service_that_is_not_there_is_tried_for_as_long_as_the_flag_says(capsys, monkeypatch):
+    from swarm_operator.memory import client
+
+    seen = []
+
+    class Seen(client.MemoryClient):
+        def __init__(self, url, **options):
+            seen.append(options.pop("retry_for"))
+            super().__init__(url, retry_for=0, **options)
+
+    monkeypatch.setattr(client, "MemoryClient", Seen)
+    monkeypatch.setenv("SWARM_MEMORY_URL", "http://127.0.0.1:1")
+    assert command.main(["stats"]) == 1
+    assert command.main(["stats", "--retry-for", "30"]) == 1
+    assert seen == [2, 30]
+    assert command.main(["stats", "--url", "http://"]) == 1
+    assert "swarm-memory: base_url: 'http://' is not allowed" in capsys.readouterr().err
+
+
+async def cli(*arguments, **options):
+    """A command as a process of its own, which SIGINT ends even where this one ignores it."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "swarm_operator.cmd.memory", *arguments,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options,
+    )  # fmt: skip
+
+
+async def test_ctrl_c_ends_a_watch_with_130_and_in_silence(service):
+    process = await cli("watch", "--url", service)
+    assert await process.stderr.readline() == b"watching from 0 on\n"
+    process.send_signal(signal.SIGINT)
+    assert await process.communicate() == (b"", b"")
+    assert process.returncode == 130
+
+
+@contextlib.asynccontextmanager
+async def half_an_export():
+    """A service that begins an export; gives its address, and what says how it ends."""
+    cut = asyncio.Event()
+
+    async def handle(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        lines = b'{"line": 1}\n' * 10_000
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n")
+        writer.write(b"Transfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"%x\r\n%b\r\n" % (len(lines), lines))
+        await writer.drain()
+        await cut.wait()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", cut
+    cut.set()
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("end", ["Ctrl-C", "cut off"])
+async def test_an_export_that_ends_early_leaves_no_file(tmp_path, eventually, end):
+    async with half_an_export() as (url, cut):
+        process = await cli("export", "swarm.ndjson", "--url", url, cwd=tmp_path)
+
+        async def begun():
+            return sum(path.stat().st_size for path in tmp_path.iterdir()) > 0
+
+        await eventually(begun)
+        if end == "Ctrl-C":
+            process.send_signal(signal.SIGINT)
+        else:
+            cut.set()
+        output, errors = await process.communicate()
+    assert list(tmp_path.iterdir()) == []
+    assert output == b""
+    if end == "Ctrl-C":
+        assert (process.returncode, errors) == (130, b"")
+    else:
+        assert process.returncode == 1
+        assert errors.startswith(b"swarm-memory: http://127.0.0.1:")
+
+
+async def test_ctrl_c_ends_an_export_to_a_pipe_with_130():
+    async with half_an_export() as (url, _):
+        process = await cli("export", "--url", url)
+        assert await process.stdout.readline() == b'{"line": 1}\n'
+        process.send_signal(signal.SIGINT)
+        _, errors = await process.communicate()
+        assert (process.returncode, errors) == (130, b"")
+
+
+def test_an_export_to_a_file_is_whole_and_replaces_none(service, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("SWARM_MEMORY_URL", service)
+    assert command.main(["put", "swarm:agents", "a", "1"]) == 0
+    capsys.readouterr()
+    assert command.main(["export", "swarm.ndjson"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": "swarm.ndjson", "lines": 3}
+    written = (tmp_path / "swarm.ndjson").read_bytes()
+    assert command.main(["import", "swarm.ndjson"]) == 0
+    assert json.loads(capsys.readouterr().out)["unchanged"] == 1
+    assert command.main(["export", "swarm.ndjson"]) == 1
+    assert capsys.readouterr().err == "swarm-memory: swarm.ndjson: File exists\n"
+    assert command.main(["export", "missing/swarm.ndjson"]) == 1
+    assert capsys.readouterr().err == "swarm-memory: missing/swarm.ndjson: No such file or directory\n"
+    assert (tmp_path / "swarm.ndjson").read_bytes() == written
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
 @pytest.mark.parametrize("value", ["{bad", "text", "NaN", "", pytest.param("[" * 100_000, id="deep")])
 def test_a_value_that_is_not_json_exits_2(capsys, value):
     with pytest.raises(SystemExit) as caught:
@@ -160,7 +345,8 @@ def test_a_value_that_is_not_json_exits_2(capsys, value):
 def test_the_client_commands_start_without_the_engine_and_the_server():
     code = (
         "import sys; from swarm_operator.cmd import memory;"
-        "memory.main(['get', 'n', 'k', '--url', 'http://127.0.0.1:1', '--token-file', '/dev/null']);"
+        "memory.main(['get', 'n', 'k', '--url', 'http://127.0.0.1:1', '--token-file', '/dev/null',"
+        " '--retry-for', '0']);"
         "heavy = ('swarm_operator.memory.core', 'swarm_operator.memory.sqlite', 'swarm_operator.memory.service',"
         " 'aiosqlite', 'starlette', 'uvicorn', 'structlog', 'rich', 'shtab');"
         "bad = [m for m in sys.modules if m.startswith(heavy)];"
