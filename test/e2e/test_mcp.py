@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx2
 import pytest
@@ -15,6 +16,10 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 pytestmark = pytest.mark.timeout(420)
+
+
+def answer(result: Any) -> Any:
+    return json.loads(result.content[0].text)
 
 
 @pytest.mark.parametrize("era", ["legacy", "2026-07-28"])
@@ -39,10 +44,10 @@ def test_an_agent_s_host_works_with_the_memory_of_a_pod(space, era):
     async def work(url: str) -> None:
         async with connected(url, "client") as client:
             stored = await client.call_tool("memory_store", {"key": "plan", "value": {"step": 1}})
-            assert stored.structured_content["created"] is True
+            assert answer(stored)["created"] is True
             await client.call_tool("task_create", {"id": "t1", "description": "try it"})
             claimed = await client.call_tool("task_claim_next", {"agent": "a1"})
-            assert claimed.structured_content["task"]["claimedBy"] == "a1"
+            assert answer(claimed)["task"]["claimedBy"] == "a1"
             (content,) = (await client.read_resource("memory://default/plan")).contents
             assert json.loads(content.text)["value"] == {"step": 1}
             refused = await client.call_tool("memory_store", {"key": "", "value": 1})
@@ -52,7 +57,7 @@ def test_an_agent_s_host_works_with_the_memory_of_a_pod(space, era):
             assert not made.is_error, made.content
             await client.call_tool("memory_delete", {"key": "plan"})
             restored = await client.call_tool("memory_restore", {"backupPath": "first.db"})
-            assert restored.structured_content["created"] == 1, restored.content
+            assert answer(restored)["created"] == 1, restored.content
 
     with forwarded(space) as url:
         asyncio.run(work(url))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from swarm_operator.cmd.memory.flags import Flags
-from swarm_operator.cmd.memory.values import interval, one_of, origins, port_or_off, swarm_id, switch, whole
+from swarm_operator.cmd.memory.values import interval, one_of, origins, port_or_off, swarm_id, switch, toolsets, whole
 
 
 def add(commands: Any) -> None:
@@ -38,6 +38,10 @@ def add(commands: Any) -> None:
     flag("--token-dir", "TOKEN_DIR", "", str, "holds client-token and admin-token; default: DATA_DIR/tokens, made")
     flag("--mcp", "MCP_MODE", "false", switch, "the Model Context Protocol at /mcp on the API's port")
     flag(
+        "--mcp-toolsets", "MCP_TOOLSETS", "core", toolsets,
+        "tools that MCP lists: core, tasks, swarm, classic, admin or all, with commas between",
+    )  # fmt: skip
+    flag(
         "--mcp-answer-bytes", "MCP_ANSWER_BYTES", "24576", whole(16_384, 16 * 1024 * 1024),
         "bytes that an answer of MCP has at most",
     )  # fmt: skip
@@ -66,6 +70,7 @@ def _serve(options: argparse.Namespace) -> int:
         metrics_port=options.metrics_port,
         token_dir=Path(options.token_dir) if options.token_dir else None,
         mcp=options.mcp,
+        mcp_toolsets=options.mcp_toolsets,
         mcp_max_answer_bytes=options.mcp_answer_bytes,
         mcp_allowed_origins=options.mcp_allowed_origins,
     )

@@ -80,6 +80,17 @@ def origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def toolsets(text: str) -> tuple[str, ...]:
+    """Names of MCP's toolsets with commas between."""
+    from swarm_operator.memory.core.errors import InvalidInputError  # noqa: PLC0415 - only serve needs it
+    from swarm_operator.memory.service.mcp.toolsets import parse  # noqa: PLC0415
+
+    try:
+        return parse(text)
+    except InvalidInputError as error:
+        raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: {error.allowed}") from None
+
+
 def swarm_id(text: str) -> str:
     """A swarm's name."""
     if 1 <= len(text.encode(errors="surrogateescape")) <= 255:

@@ -56,6 +56,9 @@ class ServiceSettings:
     mcp: bool = False
     """Whether /mcp is served. If disabled, its modules are not loaded."""
 
+    mcp_toolsets: tuple[str, ...] = ("core",)
+    """Toolsets that `tools/list` returns unless the request's URL names others; see mcp.toolsets."""
+
     mcp_max_answer_bytes: int = 24 * 1024
     """Maximum bytes of a tool's or resource's response as compact JSON, which takes space in a model's context. At
     least 16384. Truncated responses say how to get the rest."""

@@ -59,6 +59,8 @@ class Budget:
     def value(self, entry: Entry, offset: int) -> dict[str, Any]:
         """Return an entry with its value, or with a part of the value's JSON text if the value is too long.
 
+        The value and the metadata are encoded JSON: the document can be serialized with orjson only.
+
         Args:
             entry: entry to return.
             offset: start of the part, in bytes of the JSON text; 0 returns the value itself if it fits.
@@ -72,8 +74,7 @@ class Budget:
         room = self.contents - size_of(head)
         text = entry.value_json
         if not offset and len(text) <= room:
-            # Parsed, because the package `mcp` serializes the document itself.
-            return _plain({**head, "value": orjson.Fragment(text)})
+            return {**head, "value": orjson.Fragment(text)}
         offset = min(offset, len(text))
         while 0 < offset < len(text) and text[offset] & 0xC0 == 0x80:  # move back to the start of a character
             offset -= 1
@@ -84,7 +85,7 @@ class Budget:
         end = offset + len(part)
         more = end < len(text)
         return {
-            **_plain(head),
+            **head,
             "part": part.decode(),
             "offset": offset,
             "next_offset": end if more else None,
@@ -137,11 +138,6 @@ class Budget:
             start = entry.value_json[: 4 * _PREVIEW].decode(errors="ignore")
             snippet = start[:_PREVIEW] + ("…" if len(start) > _PREVIEW else "")
         return {**cls.entry(entry), "snippet": snippet[: 2 * _PREVIEW]}
-
-
-def _plain(document: dict[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = orjson.loads(orjson.dumps(document))
-    return plain
 
 
 def _without_long_members(document: dict[str, Any], room: int) -> tuple[dict[str, Any], list[str]]:

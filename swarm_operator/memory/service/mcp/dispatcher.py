@@ -1,4 +1,4 @@
-"""Finds a tool, validates its arguments, calls the tool, maps errors and counts calls.
+"""Lists tools; finds a tool, validates its arguments, calls the tool, maps errors and counts calls.
 
 An error of a tool is a result with `isError`, which the model reads. The result has the code of the HTTP problem, what
 is allowed, and whether a retry may succeed. Only an unknown tool is a protocol error.
@@ -7,7 +7,8 @@ is allowed, and whether a retry may succeed. Only an unknown tool is a protocol 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,12 +21,13 @@ from jsonschema.protocols import Validator
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.slots import Slots
 from swarm_operator.memory.core.store import Store
-from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential
+from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential, Principal
 from swarm_operator.memory.service.errors import RequestError
 from swarm_operator.memory.service.json_schema import Schema
 from swarm_operator.memory.service.mcp.budget import Budget
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
-from swarm_operator.memory.service.mcp.tools import TOOLS
+from swarm_operator.memory.service.mcp.tools import TOOLS, TOOLSETS
+from swarm_operator.memory.service.mcp.toolsets import Toolset
 from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.problems import Problem, describe
 from swarm_operator.memory.service.telemetry.metrics import OTHER, McpMetrics, Outcome, ServiceMetrics
@@ -47,21 +49,23 @@ class UnknownToolError(Exception):
     """No tool has this name."""
 
 
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Result of a tool call.
 
     Attributes:
-        document: JSON object.
-        text: the document as JSON text.
+        text: JSON object as text.
         failed: whether the result is an error.
     """
 
-    __slots__ = ("document", "failed", "text")
+    text: str
+    failed: bool = False
 
-    def __init__(self, document: dict[str, Any], *, failed: bool = False) -> None:
-        self.document = document
-        self.text = orjson.dumps(document).decode()
-        self.failed = failed
+
+def listed(toolsets: Iterable[Toolset], principal: Principal) -> list[Tool]:
+    """Return the tools of the toolsets that the principal's permissions suffice for, in the order of TOOLS."""
+    chosen = {tool.name for toolset in toolsets for tool in TOOLSETS[toolset]}
+    return [tool for tool in TOOLS if tool.name in chosen and tool.usable_by(principal)]
 
 
 class ToolDispatcher:
@@ -86,11 +90,6 @@ class ToolDispatcher:
         self._counted = mcp_metrics
         self._tools = {tool.name: (tool, Draft202012Validator(tool.input)) for tool in TOOLS}
 
-    @property
-    def tools(self) -> list[Tool]:
-        """Return the tools in listing order."""
-        return [tool for tool, _ in self._tools.values()]
-
     def input_schema(self, name: str) -> dict[str, Any] | None:
         """Return the input schema of a tool, or None if no tool has this name."""
         found = self._tools.get(name)
@@ -105,18 +104,19 @@ class ToolDispatcher:
         tool, validator = found
         arguments = arguments or {}
         try:
+            if tool.admin:
+                credential.principal.check_admin()
             _check(validator, arguments)
             started = time.perf_counter()
             call = Call(
                 store=AuthorizedStore(self._store, credential),
-                principal=credential.principal,
                 budget=self._budget,
                 metrics=self._metrics,
                 peers=self._peers,
                 restores=self._restores,
                 data_dir=self._data_dir,
             )
-            answer = Answer(await tool.handler(call, arguments))
+            answer = Answer(_text(await tool.handler(call, arguments)))
         except Exception as error:  # noqa: BLE001 - unexpected errors are logged and returned as problems, as in app
             return self._failed(tool, error)
         operation = tool.operation if isinstance(tool.operation, str) else tool.operation(arguments)
@@ -131,7 +131,11 @@ class ToolDispatcher:
         self._counted.called(tool.name, Outcome.REFUSED if refused else Outcome.FAILED)
         if problem.status == 500:
             _log.error("tool failed", tool=tool.name, exc_info=error)
-        return Answer({"error": error_document(problem)}, failed=True)
+        return Answer(_text({"error": error_document(problem)}), failed=True)
+
+
+def _text(document: dict[str, Any]) -> str:
+    return orjson.dumps(document).decode()
 
 
 def error_document(problem: Problem) -> dict[str, Any]:

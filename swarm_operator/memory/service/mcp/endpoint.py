@@ -20,10 +20,11 @@ from starlette.types import Message, Receive, Send
 from swarm_operator.memory.core.errors import StoreClosedError
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.tokens import Tokens
-from swarm_operator.memory.service.asgi import BodyReader, Forward
+from swarm_operator.memory.service.asgi import BodyReader, Forward, parse_query
 from swarm_operator.memory.service.errors import ForbiddenError
 from swarm_operator.memory.service.http.endpoint import Call, Endpoint
 from swarm_operator.memory.service.http.operation import Operation
+from swarm_operator.memory.service.mcp import toolsets
 from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
@@ -86,6 +87,8 @@ class McpEndpoint:
 
     async def _answer(self, call: Call) -> Forward:
         _check_origin(call.headers, self._settings)
+        chosen = parse_query(call.scope["query_string"], (toolsets.QUERY,)).get(toolsets.QUERY)
+        call.scope[toolsets.SCOPE_KEY] = self._settings.mcp_toolsets if chosen is None else toolsets.parse(chosen)
         if self._stopping.is_set():
             raise StoreClosedError("the service is stopping")
         return Forward(functools.partial(self._serve, call))

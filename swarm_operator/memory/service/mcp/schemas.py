@@ -16,32 +16,26 @@ from swarm_operator.memory.core.entry import (
     MAX_TTL_SECONDS,
     MAX_VERSION,
 )
-from swarm_operator.memory.service.json_schema import Schema, array, nullable, text, whole
+from swarm_operator.memory.service.json_schema import Schema, array, text, whole
 
 
 def limit(default: int, most: int = MAX_PAGE_SIZE) -> Schema:
     """Return the schema of a page size."""
-    return whole("How many at most; an answer that would be too long has fewer.", least=1, most=most, default=default)
+    return whole("Maximum number of results; a long answer has fewer.", least=1, most=most, default=default)
 
 
 TEXT: Final = text()
-BOOL: Final[Schema] = {"type": "boolean"}
-COUNT: Final = whole()
-MOMENT: Final = text("RFC 3339, UTC")
 ANY: Final[Schema] = {"description": "Any JSON value."}
-OBJECT: Final[Schema] = {"type": "object"}
 NAMESPACE: Final = text(
-    "The namespace, 1 to 255 bytes; `/` and `:` are plain characters in it.",
-    most=MAX_NAMESPACE_BYTES,
-    default="default",
+    "Namespace of the entry; `/` and `:` are ordinary characters.", most=MAX_NAMESPACE_BYTES, default="default"
 )
-KEY: Final = text("The entry's key, 1 to 1024 bytes without NUL.", most=MAX_KEY_BYTES)
-PREFIX: Final = text("Only keys that start so.", least=0, most=MAX_KEY_BYTES, default="")
-TTL: Final = whole("Seconds that it lives from now on; 0: until it is deleted.", most=MAX_TTL_SECONDS, default=0)
-TAGS: Final = array(text(most=MAX_TAG_BYTES), "At most 64 tags of at most 256 bytes.", most=MAX_TAGS)
+KEY: Final = text("Key of the entry.", most=MAX_KEY_BYTES)
+PREFIX: Final = text("Only keys that start with this.", least=0, most=MAX_KEY_BYTES, default="")
+TTL: Final = whole("Seconds until the entry expires; 0: never.", most=MAX_TTL_SECONDS, default=0)
+TAGS: Final = array(text(most=MAX_TAG_BYTES), "Labels to search by.", most=MAX_TAGS)
 VERSION: Final = whole("Only if the entry has this version (compare and set).", least=1, most=MAX_VERSION)
-CURSOR: Final = text("The next_cursor of the answer before, with the same other arguments.", most=8192)
-NULL_CURSOR: Final = nullable(text("Give it as cursor to get what comes next; null: this was all."))
-ID: Final = text("Its id, 1 to 512 bytes.", most=512)
-AGENT: Final = text("The id of the agent that does it.", most=512)
-DETAILS: Final[Schema] = {"type": "object", "description": "Further members of the record, of your own choice."}
+CURSOR: Final = text("next_cursor of the previous answer; repeat the other arguments.", most=8192)
+ID: Final = text("ID of the record.", most=512)
+NEW_ID: Final = text("ID of the new record; generated if omitted.", most=512)
+AGENT: Final = text("ID of the acting agent.", most=512)
+DETAILS: Final[Schema] = {"type": "object", "description": "Further members of the record, of your choice."}

@@ -32,22 +32,25 @@ from swarm_operator.memory.service.access.rights import AuthorizedStore, Credent
 from swarm_operator.memory.service.errors import RequestError
 from swarm_operator.memory.service.mcp import uris
 from swarm_operator.memory.service.mcp.budget import Budget
-from swarm_operator.memory.service.mcp.dispatcher import ToolDispatcher, UnknownToolError, error_document
+from swarm_operator.memory.service.mcp.dispatcher import ToolDispatcher, UnknownToolError, error_document, listed
 from swarm_operator.memory.service.mcp.resources import TEMPLATES, Resources, target
 from swarm_operator.memory.service.mcp.subscriptions import Listener, Subscriptions
 from swarm_operator.memory.service.mcp.tool import Tool
 from swarm_operator.memory.service.mcp.tools import TOOLS
+from swarm_operator.memory.service.mcp.toolsets import SCOPE_KEY
 from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.problems import describe
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import McpMetrics, ServiceMetrics
 
 _INSTRUCTIONS: Final = """\
-The shared, durable memory of a swarm of agents. What is acknowledged is on disk.
-Look first (memory_search, memory_list: keys and snippets), then get what you need (memory_retrieve). Long answers are
-cut: next_cursor, next_offset and cut say how to go on. Errors name what is allowed; retry says whether trying again
-helps. To change what others may change too, give if_version with the version that you have read. Work is shared by
-task_create and task_claim_next; decisions are made by consensus_propose and consensus_vote."""
+The shared, durable memory of a swarm of agents. An acknowledged write is on disk.
+To find something, use memory_search or memory_list, which return keys and snippets; then get the value with
+memory_retrieve. Long answers are cut; next_cursor, next_offset and cut say how to get the rest. Errors name what is
+allowed; retry says whether the same call may succeed later. To change an entry that others may change too, give
+if_version with the version that you have read. Agents share work with task_create and task_claim_next and talk with
+message_send and message_read. Further tools (tasks, agents, patterns, consensus) are listed if the server's URL has
+?toolsets=all, which the user can add."""
 _CREDENTIAL: Final = "swarm_memory.credential"
 
 _log = structlog.get_logger(__name__)
@@ -89,9 +92,7 @@ class McpServer:
         )
         self._subscriptions = Subscriptions(store, most=settings.mcp_max_sessions, counted=counted.subscribers.set)
         self._metrics = metrics
-        self._listed = types.ListToolsResult(tools=[_described(tool) for tool in self._tools.tools])
-        reading = [_described(tool) for tool in self._tools.tools if tool.read_only]
-        self._listed_read_only = types.ListToolsResult(tools=reading)
+        self._described = {tool.name: _described(tool) for tool in TOOLS}
         self._listeners: dict[str, Listener] = {}
         self._sending: set[asyncio.Task[None]] = set()
         server: Server[dict[str, Any]] = Server(
@@ -139,20 +140,18 @@ class McpServer:
         self._subscriptions.end()
 
     async def _list_tools(self, context: ServerRequestContext[Any], _: types.PaginatedRequestParams | None) -> Any:
-        """Return all tools; only read-only tools if the caller may not write, so that a model does not try others."""
-        return self._listed if _credential(context).principal.writes else self._listed_read_only
+        """Return the tools of the chosen toolsets that the caller's permissions suffice for."""
+        assert context.request is not None  # noqa: S101 - for mypy: HTTP is the only transport
+        tools = listed(context.request.scope[SCOPE_KEY], _credential(context).principal)
+        return types.ListToolsResult(tools=[self._described[tool.name] for tool in tools])
 
     async def _call_tool(self, context: ServerRequestContext[Any], params: types.CallToolRequestParams) -> Any:
+        """Call a tool, listed or not. The result is text only: with structured content it would be sent twice."""
         try:
             answer = await self._tools.call(params.name, params.arguments, _credential(context))
         except UnknownToolError as error:
             raise MCPError(types.INVALID_PARAMS, str(error)) from None
-        # Some clients validate structured content against the output schema even if the result is an error.
-        return types.CallToolResult(
-            content=[types.TextContent(text=answer.text)],
-            structured_content=None if answer.failed else answer.document,
-            is_error=answer.failed,
-        )
+        return types.CallToolResult(content=[types.TextContent(text=answer.text)], is_error=answer.failed)
 
     async def _list_resources(
         self, context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
@@ -279,7 +278,6 @@ def _described(tool: Tool) -> types.Tool:
         name=tool.name,
         description=tool.description,
         input_schema=tool.input,
-        output_schema=tool.output,
         annotations=types.ToolAnnotations(
             read_only_hint=tool.read_only,
             destructive_hint=tool.destructive,

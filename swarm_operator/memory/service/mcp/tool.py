@@ -1,4 +1,4 @@
-"""Definition of a tool: its name, its schemas and its handler."""
+"""Definition of a tool: its name, its arguments, the permissions that it requires, and its handler."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.slots import Slots
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.rights import Principal
+from swarm_operator.memory.service.errors import ForbiddenError
 from swarm_operator.memory.service.json_schema import Schema
 from swarm_operator.memory.service.mcp.budget import Budget
 from swarm_operator.memory.service.peers import Peers
@@ -39,7 +40,6 @@ class Call:
 
     Attributes:
         store: the store, which checks the caller's permissions.
-        principal: the caller.
         budget: how long the answer may be.
         metrics: the service's.
         peers: other memories.
@@ -48,7 +48,6 @@ class Call:
     """
 
     store: Store
-    principal: Principal
     budget: Budget
     metrics: ServiceMetrics
     peers: Peers
@@ -73,8 +72,10 @@ class Tool:
         description: description for the model.
         operation: operation name in the duration metric, as for HTTP; or a function from the arguments to the name.
         input: schema of the arguments; they are validated before `handler` is called.
-        output: schema of the result.
         handler: function that executes the tool; may raise RequestError and MemoryStoreError.
+        namespace: namespace that every call reads, or writes unless `read_only`; None: all namespaces; "": the
+            namespaces that the arguments name.
+        admin: whether the tool requires the admin token.
         read_only: whether the tool never changes data.
         destructive: whether the tool may delete or overwrite data.
         idempotent: whether a repeated call with the same arguments has no further effect.
@@ -84,8 +85,22 @@ class Tool:
     description: str
     operation: str | Callable[[Arguments], str]
     input: Schema
-    output: Schema
     handler: Handler
+    namespace: str | None = ""
+    admin: bool = False
     read_only: bool = False
     destructive: bool = False
     idempotent: bool = False
+
+    def usable_by(self, principal: Principal) -> bool:
+        """Return whether the principal's permissions suffice for some call; a model is not shown other tools."""
+        try:
+            if self.admin:
+                principal.check_admin()
+            if not self.read_only:
+                principal.check_writer()
+            if self.namespace != "":
+                principal.check_read(self.namespace)
+        except ForbiddenError:
+            return False
+        return True

@@ -255,7 +255,7 @@ class Mcp:
         """The answer, and the refusal."""
         result = await self.client.call_tool(tool, arguments)
         if not result.is_error:
-            return result.structured_content, None
+            return json.loads(result.content[0].text), None
         error = json.loads(result.content[0].text)["error"]
         if error["code"] == "version-conflict":
             return None, contract.conflict(error.get("current_version"))

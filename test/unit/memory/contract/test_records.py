@@ -87,7 +87,7 @@ class Mcp:
                 if error["code"] == "invalid-input"
                 else contract.state(error["reason"])
             )
-        answer = result.structured_content
+        answer = json.loads(result.content[0].text)
         if "deleted" in answer:
             return answer["deleted"]
         listed = next((answer[each] for each in ("agents", "tasks", "patterns", "proposals") if each in answer), None)

@@ -92,7 +92,7 @@ async def write_by_mcp_until_it_dies(process, name, acknowledged):
                 if answer.is_error:
                     acknowledged.refused.append(answer)
                     return
-                acknowledged.entry("mcp", key, answer.structured_content["version"], value)
+                acknowledged.entry("mcp", key, orjson.loads(answer.content[0].text)["version"], value)
 
 
 async def write_by_grpc_until_it_dies(process, name, acknowledged):

@@ -79,7 +79,7 @@ class Hands:
             request = GetRequest(namespace="n", key=key)
             return orjson.loads((await self._stub.Get(request, metadata=self._metadata)).value)
         listed = await self._mcp.call_tool("memory_list", {"namespace": "n", "prefix": key, "limit": 1})
-        assert listed.structured_content["entries"][0]["key"] == key
+        assert json.loads(listed.content[0].text)["entries"][0]["key"] == key
         return self.acknowledged[key]
 
     async def readiness(self):

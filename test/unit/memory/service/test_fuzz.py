@@ -221,6 +221,7 @@ async def test_mcp_never_fails(start_service):
                     elif tool == "memory_store":
                         entry = await service.store.get(arguments.get("namespace", "default"), arguments["key"])
                         assert entry.value == arguments["value"]
-            assert (await client.call_tool("memory_stats", {})).structured_content["entries"] > 0
+            stats = await client.call_tool("memory_stats", {})
+            assert json.loads(stats.content[0].text)["entries"] > 0
         metrics = await service.metrics()
         assert 'swarm_memory_errors_total{code="internal"} 0.0' in metrics

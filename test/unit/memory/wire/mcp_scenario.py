@@ -25,14 +25,14 @@ def _hello(version):
     )
 
 
-def _raw(name, body, *headers, token=CLIENT, method="POST", keep=None):
-    return Http(name, method, "/mcp", body, token, (_TYPE, _ACCEPT, *headers), keep or {})
+def _raw(name, body, *headers, token=CLIENT, method="POST", keep=None, query=""):
+    return Http(name, method, f"/mcp{query}", body, token, (_TYPE, _ACCEPT, *headers), keep or {})
 
 
-def _old(name, method, params=None, *, session="session", token=CLIENT, keep=None):
+def _old(name, method, params=None, *, session="session", token=CLIENT, keep=None, query=""):
     """A request in a session."""
     headers = (f"Mcp-Session-Id: <<{session}>>", f"MCP-Protocol-Version: {_OLD}")
-    return _raw(name, _message(method, params), *headers, token=token, keep=keep)
+    return _raw(name, _message(method, params), *headers, token=token, keep=keep, query=query)
 
 
 def _new(name, method, params=None, *, token=CLIENT, keep=None):
@@ -99,6 +99,10 @@ BEGINNING = [
     _old("prompts", "prompts/list"),
     _old("tools", "tools/list"),
     _old("tools for a reader", "tools/list", session="reader", token=READER),
+    _old("tools for an admin", "tools/list", session="admin", token=ADMIN),
+    _old("tools of toolsets", "tools/list", query="?toolsets=core,classic"),
+    _old("tools of an unknown toolset", "tools/list", query="?toolsets=none"),
+    _raw("initialize with an unknown parameter", _hello(_OLD), query="?toolset=core"),
     _old("unknown tool", "tools/call", {"name": "memory_teleport", "arguments": {}}),
     _old("tool without a name", "tools/call", {"arguments": {}}),
     _old("tool with arguments that are a list", "tools/call", {"name": "memory_stats", "arguments": []}),
@@ -404,5 +408,5 @@ ENDING = [
 SCENARIO = Scenario(
     "mcp",
     [*BEGINNING, *ENTRIES, *RECORDS, *CLASSIC, *LIMITED, *RESOURCES, *ENDING],
-    ("--mcp-allowed-origins", "https://ok.example"),
+    ("--mcp-allowed-origins", "https://ok.example", "--mcp-toolsets", "all"),
 )

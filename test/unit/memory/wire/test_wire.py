@@ -57,7 +57,9 @@ def test_every_call_of_grpc_has_succeeded_and_been_refused():
 
 
 def test_every_tool_of_mcp_has_succeeded():
-    (listed,) = (json.loads(exchange["answer"][0]) for exchange in recorded() if exchange["name"] == "tools")
+    (listed,) = (
+        json.loads(exchange["answer"][0]) for exchange in recorded() if exchange["name"] == "tools for an admin"
+    )
     tools = {tool["name"] for tool in listed["result"]["tools"]}
     assert len(tools) == 44
     succeeded = set()

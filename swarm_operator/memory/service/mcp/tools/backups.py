@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from swarm_operator.memory.core.errors import DiskFullError, InvalidInputError, from_os
-from swarm_operator.memory.service.json_schema import object_of, one_of, text, whole
-from swarm_operator.memory.service.mcp import schemas
+from swarm_operator.memory.service.json_schema import object_of, one_of, text
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
 from swarm_operator.memory.transfer.ndjson import Existing, Outcome
 from swarm_operator.memory.transfer.restore import restore
@@ -24,7 +23,6 @@ _COUNTED: Final = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.
 
 
 async def _backup(call: Call, arguments: Arguments) -> dict[str, Any]:
-    call.principal.check_admin()
     moment = datetime.fromtimestamp(call.store.now() / 1000, UTC)
     name = arguments.get("path", f"swarm-memory-{moment:%Y%m%dT%H%M%SZ}.db")
     target = _place(call, "path", name)
@@ -35,7 +33,6 @@ async def _backup(call: Call, arguments: Arguments) -> dict[str, Any]:
 
 
 async def _restore(call: Call, arguments: Arguments) -> dict[str, Any]:
-    call.principal.check_admin()
     source = _place(call, "backupPath", arguments["backupPath"])
     names = await asyncio.to_thread(_newest, source.parent)
     if not source.is_file():
@@ -76,42 +73,31 @@ def _newest(folder: Path) -> list[str]:
 TOOLS: Final = (
     Tool(
         "memory_backup",
-        "Copy the whole memory, as it is at this moment, to a file in the folder backups beside it; needs the admin "
-        "token. The copy is checked and on disk when this is answered.",
+        "Copy the whole memory to a file in the folder backups next to the database. The copy is verified and on disk "
+        "when the call returns. Requires the admin token.",
         "backup",
-        object_of({"path": text("A name for the file; left out: one with the time.", most=128)}),
-        object_of(
-            {"path": text("For memory_restore."), "size_bytes": schemas.COUNT},
-            ("path", "size_bytes"),
-        ),
+        object_of({"path": text("Name of the file; if omitted, a name with the time.", most=128)}),
         _backup,
+        admin=True,
     ),
     Tool(
         "memory_restore",
-        "Write a backup's entries back; needs the admin token. Entries that differ are overwritten, or kept, or with "
-        "newer overwritten if the backup's was written later; those that the backup does not have stay. Others go on "
-        "working meanwhile.",
+        "Write the entries of a backup back while others keep working. Entries that differ are overwritten, unless "
+        "existing is keep, or newer and the stored entry is newer. Entries that the backup lacks stay. Requires the "
+        "admin token.",
         "import",
         object_of(
             {
-                "backupPath": text("What memory_backup has answered as path.", most=128),
+                "backupPath": text("path in the answer of memory_backup.", most=128),
                 "existing": {
-                    **one_of("What becomes of entries that differ.", *Existing),
+                    **one_of("What to do with entries that differ.", *Existing),
                     "default": Existing.OVERWRITE,
                 },
             },
             ("backupPath",),
         ),
-        object_of(
-            {
-                "created": whole("Entries that were not there."),
-                "updated": whole("Entries that differed."),
-                "unchanged": whole("Entries that were the same."),
-                "kept": whole("Entries that differ and were to be kept."),
-            },
-            ("created", "updated", "unchanged", "kept"),
-        ),
         _restore,
+        admin=True,
         destructive=True,
         idempotent=True,
     ),

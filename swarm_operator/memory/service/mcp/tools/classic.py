@@ -14,7 +14,7 @@ from swarm_operator.memory.core import Query
 from swarm_operator.memory.core.entry import Draft
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.service.documents import timestamp
-from swarm_operator.memory.service.json_schema import array, object_of, one_of, text, whole
+from swarm_operator.memory.service.json_schema import object_of, one_of, text
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
 from swarm_operator.memory.service.mcp.tools import entries
@@ -177,13 +177,12 @@ def _operations(call: Call) -> list[dict[str, Any]]:
     ]
 
 
-_COUNTED: Final = array(object_of({"namespace": schemas.TEXT, "entries": schemas.COUNT}, ("namespace", "entries")))
-
 TOOLS: Final = (
     Tool(
         "memory_usage",
-        "Store, retrieve, list, delete or search text in the memory, in claude-flow's form. memory_store and its "
-        "neighbours do more: any JSON value, tags, versions, pages.",
+        "Store, retrieve, list, delete or search text, with claude-flow's arguments. Prefer memory_store, "
+        "memory_retrieve, memory_list, memory_delete and memory_search, which also have JSON values, tags, versions "
+        "and pages.",
         lambda arguments: _OPERATIONS[arguments["action"]],
         object_of(
             {
@@ -191,55 +190,27 @@ TOOLS: Final = (
                 "key": text("For store, retrieve and delete.", most=1024),
                 "value": {
                     "type": "string",
-                    "description": "For store: the text. For search: what keys contain, or a pattern with * and ?.",
+                    "description": "For store: the text. For search: part of a key, or a pattern with * and ?.",
                 },
                 "namespace": schemas.NAMESPACE,
                 "ttl": schemas.TTL,
             },
             ("action",),
         ),
-        object_of(
-            {
-                "success": schemas.BOOL,
-                "action": schemas.TEXT,
-                "namespace": schemas.TEXT,
-                "key": schemas.TEXT,
-                "stored": schemas.BOOL,
-                "found": schemas.BOOL,
-                "deleted": schemas.BOOL,
-                "value": schemas.ANY,
-                "entries": array(entries.LISTED),
-                "next_cursor": {**schemas.NULL_CURSOR, "description": "Good for memory_list; null: this was all."},
-                "more": {"type": "boolean", "description": "There are more; memory_search gives them in pages."},
-            },
-            ("success", "action", "namespace"),
-            closed=False,
-        ),
         _usage,
         destructive=True,
     ),
     Tool(
         "memory_namespace",
-        "Look at a namespace, or empty it: list its keys, count them (info), delete all its entries (clear). "
-        "Namespaces need no creating.",
+        "List the keys of a namespace, count its entries (info) or delete all its entries (clear). Namespaces need not "
+        "be created.",
         lambda arguments: {"list": "list", "info": "stats", "clear": "delete-range"}[arguments["action"]],
         object_of(
             {
-                "namespace": text("1 to 255 bytes.", most=255),
+                "namespace": text("Name of the namespace.", most=255),
                 "action": one_of("What to do.", "list", "info", "clear"),
             },
             ("namespace", "action"),
-        ),
-        object_of(
-            {
-                "action": schemas.TEXT,
-                "namespace": schemas.TEXT,
-                "count": whole("Live entries."),
-                "deleted": whole("How many there were."),
-                "entries": array(entries.LISTED),
-                "next_cursor": {**schemas.NULL_CURSOR, "description": "Good for memory_list; null: this was all."},
-            },
-            ("action",),
         ),
         _namespace,
         destructive=True,
@@ -247,77 +218,31 @@ TOOLS: Final = (
     ),
     Tool(
         "memory_persist",
-        "Make a mark for the end of a session, in the namespace sessions: when it was and how much there was. Once it "
-        "is answered, the mark and every write that was acknowledged before are on disk.",
+        "Write a marker for the end of a session to the namespace sessions. When the call returns, the marker and all "
+        "writes acknowledged before it are on disk; other writes need no call.",
         "put",
-        object_of({"sessionId": text("Which session.", most=1024, default="default")}),
-        object_of(
-            {
-                "persisted": schemas.BOOL,
-                "sessionId": schemas.TEXT,
-                "savedAt": schemas.MOMENT,
-                "entries": schemas.COUNT,
-                "valueBytes": schemas.COUNT,
-                "namespace": schemas.TEXT,
-                "key": schemas.TEXT,
-                "version": schemas.COUNT,
-            },
-            ("persisted", "sessionId", "savedAt", "entries", "valueBytes", "namespace", "key", "version"),
-        ),
+        object_of({"sessionId": text("ID of the session.", most=1024, default="default")}),
         _persist,
+        namespace=None,
     ),
     Tool(
         "memory_compress",
-        "Delete expired entries now and give free pages back to the file system; needs the admin token. Long values "
-        "are compressed when they are written and need no call.",
+        "Delete expired entries now and return free pages to the file system, which the service otherwise does by "
+        "itself. Requires the admin token.",
         "gc",
-        object_of({"namespace": text("Leave it out: it concerns the whole memory.", most=255)}),
-        object_of(
-            {
-                "collected": whole("Expired entries."),
-                "given_back_bytes": schemas.COUNT,
-                "database_size_bytes_before": schemas.COUNT,
-                "database_size_bytes_after": schemas.COUNT,
-                "compressed_entries": schemas.COUNT,
-                "compression_ratio": {"type": ["number", "null"], "description": "Stored bytes / bytes of the values."},
-            },
-            ("collected", "given_back_bytes", "database_size_bytes_before", "database_size_bytes_after"),
-        ),
+        object_of({"namespace": text("Not supported: the whole memory is compressed.", most=255)}),
         _compress,
+        admin=True,
         idempotent=True,
     ),
     Tool(
         "memory_analytics",
-        "What was written within a time, the largest namespaces, the cache's hit rate, and how often each operation "
-        "ran since the service started and how long it took.",
+        "Get what was written within a time, the largest namespaces, the cache hit rate, and the number and duration "
+        "of operations since the service started.",
         "stats",
         object_of({"timeframe": text("A number and s, m, h or d: 30m, 24h, 7d.", most=8, default="24h")}),
-        object_of(
-            {
-                "timeframe": schemas.TEXT,
-                "since": schemas.MOMENT,
-                "updated": object_of(
-                    {
-                        "entries": whole("Entries whose last write was within it."),
-                        "at_least": {"type": "boolean", "description": "There are more: counting ended at 1000."},
-                        "by_namespace": _COUNTED,
-                    },
-                    ("entries", "at_least", "by_namespace"),
-                ),
-                "entries": schemas.COUNT,
-                "value_bytes": schemas.COUNT,
-                "database_size_bytes": schemas.COUNT,
-                "cache_hit_rate": {"type": ["number", "null"]},
-                "largest_namespaces": array(
-                    object_of({"namespace": schemas.TEXT, "entries": schemas.COUNT, "bytes": schemas.COUNT})
-                ),
-                "operations_since_start": array(
-                    object_of({"operation": schemas.TEXT, "count": schemas.COUNT, "mean_ms": {"type": "number"}})
-                ),
-            },
-            ("timeframe", "since", "updated", "entries", "operations_since_start"),
-        ),
         _analytics,
+        namespace=None,
         read_only=True,
     ),
 )

@@ -1,4 +1,4 @@
-"""Functions and schemas shared by the tools for records."""
+"""Functions and a schema shared by the tools for records."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from typing import Any, Final
 
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.service import cursors
-from swarm_operator.memory.service.json_schema import Schema, array, object_of, text
-from swarm_operator.memory.service.mcp import schemas
+from swarm_operator.memory.service.json_schema import text
 from swarm_operator.memory.service.mcp.tool import Arguments, Call
 from swarm_operator.memory.swarm import Record, RecordPage
 from swarm_operator.memory.swarm.record import Kind
 
-WORD: Final = text("A word of at most 128 bytes.", most=128)
-DELETED: Final = object_of({"deleted": schemas.BOOL, "id": schemas.TEXT}, ("deleted", "id"))
+WORD: Final = text(most=128)
 
 
 def document(arguments: Arguments, *names: str) -> dict[str, Any]:
@@ -44,29 +42,3 @@ def page(call: Call, name: str, kind: Kind, found: RecordPage) -> dict[str, Any]
     taken = call.budget.take(found.records, call.budget.brief)
     next_key = found.next_key if len(taken) == len(found.records) else kind.prefix + found.records[len(taken) - 1].id
     return {name: taken, "next_cursor": cursors.encode(next_key)}
-
-
-def one_of(name: str, *, absent: str = "") -> Schema:
-    """Return the output schema of `one`.
-
-    Args:
-        name: name of the member with the record.
-        absent: reason why the record may be null; "": it is never null.
-    """
-    record: Schema = {"type": "object", "description": "Its members."}
-    if absent:
-        record = {"type": ["object", "null"], "description": f"Its members; null: {absent}."}
-    return object_of(
-        {name: record, "version": schemas.COUNT, "cut": text("What was left out, and how to get it.")}, (name,)
-    )
-
-
-def list_of(name: str) -> Schema:
-    """Return the output schema of `page`."""
-    item: Schema = {
-        "type": "object",
-        "description": "Its short members; left_out names the long ones.",
-        "required": ["id"],
-        "properties": {"id": schemas.TEXT},
-    }
-    return object_of({name: array(item), "next_cursor": schemas.NULL_CURSOR}, (name, "next_cursor"))

@@ -14,26 +14,11 @@ from swarm_operator.memory.core.entry import MAX_KEY_BYTES, Draft
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.pages import SearchPage
 from swarm_operator.memory.service import cursors, documents
-from swarm_operator.memory.service.json_schema import array, nullable, object_of, one_of, text, whole
+from swarm_operator.memory.service.json_schema import array, object_of, text, whole
 from swarm_operator.memory.service.mcp import schemas, uris
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
 
 DEFAULT_NAMESPACE: Final = "default"
-
-ENTRY: Final = {
-    "namespace": schemas.TEXT,
-    "key": schemas.TEXT,
-    "version": schemas.COUNT,
-    "size": whole("Bytes of the value as JSON."),
-    "updated_at": schemas.MOMENT,
-    "expires_at": schemas.MOMENT,
-    "accessed_at": schemas.MOMENT,
-    "tags": array(schemas.TEXT, "The first eight."),
-}
-LISTED: Final = object_of(
-    {**ENTRY, "snippet": text("The beginning of the value's JSON, or the words found, marked **so**.")},
-    ("namespace", "key", "version", "size", "updated_at", "snippet"),
-)
 
 
 async def _store(call: Call, arguments: Arguments) -> dict[str, Any]:
@@ -154,22 +139,11 @@ async def _stats(call: Call, _: Arguments) -> dict[str, Any]:
     return stats
 
 
-_VALUE: Final = {
-    **ENTRY,
-    "value": {"description": "The value, when it fits."},
-    "metadata": schemas.OBJECT,
-    "metadata_bytes": whole("In place of metadata that doesn't fit."),
-    "part": text("In place of a value that doesn't fit: a part of its JSON text."),
-    "offset": whole("Where the part begins, in bytes."),
-    "next_offset": nullable(whole("Where the next part begins; null: this was the last.")),
-    "cut": text("What was left out, and how to get it."),
-}
-
 TOOLS: Final = (
     Tool(
         "memory_store",
-        "Store a JSON value under a key. Acknowledged means on disk: it survives a crash. Overwrites, unless "
-        "create_only or if_version is given.",
+        "Store a JSON value under a key, so that it can be found later and by other agents. The value is on disk when "
+        "the call returns. Overwrites an existing entry, unless create_only or if_version is given.",
         "put",
         object_of(
             {
@@ -182,61 +156,44 @@ TOOLS: Final = (
                 "create_only": {
                     "type": "boolean",
                     "default": False,
-                    "description": "Refuse (version-conflict) when the entry exists.",
+                    "description": "Fail with version-conflict if the entry exists.",
                 },
                 "if_version": schemas.VERSION,
             },
             ("key", "value"),
-        ),
-        object_of(
-            {**ENTRY, "created": schemas.BOOL, "uri": text("Its resource.")},
-            ("namespace", "key", "version", "size", "updated_at", "created", "uri"),
         ),
         _store,
         destructive=True,
     ),
     Tool(
         "memory_retrieve",
-        "Get an entry with its value. A value that is too long for one answer comes in parts: see cut.",
+        "Get an entry's value when you know its key; found is false if there is no entry. To find keys, use "
+        "memory_search or memory_list. A long value is returned in parts.",
         "get",
         object_of(
             {
                 "key": schemas.KEY,
                 "namespace": schemas.NAMESPACE,
-                "offset": whole("The next_offset of the part before.", most=2**31, default=0),
+                "offset": whole("next_offset of the previous part.", most=2**31, default=0),
             },
             ("key",),
         ),
-        object_of({"found": schemas.BOOL, **_VALUE}, ("found", "namespace", "key")),
         _retrieve,
         read_only=True,
         idempotent=True,
     ),
     Tool(
         "memory_list",
-        "List the keys of a namespace with sizes and the beginning of each value; without a namespace, list the "
-        "namespaces. Values come from memory_retrieve.",
+        "List the namespaces, or all keys of one namespace with the beginning of each value. To find entries by what "
+        "they contain, use memory_search.",
         lambda arguments: "list" if "namespace" in arguments else "namespaces",
         object_of(
             {
-                "namespace": text("The namespace; without it the namespaces are listed.", most=255),
+                "namespace": text("List the keys of this namespace; if omitted, list the namespaces.", most=255),
                 "prefix": schemas.PREFIX,
                 "limit": schemas.limit(50),
                 "cursor": schemas.CURSOR,
             }
-        ),
-        object_of(
-            {
-                "entries": array(LISTED),
-                "namespaces": array(
-                    object_of(
-                        {"namespace": schemas.TEXT, "entries": schemas.COUNT, "bytes": schemas.COUNT},
-                        ("namespace", "entries", "bytes"),
-                    )
-                ),
-                "next_cursor": schemas.NULL_CURSOR,
-            },
-            ("next_cursor",),
         ),
         _list,
         read_only=True,
@@ -244,50 +201,31 @@ TOOLS: Final = (
     ),
     Tool(
         "memory_search",
-        "Find entries by key, words, tags, metadata or time, in all namespaces unless one is given. Gives keys and "
-        "snippets; values come from memory_retrieve.",
+        "Find entries by words, key, tags, metadata or time when you do not know the key; entries match all of the "
+        "given conditions. Returns keys and snippets; get values with memory_retrieve.",
         "search",
         object_of(
             {
+                "text": text("Words that all occur in the key or the value; `wor*` matches a beginning.", most=1024),
                 "pattern": text(
-                    "Of the key: `auth` is anywhere in it, `user:*` with *, ? and [abc] matches it whole; case "
-                    "matters. To look into values use text.",
+                    "Matched against keys only, with case: `auth` matches anywhere in a key; `user:*` with *, ? or "
+                    "[abc] matches a whole key.",
                     most=MAX_KEY_BYTES,
                 ),
-                "namespace": text("Only there.", most=255),
-                "limit": schemas.limit(10),
+                "tags": array(schemas.TEXT, "Entries with all of these tags.", most=16),
+                "any_tags": array(schemas.TEXT, "Entries with at least one of these tags.", most=16),
+                "metadata": {"type": "object", "description": "Entries whose metadata has these fields and values."},
+                "updated_since": text("RFC 3339 time with zone: 2026-01-31T12:00:00Z; newest first.", most=64),
+                "namespace": text("Only this namespace; if omitted, all.", most=255),
                 "subtree": {
                     "type": "boolean",
                     "default": False,
-                    "description": "Also in the namespaces below: of a in a/b.",
+                    "description": "Also the namespaces below: a/b is below a.",
                 },
-                "text": text("Words that all occur in the key or the value; wor* is the start of one.", most=1024),
-                "tags": array(schemas.TEXT, "Entries with all of these.", most=16),
-                "any_tags": array(schemas.TEXT, "Entries with one of these.", most=16),
-                "metadata": {"type": "object", "description": "Fields that have these values."},
-                "updated_since": text("RFC 3339 with its zone: 2026-01-31T12:00:00Z; newest first.", most=64),
                 "prefix": schemas.PREFIX,
+                "limit": schemas.limit(10),
                 "cursor": schemas.CURSOR,
             }
-        ),
-        object_of(
-            {
-                "entries": array(LISTED),
-                "next_cursor": schemas.NULL_CURSOR,
-                "searched": object_of(
-                    {
-                        "namespaces": one_of("", "all", "subtree", "one", "permitted"),
-                        "within": array(schemas.TEXT, "The namespaces, with those below, that the token may read."),
-                        "partial": {
-                            "type": "boolean",
-                            "description": "The page ended for its cost; go on with next_cursor.",
-                        },
-                        "candidates": schemas.COUNT,
-                    },
-                    ("namespaces", "partial", "candidates"),
-                ),
-            },
-            ("entries", "next_cursor", "searched"),
         ),
         _search,
         read_only=True,
@@ -295,14 +233,11 @@ TOOLS: Final = (
     ),
     Tool(
         "memory_delete",
-        "Delete an entry. `deleted` is false when there was none.",
+        "Delete one entry. deleted is false if there was none.",
         "delete",
         object_of(
             {"key": schemas.KEY, "namespace": schemas.NAMESPACE, "if_version": schemas.VERSION},
             ("key",),
-        ),
-        object_of(
-            {"deleted": schemas.BOOL, "namespace": schemas.TEXT, "key": schemas.TEXT}, ("deleted", "namespace", "key")
         ),
         _delete,
         destructive=True,
@@ -310,27 +245,12 @@ TOOLS: Final = (
     ),
     Tool(
         "memory_stats",
-        "Counts, sizes, cache, compression, garbage collection and settings of this memory.",
+        "Get counts, sizes and settings of the whole memory: how much is stored, not what. To see what is stored, use "
+        "memory_list.",
         "stats",
         object_of({}),
-        object_of(
-            {
-                "swarm_id": schemas.TEXT,
-                "entries": schemas.COUNT,
-                "agents": schemas.COUNT,
-                "tasks": schemas.COUNT,
-                "patterns": schemas.COUNT,
-                "value_bytes": schemas.COUNT,
-                "database_size_bytes": schemas.COUNT,
-                "cache": schemas.OBJECT,
-                "compression": schemas.OBJECT,
-                "gc": schemas.OBJECT,
-                "settings": schemas.OBJECT,
-            },
-            ("swarm_id", "entries", "agents", "tasks", "patterns", "value_bytes", "database_size_bytes"),
-            closed=False,
-        ),
         _stats,
+        namespace=None,
         read_only=True,
         idempotent=True,
     ),

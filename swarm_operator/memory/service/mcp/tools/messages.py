@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from swarm_operator.memory.service import cursors
-from swarm_operator.memory.service.json_schema import array, nullable, object_of, text
+from swarm_operator.memory.service.json_schema import object_of, text
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.budget import size_of
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
@@ -45,42 +45,36 @@ def _shown(call: Call, document: dict[str, Any]) -> dict[str, Any]:
 TOOLS: Final = (
     Tool(
         "message_send",
-        "Send a message to an agent, or to all others. It is kept for a day.",
+        "Send a message to one agent or to all others. It is kept for a day; to keep something longer, use "
+        "memory_store.",
         "communication-send",
         object_of(
             {
-                "from": text("The id of the agent that sends it.", most=512),
-                "to": text("To whom; left out or *: everyone else.", most=512),
-                "message": {"description": "Any JSON value; the member type of an object can be looked for."},
+                "from": text("ID of the sending agent.", most=512),
+                "to": text("ID of the receiving agent; if omitted or *: all others.", most=512),
+                "message": {"description": "Any JSON value. message_read can filter by an object's member `type`."},
             },
             ("from", "message"),
         ),
-        object_of({"id": schemas.TEXT}, ("id",)),
         _send,
+        namespace=COMMUNICATION.namespace,
     ),
     Tool(
         "message_read",
-        "Read messages in the order in which they were sent. Keep cursor and give it the next time, also when there "
-        "was nothing new.",
+        "Read messages in sending order. To read only new messages, pass the cursor of the previous answer, even if "
+        "that had no messages.",
         "communication-read",
         object_of(
             {
-                "agent": text("Only those to this agent, and those that others sent to everyone.", most=512),
-                "from": text("Only those that this agent sent.", most=512),
+                "agent": text("Messages to this agent, and messages of others to all.", most=512),
+                "from": text("Messages of this sender.", most=512),
                 "type": common.WORD,
                 "limit": schemas.limit(50),
-                "cursor": schemas.CURSOR,
+                "cursor": text("cursor of the previous answer; repeat the other arguments.", most=8192),
             }
         ),
-        object_of(
-            {
-                "messages": array(schemas.OBJECT),
-                "cursor": nullable(text("Where to go on; null: there was no message yet.")),
-                "more": schemas.BOOL,
-            },
-            ("messages", "cursor", "more"),
-        ),
         _read,
+        namespace=COMMUNICATION.namespace,
         read_only=True,
         idempotent=True,
     ),

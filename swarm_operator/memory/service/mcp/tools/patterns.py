@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from swarm_operator.memory.service.json_schema import array, object_of, whole
+from swarm_operator.memory.service.json_schema import array, object_of
 from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
 from swarm_operator.memory.service.mcp.tools import common
@@ -50,81 +50,77 @@ async def _delete(call: Call, arguments: Arguments) -> dict[str, Any]:
 TOOLS: Final = (
     Tool(
         "pattern_store",
-        "Store a pattern that has proved useful, or change one: members that are given replace those of before.",
+        "Store a pattern that has proved useful, for later tasks of the same kind, or change a pattern: given members "
+        "replace the stored ones.",
         "pattern-store",
         object_of(
             {
                 "id": schemas.ID,
                 "type": common.WORD,
                 "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-                "tags": array(common.WORD, "In which contexts it helps.", most=32),
+                "tags": array(common.WORD, "Contexts in which the pattern helps.", most=32),
                 "details": schemas.DETAILS,
             },
             ("id",),
         ),
-        common.one_of("pattern"),
         _store,
+        namespace=PATTERN.namespace,
         destructive=True,
         idempotent=True,
     ),
     Tool(
         "pattern_use",
-        "Say that a pattern was used and whether it helped; its success rate follows.",
+        "Record that a pattern was used and whether it helped; updates its success rate.",
         "pattern-use",
-        object_of({"id": schemas.ID, "success": {"type": "boolean", "description": "It helped."}}, ("id", "success")),
-        common.one_of("pattern"),
+        object_of(
+            {"id": schemas.ID, "success": {"type": "boolean", "description": "Whether the pattern helped."}},
+            ("id", "success"),
+        ),
         _use,
+        namespace=PATTERN.namespace,
     ),
     Tool(
         "pattern_best",
-        "The patterns with the highest score for a context.",
+        "Get the patterns with the highest scores for a context. Use this before a task; use pattern_list to see all.",
         "pattern-best",
         object_of(
             {
-                "tags": array(common.WORD, "The context: patterns with one of these tags, or this type.", most=16),
+                "tags": array(common.WORD, "Context: patterns with one of these tags, or of this type.", most=16),
                 "limit": schemas.limit(5, 100),
             }
         ),
-        object_of(
-            {
-                "patterns": array(schemas.OBJECT),
-                "considered": schemas.COUNT,
-                "partial": schemas.BOOL,
-                "left_out": whole("Further ones that did not fit; ask for fewer, or by tags."),
-            },
-            ("patterns", "considered", "partial", "left_out"),
-        ),
         _best,
+        namespace=PATTERN.namespace,
         read_only=True,
         idempotent=True,
     ),
     Tool(
         "pattern_get",
-        "Get a pattern.",
+        "Get one pattern by its ID.",
         "pattern-get",
         object_of({"id": schemas.ID}, ("id",)),
-        common.one_of("pattern"),
         _get,
+        namespace=PATTERN.namespace,
         read_only=True,
         idempotent=True,
     ),
     Tool(
         "pattern_list",
-        "List the patterns, all or of a type.",
+        "List all patterns, or those of a type, in the order of their IDs.",
         "pattern-list",
         object_of({"type": common.WORD, "limit": schemas.limit(50), "cursor": schemas.CURSOR}),
-        common.list_of("patterns"),
         _list,
+        namespace=PATTERN.namespace,
         read_only=True,
         idempotent=True,
     ),
     Tool(
         "pattern_delete",
-        "Delete a pattern.",
+        "Delete a pattern. deleted is false if there was none.",
         "pattern-delete",
         object_of({"id": schemas.ID}, ("id",)),
-        common.DELETED,
         _delete,
+        namespace=PATTERN.namespace,
         destructive=True,
         idempotent=True,
     ),

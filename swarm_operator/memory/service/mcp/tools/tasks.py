@@ -82,7 +82,7 @@ async def _delete(call: Call, arguments: Arguments) -> dict[str, Any]:
 _LEASE: Final = {
     "type": "number",
     "minimum": 0,
-    "description": "Seconds that the claim holds without being renewed; at most a week.",
+    "description": "Seconds until the claim ends unless it is renewed; at most a week.",
     "default": 300,
 }
 _STATUS: Final = one_of("", *STATUSES)
@@ -94,9 +94,9 @@ _PROPERTIES: Final = {
         "description": "low, medium, high, critical, or 0 to 10.",
         "default": "medium",
     },
-    "assignedAgents": array(schemas.TEXT, "Who alone may claim it; at most 64.", most=64),
-    "dependencies": array(schemas.TEXT, "Ids of tasks that must be completed first; at most 64.", most=64),
-    "maxRetries": whole("How often it is tried again when it has failed.", most=100, default=0),
+    "assignedAgents": array(schemas.TEXT, "IDs of the agents that may claim the task; default: all.", most=64),
+    "dependencies": array(schemas.TEXT, "IDs of tasks that must be completed first.", most=64),
+    "maxRetries": whole("Number of further attempts after a failure.", most=100, default=0),
     "details": schemas.DETAILS,
 }
 _CLAIM: Final = {"id": schemas.ID, "agent": schemas.AGENT, "lease": _LEASE}
@@ -104,58 +104,61 @@ _CLAIM: Final = {"id": schemas.ID, "agent": schemas.AGENT, "lease": _LEASE}
 TOOLS: Final = (
     Tool(
         "task_create",
-        "Add a task; it is pending until an agent claims it.",
+        "Add a task to the swarm's queue for any agent to do. It is pending until an agent claims it.",
         "task-create",
-        object_of({"id": text("1 to 512 bytes; made up when not given.", most=512), **_PROPERTIES}),
-        common.one_of("task"),
+        object_of({"id": schemas.NEW_ID, **_PROPERTIES}),
         _create,
+        namespace=TASK.namespace,
     ),
     Tool(
         "task_claim_next",
-        "Claim the most urgent task that this agent may have. No two agents get the same. task is null when there is "
-        "nothing to do.",
+        "Get work: claim the most urgent task that this agent may do. No two agents get the same task. task is null if "
+        "there is none. When done, report with task_set_status.",
         "task-claim-next",
         object_of(
             {
                 "agent": schemas.AGENT,
-                "types": array(common.WORD, "Only of these types.", least=1, most=16),
+                "types": array(common.WORD, "Only tasks of these types.", least=1, most=16),
                 "lease": _LEASE,
             },
             ("agent",),
         ),
-        common.one_of("task", absent="there is nothing to claim"),
         _claim_next,
+        namespace=TASK.namespace,
     ),
     Tool(
         "task_claim",
-        "Claim a certain task. Who holds it already renews the lease.",
+        "Claim a certain task. For any task, use task_claim_next. The agent that holds the task renews its claim.",
         "task-claim",
         object_of(_CLAIM, ("id", "agent")),
-        common.one_of("task"),
         _claim,
+        namespace=TASK.namespace,
         idempotent=True,
     ),
     Tool(
         "task_renew",
-        "Keep a claimed task for longer.",
+        "Extend the claim of a task before its lease ends, so that no other agent gets the task.",
         "task-renew",
         object_of(_CLAIM, ("id", "agent")),
-        common.one_of("task"),
         _renew,
+        namespace=TASK.namespace,
         idempotent=True,
     ),
     Tool(
         "task_release",
-        "Give a claimed task back; it is pending again.",
+        "Give up a claimed task without finishing it; the task is pending again.",
         "task-release",
-        object_of({"id": schemas.ID, "agent": schemas.AGENT, "reason": text("Why.", most=512)}, ("id", "agent")),
-        common.one_of("task"),
+        object_of(
+            {"id": schemas.ID, "agent": schemas.AGENT, "reason": text("Reason for giving up.", most=512)},
+            ("id", "agent"),
+        ),
         _release,
+        namespace=TASK.namespace,
     ),
     Tool(
         "task_set_status",
-        "Change a task's status: completed with its result, failed with its error (it is tried again as long as "
-        "maxRetries allows), cancelled.",
+        "Report the outcome of a task: completed with a result, failed with an error (retried as often as maxRetries "
+        "allows), or cancelled.",
         "task-status",
         object_of(
             {
@@ -167,64 +170,64 @@ TOOLS: Final = (
             },
             ("id", "status"),
         ),
-        common.one_of("task"),
         _set_status,
+        namespace=TASK.namespace,
     ),
     Tool(
         "task_update",
-        "Change what is known about a task: members that are given replace those of before, null in details removes "
-        "one. Claims and status have tools of their own.",
+        "Change a task's description: given members replace the stored ones; null in details removes a member. For "
+        "claims and status, use the other task tools.",
         "task-update",
         object_of({"id": schemas.ID, **_PROPERTIES}, ("id",)),
-        common.one_of("task"),
         _update,
+        namespace=TASK.namespace,
         destructive=True,
         idempotent=True,
     ),
     Tool(
         "task_assign",
-        "Say who alone may claim a task; [] is everyone.",
+        "Set which agents may claim a task; [] means all.",
         "task-assign",
-        object_of({"id": schemas.ID, "agents": array(text(most=512), "Their ids.", most=64)}, ("id", "agents")),
-        common.one_of("task"),
+        object_of({"id": schemas.ID, "agents": array(text(most=512), "IDs of the agents.", most=64)}, ("id", "agents")),
         _assign,
+        namespace=TASK.namespace,
         idempotent=True,
     ),
     Tool(
         "task_get",
-        "Get a task.",
+        "Get one task by its ID, with its status and result.",
         "task-get",
         object_of({"id": schemas.ID}, ("id",)),
-        common.one_of("task"),
         _get,
+        namespace=TASK.namespace,
         read_only=True,
         idempotent=True,
     ),
     Tool(
         "task_list",
-        "List the tasks that are all of what is given.",
+        "List tasks without claiming any; tasks match all given conditions.",
         "task-list",
         object_of(
             {
                 "status": _STATUS,
                 "type": common.WORD,
-                "agent": text("Those that it has claimed, or that are assigned to it.", most=512),
+                "agent": text("Tasks that are claimed by or assigned to this agent.", most=512),
                 "limit": schemas.limit(50),
                 "cursor": schemas.CURSOR,
             }
         ),
-        common.list_of("tasks"),
         _list,
+        namespace=TASK.namespace,
         read_only=True,
         idempotent=True,
     ),
     Tool(
         "task_delete",
-        "Delete a task.",
+        "Delete a task. deleted is false if there was none.",
         "task-delete",
         object_of({"id": schemas.ID}, ("id",)),
-        common.DELETED,
         _delete,
+        namespace=TASK.namespace,
         destructive=True,
         idempotent=True,
     ),

@@ -262,7 +262,7 @@ async def test_mcp_answers_by_the_token_s_rights(service, era):
             assert ("memory_store" in tools) is (token == TEAM)
             assert {"memory_retrieve", "memory_search"} <= tools
     async with mcp_client(service, TEAM_READER, era) as client:
-        found = (await client.call_tool("memory_search", {"tags": ["x"]})).structured_content
+        found = json.loads((await client.call_tool("memory_search", {"tags": ["x"]})).content[0].text)
         assert {each["namespace"] for each in found["entries"]} == {"team", "team/notes"}
         assert found["searched"]["within"] == ["team"]
         names = [resource.name for resource in (await client.list_resources()).resources]

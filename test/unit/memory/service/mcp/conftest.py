@@ -26,15 +26,20 @@ class Connected:
         """The answer of a tool that must succeed."""
         result = await self.client.call_tool(name, arguments)
         assert not result.is_error, result.content
-        assert json.loads(result.content[0].text) == result.structured_content
-        return result.structured_content
+        assert result.structured_content is None, "a host that shows both would show a model everything twice"
+        (content,) = result.content
+        return json.loads(content.text)
 
     async def fail(self, name, /, **arguments):
         """The error of a tool that must fail."""
         result = await self.client.call_tool(name, arguments)
-        assert result.is_error, result.structured_content
+        assert result.is_error, result.content
         assert result.structured_content is None
         return json.loads(result.content[0].text)["error"]
+
+    async def tools(self):
+        """The tools that are listed, by their names."""
+        return {tool.name: tool for tool in (await self.client.list_tools()).tools}
 
     async def read(self, uri):
         """The document at an address, and its bytes."""
@@ -45,11 +50,13 @@ class Connected:
 
 
 @contextlib.asynccontextmanager
-async def connect(port, *, era=SESSIONS, token=TOKEN, headers=None, **options):
+async def connect(port, *, era=SESSIONS, token=TOKEN, headers=None, query="", **options):
     authorization = {"Authorization": f"Bearer {token}"} if token else {}
     async with (
         httpx2.AsyncClient(headers={**authorization, **(headers or {})}, timeout=30) as http,
-        Client(streamable_http_client(f"http://127.0.0.1:{port}/mcp", http_client=http), mode=era, **options) as client,
+        Client(
+            streamable_http_client(f"http://127.0.0.1:{port}/mcp{query}", http_client=http), mode=era, **options
+        ) as client,
     ):
         yield Connected(client)
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from swarm_operator.memory.service.mcp.tools import TOOLS
+
 SEED = {
     "memory_usage": ({"action", "key", "value", "namespace", "ttl"}, ["action"]),
     "memory_search": ({"pattern", "namespace", "limit"}, None),
@@ -16,8 +18,10 @@ SEED = {
 """Its arguments, and those that are required."""
 
 
-async def test_its_names_are_there_with_its_arguments_and_defaults(mcp):
-    tools = {tool.name: tool for tool in (await mcp.client.list_tools()).tools}
+async def test_its_names_are_there_with_its_arguments_and_defaults(service, connecting, era):
+    async with connecting(service.port, era=era, token="admin-0123456789abcdef", query="?toolsets=classic") as mcp:
+        tools = await mcp.tools()
+    assert tools.keys() == SEED.keys()
     for name, (arguments, required) in SEED.items():
         schema = tools[name].input_schema
         assert arguments <= schema["properties"].keys(), name
@@ -29,11 +33,8 @@ async def test_its_names_are_there_with_its_arguments_and_defaults(mcp):
     assert tools["memory_search"].input_schema["properties"]["limit"]["default"] == 10
 
 
-async def test_what_the_service_cannot_do_has_no_tool(mcp):
-    names = {tool.name for tool in (await mcp.client.list_tools()).tools}
-    assert not names & {
-        "cache_manage", "state_snapshot", "context_restore",
-    }  # fmt: skip
+def test_what_the_service_cannot_do_has_no_tool():
+    assert not {tool.name for tool in TOOLS} & {"cache_manage", "state_snapshot", "context_restore"}
 
 
 async def test_memory_usage_stores_retrieves_lists_searches_and_deletes(mcp, service, clock):

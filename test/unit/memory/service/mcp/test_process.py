@@ -116,6 +116,8 @@ async def test_a_session_s_stream_does_not_hold_up_the_end(start_process):
     [
         (["--mcp", "perhaps"], "'perhaps' is not allowed: true or false"),
         (["--mcp-answer-bytes", "16383"], "'16383' is not allowed: a whole number from 16384 to 16777216"),
+        (["--mcp-toolsets", "core,more"], "'core,more' is not allowed: one or more of core, tasks, swarm, classic,"),
+        (["--mcp-toolsets", "core,more"], "separated by commas; 'more' is none of them"),
         (["--mcp-allowed-origins", "example.com"], "'example.com' is not allowed: an origin is https://HOST"),
         (["--mcp-allowed-origins", "https://a,https://b/path"], "'https://b/path' is not allowed"),
         (["--mcp-allowed-origins", "*"], "'*' is not allowed"),

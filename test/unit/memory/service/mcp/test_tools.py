@@ -1,4 +1,4 @@
-"""Every tool: its schemas say what it takes and gives, it does what it says, and it refuses the rest by name."""
+"""Every tool: its schema says what it takes, it does what it says, and it refuses the rest by name."""
 
 import asyncio
 import json
@@ -70,15 +70,13 @@ HAPPY = [
 
 
 @pytest.mark.parametrize("era", ["legacy", "2026-07-28"])
-async def test_every_tool_does_what_it_says_and_answers_by_its_schema(service, connecting, era):
-    outputs = {tool.name: Draft202012Validator(tool.output) for tool in TOOLS}
+async def test_every_tool_does_what_it_says(service, connecting, era):
     itself = {"name": "itself", "url": f"http://127.0.0.1:{service.port}", "token": "client-0123456789abcdef"}
     (service.tokens / "peers.json").write_text(json.dumps({"peers": [itself]}))
     async with connecting(service.port, era=era, token="admin-0123456789abcdef") as mcp:
         for name, arguments, expected in HAPPY:
             answer = await mcp.call(name, **arguments)
             assert {member: answer.get(member) for member in expected} == expected, name
-            outputs[name].validate(answer)
     metrics = await service.metrics()
     for name, *_ in HAPPY:
         assert f'swarm_memory_mcp_calls_total{{outcome="ok",tool="{name}"}} 1.0' in metrics
@@ -88,13 +86,15 @@ def test_every_tool_is_tried():
     assert sorted(name for name, *_ in HAPPY) == sorted(tool.name for tool in TOOLS)
 
 
-async def test_every_tool_is_listed_with_its_schemas_descriptions_and_hints(mcp):
-    listed = {tool.name: tool for tool in (await mcp.client.list_tools()).tools}
+@pytest.mark.parametrize("era", ["legacy", "2026-07-28"])
+async def test_every_tool_is_listed_with_its_schema_description_and_hints(service, connecting, era):
+    async with connecting(service.port, era=era, token="admin-0123456789abcdef", query="?toolsets=all") as mcp:
+        listed = await mcp.tools()
     assert list(listed) == [tool.name for tool in TOOLS]
     for name, tool in listed.items():
         Draft202012Validator.check_schema(tool.input_schema)
-        Draft202012Validator.check_schema(tool.output_schema)
-        assert tool.input_schema["type"] == tool.output_schema["type"] == "object"
+        assert tool.output_schema is None
+        assert tool.input_schema["type"] == "object"
         assert tool.input_schema["additionalProperties"] is False
         assert tool.description.endswith(".")
         hints = tool.annotations
