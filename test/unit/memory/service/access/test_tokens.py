@@ -1,6 +1,7 @@
 """Bearer tokens."""
 
 import contextlib
+import hmac
 import json
 import stat
 
@@ -173,6 +174,30 @@ def test_further_tokens_have_names_and_rights(directory):
     assert principal(tokens, bearer(directory / "admin-token")) == ADMIN
     assert principal(tokens, bearer(directory / "client-token")) == CLIENT
     assert principal(tokens, b"Bearer 0123456789abcdeh") is None
+
+
+def test_an_offered_token_is_compared_with_every_token_in_constant_time(directory, monkeypatch):
+    """Else the time of a refusal would say how much of a token is right, or which one it is."""
+    further = [{**ONE, "name": f"t{number}", "token": f"{number:016}"} for number in range(3)]
+    (directory / "tokens.json").write_text(json.dumps({"tokens": further}))
+    tokens = Tokens(directory)
+    known = [
+        *((directory / name).read_bytes().strip() for name in ("client-token", "admin-token")),
+        *(each["token"].encode() for each in further),
+    ]
+    compared, compare = [], hmac.compare_digest
+
+    def comparing(offered, token):
+        compared.append((offered, token))
+        return compare(offered, token)
+
+    monkeypatch.setattr(hmac, "compare_digest", comparing)
+    for offered in (*known, b"unknown-012345678"):
+        compared.clear()
+        assert (principal(tokens, b"Bearer " + offered) is not None) == (offered in known)
+        assert compared == [(offered, token) for token in known]
+    monkeypatch.setattr(hmac, "compare_digest", lambda *_: False)
+    assert principal(tokens, b"Bearer " + known[0]) is None
 
 
 def test_while_the_file_of_further_tokens_is_bad_the_former_ones_stay_valid(directory):

@@ -1,0 +1,147 @@
+"""Requests of every operation of HTTP, and what they take."""
+
+from urllib.parse import quote
+
+import orjson
+from unit.memory.service.access.operations.model import (
+    ADMIN,
+    AGENTS,
+    CONSENSUS,
+    COORDINATION,
+    EVERYTHING,
+    MESSAGES,
+    METRICS,
+    NOTHING,
+    PATTERNS,
+    PLAIN,
+    SWARM,
+    TASKS,
+    TOKEN,
+    VISIBLE,
+    Case,
+    key,
+    read,
+    write,
+)
+
+
+def _each(make):
+    return [case for namespace in PLAIN for case in make(namespace, quote(namespace, safe=""))]
+
+
+def _batch(*operations, atomic=True):
+    return "POST", "/v1/batch", {"operations": list(operations), "atomic": atomic}
+
+
+def _put(namespace):
+    return {"op": "put", "namespace": namespace, "key": "new", "value": 1}
+
+
+def _line(namespace):
+    entry = {"namespace": namespace, "key": "new", "value": 1, "tags": [], "metadata": {}}
+    return orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _record(namespace, method, path, body=None, *, shows=False):
+    needs = read(namespace) if method == "GET" else write(namespace)
+    return [Case(needs, (method, path, body), shows=(namespace,) if shows else ())]
+
+
+def _admin(method, path):
+    """In both spellings of the path: rights must not depend on it."""
+    return [Case(ADMIN, (method, path, None)), Case(ADMIN, (method, path.replace("/admin", "/%61dmin"), None))]
+
+
+CASES = {
+    "put": _each(lambda n, q: [Case(write(n), ("PUT", f"/v1/entries/{q}/new", {"value": 1}))]),
+    "get": _each(
+        lambda n, q: [
+            Case(read(n), ("GET", f"/v1/entries/{q}/{key(n)}", None), shows=(n,)),
+            Case(read(n), ("HEAD", f"/v1/entries/{q}/{key(n)}", None)),
+        ]
+    ),
+    "delete": _each(lambda n, q: [Case(write(n), ("DELETE", f"/v1/entries/{q}/{key(n)}", None))]),
+    "batch": [
+        *_each(
+            lambda n, _: [
+                Case(write(n), _batch(_put(n))),
+                Case(write(n), _batch(_put(n), atomic=False)),
+                Case(write(n), _batch({"op": "delete", "namespace": n, "key": key(n)})),
+                Case(read(n), _batch({"op": "get", "namespace": n, "key": key(n)}), shows=(n,)),
+            ]
+        ),
+        Case(write("alpha", "gamma"), _batch(_put("alpha"), _put("gamma"))),
+        Case(write("alpha", "gamma"), _batch(_put("alpha"), _put("gamma"), atomic=False)),
+    ],
+    "list": _each(lambda n, q: [Case(read(n), ("GET", f"/v1/entries?namespace={q}", None), shows=(n,))]),
+    "delete-range": _each(lambda n, q: [Case(write(n), ("DELETE", f"/v1/entries?namespace={q}&prefix=", None))]),
+    "search": [
+        *_each(lambda n, q: [Case(read(n), ("GET", f"/v1/search?namespace={q}&text=word", None), shows=(n,))]),
+        *(
+            Case(TOKEN, ("GET", f"/v1/search?limit=100&{query}", None), shows=VISIBLE)
+            for query in ("tag=common", "text=word", "prefix=key-", "order=updated", "any_tag=common&order=updated")
+        ),
+    ],
+    "namespaces": [Case(TOKEN, ("GET", "/v1/namespaces", None), shows=VISIBLE, names=True)],
+    "stats": [Case(EVERYTHING, ("GET", "/v1/stats", None))],
+    "gc": _admin("POST", "/admin/gc"),
+    "cleanup": _admin("POST", "/admin/cleanup?max_age=0&keep_patterns=false"),
+    "backup": _admin("GET", "/admin/backup"),
+    "healthz": [Case(NOTHING, ("GET", "/healthz", None))],
+    "readyz": [Case(NOTHING, ("GET", "/readyz", None))],
+    "openapi": [Case(NOTHING, ("GET", "/openapi.json", None))],
+    "watch": [
+        *_each(lambda n, q: [Case(read(n), ("GET", f"/v1/watch?namespace={q}", None), shows=(n,), follows=True)]),
+        Case(TOKEN, ("GET", "/v1/watch", None), shows=VISIBLE, follows=True),
+    ],
+    "export": [
+        *_each(lambda n, q: [Case(read(n), ("GET", f"/v1/export?namespace={q}", None), shows=(n,))]),
+        Case(TOKEN, ("GET", "/v1/export?all=true", None), shows=VISIBLE),
+        Case(TOKEN, ("GET", "/v1/export", None)),
+    ],
+    "import": _each(lambda n, _: [Case(write(n), ("POST", "/v1/import", _line(n)))]),
+    "agent-list": _record(AGENTS, "GET", "/v1/agents", shows=True),
+    "agent-register": _record(AGENTS, "PUT", "/v1/agents/ada", {"type": "coder"}),
+    "agent-get": _record(AGENTS, "GET", "/v1/agents/ada", shows=True),
+    "agent-deregister": _record(AGENTS, "DELETE", "/v1/agents/ada"),
+    "agent-heartbeat": _record(AGENTS, "POST", "/v1/agents/ada/heartbeat", {}),
+    "task-list": _record(TASKS, "GET", "/v1/tasks", shows=True),
+    "task-create": _record(TASKS, "POST", "/v1/tasks", {"id": "new"}),
+    "task-claim-next": _record(TASKS, "POST", "/v1/tasks/claim", {"agent": "ada"}),
+    "task-get": _record(TASKS, "GET", "/v1/tasks/open", shows=True),
+    "task-update": _record(TASKS, "PATCH", "/v1/tasks/open", {"priority": 1}),
+    "task-delete": _record(TASKS, "DELETE", "/v1/tasks/open"),
+    "task-claim": _record(TASKS, "POST", "/v1/tasks/open/claim", {"agent": "ada"}),
+    "task-renew": _record(TASKS, "POST", "/v1/tasks/claimed/renew", {"agent": "ada"}),
+    "task-release": _record(TASKS, "POST", "/v1/tasks/claimed/release", {"agent": "ada"}),
+    "task-assign": _record(TASKS, "POST", "/v1/tasks/open/assign", {"agents": ["ada"]}),
+    "task-status": _record(TASKS, "POST", "/v1/tasks/claimed/status", {"status": "completed", "agent": "ada"}),
+    "pattern-list": _record(PATTERNS, "GET", "/v1/patterns", shows=True),
+    "pattern-best": _record(PATTERNS, "GET", "/v1/best-patterns", shows=True),
+    "pattern-store": _record(PATTERNS, "PUT", "/v1/patterns/review", {"type": "x"}),
+    "pattern-get": _record(PATTERNS, "GET", "/v1/patterns/review", shows=True),
+    "pattern-delete": _record(PATTERNS, "DELETE", "/v1/patterns/review"),
+    "pattern-use": _record(PATTERNS, "POST", "/v1/patterns/review/uses", {"success": True}),
+    "consensus-list": _record(CONSENSUS, "GET", "/v1/consensus", shows=True),
+    "consensus-propose": _record(CONSENSUS, "POST", "/v1/consensus", {"id": "new"}),
+    "consensus-get": _record(CONSENSUS, "GET", "/v1/consensus/name", shows=True),
+    "consensus-delete": _record(CONSENSUS, "DELETE", "/v1/consensus/name"),
+    "consensus-vote": _record(CONSENSUS, "POST", "/v1/consensus/name/votes", {"agent": "ada", "choice": "approve"}),
+    "consensus-close": _record(CONSENSUS, "POST", "/v1/consensus/name/close"),
+    "communication-read": _record(MESSAGES, "GET", "/v1/communications", shows=True),
+    "communication-send": _record(MESSAGES, "POST", "/v1/communications", {"fromAgent": "ada", "message": 1}),
+    "coordination-put": _record(COORDINATION, "PUT", "/v1/coordination/state", 1),
+    "coordination-get": _record(COORDINATION, "GET", "/v1/coordination/state", shows=True),
+    "coordination-delete": _record(COORDINATION, "DELETE", "/v1/coordination/state"),
+    "metrics-list": _record(METRICS, "GET", "/v1/metrics", shows=True),
+    "metrics-put": _record(METRICS, "PUT", "/v1/metrics/load", {"type": "cpu"}),
+    "metrics-get": _record(METRICS, "GET", "/v1/metrics/load", shows=True),
+    "swarm-stats": [Case(read(*SWARM), ("GET", "/v1/swarm", None))],
+    # What is inside is MCP's; these lack the headers of a message.
+    "mcp": [
+        Case(TOKEN, ("POST", "/mcp", {}), statuses=(400, 406)),
+        Case(TOKEN, ("GET", "/mcp", None), statuses=(400, 406)),
+        Case(TOKEN, ("DELETE", "/mcp", None), statuses=(400, 406)),
+    ],
+}
+"""By the name of the operation."""
