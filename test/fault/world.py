@@ -69,6 +69,8 @@ class World:
         for obj in (store, cluster):
             assert obj["status"]["observedGeneration"] == obj["metadata"]["generation"]
         ready = [c for c in store["status"]["conditions"] if c["type"] == "Ready"]
+        reachable = {c["type"]: c for c in store["status"]["conditions"]}["Reachable"]
+        assert reachable["reason"] == ("NoAnswer" if ready[0]["status"] == "True" else "PodNotReady")
         theirs = [c for c in cluster["status"]["conditions"] if c["type"] == "Ready"]
         assert theirs[0]["reason"] == ready[0]["reason"]
         assert cluster["status"]["memoryStatus"] == store["status"]["phase"]
@@ -108,6 +110,7 @@ def masked(value: object, namespace: str) -> object:
     """An object without what differs from run to run; `namespace`, or a name that differs, becomes a constant."""
     volatile = {
         "uid",
+        "claimUID",
         "resourceVersion",
         "creationTimestamp",
         "managedFields",
