@@ -61,6 +61,9 @@ test-e2e: $(VENV) cluster docker-build ## End-to-end tests, on the kind cluster
 	hack/docker-build.sh prometheus
 	$(PYTHON) -m pytest test/e2e $(ARGS)
 
+fuzz: $(VENV) ## 10 minutes of requests that nobody should send, to the memory over each protocol; FUZZ_SECONDS=600
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(PYTHON) -m pytest test/unit/memory/fuzz $(ARGS)
+
 bench: bench-operator bench-memory ## Every benchmark
 
 bench-operator: $(VENV) control-plane ## 1,000 stores: created at once, and a restart, beside an operator in Go
@@ -112,6 +115,6 @@ cluster: ## A kind cluster named swarm, also where no image registry can be reac
 cluster-down: ## Delete it, and stop the Docker engine if `make cluster` started it
 	hack/kind/cluster.sh down
 
-.PHONY: quickstart help manifests proto openapi lint check test test-unit test-integration test-e2e bench bench-operator bench-memory \
+.PHONY: quickstart help manifests proto openapi lint check test test-unit test-integration test-e2e fuzz bench bench-operator bench-memory \
 	soak run lock venv docker-build install \
 	uninstall deploy undeploy control-plane cluster cluster-down

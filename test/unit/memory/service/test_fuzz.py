@@ -1,6 +1,6 @@
 """Whatever is sent as a namespace, a key or a value is answered, over each protocol, and never by a failure of ours.
 
-Records have their own (records/test_fuzz), and so has all that the OpenAPI document describes (test_openapi).
+Here what was stored is read again; fuzz/ sends more, to a process, and looks at how it fares.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from unit.memory.fuzz.inputs import NAMES, TEXTS, names
 
 from swarm_operator.memory.core.slots import watch_slots
 from swarm_operator.memory.service.access.tokens import Tokens
@@ -25,23 +26,6 @@ from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
 MIB = 1024 * 1024
-NAMES = [
-    "", "a", "\0", "a\0b", ".", "..", "../../etc/passwd", "/", "//", "a/b", "%", "%2", "%2F", "%00", "%zz", "\\",
-    "'", '"', "' OR 1=1 --", "'; DROP TABLE entries; --", "*", "?", "[", "[!", "\n", "\r\n\r\n", "\t", " ",
-    "\u200b", "\u202e", "\ufeff", "\ufffe", "\U0010ffff", "\U0001f600", "e\u0301", "\u00e9", "k" * 255, "k" * 256,
-    "k" * 1024, "k" * 1025, "\u00e4" * 513, "__proto__", "null", "NaN", "-1", "1e400", "swarm:agents", "memory://x",
-    "{}", "[]", "${x}", "{{x}}", "<script>", "%FF", "%C3%28", "%ED%A0%80", "%F4%90%80%80",
-]  # fmt: skip
-TEXTS = [
-    b"", b"null", b"nul", b"NaN", b"Infinity", b"-Infinity", b"1e400", b"-1e400", b"1e-400", b"0.1e", b"01", b"-0",
-    b"+1", b"18446744073709551615", b"18446744073709551616", b"-9223372036854775809", b"9" * 5000,
-    b"0." + b"9" * 5000, b'"', b'"\\ud800"', b'"\\udc00\\ud800"', b'"\\u0000"', b'"\x00"', b'"\xff"', b"\xff\xfe",
-    b'"\\x"', b"{", b"{}", b"[]", b"[,]", b'{"a":1,"a":2}', b'{"":{"":{}}}', b"[" * 100_000,
-    b"[" * 900 + b"]" * 900, b'{"a":' * 600 + b"1" + b"}" * 600, b"\xef\xbb\xbf1", b"// 1", b"1 2", b"'1'", b"True",
-    b"undefined",
-]  # fmt: skip
-"""What is, or only looks like, JSON."""
-names = st.sampled_from(NAMES) | st.text(max_size=20)
 values = st.sampled_from(TEXTS) | st.binary(max_size=20) | st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=6,
