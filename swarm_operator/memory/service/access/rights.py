@@ -149,9 +149,13 @@ class AuthorizedStore(Store):
 
     async def get_many(self, identities: Sequence[Identity]) -> list[Entry | None]:
         """Require read permission for all of the namespaces."""
+        self.check_reads(identities)
+        return await self._store.get_many(identities)
+
+    def check_reads(self, identities: Sequence[Identity]) -> None:
+        """Raise ForbiddenError unless the principal may read all of the entries."""
         for namespace, _ in identities:
             self._principal.check_read(namespace)
-        return await self._store.get_many(identities)
 
     async def batch(self, writes: Sequence[Write], *, atomic: bool = True) -> builtins.list[Any]:
         """Require write permission for all of the namespaces, atomic or not: otherwise nothing is written."""

@@ -12,12 +12,12 @@ import structlog
 from prometheus_client import Counter
 
 from swarm_operator.memory.core import MemoryStoreError, Put, Query
-from swarm_operator.memory.core.entry import Entry, Identity
-from swarm_operator.memory.core.errors import BatchItemError, InvalidInputError, MissedChangesError, StoreClosedError
+from swarm_operator.memory.core.entry import Entry, Identity, check_batch_size, check_key, check_namespace
+from swarm_operator.memory.core.errors import InvalidInputError, MissedChangesError, StoreClosedError
 from swarm_operator.memory.core.slots import Slots
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Write
-from swarm_operator.memory.service import cursors, documents
+from swarm_operator.memory.service import batches, cursors, documents
 from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential
 from swarm_operator.memory.service.errors import NotFoundError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
@@ -91,7 +91,7 @@ class MemoryServicer:
         self._stopping.set()
 
     def _answering(
-        self, name: str, call: Callable[[Store, Any], Awaitable[Any]]
+        self, name: str, call: Callable[[AuthorizedStore, Any], Awaitable[Any]]
     ) -> Callable[[Credential, Any, Context], Awaitable[Any]]:
         """Return the handler of a call: authorizes, times and counts the call, and maps its errors to statuses."""
         observe = self._metrics.operations[OPERATIONS[name]].observe
@@ -166,9 +166,16 @@ async def _get(store: Store, request: pb.GetRequest) -> pb.Entry:
     return entry_message(_there(await store.get(request.namespace, request.key)))
 
 
-async def _get_many(store: Store, request: pb.GetManyRequest) -> pb.GetManyResponse:
-    identities = [(each.namespace, each.key) for each in request.identities]
-    return pb.GetManyResponse(results=map(_found, await store.get_many(identities)))
+async def _get_many(store: AuthorizedStore, request: pb.GetManyRequest) -> pb.GetManyResponse:
+    check_batch_size("operations", len(request.identities))
+    identities = [(check_namespace(each.namespace), check_key(each.key)) for each in request.identities]
+    results = await batches.read(store, identities)
+    found = []
+    for result in results:
+        if isinstance(result, MemoryStoreError):
+            raise result
+        found.append(_found(result))
+    return pb.GetManyResponse(results=found)
 
 
 async def _delete(store: Store, request: pb.DeleteRequest) -> pb.DeleteResponse:
@@ -185,21 +192,11 @@ async def _delete_range(store: Store, request: pb.DeleteRangeRequest) -> pb.Dele
     return pb.DeleteRangeResponse(deleted=deleted)
 
 
-async def _batch(store: Store, request: pb.BatchRequest) -> pb.BatchResponse:
+async def _batch(store: AuthorizedStore, request: pb.BatchRequest) -> pb.BatchResponse:
+    check_batch_size("operations", len(request.operations))
     operations = [_operation(index, each) for index, each in enumerate(request.operations)]
-    writes = [each for each in operations if not isinstance(each, tuple)]
-    try:
-        written = iter(await store.batch(writes, atomic=not request.independent))
-    except BatchItemError as error:
-        # The caller's index counts all operations, the store's index counts writes only.
-        index = next(index for index, each in enumerate(operations) if each is writes[error.index])
-        raise BatchItemError(index, error.cause) from error
-    read = iter(await store.get_many([each for each in operations if isinstance(each, tuple)]))
-    results = [
-        pb.BatchResponse.Result(got=_found(next(read))) if isinstance(each, tuple) else _written(each, next(written))
-        for each in operations
-    ]
-    return pb.BatchResponse(results=results)
+    results = await batches.run(store, operations, atomic=not request.independent)
+    return pb.BatchResponse(results=map(_result, operations, results))
 
 
 async def _list(store: Store, request: pb.ListRequest) -> pb.ListResponse:
@@ -275,21 +272,23 @@ def _operation(index: int, operation: pb.BatchRequest.Operation) -> Write | Iden
             return put(operation.put)
         if kind == "delete":
             return deletion(operation.delete)
+        return check_namespace(operation.get.namespace), check_key(operation.get.key)
     except InvalidInputError as error:
         raise InvalidInputError(f"operations[{index}].{error.field}", error.allowed) from None
-    return operation.get.namespace, operation.get.key
 
 
-def _written(write: Write, result: Any) -> pb.BatchResponse.Result:
+def _result(operation: Write | Identity, result: Any) -> pb.BatchResponse.Result:
     if isinstance(result, MemoryStoreError):
         return pb.BatchResponse.Result(problem=problem_message(describe(result)))
-    if isinstance(write, Put):
+    if isinstance(operation, tuple):
+        return pb.BatchResponse.Result(got=_found(result))
+    if isinstance(operation, Put):
         entry, created = result
         return pb.BatchResponse.Result(put=pb.PutResponse(entry=entry_message(entry, value=False), created=created))
     return pb.BatchResponse.Result(deleted=result)
 
 
-_CALLS: Final[dict[str, Callable[[Store, Any], Awaitable[Any]]]] = {
+_CALLS: Final[dict[str, Callable[[AuthorizedStore, Any], Awaitable[Any]]]] = {
     "Put": _put,
     "Get": _get,
     "GetMany": _get_many,

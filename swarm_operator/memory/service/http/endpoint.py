@@ -13,9 +13,8 @@ from starlette.types import Receive, Scope
 from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.slots import Slots
-from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service import cursors
-from swarm_operator.memory.service.access.rights import Credential
+from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential
 from swarm_operator.memory.service.asgi import (
     JSON,
     BodyReader,
@@ -81,7 +80,7 @@ class Call:
     parameters: Sequence[str]
     headers: Mapping[bytes, bytes]
     body: bytes
-    store: Store
+    store: AuthorizedStore
     credential: Credential
     context: Context
     scope: Scope

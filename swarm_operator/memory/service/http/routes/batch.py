@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import orjson
-
 from swarm_operator.memory.core import Delete, Draft, MemoryStoreError, Put, strict_json
 from swarm_operator.memory.core.entry import (
     MAX_BATCH_SIZE,
@@ -18,8 +16,9 @@ from swarm_operator.memory.core.entry import (
     check_key,
     check_namespace,
 )
-from swarm_operator.memory.core.errors import BatchItemError, InvalidInputError
+from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.writes import Write
+from swarm_operator.memory.service import batches
 from swarm_operator.memory.service.asgi import JSON, Reply, check_members, problem_reply
 from swarm_operator.memory.service.documents import entry_head, entry_whole
 from swarm_operator.memory.service.errors import NotFoundError
@@ -83,20 +82,8 @@ _BODY: Final = frozenset(OPERATIONS[0].members)
 
 async def _batch(call: Call) -> Reply:
     atomic, operations = _parse(call.body)
-    writes = [operation for operation in operations if isinstance(operation, Put | Delete)]
-    wanted = [operation for operation in operations if isinstance(operation, tuple)]
-    try:
-        written = iter(await call.store.batch(writes, atomic=atomic))
-    except BatchItemError as error:
-        # The caller's index counts all operations, the store's index counts writes only.
-        failed = writes[error.index]
-        index = next(index for index, operation in enumerate(operations) if operation is failed)
-        raise BatchItemError(index, error.cause) from error
-    found = iter(await call.store.get_many(wanted))
-    results = [
-        _render_read(next(found)) if isinstance(operation, tuple) else _render_write(operation, next(written))
-        for operation in operations
-    ]
+    done = await batches.run(call.store, operations, atomic=atomic)
+    results = [_render(operation, result) for operation, result in zip(operations, done, strict=True)]
     return Reply(200, b'{"results":[' + b",".join(results) + b"]}", (JSON,))
 
 
@@ -152,19 +139,15 @@ def _version(item: dict[str, Any]) -> int | None:
     return version
 
 
-def _render_write(write: Write, result: Any) -> bytes:
+def _render(operation: Write | Identity, result: Any) -> bytes:
     if isinstance(result, MemoryStoreError):
         return _failure(result)
-    if isinstance(write, Put):
+    if isinstance(operation, Put):
         entry, created = result
         return b'{"status":%d,"entry":%s}' % (201 if created else 200, entry_head(entry))
-    return orjson.dumps({"status": 204}) if result else _failure(NotFoundError("there is no such entry"))
-
-
-def _render_read(entry: Any) -> bytes:
-    if entry is None:
+    if not result:  # no entry was found, or deleted
         return _failure(NotFoundError("there is no such entry"))
-    return b'{"status":200,"entry":%s}' % entry_whole(entry)
+    return b'{"status":204}' if isinstance(operation, Delete) else b'{"status":200,"entry":%s}' % entry_whole(result)
 
 
 def _failure(error: MemoryStoreError | NotFoundError) -> bytes:

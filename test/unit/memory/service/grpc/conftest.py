@@ -1,6 +1,7 @@
 """The gRPC server on a real port, in this process, and a channel to it."""
 
 import contextlib
+import json
 from dataclasses import dataclass
 
 import grpc
@@ -17,6 +18,9 @@ from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.sqlite import SqliteStore
 
 TOKEN = "client-0123456789abcdef"
+ADMIN_TOKEN = "admin-0123456789abcdef"
+READER_TOKEN = "reader-0123456789abcdef"
+TEAM_TOKEN = "team-0123456789abcdef"
 
 
 def _with_token(details, token):
@@ -79,7 +83,10 @@ async def running(directory, clock, **settings):
     tokens = directory / "tokens"
     tokens.mkdir()
     (tokens / "client-token").write_text(TOKEN)
-    (tokens / "admin-token").write_text("admin-0123456789abcdef")
+    (tokens / "admin-token").write_text(ADMIN_TOKEN)
+    further = [{"name": "reader", "token": READER_TOKEN, "access": "read"},
+               {"name": "team", "token": TEAM_TOKEN, "access": "write", "namespaces": ["team"]}]  # fmt: skip
+    (tokens / "tokens.json").write_text(json.dumps({"tokens": further}))
     metrics = ServiceMetrics()
     chosen = ServiceSettings(grpc_port=0, **settings)
     async with SqliteStore.open(directory / "swarm-memory.db", clock=clock, observer=metrics) as store:

@@ -6,7 +6,11 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from swarm_operator.memory.core.errors import CorruptValueError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
+from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
+
+TEAM_TOKEN = "team-0123456789abcdef"
 
 Op = pb.BatchRequest.Operation
 
@@ -203,3 +207,47 @@ async def test_lists_and_searches_say_when_an_entry_was_read(served):
     for entries in (listed, found):
         accessed = {entry.key: entry.HasField("accessed_at") and entry.accessed_at.seconds for entry in entries}
         assert accessed == {"j": False, "k": served.store.now() // 1000}
+
+
+async def test_a_batch_is_refused_before_its_writes(served, connecting):
+    foreign = Op(get=pb.GetRequest(namespace="other", key="k"))
+    mine = Op(put=pb.PutRequest(namespace="team", key="a", value=b"1"))
+    async with connecting(served.server.port, TEAM_TOKEN) as channel:
+        memory = MemoryStub(channel)
+        for independent in (True, False):
+            for refused, code in (
+                ([foreign], "forbidden"),
+                ([Op(get=pb.GetRequest(namespace="team"))], "invalid-input"),
+                ([Op(get=pb.GetRequest(namespace="team", key="k"))] * 1000, "invalid-input"),
+            ):
+                request = pb.BatchRequest(operations=[mine, *refused], independent=independent)
+                _, problem = await served.problem(memory.Batch(request))
+                assert problem.code == code
+    assert (await served.store.stats()).entries == 0
+
+
+async def test_a_value_that_cannot_be_read_is_the_result_of_its_own_get(served, monkeypatch):
+    original = type(served.store).get
+
+    async def get_many(*_):
+        raise CorruptValueError("damaged")
+
+    async def get_one(store, namespace, key):
+        if key == "bad":
+            raise CorruptValueError("damaged")
+        return await original(store, namespace, key)
+
+    monkeypatch.setattr(type(served.store), "get_many", get_many)
+    monkeypatch.setattr(type(served.store), "get", get_one)
+    operations = [Op(put=put("a", 1)), Op(get=get("bad")), Op(get=get("a")), Op(get=get("never"))]
+    answer = await served.memory.Batch(pb.BatchRequest(operations=operations))
+    written, damaged, read, missing = answer.results
+    assert written.put.created
+    assert damaged.problem.code == "corrupt-value"
+    assert read.got.entry.value == b"1"
+    assert missing.WhichOneof("result") == "got"
+    assert not missing.got.HasField("entry")
+    status, problem = await served.problem(
+        served.memory.GetMany(pb.GetManyRequest(identities=[pb.Identity(namespace="n", key="bad")]))
+    )
+    assert (status, problem.code) == (grpc.StatusCode.UNAVAILABLE, "corrupt-value")

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sqlite3
 
 import orjson
 import pytest
@@ -9,6 +10,7 @@ from support.pages import DOCS
 
 from swarm_operator.cmd import memory as command
 from swarm_operator.memory.client import MemoryClient, MemoryConflictError
+from swarm_operator.memory.sqlite import StoreConfig
 
 
 def put(key, value, **members):
@@ -177,3 +179,47 @@ async def test_the_client_reads_many_at_once(service):
     async with MemoryClient(f"http://127.0.0.1:{service.port}", token_file=service.tokens / "client-token") as memory:
         found = await memory.get_many([("n", "a"), ("n", "never"), ("n", "a")])
         assert [entry and entry.value for entry in found] == [1, None, 1]
+
+
+async def test_a_get_that_is_not_permitted_refuses_the_batch_before_its_writes(start_service, tmp_path):
+    token = "team-0123456789abcdef"
+    (tmp_path / "tokens").mkdir()
+    holder = {"name": "team", "token": token, "access": "write", "namespaces": ["n"]}
+    (tmp_path / "tokens" / "tokens.json").write_text(orjson.dumps({"tokens": [holder]}).decode())
+    async with start_service() as service:
+        foreign = {"op": "get", "namespace": "other", "key": "k"}
+        for atomic in (True, False):
+            body = {"operations": [put("a", 1), foreign], "atomic": atomic}
+            assert (await service.call("POST", "/v1/batch", body, token=token)).status == 403
+        assert (await service.store.stats()).entries == 0
+
+
+async def damage(service, tmp_path, key):
+    """Store a value, and damage it behind the service's back."""
+    await service.put(f"n/{key}", "x" * 100_000)
+    db = sqlite3.connect(tmp_path / "swarm-memory.db")
+    (blob,) = db.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()
+    db.execute("UPDATE entries SET value = ? WHERE key = ?", (blob[:-1] + b"\xff", key))
+    db.commit()
+    db.close()
+
+
+async def test_a_value_that_cannot_be_read_is_the_result_of_its_own_get(start_service, tmp_path):
+    async with start_service(config=StoreConfig(cache_size=1)) as service:
+        await damage(service, tmp_path, "bad")
+        await service.put("n/good", 1)
+        answer = await batch(service, put("a", 1), get("bad"), get("good"), get("never"))
+        assert answer.status == 200
+        results = answer.json["results"]
+        assert [result["status"] for result in results] == [201, 503, 200, 404]
+        assert results[1]["problem"]["type"] == "urn:swarm-memory:problem:corrupt-value"
+        assert results[2]["entry"]["value"] == 1
+
+
+async def test_the_gets_of_a_batch_have_the_bytes_of_a_page(start_service):
+    async with start_service(config=StoreConfig(max_value_bytes=100_000)) as service:
+        await service.put("n/large", "x" * 30_000)
+        answer = await batch(service, put("a", 1), *(get("large") for _ in range(12)))
+        results = answer.json["results"]
+        assert [result["status"] for result in results] == [201] + [200] * 4 + [400] * 8
+        assert results[-1]["problem"]["field"] == "operations"

@@ -1,0 +1,80 @@
+"""Batches: writes in one transaction, then reads that see them. Shared by HTTP and gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from swarm_operator.memory.core import MemoryStoreError
+from swarm_operator.memory.core.entry import Entry, Identity
+from swarm_operator.memory.core.errors import BatchItemError, InvalidInputError
+from swarm_operator.memory.core.writes import Write
+from swarm_operator.memory.service.access.rights import AuthorizedStore
+
+_STEP: Final = 4
+"""Entries that are read at once: each may have a value of maximum size."""
+
+
+async def run(store: AuthorizedStore, operations: Sequence[Write | Identity], *, atomic: bool) -> list[Any]:
+    """Run the operations of a batch: a `Write` writes, an identity reads. Names and values must have been checked.
+
+    Everything that can be refused is refused before the first write, so an error means that nothing was written.
+
+    Returns:
+        The result of each operation: of a write as from `Store.batch`; of a read an entry, None, or the error of this
+        read, because the writes are committed then.
+
+    Raises:
+        ForbiddenError: the caller may not write or read one of the namespaces.
+        BatchItemError: a write of an atomic batch failed. The index counts all operations.
+        MemoryStoreError: the transaction failed.
+    """
+    writes = [operation for operation in operations if not isinstance(operation, tuple)]
+    reads = [operation for operation in operations if isinstance(operation, tuple)]
+    store.check_reads(reads)
+    try:
+        written = iter(await store.batch(writes, atomic=atomic))
+    except BatchItemError as error:
+        # The store's index counts writes only.
+        failed = writes[error.index]
+        index = next(index for index, operation in enumerate(operations) if operation is failed)
+        raise BatchItemError(index, error.cause) from error
+    found = iter(await read(store, reads))
+    return [next(found) if isinstance(operation, tuple) else next(written) for operation in operations]
+
+
+async def read(store: AuthorizedStore, identities: Sequence[Identity]) -> list[Entry | MemoryStoreError | None]:
+    """Return the entry of each identity, None, or the error of this read.
+
+    The values have at most `max_value_bytes` together, as those of a page have: one request could otherwise make the
+    service hold a thousand large values. Reads beyond that get InvalidInputError.
+
+    Raises:
+        ForbiddenError: the caller may not read one of the namespaces.
+    """
+    store.check_reads(identities)
+    full = InvalidInputError("operations", f"gets of values of at most {store.max_value_bytes} bytes together")
+    left = store.max_value_bytes
+    found: list[Entry | MemoryStoreError | None] = []
+    for start in range(0, len(identities), _STEP):
+        step = identities[start : start + _STEP]
+        for result in await _read_step(store, step) if left > 0 else [full] * len(step):
+            found.append(result if left > 0 else full)
+            if isinstance(result, Entry):
+                left -= len(result.value_json)
+    return found
+
+
+async def _read_step(store: AuthorizedStore, identities: Sequence[Identity]) -> list[Any]:
+    try:
+        return await store.get_many(identities)
+    except MemoryStoreError:
+        # One entry is damaged, or the disk fails: each read has a result of its own.
+        return [await _read_one(store, identity) for identity in identities]
+
+
+async def _read_one(store: AuthorizedStore, identity: Identity) -> Entry | MemoryStoreError | None:
+    try:
+        return await store.get(*identity)
+    except MemoryStoreError as error:
+        return error
