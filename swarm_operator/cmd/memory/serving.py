@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from swarm_operator.cmd.memory.flags import Flags
 from swarm_operator.cmd.memory.values import interval, one_of, origins, port_or_off, swarm_id, switch, toolsets, whole
+
+_MIB: Final = 1024 * 1024
 
 
 def add(commands: Any) -> None:
@@ -49,6 +51,17 @@ def add(commands: Any) -> None:
         "--mcp-allowed-origins", "MCP_ALLOWED_ORIGINS", "", origins,
         "web origins that may use /mcp, with commas between; programs need none; default: none",
     )  # fmt: skip
+    flag("--max-share", "MAX_SHARE", "50", whole(1, 100), "percentage of each limit below that one token may hold")
+    flag(
+        "--max-held-body-bytes", "MAX_HELD_BODY_BYTES", "134217728", whole(_MIB),
+        "bytes of all large requests in flight, over HTTP and gRPC",
+    )  # fmt: skip
+    flag("--max-watches", "MAX_WATCHES", "200", whole(1), "concurrent watches")
+    flag("--max-exports", "MAX_EXPORTS", "4", whole(1), "concurrent exports")
+    flag("--max-imports", "MAX_IMPORTS", "4", whole(1), "concurrent imports")
+    flag("--max-grpc-calls", "MAX_GRPC_CALLS", "512", whole(1), "concurrent gRPC calls, watches included")
+    flag("--max-grpc-connections", "MAX_GRPC_CONNECTIONS", "256", whole(1), "connections to the gRPC port")
+    flag("--mcp-max-sessions", "MCP_MAX_SESSIONS", "500", whole(1), "concurrent MCP sessions, and concurrent listeners")
     flag("--log-level", "LOG_LEVEL", "info", one_of("debug", "info", "warning", "error"), "the least that is logged")
 
 
@@ -73,6 +86,14 @@ def _serve(options: argparse.Namespace) -> int:
         mcp_toolsets=options.mcp_toolsets,
         mcp_max_answer_bytes=options.mcp_answer_bytes,
         mcp_allowed_origins=options.mcp_allowed_origins,
+        max_share=options.max_share,
+        max_held_body_bytes=options.max_held_body_bytes,
+        max_watches=options.max_watches,
+        max_exports=options.max_exports,
+        max_imports=options.max_imports,
+        max_grpc_calls=options.max_grpc_calls,
+        max_grpc_connections=options.max_grpc_connections,
+        mcp_max_sessions=options.mcp_max_sessions,
     )
     config = StoreConfig(
         swarm_id=options.swarm_id,

@@ -17,7 +17,6 @@ import structlog
 from starlette.types import Message, Receive, Scope, Send
 
 from swarm_operator.memory.core.errors import StoreClosedError
-from swarm_operator.memory.core.slots import Slots, watch_slots
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential, Principal
 from swarm_operator.memory.service.access.tokens import Tokens
@@ -33,9 +32,9 @@ from swarm_operator.memory.service.errors import ClientGoneError
 from swarm_operator.memory.service.http import openapi
 from swarm_operator.memory.service.http.endpoint import Answer, Call, Context
 from swarm_operator.memory.service.http.router import OTHER, Match, Router
-from swarm_operator.memory.service.http.routes import transfer
 from swarm_operator.memory.service.mcp.endpoint import McpEndpoint
 from swarm_operator.memory.service.problems import describe
+from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry import tracing
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
@@ -52,24 +51,18 @@ class MemoryApp:
     """ASGI application for HTTP on the service's port."""
 
     def __init__(self, store: Store, *, tokens: Tokens, metrics: ServiceMetrics, settings: ServiceSettings) -> None:
-        bodies = BodyReader(
-            limit=settings.max_body_bytes, total=settings.max_held_body_bytes, timeout=settings.body_timeout
-        )
-        self.watch_slots = watch_slots(settings.max_watches, metrics.watches.set)
-        """Slots of watches, shared by all protocols."""
-        self._context = Context(
-            settings=settings,
-            metrics=metrics,
-            bodies=bodies,
-            watches=self.watch_slots,
-            exports=Slots(transfer.MOST_AT_ONCE, f"{transfer.MOST_AT_ONCE} exports are running, which is the most"),
-            imports=Slots(transfer.MOST_AT_ONCE, f"{transfer.MOST_AT_ONCE} imports are running, which is the most"),
-            backups=Slots(1, "a backup is being made, which is the most at one time"),
-        )
+        self.quotas = Quotas(settings)
+        """Quotas of all protocols."""
+        metrics.registry.register(self.quotas)
+        metrics.watches.set_function(lambda: self.quotas.watches.held)
+        bodies = BodyReader(limit=settings.max_body_bytes, quota=self.quotas.bodies, timeout=settings.body_timeout)
+        self._context = Context(settings=settings, metrics=metrics, bodies=bodies, quotas=self.quotas)
         endpoints = openapi.ENDPOINTS
         self._mcp = None
         if settings.mcp:
-            self._mcp = McpEndpoint(store, tokens=tokens, metrics=metrics, settings=settings, bodies=bodies)
+            self._mcp = McpEndpoint(
+                store, tokens=tokens, metrics=metrics, settings=settings, bodies=bodies, quotas=self.quotas
+            )
             endpoints = (*endpoints, *self._mcp.endpoints)
         self._router = Router(endpoints)
         metrics.measure(endpoint.operation.name for endpoint in endpoints if endpoint.operation.timed)
@@ -163,12 +156,15 @@ class MemoryApp:
         values = [percent_decode(name, value) for name, value in match.parameters]
         body = b""
         if operation.method in _WITH_BODY and not operation.streams and not operation.admin:
-            body = await self._context.bodies.read(headers, receive)
-        started = time.perf_counter()
-        store = AuthorizedStore(self._store, credential)
-        answer = await endpoint.handler(
-            Call(operation, values, headers, body, store, credential, self._context, scope, receive)
-        )
+            body = await self._context.bodies.read(headers, receive, credential.principal)
+        try:
+            started = time.perf_counter()
+            store = AuthorizedStore(self._store, credential)
+            answer = await endpoint.handler(
+                Call(operation, values, headers, body, store, credential, self._context, scope, receive)
+            )
+        finally:
+            self._context.bodies.release(credential.principal, body)
         if operation.timed and not isinstance(answer, Stream):
             self._metrics.operations[operation.name].observe(time.perf_counter() - started)
         return answer

@@ -23,6 +23,7 @@ from swarm_operator.memory.service.errors import (
     UnsupportedEncodingError,
 )
 from swarm_operator.memory.service.problems import Problem
+from swarm_operator.memory.service.quotas import Holder, Quota
 from swarm_operator.memory.service.telemetry.tracing import request_id
 
 JSON: Final = (b"content-type", b"application/json")
@@ -173,21 +174,20 @@ class BodyReader:
 
     Args:
         limit: maximum bytes of one body.
-        total: maximum bytes of all large bodies that are being received; excess requests get 429.
+        quota: limits the bytes of large bodies. Bytes count when they arrive: an announced length holds nothing.
         timeout: maximum seconds between two parts of a body.
     """
 
     _SMALL = 64 * 1024
-    """Bodies up to this size (bytes) are not counted in the total: the number of open connections bounds them."""
+    """Bodies up to this size (bytes) are not counted in the quota: the number of open connections bounds them."""
 
-    def __init__(self, *, limit: int, total: int, timeout: float) -> None:
+    def __init__(self, *, limit: int, quota: Quota, timeout: float) -> None:
         self.limit = limit
-        self._total = total
+        self._quota = quota
         self._timeout = timeout
-        self._held = 0
 
-    async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-        """Return the complete body.
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive, holder: Holder) -> bytes:
+        """Return the complete body. The holder holds its bytes until `release`.
 
         Raises:
             BodyTooLargeError, BodyTimeoutError, UnsupportedEncodingError: see `errors`.
@@ -204,7 +204,12 @@ class BodyReader:
         body: bytes = message.get("body", b"")
         if not message.get("more_body", False) and len(body) <= self._SMALL:
             return body
-        return await self._read_large(announced, body, message, receive)
+        return await self._read_large(announced, message, receive, holder)
+
+    def release(self, holder: Holder, body: bytes) -> None:
+        """Give back the bytes of a body that `read` returned."""
+        if len(body) > self._SMALL:
+            self._quota.give_back(holder, len(body))
 
     async def stream(self, headers: Mapping[bytes, bytes], receive: Receive) -> AsyncIterator[bytes]:
         """Yield the parts of the body as they arrive, without a size limit. The caller must bound what it keeps.
@@ -219,28 +224,33 @@ class BodyReader:
             more = message.get("more_body", False)
             yield message.get("body", b"")
 
-    async def _read_large(self, announced: int, body: bytes, message: Any, receive: Receive) -> bytes:
-        chunks = [body]
-        size = len(body)
-        held = 0
+    async def _read_large(self, announced: int, message: Any, receive: Receive, holder: Holder) -> bytes:
+        chunks: list[bytes] = []
+        size = held = 0
         try:
             while True:
-                more = message.get("more_body", False)
-                wanted = max(announced, size)
-                overloaded = self._held - held + wanted > self._total and self._held > held
-                if size > self.limit or overloaded:
-                    chunks.clear()
-                    await self._drain(wanted, receive, more=more)
-                    raise OverloadedError("too many large requests at once") if overloaded else self._too_large()
-                self._held += wanted - held
-                held = wanted
-                if not more:
-                    return b"".join(chunks)
-                message = await self._next(receive)
                 chunks.append(message.get("body", b""))
                 size += len(chunks[-1])
-        finally:
-            self._held -= held
+                held = self._hold(holder, size, held)
+                if not message.get("more_body", False):
+                    return b"".join(chunks)
+                message = await self._next(receive)
+        except BaseException as error:
+            chunks.clear()
+            if held:
+                self._quota.give_back(holder, held)
+            if isinstance(error, BodyTooLargeError | OverloadedError):
+                await self._drain(max(announced, size), receive, more=message.get("more_body", False))
+            raise
+
+    def _hold(self, holder: Holder, size: int, held: int) -> int:
+        """Hold the bytes of a body that have arrived in place of those held before. Return what is held."""
+        if size > self.limit:
+            raise self._too_large()
+        if size <= self._SMALL:
+            return 0
+        self._quota.take(holder, size - held, mine=held)
+        return size
 
     def _too_large(self) -> BodyTooLargeError:
         return BodyTooLargeError(f"a body has at most {self.limit} bytes", (b"connection", b"close"))

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.core.slots import Slots
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.json_file import NAME, read_list
+from swarm_operator.memory.service.access.rights import ADMIN
 from swarm_operator.memory.service.errors import BadTokenFileError, PeerError
+from swarm_operator.memory.service.quotas import Quota
 from swarm_operator.memory.transfer.ndjson import Existing, Importer, Outcome, export_lines
 
 FILE: Final = "peers.json"
@@ -54,11 +55,12 @@ class Peers:
 
     Args:
         directory: directory of the file, which is read on each use.
+        quota: limit of concurrent synchronizations.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, quota: Quota) -> None:
         self._path = directory / FILE
-        self._slots = Slots(1, "a peer is being synchronized, which is the most at one time")
+        self._quota = quota
 
     async def sync(self, store: Store, target: str) -> Synced:
         """Synchronize the entries with a peer: copy missing entries in both directions; the newer of two values wins.
@@ -74,7 +76,7 @@ class Peers:
         from swarm_operator.memory.client import MemoryClient, MemoryClientError  # noqa: PLC0415
 
         peer = self._find(target)
-        with self._slots.taken():
+        with self._quota.holding(ADMIN):  # only an admin synchronizes
             try:
                 async with asyncio.timeout(_MOST_SECONDS), MemoryClient(peer.url, token=peer.token) as remote:
                     importer = Importer(store, Existing.NEWER)

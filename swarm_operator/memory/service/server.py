@@ -100,7 +100,7 @@ async def _grpc(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from swarm_operator.memory.service.grpc.server import GrpcServer  # noqa: PLC0415
 
-    server = GrpcServer(store, tokens=tokens, metrics=metrics, settings=settings, slots=app.watch_slots)
+    server = GrpcServer(store, tokens=tokens, metrics=metrics, settings=settings, quotas=app.quotas)
     async with server.running():
         yield server
 

@@ -34,14 +34,30 @@ class ServiceSettings:
     max_body_bytes: int = 16 * MIB
     """Maximum bytes of a request body; longer bodies get 413."""
 
+    max_share: int = 50
+    """Percentage of each limit below (bytes, watches, exports, imports, calls, sessions) that one token may hold."""
+
     max_held_body_bytes: int = 128 * MIB
-    """Maximum total bytes of all bodies over 64 KiB that are being received; excess requests get 429."""
+    """Maximum total bytes of HTTP bodies over 64 KiB and of gRPC messages whose requests are not yet answered; then
+    429."""
 
     body_timeout: float = 30.0
     """Maximum seconds between two parts of a request body; then 408."""
 
-    max_watches: int = 100
+    max_watches: int = 200
     """Maximum concurrent watches; more get 429. A watch costs a connection and work at each matching commit."""
+
+    max_exports: int = 4
+    """Maximum concurrent exports; more get 429."""
+
+    max_imports: int = 4
+    """Maximum concurrent imports; more get 429. An import holds a batch and a line in memory."""
+
+    max_grpc_calls: int = 512
+    """Maximum concurrent gRPC calls, including watches but not health checks; more get RESOURCE_EXHAUSTED."""
+
+    max_grpc_connections: int = 256
+    """Maximum connections to the gRPC port; more are closed."""
 
     watch_heartbeat: float = 15.0
     """Seconds without a change after which a watch sends a heartbeat, so that proxies keep the connection open."""
@@ -63,8 +79,9 @@ class ServiceSettings:
     """Maximum bytes of a tool's or resource's response as compact JSON, which takes space in a model's context. At
     least 16384. Truncated responses say how to get the rest."""
 
-    mcp_max_sessions: int = 250
-    """Maximum concurrent sessions, and maximum concurrent listeners; more are rejected. A session takes 40 KiB."""
+    mcp_max_sessions: int = 500
+    """Maximum concurrent sessions, and maximum concurrent listeners. A session takes 40 KiB. A token that has its share
+    of sessions ends its own oldest idle session with the next one; more listeners get 429."""
 
     mcp_idle: float = 1800.0
     """Seconds without a request or an open stream after which a session ends; the client then opens a new session."""

@@ -69,6 +69,32 @@ def test_the_defaults_are_the_documented_ones():
     assert ServiceSettings().http_port == options.http_port
 
 
+LIMITS = {
+    "--max-share": "max_share",
+    "--max-held-body-bytes": "max_held_body_bytes",
+    "--max-watches": "max_watches",
+    "--max-exports": "max_exports",
+    "--max-imports": "max_imports",
+    "--max-grpc-calls": "max_grpc_calls",
+    "--max-grpc-connections": "max_grpc_connections",
+    "--mcp-max-sessions": "mcp_max_sessions",
+}
+
+
+def test_limits_have_flags_whose_defaults_are_those_of_the_settings(monkeypatch):
+    served = []
+    monkeypatch.setattr("swarm_operator.memory.service.server.serve", lambda settings, _: served.append(settings))
+    monkeypatch.setattr("swarm_operator.cmd.logs.configure", lambda _: None)
+    monkeypatch.setattr("uvloop.run", lambda _: 0)
+    monkeypatch.setattr("os.umask", lambda _: None)
+    numbers = {flag: 2_000_000 + index for index, flag in enumerate(LIMITS)} | {"--max-share": 30}
+    assert command.main(["serve"]) == 0
+    assert command.main(["serve", *(f"{flag}={number}" for flag, number in numbers.items())]) == 0
+    for flag, name in LIMITS.items():
+        assert getattr(served[0], name) == getattr(ServiceSettings(), name)
+        assert getattr(served[1], name) == numbers[flag]
+
+
 def test_a_flag_wins_over_the_environment_and_an_empty_variable_counts_as_unset(monkeypatch):
     monkeypatch.setenv("CACHE_SIZE", "77")
     monkeypatch.setenv("ENABLE_WAL", "False")
@@ -92,6 +118,9 @@ def test_a_flag_wins_over_the_environment_and_an_empty_variable_counts_as_unset(
         ("--http-port", "HTTP_PORT", "65536", "a whole number from 0 to 65535"),
         ("--log-level", "LOG_LEVEL", "loud", "debug, info, warning, error"),
         ("--swarm-id", "SWARM_ID", "x" * 256, "1 to 255 bytes"),
+        ("--max-share", "MAX_SHARE", "101", "a whole number from 1 to 100"),
+        ("--max-watches", "MAX_WATCHES", "0", "a whole number from 1"),
+        ("--max-held-body-bytes", "MAX_HELD_BODY_BYTES", "1024", "a whole number from 1048576"),
     ],
 )
 def test_a_bad_value_exits_2_and_names_the_flag_and_what_is_allowed(

@@ -15,6 +15,7 @@ from support.zygote import Zygote
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.app import MemoryApp
 from swarm_operator.memory.service.metrics_app import MetricsApp
+from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
@@ -104,6 +105,7 @@ class Service:
     metrics_port: int
     store: SqliteStore
     tokens: Path
+    quotas: Quotas
 
     async def call(self, method, path, body=None, *, token=TOKEN, port=None, **headers):
         """One request. `body` is bytes, or a document that is sent as JSON; header_name="..." sends header-name."""
@@ -169,7 +171,7 @@ async def running_service(directory, *, clock=None, config=None, **settings):
         metrics_port = await stack.enter_async_context(
             listening(MetricsApp(metrics, metrics.watch(store, store.sqlite_version)))
         )
-        yield Service(port, metrics_port, store, tokens)
+        yield Service(port, metrics_port, store, tokens, app.quotas)
 
 
 @pytest.fixture

@@ -9,24 +9,34 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import Counter
 
-from swarm_operator.memory.core.slots import Slots
+from swarm_operator.memory.core.errors import OverloadedError
 from swarm_operator.memory.core.store import Store
+from swarm_operator.memory.service.access.rights import Credential
 from swarm_operator.memory.service.access.tokens import Tokens
-from swarm_operator.memory.service.errors import UnauthorizedError
+from swarm_operator.memory.service.errors import BodyTimeoutError, UnauthorizedError
 from swarm_operator.memory.service.grpc import memory_pb2_grpc
+from swarm_operator.memory.service.grpc.admission import Admission
+from swarm_operator.memory.service.grpc.health import Health
 from swarm_operator.memory.service.grpc.servicer import OPERATIONS, SERVICE, MemoryServicer
 from swarm_operator.memory.service.grpc.statuses import refusal, status_of
 from swarm_operator.memory.service.problems import describe
+from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry import tracing
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
-_MAX_CALLS: Final = 256
-"""Concurrent calls, including watches; more get RESOURCE_EXHAUSTED. Each call may hold a message of maximum size."""
+_STREAMS: Final = 1024
+"""Concurrent streams of one connection, more than the calls that anybody may have: the client then waits."""
+_IDLE_MS: Final = 300_000
+"""Milliseconds without a call after which a connection is closed; the client connects again when it has one."""
+_HANDSHAKE_MS: Final = 10_000
+"""Milliseconds for the first bytes of HTTP/2 of a new connection."""
+_PING_MS: Final = 60_000
+"""Milliseconds between two pings of a client that has calls: one that is gone must not hold its calls."""
 _POLL_INTERVAL: Final = 1.0
 """Seconds between two readiness checks of the store."""
 
@@ -41,7 +51,7 @@ class GrpcServer:
         tokens: Tokens,
         metrics: ServiceMetrics,
         settings: ServiceSettings,
-        slots: Slots,
+        quotas: Quotas,
     ) -> None:
         handled = Counter(
             "grpc_server_handled_total",
@@ -53,12 +63,21 @@ class GrpcServer:
             handled.labels(SERVICE, method, grpc.StatusCode.OK.name)
         self._store = store
         self._settings = settings
-        self._servicer = MemoryServicer(store, metrics=metrics, handled=handled, settings=settings, slots=slots)
-        self._health = health.aio.HealthServicer()
+        admission = Admission(quotas, settings)
+        self._servicer = MemoryServicer(
+            store, metrics=metrics, handled=handled, settings=settings, quotas=quotas, admission=admission
+        )
+        self._health = Health()
         self._server = grpc.aio.server(
-            interceptors=[_Authentication(tokens, handled)],
-            maximum_concurrent_rpcs=_MAX_CALLS,
+            interceptors=[_Admission(tokens, handled, admission, self._health, settings.body_timeout)],
             options=(
+                ("grpc.max_concurrent_streams", _STREAMS),
+                ("grpc.max_allowed_incoming_connections", settings.max_grpc_connections),
+                ("grpc.max_connection_idle_ms", _IDLE_MS),
+                ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+                ("grpc.keepalive_time_ms", _PING_MS),
+                # The window of a stream whose message is not read yet must not grow.
+                ("grpc.http2.bdp_probe", 0),
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),  # a second process must not share the port silently
@@ -67,7 +86,6 @@ class GrpcServer:
             ),
         )
         memory_pb2_grpc.add_MemoryServicer_to_server(self._servicer, self._server)  # type: ignore[no-untyped-call]
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         self._ending: asyncio.Task[None] | None = None
         self.port = 0
@@ -99,31 +117,39 @@ class GrpcServer:
         """Stop accepting calls. In-flight calls get the grace period (default: the service's); watches end at once."""
         if self._ending is None or grace is not None:
             self._servicer.stop()
+            self._health.stop()
             grace = self._settings.grace if grace is None else grace
             self._ending = asyncio.create_task(self._server.stop(grace), name="memory-grpc-stop")
 
     async def _report_health(self) -> None:
         while True:
             ready = self._store.alive and self._store.fault is None
-            kinds = health_pb2.HealthCheckResponse
-            status = kinds.SERVING if ready else kinds.NOT_SERVING
             for service in ("", SERVICE):
-                await self._health.set(service, status)
+                await self._health.set(service, ready=ready)
             await asyncio.sleep(_POLL_INTERVAL)
 
 
-class _Authentication(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Admits health checks and calls with a valid token. Passes the caller's credential to calls of the memory."""
+class _Admission(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Admits health checks and calls with a valid token, none of which is read before it is admitted.
 
-    def __init__(self, tokens: Tokens, handled: Counter) -> None:
+    Each handler takes a stream of requests, whatever the call is: the core would read the message of another one, of up
+    to 16 MiB, before the handler runs.
+    """
+
+    def __init__(
+        self, tokens: Tokens, handled: Counter, admission: Admission, health_: Health, reflection_seconds: float
+    ) -> None:
         self._tokens = tokens
         self._handled = handled
+        self._admission = admission
+        self._health = health_
+        self._reflection_seconds = reflection_seconds
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         """Return the handler of the call, or a handler that rejects the call."""
         method: str = handler_call_details.method
         if method.startswith(f"/{health.SERVICE_NAME}/"):
-            return await continuation(handler_call_details)
+            return self._health.handler(method)
         metadata = dict(handler_call_details.invocation_metadata)
         tracing.bind(metadata.get("traceparent", ""), metadata.get("x-request-id", ""))
         offered = metadata.get("authorization", "")
@@ -132,19 +158,40 @@ class _Authentication(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             credential = self._tokens.authenticate(
                 offered.encode("latin-1", "replace") if isinstance(offered, str) else None
             )
-        except UnauthorizedError:
-            # A stream handler for every call: its message, of up to 16 MiB, is then not read.
-            return grpc.stream_unary_rpc_method_handler(self._refuse)
+        except UnauthorizedError as error:
+            return grpc.stream_unary_rpc_method_handler(functools.partial(self._refuse, error))
         handler = await continuation(handler_call_details)
-        if handler is None or not method.startswith(f"/{SERVICE}/"):
-            return handler
+        if handler is None:
+            return None
+        if not method.startswith(f"/{SERVICE}/"):
+            call = functools.partial(self._reflect, credential, handler)
+            return grpc.stream_stream_rpc_method_handler(
+                call, handler.request_deserializer, handler.response_serializer
+            )
         kind = (
-            grpc.unary_stream_rpc_method_handler if handler.response_streaming else grpc.unary_unary_rpc_method_handler
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
         )
         call = handler.unary_stream if handler.response_streaming else handler.unary_unary
-        return kind(functools.partial(call, credential), handler.request_deserializer, handler.response_serializer)
+        call = functools.partial(call, credential, handler.request_deserializer)
+        return kind(call, None, handler.response_serializer)
 
-    async def _refuse(self, _: Any, context: Any) -> None:
-        problem = describe(UnauthorizedError("no valid token"))
+    async def _reflect(self, credential: Credential, handler: Any, requests: Any, context: Any) -> AsyncIterator[Any]:
+        """Yield what reflection answers. Its requests are read as they come, so the call has a deadline."""
+        try:
+            self._admission.enter_stream(credential.principal, context)
+        except OverloadedError as error:
+            await self._refuse(error, None, context)
+        try:
+            async with asyncio.timeout(self._reflection_seconds):
+                async for response in handler.stream_stream(requests, context):
+                    yield response
+        except TimeoutError:
+            late = BodyTimeoutError(f"reflection takes at most {self._reflection_seconds:g} seconds")
+            await self._refuse(late, None, context)
+
+    async def _refuse(self, error: Exception, _: Any, context: Any) -> None:
+        problem = describe(error)
         self._handled.labels(SERVICE, "", status_of(problem).name).inc()
         await context.abort(*refusal(problem))

@@ -14,13 +14,13 @@ from prometheus_client import Counter
 from swarm_operator.memory.core import MemoryStoreError, Put, Query
 from swarm_operator.memory.core.entry import Entry, Identity, check_batch_size, check_key, check_namespace
 from swarm_operator.memory.core.errors import InvalidInputError, MissedChangesError, StoreClosedError
-from swarm_operator.memory.core.slots import Slots
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.service import batches, cursors, documents
 from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential
 from swarm_operator.memory.service.errors import NotFoundError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
+from swarm_operator.memory.service.grpc.admission import Admission
 from swarm_operator.memory.service.grpc.messages import (
     change_event,
     deletion,
@@ -31,11 +31,14 @@ from swarm_operator.memory.service.grpc.messages import (
 )
 from swarm_operator.memory.service.grpc.statuses import problem_message, refusal, status_of
 from swarm_operator.memory.service.problems import describe
+from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
 Context: TypeAlias = Any
 """grpc.aio.ServicerContext; the package has no types."""
+Parse: TypeAlias = Callable[[bytes], Any]
+"""Makes the message of a request from its bytes."""
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["Memory"].full_name
 OPERATIONS: Final = {
@@ -64,7 +67,8 @@ class MemoryServicer:
         metrics: metrics of operations and errors, shared with HTTP.
         handled: counter of calls by method and status.
         settings: heartbeat and pause of watches.
-        slots: slots of watches, shared with HTTP.
+        quotas: limits of what each principal holds, shared with HTTP.
+        admission: reads the messages of calls.
     """
 
     def __init__(
@@ -74,14 +78,16 @@ class MemoryServicer:
         metrics: ServiceMetrics,
         handled: Counter,
         settings: ServiceSettings,
-        slots: Slots,
+        quotas: Quotas,
+        admission: Admission,
     ) -> None:
         self._store = store
         self._metrics = metrics
         self._handled = handled
         self._heartbeat = settings.watch_heartbeat
         self._pause = settings.watch_pause
-        self._slots = slots
+        self._quotas = quotas
+        self._admission = admission
         self._stopping = asyncio.Event()
         for name, call in _CALLS.items():
             setattr(self, name, self._answering(name, call))
@@ -92,15 +98,18 @@ class MemoryServicer:
 
     def _answering(
         self, name: str, call: Callable[[AuthorizedStore, Any], Awaitable[Any]]
-    ) -> Callable[[Credential, Any, Context], Awaitable[Any]]:
-        """Return the handler of a call: authorizes, times and counts the call, and maps its errors to statuses."""
+    ) -> Callable[[Credential, Parse, Any, Context], Awaitable[Any]]:
+        """Return the handler of a call: admits, authorizes, times and counts the call, and maps errors to statuses."""
         observe = self._metrics.operations[OPERATIONS[name]].observe
         succeeded = self._handled.labels(SERVICE, name, grpc.StatusCode.OK.name)
 
-        async def answer(credential: Credential, request: Any, context: Context) -> Any:
-            started = time.perf_counter()
+        async def answer(credential: Credential, parse: Parse, _: Any, context: Context) -> Any:
             try:
+                held = self._admission.enter(credential.principal, context)
+                request = await self._admission.read(credential.principal, held, parse, context)
+                started = time.perf_counter()
                 response = await call(AuthorizedStore(self._store, credential), request)
+                held.response(response.ByteSize())
             except Exception as error:  # noqa: BLE001 - unexpected errors are logged and answered with INTERNAL
                 await self._fail(name, error, context)
             observe(time.perf_counter() - started)
@@ -119,15 +128,17 @@ class MemoryServicer:
         await context.abort(*refusal(problem))
 
     async def Watch(  # noqa: N802
-        self, credential: Credential, request: pb.WatchRequest, context: Context
+        self, credential: Credential, parse: Parse, _: Any, context: Context
     ) -> AsyncIterator[pb.WatchResponse]:
         """Yield events until the caller disconnects, the service stops, or the store fails."""
-        namespace = request.namespace if request.HasField("namespace") else None
-        since = request.since if request.HasField("since") else None
         store = AuthorizedStore(self._store, credential)
         stopping = asyncio.create_task(self._stopping.wait(), name="memory-grpc-watch-stop")
         try:
-            with self._slots.taken():
+            held = self._admission.enter(credential.principal, context)
+            request = await self._admission.read(credential.principal, held, parse, context)
+            namespace = request.namespace if request.HasField("namespace") else None
+            since = request.since if request.HasField("since") else None
+            with self._quotas.watches.holding(credential.principal):
                 async with store.watch(namespace, prefix=request.prefix, since=since) as watch:
                     yield pb.WatchResponse(ready=pb.WatchResponse.Ready(position=watch.position))
                     while True:

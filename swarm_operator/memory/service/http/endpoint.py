@@ -12,7 +12,6 @@ from starlette.types import Receive, Scope
 
 from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.core.slots import Slots
 from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential
 from swarm_operator.memory.service.asgi import (
@@ -29,6 +28,7 @@ from swarm_operator.memory.service.asgi import (
 )
 from swarm_operator.memory.service.errors import NotFoundError
 from swarm_operator.memory.service.http.operation import Operation
+from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.swarm import Record, RecordPage, Swarm
@@ -45,19 +45,13 @@ class Context:
         settings: settings of the service.
         metrics: metrics of the service.
         bodies: reader of request bodies.
-        watches: slots of watches, shared by all protocols.
-        exports: slots of exports.
-        imports: slots of imports.
-        backups: slots of backups.
+        quotas: limits of what each principal holds, shared by all protocols.
     """
 
     settings: ServiceSettings
     metrics: ServiceMetrics
     bodies: BodyReader
-    watches: Slots
-    exports: Slots
-    imports: Slots
-    backups: Slots
+    quotas: Quotas
 
 
 @dataclass(slots=True)

@@ -1,7 +1,8 @@
 """Model Context Protocol server at `/mcp` for agent hosts, on the HTTP port and the same store.
 
 endpoint       interface to `app`: loads the other modules if MCP is enabled; checks Origin, reads bodies
-server         protocol server, based on the package `mcp`; no other module imports that package
+server         protocol server, based on the package `mcp`
+sessions       counts and ends the sessions of clients; no module but these two imports that package
 dispatcher     lists tools; finds a tool, validates its arguments, calls it, maps errors, counts calls
 toolsets       names of groups of tools, from which a client chooses what is listed
 tool, schemas  definition of a tool, and building blocks of its schemas

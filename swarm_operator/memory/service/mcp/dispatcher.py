@@ -19,7 +19,6 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.protocols import Validator
 
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.core.slots import Slots
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential, Principal
 from swarm_operator.memory.service.errors import RequestError
@@ -30,6 +29,7 @@ from swarm_operator.memory.service.mcp.tools import TOOLS, TOOLSETS
 from swarm_operator.memory.service.mcp.toolsets import Toolset
 from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.problems import Problem, describe
+from swarm_operator.memory.service.quotas import Quota
 from swarm_operator.memory.service.telemetry.metrics import OTHER, McpMetrics, Outcome, ServiceMetrics
 
 _NAMES: Final = {
@@ -79,12 +79,13 @@ class ToolDispatcher:
         metrics: ServiceMetrics,
         mcp_metrics: McpMetrics,
         budget: Budget,
+        restores: Quota,
         data_dir: Path,
     ) -> None:
         self._peers = peers
         self._store = store
         self._data_dir = data_dir
-        self._restores = Slots(1, "a backup is being restored, which is the most at one time")
+        self._restores = restores
         self._budget = budget
         self._metrics = metrics
         self._counted = mcp_metrics

@@ -26,6 +26,7 @@ from swarm_operator.memory.service.http.endpoint import Call, Endpoint
 from swarm_operator.memory.service.http.operation import Operation
 from swarm_operator.memory.service.mcp import toolsets
 from swarm_operator.memory.service.peers import Peers
+from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
@@ -48,12 +49,14 @@ class McpEndpoint:
         metrics: ServiceMetrics,
         settings: ServiceSettings,
         bodies: BodyReader,
+        quotas: Quotas,
     ) -> None:
         self._store = store
         self._tokens = tokens
         self._metrics = metrics
         self._settings = settings
         self._bodies = bodies
+        self._quotas = quotas
         self._server: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._stopping = asyncio.Event()
         self._calls = 0
@@ -94,14 +97,22 @@ class McpEndpoint:
         return Forward(functools.partial(self._serve, call))
 
     async def _serve(self, call: Call, receive: Receive, send: Send) -> None:
-        posted = call.operation.method == "POST"
-        with self._calling() if posted else contextlib.nullcontext():
-            if posted:
-                receive = _replay(await self._bodies.read(call.headers, receive), receive)
-            server = await asyncio.shield(self._server)
-            if server is None:
-                raise RuntimeError("MCP does not run: the log said why when the service started")
-            await server.handle(call.credential, call.scope, receive, send)
+        if call.operation.method != "POST":
+            await self._handle(call, receive, send)
+            return
+        holder = call.credential.principal
+        with self._calling():
+            body = await self._bodies.read(call.headers, receive, holder)
+            try:
+                await self._handle(call, _replay(body, receive), send)
+            finally:
+                self._bodies.release(holder, body)
+
+    async def _handle(self, call: Call, receive: Receive, send: Send) -> None:
+        server = await asyncio.shield(self._server)
+        if server is None:
+            raise RuntimeError("MCP does not run: the log said why when the service started")
+        await server.handle(call.credential, call.scope, receive, send)
 
     @contextlib.contextmanager
     def _calling(self) -> Iterator[None]:
@@ -118,8 +129,10 @@ class McpEndpoint:
     async def _run(self) -> None:
         try:
             module = await asyncio.to_thread(importlib.import_module, _SERVER)
-            peers = Peers(self._tokens.directory)
-            async with module.run_server(self._store, peers, self._metrics, self._settings) as server:
+            peers = Peers(self._tokens.directory, self._quotas.syncs)
+            async with module.run_server(
+                self._store, peers=peers, metrics=self._metrics, settings=self._settings, quotas=self._quotas
+            ) as server:
                 self._server.set_result(server)
                 await self._stopping.wait()
                 server.end_streams()

@@ -34,12 +34,14 @@ from swarm_operator.memory.service.mcp import uris
 from swarm_operator.memory.service.mcp.budget import Budget
 from swarm_operator.memory.service.mcp.dispatcher import ToolDispatcher, UnknownToolError, error_document, listed
 from swarm_operator.memory.service.mcp.resources import TEMPLATES, Resources, target
+from swarm_operator.memory.service.mcp.sessions import Sessions
 from swarm_operator.memory.service.mcp.subscriptions import Listener, Subscriptions
 from swarm_operator.memory.service.mcp.tool import Tool
 from swarm_operator.memory.service.mcp.tools import TOOLS
 from swarm_operator.memory.service.mcp.toolsets import SCOPE_KEY
 from swarm_operator.memory.service.peers import Peers
 from swarm_operator.memory.service.problems import describe
+from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import McpMetrics, ServiceMetrics
 
@@ -58,17 +60,18 @@ _log = structlog.get_logger(__name__)
 
 @contextlib.asynccontextmanager
 async def run_server(
-    store: Store, peers: Peers, metrics: ServiceMetrics, settings: ServiceSettings
+    store: Store, *, peers: Peers, metrics: ServiceMetrics, settings: ServiceSettings, quotas: Quotas
 ) -> AsyncIterator[McpServer]:
     """Run an MCP server inside this context. On exit all sessions end."""
     # The package logs session IDs, which are part of a client's credentials.
     logging.getLogger("mcp").setLevel(logging.ERROR)
-    server = McpServer(store, peers, metrics, settings)
+    server = McpServer(store, peers=peers, metrics=metrics, settings=settings, quotas=quotas)
     async with server.manager.run():
         try:
             yield server
         finally:
             server.end_streams()
+            await server.sessions.stop()
 
 
 class McpServer:
@@ -76,9 +79,12 @@ class McpServer:
 
     Attributes:
         manager: session manager of the package `mcp`.
+        sessions: sessions of the clients.
     """
 
-    def __init__(self, store: Store, peers: Peers, metrics: ServiceMetrics, settings: ServiceSettings) -> None:
+    def __init__(
+        self, store: Store, *, peers: Peers, metrics: ServiceMetrics, settings: ServiceSettings, quotas: Quotas
+    ) -> None:
         counted = McpMetrics(metrics.registry, [tool.name for tool in TOOLS])
         self._store = store
         self._budget = Budget(settings.mcp_max_answer_bytes)
@@ -88,9 +94,11 @@ class McpServer:
             metrics=metrics,
             mcp_metrics=counted,
             budget=self._budget,
+            restores=quotas.restores,
             data_dir=settings.data_dir,
         )
-        self._subscriptions = Subscriptions(store, most=settings.mcp_max_sessions, counted=counted.subscribers.set)
+        self._subscriptions = Subscriptions(store, quota=quotas.listeners)
+        counted.subscribers.set_function(lambda: quotas.listeners.held)
         self._metrics = metrics
         self._described = {tool.name: _described(tool) for tool in TOOLS}
         self._listeners: dict[str, Listener] = {}
@@ -113,10 +121,11 @@ class McpServer:
         self.manager = StreamableHTTPSessionManager(
             server,
             json_response=True,
-            session_idle_timeout=settings.mcp_idle,
-            max_sessions=settings.mcp_max_sessions,
+            session_idle_timeout=None,  # `sessions` ends and counts them
+            max_sessions=None,
             max_request_body_size=settings.max_body_bytes,
         )
+        self.sessions = Sessions(self.manager.handle_request, quota=quotas.sessions, idle=settings.mcp_idle)
 
     async def handle(self, credential: Credential, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request. A session belongs to the holder of the token that opened the session.
@@ -129,7 +138,7 @@ class McpServer:
         """
         user = AuthenticatedUser(AccessToken(token="", client_id=credential.principal.name, scopes=[]))
         held = {**scope, "user": user, _CREDENTIAL: credential}
-        await self.manager.handle_request(held, receive, send)
+        await self.sessions.serve(credential, held, receive, send)
 
     def _resources(self, context: ServerRequestContext[Any]) -> Resources:
         store = AuthorizedStore(self._store, _credential(context))
@@ -202,8 +211,8 @@ class McpServer:
             _credential(context).principal.check_read(target(params.uri)[0])
             listener = self._listeners.get(session)
             if listener is None:
-                listener = self._listeners[session] = self._subscriptions.open(_credential(context).still_valid)
-                sending = asyncio.create_task(self._send_updates(listener, context), name="memory-mcp-tell")
+                listener = self._listeners[session] = self._subscriptions.open(_credential(context))
+                sending = asyncio.create_task(self._send_updates(session, listener, context), name="memory-mcp-tell")
                 self._sending.add(sending)
                 sending.add_done_callback(self._sending.discard)
                 # The package has no public hook for the end of a request's session.
@@ -218,11 +227,13 @@ class McpServer:
             listener.remove(params.uri)
         return types.EmptyResult()
 
-    async def _send_updates(self, listener: Listener, context: ServerRequestContext[Any]) -> None:
-        """Send a session's resource updates on its stream."""
+    async def _send_updates(self, session: str, listener: Listener, context: ServerRequestContext[Any]) -> None:
+        """Send a session's resource updates on its stream. End the session once its token's rights have changed."""
         while changed := await listener.next():
             for uri in changed:
                 await context.session.send_resource_updated(uri)
+        if listener.revoked:
+            self.sessions.end(session)
 
     def _forget(self, session: str, listener: Listener, sending: asyncio.Task[None]) -> None:
         self._listeners.pop(session, None)
@@ -235,7 +246,7 @@ class McpServer:
         """Send resource updates on the response stream until the client disconnects or the service stops."""
         meta: dict[str, Any] = {SUBSCRIPTION_ID_META_KEY: context.request_id}
         wanted = params.notifications.resource_subscriptions or []
-        with self._protocol_errors(), self._subscriptions.listening(_credential(context).still_valid) as listener:
+        with self._protocol_errors(), self._subscriptions.listening(_credential(context)) as listener:
             for uri in wanted:
                 _credential(context).principal.check_read(target(uri)[0])
                 listener.add(uri)

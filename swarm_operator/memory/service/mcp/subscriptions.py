@@ -16,7 +16,9 @@ import structlog
 
 from swarm_operator.memory.core.errors import MemoryStoreError, MissedChangesError, OverloadedError, StoreClosedError
 from swarm_operator.memory.core.store import Store
+from swarm_operator.memory.service.access.rights import Credential
 from swarm_operator.memory.service.mcp import resources
+from swarm_operator.memory.service.quotas import Quota
 
 MAX_ADDRESSES: Final = 100
 """Maximum URIs of one listener."""
@@ -32,9 +34,11 @@ _log = structlog.get_logger(__name__)
 class Listener:
     """Subscription of one client to a set of URIs. Call `next` from a single task."""
 
-    def __init__(self, subscriptions: Subscriptions, stands: Callable[[], bool]) -> None:
+    def __init__(self, subscriptions: Subscriptions, credential: Credential) -> None:
+        self.credential = credential
+        self.revoked = False
+        """Whether the subscription ended because the permissions of the credential have changed."""
         self._subscriptions = subscriptions
-        self._stands = stands
         self._addresses: dict[str, Target] = {}
         self._changed: dict[str, None] = {}
         self._wakeup = asyncio.Event()
@@ -46,7 +50,9 @@ class Listener:
         return list(self._addresses)
 
     def add(self, uri: str) -> None:
-        """Add a URI to the subscription. Raise InvalidInputError or OverloadedError."""
+        """Add a URI to the subscription. Raise InvalidInputError, OverloadedError or StoreClosedError."""
+        if self._ended:
+            raise StoreClosedError("the subscription has ended")
         if uri in self._addresses:
             return
         target = resources.target(uri)
@@ -80,7 +86,10 @@ class Listener:
         await self._wakeup.wait()
         self._wakeup.clear()
         changed, self._changed = list(self._changed), {}
-        return [] if self._ended or not self._stands() else changed
+        self.revoked = not self.credential.still_valid()
+        if self.revoked:
+            self._ended = True
+        return [] if self._ended else changed
 
 
 class Subscriptions:
@@ -88,8 +97,7 @@ class Subscriptions:
 
     Args:
         store: store whose change feed is followed.
-        most: maximum concurrent listeners.
-        counted: called with the number of listeners when it changes.
+        quota: limits the concurrent listeners.
         sleep: waits between two reads of the feed.
     """
 
@@ -97,44 +105,40 @@ class Subscriptions:
         self,
         store: Store,
         *,
-        most: int,
-        counted: Callable[[int], None],
+        quota: Quota,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._sleep = sleep
         self._store = store
-        self._most = most
-        self._counted = counted
+        self._quota = quota
         self._listeners: set[Listener] = set()
         self._wanted: dict[Target, dict[tuple[Listener, str], None]] = {}
         self._following: asyncio.Task[None] | None = None
         self._closed = False
 
     @contextlib.contextmanager
-    def listening(self, stands: Callable[[], bool]) -> Iterator[Listener]:
+    def listening(self, credential: Credential) -> Iterator[Listener]:
         """Open a listener and close it on exit. Arguments and errors as in `open`."""
-        listener = self.open(stands)
+        listener = self.open(credential)
         try:
             yield listener
         finally:
             self.close(listener)
 
-    def open(self, stands: Callable[[], bool]) -> Listener:
+    def open(self, credential: Credential) -> Listener:
         """Return a new listener, to be ended with `close`.
 
         Args:
-            stands: returns whether the token's permissions are unchanged.
+            credential: credential of the client. The listener ends once its permissions have changed.
 
         Raises:
             OverloadedError, StoreClosedError: too many listeners; the service stops.
         """
         if self._closed:
             raise StoreClosedError("the service is stopping")
-        if len(self._listeners) >= self._most:
-            raise OverloadedError(f"{self._most} clients are subscribed, which is the most")
-        listener = Listener(self, stands)
+        self._quota.take(credential.principal)
+        listener = Listener(self, credential)
         self._listeners.add(listener)
-        self._counted(len(self._listeners))
         if self._following is None:
             self._following = asyncio.create_task(self._follow(), name="memory-mcp-feed")
         return listener
@@ -147,7 +151,7 @@ class Subscriptions:
             listener.remove(uri)
         listener.end()
         self._listeners.discard(listener)
-        self._counted(len(self._listeners))
+        self._quota.give_back(listener.credential.principal)
         if not self._listeners and self._following is not None:
             self._following.cancel()
             self._following = None

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.core.slots import Slots
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.rights import Principal
 from swarm_operator.memory.service.errors import ForbiddenError
 from swarm_operator.memory.service.json_schema import Schema
 from swarm_operator.memory.service.mcp.budget import Budget
 from swarm_operator.memory.service.peers import Peers
+from swarm_operator.memory.service.quotas import Quota
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.swarm import Swarm
 
@@ -43,7 +43,7 @@ class Call:
         budget: how long the answer may be.
         metrics: the service's.
         peers: other memories.
-        restores: slots of restores of backups; each takes disk space for a copy.
+        restores: limit of concurrent restores of backups; each takes disk space for a copy.
         data_dir: the directory of the database.
     """
 
@@ -51,7 +51,7 @@ class Call:
     budget: Budget
     metrics: ServiceMetrics
     peers: Peers
-    restores: Slots
+    restores: Quota
     data_dir: Path
 
     @property

@@ -19,11 +19,11 @@ from swarm_operator.memory.client import (
     MemoryGoneError,
     MemoryRequestError,
 )
-from swarm_operator.memory.core.slots import watch_slots
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.service.grpc.server import GrpcServer
+from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
@@ -342,7 +342,7 @@ async def over_grpc(service, clock):
     metrics, token = ServiceMetrics(), (service.tokens / "client-token").read_text().strip()
     server = GrpcServer(
         service.store, tokens=Tokens(service.tokens), metrics=metrics, settings=ServiceSettings(grpc_port=0),
-        slots=watch_slots(10, metrics.watches.set),
+        quotas=Quotas(ServiceSettings()),
     )  # fmt: skip
     async with server.running(), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield Grpc(MemoryStub(channel), (("authorization", f"Bearer {token}"),), clock)

@@ -17,11 +17,11 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from unit.memory.fuzz.inputs import NAMES, TEXTS, names
 
-from swarm_operator.memory.core.slots import watch_slots
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.service.grpc.server import GrpcServer
+from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
@@ -116,7 +116,7 @@ def test_grpc_never_fails(start_service, runner):
         metrics = ServiceMetrics()
         server = GrpcServer(
             service.store, tokens=Tokens(service.tokens), metrics=metrics,
-            settings=ServiceSettings(grpc_port=0), slots=watch_slots(10, metrics.watches.set),
+            settings=ServiceSettings(grpc_port=0), quotas=Quotas(ServiceSettings()),
         )  # fmt: skip
         options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
         async with server.running(), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:

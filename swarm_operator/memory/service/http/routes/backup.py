@@ -41,7 +41,7 @@ async def _backup(call: Call) -> Stream:
 
 
 async def _copy(call: Call, stream: Stream) -> AsyncGenerator[bytes, None]:
-    with call.context.backups.taken():
+    with call.context.quotas.backups.holding(call.credential.principal):
         async with call.store.snapshot() as snapshot:
             stream.headers = (
                 (b"content-type", b"application/vnd.sqlite3"),

@@ -61,8 +61,6 @@ _IMPORT: Final = Operation(
 )
 OPERATIONS: Final = (_EXPORT, _IMPORT)
 _CHUNK: Final = 64 * 1024
-MOST_AT_ONCE: Final = 4
-"""Maximum concurrent exports, and maximum concurrent imports. An import holds a batch and a line in memory."""
 _LINE_OVERHEAD: Final = 2 * 1024 * 1024
 """Bytes that a line may have in addition to its value."""
 _DRAINED: Final = 64 * 1024 * 1024
@@ -82,7 +80,7 @@ async def _export(call: Call) -> Stream:
 
 
 async def _exported(call: Call, namespaces: list[str] | None) -> AsyncGenerator[bytes, None]:
-    with call.context.exports.taken():
+    with call.context.quotas.exports.holding(call.credential.principal):
         async for chunk in _chunks(export_lines(call.store, namespaces=namespaces)):
             yield chunk
 
@@ -92,7 +90,7 @@ async def _import(call: Call) -> Reply | Stream:
     for name, schema in _IMPORT.query.items():
         if query.get(name, schema["default"]) not in schema["enum"]:
             raise InvalidInputError(name, f"one of {', '.join(schema['enum'])}")
-    with call.context.imports.taken():
+    with call.context.quotas.imports.holding(call.credential.principal):
         importer = Importer(call.store, Existing(query.get("existing", Existing.OVERWRITE)))
         body = call.stream()
         try:

@@ -69,7 +69,7 @@ async def _watch(call: Call) -> Stream:
 async def _events(call: Call, namespace: str | None, prefix: str, since: int | None) -> AsyncGenerator[bytes, None]:
     """Yield events until the store closes or fails. The client then resumes the watch."""
     settings, metrics = call.context.settings, call.context.metrics
-    with call.context.watches.taken():
+    with call.context.quotas.watches.holding(call.credential.principal):
         async with call.store.watch(namespace, prefix=prefix, since=since) as watch:
             yield _event(b"ready", watch.position, orjson.dumps({"seq": watch.position}))
             while True:

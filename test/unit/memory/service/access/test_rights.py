@@ -14,7 +14,6 @@ from mcp.shared.exceptions import MCPError
 
 from swarm_operator.memory.core import Query
 from swarm_operator.memory.core.entry import Draft
-from swarm_operator.memory.core.slots import watch_slots
 from swarm_operator.memory.core.store import EntryReads, EntryWrites, Store
 from swarm_operator.memory.core.writes import Delete
 from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential, Principal
@@ -24,6 +23,7 @@ from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.service.grpc.server import GrpcServer
 from swarm_operator.memory.service.http.openapi import OPERATIONS
+from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.sqlite import SqliteStore
@@ -194,7 +194,7 @@ async def grpc_stubs(service):
     metrics, settings = ServiceMetrics(), ServiceSettings(grpc_port=0)
     server = GrpcServer(
         service.store, tokens=Tokens(service.tokens), metrics=metrics, settings=settings,
-        slots=watch_slots(10, metrics.watches.set),
+        quotas=Quotas(settings),
     )  # fmt: skip
     async with server.running(), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield MemoryStub(channel)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import grpc
 import pytest
 
-from swarm_operator.memory.core.slots import Slots, watch_slots
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.grpc.memory_pb2 import Problem
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.service.grpc.server import GrpcServer
 from swarm_operator.memory.service.grpc.statuses import PROBLEM_KEY
+from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.sqlite import SqliteStore
@@ -54,7 +54,7 @@ class Grpc:
     server: GrpcServer
     store: SqliteStore
     metrics: ServiceMetrics
-    slots: Slots
+    quotas: Quotas
     channel: grpc.aio.Channel
     memory: MemoryStub
 
@@ -90,10 +90,10 @@ async def running(directory, clock, **settings):
     metrics = ServiceMetrics()
     chosen = ServiceSettings(grpc_port=0, **settings)
     async with SqliteStore.open(directory / "swarm-memory.db", clock=clock, observer=metrics) as store:
-        slots = watch_slots(chosen.max_watches, metrics.watches.set)
-        server = GrpcServer(store, tokens=Tokens(tokens), metrics=metrics, settings=chosen, slots=slots)
+        quotas = Quotas(chosen)
+        server = GrpcServer(store, tokens=Tokens(tokens), metrics=metrics, settings=chosen, quotas=quotas)
         async with server.running(), channel_to(server.port) as channel:
-            yield Grpc(server, store, metrics, slots, channel, MemoryStub(channel))
+            yield Grpc(server, store, metrics, quotas, channel, MemoryStub(channel))
 
 
 @pytest.fixture

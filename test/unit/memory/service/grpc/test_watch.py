@@ -4,6 +4,7 @@ import asyncio
 
 import grpc
 
+from swarm_operator.memory.service.access.rights import CLIENT
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 
 
@@ -53,10 +54,10 @@ async def test_a_position_of_the_future_is_refused(served):
 
 
 async def test_they_are_bounded_together_with_http_s(start_grpc):
-    async with start_grpc(max_watches=2) as served:
+    async with start_grpc(max_watches=4) as served:
         first = served.memory.Watch(pb.WatchRequest())
         await first.read()
-        with served.slots.taken():
+        with served.quotas.watches.holding(CLIENT):
             status, problem = await served.problem(served.memory.Watch(pb.WatchRequest()).read())
             assert (status, problem.code) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "overloaded")
         second = served.memory.Watch(pb.WatchRequest())
@@ -66,23 +67,16 @@ async def test_they_are_bounded_together_with_http_s(start_grpc):
 
 
 async def test_a_slot_is_free_again_when_the_caller_has_gone(start_grpc, eventually):
-    async with start_grpc(max_watches=1) as served:
+    async with start_grpc() as served:
         watch = served.memory.Watch(pb.WatchRequest())
         await watch.read()
+        assert (served.quotas.watches.held, served.quotas.calls.held) == (1, 1)
         watch.cancel()
 
         async def free():
-            with served.slots.taken():
-                return True
+            return served.quotas.watches.held == served.quotas.calls.held == 0
 
-        await eventually(lambda: _without_refusal(free))
-
-
-async def _without_refusal(free):
-    try:
-        return await free()
-    except Exception as error:
-        raise AssertionError from error
+        await eventually(free)
 
 
 async def test_it_ends_when_the_service_stops(start_grpc):

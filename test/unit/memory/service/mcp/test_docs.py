@@ -99,6 +99,6 @@ async def test_the_sizes_of_the_lists_are_what_the_page_says(service, connecting
 def test_the_limits_are_the_settings():
     settings = ServiceSettings()
     assert settings.mcp_max_answer_bytes == 24 * 1024
-    assert settings.mcp_max_sessions == 250
+    assert settings.mcp_max_sessions == 500
     assert settings.mcp_idle == 30 * 60
     assert f"| addresses that one client subscribes to | {MAX_ADDRESSES} |" in PAGE

@@ -1,7 +1,6 @@
 """Who may use /mcp, and what it refuses before the protocol begins."""
 
 import asyncio
-import itertools
 
 import orjson
 import pytest
@@ -108,20 +107,6 @@ async def test_an_unknown_tool_is_an_error_of_the_protocol(mcp):
     with pytest.raises(MCPError, match="there is no tool 'memory_teleport'"):
         await mcp.client.call_tool("memory_teleport", {})
     assert (await mcp.call("memory_stats"))["entries"] == 0
-
-
-async def test_sessions_are_limited_and_end_when_they_are_idle(start_service, connecting):
-    async with start_service(mcp=True, mcp_max_sessions=2, mcp_idle=0.2) as service:
-        opened = [await service.call("POST", "/mcp", HELLO, **JSON) for _ in range(3)]
-        assert [answer.status for answer in opened] == [200, 200, 503]
-        session = opened[0].headers["mcp-session-id"]
-        ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
-        async with asyncio.timeout(20):
-            for _ in itertools.count():
-                if (await service.call("POST", "/mcp", HELLO, **JSON)).status == 200:
-                    break
-                await asyncio.sleep(0.05)
-        assert (await service.call("POST", "/mcp", ping, mcp_session_id=session, **JSON)).status == 404
 
 
 async def test_a_session_belongs_to_the_role_that_opened_it(service):

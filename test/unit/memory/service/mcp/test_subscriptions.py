@@ -5,22 +5,22 @@ import asyncio
 import pytest
 
 from swarm_operator.memory.core.errors import OverloadedError, StoreClosedError
+from swarm_operator.memory.service.access.rights import ADMIN, Credential
 from swarm_operator.memory.service.mcp.subscriptions import Subscriptions
+from swarm_operator.memory.service.quotas import Quota
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig, changes
 
-
-def always():
-    return True
+always = Credential(ADMIN, lambda: True)
 
 
 @pytest.fixture
-def counted():
-    return []
+def quota():
+    return Quota("listeners", 2)
 
 
 @pytest.fixture
-def subscriptions(store, counted):
-    made = Subscriptions(store, most=2, counted=counted.append)
+def subscriptions(store, quota):
+    made = Subscriptions(store, quota=quota)
     yield made
     made.end()
 
@@ -53,7 +53,7 @@ async def test_when_changes_were_missed_everything_may_have_changed(tmp_path, mo
     monkeypatch.setattr(changes, "_MOST_KEPT", 1)
     gate = asyncio.Event()
     async with SqliteStore.open(tmp_path / "db", StoreConfig(change_log_entries=5)) as store, asyncio.timeout(20):
-        subscriptions = Subscriptions(store, most=1, counted=lambda _: None, sleep=lambda _: gate.wait())
+        subscriptions = Subscriptions(store, quota=Quota("listeners", 1), sleep=lambda _: gate.wait())
         with subscriptions.listening(always) as listener:
             listener.add("memory://n/first")
             listener.add("memory://n/never")
@@ -71,15 +71,17 @@ async def test_when_changes_were_missed_everything_may_have_changed(tmp_path, mo
                 assert "memory://n/first" in told
 
 
-async def test_too_many_are_refused_and_those_that_end_make_room(subscriptions, counted):
+async def test_too_many_are_refused_and_those_that_end_make_room(subscriptions, quota):
     first, second = subscriptions.open(always), subscriptions.open(always)
     with pytest.raises(OverloadedError):
         subscriptions.open(always)
     subscriptions.close(first)
     subscriptions.close(first)
+    assert quota.held == 1
     third = subscriptions.open(always)
-    assert counted == [1, 2, 1, 2]
+    assert quota.held == 2
     subscriptions.end()
+    assert quota.held == 0
     assert await second.next() == await third.next() == []
     with pytest.raises(StoreClosedError):
         subscriptions.open(always)
@@ -95,7 +97,10 @@ async def test_nothing_follows_the_feed_while_nobody_listens(store, subscription
 
 async def test_a_listener_whose_token_has_lost_its_rights_is_told_nothing_more(store, subscriptions):
     rights = [True]
-    with subscriptions.listening(lambda: rights[0]) as listener, subscriptions.listening(always) as other:
+    with (
+        subscriptions.listening(Credential(ADMIN, lambda: rights[0])) as listener,
+        subscriptions.listening(always) as other,
+    ):
         listener.add("memory://n")
         other.add("memory://n")
         async with asyncio.timeout(20):
@@ -104,3 +109,7 @@ async def test_a_listener_whose_token_has_lost_its_rights_is_told_nothing_more(s
             rights[0] = False
             await store.put("n", "k", 2)
             assert (await listener.next(), await other.next()) == ([], ["memory://n"])
+            assert (listener.revoked, other.revoked) == (True, False)
+            rights[0] = True
+            with pytest.raises(StoreClosedError):
+                listener.add("memory://m")

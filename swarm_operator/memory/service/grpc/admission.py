@@ -1,0 +1,163 @@
+"""Admission of gRPC calls: takes the caller's quotas, then reads the message of the call.
+
+The C core of gRPC reads the message of a unary call before the handler runs and limits each message, but not all
+messages together. Calls are therefore registered as streams of requests (see server): until a message is read, the
+core holds no more of the message than a flow-control window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from collections.abc import Callable
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError
+from swarm_operator.memory.service.errors import BodyTimeoutError
+from swarm_operator.memory.service.quotas import Holder, Quotas
+from swarm_operator.memory.service.settings import ServiceSettings
+
+_PROMPT_READS: Final = 8
+"""Messages of one principal that are read at once without a reservation. Further calls wait for their turn."""
+_PROMPT_SECONDS: Final = 0.1
+"""Seconds after which a message that has not arrived takes a reservation. A small one arrives with its call."""
+_SMALL: Final = 64 * 1024
+"""Messages up to this size (bytes) are not counted: the number of calls bounds them."""
+
+
+class Held:
+    """What a call holds of the quotas until it has ended, which includes sending its response."""
+
+    __slots__ = ("_holder", "_message", "_quotas", "_response")
+
+    def __init__(self, quotas: Quotas, holder: Holder) -> None:
+        self._quotas = quotas
+        self._holder = holder
+        self._message = 0
+        self._response = 0
+        quotas.calls.take(holder)
+
+    def message(self, size: int) -> None:
+        """Hold the bytes of the message in place of what was held for it. Raise OverloadedError."""
+        size = size if size > _SMALL else 0
+        if size > self._message:
+            self._quotas.bodies.take(self._holder, size - self._message, mine=self._message)
+        elif size < self._message:
+            self._quotas.bodies.give_back(self._holder, self._message - size)
+        self._message = size
+
+    def response(self, size: int) -> None:
+        """Hold the bytes of the response: a client that does not read keeps them. Raise OverloadedError."""
+        if size > _SMALL:
+            self._quotas.bodies.take(self._holder, size, mine=self._message)
+            self._response = size
+
+    def release(self, _: Any) -> None:
+        """Give everything back."""
+        self._quotas.calls.give_back(self._holder)
+        if held := self._message + self._response:
+            self._quotas.bodies.give_back(self._holder, held)
+
+
+class Admission:
+    """Admits calls and reads their messages."""
+
+    def __init__(self, quotas: Quotas, settings: ServiceSettings) -> None:
+        self._quotas = quotas
+        self._largest = settings.max_body_bytes
+        self._timeout = settings.body_timeout
+        self._prompt: dict[str, asyncio.Semaphore] = collections.defaultdict(lambda: asyncio.Semaphore(_PROMPT_READS))
+        self._reading: dict[_Reading, None] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def enter(self, holder: Holder, context: Any) -> Held:
+        """Count a call until it has ended. Raise OverloadedError."""
+        held = Held(self._quotas, holder)
+        context.add_done_callback(held.release)
+        return held
+
+    def enter_stream(self, holder: Holder, context: Any) -> None:
+        """Count a call whose messages others read, with room for one of maximum size. Raise OverloadedError."""
+        self.enter(holder, context).message(self._largest)
+
+    async def read(self, holder: Holder, held: Held, parse: Callable[[bytes], Any], context: Any) -> Any:
+        """Return the message of a call.
+
+        Raises:
+            OverloadedError: the message is slow, and the holder has no share left for a message of maximum size.
+            BodyTimeoutError: the message did not arrive in time.
+            InvalidInputError: the bytes are not a message of this call.
+        """
+        raw = await self._receive(self._prompt[holder.name], held, context)
+        if raw is grpc.aio.EOF:
+            raise InvalidInputError("message", "given once")
+        held.message(len(raw))
+        try:
+            return parse(raw)
+        except DecodeError:
+            raise InvalidInputError("message", "as memory.proto describes it") from None
+
+    async def _receive(self, prompt: asyncio.Semaphore, held: Held, context: Any) -> Any:
+        await prompt.acquire()
+        reading = _Reading(prompt, held)
+        self._reading[reading] = None
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().call_later(_PROMPT_SECONDS, self._sweep)
+        try:
+            return await context.read()
+        except asyncio.CancelledError:
+            if reading.refusal is None:
+                raise
+            reading.task.uncancel()
+            raise reading.refusal from None
+        finally:
+            del self._reading[reading]
+            if not reading.reserved:
+                prompt.release()
+
+    def _sweep(self) -> None:
+        """Look after the messages that are being read. A timer for each call would cost more than the rest of this."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for reading in self._reading:
+            reading.check(now, self._largest, self._timeout)
+        self._sweeper = loop.call_later(_PROMPT_SECONDS, self._sweep) if self._reading else None
+
+
+class _Reading:
+    """A message that is being read."""
+
+    __slots__ = ("_held", "_prompt", "_since", "refusal", "reserved", "task")
+
+    def __init__(self, prompt: asyncio.Semaphore, held: Held) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for mypy
+        self.task = task
+        self.refusal: Exception | None = None
+        self.reserved = False
+        self._prompt = prompt
+        self._held = held
+        self._since = asyncio.get_running_loop().time()
+
+    def check(self, now: float, largest: int, seconds: float) -> None:
+        """Reserve room for a message that is slow. End the call if there is none, or the message is too late."""
+        if self.refusal is not None:
+            return
+        if not self.reserved:
+            if now - self._since < _PROMPT_SECONDS:
+                return
+            self.reserved = True
+            self._prompt.release()
+            try:
+                self._held.message(largest)
+            except OverloadedError as error:
+                self._end(error)
+        elif now - self._since >= seconds:
+            self._end(BodyTimeoutError(f"the message did not arrive within {seconds:g} seconds"))
+
+    def _end(self, refusal: Exception) -> None:
+        self.refusal = refusal
+        self.task.cancel()

@@ -1,0 +1,97 @@
+"""grpc.health.v1.Health, which needs no token: bounded, so that nobody can use it up for the others.
+
+Health checks count neither as calls nor in a principal's share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2
+
+_CHECK: Final = f"/{health.SERVICE_NAME}/Check"
+_WATCH: Final = f"/{health.SERVICE_NAME}/Watch"
+_MOST_READS: Final = 4
+"""Requests that are read at once: anybody may send one of maximum size."""
+_READ_SECONDS: Final = 1.0
+_MOST_WATCHES: Final = 64
+"""Concurrent watches. One more ends the oldest, whose client has had its answer and may ask again."""
+
+
+class Health:
+    """Health of the server and its services, which all have one status."""
+
+    def __init__(self) -> None:
+        self._servicer = health.aio.HealthServicer()
+        self._reads = 0
+        self._watches: dict[asyncio.Timeout, None] = {}
+
+    async def set(self, service: str, *, ready: bool) -> None:
+        """Set the status of a service; the empty name is the server."""
+        kinds = health_pb2.HealthCheckResponse
+        await self._servicer.set(service, kinds.SERVING if ready else kinds.NOT_SERVING)
+
+    def stop(self) -> None:
+        """End the watches, which are endless otherwise."""
+        while self._watches:
+            self._end_oldest()
+
+    def handler(self, method: str) -> Any:
+        """Return the handler of a method, or None if there is no such method.
+
+        A handler takes a stream, so that the request is not read before it is admitted.
+        """
+        if method == _CHECK:
+            return grpc.stream_unary_rpc_method_handler(self._check, None, _serialize)
+        if method == _WATCH:
+            return grpc.stream_stream_rpc_method_handler(self._watch, None, _serialize)
+        return None
+
+    async def _check(self, _: Any, context: Any) -> Any:
+        return await self._servicer.Check(await self._request(context), context)
+
+    async def _watch(self, _: Any, context: Any) -> None:
+        request = await self._request(context)
+        if len(self._watches) >= _MOST_WATCHES:
+            self._end_oldest()
+        try:
+            async with asyncio.timeout(None) as watch:
+                self._watches[watch] = None
+                try:
+                    await self._servicer.Watch(request, context)
+                finally:
+                    self._watches.pop(watch, None)
+        except TimeoutError:
+            await context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"health watches: ended by a newer one; the limit is {_MOST_WATCHES}",
+            )
+
+    def _end_oldest(self) -> None:
+        oldest = next(iter(self._watches))
+        del self._watches[oldest]
+        oldest.reschedule(0.0)
+
+    async def _request(self, context: Any) -> health_pb2.HealthCheckRequest:
+        """Return the request; the one for the whole server if too many are being read, so that each has an answer."""
+        if self._reads >= _MOST_READS:
+            return health_pb2.HealthCheckRequest()
+        self._reads += 1
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                raw = await context.read()
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not arrive")
+        finally:
+            self._reads -= 1
+        try:
+            return health_pb2.HealthCheckRequest.FromString(b"" if raw is grpc.aio.EOF else raw)
+        except DecodeError:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the request is not a HealthCheckRequest")
+
+
+def _serialize(response: health_pb2.HealthCheckResponse) -> bytes:
+    return bytes(response.SerializeToString())

@@ -1,0 +1,187 @@
+"""Sessions of MCP clients: each token has a share, and the session of a client that has gone ends.
+
+The package `mcp` serves sessions, but it counts only all of them together and does not say when one has ended. So this
+module follows the requests and ends sessions as a client would, by a DELETE.
+
+A session lives as long as the permissions of the token that opened it. A client whose token was replaced opens another
+session, so no stream that the former token opened receives anything more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from starlette.types import Message, Receive, Scope, Send
+
+from swarm_operator.memory.service.access.rights import Credential
+from swarm_operator.memory.service.quotas import Quota
+
+_SESSION: Final = b"mcp-session-id"
+_VERSION: Final = b"mcp-protocol-version"
+_LOST_SECONDS: Final = 300.0
+"""Seconds after which a session ends that did nothing after it was opened, or after its stream has closed: a client
+that is still there sends a request or opens the stream again within seconds."""
+
+
+class _Session:
+    def __init__(self, credential: Credential, scope: Scope, number: bytes) -> None:
+        self.credential = credential
+        self.id = number.decode("latin-1")
+        self.requests = 1
+        self.timer: asyncio.TimerHandle | None = None
+        self.ending: Scope = {
+            "type": "http",
+            "method": "DELETE",
+            "path": scope["path"],
+            "query_string": b"",
+            "headers": [(_SESSION, number)],
+            "user": scope["user"],
+        }
+
+
+class Sessions:
+    """Sessions that are open.
+
+    Args:
+        handle: ASGI application of the package, which serves the sessions.
+        quota: limits the sessions.
+        idle: seconds without a request or an open stream after which a session ends.
+    """
+
+    def __init__(
+        self, handle: Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]], *, quota: Quota, idle: float
+    ) -> None:
+        self._handle = handle
+        self._quota = quota
+        self._idle = idle
+        self._open: dict[str, _Session] = {}
+        """Sessions by ID; the one that was used last is the last."""
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def serve(self, credential: Credential, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request, of a session or not.
+
+        Raises:
+            OverloadedError: the request opens a session; the caller has its share, and none of its sessions is idle.
+        """
+        version, number = _header(scope, _VERSION), _header(scope, _SESSION)
+        if version is not None and version.decode("latin-1") not in HANDSHAKE_PROTOCOL_VERSIONS:
+            await self._handle(scope, receive, send)  # the client's version has no sessions
+        elif number is None:
+            await self._start(credential, scope, receive, send)
+        else:
+            await self._continue(credential, number.decode("latin-1"), scope, receive, send)
+
+    def end(self, number: str) -> asyncio.Task[None] | None:
+        """End a session and its streams. Return the task that does so, or None if there is no such session."""
+        session = self._open.get(number)
+        if session is None:
+            return None
+        self._forget(session)
+        task = asyncio.create_task(self._handle(session.ending, _receive, _send), name="memory-mcp-session-end")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        return task
+
+    async def stop(self) -> None:
+        """Forget all sessions, because the package ends them. Wait for those that are being ended."""
+        for session in list(self._open.values()):
+            self._forget(session)
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    async def _start(self, credential: Credential, scope: Scope, receive: Receive, send: Send) -> None:
+        holder = credential.principal
+        if not self._quota.has_room(holder):
+            self._end_oldest(holder.name)
+        self._quota.take(holder)
+        opened: _Session | None = None
+
+        async def noticing(message: Message) -> None:
+            nonlocal opened
+            if message["type"] == "http.response.start" and message["status"] < 400:
+                number = dict(message["headers"]).get(_SESSION)
+                if number is not None:
+                    # Before the client knows it and sends its next request.
+                    opened = _Session(credential, scope, number)
+                    self._open[opened.id] = opened
+            await send(message)
+
+        try:
+            await self._handle(scope, receive, noticing)
+        finally:
+            if opened is None:
+                self._quota.give_back(holder)
+            else:
+                self._leave(opened, self._lost)
+
+    async def _continue(self, credential: Credential, number: str, scope: Scope, receive: Receive, send: Send) -> None:
+        session = self._open.get(number)
+        if session is not None and not session.credential.still_valid():
+            ending = self.end(number)
+            assert ending is not None  # noqa: S101 - for mypy: it is open
+            await asyncio.wait([ending])
+            session = None
+        if session is None or session.credential.principal.name != credential.principal.name:
+            await self._handle(scope, receive, send)  # which answers that there is no such session
+            return
+        status = 0
+
+        async def noticing(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        self._enter(session)
+        try:
+            await self._handle(scope, receive, noticing)
+        finally:
+            if status == 404 or (scope["method"] == "DELETE" and status == 200):
+                self._forget(session)
+            self._leave(session, self._lost if scope["method"] == "GET" else self._idle)
+
+    @property
+    def _lost(self) -> float:
+        return min(self._idle, _LOST_SECONDS)
+
+    def _enter(self, session: _Session) -> None:
+        session.requests += 1
+        if session.timer is not None:
+            session.timer.cancel()
+            session.timer = None
+        self._open[session.id] = self._open.pop(session.id)
+
+    def _leave(self, session: _Session, seconds: float) -> None:
+        session.requests -= 1
+        if not session.requests and session.id in self._open:
+            session.timer = asyncio.get_running_loop().call_later(seconds, self.end, session.id)
+
+    def _end_oldest(self, holder: str) -> None:
+        """End the session of a holder that has been idle longest, if any is idle."""
+        for session in self._open.values():
+            if session.credential.principal.name == holder and not session.requests:
+                self.end(session.id)
+                return
+
+    def _forget(self, session: _Session) -> None:
+        if self._open.pop(session.id, None) is not None:
+            self._quota.give_back(session.credential.principal)
+        if session.timer is not None:
+            session.timer.cancel()
+
+
+def _header(scope: Scope, name: bytes) -> bytes | None:
+    """Return the first value of a header, which is the one that the package reads."""
+    return next((value for each, value in scope["headers"] if each == name), None)
+
+
+async def _receive() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _send(_: Message) -> None:
+    """Discard the answer."""
