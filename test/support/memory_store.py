@@ -118,6 +118,8 @@ class MemoryStore(Store):
         await self._turn()
         candidates = []
         for identity, entry in self._live():
+            if not covers(query.roots, entry.namespace):
+                continue
             score = text_match.score(entry, phrases)
             first = {Order.KEY: (), Order.UPDATED: (entry.updated_at,), Order.RANK: (score,)}[query.order]
             candidates.append(([query.order.value, *first, *identity], entry, score))
@@ -393,8 +395,7 @@ def _matches(entry, query):
     namespace, tags, metadata = entry.namespace, set(entry.tags), entry.metadata
     pattern = query.key_pattern()
     return (
-        covers(query.within, namespace)
-        and (query.namespace in {None, namespace} or (query.subtree and covers([query.namespace], namespace)))
+        (query.namespace in {None, namespace} or (query.subtree and covers([query.namespace], namespace)))
         and entry.key.startswith(query.prefix)
         and (pattern is None or bool(pattern.match(entry.key)))
         and tags.issuperset(query.tags)

@@ -105,7 +105,7 @@ class MissedChangesError(MemoryStoreError):
 
 
 class OverloadedError(MemoryStoreError):
-    """The write queue is full. Nothing was written; retry with backoff."""
+    """A queue of writes or searches is full. Nothing was read or written; retry with backoff."""
 
     code = "overloaded"
     transient = True

@@ -45,7 +45,8 @@ class NamespacePage:
 
 Position = list[Any]
 """Where a page of a search ended; the next page starts behind it. A JSON array whose first item is a word. Positions in
-the order of keys have a form that all engines share, see key_position; the form of others is the engine's own."""
+the order of keys have a form that all engines share, see key_position; the form of others is the engine's own. A
+position holds nothing of entries outside `Query.within`."""
 
 
 def key_position(namespace: str, key: str) -> Position:
@@ -77,7 +78,7 @@ class SearchPage:
         position: resume position of the next page; None on the last page.
         partial: True if the page ended at the time or candidate limit before it was full.
         ranked: False if too many entries match the text: the newest then come first instead of the best.
-        candidates: number of entries that were examined.
+        candidates: number of entries that were examined, all of them within `within`.
         within: namespaces to whose subtrees the search was restricted; None: not restricted.
     """
 

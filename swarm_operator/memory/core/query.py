@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -13,6 +12,7 @@ from typing import Any, Final
 from swarm_operator.memory.core import expressions, strict_json
 from swarm_operator.memory.core.entry import MAX_METADATA_BYTES, check_namespace, check_prefix, check_tags
 from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.namespaces import covers
 
 MAX_QUERY_TAGS: Final = 16
 MAX_QUERY_METADATA: Final = 16
@@ -48,7 +48,8 @@ class Query:
         expression: full-text expression on keys and values, see core.expressions.
         order: order of the results.
         within: namespaces that the caller is authorized to read, including the namespaces below them. This restricts
-            every other condition; None: not restricted.
+            every other condition, and no other entry has an effect on the answer; None: not restricted.
+        owner: name of the caller. An engine that makes searches wait gives each owner its turn.
     """
 
     namespace: str | None = None
@@ -62,6 +63,7 @@ class Query:
     expression: str | None = None
     order: Order = Order.KEY
     within: tuple[str, ...] | None = None
+    owner: str = ""
 
     @classmethod
     def create(
@@ -135,9 +137,22 @@ class Query:
         )
 
     @property
-    def fingerprint(self) -> int:
-        """Return a checksum of the query. A cursor is valid only for the query that created it."""
-        return zlib.crc32(strict_json.encode("query", asdict(self)))
+    def fingerprint(self) -> str:
+        """Return the query as text. A cursor is valid only for the query that created it."""
+        return strict_json.encode("query", asdict(self)).decode()
+
+    @property
+    def roots(self) -> tuple[str, ...] | None:
+        """Return the namespaces to search by `namespace`, `subtree` and `within`; None: all namespaces.
+
+        The namespaces below these belong to the search, too, unless `namespace` is given without `subtree`.
+        """
+        if self.namespace is None:
+            return self.within
+        if covers(self.within, self.namespace):
+            return (self.namespace,)
+        below = [root for root in self.within or () if covers([self.namespace], root)]
+        return tuple(below) if self.subtree else ()
 
     @property
     def glob_prefix(self) -> str:

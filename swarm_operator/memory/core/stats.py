@@ -68,7 +68,7 @@ class StoreStats:
     cache_bytes: int
     checkpoints_busy: int
     reads: dict[str, int]
-    """Number of running and queued database reads: entries, pages."""
+    """Number of running and queued database reads: entries, pages, texts."""
     free_bytes: int
     compressed_entries: int
     compressed_raw_bytes: int

@@ -1,66 +1,83 @@
-"""Page tokens and page sizes of the requests of all protocols. Page tokens are opaque to clients."""
+"""Cursors of pages, page sizes and times in the requests of all protocols.
+
+A cursor is sealed (see access.seal): it is opaque, and valid only for the caller and the query that it was made for.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.core.pages import Position
 from swarm_operator.memory.core.query import Query
+from swarm_operator.memory.service.access.rights import Credential
+from swarm_operator.memory.service.access.seal import SealBrokenError
 
 DEFAULT_LIMIT: Final = 100
+_FORM: Final = "1"
+"""Changes with the form of positions: cursors of other releases are then refused."""
+_GIVEN: Final = "what the page before gave, as it was given: its next_cursor or cursor"
+_PAGING: Final = frozenset({"cursor", "limit"})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_POSITIONS: Final[dict[str, tuple[type, ...]]] = {
-    "key": (str, str),
-    "updated": (int, str, int),
-    "rank": (float, int),
-    "newest": (int,),
-}
-"""Types of the sort key that follows a plan's name, see Position."""
 
 
-def encode(name: str | None) -> str | None:
-    """Return the cursor for the last name of a page: URL-safe base64; None for None."""
-    return None if name is None else _to_base64(name.encode())
+class Cursors:
+    """Cursors of one query of one caller.
+
+    Args:
+        credential: credential of the caller.
+        query: kind and parameters of the query, without the cursor and the size of the page.
+        allowed: error message for other cursors.
+    """
+
+    def __init__(self, credential: Credential, *query: str, allowed: str = _GIVEN) -> None:
+        self._seal = credential.seal
+        self._names = [name.encode() for name in (_FORM, credential.principal.name, *query)]
+        self._allowed = allowed
+
+    def encode(self, position: Any) -> str | None:
+        """Return the cursor for a position, a JSON value; None for None."""
+        return None if position is None else self._seal.seal(orjson.dumps(position), self._names)
+
+    def decode(self, cursor: str | None, field: str = "cursor") -> Any:
+        """Return the position in a cursor; None for None. Raise InvalidInputError."""
+        if cursor is None:
+            return None
+        try:
+            return orjson.loads(self._seal.open(cursor, self._names))
+        except SealBrokenError:
+            raise InvalidInputError(field, self._allowed) from None
 
 
-def decode(cursor: str | None, field: str = "cursor") -> str | None:
-    """Return the name in a cursor. Raise InvalidInputError."""
-    if cursor is None:
-        return None
-    try:
-        text = _from_base64(cursor).decode()
-    except (binascii.Error, ValueError):
-        text = ""
-    if not text or "\0" in text:
-        raise InvalidInputError(field, "what the page before gave, as it was given: its next_cursor or cursor")
-    return text
+def of_search(credential: Credential, query: Query) -> Cursors:
+    """Return the cursors of a search."""
+    return Cursors(
+        credential, "search", query.fingerprint, allowed="the next_cursor of the page before, with the same query"
+    )
 
 
-def encode_position(position: Position | None, query: Query) -> str | None:
-    """Return the cursor for a search position. The cursor is valid for the same query only."""
-    return None if position is None else _to_base64(orjson.dumps([query.fingerprint, *position]))
+def of_list(credential: Credential, namespace: str, prefix: str) -> Cursors:
+    """Return the cursors of a list of entries."""
+    return Cursors(credential, "list", namespace, prefix)
 
 
-def decode_position(cursor: str | None, query: Query) -> Position | None:
-    """Return the search position in a cursor. Raise InvalidInputError."""
-    if cursor is None:
-        return None
-    try:
-        fingerprint, plan, *rest = orjson.loads(_from_base64(cursor))
-        good = fingerprint == query.fingerprint and tuple(map(type, rest)) == _POSITIONS[plan]
-        good = good and all(abs(each) < 2**63 for each in rest if type(each) is int)
-    except (binascii.Error, ValueError, KeyError, TypeError):
-        good = False
-    if not good:
-        raise InvalidInputError("cursor", "the next_cursor of the page before, with the same query")
-    return [plan, *rest]
+def of_namespaces(credential: Credential) -> Cursors:
+    """Return the cursors of the list of namespaces."""
+    return Cursors(credential, "namespaces")
+
+
+def of_messages(credential: Credential) -> Cursors:
+    """Return the cursors of messages. They are places in the order of all messages, whatever is filtered."""
+    return Cursors(credential, "messages")
+
+
+def of_records(credential: Credential, kind: str, filters: Mapping[str, Any]) -> Cursors:
+    """Return the cursors of a list of records. `filters` are the parameters; those of the page have no effect."""
+    wanted = {name: value for name, value in filters.items() if name not in _PAGING}
+    return Cursors(credential, "records", kind, orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS).decode())
 
 
 def page_size(query: Mapping[str, str], default: int = DEFAULT_LIMIT) -> int:
@@ -82,11 +99,3 @@ def moment(text: str | None) -> int | None:
         raise InvalidInputError("updated_since", "a time with its zone as in RFC 3339: 2026-01-31T12:00:00Z")
     # Exact, and independent of the range of the platform's time functions.
     return (moment - _EPOCH) // timedelta(milliseconds=1)
-
-
-def _to_base64(text: bytes) -> str:
-    return base64.urlsafe_b64encode(text).decode().rstrip("=")
-
-
-def _from_base64(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 import swarm_operator
 from swarm_operator.memory.core import MemoryStoreError
+from swarm_operator.memory.service.access.seal import Seal, read_or_create_key
 from swarm_operator.memory.service.access.tokens import ADMIN_FILE, CLIENT_FILE, Tokens, generate
 from swarm_operator.memory.service.app import MemoryApp
 from swarm_operator.memory.service.errors import BadTokenFileError
@@ -31,6 +32,7 @@ from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database import driver
 
 DATABASE_NAME = "swarm-memory.db"
+CURSOR_KEY_NAME = "cursor-key"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = structlog.get_logger(__name__)
@@ -48,7 +50,7 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
         loop.add_signal_handler(number, _on_signal, number, stop, force_shutdown)
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        tokens = Tokens(_token_dir(settings))
+        tokens = Tokens(_token_dir(settings), seal=_seal(settings))
         with contextlib.ExitStack() as sockets:
             http_socket = sockets.enter_context(_bind(settings.host, settings.http_port))
             metrics_socket = sockets.enter_context(_bind(settings.host, settings.metrics_port))
@@ -201,6 +203,15 @@ def _token_dir(settings: ServiceSettings) -> Path:
     if generate(directory):
         _log.info("tokens made", client=str(directory / CLIENT_FILE), admin=str(directory / ADMIN_FILE))
     return directory
+
+
+def _seal(settings: ServiceSettings) -> Seal:
+    """Return the seal of cursors. Its key survives a restart, so that clients can read on."""
+    try:
+        return Seal(read_or_create_key(settings.data_dir / CURSOR_KEY_NAME))
+    except OSError as error:  # a full disk must not prevent reads
+        _log.warning("cursors are valid until the service stops", reason=str(error))
+        return Seal()
 
 
 def _bind(host: str, port: int) -> socket.socket:

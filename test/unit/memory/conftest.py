@@ -152,7 +152,7 @@ async def listening(app):
 
 
 @contextlib.asynccontextmanager
-async def running_service(directory, *, clock=None, config=None, **settings):
+async def running_service(directory, *, clock=None, config=None, seal=None, **settings):
     tokens = directory / "tokens"
     tokens.mkdir(exist_ok=True)
     (tokens / "client-token").write_text(TOKEN + "\n")
@@ -164,7 +164,10 @@ async def running_service(directory, *, clock=None, config=None, **settings):
             SqliteStore.open(directory / "swarm-memory.db", config, observer=metrics, **clocks)
         )
         app = MemoryApp(
-            store, tokens=Tokens(tokens), metrics=metrics, settings=ServiceSettings(data_dir=directory, **settings)
+            store,
+            tokens=Tokens(tokens, seal=seal),
+            metrics=metrics,
+            settings=ServiceSettings(data_dir=directory, **settings),
         )
         await stack.enter_async_context(app.running())
         port = await stack.enter_async_context(listening(app))

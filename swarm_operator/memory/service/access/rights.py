@@ -23,6 +23,7 @@ from swarm_operator.memory.core.query import Query
 from swarm_operator.memory.core.stats import GcRun, StoreStats
 from swarm_operator.memory.core.store import Store, Watch
 from swarm_operator.memory.core.writes import Write
+from swarm_operator.memory.service.access.seal import Seal
 from swarm_operator.memory.service.errors import ForbiddenError, UnauthorizedError
 
 
@@ -75,10 +76,12 @@ class Credential(NamedTuple):
     Attributes:
         principal: holder of the token.
         still_valid: returns False once the token is no longer valid, or its permissions have changed.
+        seal: seals the cursors that the caller gets.
     """
 
     principal: Principal
     still_valid: Callable[[], bool]
+    seal: Seal = Seal()
 
 
 def _refusal() -> ForbiddenError:
@@ -100,6 +103,11 @@ class AuthorizedStore(Store):
         self._store = store
         self._credential = credential
         self._principal = credential.principal
+
+    @property
+    def credential(self) -> Credential:
+        """Return the credential whose permissions are checked."""
+        return self._credential
 
     @property
     def origin(self) -> object:
@@ -182,11 +190,14 @@ class AuthorizedStore(Store):
         return await self._store.list(namespace, prefix=prefix, after=after, limit=limit)
 
     async def search(self, query: Query, *, position: Position | None = None, limit: int = 50) -> SearchPage:
-        """Require read permission for the query's namespace; without one, search the permitted namespaces."""
+        """Require read permission for the query's namespace; without one, search the permitted namespaces.
+
+        Both are limited to the permitted namespaces: the store then counts and ranks no other entries.
+        """
+        assert query.within is None  # noqa: S101 - set by this class
         if query.namespace is not None:
             self._principal.check_read(query.namespace)
-        elif self._principal.namespaces is not None:
-            query = replace(query, within=self._principal.namespaces)
+        query = replace(query, within=self._principal.namespaces, owner=self._principal.name)
         return await self._store.search(query, position=position, limit=limit)
 
     async def namespaces(

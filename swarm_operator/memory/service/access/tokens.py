@@ -21,6 +21,7 @@ import structlog
 
 from swarm_operator.memory.service.access import token_file
 from swarm_operator.memory.service.access.rights import ADMIN, CLIENT, Credential, Principal
+from swarm_operator.memory.service.access.seal import Seal
 from swarm_operator.memory.service.errors import BadTokenFileError, UnauthorizedError
 
 CLIENT_FILE: Final = "client-token"
@@ -36,6 +37,11 @@ _log = structlog.get_logger(__name__)
 class Tokens:
     """Valid tokens; authenticates requests.
 
+    Args:
+        directory: directory of the token files.
+        seal: seals the cursors of all callers; None: with a key of this object.
+        monotonic: returns seconds; for tests.
+
     Attributes:
         directory: directory of the token files.
 
@@ -43,8 +49,11 @@ class Tokens:
         BadTokenFileError: a file is missing, empty or not a token; or `tokens.json` is invalid.
     """
 
-    def __init__(self, directory: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, directory: Path, *, seal: Seal | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self.directory = directory
+        self._seal = seal or Seal()
         self._monotonic = monotonic
         self._checked_at = monotonic()
         self._stamp = self._file_stamps()
@@ -70,7 +79,7 @@ class Tokens:
 
     def _read(self) -> list[tuple[bytes, Credential]]:
         return [
-            (token, Credential(principal, functools.partial(self._still_valid, token, principal)))
+            (token, Credential(principal, functools.partial(self._still_valid, token, principal), self._seal))
             for token, principal in _read_all(self.directory)
         ]
 

@@ -210,18 +210,15 @@ async def _batch(store: AuthorizedStore, request: pb.BatchRequest) -> pb.BatchRe
     return pb.BatchResponse(results=map(_result, operations, results))
 
 
-async def _list(store: Store, request: pb.ListRequest) -> pb.ListResponse:
-    after = cursors.decode(request.page_token or None, "page_token")
-    if after is not None and not after.startswith(request.prefix):
-        raise InvalidInputError("page_token", "used with the prefix that it came from")
+async def _list(store: AuthorizedStore, request: pb.ListRequest) -> pb.ListResponse:
+    own = cursors.of_list(store.credential, request.namespace, request.prefix)
+    after = own.decode(request.page_token or None, "page_token")
     limit = request.page_size or cursors.DEFAULT_LIMIT
     page = await store.list(request.namespace, prefix=request.prefix, after=after, limit=limit)
-    return pb.ListResponse(
-        entries=map(entry_message, page.entries), next_page_token=cursors.encode(page.next_key) or ""
-    )
+    return pb.ListResponse(entries=map(entry_message, page.entries), next_page_token=own.encode(page.next_key) or "")
 
 
-async def _search(store: Store, request: pb.SearchRequest) -> pb.SearchResponse:
+async def _search(store: AuthorizedStore, request: pb.SearchRequest) -> pb.SearchResponse:
     def given(name: str) -> Any:
         return getattr(request, name) if request.HasField(name) else None
 
@@ -238,7 +235,8 @@ async def _search(store: Store, request: pb.SearchRequest) -> pb.SearchResponse:
         match=given("match"),
         order=given("order"),
     )
-    position = cursors.decode_position(request.page_token or None, query)
+    own = cursors.of_search(store.credential, query)
+    position = own.decode(request.page_token or None)
     found = await store.search(query, position=position, limit=request.page_size or _DEFAULT_FOUND)
     hits = [
         pb.SearchResponse.Hit(
@@ -246,18 +244,19 @@ async def _search(store: Store, request: pb.SearchRequest) -> pb.SearchResponse:
         )
         for hit in found.hits
     ]
-    token = cursors.encode_position(found.position, query) or ""
+    token = own.encode(found.position) or ""
     return pb.SearchResponse(hits=hits, next_page_token=token, partial=found.partial, ranked=found.ranked)
 
 
-async def _namespaces(store: Store, request: pb.NamespacesRequest) -> pb.NamespacesResponse:
-    after = cursors.decode(request.page_token or None, "page_token")
+async def _namespaces(store: AuthorizedStore, request: pb.NamespacesRequest) -> pb.NamespacesResponse:
+    own = cursors.of_namespaces(store.credential)
+    after = own.decode(request.page_token or None, "page_token")
     page = await store.namespaces(after=after, limit=request.page_size or cursors.DEFAULT_LIMIT)
     counts = [
         pb.NamespacesResponse.Namespace(namespace=each.namespace, entries=each.entries, bytes=each.bytes)
         for each in page.namespaces
     ]
-    return pb.NamespacesResponse(namespaces=counts, next_page_token=cursors.encode(page.next_name) or "")
+    return pb.NamespacesResponse(namespaces=counts, next_page_token=own.encode(page.next_name) or "")
 
 
 async def _stats(store: Store, _: pb.StatsRequest) -> pb.StatsResponse:

@@ -26,6 +26,7 @@ from swarm_operator.memory.service.asgi import (
     parse_query,
     parse_query_lists,
 )
+from swarm_operator.memory.service.cursors import Cursors
 from swarm_operator.memory.service.errors import NotFoundError
 from swarm_operator.memory.service.http.operation import Operation
 from swarm_operator.memory.service.quotas import Quotas
@@ -120,12 +121,17 @@ class Call:
                 raise InvalidInputError(name, "given")
         return document
 
-    def page(self, query: dict[str, str], prefix: str) -> dict[str, Any]:
-        """Return the arguments `after` and `limit` for a list. Raise InvalidInputError."""
-        after = cursors.decode(query.get("cursor"))
-        if after is not None and not after.startswith(prefix):
-            raise InvalidInputError("cursor", "used with the list that it came from")
-        return {"after": after, "limit": cursors.page_size(query)}
+    def page(self, query: dict[str, str]) -> dict[str, Any]:
+        """Return the arguments `after` and `limit` for a list of records. Raise InvalidInputError."""
+        return {"after": self._cursors(query).decode(query.get("cursor")), "limit": cursors.page_size(query)}
+
+    def page_reply(self, name: str, page: RecordPage, query: dict[str, str]) -> Reply:
+        """Return the response with a page of records."""
+        records = [record.document for record in page.records]
+        return json_reply({name: records, "next_cursor": self._cursors(query).encode(page.next_key)})
+
+    def _cursors(self, query: dict[str, str]) -> Cursors:
+        return cursors.of_records(self.credential, self.operation.name, query)
 
     def stream(self) -> AsyncIterator[bytes]:
         """Return the parts of the body as they arrive."""
@@ -179,12 +185,6 @@ def found_reply(record: Record, call: Call) -> Reply:
     if if_none_match(call.headers.get(b"if-none-match"), record.version):
         return Reply(304, b"", (etag(record.version),))
     return record_reply(record)
-
-
-def page_reply(name: str, page: RecordPage) -> Reply:
-    """Return the response with a page of records."""
-    records = [record.document for record in page.records]
-    return json_reply({name: records, "next_cursor": cursors.encode(page.next_key)})
 
 
 def json_reply(document: Any) -> Reply:

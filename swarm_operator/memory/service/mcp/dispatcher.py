@@ -111,6 +111,7 @@ class ToolDispatcher:
             started = time.perf_counter()
             call = Call(
                 store=AuthorizedStore(self._store, credential),
+                credential=credential,
                 budget=self._budget,
                 metrics=self._metrics,
                 peers=self._peers,

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.pages import NamespaceCount
-from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service import cursors
+from swarm_operator.memory.service.access.rights import AuthorizedStore
 from swarm_operator.memory.service.errors import NotFoundError
 from swarm_operator.memory.service.mcp import uris
 from swarm_operator.memory.service.mcp.budget import Budget
@@ -40,19 +40,20 @@ class Resources:
         budget: size limit of a document.
     """
 
-    def __init__(self, store: Store, *, metrics: ServiceMetrics, budget: Budget) -> None:
+    def __init__(self, store: AuthorizedStore, *, metrics: ServiceMetrics, budget: Budget) -> None:
         self._store = store
         self._metrics = metrics
         self._budget = budget
 
     async def page(self, cursor: str | None) -> tuple[list[NamespaceCount], str | None]:
         """Return a page of the namespaces, and the cursor of the next page. Raise MemoryStoreError."""
-        page = await self._store.namespaces(after=cursors.decode(cursor), limit=_PAGE)
+        own = cursors.of_namespaces(self._store.credential)
+        page = await self._store.namespaces(after=own.decode(cursor), limit=_PAGE)
         taken = self._budget.take(
             page.namespaces, lambda count: {"uri": uris.render(count.namespace), "n": count.namespace, "d": " " * 100}
         )
         cut = page.namespaces[: len(taken)]
-        return cut, cursors.encode(page.next_name if len(cut) == len(page.namespaces) else cut[-1].namespace)
+        return cut, own.encode(page.next_name if len(cut) == len(page.namespaces) else cut[-1].namespace)
 
     async def read(self, uri: str) -> dict[str, Any]:
         """Return the document at a URI. Raise RequestError or MemoryStoreError."""
@@ -87,7 +88,8 @@ class Resources:
         }
 
     async def _keys(self, namespace: str, cursor: str | None) -> dict[str, Any]:
-        after = cursors.decode(cursor)
+        own = cursors.of_list(self._store.credential, namespace, "")
+        after = own.decode(cursor)
         page = await self._store.list(namespace, after=after, limit=_PAGE)
         if not page.entries and after is None:
             raise NotFoundError("there is no such namespace, or nothing in it")
@@ -96,7 +98,7 @@ class Resources:
         return {
             "namespace": namespace,
             "entries": taken,
-            "next": _next(uris.render(namespace), cursors.encode(following)),
+            "next": _next(uris.render(namespace), own.encode(following)),
         }
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.store import Store
-from swarm_operator.memory.service.access.rights import Principal
+from swarm_operator.memory.service.access.rights import Credential, Principal
 from swarm_operator.memory.service.errors import ForbiddenError
 from swarm_operator.memory.service.json_schema import Schema
 from swarm_operator.memory.service.mcp.budget import Budget
@@ -40,6 +40,7 @@ class Call:
 
     Attributes:
         store: the store, which checks the caller's permissions.
+        credential: credential of the caller.
         budget: how long the answer may be.
         metrics: the service's.
         peers: other memories.
@@ -48,6 +49,7 @@ class Call:
     """
 
     store: Store
+    credential: Credential
     budget: Budget
     metrics: ServiceMetrics
     peers: Peers

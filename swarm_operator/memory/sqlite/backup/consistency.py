@@ -16,7 +16,7 @@ from swarm_operator.memory.core.entry import check_key, check_namespace, check_t
 from swarm_operator.memory.core.errors import CorruptValueError, InvalidInputError
 from swarm_operator.memory.sqlite.backup.findings import Findings
 from swarm_operator.memory.sqlite.database.driver import sqlite3
-from swarm_operator.memory.sqlite.search.index import REVISION, index_text
+from swarm_operator.memory.sqlite.search.index import REVISION, index_namespace, index_text
 from swarm_operator.memory.sqlite.tables.compression import Codec, decompress
 
 _COMPRESSED: Final = 2
@@ -118,7 +118,7 @@ def _entries(
             unreadable.add(row_id)
             findings.entry(namespace, key, value)
         elif texts:
-            db.execute(_INSERT_TEXT, (row_id, namespace, key, index_text(value)))
+            db.execute(_INSERT_TEXT, (row_id, index_namespace(namespace), key, index_text(value)))
         for what in _members(row):
             findings.entry(namespace, key, what)
         if progress is not None and total.entries % _PROGRESS_INTERVAL == 0:

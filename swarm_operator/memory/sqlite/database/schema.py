@@ -119,7 +119,15 @@ _VERSION_6 = (
     """,
 )
 
-_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)
+# Searches for the last updated entries walk the first index, or the second one for each of their namespaces: then no
+# entry of another namespace is read.
+_VERSION_7 = (
+    "DROP INDEX entries_updated",
+    "CREATE INDEX entries_updated ON entries (updated_at)",
+    "CREATE INDEX entries_updated_in ON entries (namespace, updated_at)",
+)
+
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6, _VERSION_7)
 """_MIGRATIONS[n] migrates a file from version n to n + 1."""
 
 LATEST = len(_MIGRATIONS)

@@ -1,9 +1,13 @@
 """Read queries and their connections.
 
-With a WAL, two connections read concurrently with the writer: one for single entries, one for lists and counts. So a
-long page does not delay a get. With a rollback journal, readers and the writer would lock each other out, so reads run
-on the writer's connection between batches. Each call switches threads once and reads one snapshot. No statement stays
-open, as an open statement would block checkpoints.
+With a WAL, three connections read concurrently with the writer: one for single entries, one for lists, counts and
+searches without a text, one for searches with a text. So a long page does not delay a get, and a search for words,
+which may take half a second, delays no list. Searches take turns by their owners. At most one of each kind runs, so a
+list waits for one search of 30 ms at most.
+
+With a rollback journal, readers and the writer would lock each other out, so reads run on the writer's connection
+between batches. Each call switches threads once and reads one snapshot. No statement stays open, as an open statement
+would block checkpoints.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from swarm_operator.memory.sqlite.config import StoreConfig
 from swarm_operator.memory.sqlite.database.connect import open_reader
 from swarm_operator.memory.sqlite.database.connection import Worker, snapshot
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
+from swarm_operator.memory.sqlite.read.turns import Turns
 from swarm_operator.memory.sqlite.search.index import MAX_TEXT_BYTES
 from swarm_operator.memory.sqlite.search.planner import search
 from swarm_operator.memory.sqlite.tables import entry_rows
@@ -33,7 +38,11 @@ from swarm_operator.memory.sqlite.tables.ranges import PAST_EVERY_TEXT, spans
 ENTRIES: Final = "entries"
 """Reads of single entries: fast, on a separate connection."""
 PAGES: Final = "pages"
-"""Lists, searches and counts."""
+"""Lists, counts, and searches without a text."""
+TEXTS: Final = "texts"
+"""Searches with a text."""
+MAX_WAITING_TEXTS: Final = 32
+"""Maximum number of waiting searches with a text of one owner."""
 
 T = TypeVar("T")
 
@@ -81,43 +90,49 @@ class Readers:
     """Runs read queries.
 
     Attributes:
-        under_way: number of running and waiting reads, by ENTRIES and PAGES.
+        under_way: number of running and waiting reads, by ENTRIES, PAGES and TEXTS.
     """
 
-    def __init__(self, points: Worker, scans: Worker, *, owned: bool) -> None:
-        self.under_way = {ENTRIES: 0, PAGES: 0}
-        self._workers = {ENTRIES: points, PAGES: scans}
+    def __init__(self, workers: dict[str, Worker], *, owned: bool) -> None:
+        self.under_way = dict.fromkeys(workers, 0)
+        self._workers = workers
         self._owned = owned
+        # A search without a text is never refused: records are listed by their tags.
+        self._turns = {PAGES: Turns(), TEXTS: Turns(MAX_WAITING_TEXTS)}
 
     @classmethod
     async def open(cls, path: Path, config: StoreConfig, writer: Worker) -> Readers:
         """Return readers with open connections. The writer must be open."""
+        kinds = (ENTRIES, PAGES, TEXTS)
         if not config.enable_wal:
-            return cls(writer, writer, owned=False)
-        points = await open_reader(path, config)
-        try:
-            scans = await open_reader(path, config)
-        except BaseException:
-            await points.close()
-            raise
-        return cls(points, scans, owned=True)
+            return cls(dict.fromkeys(kinds, writer), owned=False)
+        async with contextlib.AsyncExitStack() as stack:
+            workers = {}
+            for kind in kinds:
+                workers[kind] = await open_reader(path, config)
+                stack.push_async_callback(workers[kind].close)
+            stack.pop_all()
+        return cls(workers, owned=True)
 
     async def close(self) -> None:
         """Close the reading connections. Close them before the writer: the last connection to close checkpoints."""
         if self._owned:
-            try:
-                await self._workers[ENTRIES].close()
-            finally:
-                await self._workers[PAGES].close()
+            async with contextlib.AsyncExitStack() as stack:
+                for worker in self._workers.values():
+                    stack.push_async_callback(worker.close)
 
     async def _run(self, kind: str, read: Callable[[sqlite3.Connection], T]) -> T:
         self.under_way[kind] += 1
         try:
+            return await self._read(kind, read)
+        finally:
+            self.under_way[kind] -= 1
+
+    async def _read(self, kind: str, read: Callable[[sqlite3.Connection], T]) -> T:
+        try:
             return await self._workers[kind].run(lambda db: _in_snapshot(db, read))
         except Exception as error:
             raise from_sqlite(error) from error
-        finally:
-            self.under_way[kind] -= 1
 
     async def entries(self, identities: Sequence[Identity]) -> list[Entry | MemoryStoreError | None]:
         """Return the entries, even if expired: None for a missing entry, an error for a damaged value."""
@@ -185,8 +200,21 @@ class Readers:
     async def search(
         self, query: Query, position: Position | None, *, limit: int, max_bytes: int, now: int
     ) -> SearchPage:
-        """Return a page of hits, see search.planner.search."""
-        return await self._run(PAGES, lambda db: search(db, query, position, limit=limit, max_bytes=max_bytes, now=now))
+        """Return a page of hits, see search.planner.search.
+
+        Raises:
+            OverloadedError: too many searches of the query's owner are waiting.
+        """
+        kind = PAGES if query.expression is None else TEXTS
+
+        def read(db: sqlite3.Connection) -> SearchPage:
+            return search(db, query, position, limit=limit, max_bytes=max_bytes, now=now)
+
+        self.under_way[kind] += 1
+        try:
+            return await self._turns[kind].run(query.owner, lambda: self._read(kind, read))
+        finally:
+            self.under_way[kind] -= 1
 
     async def totals(self, namespaces: Sequence[str], now: int) -> Totals:
         """Return counts of the whole store and of these namespaces."""

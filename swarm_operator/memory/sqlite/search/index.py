@@ -5,13 +5,18 @@ savepoint, so indexing inside the savepoints of requests would create one segmen
 
 The full-text table is contentless. To delete a row, FTS5 needs the exact text that was indexed, which is computed from
 the old value. Therefore a change of `index_text` requires a rebuild (`REVISION`).
+
+The column `namespace` of the full-text table holds tokens in place of words: a search that is limited to namespaces
+must not count or rank entries of others, and the words of `a.b` are those of `a:b`.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import sqlite3
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from swarm_operator.memory.core import strict_json
@@ -20,8 +25,9 @@ from swarm_operator.memory.core.errors import CorruptValueError
 from swarm_operator.memory.sqlite.database.connection import write_transaction
 from swarm_operator.memory.sqlite.tables.compression import decompress
 
-REVISION: Final = 1
-"""Revision of `index_text` and of the columns. Opening a file with another revision rebuilds its index."""
+REVISION: Final = 2
+"""Revision of `index_text`, of the tokens of namespaces and of the columns. Opening a file with another revision
+rebuilds its index."""
 MAX_TEXT_BYTES: Final = 64 * 1024
 """Length of the indexed prefix of a value's JSON."""
 
@@ -64,6 +70,27 @@ def index_text(value_json: bytes) -> str:
     return _ESCAPE.sub(" ", text) if "\\" in text else text
 
 
+def exact_token(namespace: str) -> str:
+    """Return the token that the entries of a namespace have."""
+    return "x" + _digest(namespace)
+
+
+def subtree_token(root: str) -> str:
+    """Return the token that the entries of a namespace and of those below it have."""
+    return "s" + _digest(root)
+
+
+@functools.lru_cache(maxsize=1024)
+def index_namespace(namespace: str) -> str:
+    """Return the text to index for a namespace: its own token, and the token of each subtree that contains it."""
+    roots = [namespace[:end] for end, char in enumerate(namespace) if char == "/" and end]
+    return " ".join([exact_token(namespace), *map(subtree_token, roots), subtree_token(namespace)])
+
+
+def _digest(name: str) -> str:
+    return blake2b(name.encode(), digest_size=16).hexdigest()
+
+
 def stored_text(value: bytes, codec_number: int, size: int) -> bytes | None:
     """Return the JSON of a stored value; None if the value is damaged, as its indexed text is then unknown."""
     try:
@@ -94,10 +121,11 @@ def write(db: sqlite3.Connection, notes: Iterable[IndexUpdate], *, full_text: bo
             old_text = None if note.old is None or note.old.value is None else index_text(note.old.value)
             new_text = None if note.new is None or note.new.value is None else index_text(note.new.value)
             if old_text != new_text:
+                namespace, key = note.identity
                 if old_text is not None:
-                    texts_gone.append((note.row_id, *note.identity, old_text))
+                    texts_gone.append((note.row_id, index_namespace(namespace), key, old_text))
                 if new_text is not None:
-                    texts_new.append((note.row_id, *note.identity, new_text))
+                    texts_new.append((note.row_id, index_namespace(namespace), key, new_text))
     # Delete first: a rowid may have moved from one entry to another in this transaction.
     for sql, rows in ((_DELETE_TAG, tags_gone), (_INSERT_TAG, tags_new)):
         if rows:
@@ -130,7 +158,7 @@ def _every_text(db: sqlite3.Connection) -> Iterable[tuple[int, str, str, str]]:
     for row_id, namespace, key, value, codec_number, size in db.execute(_ALL):
         raw = stored_text(value, codec_number, size)
         if raw is not None:
-            yield row_id, namespace, key, index_text(raw)
+            yield row_id, index_namespace(namespace), key, index_text(raw)
 
 
 def _tags(tags_json: str) -> set[str]:

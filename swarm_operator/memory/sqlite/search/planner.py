@@ -2,13 +2,16 @@
 
 The plan is chosen here rather than by SQLite, so that its cost is known:
 
-    with a text         full-text index, by rank; newest first if there are more than MAX_RANKED matches
-    order "updated"     index of update times, descending
+    with a text         full-text index, see by_text
+    order "updated"     index of update times, see by_update
     with tags           per namespace: the entries of the rarest tag there
     otherwise           per namespace: the keys from the prefix on
 
 Each candidate is tested for the conditions that the plan does not guarantee. A page ends when it is full, or at a limit
 of candidates or time, and returns the position to continue from. So no search blocks the reader for long.
+
+A search that is limited to namespaces (`Query.within`) has no other candidates than entries there: candidates are
+counted, and their number and times are part of the answer.
 """
 
 from __future__ import annotations
@@ -16,61 +19,39 @@ from __future__ import annotations
 import contextlib
 import heapq
 import time
-from collections.abc import Generator, Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Generator, Iterator
+from typing import Any, Final
 
 from swarm_operator.memory.core import strict_json
-from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.namespaces import covers
 from swarm_operator.memory.core.pages import Hit, Position, SearchPage, key_position
 from swarm_operator.memory.core.query import Order, Query
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search import fulltext
+from swarm_operator.memory.sqlite.search.by_text import by_text
+from swarm_operator.memory.sqlite.search.by_update import by_update
+from swarm_operator.memory.sqlite.search.candidates import HEAD, Candidate, namespaces, rows
 from swarm_operator.memory.sqlite.search.index import index_text
 from swarm_operator.memory.sqlite.tables import entry_rows
 from swarm_operator.memory.sqlite.tables.ranges import PAST_EVERY_TEXT, after_prefix, spans
 
 MAX_CANDIDATES: Final = 10_000
 """Maximum number of candidates per page."""
-MAX_RANKED: Final = 3_000
-"""Maximum number of ranked matches. With more, the newest come first, as the rank of frequent words means little."""
 _MAX_SECONDS: Final = 0.03
+"""Time limit of a page, from its first candidate on."""
 _MIN_CANDIDATES: Final = 64
 """Candidates that a page tests regardless of the time limit, so that each page makes progress."""
-_TEXT_SECONDS: Final = 1.0
-"""Time limit for a full-text query, which cannot return partial results; above it the search is rejected."""
 _PROBE: Final = 500
 
-_HEAD = "e.id, e.namespace, e.key, e.updated_at, e.expires_at, e.tags, e.metadata, e.size"
-_NAMESPACES = "SELECT name FROM namespaces WHERE name >= ? AND name < ? ORDER BY name"
-_BY_KEY = f"SELECT {_HEAD} FROM entries e WHERE e.namespace = ? AND e.key >= ? AND e.key < ? ORDER BY e.key"  # noqa: S608
+_BY_KEY = f"SELECT {HEAD} FROM entries e WHERE e.namespace = ? AND e.key >= ? AND e.key < ? ORDER BY e.key"  # noqa: S608
 _BY_TAG = f"""
-    SELECT {_HEAD} FROM entry_tags t CROSS JOIN entries e ON e.namespace = t.namespace AND e.key = t.key
+    SELECT {HEAD} FROM entry_tags t CROSS JOIN entries e ON e.namespace = t.namespace AND e.key = t.key
     WHERE t.tag = ? AND t.namespace = ? AND t.key >= ? AND t.key < ? ORDER BY t.key
 """  # noqa: S608 - constants only
 _PROBE_TAG = """
     SELECT count(*) FROM (SELECT 1 FROM entry_tags WHERE tag = ? AND namespace = ? AND key >= ? AND key < ? LIMIT ?)
 """
-_BY_UPDATE = f"""
-    SELECT {_HEAD} FROM entries e INDEXED BY entries_updated
-    WHERE e.updated_at >= ? AND (e.updated_at, e.namespace, e.id) < (?, ?, ?)
-    ORDER BY e.updated_at DESC, e.namespace DESC, e.id DESC
-"""  # noqa: S608
-_BY_ID = f"SELECT {_HEAD} FROM entries e WHERE e.id = ?"  # noqa: S608
 _WHOLE = f"SELECT {entry_rows.LISTED} FROM entries WHERE id = ?"  # noqa: S608
-_COUNT_MATCHES = "SELECT count(*) FROM (SELECT 1 FROM entries_text WHERE entries_text MATCH ? LIMIT ?)"
-_RANKED = """
-    SELECT rowid, bm25(entries_text, 0.0, 4.0, 1.0) AS score FROM entries_text WHERE entries_text MATCH ?
-    ORDER BY score, rowid
-"""
-_NEWEST = "SELECT rowid FROM entries_text WHERE entries_text MATCH ? AND rowid < ? ORDER BY rowid DESC"
-
-
-class _Candidate(NamedTuple):
-    position: Position
-    row: tuple[Any, ...] | None
-    """The _HEAD columns; None if the indexed row no longer exists, or at the end of a namespace."""
-    score: float | None = None
 
 
 def search(
@@ -79,17 +60,19 @@ def search(
     """Return a page of at most `limit` live entries with `max_bytes` of values in total, or one larger entry.
 
     Raises:
-        InvalidInputError: the full-text query exceeded its time limit.
+        InvalidInputError: the text is not a full-text expression.
         CorruptValueError: the value of a hit is damaged.
     """
     found = SearchPage(within=query.within)
     matches = _Filter(query, now)
-    deadline = time.perf_counter() + _MAX_SECONDS
+    deadline = None
     taken: list[tuple[tuple[Any, ...], float | None]] = []
     size = 0
     last = position
     with contextlib.closing(_candidates(db, query, position, found)) as candidates:
         for candidate in candidates:
+            if deadline is None:
+                deadline = time.perf_counter() + _MAX_SECONDS
             if found.candidates >= MAX_CANDIDATES or (
                 found.candidates >= _MIN_CANDIDATES and not found.candidates % 32 and time.perf_counter() > deadline
             ):
@@ -120,7 +103,7 @@ class _Filter:
         self._any_tags = frozenset(query.any_tags)
 
     def __call__(self, row: tuple[Any, ...]) -> bool:
-        _, namespace, key, updated_at, expires_at, tags_json, metadata_json, _ = row
+        _, namespace, key, updated_at, expires_at, tags_json, metadata_json, *_ = row
         query = self._query
         if expires_at is not None and expires_at <= self._now:
             return False
@@ -155,26 +138,39 @@ def _equal(left: Any, right: Any) -> bool:
 
 def _candidates(
     db: sqlite3.Connection, query: Query, position: Position | None, found: SearchPage
-) -> Generator[_Candidate, None, None]:
+) -> Generator[Candidate, None, None]:
     if query.expression is not None:
-        return _by_text(db, query, position, found)
+        return by_text(db, query, position, found)
+    ranges = _ranges(query)
     if query.order is Order.UPDATED:
-        return _by_update(db, query, position)
-    return _by_key(db, query, position)
+        return by_update(db, query, ranges, position)
+    return _by_key(db, query, [("", PAST_EVERY_TEXT)] if ranges is None else ranges, position)
 
 
-def _by_key(db: sqlite3.Connection, query: Query, position: Position | None) -> Generator[_Candidate, None, None]:
+def _ranges(query: Query) -> list[tuple[str, str | bytes]] | None:
+    """Return the ranges of the names of the query's namespaces, in order; None: all namespaces."""
+    roots = query.roots
+    if roots is None:
+        return None
+    if query.namespace is not None and not query.subtree:
+        return [(root, root + "\0") for root in roots]
+    return [*spans(roots)]
+
+
+def _by_key(
+    db: sqlite3.Connection, query: Query, ranges: list[tuple[str, str | bytes]], position: Position | None
+) -> Generator[Candidate, None, None]:
     """Yield candidates by namespace and key. A position after each namespace lets large searches make progress."""
     _, first, after = position or ["key", "", ""]
     prefix = query.key_prefix
     end = after_prefix(prefix)
-    for namespace in _namespaces(db, query, first):
+    for namespace in namespaces(db, ranges, first):
         # Keys contain no NUL, so this is the smallest text greater than `after`.
         start = max(prefix, after + "\0") if namespace == first and after else prefix
         for row in _keys(db, query, namespace, start, end):
-            yield _Candidate(key_position(namespace, row[2]), row)
+            yield Candidate(key_position(namespace, row[2]), row)
         # All keys of the namespace were tested: continue after the namespace.
-        yield _Candidate(key_position(namespace + "\0", ""), None)
+        yield Candidate(key_position(namespace + "\0", ""), None)
 
 
 def _keys(
@@ -185,78 +181,16 @@ def _keys(
         if len(query.tags) > 1:
             span = (namespace, start, end, _PROBE)
             driver = min(query.tags, key=lambda tag: db.execute(_PROBE_TAG, (tag, *span)).fetchall()[0][0])
-        yield from _rows(db, _BY_TAG, (driver, namespace, start, end))
+        yield from rows(db, _BY_TAG, (driver, namespace, start, end))
     elif query.any_tags:
-        streams = [_rows(db, _BY_TAG, (tag, namespace, start, end)) for tag in query.any_tags]
+        streams = [rows(db, _BY_TAG, (tag, namespace, start, end)) for tag in query.any_tags]
         former = None
         for row in heapq.merge(*streams, key=lambda row: row[2].encode()):
             if row[2] != former:
                 yield row
             former = row[2]
     else:
-        yield from _rows(db, _BY_KEY, (namespace, start, end))
-
-
-def _namespaces(db: sqlite3.Connection, query: Query, first: str) -> Iterator[str]:
-    """Yield the query's namespaces that have entries, in order, starting at `first`."""
-    name = query.namespace
-    ranges: list[tuple[str, str | bytes]]
-    if name is None:
-        ranges = [("", PAST_EVERY_TEXT)] if query.within is None else [*spans(query.within)]
-    elif query.subtree:
-        ranges = [*spans([name])]
-    else:
-        ranges = [(name, name + "\0")]
-    for start, end in ranges:
-        for (found,) in _rows(db, _NAMESPACES, (max(start, first), end)):
-            yield found
-
-
-def _by_update(db: sqlite3.Connection, query: Query, position: Position | None) -> Generator[_Candidate, None, None]:
-    _, *before = position or ["updated", 2**62, "", 0]
-    for row in _rows(db, _BY_UPDATE, (query.updated_since or 0, *before)):
-        yield _Candidate(["updated", row[3], row[1], row[0]], row)
-
-
-def _by_text(
-    db: sqlite3.Connection, query: Query, position: Position | None, found: SearchPage
-) -> Generator[_Candidate, None, None]:
-    fulltext.check(query.expression or "")
-    expression = fulltext.scoped(query.expression or "", query.namespace)
-    with _time_limit(db):
-        if position is None:
-            ranked = db.execute(_COUNT_MATCHES, (expression, MAX_RANKED + 1)).fetchall()[0][0] <= MAX_RANKED
-        else:
-            ranked = position[0] == "rank"
-        matches: Iterable[tuple[Any, ...]]
-        if ranked:
-            least = (-1e999, 0) if position is None else tuple(position[1:])
-            scores = [(score, row_id) for row_id, score in db.execute(_RANKED, (expression,)).fetchall()]
-            matches = sorted(pair for pair in scores if pair > least)
-        else:
-            found.ranked = False
-            before = 2**62 if position is None else position[1]
-            matches = _rows(db, _NEWEST, (expression, before))
-        for match in matches:
-            row_id = match[-1] if ranked else match[0]
-            place = ["rank", match[0], row_id] if ranked else ["newest", row_id]
-            row = db.execute(_BY_ID, (row_id,)).fetchone()
-            yield _Candidate(place, row, match[0] if ranked else None)
-
-
-@contextlib.contextmanager
-def _time_limit(db: sqlite3.Connection) -> Iterator[None]:
-    """Interrupt SQL statements of the block that exceed _TEXT_SECONDS."""
-    deadline = time.perf_counter() + _TEXT_SECONDS
-    db.set_progress_handler(lambda: int(time.perf_counter() > deadline), 10_000)
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
-            raise InvalidInputError("text", f"rarer words: this search took over {_TEXT_SECONDS:g} s") from None
-        raise
-    finally:
-        db.set_progress_handler(None, 0)
+        yield from rows(db, _BY_KEY, (namespace, start, end))
 
 
 def _hits(db: sqlite3.Connection, query: Query, taken: list[tuple[tuple[Any, ...], float | None]]) -> list[Hit]:
@@ -270,9 +204,3 @@ def _hits(db: sqlite3.Connection, query: Query, taken: list[tuple[tuple[Any, ...
         for row_id, entry, score in entries
         if row_id in shown
     ]
-
-
-def _rows(db: sqlite3.Connection, sql: str, parameters: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a query. Reset the statement on early exit: an open statement would hold its snapshot."""
-    with contextlib.closing(db.execute(sql, parameters)) as cursor:
-        yield from cursor

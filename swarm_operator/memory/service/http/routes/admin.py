@@ -102,11 +102,10 @@ async def _list(call: Call) -> Reply:
     if "namespace" not in query:
         raise InvalidInputError("namespace", "given: /v1/entries?namespace=...")
     prefix = query.get("prefix", "")
-    after = cursors.decode(query.get("cursor"))
-    if after is not None and not after.startswith(prefix):
-        raise InvalidInputError("cursor", "used with the prefix that it came from")
+    own = cursors.of_list(call.credential, query["namespace"], prefix)
+    after = own.decode(query.get("cursor"))
     page = await call.store.list(query["namespace"], prefix=prefix, after=after, limit=cursors.page_size(query))
-    return Reply(200, documents.entries_page(page.entries, cursors.encode(page.next_key)), (JSON,))
+    return Reply(200, documents.entries_page(page.entries, own.encode(page.next_key)), (JSON,))
 
 
 async def _delete_range(call: Call) -> Reply:
@@ -120,8 +119,9 @@ async def _delete_range(call: Call) -> Reply:
 
 async def _namespaces(call: Call) -> Reply:
     query = call.query()
-    page = await call.store.namespaces(after=cursors.decode(query.get("cursor")), limit=cursors.page_size(query))
-    return Reply(200, documents.namespaces_page(page.namespaces, cursors.encode(page.next_name)), (JSON,))
+    own = cursors.of_namespaces(call.credential)
+    page = await call.store.namespaces(after=own.decode(query.get("cursor")), limit=cursors.page_size(query))
+    return Reply(200, documents.namespaces_page(page.namespaces, own.encode(page.next_name)), (JSON,))
 
 
 async def _stats(call: Call) -> Reply:

@@ -12,7 +12,6 @@ from swarm_operator.memory.service.http.endpoint import (
     decimal,
     deleted,
     found_reply,
-    page_reply,
     record_reply,
 )
 from swarm_operator.memory.service.http.operation import SWITCH
@@ -28,7 +27,7 @@ from swarm_operator.memory.service.http.record_schemas import (
     writing,
 )
 from swarm_operator.memory.service.json_schema import nullable, number, object_of
-from swarm_operator.memory.swarm.agents import AGENT, DEFAULT_STALE_AFTER, MOST_STALE_AFTER
+from swarm_operator.memory.swarm.agents import DEFAULT_STALE_AFTER, MOST_STALE_AFTER
 
 
 async def _list(call: Call) -> Reply:
@@ -39,9 +38,9 @@ async def _list(call: Call) -> Reply:
         capability=query.get("capability"),
         stale=boolean(query, "stale"),
         stale_after=decimal(query, "stale_after", DEFAULT_STALE_AFTER),
-        **call.page(query, AGENT.prefix),
+        **call.page(query),
     )
-    return page_reply("agents", page)
+    return call.page_reply("agents", page, query)
 
 
 async def _register(call: Call) -> Reply:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from swarm_operator.memory.service.asgi import Reply
-from swarm_operator.memory.service.http.endpoint import Call, Endpoint, deleted, found_reply, page_reply, record_reply
+from swarm_operator.memory.service.http.endpoint import Call, Endpoint, deleted, found_reply, record_reply
 from swarm_operator.memory.service.http.record_schemas import (
     FILTER,
     IDENTIFIER,
@@ -18,15 +18,12 @@ from swarm_operator.memory.service.http.record_schemas import (
 )
 from swarm_operator.memory.service.json_schema import array, nullable, number, object_of, text, whole
 from swarm_operator.memory.swarm.consensus.ballots import MAX_DEADLINE, MAX_VOTES
-from swarm_operator.memory.swarm.consensus.proposals import CONSENSUS
 
 
 async def _list(call: Call) -> Reply:
     query = call.query()
-    page = await call.swarm.consensus.list(
-        status=query.get("status"), task_id=query.get("task"), **call.page(query, CONSENSUS.prefix)
-    )
-    return page_reply("consensus", page)
+    page = await call.swarm.consensus.list(status=query.get("status"), task_id=query.get("task"), **call.page(query))
+    return call.page_reply("consensus", page, query)
 
 
 async def _propose(call: Call) -> Reply:

@@ -15,7 +15,6 @@ from swarm_operator.memory.service.http.endpoint import (
     deleted,
     found_reply,
     json_reply,
-    page_reply,
     record_reply,
 )
 from swarm_operator.memory.service.http.operation import CURSOR, LIMIT, NEXT_CURSOR, Answer, Operation, reference
@@ -30,20 +29,20 @@ from swarm_operator.memory.service.http.record_schemas import (
     writing,
 )
 from swarm_operator.memory.service.json_schema import array, nullable, object_of, text
-from swarm_operator.memory.swarm.coordination import METRICS
 
 
 async def _read(call: Call) -> Reply:
     query = call.query()
+    own = cursors.of_messages(call.credential)
     page = await call.swarm.communications.read(
         agent=query.get("agent"),
         from_agent=query.get("from"),
         message_type=query.get("type"),
-        since=cursors.decode(query.get("since"), "since"),
+        since=own.decode(query.get("since"), "since"),
         limit=cursors.page_size(query),
     )
     messages = [message.document for message in page.messages]
-    return json_reply({"messages": messages, "cursor": cursors.encode(page.cursor), "more": page.more})
+    return json_reply({"messages": messages, "cursor": own.encode(page.cursor), "more": page.more})
 
 
 async def _send(call: Call) -> Reply:
@@ -70,10 +69,8 @@ async def _delete_coordination(call: Call) -> Reply:
 
 async def _list_metrics(call: Call) -> Reply:
     query = call.query()
-    page = await call.swarm.metrics.list(
-        metrics_type=query.get("type"), agent=query.get("agent"), **call.page(query, METRICS.prefix)
-    )
-    return page_reply("metrics", page)
+    page = await call.swarm.metrics.list(metrics_type=query.get("type"), agent=query.get("agent"), **call.page(query))
+    return call.page_reply("metrics", page, query)
 
 
 async def _put_metrics(call: Call) -> Reply:

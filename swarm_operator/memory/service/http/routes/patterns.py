@@ -12,19 +12,17 @@ from swarm_operator.memory.service.http.endpoint import (
     found_reply,
     integer,
     json_reply,
-    page_reply,
     record_reply,
 )
 from swarm_operator.memory.service.http.operation import Answer, Operation, reference
 from swarm_operator.memory.service.http.record_schemas import WORD, deletion, listing, reading, record, words, writing
 from swarm_operator.memory.service.json_schema import array, nullable, number, object_of, whole
-from swarm_operator.memory.swarm.patterns import PATTERN
 
 
 async def _list(call: Call) -> Reply:
     query = call.query()
-    page = await call.swarm.patterns.list(pattern_type=query.get("type"), **call.page(query, PATTERN.prefix))
-    return page_reply("patterns", page)
+    page = await call.swarm.patterns.list(pattern_type=query.get("type"), **call.page(query))
+    return call.page_reply("patterns", page, query)
 
 
 async def _best(call: Call) -> Reply:

@@ -83,12 +83,13 @@ async def _search(call: Call) -> Reply:
         order=one.get("order"),
     )
     values = boolean(one, "values") is not False
+    own = cursors.of_search(call.credential, query)
     found = await call.store.search(
         query,
-        position=cursors.decode_position(one.get("cursor"), query),
+        position=own.decode(one.get("cursor")),
         limit=cursors.page_size(one, _DEFAULT_LIMIT),
     )
-    body = hits_page(found, query, cursors.encode_position(found.position, query), values=values)
+    body = hits_page(found, query, own.encode(found.position), values=values)
     return Reply(200, body, (JSON,))
 
 

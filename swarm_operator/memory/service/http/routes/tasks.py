@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from swarm_operator.memory.service.asgi import Reply
-from swarm_operator.memory.service.http.endpoint import Call, Endpoint, deleted, found_reply, page_reply, record_reply
+from swarm_operator.memory.service.http.endpoint import Call, Endpoint, deleted, found_reply, record_reply
 from swarm_operator.memory.service.http.operation import Answer, Operation, reference
 from swarm_operator.memory.service.http.record_schemas import (
     FILTER,
@@ -19,7 +19,6 @@ from swarm_operator.memory.service.http.record_schemas import (
     writing,
 )
 from swarm_operator.memory.service.json_schema import Schema, array, nullable, number, object_of, one_of, text, whole
-from swarm_operator.memory.swarm.tasks.queue import TASK
 from swarm_operator.memory.swarm.tasks.rules import DEFAULT_LEASE, MAX_LEASE, MAX_RETRIES, STATUSES
 
 
@@ -29,9 +28,9 @@ async def _list(call: Call) -> Reply:
         status=query.get("status"),
         task_type=query.get("type"),
         agent=query.get("agent"),
-        **call.page(query, TASK.prefix),
+        **call.page(query),
     )
-    return page_reply("tasks", page)
+    return call.page_reply("tasks", page, query)
 
 
 async def _create(call: Call) -> Reply:

@@ -32,9 +32,9 @@ async def _list(call: Call, arguments: Arguments) -> dict[str, Any]:
         capability=arguments.get("capability"),
         stale=arguments.get("stale"),
         stale_after=arguments.get("stale_after", DEFAULT_STALE_AFTER),
-        **common.page_arguments(arguments, AGENT),
+        **common.page_arguments(call, AGENT, arguments),
     )
-    return common.page(call, "agents", AGENT, page)
+    return common.page(call, "agents", AGENT, arguments, page)
 
 
 async def _deregister(call: Call, arguments: Arguments) -> dict[str, Any]:

@@ -29,16 +29,15 @@ def one(call: Call, name: str, kind: Kind, record: Record) -> dict[str, Any]:
     return call.budget.record(name, record, namespace, key)
 
 
-def page_arguments(arguments: Arguments, kind: Kind) -> dict[str, Any]:
+def page_arguments(call: Call, kind: Kind, arguments: Arguments) -> dict[str, Any]:
     """Return the arguments `after` and `limit` for a list. Raise InvalidInputError."""
-    after = cursors.decode(arguments.get("cursor"))
-    if after is not None and not after.startswith(kind.prefix):
-        raise InvalidInputError("cursor", "used with the list that it came from")
-    return {"after": after, "limit": arguments.get("limit", 50)}
+    own = cursors.of_records(call.credential, kind.name, arguments)
+    return {"after": own.decode(arguments.get("cursor")), "limit": arguments.get("limit", 50)}
 
 
-def page(call: Call, name: str, kind: Kind, found: RecordPage) -> dict[str, Any]:
+def page(call: Call, name: str, kind: Kind, arguments: Arguments, found: RecordPage) -> dict[str, Any]:
     """Return the result with a page of records, as many as fit in the budget."""
     taken = call.budget.take(found.records, call.budget.brief)
     next_key = found.next_key if len(taken) == len(found.records) else kind.prefix + found.records[len(taken) - 1].id
-    return {name: taken, "next_cursor": cursors.encode(next_key)}
+    own = cursors.of_records(call.credential, kind.name, arguments)
+    return {name: taken, "next_cursor": own.encode(next_key)}

@@ -31,9 +31,11 @@ async def _result(call: Call, arguments: Arguments) -> dict[str, Any]:
 
 async def _list(call: Call, arguments: Arguments) -> dict[str, Any]:
     page = await call.swarm.consensus.list(
-        status=arguments.get("status"), task_id=arguments.get("taskId"), **common.page_arguments(arguments, CONSENSUS)
+        status=arguments.get("status"),
+        task_id=arguments.get("taskId"),
+        **common.page_arguments(call, CONSENSUS, arguments),
     )
-    return common.page(call, "proposals", CONSENSUS, page)
+    return common.page(call, "proposals", CONSENSUS, arguments, page)
 
 
 async def _close(call: Call, arguments: Arguments) -> dict[str, Any]:

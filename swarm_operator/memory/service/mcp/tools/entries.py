@@ -61,24 +61,23 @@ async def _list(call: Call, arguments: Arguments) -> dict[str, Any]:
 
 async def names(call: Call, cursor: str | None, limit: int) -> dict[str, Any]:
     """Return a page of the namespaces."""
-    page = await call.store.namespaces(after=cursors.decode(cursor), limit=limit)
+    own = cursors.of_namespaces(call.credential)
+    page = await call.store.namespaces(after=own.decode(cursor), limit=limit)
     taken = call.budget.take(
         page.namespaces,
         lambda count: {"namespace": count.namespace, "entries": count.entries, "bytes": count.bytes},
     )
     next_name = page.next_name if len(taken) == len(page.namespaces) else taken[-1]["namespace"]
-    return {"namespaces": taken, "next_cursor": cursors.encode(next_name)}
+    return {"namespaces": taken, "next_cursor": own.encode(next_name)}
 
 
 async def keys(call: Call, namespace: str, *, prefix: str, cursor: str | None, limit: int) -> dict[str, Any]:
     """Return a page of a namespace's entries, without their values."""
-    after = cursors.decode(cursor)
-    if after is not None and not after.startswith(prefix):
-        raise InvalidInputError("cursor", "used with the prefix that it came from")
-    page = await call.store.list(namespace, prefix=prefix, after=after, limit=limit)
+    own = cursors.of_list(call.credential, namespace, prefix)
+    page = await call.store.list(namespace, prefix=prefix, after=own.decode(cursor), limit=limit)
     taken = call.budget.take(page.entries, call.budget.listed)
     next_key = page.next_key if len(taken) == len(page.entries) else taken[-1]["key"]
-    return {"entries": taken, "next_cursor": cursors.encode(next_key)}
+    return {"entries": taken, "next_cursor": own.encode(next_key)}
 
 
 async def _search(call: Call, arguments: Arguments) -> dict[str, Any]:
@@ -98,7 +97,7 @@ async def _search(call: Call, arguments: Arguments) -> dict[str, Any]:
     found, taken = await find(call, query, cursor=arguments.get("cursor"), limit=arguments.get("limit", 10))
     return {
         "entries": taken,
-        "next_cursor": cursors.encode_position(found.position, query),
+        "next_cursor": cursors.of_search(call.credential, query).encode(found.position),
         "searched": {
             **documents.searched(found, query),
             "partial": found.partial,
@@ -111,7 +110,7 @@ async def find(
     call: Call, query: Query, *, limit: int, cursor: str | None = None
 ) -> tuple[SearchPage, list[dict[str, Any]]]:
     """Return a page of a search and its rendered hits, as many as fit in the budget."""
-    position = cursors.decode_position(cursor, query)
+    position = cursors.of_search(call.credential, query).decode(cursor)
     while True:
         found = await call.store.search(query, position=position, limit=limit)
         taken = call.budget.take(found.hits, lambda hit: call.budget.listed(hit.entry, hit.snippet))

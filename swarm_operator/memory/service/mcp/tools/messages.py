@@ -20,17 +20,18 @@ async def _send(call: Call, arguments: Arguments) -> dict[str, Any]:
 
 
 async def _read(call: Call, arguments: Arguments) -> dict[str, Any]:
+    own = cursors.of_messages(call.credential)
     page = await call.swarm.communications.read(
         agent=arguments.get("agent"),
         from_agent=arguments.get("from"),
         message_type=arguments.get("type"),
-        since=cursors.decode(arguments.get("cursor")),
+        since=own.decode(arguments.get("cursor")),
         limit=arguments.get("limit", 50),
     )
     taken = call.budget.take(page.messages, lambda message: _shown(call, message.document))
     whole = len(taken) == len(page.messages)
     last = page.cursor if whole else COMMUNICATION.prefix + page.messages[len(taken) - 1].id
-    return {"messages": taken, "cursor": cursors.encode(last), "more": page.more or not whole}
+    return {"messages": taken, "cursor": own.encode(last), "more": page.more or not whole}
 
 
 def _shown(call: Call, document: dict[str, Any]) -> dict[str, Any]:

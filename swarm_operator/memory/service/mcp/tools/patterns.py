@@ -38,9 +38,9 @@ async def _get(call: Call, arguments: Arguments) -> dict[str, Any]:
 
 async def _list(call: Call, arguments: Arguments) -> dict[str, Any]:
     page = await call.swarm.patterns.list(
-        pattern_type=arguments.get("type"), **common.page_arguments(arguments, PATTERN)
+        pattern_type=arguments.get("type"), **common.page_arguments(call, PATTERN, arguments)
     )
-    return common.page(call, "patterns", PATTERN, page)
+    return common.page(call, "patterns", PATTERN, arguments, page)
 
 
 async def _delete(call: Call, arguments: Arguments) -> dict[str, Any]:

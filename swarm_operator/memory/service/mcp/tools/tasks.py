@@ -33,9 +33,9 @@ async def _list(call: Call, arguments: Arguments) -> dict[str, Any]:
         status=arguments.get("status"),
         task_type=arguments.get("type"),
         agent=arguments.get("agent"),
-        **common.page_arguments(arguments, TASK),
+        **common.page_arguments(call, TASK, arguments),
     )
-    return common.page(call, "tasks", TASK, page)
+    return common.page(call, "tasks", TASK, arguments, page)
 
 
 async def _claim(call: Call, arguments: Arguments) -> dict[str, Any]:

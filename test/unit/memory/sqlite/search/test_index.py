@@ -4,6 +4,7 @@ import pytest
 
 from swarm_operator.memory.core import Query
 from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.namespaces import covers
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
@@ -87,7 +88,7 @@ async def test_another_revision_of_the_texts_is_indexed_anew(tmp_path, monkeypat
     path = tmp_path / "db"
     async with SqliteStore.open(path) as store:
         await store.put("n", "k", "word")
-    monkeypatch.setattr(index, "REVISION", 2)
+    monkeypatch.setattr(index, "REVISION", index.REVISION + 1)
     monkeypatch.setattr(index, "index_text", lambda raw: "other " + raw.decode())
     async with SqliteStore.open(path) as store:
         rows = "SELECT rowid FROM entries_text WHERE entries_text MATCH 'other word'"
@@ -128,3 +129,37 @@ async def test_a_damaged_value_can_be_overwritten_and_its_old_words_find_nothing
         await store.put("n", "new", "something")
         assert await found(store, "needle") == set()
         assert store.fault is None
+
+
+async def test_the_index_of_an_older_revision_gets_tokens_of_namespaces(tmp_path):
+    path = tmp_path / "db"
+    async with SqliteStore.open(path) as store:
+        await store.put("a:b", "k", "word")
+
+        def make_old(db):
+            db.execute("INSERT INTO entries_text (entries_text) VALUES ('delete-all')")
+            db.execute("INSERT INTO entries_text (rowid, namespace, key, value) VALUES (1, 'a:b', 'k', 'word')")
+            db.execute("UPDATE text_index SET revision = 1")
+
+        await store._worker.run(make_old)
+        assert (await store.search(Query.create(text="word", namespace="a:b"))).hits == []
+    async with SqliteStore.open(path) as store:
+        assert len((await store.search(Query.create(text="word", namespace="a:b"))).hits) == 1
+        await store.delete("a:b", "k")
+        await check(store)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "roots"),
+    [
+        ("a", ["a"]),
+        ("a/b/c", ["a", "a/b", "a/b/c"]),
+        ("a//b", ["a", "a/", "a//b"]),
+        ("/a", ["/a"]),
+        ("a/", ["a", "a/"]),
+    ],
+)
+def test_a_namespace_has_the_tokens_of_the_subtrees_that_it_is_in(namespace, roots):
+    tokens = index.index_namespace(namespace).split()
+    assert tokens == [index.exact_token(namespace), *map(index.subtree_token, roots)]
+    assert all(covers([root], namespace) for root in roots)

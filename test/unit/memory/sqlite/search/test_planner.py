@@ -1,5 +1,6 @@
 """What a search finds, in which order, how it goes on, and that it never takes long."""
 
+import asyncio
 import contextlib
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from swarm_operator.memory.core import Delete, Draft, Put, Query
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
-from swarm_operator.memory.sqlite.search import fulltext, planner
+from swarm_operator.memory.sqlite.search import by_text, by_update, candidates, fulltext, planner
 
 
 async def fill(store, *entries):
@@ -121,7 +122,7 @@ async def test_a_key_counts_for_more_than_a_value(store):
 
 
 async def test_when_very_many_match_the_newest_come_first(store, monkeypatch):
-    monkeypatch.setattr(planner, "MAX_RANKED", 4)
+    monkeypatch.setattr(by_text, "MAX_RANKED", 4)
     await fill(store, *(("n", str(number), "word") for number in range(6)))
     page = await store.search(Query.create(text="word"), limit=4)
     assert ([hit.entry.key for hit in page.hits], page.ranked) == (["5", "4", "3", "2"], False)
@@ -195,7 +196,7 @@ async def test_a_page_goes_on_where_the_one_before_ended_whatever_is_written_bet
 @pytest.mark.parametrize("ranked", [1, 3000])
 async def test_a_search_that_looks_at_too_much_gives_a_part_and_goes_on(store, monkeypatch, query, ranked):
     monkeypatch.setattr(planner, "MAX_CANDIDATES", 7)
-    monkeypatch.setattr(planner, "MAX_RANKED", ranked)
+    monkeypatch.setattr(by_text, "MAX_RANKED", ranked)
     await fill(store, *((f"n{number % 3}", f"{number:02d}", "word", ["t"], {"n": number}) for number in range(40)))
     page = await store.search(Query.create(metadata={"n": 39}, **query), limit=10)
     assert page.partial or page.hits
@@ -281,36 +282,64 @@ def test_words_of_any_text_follow_the_grammar(text):
         fulltext.check(Query.create(text=text).expression)
 
 
-async def test_a_lookup_of_texts_that_takes_too_long_is_refused(store, monkeypatch):
-    monkeypatch.setattr(planner, "_TEXT_SECONDS", -1)
-    await store.batch([Put(Draft.create("n", str(number), "word")) for number in range(1000)])
-    await store.batch([Put(Draft.create("n", str(number), "word")) for number in range(1000, 2000)])
-    with pytest.raises(InvalidInputError, match="rarer words"):
-        await store.search(Query.create(text="word"), limit=1000)
-    assert len((await store.search(Query.create(), limit=10)).hits) == 10
-
-
 async def test_the_plans_walk_indexes_and_sort_nothing(store):
     def explain(db):
         plans = {}
-        for name, parameters in {
-            "_BY_KEY": ("n", "", b""),
-            "_BY_TAG": ("t", "n", "", b""),
-            "_PROBE_TAG": ("t", "n", "", b"", 5),
-            "_BY_UPDATE": (0, 1, "n", 1),
-            "_BY_ID": (1,),
-            "_NAMESPACES": ("", b""),
-            "_NEWEST": ("word", 5),
-        }.items():
-            rows = db.execute("EXPLAIN QUERY PLAN " + getattr(planner, name), parameters).fetchall()
+        for module, name, parameters in (
+            (planner, "_BY_KEY", ("n", "", b"")),
+            (planner, "_BY_TAG", ("t", "n", "", b"")),
+            (planner, "_PROBE_TAG", ("t", "n", "", b"", 5)),
+            (candidates, "_BY_ID", (1,)),
+            (candidates, "_NAMESPACES", ("", b"")),
+            (by_update, "_ALL", (0, 1, "n", "k")),
+            (by_update, "_IN", ("n", 0, 1, "k", 5)),
+            (by_update, "_LATEST", ("n", 0, 1)),
+            (by_text, "_NEWEST", ("word", 5)),
+            (by_text, "_NEWEST_OF_ALL", (5,)),
+            (by_text, "_ID", ("n", "k")),
+            (by_text, "_FROM_ID", (1,)),
+        ):
+            rows = db.execute("EXPLAIN QUERY PLAN " + getattr(module, name), parameters).fetchall()
             plans[name] = [row[3] for row in rows]
         return plans
 
     plans = await store._worker.run(explain)
+    # Only entries that were updated in one millisecond are sorted.
+    last = "USE TEMP B-TREE FOR LAST {}TERM{} OF ORDER BY"
+    assert plans.pop("_ALL") == [
+        "SEARCH e USING INDEX entries_updated (updated_at>? AND updated_at<?)",
+        last.format("2 ", "S"),
+    ]
+    assert plans.pop("_IN") == [
+        "SEARCH e USING INDEX entries_updated_in (namespace=? AND updated_at>? AND updated_at<?)", last.format("", "")
+    ]  # fmt: skip
     assert all("SORT" not in step.upper() and "B-TREE" not in step for steps in plans.values() for step in steps), plans
     assert plans["_BY_KEY"] == ["SEARCH e USING INDEX sqlite_autoindex_entries_1 (namespace=? AND key>? AND key<?)"]
     assert plans["_BY_TAG"] == [
         "SEARCH t USING PRIMARY KEY (tag=? AND namespace=? AND key>? AND key<?)",
         "SEARCH e USING INDEX sqlite_autoindex_entries_1 (namespace=? AND key=?)",
     ]
-    assert plans["_BY_UPDATE"][0].startswith("SEARCH e USING INDEX entries_updated")
+    assert "COVERING INDEX entries_updated_in (namespace=? AND updated_at>? AND updated_at<?)" in plans["_LATEST"][0]
+
+
+async def test_what_a_page_reads_is_of_one_moment(store, monkeypatch):
+    """An entry that is deleted while its page is made is still in it."""
+    await fill(store, ("n", "k", "word"))
+    loop, hits = asyncio.get_running_loop(), planner._hits
+
+    def delete_first(*arguments):
+        asyncio.run_coroutine_threadsafe(store.delete("n", "k"), loop).result(30)
+        return hits(*arguments)
+
+    monkeypatch.setattr(planner, "_hits", delete_first)
+    for query in ({}, {"text": "word"}):
+        assert [hit.entry.key for hit in (await store.search(Query.create(**query))).hits] == ["k"]
+        await fill(store, ("n", "k", "word"))
+
+
+async def test_tags_that_a_replacement_drops_are_no_candidates(store):
+    await fill(store, ("n", "k", 1, ["a", "b"]))
+    await fill(store, ("n", "k", 2, ["b", "c"]))
+    asked = {tag: await store.search(Query.create(tags=[tag])) for tag in "abc"}
+    assert {tag: page.candidates for tag, page in asked.items()} == {"a": 1, "b": 2, "c": 2}, "one is the namespace"
+    assert await store.tag_counts("n", ["a", "b", "c"]) == {"a": 0, "b": 1, "c": 1}

@@ -73,7 +73,7 @@ async def test_bad_queries_are_refused_by_name(service):
         ("namespace=n&cursor=_w", "cursor"),
         ("namespace=n&cursor=AA", "cursor"),
         ("namespace=n&prefix=x&cursor=eQ", "cursor"),
-        ("namespace=n&cursor=" + "eHh4" * 1000, "key"),
+        ("namespace=n&cursor=" + "eHh4" * 1000, "cursor"),
         ("namespace=n&prefix=%00", "prefix"),
         ("namespace=n&namespace=m", "namespace"),
         ("namespace=%zz", "namespace"),

@@ -1,0 +1,244 @@
+"""Plan of searches with a text: the full-text index, by rank, or newest first when there are too many matches.
+
+Each search is bounded in time. FTS5 collects all entries with a prefix before it returns the first one, which takes
+about a second for a prefix of a million entries. A search that takes too long goes on without the prefixes, or without
+the words: then it tests the texts of the entries one by one, newest first. All three ways have one order, so a page
+may begin in one way and the next page go on in another.
+
+A search that is limited to namespaces (`Query.within`) ranks its matches in memory, from their own texts: the ranks of
+the index depend on the number and the lengths of all entries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator, Iterator
+from typing import Any, Final
+
+from swarm_operator.memory.core.pages import Position, SearchPage
+from swarm_operator.memory.core.query import Query
+from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.search import fulltext
+from swarm_operator.memory.sqlite.search.candidates import Candidate, by_id, rows
+from swarm_operator.memory.sqlite.search.index import MAX_TEXT_BYTES, index_text, stored_text
+from swarm_operator.memory.sqlite.tables.compression import Codec
+
+MAX_RANKED: Final = 3_000
+"""Maximum number of ranked matches. With more, the newest come first, as the rank of frequent words means little."""
+MAX_RANKED_BYTES: Final = 2 * 1024 * 1024
+"""Maximum bytes of texts that a limited search ranks, about 0.1 s."""
+_INDEX_SECONDS: Final = 0.3
+"""Time limit of each statement on the index of words."""
+_CHECK_INTERVAL: Final = 1000
+"""Virtual machine instructions between two checks of the time limit."""
+_TESTED_AT_ONCE: Final = 32
+_TESTED_BYTES: Final = 128 * 1024
+
+_COUNT = "SELECT count(*) FROM (SELECT 1 FROM entries_text WHERE entries_text MATCH ? LIMIT ?)"
+_RANKED = f"""
+    SELECT bm25(entries_text, 0.0, {fulltext.KEY_WEIGHT}, 1.0), rowid FROM entries_text WHERE entries_text MATCH ?
+"""  # noqa: S608 - constants only
+_TEXT = f"e.key, CASE e.codec WHEN 0 THEN substr(e.value, 1, {MAX_TEXT_BYTES}) ELSE e.value END, e.codec, e.size"
+_MATCHES = f"""
+    SELECT e.id, {_TEXT} FROM entries_text t CROSS JOIN entries e ON e.id = t.rowid WHERE entries_text MATCH ? LIMIT ?
+"""  # noqa: S608
+_TEXT_BY_ID = f"SELECT e.id, {_TEXT} FROM entries e WHERE e.id = ?"  # noqa: S608
+_NEWEST = "SELECT rowid FROM entries_text WHERE entries_text MATCH ? AND rowid < ? ORDER BY rowid DESC"
+_NEWEST_OF_ALL = "SELECT id FROM entries WHERE id < ? ORDER BY id DESC"
+_ID = "SELECT id, created_at FROM entries WHERE namespace = ? AND key = ?"
+_LAST_ID = "SELECT coalesce(max(id), 0) FROM entries"
+_FROM_ID = "SELECT id, created_at FROM entries WHERE id >= ? ORDER BY id LIMIT 1"
+
+
+class _OutOfTimeError(Exception):
+    """The statements on the index took too long."""
+
+
+def by_text(
+    db: sqlite3.Connection, query: Query, position: Position | None, found: SearchPage
+) -> Generator[Candidate, None, None]:
+    """Yield candidates whose texts match, the best or the newest first.
+
+    Args:
+        db: a connection.
+        query: a query with a text.
+        position: resume position of the page before.
+        found: the page; `ranked` is set before the first candidate.
+
+    Raises:
+        InvalidInputError: the text is not an FTS5 expression.
+    """
+    expression = query.expression or ""
+    fulltext.check(expression)
+    plan, *place = position or ["rank"]
+    if plan == "rank":
+        try:
+            ranked = _ranked(db, query, expression)
+        except _OutOfTimeError:
+            ranked, plan = None, "words"
+        if ranked is not None:
+            yield from _in_order(db, ranked, place)
+            return
+        # After a page in the order of ranks some entries come twice: too many have come to match between the pages.
+        plan, place = "newest" if plan == "rank" else plan, []
+    found.ranked = False
+    yield from _newest(db, query, plan, place)
+
+
+def _ranked(db: sqlite3.Connection, query: Query, expression: str) -> list[tuple[float, int]] | None:
+    """Return the rank and row ID of each match, best first; None if there are too many.
+
+    Raises:
+        _OutOfTimeError: it takes too long to find the matches.
+    """
+    matching = fulltext.scoped(expression, fulltext.scope(query))
+    with _time_limit(db):
+        if query.within is not None:
+            return _ranked_by_own_texts(db, expression, matching)
+        if db.execute(_COUNT, (matching, MAX_RANKED + 1)).fetchone()[0] > MAX_RANKED:
+            return None
+    # The rank of a frequent word takes long even if few entries match.
+    with contextlib.suppress(_OutOfTimeError), _time_limit(db):
+        return sorted(db.execute(_RANKED, (matching,)).fetchall())
+    return None
+
+
+def _ranked_by_own_texts(db: sqlite3.Connection, expression: str, matching: str) -> list[tuple[float, int]] | None:
+    texts: list[tuple[int, str, str]] = []
+    size = 0
+    for row in rows(db, _MATCHES, (matching, MAX_RANKED + 1)):
+        texts.append(_text(row))
+        size += _cost(row)
+        if len(texts) > MAX_RANKED or (size > MAX_RANKED_BYTES and len(texts) > 1):
+            return None
+    scores = fulltext.ranks(expression, texts)
+    return sorted((scores.get(row_id, 0.0), row_id) for row_id, *_ in texts)
+
+
+def _in_order(
+    db: sqlite3.Connection, ranked: list[tuple[float, int]], place: list[Any]
+) -> Generator[Candidate, None, None]:
+    """Yield the candidates behind a place: rank, namespace and key."""
+    after: tuple[float, int] = (float("-inf"), 0)
+    if place:
+        score, namespace, key = place
+        known = db.execute(_ID, (namespace, key)).fetchone()
+        # If the entry is gone, those of its rank come again.
+        after = (score, known[0] if known is not None else 0)
+    for score, row_id in ranked:
+        if (score, row_id) > after:
+            row = by_id(db, row_id)
+            if row is not None:
+                place = [score, row[1], row[2]]
+            yield Candidate(["rank", *place], row, score)
+
+
+def _newest(db: sqlite3.Connection, query: Query, plan: str, place: list[Any]) -> Generator[Candidate, None, None]:
+    """Yield the candidates behind a place (time of creation, namespace and key), newest first."""
+    expression = query.expression or ""
+    limits = fulltext.scope(query)
+    weaker = fulltext.without_prefixes(expression)
+    ways = {
+        "newest": fulltext.scoped(expression, limits),
+        "words": None if weaker is None else fulltext.scoped(weaker, limits),
+        "scan": limits,
+    }
+    before = _row_behind(db, *place) if place else 2**62
+    for name in list(ways)[list(ways).index(plan) :]:
+        if name == "words" and weaker is None:
+            continue
+        try:
+            with contextlib.nullcontext() if name == "scan" else _time_limit(db):
+                tested = None if name == "newest" else expression
+                for row_id, row, matches in _rows_before(db, ways[name], before, tested):
+                    if row is not None:
+                        place = [row[8], row[1], row[2]]
+                    yield Candidate([name, *place], row if matches else None)
+                    before = row_id
+        except _OutOfTimeError:
+            continue
+        return
+
+
+def _rows_before(
+    db: sqlite3.Connection, matching: str | None, before: int, tested: str | None
+) -> Iterator[tuple[int, tuple[Any, ...] | None, bool]]:
+    """Yield row IDs below `before`, highest first, with the row (None: it is gone) and whether its text matches.
+
+    Args:
+        db: a connection.
+        matching: expression for the index; None: all rows.
+        before: upper bound of the row IDs.
+        tested: expression to test each text for; None: the index has done that.
+    """
+    sql, parameters = (_NEWEST_OF_ALL, (before,)) if matching is None else (_NEWEST, (matching, before))
+    if tested is None:
+        for (row_id,) in rows(db, sql, parameters):
+            yield row_id, by_id(db, row_id), True
+        return
+    texts: list[tuple[int, str, str]] = []
+    size = 0
+    for (row_id,) in rows(db, sql, parameters):
+        row = db.execute(_TEXT_BY_ID, (row_id,)).fetchone()
+        if row is not None:
+            texts.append(_text(row))
+            size += _cost(row)
+        if len(texts) == _TESTED_AT_ONCE or size >= _TESTED_BYTES:
+            yield from _tested(db, tested, texts)
+            texts, size = [], 0
+    yield from _tested(db, tested, texts)
+
+
+def _tested(
+    db: sqlite3.Connection, expression: str, texts: list[tuple[int, str, str]]
+) -> Iterator[tuple[int, tuple[Any, ...] | None, bool]]:
+    matching = fulltext.matching(expression, texts)
+    for row_id, *_ in texts:
+        yield row_id, by_id(db, row_id), row_id in matching
+
+
+def _text(row: tuple[Any, ...]) -> tuple[int, str, str]:
+    """Return the row ID, key and indexed text of a row; of a damaged value the text is empty."""
+    row_id, key, value, codec, size = row
+    return row_id, key, index_text(stored_text(value, codec, size) or b"")
+
+
+def _cost(row: tuple[Any, ...]) -> int:
+    """Return the bytes that must be read or decompressed for a row's text."""
+    codec: int
+    size: int
+    *_, codec, size = row
+    return size if codec != Codec.PLAIN else min(size, MAX_TEXT_BYTES)
+
+
+def _row_behind(db: sqlite3.Connection, created_at: int, namespace: str, key: str) -> int:
+    """Return the row ID of an entry; if it is gone, the lowest row ID of the entries that were created after it.
+
+    Row IDs grow with the times of creation.
+    """
+    known = db.execute(_ID, (namespace, key)).fetchone()
+    if known is not None and known[1] == created_at:
+        return int(known[0])
+    low: int = 0
+    high: int = db.execute(_LAST_ID).fetchone()[0] + 1
+    while low < high:
+        middle = (low + high) // 2
+        row_id, created = db.execute(_FROM_ID, (middle,)).fetchone() or (0, created_at + 1)
+        low, high = (low, middle) if created > created_at else (row_id + 1, high)
+    return low
+
+
+@contextlib.contextmanager
+def _time_limit(db: sqlite3.Connection) -> Iterator[None]:
+    """Interrupt the SQL statements of the block when they take too long. Raise _OutOfTimeError."""
+    deadline = time.perf_counter() + _INDEX_SECONDS
+    db.set_progress_handler(lambda: int(time.perf_counter() > deadline), _CHECK_INTERVAL)
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+            raise _OutOfTimeError from None
+        raise
+    finally:
+        db.set_progress_handler(None, 0)

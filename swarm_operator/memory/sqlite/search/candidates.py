@@ -1,0 +1,48 @@
+"""Candidates of a search: rows that a plan found and that the conditions of the query are then tested on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from swarm_operator.memory.core.pages import Position
+from swarm_operator.memory.sqlite.database.driver import sqlite3
+
+HEAD: Final = "e.id, e.namespace, e.key, e.updated_at, e.expires_at, e.tags, e.metadata, e.size, e.created_at"
+_BY_ID = f"SELECT {HEAD} FROM entries e WHERE e.id = ?"  # noqa: S608 - constants only
+_NAMESPACES = "SELECT name FROM namespaces WHERE name >= ? AND name < ? ORDER BY name"
+
+
+class Candidate(NamedTuple):
+    """A row that a plan found.
+
+    Attributes:
+        position: resume position behind the row.
+        row: the HEAD columns; None if there is nothing to test: the text does not match, the indexed row no longer
+            exists, or this is the end of a namespace.
+        score: rank of the text, lower is better; None if the candidates are not ranked.
+    """
+
+    position: Position
+    row: tuple[Any, ...] | None
+    score: float | None = None
+
+
+def rows(db: sqlite3.Connection, sql: str, parameters: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a query. Reset the statement on early exit: an open statement would hold its snapshot."""
+    with contextlib.closing(db.execute(sql, parameters)) as cursor:
+        yield from cursor
+
+
+def by_id(db: sqlite3.Connection, row_id: int) -> tuple[Any, ...] | None:
+    """Return the HEAD columns of a row; None if it does not exist."""
+    row: tuple[Any, ...] | None = db.execute(_BY_ID, (row_id,)).fetchone()
+    return row
+
+
+def namespaces(db: sqlite3.Connection, ranges: list[tuple[str, str | bytes]], first: str = "") -> Iterator[str]:
+    """Yield the namespaces in these ranges that have entries, in order, starting at `first`."""
+    for start, end in ranges:
+        for (found,) in rows(db, _NAMESPACES, (max(start, first), end)):
+            yield found
