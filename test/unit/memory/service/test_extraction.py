@@ -79,7 +79,8 @@ def ask(service, method, path, body=None, **headers):
 
 
 def search(service, query):
-    return ask(service, "GET", "/v1/search?" + urlencode(query, doseq=True))
+    texts = {name: "true" if value is True else value for name, value in query.items()}
+    return ask(service, "GET", "/v1/search?" + urlencode(texts, doseq=True))
 
 
 def tool(service, arguments):
@@ -157,6 +158,16 @@ def arguments(query):
     return found
 
 
+ALWAYS = (
+    {"text": "live", "namespace": "team", "limit": 2},
+    {"text": "red fox", "namespace": "team", "subtree": True, "limit": 5},
+    {"match": "red OR hunter2", "limit": 5},
+    {"order": "updated", "limit": 5},
+    {"order": "updated", "namespace": "team", "subtree": True, "limit": 2},
+    {"tag": ["t1"], "limit": 3},
+    {"glob": "*9", "limit": 3},
+)
+"""Queries of each kind."""
 VARIANTS = {
     "all is ranked": {},
     "the newest first": {(by_text, "MAX_RANKED"): 3},
@@ -181,6 +192,8 @@ async def test_answers_are_the_same_whatever_others_have_stored(tmp_path, clock,
             same(running, search, query)
             same(running, tool, arguments(query))
 
+        for query in ALWAYS:
+            assert await asyncio.to_thread(same, running, search, query), query
         await asyncio.to_thread(compare)
         found = await asyncio.to_thread(same, running, search, {"text": "live"}, 50)
         assert {each["namespace"] for each in found} == set(OWN)

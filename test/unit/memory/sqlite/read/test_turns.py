@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -181,10 +182,12 @@ async def test_a_list_waits_for_one_search_at_most(store, monkeypatch):
 
 
 async def test_searches_for_words_are_refused_when_too_many_of_an_owner_wait(store, monkeypatch):
-    monkeypatch.setattr(store._readers._turns[TEXTS], "_max_waiting", 2)
+    await store.put("n", "k", "word")
+    mine, other = (replace(Query.create(text="word"), owner=owner) for owner in ("mine", "other"))
     async with Held(monkeypatch, TEXTS) as held:
-        tasks = [asyncio.create_task(store.search(Query.create(text="word"))) for _ in range(3)]
+        tasks = [asyncio.create_task(store.search(mine)) for _ in range(1 + pool.MAX_WAITING_TEXTS)]
         await held.entered()
         with pytest.raises(OverloadedError):
-            await store.search(Query.create(text="word"))
-    await asyncio.gather(*tasks)
+            await asyncio.wait_for(store.search(mine), 30)
+        tasks.append(asyncio.create_task(store.search(other)))
+    assert all(len(page.hits) == 1 for page in await asyncio.gather(*tasks))

@@ -87,6 +87,7 @@ async def test_a_search_that_is_out_of_time_goes_on_without_the_index(store, out
                 assert not any(page.ranked for page in found)
                 assert sorted(hit.entry.key for page in found for hit in page.hits) == matching(asked, scope)
                 assert {page.position[0] for page in found[:-1]} <= {"scan"}
+                assert all(len(page.hits) == 7 for page in found[:-1]), "what does not match is no hit"
 
 
 def matching(asked, scope):
