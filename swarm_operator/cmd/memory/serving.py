@@ -48,6 +48,10 @@ def add(commands: Any) -> None:
         "bytes that an answer of MCP has at most",
     )  # fmt: skip
     flag(
+        "--mcp-body-bytes", "MCP_BODY_BYTES", "4194304", whole(16_384, 16 * 1024 * 1024),
+        "bytes of the body of a request to /mcp at most",
+    )  # fmt: skip
+    flag(
         "--mcp-allowed-origins", "MCP_ALLOWED_ORIGINS", "", origins,
         "web origins that may use /mcp, with commas between; programs need none; default: none",
     )  # fmt: skip
@@ -84,6 +88,7 @@ def _serve(options: argparse.Namespace) -> int:
         token_dir=Path(options.token_dir) if options.token_dir else None,
         mcp=options.mcp,
         mcp_toolsets=options.mcp_toolsets,
+        mcp_max_body_bytes=options.mcp_body_bytes,
         mcp_max_answer_bytes=options.mcp_answer_bytes,
         mcp_allowed_origins=options.mcp_allowed_origins,
         max_share=options.max_share,

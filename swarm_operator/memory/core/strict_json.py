@@ -5,14 +5,16 @@ orjson silently changes data in three cases. This module rejects all three:
 - an integer beyond 64 bits becomes a float;
 - NaN and infinities in Python values are written as null.
 The checks cost two scans of the text in C. Only suspicious documents are parsed again by a slower parser.
+
+No step holds Python's global lock for more than a moment, whatever the text: the number of values is limited, and depth
+is found by calls that each scan the text once. So large texts can be parsed on a thread beside the event loop.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import math
-import re
-from itertools import accumulate
 from typing import Any, Final
 
 import orjson
@@ -21,15 +23,19 @@ from swarm_operator.memory.core.errors import InvalidInputError
 
 MAX_DEPTH: Final = 64
 """Limit of nested arrays and objects, including the outermost."""
+MAX_VALUES: Final = 1_000_000
+"""Limit of the values of a text, of which arrays, objects and members of objects count five times: they take as much
+more memory, up to 100 times the bytes of their text, and time to allocate."""
 
 _MIN_INTEGER: Final = -(2**63)
 _MAX_INTEGER: Final = 2**64 - 1
 # Two scans in C find nineteen consecutive digits; a regular expression takes ten times as long.
 _DIGITS_ALIKE = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
 _LONG_NUMBER = b"0" * 19
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_ALL_BUT_MARKS = bytes(set(range(256)) - set(b'[]{},:"'))
+_HEAVY = 4  # what a bracket or a colon weighs besides the comma behind it
+_WITHOUT_GC = 64 * 1024
+_BRACES_ALIKE = bytes.maketrans(b"{}", b"[]")
 # Reject Python types that orjson writes in its own format: decoding would not restore them.
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
@@ -49,7 +55,7 @@ def encode(field: str, value: Any) -> bytes:
         text = orjson.dumps(value, option=_OPTIONS)
     except TypeError as error:  # orjson.JSONEncodeError is a TypeError
         raise InvalidInputError(field, f"a JSON value ({error})") from None
-    if _depth(text) > MAX_DEPTH:
+    if _deeper(text, MAX_DEPTH):
         raise InvalidInputError(field, f"at most {MAX_DEPTH} nested arrays and objects")
     if b"null" in text and not _finite(value):
         raise InvalidInputError(field, "a JSON value, which has no NaN and no infinity")
@@ -72,7 +78,7 @@ def parse_document(field: str, text: bytes, *, levels: int | None = 1) -> Any:
 
     Raises:
         InvalidInputError: not JSON by RFC 8259, a repeated member, an integer beyond 64 bits, a number beyond a
-            double's range, a lone surrogate, or more than MAX_DEPTH + `levels` levels.
+            double's range, a lone surrogate, more than MAX_DEPTH + `levels` levels, or more than MAX_VALUES values.
     """
     document = parse(field, text, levels=levels)
     try:
@@ -89,13 +95,30 @@ def parse(field: str, text: bytes, *, levels: int | None = 1) -> Any:
     Raises:
         InvalidInputError: as `parse_document`, except for repeated members and large integers.
     """
+    check_values(field, text)
     try:
-        document = orjson.loads(text)
+        document = _loads(text)
     except orjson.JSONDecodeError as error:
         raise InvalidInputError(field, f"JSON as in RFC 8259 ({error})") from None
-    if levels is not None and _depth(text) > MAX_DEPTH + levels:
+    if levels is not None and _deeper(text, MAX_DEPTH + levels):
         raise InvalidInputError(field, f"at most {MAX_DEPTH} nested arrays and objects")
     return document
+
+
+def check_values(field: str, text: bytes, *, most: int = MAX_VALUES) -> None:
+    """Check the number of values of a text that has not been parsed yet; see MAX_VALUES for what counts how often.
+
+    Raises:
+        InvalidInputError: the text has more than `most` values.
+    """
+    if _HEAVY * len(text) <= most or _weight(text) <= most:
+        return
+    marks = _marks(text)
+    # Each string is a value or the name of a member. The test bounds the memory that _outside_strings takes.
+    if marks.count(b'"') > 2 * most + 2 or _weight(_outside_strings(marks)) > most:
+        raise InvalidInputError(
+            field, f"at most {most} values; arrays, objects and their members count {_HEAVY + 1} times"
+        )
 
 
 def check_parsed(field: str, text: bytes, colons: int) -> None:
@@ -116,12 +139,40 @@ def check_parsed(field: str, text: bytes, colons: int) -> None:
         _parse_slowly(field, text)
 
 
-def _depth(text: bytes) -> int:
-    """Return the nesting depth of the arrays and objects of a JSON text; 0 if it can't exceed MAX_DEPTH."""
-    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
-        return 0  # too few brackets to exceed the limit
-    brackets = _STRINGS.sub(b"", text).translate(None, _ALL_BUT_BRACKETS)
-    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
+def _loads(text: bytes) -> Any:
+    """Return the parsed text. The garbage collector would look again and again at what is being made of a large one."""
+    if len(text) <= _WITHOUT_GC or not gc.isenabled():
+        return orjson.loads(text)
+    gc.disable()
+    try:
+        return orjson.loads(text)
+    finally:
+        gc.enable()
+
+
+def _deeper(text: bytes, most: int) -> bool:
+    """Return whether the arrays and objects of a JSON text are nested in more than `most` levels."""
+    if text.count(b"[") + text.count(b"{") <= most:
+        return False
+    brackets = _outside_strings(_marks(text)).translate(_BRACES_ALIKE, b",:")
+    for _ in range(most):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"[]", b"")  # removes the innermost level
+    return bool(brackets)
+
+
+def _marks(text: bytes) -> bytes:
+    """Return the quotes of a JSON text that begin or end strings, and commas, colons and brackets, also in strings."""
+    return text.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _ALL_BUT_MARKS)
+
+
+def _weight(text: bytes) -> int:
+    return text.count(b",") + _HEAVY * (text.count(b"[") + text.count(b"{") + text.count(b":"))
+
+
+def _outside_strings(marks: bytes) -> bytes:
+    return b"".join(marks.split(b'"')[::2])
 
 
 def _finite(value: Any) -> bool:

@@ -18,6 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from swarm_operator.memory.core.errors import StoreClosedError
 from swarm_operator.memory.core.store import Store
+from swarm_operator.memory.core.threads import LARGE_BYTES
 from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential, Principal
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.asgi import (
@@ -160,9 +161,10 @@ class MemoryApp:
         try:
             started = time.perf_counter()
             store = AuthorizedStore(self._store, credential)
-            answer = await endpoint.handler(
-                Call(operation, values, headers, body, store, credential, self._context, scope, receive)
-            )
+            call = Call(operation, values, headers, body, store, credential, self._context, scope, receive)
+            if len(body) > LARGE_BYTES and not endpoint.parses:
+                await call.parse()
+            answer = await endpoint.handler(call)
         finally:
             self._context.bodies.release(credential.principal, body)
         if operation.timed and not isinstance(answer, Stream):

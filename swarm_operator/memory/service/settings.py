@@ -88,3 +88,6 @@ class ServiceSettings:
 
     mcp_allowed_origins: tuple[str, ...] = ()
     """Origins (`https://host`) whose pages may use /mcp. Programs send no Origin and need no entry."""
+    mcp_max_body_bytes: int = 4 * MIB
+    """Maximum bytes of the body of a request to /mcp, which takes longer to validate than others; more get 413."""
+

@@ -24,6 +24,7 @@ from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.entry import MAX_TTL_SECONDS, Draft, Entry, Identity, check_key, check_namespace
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.store import Store
+from swarm_operator.memory.core.threads import LARGE_BYTES, run_on_thread
 from swarm_operator.memory.core.writes import Put, Write
 from swarm_operator.memory.swarm import times
 from swarm_operator.memory.swarm.agents import AGENT
@@ -199,7 +200,8 @@ class Importer:
         if not text:
             return
         try:
-            items = list(self._read(text))
+            read = self._read(text)
+            items = await run_on_thread(list, read) if len(text) > LARGE_BYTES else list(read)
         except InvalidInputError as error:
             self._drop()
             raise BadLineError(self.lines, error.field, error.allowed) from None

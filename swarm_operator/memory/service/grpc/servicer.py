@@ -15,6 +15,7 @@ from swarm_operator.memory.core import MemoryStoreError, Put, Query
 from swarm_operator.memory.core.entry import Entry, Identity, check_batch_size, check_key, check_namespace
 from swarm_operator.memory.core.errors import InvalidInputError, MissedChangesError, StoreClosedError
 from swarm_operator.memory.core.store import Store
+from swarm_operator.memory.core.threads import LARGE_BYTES, run_on_thread
 from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.service import batches, cursors, documents
 from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential
@@ -168,7 +169,7 @@ class MemoryServicer:
 
 
 async def _put(store: Store, request: pb.PutRequest) -> pb.PutResponse:
-    wanted = put(request)
+    wanted = await run_on_thread(put, request) if len(request.value) > LARGE_BYTES else put(request)
     entry, created = await store.write(wanted.draft, create_only=wanted.create_only, if_version=wanted.if_version)
     return pb.PutResponse(entry=entry_message(entry, value=False), created=created)
 
@@ -203,9 +204,14 @@ async def _delete_range(store: Store, request: pb.DeleteRangeRequest) -> pb.Dele
     return pb.DeleteRangeResponse(deleted=deleted)
 
 
+def _operations(request: pb.BatchRequest) -> list[Write | Identity]:
+    return [_operation(index, each) for index, each in enumerate(request.operations)]
+
+
 async def _batch(store: AuthorizedStore, request: pb.BatchRequest) -> pb.BatchResponse:
     check_batch_size("operations", len(request.operations))
-    operations = [_operation(index, each) for index, each in enumerate(request.operations)]
+    large = request.ByteSize() > LARGE_BYTES
+    operations = await run_on_thread(_operations, request) if large else _operations(request)
     results = await batches.run(store, operations, atomic=not request.independent)
     return pb.BatchResponse(results=map(_result, operations, results))
 

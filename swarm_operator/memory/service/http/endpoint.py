@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope
 
 from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.threads import run_on_thread
 from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential
 from swarm_operator.memory.service.asgi import (
@@ -69,6 +70,7 @@ class Call:
         context: objects shared by all calls.
         scope: ASGI scope.
         receive: ASGI receive function.
+        parsed: the body as parsed by `parse`.
     """
 
     operation: Operation
@@ -80,6 +82,7 @@ class Call:
     context: Context
     scope: Scope
     receive: Receive
+    parsed: Any = None
 
     @property
     def id(self) -> str:
@@ -100,10 +103,16 @@ class Call:
         operation = self.operation
         return parse_query_lists(self.scope["query_string"], operation.parameters, repeated=operation.repeated)
 
+    async def parse(self) -> None:
+        """Parse a large body on a thread, for `document`. Raise InvalidInputError."""
+        self.parsed = await run_on_thread(strict_json.parse_document, "body", self.body)
+
     def document(self) -> dict[str, Any]:
         """Return the body as a JSON object. Raise InvalidInputError."""
         self.query()
-        document = strict_json.parse_document("body", self.body) if self.body else None
+        document = self.parsed
+        if document is None and self.body:
+            document = strict_json.parse_document("body", self.body)
         if type(document) is not dict:
             raise InvalidInputError("body", "a JSON object")
         return document
@@ -144,10 +153,17 @@ Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Operation and its handler. The handler may raise RequestError and MemoryStoreError."""
+    """Operation and its handler. The handler may raise RequestError and MemoryStoreError.
+
+    Attributes:
+        operation: the operation.
+        handler: the handler.
+        parses: whether the handler itself parses the body, on a thread if the body is large.
+    """
 
     operation: Operation
     handler: Handler
+    parses: bool = False
 
 
 def boolean(query: Mapping[str, str], name: str) -> bool | None:

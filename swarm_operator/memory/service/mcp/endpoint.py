@@ -17,11 +17,13 @@ from typing import Any, Final
 import structlog
 from starlette.types import Message, Receive, Send
 
+from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.errors import StoreClosedError
 from swarm_operator.memory.core.store import Store
+from swarm_operator.memory.core.threads import LARGE_BYTES, run_on_thread
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.asgi import BodyReader, Forward, parse_query
-from swarm_operator.memory.service.errors import ForbiddenError
+from swarm_operator.memory.service.errors import BodyTooLargeError, ForbiddenError
 from swarm_operator.memory.service.http.endpoint import Call, Endpoint
 from swarm_operator.memory.service.http.operation import Operation
 from swarm_operator.memory.service.mcp import toolsets
@@ -32,6 +34,8 @@ from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
 PATH: Final = "/mcp"
 _SERVER: Final = "swarm_operator.memory.service.mcp.server"
+_MAX_VALUES: Final = 100_000
+"""Maximum values of a body, which pydantic validates one by one."""
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _LOOPBACK_HOST: Final = re.compile(rb"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?", re.IGNORECASE)
 
@@ -104,6 +108,7 @@ class McpEndpoint:
         with self._calling():
             body = await self._bodies.read(call.headers, receive, holder)
             try:
+                await self._check(body)
                 await self._handle(call, _replay(body, receive), send)
             finally:
                 self._bodies.release(holder, body)
@@ -113,6 +118,17 @@ class McpEndpoint:
         if server is None:
             raise RuntimeError("MCP does not run: the log said why when the service started")
         await server.handle(call.credential, call.scope, receive, send)
+
+    async def _check(self, body: bytes) -> None:
+        """Check that the package `mcp` can validate a body without a long stop of the event loop.
+
+        Raises:
+            BodyTooLargeError, InvalidInputError: the body has too many bytes or values.
+        """
+        if len(body) > self._settings.mcp_max_body_bytes:
+            raise BodyTooLargeError(f"a body for {PATH} has at most {self._settings.mcp_max_body_bytes} bytes")
+        if len(body) > LARGE_BYTES:
+            await run_on_thread(functools.partial(strict_json.check_values, "body", body, most=_MAX_VALUES))
 
     @contextlib.contextmanager
     def _calling(self) -> Iterator[None]:

@@ -89,3 +89,40 @@ def test_cycles_and_foreign_types_are_refused():
 
 def test_each_decoding_is_a_new_object():
     assert strict_json.decode(b"[]") is not strict_json.decode(b"[]")
+
+
+@given(JSON_VALUES)
+def test_the_depth_that_is_found_is_that_of_the_document(value):
+    def depth(value):
+        if isinstance(value, dict | list):
+            return 1 + max(map(depth, value.values() if isinstance(value, dict) else value), default=0)
+        return 0
+
+    text = json.dumps(value, ensure_ascii=False).encode()
+    for most in range(5):
+        assert strict_json._deeper(text, most) == (depth(value) > most)
+
+
+@given(JSON_VALUES, st.integers(0, 40))
+def test_the_values_that_are_counted_are_those_of_the_document(value, most):
+    def values(value):
+        if isinstance(value, dict):
+            return 4 + max(len(value) - 1, 0) + 4 * len(value) + sum(map(values, value.values()))
+        return 4 + max(len(value) - 1, 0) + sum(map(values, value)) if isinstance(value, list) else 0
+
+    text = json.dumps(value, ensure_ascii=False).encode()
+    if values(value) <= most:
+        strict_json.check_values("body", text, most=most)
+    else:
+        with pytest.raises(InvalidInputError, match=f"at most {most} values"):
+            strict_json.check_values("body", text, most=most)
+
+
+def test_a_document_with_too_many_values_is_refused_before_it_is_parsed():
+    with pytest.raises(InvalidInputError, match="at most 1000000 values"):
+        strict_json.parse_document("body", b"[" * 2_000_000)
+    text = b"[" + b"0," * (strict_json.MAX_VALUES - 4) + b"0]"
+    assert len(strict_json.parse_document("body", text)) == strict_json.MAX_VALUES - 3
+    with pytest.raises(InvalidInputError, match="at most 1000000 values"):
+        strict_json.parse_document("body", b"[0," + text[1:])
+    assert strict_json.parse_document("body", b'"' + b",[" * 2_000_000 + b'"') == ",[" * 2_000_000

@@ -17,6 +17,7 @@ from swarm_operator.memory.core.entry import (
     check_namespace,
 )
 from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.threads import LARGE_BYTES, run_on_thread
 from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.service import batches
 from swarm_operator.memory.service.asgi import JSON, Reply, check_members, problem_reply
@@ -81,7 +82,8 @@ _BODY: Final = frozenset(OPERATIONS[0].members)
 
 
 async def _batch(call: Call) -> Reply:
-    atomic, operations = _parse(call.body)
+    large = len(call.body) > LARGE_BYTES
+    atomic, operations = await run_on_thread(_parse, call.body) if large else _parse(call.body)
     done = await batches.run(call.store, operations, atomic=atomic)
     results = [_render(operation, result) for operation, result in zip(operations, done, strict=True)]
     return Reply(200, b'{"results":[' + b",".join(results) + b"]}", (JSON,))
@@ -155,4 +157,4 @@ def _failure(error: MemoryStoreError | NotFoundError) -> bytes:
     return b'{"status":%d,"problem":%s}' % (reply.status, reply.body)
 
 
-ENDPOINTS: Final = (Endpoint(OPERATIONS[0], _batch),)
+ENDPOINTS: Final = (Endpoint(OPERATIONS[0], _batch, parses=True),)

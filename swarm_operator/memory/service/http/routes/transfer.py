@@ -7,6 +7,8 @@ same file can be sent again.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 
@@ -63,6 +65,8 @@ OPERATIONS: Final = (_EXPORT, _IMPORT)
 _CHUNK: Final = 64 * 1024
 _LINE_OVERHEAD: Final = 2 * 1024 * 1024
 """Bytes that a line may have in addition to its value."""
+_TURN: Final = 0.005
+"""Seconds after which an import lets other requests run."""
 _DRAINED: Final = 64 * 1024 * 1024
 _NAMES: Final = {outcome: outcome.name.lower() for outcome in Outcome}
 _COUNTED: Final = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.KEPT, Outcome.EXPIRED)
@@ -94,8 +98,13 @@ async def _import(call: Call) -> Reply | Stream:
         importer = Importer(call.store, Existing(query.get("existing", Existing.OVERWRITE)))
         body = call.stream()
         try:
+            turn_ends = time.monotonic() + _TURN
             async for line in _lines(body, call.store.max_value_bytes + _LINE_OVERHEAD):
                 await importer.add(line)
+                if time.monotonic() > turn_ends:
+                    # Lines that write nothing, such as empty ones, would never wait for anything.
+                    await asyncio.sleep(0)
+                    turn_ends = time.monotonic() + _TURN
             await importer.finish()
         except (MemoryStoreError, ForbiddenError) as error:
             # A client that is still sending would see a reset instead of the response.

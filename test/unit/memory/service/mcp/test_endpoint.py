@@ -152,3 +152,13 @@ async def test_calls_are_counted_by_tool_and_outcome_and_timed_as_http_is(mcp, s
         'swarm_memory_http_requests_total{code="200",method="POST",route="/mcp"}',
     ):
         assert line in metrics, line
+
+
+async def test_a_body_that_would_stop_the_event_loop_is_refused(start_service):
+    async with start_service(mcp=True, mcp_max_body_bytes=1_000_000) as service:
+        long = {**HELLO, "note": "x" * 1_000_000}
+        answer = await service.call("POST", "/mcp", long, **JSON)
+        assert (answer.status, answer.json["type"]) == (413, "urn:swarm-memory:problem:body-too-large")
+        answer = await service.call("POST", "/mcp", {**HELLO, "note": [[]] * 60_000}, **JSON)
+        assert (answer.status, answer.json["field"]) == (400, "body")
+        assert (await service.call("POST", "/mcp", {**HELLO, "note": [0] * 60_000}, **JSON)).status == 200

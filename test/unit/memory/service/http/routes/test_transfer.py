@@ -9,6 +9,7 @@ import pytest
 from swarm_operator.memory.client import MemoryClient, MemoryRequestError, MemoryUnavailableError
 from swarm_operator.memory.core import Draft, Put
 from swarm_operator.memory.core.errors import StorageIOError
+from swarm_operator.memory.service.http.routes import transfer
 
 TOKEN = "client-0123456789abcdef"
 
@@ -190,3 +191,20 @@ async def test_a_token_that_was_replaced_is_read_again_before_a_stream_is_sent(s
         assert (await memory.swarm.import_([line("a")]))["created"] == 1
         memory._transport._token = "an-old-one"
         assert len([each async for each in memory.swarm.export()]) == 2
+
+
+async def test_an_import_of_empty_lines_counts_them_and_lets_others_run(service, monkeypatch):
+    monkeypatch.setattr(transfer, "_TURN", 0)
+    turns = 0
+
+    async def take_turns():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(take_turns())
+    answer = await service.call("POST", "/v1/import", b"\n" * 5000)
+    other.cancel()
+    assert (answer.status, answer.json["lines"]) == (200, 5000)
+    assert turns > 5000
