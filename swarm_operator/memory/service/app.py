@@ -25,6 +25,8 @@ from swarm_operator.memory.service.asgi import (
     BodyReader,
     Reply,
     Stream,
+    check_content_type,
+    combined,
     disconnected,
     percent_decode,
     problem_reply,
@@ -76,7 +78,9 @@ class MemoryApp:
         """Handle one request."""
         method: str = scope["method"]
         match = self._router.find(method, scope["raw_path"], scope["path"])
-        headers: dict[bytes, bytes] = dict(scope["headers"])  # the last value of a repeated header is used
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if len(headers) != len(scope["headers"]):
+            headers = combined(scope["headers"])
         header = _request_id(headers)
         route, sender = OTHER, None
         try:
@@ -154,6 +158,8 @@ class MemoryApp:
         operation = endpoint.operation
         if operation.writes is not False and operation.method != "GET":
             credential.principal.check_writer()
+        if operation.body is not None:
+            check_content_type(headers)
         values = [percent_decode(name, value) for name, value in match.parameters]
         body = b""
         if operation.method in _WITH_BODY and not operation.streams and not operation.admin:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
@@ -21,6 +21,7 @@ from swarm_operator.memory.service.errors import (
     BodyTooLargeError,
     ClientGoneError,
     UnsupportedEncodingError,
+    UnsupportedMediaTypeError,
 )
 from swarm_operator.memory.service.problems import Problem
 from swarm_operator.memory.service.quotas import Holder, Quota
@@ -29,7 +30,10 @@ from swarm_operator.memory.service.telemetry.tracing import request_id
 JSON: Final = (b"content-type", b"application/json")
 _PROBLEM: Final = (b"content-type", b"application/problem+json")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
-_STRONG_TAG = re.compile(r'"([1-9][0-9]{0,18})"')
+_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_VERSION = re.compile(r"[1-9][0-9]{0,18}")
+_UNTOLD_TYPES: Final = frozenset({"application/x-www-form-urlencoded", "application/octet-stream", "text/plain"})
+"""Content types that programs send unless told otherwise (curl -d, aiohttp, fetch): they say nothing about the body."""
 _DRAIN_FACTOR = 4
 
 
@@ -147,18 +151,34 @@ def etag(version: int) -> tuple[bytes, bytes]:
     return b"etag", b'"%d"' % version
 
 
-def if_match(header: bytes | None) -> int | None:
-    """Return the version that an If-Match header requires, or None without a header.
+@dataclass(frozen=True, slots=True)
+class IfMatch:
+    """Condition of an If-Match header (RFC 9110, section 13.1.1).
 
-    Raises:
-        InvalidInputError: the header is not exactly one strong tag.
+    Attributes:
+        versions: versions that the entry may have; None: any.
     """
-    if header is None:
-        return None
-    match = _STRONG_TAG.fullmatch(header.decode("latin-1").strip())
-    if match is None or int(match[1]) >= 2**63:
-        raise InvalidInputError("If-Match", 'one version in quotes, as the ETag gave it: "3"')
-    return int(match[1])
+
+    versions: frozenset[int] | None
+
+    @classmethod
+    def parse(cls, header: bytes) -> IfMatch:
+        """Return the condition. Weak tags, and tags that no entry has, match nothing.
+
+        Raises:
+            InvalidInputError: the header is neither `*` nor a list of entity tags.
+        """
+        text = header.decode("latin-1").strip()
+        if text == "*":
+            return cls(None)
+        tags = _TAG.findall(text)
+        if not tags or _TAG.sub("", text).strip(" \t,"):
+            raise InvalidInputError("If-Match", 'versions in quotes, as their ETag gave them: "3", or *')
+        return cls(frozenset(int(tag) for weak, tag in tags if not weak and _VERSION.fullmatch(tag)))
+
+    def matches(self, version: int | None) -> bool:
+        """Return whether an entry with this version meets the condition; None: there is no entry."""
+        return version is not None and (self.versions is None or version in self.versions)
 
 
 def if_none_match(header: bytes | None, version: int) -> bool:
@@ -278,6 +298,33 @@ class BodyReader:
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         return message
+
+
+def combined(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return header fields by name. Values of a repeated name are joined by commas (RFC 9110, section 5.3).
+
+    So a repeated field that must not be a list, such as Authorization, is invalid: no value of several wins.
+    """
+    found: dict[bytes, bytes] = {}
+    for name, value in fields:
+        found[name] = found[name] + b", " + value if name in found else value
+    return found
+
+
+def check_content_type(headers: Mapping[bytes, bytes]) -> None:
+    """Check that a body is not declared to be something else than JSON.
+
+    Raises:
+        UnsupportedMediaTypeError: Content-Type names another format.
+    """
+    sent = headers.get(b"content-type")
+    if sent is None or sent == JSON[1]:
+        return
+    media_type = sent.partition(b";")[0].strip().lower().decode("latin-1")
+    if "json" not in media_type and media_type not in _UNTOLD_TYPES:
+        raise UnsupportedMediaTypeError(
+            f"Content-Type: {media_type[:64]} is not read; send application/json", (b"accept", JSON[1])
+        )
 
 
 def _check_encoding(headers: Mapping[bytes, bytes]) -> None:

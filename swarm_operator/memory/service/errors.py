@@ -71,6 +71,40 @@ class UnsupportedEncodingError(RequestError):
     code = "unsupported-encoding"
 
 
+class UnsupportedMediaTypeError(RequestError):
+    """The Content-Type of the body is a format that the operation does not read."""
+
+    status = 415
+    code = "unsupported-media-type"
+
+
+class MalformedRequestError(RequestError):
+    """The request is not HTTP/1.1 as in RFC 9112."""
+
+    code = "malformed-request"
+
+
+class HeadTimeoutError(RequestError):
+    """The client did not send the complete head of a request in time."""
+
+    status = 408
+    code = "head-timeout"
+
+
+class HeadTooLargeError(RequestError):
+    """The request line and the header fields together, or the trailer fields, are over the limit."""
+
+    status = 431
+    code = "head-too-large"
+
+
+class TooManyConnectionsError(RequestError):
+    """All connections are in use; this connection was kept for probes only."""
+
+    status = 503
+    code = "too-many-connections"
+
+
 class PeerError(RequestError):
     """A peer that this service called did not respond or rejected the request.
 

@@ -60,7 +60,7 @@ _REFUSALS: Final = {
     410: "The watch can't go on from there; `oldest` is the first position that it can.",
     412: "A condition was not met; `current_version` says what there is.",
     413: "The body is too long.",
-    415: "The body is compressed.",
+    415: "The body is compressed, or is no JSON.",
     429: "Too much at once; nothing was done.",
     500: "A defect of the service.",
     503: "Stopping, or the file or the disk failed.",

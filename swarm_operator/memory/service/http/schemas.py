@@ -17,7 +17,8 @@ _NO_NUL: Final = "^[^\\u0000]*$"
 NAMESPACE: Final = text("1 to 255 bytes without NUL.", most=MAX_NAMESPACE_BYTES, pattern=_NO_NUL)
 KEY: Final = text("1 to 1024 bytes without NUL.", most=MAX_KEY_BYTES, pattern=_NO_NUL)
 PREFIX: Final = text("Only keys that start so.", least=0, most=MAX_KEY_BYTES, pattern=_NO_NUL, default="")
-IF_MATCH: Final = text("Only if the entry has this version, as its ETag gave it.", pattern='^"[1-9][0-9]{0,17}"$')
+_TAGS: Final = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
+IF_MATCH: Final = text("Only if the entry has one of these versions, as ETag gave them; *: any.", pattern=_TAGS)
 TAG: Final = text("1 to 256 bytes without NUL.", most=MAX_TAG_BYTES, pattern=_NO_NUL)
 _MOMENT: Final = text("RFC 3339, UTC.", format="date-time")
 _VERSION: Final = whole("Counts the writes of this key.", least=1)

@@ -3,11 +3,15 @@
 import asyncio
 import contextlib
 import json
+import threading
 
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from unit.memory.conftest import exchange
+
+from swarm_operator.memory.core import strict_json
 
 MIB = 1024 * 1024
 
@@ -165,6 +169,92 @@ async def test_a_full_write_queue_answers_429(start_service, monkeypatch):
 async def test_a_compressed_body_is_refused_and_not_guessed_at(service):
     answer = await service.call("PUT", "/v1/entries/n/k", b"\x1f\x8b", Content_Encoding="gzip")
     assert (answer.status, answer.headers["accept-encoding"]) == (415, "identity")
+
+
+JSON_TYPES = [
+    None, "application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json", "text/json",
+    "application/x-www-form-urlencoded", "application/octet-stream", "text/plain;charset=UTF-8",
+]  # fmt: skip
+OTHER_TYPES = [
+    "multipart/form-data; boundary=x",
+    "application/xml",
+    "text/html",
+    "image/png",
+    "application/msgpack",
+    "x",
+]
+
+
+@pytest.mark.parametrize("sent", JSON_TYPES)
+async def test_json_may_be_called_what_programs_call_it(service, sent):
+    headers = {} if sent is None else {"Content_Type": sent}
+    assert (await service.call("PUT", "/v1/entries/n/k", {"value": 1}, **headers)).status == 201
+    assert (await service.call("POST", "/v1/batch", {"operations": []}, **headers)).status == 200
+    assert (await service.call("PUT", "/v1/agents/a", {"type": "coder"}, **headers)).status == 201
+    assert (await service.call("POST", "/v1/import", b"", **headers)).status == 200
+
+
+@pytest.mark.parametrize("sent", OTHER_TYPES)
+async def test_a_body_that_is_said_to_be_something_else_is_a_415(service, sent):
+    for method, path in (
+        ("PUT", "/v1/entries/n/k"),
+        ("POST", "/v1/batch"),
+        ("PUT", "/v1/agents/a"),
+        ("POST", "/v1/import"),
+    ):
+        answer = await service.call(method, path, {"value": 1}, Content_Type=sent)
+        assert (answer.status, answer.json["type"]) == (415, "urn:swarm-memory:problem:unsupported-media-type")
+        assert answer.headers["accept"] == "application/json"
+    assert (await service.call("GET", "/v1/entries/n/k", Content_Type=sent)).status == 404
+
+
+async def test_accept_is_ignored(service):
+    assert (await service.call("GET", "/v1/stats", Accept="text/html")).headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("tokens", [["wrong", "client-0123456789abcdef"], ["client-0123456789abcdef"] * 2])
+async def test_of_two_tokens_none_counts(service, tokens):
+    lines = "".join(f"Authorization: Bearer {token}\r\n" for token in tokens)
+    request = f"GET /v1/stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n"
+    answer = await exchange(service.port, request.encode())
+    assert answer.status == 401
+
+
+async def test_a_condition_on_several_lines_is_one_list(service):
+    await service.put("n/k", 1)
+    request = (
+        b"GET /v1/entries/n/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        b'Authorization: Bearer client-0123456789abcdef\r\nIf-None-Match: "1"\r\nIf-None-Match: "7"\r\n\r\n'
+    )
+    assert (await exchange(service.port, request)).status == 304
+
+
+async def test_a_large_body_is_parsed_beside_the_event_loop(service, monkeypatch):
+    """Each operation with a JSON body, and each line of an import."""
+    loop_thread, threads = threading.get_ident(), set()
+    parse = strict_json._loads
+
+    def recording(text):
+        if len(text) > 70_000:
+            threads.add(threading.get_ident())
+        return parse(text)
+
+    monkeypatch.setattr(strict_json, "_loads", recording)
+    text = "x" * 80_000
+    put = {"op": "put", "namespace": "n", "key": "b", "value": text}
+    line = json.dumps({"namespace": "n", "key": "i", "value": text}).encode()
+    for method, path, body in (
+        ("PUT", "/v1/entries/n/k", {"value": text}),
+        ("POST", "/v1/batch", {"operations": [put]}),
+        ("PUT", "/v1/agents/a", {"type": "coder", "note": text}),
+        ("POST", "/v1/tasks", {"id": "t", "description": "x", "input": text}),
+        ("POST", "/v1/import", line),
+    ):
+        threads.clear()
+        answer = await service.call(method, path, body)
+        assert answer.status in {200, 201}, answer
+        assert threads, path
+        assert loop_thread not in threads, path
 
 
 RAW_TEXT = st.binary(max_size=40) | st.text(max_size=20).map(lambda text: text.encode(errors="surrogatepass"))

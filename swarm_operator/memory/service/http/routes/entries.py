@@ -6,17 +6,21 @@ from a namespace `a` and a key `b/...`. The first unescaped slash ends the names
 
 from __future__ import annotations
 
-from typing import Any, Final
+import contextlib
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
 
 from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.entry import Draft, check_key, check_namespace
-from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError, VersionConflictError
+from swarm_operator.memory.core.threads import LARGE_BYTES, run_on_thread
 from swarm_operator.memory.service.asgi import (
     JSON,
+    IfMatch,
     Reply,
     check_members,
     etag,
-    if_match,
     if_none_match,
 )
 from swarm_operator.memory.service.documents import entry_head, entry_whole
@@ -47,8 +51,8 @@ OPERATIONS: Final = (
         "get",
         "Read an entry.",
         {200: Answer("The entry.", reference("Entry"), versioned=True), 304: _UNCHANGED},
-        headers={"If-None-Match": {"type": "string"}},
-        conflicts=(404,),
+        headers={"If-Match": IF_MATCH, "If-None-Match": {"type": "string"}},
+        conflicts=(404, 412),
     ),
     Operation(
         "DELETE",
@@ -61,12 +65,16 @@ OPERATIONS: Final = (
     ),
 )
 _MEMBERS: Final = frozenset(OPERATIONS[0].members)
+_MAX_ATTEMPTS: Final = 100
+_Written = TypeVar("_Written")
 
 
 async def _get(call: Call) -> Reply:
     entry = await call.store.get(*call.parameters)
     if entry is None:
         raise NotFoundError("there is no such entry")
+    if (header := call.headers.get(b"if-match")) is not None and not IfMatch.parse(header).matches(entry.version):
+        raise VersionConflictError(entry.version)
     if if_none_match(call.headers.get(b"if-none-match"), entry.version):
         return Reply(304, b"", (etag(entry.version),))
     return Reply(200, entry_whole(entry), (JSON, etag(entry.version)))
@@ -75,22 +83,54 @@ async def _get(call: Call) -> Reply:
 async def _put(call: Call) -> Reply:
     namespace, key = call.parameters
     create_only = False
-    if (condition := call.headers.get(b"if-none-match")) is not None:
-        if condition.strip() != b"*":
+    if (none_match := call.headers.get(b"if-none-match")) is not None:
+        if none_match.strip() != b"*":
             raise InvalidInputError("If-None-Match", "* (write only if there is no such entry)")
         create_only = True
-    if_version = if_match(call.headers.get(b"if-match"))
-    if create_only and if_version is not None:
+    condition = _condition(call)
+    if create_only and condition is not None:
         raise InvalidInputError("If-Match", "not together with If-None-Match")
-    draft = _draft(namespace, key, call.body)
-    entry, created = await call.store.write(draft, create_only=create_only, if_version=if_version)
+    if len(call.body) > LARGE_BYTES:
+        draft = await run_on_thread(_draft, namespace, key, call.body)
+    else:
+        draft = _draft(namespace, key, call.body)
+    if condition is None:
+        entry, created = await call.store.write(draft, create_only=create_only)
+    else:
+        entry, created = await _on_match(call, condition, functools.partial(call.store.write, draft))
     return Reply(201 if created else 200, entry_head(entry), (JSON, etag(entry.version)))
 
 
 async def _delete(call: Call) -> Reply:
-    if not await call.store.delete(*call.parameters, if_version=if_match(call.headers.get(b"if-match"))):
+    delete = functools.partial(call.store.delete, *call.parameters)
+    condition = _condition(call)
+    if not await (delete() if condition is None else _on_match(call, condition, delete)):
         raise NotFoundError("there is no such entry")
     return Reply(204)
+
+
+def _condition(call: Call) -> IfMatch | None:
+    header = call.headers.get(b"if-match")
+    return None if header is None else IfMatch.parse(header)
+
+
+async def _on_match(call: Call, condition: IfMatch, write: Callable[..., Awaitable[_Written]]) -> _Written:
+    """Write if the entry meets the condition. The store decides inside the write's transaction, version by version.
+
+    Raises:
+        VersionConflictError: the entry does not meet the condition.
+        OverloadedError: other writers changed the entry before each of many attempts.
+    """
+    versions = condition.versions
+    if versions is not None and len(versions) == 1:
+        return await write(if_version=next(iter(versions)))
+    for _ in range(_MAX_ATTEMPTS):
+        entry = await call.store.get(*call.parameters)
+        if entry is None or not condition.matches(entry.version):
+            raise VersionConflictError(None if entry is None else entry.version)
+        with contextlib.suppress(VersionConflictError):  # another writer was faster
+            return await write(if_version=entry.version)
+    raise OverloadedError("other writers change this entry all the time")
 
 
 def _draft(namespace: str, key: str, body: bytes) -> Draft:
@@ -114,4 +154,4 @@ def _draft(namespace: str, key: str, body: bytes) -> Draft:
     return draft
 
 
-ENDPOINTS: Final = tuple(map(Endpoint, OPERATIONS, (_put, _get, _delete)))
+ENDPOINTS: Final = tuple(map(Endpoint, OPERATIONS, (_put, _get, _delete), (True, False, False)))
