@@ -38,6 +38,29 @@ def add(commands: Any) -> None:
     flag("--grpc-port", "GRPC_PORT", "9090", port_or_off, "gRPC's port; 0 takes a free one; off: no gRPC")
     flag("--metrics-port", "METRICS_PORT", "9091", whole(0, 65_535), "the port of /metrics; 0 takes a free one")
     flag("--token-dir", "TOKEN_DIR", "", str, "holds client-token and admin-token; default: DATA_DIR/tokens, made")
+    flag(
+        "--max-connections", "MAX_CONNECTIONS", "1000", whole(1, 1_000_000),
+        "connections of the API's port at most, and never more than there are files for",
+    )  # fmt: skip
+    flag("--idle-timeout", "IDLE_TIMEOUT", "75s", interval, "time after which a connection without a request is closed")
+    flag("--head-timeout", "HEAD_TIMEOUT", "10s", interval, "time that the head of a request may take")
+    flag("--max-body-bytes", "MAX_BODY_BYTES", "16777216", whole(1024, 16_777_216), "bytes of a request's body at most")
+    flag(
+        "--body-timeout", "BODY_TIMEOUT", "30s", interval,
+        "time between two parts of a body, and time after which its average rate counts",
+    )  # fmt: skip
+    flag(
+        "--send-timeout", "SEND_TIMEOUT", "30s", interval,
+        "time after which the average rate counts at which a client reads a long answer",
+    )  # fmt: skip
+    flag(
+        "--min-transfer-rate", "MIN_TRANSFER_RATE", "1024", whole(0, 2**31 - 1),
+        "bytes a second at which a body arrives and an answer is read at least; 0: any",
+    )  # fmt: skip
+    flag(
+        "--max-unsent-bytes", "MAX_UNSENT_BYTES", "134217728", whole(1024 * 1024),
+        "bytes of all answers that wait for slow clients, beyond which these are disconnected",
+    )  # fmt: skip
     flag("--mcp", "MCP_MODE", "false", switch, "the Model Context Protocol at /mcp on the API's port")
     flag(
         "--mcp-toolsets", "MCP_TOOLSETS", "core", toolsets,
@@ -86,6 +109,14 @@ def _serve(options: argparse.Namespace) -> int:
         grpc_port=options.grpc_port,
         metrics_port=options.metrics_port,
         token_dir=Path(options.token_dir) if options.token_dir else None,
+        max_connections=options.max_connections,
+        idle_timeout=options.idle_timeout,
+        head_timeout=options.head_timeout,
+        max_body_bytes=options.max_body_bytes,
+        body_timeout=options.body_timeout,
+        send_timeout=options.send_timeout,
+        min_transfer_rate=options.min_transfer_rate,
+        max_unsent_bytes=options.max_unsent_bytes,
         mcp=options.mcp,
         mcp_toolsets=options.mcp_toolsets,
         mcp_max_body_bytes=options.mcp_body_bytes,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Final
 
 from prometheus_client import generate_latest
@@ -14,11 +16,23 @@ _CONTENT_TYPE: Final = (b"content-type", b"text/plain; version=0.0.4; charset=ut
 
 
 class MetricsApp:
-    """ASGI application that serves GET /metrics."""
+    """ASGI application that serves GET /metrics.
 
-    def __init__(self, metrics: ServiceMetrics, collector: StoreCollector) -> None:
+    The port needs no token, so any number of scrapers share a page: it is rendered at most once in `max_age` seconds,
+    on a thread.
+
+    Args:
+        metrics: metrics of the service.
+        collector: collector of the store's statistics.
+        max_age: seconds for which a page is sent again.
+    """
+
+    def __init__(self, metrics: ServiceMetrics, collector: StoreCollector, *, max_age: float = 1.0) -> None:
         self._metrics = metrics
         self._collector = collector
+        self._max_age = max_age
+        self._rendering: asyncio.Task[bytes] | None = None
+        self._rendered_at = 0.0
 
     async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
         """Handle one request."""
@@ -27,6 +41,23 @@ class MetricsApp:
         elif scope["method"] not in {"GET", "HEAD"}:
             reply = Reply(405, b"", ((b"allow", b"GET, HEAD"),))
         else:
-            await self._collector.refresh()
-            reply = Reply(200, generate_latest(self._metrics.registry), (_CONTENT_TYPE,))
+            reply = Reply(200, await self._page(), (_CONTENT_TYPE,))
         await reply.send(send)
+
+    async def _page(self) -> bytes:
+        """Return the page that is being rendered, the last page if it is new enough, or else a new page."""
+        page = self._rendering
+        if page is None or (page.done() and (time.monotonic() - self._rendered_at >= self._max_age or _failed(page))):
+            page = self._rendering = asyncio.create_task(self._render(), name="memory-metrics")
+        # A scraper that disconnects must not cancel the rendering for the others.
+        return await asyncio.shield(page)
+
+    async def _render(self) -> bytes:
+        await self._collector.refresh()
+        page = await asyncio.to_thread(generate_latest, self._metrics.registry)
+        self._rendered_at = time.monotonic()
+        return page
+
+
+def _failed(page: asyncio.Task[bytes]) -> bool:
+    return page.cancelled() or page.exception() is not None

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +26,8 @@ from swarm_operator.memory.service.access.seal import Seal, read_or_create_key
 from swarm_operator.memory.service.access.tokens import ADMIN_FILE, CLIENT_FILE, Tokens, generate
 from swarm_operator.memory.service.app import MemoryApp
 from swarm_operator.memory.service.errors import BadTokenFileError
+from swarm_operator.memory.service.http.connections import METRICS_CONNECTIONS, ConnectionLimits, Connections, Reason
+from swarm_operator.memory.service.http.protocol import protocol
 from swarm_operator.memory.service.metrics_app import MetricsApp
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
@@ -59,13 +62,11 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
                 app = MemoryApp(store, tokens=tokens, metrics=metrics, settings=settings)
                 async with app.running(), _grpc(store, app, tokens, metrics, settings) as grpc:
                     stopping = [app.stop, *([grpc.stop] if grpc else [])]
-                    servers.append((_Server(app, settings, on_exit=stopping), http_socket))
-                    servers.append(
-                        (
-                            _Server(MetricsApp(metrics, metrics.watch(store, store.sqlite_version)), settings),
-                            metrics_socket,
-                        )
-                    )
+                    api = connections(settings, metrics, "api")
+                    servers.append((_Server(app, api, settings.grace, on_exit=stopping), http_socket))
+                    metrics_app = MetricsApp(metrics, metrics.watch(store, store.sqlite_version))
+                    scrapers = connections(settings, metrics, "metrics", METRICS_CONNECTIONS)
+                    servers.append((_Server(metrics_app, scrapers, settings.grace), metrics_socket))
                     force_shutdown += [server.force_shutdown for server, _ in servers]
                     force_shutdown += [lambda: grpc.stop(0.0)] if grpc else []
                     asked = await _run(servers, store, stop, grpc.port if grpc else None)
@@ -146,24 +147,26 @@ async def _announce(servers: list[tuple[_Server, socket.socket]], store: SqliteS
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers, because one signal stops two servers and a store."""
 
-    def __init__(self, app: ASGIApp, settings: ServiceSettings, *, on_exit: Sequence[Callable[[], None]] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, connections: Connections, grace: int, *, on_exit: Sequence[Callable[[], None]] = ()
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 loop="none",
-                http="httptools",
+                http=protocol(connections),
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                timeout_keep_alive=75,
-                timeout_graceful_shutdown=settings.grace,
+                timeout_graceful_shutdown=grace,
             )
         )
 
         self.listening = asyncio.Event()
+        self._connections = connections
         self._on_exit = on_exit
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -171,10 +174,17 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.listening.set()
 
+    async def on_tick(self, counter: int) -> bool:
+        """Check the deadlines of the connections each second. uvicorn calls this ten times a second."""
+        if counter % 10 == 0:
+            self._connections.sweep(time.monotonic())
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, end the endless responses and wait for in-flight requests."""
         for stop in self._on_exit:
             stop()
+        self._connections.report(time.monotonic())
         await super().shutdown(sockets)
 
     def force_shutdown(self) -> None:
@@ -185,6 +195,14 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Install no signal handlers."""
         yield
+
+
+def connections(settings: ServiceSettings, metrics: ServiceMetrics, port: str, most: int | None = None) -> Connections:
+    """Return the connections of a port, with their metrics."""
+    limits = ConnectionLimits.of(settings, connections=most)
+    found = Connections(limits, counted=metrics.connection_ends(port, Reason), port=port)
+    metrics.connections.labels(port).set_function(lambda: len(found))
+    return found
 
 
 def _on_signal(number: signal.Signals, stop: asyncio.Event, force_shutdown: list[Callable[[], None]]) -> None:

@@ -42,7 +42,25 @@ class ServiceSettings:
     429."""
 
     body_timeout: float = 30.0
-    """Maximum seconds between two parts of a request body; then 408."""
+    """Maximum seconds between two parts of a request body; then 408. After this time the average rate counts, too."""
+
+    head_timeout: float = 10.0
+    """Maximum seconds from the first byte of a request's head to its last; then 408."""
+
+    idle_timeout: float = 75.0
+    """Seconds after which a connection without a request is closed."""
+
+    send_timeout: float = 30.0
+    """Seconds after which the average rate counts at which a client reads a response that fills the send buffer."""
+
+    min_transfer_rate: int = 1024
+    """Minimum average bytes per second of a request body, and of a response that a client reads; 0: no minimum."""
+
+    max_connections: int = 1000
+    """Maximum connections of the API's port, and never more than the process may open files for."""
+
+    max_unsent_bytes: int = 128 * MIB
+    """Maximum bytes of all responses that wait for slow clients; beyond it the slowest clients are disconnected."""
 
     max_watches: int = 200
     """Maximum concurrent watches; more get 429. A watch costs a connection and work at each matching commit."""
@@ -79,6 +97,9 @@ class ServiceSettings:
     """Maximum bytes of a tool's or resource's response as compact JSON, which takes space in a model's context. At
     least 16384. Truncated responses say how to get the rest."""
 
+    mcp_max_body_bytes: int = 4 * MIB
+    """Maximum bytes of the body of a request to /mcp, which takes longer to validate than others; more get 413."""
+
     mcp_max_sessions: int = 500
     """Maximum concurrent sessions, and maximum concurrent listeners. A session takes 40 KiB. A token that has its share
     of sessions ends its own oldest idle session with the next one; more listeners get 429."""
@@ -88,6 +109,3 @@ class ServiceSettings:
 
     mcp_allowed_origins: tuple[str, ...] = ()
     """Origins (`https://host`) whose pages may use /mcp. Programs send no Origin and need no entry."""
-    mcp_max_body_bytes: int = 4 * MIB
-    """Maximum bytes of the body of a request to /mcp, which takes longer to validate than others; more get 413."""
-

@@ -14,8 +14,11 @@ from support.zygote import Zygote
 
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.app import MemoryApp
+from swarm_operator.memory.service.http.connections import METRICS_CONNECTIONS, Connections
+from swarm_operator.memory.service.http.protocol import protocol
 from swarm_operator.memory.service.metrics_app import MetricsApp
 from swarm_operator.memory.service.quotas import Quotas
+from swarm_operator.memory.service.server import connections
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
@@ -106,6 +109,7 @@ class Service:
     store: SqliteStore
     tokens: Path
     quotas: Quotas
+    connections: Connections
 
     async def call(self, method, path, body=None, *, token=TOKEN, port=None, **headers):
         """One request. `body` is bytes, or a document that is sent as JSON; header_name="..." sends header-name."""
@@ -131,10 +135,12 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def listening(app):
-    """uvicorn's own HTTP protocol on a free port, without its server's ticking."""
+async def listening(app, connections):
+    """The service's HTTP protocol on a free port, without its server's ticking: deadlines pass when a test sweeps."""
     loop = asyncio.get_running_loop()
-    config = uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None, server_header=False)
+    config = uvicorn.Config(
+        app, http=protocol(connections), ws="none", lifespan="off", log_config=None, server_header=False
+    )
     config.load()
     state = uvicorn.server.ServerState()
     server = await loop.create_server(
@@ -163,18 +169,15 @@ async def running_service(directory, *, clock=None, config=None, seal=None, **se
         store = await stack.enter_async_context(
             SqliteStore.open(directory / "swarm-memory.db", config, observer=metrics, **clocks)
         )
-        app = MemoryApp(
-            store,
-            tokens=Tokens(tokens, seal=seal),
-            metrics=metrics,
-            settings=ServiceSettings(data_dir=directory, **settings),
-        )
+        chosen = ServiceSettings(data_dir=directory, **settings)
+        app = MemoryApp(store, tokens=Tokens(tokens, seal=seal), metrics=metrics, settings=chosen)
         await stack.enter_async_context(app.running())
-        port = await stack.enter_async_context(listening(app))
-        metrics_port = await stack.enter_async_context(
-            listening(MetricsApp(metrics, metrics.watch(store, store.sqlite_version)))
-        )
-        yield Service(port, metrics_port, store, tokens, app.quotas)
+        api = connections(chosen, metrics, "api")
+        port = await stack.enter_async_context(listening(app, api))
+        page = MetricsApp(metrics, metrics.watch(store, store.sqlite_version), max_age=0)
+        scrapers = connections(chosen, metrics, "metrics", METRICS_CONNECTIONS)
+        metrics_port = await stack.enter_async_context(listening(page, scrapers))
+        yield Service(port, metrics_port, store, tokens, app.quotas, api)
 
 
 @pytest.fixture

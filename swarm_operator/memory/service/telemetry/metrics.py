@@ -6,7 +6,7 @@ in advance are created at the start, so that rates include the first event.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import Final
 
@@ -99,6 +99,15 @@ class ServiceMetrics:
         self._gc_expired = Counter(
             "swarm_memory_gc_expired_total", "Expired entries that were collected.", registry=self.registry
         )
+        self.connections = Gauge(
+            "swarm_memory_http_connections", "Open connections, by port.", ["port"], registry=self.registry
+        )
+        self._connections_ended = Counter(
+            "swarm_memory_http_connections_ended_total",
+            "Connections that a limit has refused or closed.",
+            ["port", "reason"],
+            registry=self.registry,
+        )
         self.watches = Gauge("swarm_memory_watches", "Watches that are open.", registry=self.registry)
         self._sqlite = Gauge(
             "swarm_memory_sqlite_info", "The SQLite library in use; always 1.", ["version"], registry=self.registry
@@ -107,6 +116,11 @@ class ServiceMetrics:
     def measure(self, operations: Iterable[str]) -> None:
         """Create the duration series of operations in advance, so that rates include the first event."""
         self.operations.update((name, self._durations.labels(name)) for name in operations)
+
+    def connection_ends(self, port: str, reasons: Iterable[str]) -> Callable[[str], None]:
+        """Create the series of a port. Return a function that counts a connection that a limit ended, by its reason."""
+        series = {reason: self._connections_ended.labels(port, reason) for reason in reasons}
+        return lambda reason: series[reason].inc()
 
     def watch(self, store: Store, library_version: str) -> StoreCollector:
         """Return a new, registered collector of a store's counts and sizes."""

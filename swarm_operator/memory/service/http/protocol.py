@@ -1,0 +1,330 @@
+"""HTTP/1.1 of both ports: uvicorn's protocol with limits on what a client may send, and on how slowly.
+
+uvicorn bounds neither the head of a request nor the time for its arrival, and answers what it can't parse in plain
+text. `connections` has the limits that concern all connections together, and calls `check` each second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any, Final, cast
+
+import httptools
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from swarm_operator.memory.service.asgi import Reply, problem_reply
+from swarm_operator.memory.service.errors import (
+    BodyTimeoutError,
+    HeadTimeoutError,
+    HeadTooLargeError,
+    MalformedRequestError,
+    RequestError,
+    TooManyConnectionsError,
+)
+from swarm_operator.memory.service.http.connections import (
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_PIPELINED,
+    Connections,
+    Reason,
+)
+from swarm_operator.memory.service.problems import describe
+
+PROBES: Final = frozenset({"/healthz", "/readyz"})
+"""Paths that are served while more connections than the limit have requests."""
+_SLICE: Final = 16 * 1024
+"""Bytes that the parser gets at once: short header fields take 30 times as much memory."""
+_LINGER_SECONDS: Final = 2.0
+_LINGER_BYTES: Final = 8 * 1024 * 1024
+"""Bytes and seconds for which the rest of a refused request is discarded. Without this the client's next write would
+fail, and the client might never read the response."""
+_CLOSE: Final = (b"connection", b"close")
+_MALFORMED: Final = "the request is not HTTP/1.1 as in RFC 9112"
+
+
+class _Part(Enum):
+    """Part of a request that is arriving."""
+
+    NONE = auto()
+    HEAD = auto()
+    BODY = auto()
+
+
+class _Phase(Enum):
+    """State of a connection as `check` sees it. Each but BUSY has a deadline."""
+
+    IDLE = auto()
+    HEAD = auto()
+    BODY = auto()
+    DRAIN = auto()
+    """The response was sent, but the body of the request still arrives."""
+    BUSY = auto()
+    """The service works on the response."""
+    SEND = auto()
+    LINGER = auto()
+    """The request was refused; the rest of the request is discarded."""
+
+
+class _TooManyPipelinedError(Exception):
+    """The client sent more requests than MAX_PIPELINED without waiting for responses."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """A connection.
+
+    Args:
+        shared: connections of the port.
+        config: uvicorn's configuration.
+        server_state: uvicorn's state of the server.
+        app_state: uvicorn's state of the application.
+    """
+
+    def __init__(
+        self,
+        shared: Connections,
+        *,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._shared = shared
+        self._part = _Part.NONE
+        self._fed = 0  # bytes since the last body data or the end of the last message: at least those of the head
+        self._body_bytes = 0
+        self._messages = 0
+        self._pauses = 0
+        self._earlier: list[RequestResponseCycle] = []  # requests before the last one that have no response yet
+        self._refused = False
+        self._discarded = 0
+        self._seen: tuple[_Phase, int, int] = (_Phase.IDLE, 0, 0)
+        self._since: float | None = None
+        self._mark = 0
+
+    @property
+    def peer(self) -> str:
+        """Return the address of the client."""
+        return self.client[0] if self.client else ""
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self.transport.abort()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        """Begin to read, if there are not too many connections."""
+        super().connection_made(transport)
+        if not self._shared.admit(self):
+            self.app = functools.partial(_serve_probes, self.app, self._shared)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._shared.remove(self)
+        # uvicorn tells the last request only: the stream of an earlier one would go on for ever.
+        for cycle in self._earlier:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse bytes of the client."""
+        if len(data) <= _SLICE:
+            self._feed(data)
+            return
+        for start in range(0, len(data), _SLICE):
+            if self.transport.is_closing():
+                break
+            self._feed(data[start : start + _SLICE])
+
+    def _feed(self, data: bytes) -> None:
+        if self._refused:
+            self._discarded += len(data)
+            if self._discarded > _LINGER_BYTES:
+                self.abort()
+            return
+        self._fed += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # a server may ignore Upgrade (RFC 9110, section 7.8)
+        except httptools.HttpParserError as error:
+            self._refuse_parsed(error.__context__)
+        else:
+            if self._fed > MAX_HEAD_BYTES or (self._part is not _Part.NONE and len(self.headers) > MAX_HEADERS):
+                self._refuse(_head_too_large(), Reason.HEAD_SIZE)
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise _TooManyPipelinedError
+        self._part = _Part.HEAD
+        self._messages += 1
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Start the application."""
+        if len(self.headers) > MAX_HEADERS or (self._fed > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES):
+            raise _head_too_large()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._earlier.append(self.cycle)
+        super().on_headers_complete()
+        self._part = _Part.BODY
+        self._shared.serve(self)
+
+    def on_body(self, body: bytes) -> None:
+        """Hand body data to the application."""
+        self._fed = 0
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._part = _Part.NONE
+        self._fed = 0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Start the next pipelined request, or wait for one. uvicorn would start a timer for the idle connection."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        else:
+            self._earlier.clear()
+            self._shared.wait(self)
+
+    def pause_writing(self) -> None:
+        """Note that the client has yet to read much of the response."""
+        super().pause_writing()
+        self._pauses += 1
+        self._shared.hold(self, self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Note that the client has read most of the response."""
+        super().resume_writing()
+        self._shared.release(self)
+
+    def shutdown(self) -> None:
+        """Close the connection, or let its request end first."""
+        if self._refused:
+            self.abort()
+        else:
+            super().shutdown()
+
+    def check(self, now: float) -> None:
+        """End the request or the connection if a deadline has passed.
+
+        Args:
+            now: seconds of a monotonic clock.
+        """
+        phase = self._phase()
+        seen = (phase, self._messages, self._pauses)
+        if self._since is None or seen != self._seen:
+            self._seen, self._since, self._mark = seen, now, self._progress(phase)
+            return
+        limits, elapsed = self._shared.limits, now - self._since
+        slow = self._progress(phase) - self._mark < limits.rate * elapsed
+        if phase is _Phase.HEAD and elapsed >= limits.head:
+            self._refuse(
+                HeadTimeoutError(f"the head of the request did not arrive within {limits.head:g} seconds", _CLOSE),
+                Reason.HEAD_TIMEOUT,
+            )
+        elif phase is _Phase.BODY and elapsed >= limits.body and slow:
+            self._refuse(
+                BodyTimeoutError(f"the body arrived with less than {limits.rate} bytes a second", _CLOSE),
+                Reason.BODY_RATE,
+            )
+        elif phase is _Phase.DRAIN and elapsed >= limits.head:
+            self._end(Reason.BODY_RATE)
+        elif phase is _Phase.SEND and elapsed >= limits.send and slow:
+            self._end(Reason.SEND_RATE)
+        elif (phase is _Phase.IDLE and elapsed >= limits.idle) or (
+            phase is _Phase.LINGER and elapsed >= _LINGER_SECONDS
+        ):
+            self.abort()
+
+    def _phase(self) -> _Phase:
+        cycle = self.cycle
+        answered = cycle is None or cycle.response_complete
+        if self._refused:
+            return _Phase.LINGER
+        if self.flow.write_paused:
+            return _Phase.SEND
+        if self._part is _Part.HEAD:
+            return _Phase.HEAD
+        if answered:
+            return _Phase.IDLE if self._part is _Part.NONE else _Phase.DRAIN
+        if self._part is _Part.BODY and not self.flow.read_paused:
+            return _Phase.BODY
+        return _Phase.BUSY
+
+    def _progress(self, phase: _Phase) -> int:
+        """Return a number that grows by one with each byte that moves in this phase."""
+        return -self.transport.get_write_buffer_size() if phase is _Phase.SEND else self._body_bytes
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _refuse_parsed(self, cause: BaseException | None) -> None:
+        if isinstance(cause, HeadTooLargeError):
+            self._refuse(cause, Reason.HEAD_SIZE)
+        elif isinstance(cause, _TooManyPipelinedError):
+            self._end(Reason.PIPELINED)
+        else:
+            self._refuse(MalformedRequestError(_MALFORMED, _CLOSE), Reason.MALFORMED)
+
+    def _refuse(self, error: RequestError, reason: Reason) -> None:
+        """Answer the arriving request with an error, discard its rest, and then close the connection."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if cycle.response_started or self._part is not _Part.BODY or self.pipeline:
+                # The client would take this response for a part of the response to its earlier request.
+                self._end(reason)
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._shared.note(reason, self.peer)
+        self._shared.wait(self)
+        self._refused = True
+        self.flow.resume_reading()
+        self.transport.write(self._render(problem_reply(describe(error))))
+        self.transport.write_eof()
+
+    def _render(self, reply: Reply) -> bytes:
+        headers = (*self.server_state.default_headers, *reply.headers, (b"content-length", b"%d" % len(reply.body)))
+        lines = [STATUS_LINE[reply.status], *(b"%b: %b\r\n" % header for header in headers), b"\r\n", reply.body]
+        return b"".join(lines)
+
+    def _end(self, reason: Reason) -> None:
+        self._shared.note(reason, self.peer)
+        self.abort()
+
+
+def protocol(connections: Connections) -> type[asyncio.Protocol]:
+    """Return what uvicorn's setting `http` takes, for the connections of a port."""
+    create: Callable[..., BoundedProtocol] = functools.partial(BoundedProtocol, connections)
+    return cast("type[asyncio.Protocol]", create)
+
+
+def _head_too_large() -> HeadTooLargeError:
+    return HeadTooLargeError(
+        f"the head of the request is too large (limit: {MAX_HEAD_BYTES} bytes and {MAX_HEADERS} header fields)", _CLOSE
+    )
+
+
+async def _serve_probes(app: ASGIApp, connections: Connections, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve probes, and other requests unless too many connections have requests."""
+    if scope["path"] in PROBES or not connections.crowded:
+        await app(scope, receive, send)
+        return
+    error = TooManyConnectionsError("all connections of the service are in use", (b"retry-after", b"1"), _CLOSE)
+    await problem_reply(describe(error)).send(send)
