@@ -84,7 +84,7 @@ async def write_by_mcp_until_it_dies(process, name, acknowledged):
     """The same by MCP's tools. The client may meet the end in any of its tasks."""
     with contextlib.suppress(Exception):
         async with (
-            httpx2.AsyncClient(headers={"Authorization": f"Bearer {process.token}"}) as http,
+            httpx2.AsyncClient(headers={"Authorization": f"Bearer {process.token}"}, timeout=30) as http,
             Client(streamable_http_client(f"{process.url}/mcp", http_client=http), mode="legacy") as client,
         ):
             for key, value in acknowledged.values(name):

@@ -41,7 +41,7 @@ async def test_a_signal_ends_the_service_with_sessions_and_streams_open(start_pr
     headers = {"Authorization": f"Bearer {process.token}"}
     async with asyncio.timeout(60):
         for era in ("legacy", "2026-07-28"):
-            async with httpx2.AsyncClient(headers=headers) as http:
+            async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
                 client = Client(streamable_http_client(f"{process.url}/mcp", http_client=http), mode=era)
                 async with client:
                     await client.call_tool("memory_store", {"key": era, "value": 1})
