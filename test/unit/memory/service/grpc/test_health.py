@@ -35,6 +35,7 @@ async def test_health_watches_take_no_calls_and_one_more_ends_the_oldest(served,
     for _ in range(5):
         watches.append(stub.Watch(request()))
         assert (await watches[-1].read()).status == SERVING
+    assert len(served.server._health._watches) == 3
     for ended in watches[:2]:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await ended.read()
