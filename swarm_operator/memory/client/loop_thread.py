@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncIterator, Coroutine, Generator
 from typing import Any, TypeVar
 
 _R = TypeVar("_R")
@@ -17,7 +16,6 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._closing: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Start the thread."""
@@ -56,20 +54,12 @@ class LoopThread:
             raise
 
     def iterate(self, source: AsyncIterator[_R]) -> Generator[_R, None, None]:
-        """Yield what an asynchronous generator yields; close it when the iteration ends early."""
-        try:
-            while found := self.run(_next(source)):
-                yield found[0]
-        finally:
-            # Not waited for: the garbage collector may end the iteration, in any thread, this one's loop included.
-            if self._loop is not None:
-                with contextlib.suppress(RuntimeError):  # the loop was closed, and has closed the generator
-                    self._loop.call_soon_threadsafe(self._close, source)
+        """Yield what an asynchronous generator yields.
 
-    def _close(self, source: AsyncIterator[Any]) -> None:
-        task = asyncio.ensure_future(_aclose(source))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        When the iteration ends early, nothing refers to `source` any more, and its event loop closes it (PEP 525).
+        """
+        while found := self.run(_next(source)):
+            yield found[0]
 
 
 def _serve(runner: asyncio.Runner) -> None:
@@ -83,9 +73,3 @@ async def _next(source: AsyncIterator[_R]) -> tuple[_R] | tuple[()]:
     async for item in source:
         return (item,)
     return ()
-
-
-async def _aclose(source: AsyncIterator[Any]) -> None:
-    if isinstance(source, AsyncGenerator):
-        with contextlib.suppress(RuntimeError):  # it is running: its task was cancelled
-            await source.aclose()

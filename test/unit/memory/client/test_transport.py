@@ -186,7 +186,7 @@ async def test_a_connection_that_is_not_answered_has_a_time_of_its_own():
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with MemoryClient(url, token="t", timeout=100, connect_timeout=0.1, retries=0) as client:
+        async with MemoryClient(url, token="t", timeout=10, connect_timeout=0.1, retries=0) as client:
             with pytest.raises(MemoryUnavailableError, match=r"no connection within 0\.1 s") as caught:
                 await client.put("n", "k", 1, create_only=True)
     assert not caught.value.uncertain
@@ -251,7 +251,7 @@ CALLS = {
     "namespaces": lambda client: anext(client.namespaces()),
     "stats": lambda client: client.stats(),
     "gc": lambda client: client.gc(),
-    "watch": lambda client: anext(client.watch()),
+    "watch": lambda client: anext(client.watch(retry_for=0)),
     "export": lambda client: anext(client.swarm.export()),
     "import": lambda client: client.swarm.import_([b"{}"]),
     "register": lambda client: client.agents.register("a"),
