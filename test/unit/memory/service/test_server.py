@@ -26,6 +26,7 @@ async def test_a_signal_ends_the_service_cleanly(start_process, number):
         assert (process.data_dir / "swarm-memory.db-wal").stat().st_size > 0
         assert await process.stop(number) == 0
     assert sorted(file.name for file in process.data_dir.iterdir()) == [
+        "cursor-key",
         "swarm-memory.db",
         "swarm-memory.db.lock",
         "tokens",

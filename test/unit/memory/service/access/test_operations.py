@@ -36,7 +36,6 @@ from unit.memory.service.access.operations.model import (
 )
 
 from swarm_operator.memory.core.entry import Draft
-from swarm_operator.memory.core.slots import watch_slots
 from swarm_operator.memory.core.writes import Put
 from swarm_operator.memory.service import app
 from swarm_operator.memory.service.access.tokens import Tokens
@@ -45,6 +44,7 @@ from swarm_operator.memory.service.http.router import Router
 from swarm_operator.memory.service.mcp.server import McpServer
 from swarm_operator.memory.service.mcp.tools import TOOLS
 from swarm_operator.memory.service.peers import Peers
+from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.swarm import Swarm
@@ -301,7 +301,7 @@ async def grpc_channel(service):
     metrics, settings = ServiceMetrics(), ServiceSettings(grpc_port=0)
     server = GrpcServer(
         service.store, tokens=Tokens(service.tokens), metrics=metrics, settings=settings,
-        slots=watch_slots(10, metrics.watches.set),
+        quotas=Quotas(settings),
     )  # fmt: skip
     async with server.running(), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield channel

@@ -178,10 +178,10 @@ async def test_of_many_that_claim_a_task_one_gets_it(service, connecting):
 
 async def test_a_huge_value_is_refused_by_its_limit_and_one_below_it_is_stored(service, connecting):
     async with connecting(service.port) as mcp:
-        await mcp.call("memory_store", key="big", value="x" * 12_000_000)
-        assert (await service.store.get("default", "big")).size == 12_000_002
+        await mcp.call("memory_store", key="big", value="x" * 4_000_000)
+        assert (await service.store.get("default", "big")).size == 4_000_002
     answer = await service.call(
-        "POST", "/mcp", b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"' + b"y" * 17_000_000 + b'"}}',
+        "POST", "/mcp", b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"' + b"y" * 4_200_000 + b'"}}',
         content_type="application/json",
     )  # fmt: skip
     assert answer.status == 413
