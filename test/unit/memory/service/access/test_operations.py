@@ -377,7 +377,10 @@ async def test_the_model_knows_every_method_of_grpc(service):
 
 async def test_the_model_knows_every_tool_and_method_of_mcp(service, tmp_path):
     assert {tool.name for tool in TOOLS} == mcp_calls.TOOLS.keys()
-    server = McpServer(service.store, Peers(service.tokens), ServiceMetrics(), ServiceSettings(data_dir=tmp_path))
+    settings = ServiceSettings(data_dir=tmp_path)
+    quotas = Quotas(settings)
+    peers = Peers(service.tokens, quotas.syncs)
+    server = McpServer(service.store, peers=peers, metrics=ServiceMetrics(), settings=settings, quotas=quotas)
     # initialize is the package's own.
     handled = {*server.manager.app._request_handlers, "initialize"}
     assert handled - {"tools/call"} == mcp_calls.METHODS.keys()
