@@ -95,6 +95,7 @@ class Attacker:
     async def idle(self):
         async with self.connection() as (reader, _):
             await reader.read()
+        await asyncio.sleep(1)  # a flood of new connections is for the network to limit
 
     async def malformed(self):
         async with self.connection() as (reader, writer):

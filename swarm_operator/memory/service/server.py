@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -26,6 +27,7 @@ from swarm_operator.memory.service.access.seal import Seal, read_or_create_key
 from swarm_operator.memory.service.access.tokens import ADMIN_FILE, CLIENT_FILE, Tokens, generate
 from swarm_operator.memory.service.app import MemoryApp
 from swarm_operator.memory.service.errors import BadTokenFileError
+from swarm_operator.memory.service.http.acceptor import Acceptor
 from swarm_operator.memory.service.http.connections import METRICS_CONNECTIONS, ConnectionLimits, Connections, Reason
 from swarm_operator.memory.service.http.protocol import protocol
 from swarm_operator.memory.service.metrics_app import MetricsApp
@@ -170,8 +172,12 @@ class _Server(uvicorn.Server):
         self._on_exit = on_exit
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start listening and set `listening`."""
-        await super().startup(sockets)
+        """Start listening and set `listening`. uvicorn's own start would accept as slowly as uvloop does."""
+        config = self.config
+        http: Callable[..., asyncio.Protocol] = config.http_protocol_class
+        factory = functools.partial(http, config=config, server_state=self.server_state, app_state=self.lifespan.state)
+        self.servers = [Acceptor(sock, factory, backlog=config.backlog) for sock in sockets or ()]  # type: ignore[misc]
+        self.started = True
         self.listening.set()
 
     async def on_tick(self, counter: int) -> bool:

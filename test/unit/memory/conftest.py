@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from support.zygote import Zygote
 
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.app import MemoryApp
+from swarm_operator.memory.service.http.acceptor import Acceptor
 from swarm_operator.memory.service.http.connections import METRICS_CONNECTIONS, Connections
 from swarm_operator.memory.service.http.protocol import protocol
 from swarm_operator.memory.service.metrics_app import MetricsApp
@@ -137,17 +139,17 @@ class Service:
 @contextlib.asynccontextmanager
 async def listening(app, connections):
     """The service's HTTP protocol on a free port, without its server's ticking: deadlines pass when a test sweeps."""
-    loop = asyncio.get_running_loop()
     config = uvicorn.Config(
         app, http=protocol(connections), ws="none", lifespan="off", log_config=None, server_header=False
     )
     config.load()
     state = uvicorn.server.ServerState()
-    server = await loop.create_server(
-        lambda: config.http_protocol_class(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    sock = socket.create_server(("127.0.0.1", 0))
+    server = Acceptor(
+        sock, lambda: config.http_protocol_class(config=config, server_state=state, app_state={}), backlog=2048
     )
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield sock.getsockname()[1]
     finally:
         server.close()
         for connection in list(state.connections):
@@ -155,6 +157,7 @@ async def listening(app, connections):
         if state.tasks:
             await asyncio.wait(state.tasks)
         await server.wait_closed()
+        sock.close()
 
 
 @contextlib.asynccontextmanager

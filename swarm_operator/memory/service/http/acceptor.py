@@ -1,0 +1,70 @@
+"""Accepts the connections of a socket, many in one turn of the event loop.
+
+uvloop's own server accepts one connection a turn. While turns are slow, new connections would wait for seconds behind a
+crowd of others: probes, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Final
+
+_PER_TURN: Final = 64
+"""Connections that are accepted in one turn, which takes some 5 ms."""
+_PAUSE: Final = 0.1
+"""Seconds until the next attempt when the process can open no more files."""
+
+
+class Acceptor:
+    """Makes a protocol for each connection of a listening socket. It has the methods of asyncio.Server that are used.
+
+    Args:
+        sock: a bound socket; the caller closes it.
+        factory: makes a protocol.
+        backlog: number of connections that may wait.
+    """
+
+    def __init__(self, sock: socket.socket, factory: Callable[[], asyncio.BaseProtocol], *, backlog: int) -> None:
+        self._socket = sock
+        self._factory = factory
+        self._loop = asyncio.get_running_loop()
+        self._connecting: set[asyncio.Task[object]] = set()
+        self._resuming: asyncio.TimerHandle | None = None
+        sock.setblocking(False)
+        sock.listen(backlog)
+        self._loop.add_reader(sock, self._accept)
+
+    def close(self) -> None:
+        """Stop accepting. Connections stay open."""
+        self._loop.remove_reader(self._socket)
+        if self._resuming is not None:
+            self._resuming.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait until all accepted connections have their protocols."""
+        if self._connecting:
+            await asyncio.wait(self._connecting)
+
+    def _accept(self) -> None:
+        for _ in range(_PER_TURN):
+            try:
+                connection, _ = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:
+                # No more files: the socket stays readable, and would keep the loop busy.
+                self._loop.remove_reader(self._socket)
+                self._resuming = self._loop.call_later(_PAUSE, self._loop.add_reader, self._socket, self._accept)
+                return
+            connection.setblocking(False)
+            task = self._loop.create_task(self._connect(connection))
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._factory, connection)
+        except OSError:  # the client has gone
+            connection.close()
