@@ -78,6 +78,9 @@ soak: $(VENV) control-plane ## 10 minutes in which 500 objects come, change and 
 run: $(VENV) ## Run the manager here, against the cluster that kubectl points at
 	.venv/bin/swarm-operator $(ARGS)
 
+hostile: $(VENV) ## One hostile client attacks the memory for a minute; how much do others notice?
+	HOSTILE_SECONDS=60 $(PYTHON) -m pytest -s test/fault/test_hostile_clients.py $(ARGS)
+
 lock: $(VENV) ## Renew requirements/*.lock from pyproject.toml
 	hack/lock.sh
 
@@ -115,6 +118,6 @@ cluster: ## A kind cluster named swarm, also where no image registry can be reac
 cluster-down: ## Delete it, and stop the Docker engine if `make cluster` started it
 	hack/kind/cluster.sh down
 
-.PHONY: quickstart help manifests proto openapi lint check test test-unit test-integration test-e2e fuzz bench bench-operator bench-memory \
+.PHONY: quickstart help manifests proto openapi lint check test test-unit test-integration test-e2e fuzz hostile bench bench-operator bench-memory \
 	soak run lock venv docker-build install \
 	uninstall deploy undeploy control-plane cluster cluster-down
