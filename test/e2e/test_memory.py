@@ -15,7 +15,7 @@ from swarm_operator.memory.sqlite.database.driver import has_wal_reset_bug
 
 pytestmark = pytest.mark.timeout(420)
 
-CHILDREN = "statefulsets,services,persistentvolumeclaims,secrets,pods"
+CHILDREN = "statefulsets,services,secrets,pods"
 
 
 def test_the_example_becomes_a_ready_store_that_applies_its_settings(space):
@@ -86,8 +86,11 @@ def test_a_changed_setting_reaches_the_service_and_keeps_the_data(space):
     assert space.memory("get", "demo", "k")["value"] == 1
 
 
-def test_deleting_the_cluster_removes_all_that_it_owned(space):
+def test_deleting_the_cluster_removes_all_that_it_owned_and_a_new_one_has_its_memory(space):
     space.apply_example()
+    space.start_agent()
+    space.memory("put", "demo", "k", "1")
+    uid = space.get("persistentvolumeclaim/my-cluster-memory-data")["metadata"]["uid"]
     space.kubectl("delete", "swarmcluster/my-cluster")
 
     def gone() -> bool:
@@ -95,6 +98,11 @@ def test_deleting_the_cluster_removes_all_that_it_owned(space):
         return not [name for name in left if "my-cluster" in name]
 
     eventually(gone, seconds=120)
+    space.apply_example()
+    assert space.get("persistentvolumeclaim/my-cluster-memory-data")["metadata"]["uid"] == uid
+    space.kubectl("delete", "pod", "agent")  # its token is that of the store before
+    space.start_agent()
+    assert space.memory("get", "demo", "k")["value"] == 1
 
 
 WRITER = """
