@@ -1,4 +1,7 @@
-"""The manager, with one background task that fails at SIGUSR1. Run as a program: `breakable.py PART FLAG...`."""
+"""The manager, with reconciles that last as long as their polls, and with one background task that fails at SIGUSR1.
+
+Run as a program: `breakable.py PART FLAG...`; the part `none` does not fail.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ import signal
 import sys
 
 from swarm_operator.cmd import manager
+from swarm_operator.controllers.swarmmemorystore import stats
 from swarm_operator.runtime import cache, controller, events, leader_election, loop_lag, serving_cert
+from swarm_operator.runtime.resource import key_of
 
 PARTS = {
     "informer": (cache.Informer, "run"),
@@ -44,6 +49,23 @@ def break_at_signal(part: str) -> None:
     setattr(owner, name, run)
 
 
+def wait_for_polls() -> None:
+    """Let each pass over a store wait for the poll that it starts, so that a test can be in the middle of one."""
+    original = stats.StatsPoll.run
+
+    async def run(self, r):
+        outcome = await original(self, r)
+        poll = self.poller._polls.get(key_of(r.obj))
+        if poll is None or poll.task is None:
+            return outcome
+        await asyncio.wait([poll.task])
+        return await original(self, r)
+
+    stats.StatsPoll.run = run
+
+
 if __name__ == "__main__":
-    break_at_signal(sys.argv[1])
+    wait_for_polls()
+    if sys.argv[1] != "none":
+        break_at_signal(sys.argv[1])
     sys.exit(manager.main(sys.argv[2:]))

@@ -144,7 +144,7 @@ async def test_a_background_task_that_fails_ends_the_process_and_healthz_says_so
 async def test_sigterm_in_the_middle_of_a_reconcile_lets_it_end_and_releases_the_lease_last(
     objects, start_leader, memory, reconciling, eventually
 ):
-    operator = start_leader()
+    operator = start_leader(program=(str(BREAKABLE), "none"))
     await reconciling()
     operator.process.send_signal(signal.SIGTERM)
 
@@ -165,7 +165,7 @@ async def test_sigterm_in_the_middle_of_a_reconcile_lets_it_end_and_releases_the
 
 
 async def test_a_reconcile_that_does_not_end_is_given_up_after_the_grace(objects, start_leader, reconciling):
-    operator = start_leader("--graceful-shutdown-timeout", "1")
+    operator = start_leader("--graceful-shutdown-timeout", "1", program=(str(BREAKABLE), "none"))
     await reconciling()
     operator.process.send_signal(signal.SIGTERM)
     since = time.monotonic()
