@@ -162,7 +162,7 @@ def other_defaults(monkeypatch):
     return closed
 
 
-@pytest.mark.parametrize(("enable_wal", "connections"), [(True, 3), (False, 1)])
+@pytest.mark.parametrize(("enable_wal", "connections"), [(True, 4), (False, 1)])
 async def test_connection_settings_do_not_depend_on_the_build_s_defaults(path, other_defaults, enable_wal, connections):
     async with SqliteStore.open(path, StoreConfig(enable_wal=enable_wal)) as store:
         await store.put("n", "k", 1)
