@@ -232,12 +232,12 @@ class StepReconciler(Generic[Model]):
         reported = [explain(error) for error in r.errors if lasting or isinstance(error, REPORTABLE_ERRORS)]
         if reported:
             ready = failed(reported[0][0], "; ".join(message for _, message in reported))
-            # Fields of steps that could not run keep their values.
-            status = {**(r.obj.get("status") or {}), **r.status}
         else:
             deciding = [r.outcomes[type(step)] for step in self.steps if step.condition == "Ready"]
             ready = next((outcome for outcome in deciding if not outcome.is_done), deciding[-1])
-            status = r.status
+        # Fields of steps that could not run keep their values.
+        skipped = reported or any(outcome.blocks for outcome in r.outcomes.values())
+        status = {**(r.obj.get("status") or {}), **r.status} if skipped else r.status
         if reported or not r.errors:
             r.set_condition("Ready", ready)
             await r.write_status({**status, "phase": ready.phase})

@@ -164,7 +164,6 @@ class StatsPoll(Step[SwarmMemoryStore]):
     sent to our own Service only.
     """
 
-    condition: ClassVar = ""
     needs: ClassVar = (Auth, ClientService, Workload)
 
     poller: Poller

@@ -250,12 +250,14 @@ async def test_a_claim_on_its_way_out_is_told(reconciler, seen, store_object, ca
     assert condition("StorageReady")["reason"] == "VolumeTerminating"
 
 
-async def test_a_claim_on_its_way_out_keeps_its_pod_as_it_is(
-    reconciler, client, seen, store_object, cache, condition, ready
+async def test_a_claim_on_its_way_out_keeps_its_pod_and_the_numbers_as_they_are(
+    reconciler, reconcile, client, seen, store_object, cache, condition, ready, observer, status
 ):
     seen(STORE, store_object())
-    await reconciler.reconcile(KEY)
+    observer.answer = Observation(Numbers())
+    await reconcile()
     ready()
+    await reconcile()
     claim = cache.get(kinds.PERSISTENT_VOLUME_CLAIM, Key("ns", "bees-data"))
     terminating = claim["metadata"] | {"deletionTimestamp": "2026-11-23T12:00:00Z"}
     seen(kinds.PERSISTENT_VOLUME_CLAIM, claim | {"metadata": terminating})
@@ -266,6 +268,7 @@ async def test_a_claim_on_its_way_out_keeps_its_pod_as_it_is(
     told = condition("Ready")
     assert (told["status"], told["reason"]) == ("False", "VolumeTerminating")
     assert "back up now" in told["message"]
+    assert status()["entryCount"] == 5, "the pod still serves"
 
 
 class TestAVolumeThatIsGone:
