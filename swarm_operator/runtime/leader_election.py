@@ -8,6 +8,8 @@ Guarantees:
     whether or not anything still runs: it is what writes are fenced with. Others take over `lease_duration` seconds
     after it at the earliest.
 
+    When `run` has been cancelled and `release` called, nothing takes the lease again.
+
 Caveats:
     A request that was sent before the deadline may take effect after it; the lease outlives the deadline for that.
 """
@@ -74,6 +76,7 @@ class LeaderElector:
     _lease: Object | None = None
     _changed_at: float = 0.0
     _renewed_at: float = float("-inf")
+    _released: bool = False
 
     def __post_init__(self) -> None:
         check_times(self.lease_duration, self.renew_deadline, self.retry_period)
@@ -81,13 +84,14 @@ class LeaderElector:
 
     def is_leading(self) -> bool:
         """Whether we may write: the last good renewal began less than `renew_deadline` seconds ago."""
-        return self.clock.monotonic() - self._renewed_at < self.renew_deadline
+        return not self._released and self.clock.monotonic() - self._renewed_at < self.renew_deadline
 
     async def run(self) -> None:
         """Wait to become the leader, then renew until cancelled.
 
         Raises:
             LeadershipLostError: it was lost.
+            Exception: whatever an attempt raised that is no answer of the API server.
         """
         log.info("waiting to become the leader", lease=f"{self.namespace}/{self.name}", identity=self.identity)
         while not await self._try():
@@ -105,9 +109,9 @@ class LeaderElector:
 
     async def release(self) -> None:
         """Give the lease up, so that another need not wait for its end. For when nothing writes any more."""
+        self._released = True
         if self._lease is None or self._lease["spec"].get("holderIdentity") != self.identity:
             return
-        self._renewed_at = float("-inf")
         for _ in range(3):
             spec = {**self._spec(), "holderIdentity": "", "leaseDurationSeconds": 1}
             try:
@@ -126,10 +130,13 @@ class LeaderElector:
         """Try until it succeeds or the deadline passes, however a request may hang."""
         remaining = self._renewed_at + self.renew_deadline - self.clock.monotonic()
         attempt = asyncio.ensure_future(self._try())
-        # Not wait_for: that would wait for a request that resists its cancellation.
-        await asyncio.wait([attempt], timeout=max(0.0, remaining))
-        if not attempt.done():
-            attempt.cancel()
+        try:
+            # Not wait_for: that would wait for a request that resists its cancellation.
+            await asyncio.wait([attempt], timeout=max(0.0, remaining))
+        finally:
+            attempt.cancel()  # does nothing when it has ended
+        if attempt.done() and not attempt.cancelled():
+            attempt.result()  # raises what is a bug
 
     async def _try(self) -> bool:
         """Take or renew the lease, if it is ours to take. False when it is not, or when the server did not answer."""
@@ -167,7 +174,9 @@ class LeaderElector:
         return True
 
     async def _write(self) -> bool:
-        """Write the lease as ours. False when another was faster."""
+        """Write the lease as ours. False when another was faster, or when it has been released."""
+        if self._released:
+            return False  # an attempt that outlived its cancellation
         if self._lease is None:
             raise RuntimeError("there is no lease to write")
         wanted = {**self._lease, "spec": self._spec()}

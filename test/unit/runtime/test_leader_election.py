@@ -18,14 +18,20 @@ class LeaseServer:
         self.version = 0
         self.refusal = None
         self.hangs = False
+        self.resists = False
+        """Whether a request that hangs goes on hanging when it is cancelled."""
         self.goes_on = asyncio.Event()
         self.slowness = 0.0
         self.reads = []
         self.writes = []
 
     async def _answer(self):
-        if self.hangs:
-            await self.goes_on.wait()
+        while self.hangs and not self.goes_on.is_set():
+            try:
+                await self.goes_on.wait()
+            except asyncio.CancelledError:
+                if not self.resists:
+                    raise
         if self.refusal:
             raise self.refusal
 
@@ -191,6 +197,49 @@ async def test_a_hung_renewal_does_not_take_the_lease_later(candidate, leases, b
     await clock.sleep(60)
     assert len(leases.writes) == written
     assert not one.is_leading()
+
+
+@pytest.mark.parametrize("resists", [False, True])
+async def test_an_attempt_that_outlives_its_cancelled_run_does_not_take_the_lease_back(
+    candidate, leases, background, clock, settled, resists
+):
+    """A renewal that finds the lease changed reads it and takes it, if it is free: after the release it is."""
+    one = candidate()
+    running = background(one.run())
+    await clock.sleep(1)
+    leases.hangs, leases.resists = True, resists
+    await clock.sleep(2)
+    running.cancel()
+    await asyncio.wait([running])
+    leases.hangs = False
+    await one.release()
+    leases.goes_on.set()
+    await settled()
+    assert leases.spec["holderIdentity"] == ""
+    assert not one.is_leading()
+
+
+async def test_a_cancelled_run_leaves_no_attempt_behind(candidate, leases, background, clock, settled):
+    before = asyncio.all_tasks()
+    running = background(candidate().run())
+    await clock.sleep(1)
+    leases.hangs = True
+    await clock.sleep(2)
+    running.cancel()
+    await settled()
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize("when", ["acquiring", "renewing"])
+async def test_an_unforeseen_error_of_an_attempt_ends_the_election(candidate, leases, background, clock, when):
+    """The manager ends the process for it. Swallowed, it would look like an API server that is away."""
+    if when == "acquiring":
+        leases.refusal = LookupError("a bug")
+    running = background(candidate().run())
+    await clock.sleep(1)
+    leases.refusal = LookupError("a bug")
+    with pytest.raises(LookupError, match="a bug"):
+        await asyncio.wait_for(running, 5)
 
 
 async def test_a_fractional_lease_duration_is_rounded_up(candidate, leases, background, settled):
