@@ -7,6 +7,8 @@ The results of a reconcile, as in controller-runtime `pkg/internal/controller`:
     raises TerminalError               not again until something changes               result="error"
     raises ApiError                    again after the key's back-off, or Retry-After  result="error"
     raises anything else               the same, and counted as a panic                result="error"
+
+Anything else includes a CancelledError when nobody has cancelled the worker: the reconcile awaited something that was.
 """
 
 from __future__ import annotations
@@ -171,7 +173,10 @@ class Controller:
             return "error"
         except ApiError as error:
             return self._retry(key, priority, error.message, at_least=error.retry_after or 0.0)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            worker = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and worker and worker.cancelling():
+                raise
             if deadline.expired() and isinstance(error, TimeoutError):
                 metrics.RECONCILE_TIMEOUTS.labels(self.name).inc()
                 return self._retry(key, priority, f"reconcile took longer than {self._timeout} s")

@@ -146,6 +146,18 @@ async def test_anything_else_is_a_panic_and_comes_again(once, reconciler, counts
     assert [entry["log_level"] for entry in logged if entry.get("exc_info")] == ["error"]
 
 
+async def test_a_cancelled_error_of_a_reconcile_is_a_panic_and_ends_no_worker(once, reconciler, counts, logged):
+    async def wait_for_what_is_cancelled():
+        task = asyncio.ensure_future(asyncio.sleep(5))
+        task.cancel()
+        await task
+
+    reconciler.script = [asyncio.CancelledError(), wait_for_what_is_cancelled]
+    await once(1)
+    assert reconciler.seen == [A, A, A]
+    assert counts() == {"error": 2, "errors": 2, "panics": 2, "success": 1}
+
+
 async def test_a_reconcile_that_takes_too_long_is_cancelled_counted_and_comes_again(
     once, reconciler, counts, clock, logged
 ):
