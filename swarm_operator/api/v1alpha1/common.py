@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 GROUP = "swarm.claudeflow.io"
@@ -26,6 +26,23 @@ class ApiModel(BaseModel):
     model_config = ConfigDict(
         alias_generator=_json_name, populate_by_name=True, extra="ignore", use_attribute_docstrings=True
     )
+
+
+class StatusModel(ApiModel):
+    """A status, as an operator wrote it: perhaps a newer one, before a downgrade.
+
+    A field with a value that this version does not know reads as absent. The status is no reason to refuse an object.
+    """
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _ignore_unknown_values(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            fields = data if isinstance(data, dict) else {}
+            unknown = {problem["loc"][0] for problem in error.errors() if problem["loc"]}
+            return handler({name: value for name, value in fields.items() if name not in unknown})
 
 
 class ObjectMeta(ApiModel):

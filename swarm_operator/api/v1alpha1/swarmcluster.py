@@ -14,6 +14,7 @@ from swarm_operator.api.v1alpha1.common import (
     Conditions,
     Int64,
     ObjectMeta,
+    StatusModel,
     never_below_capacity,
     rule,
 )
@@ -83,7 +84,7 @@ class SwarmClusterSpec(ApiModel):
     """The swarm's shared memory."""
 
 
-class SwarmClusterStatus(ApiModel):
+class SwarmClusterStatus(StatusModel):
     """What was observed."""
 
     phase: Literal["Initializing", "Ready", "Error"] | None = None

@@ -14,6 +14,7 @@ from swarm_operator.api.v1alpha1.common import (
     Conditions,
     Int64,
     ObjectMeta,
+    StatusModel,
     Timestamp,
     never_below_capacity,
     rule,
@@ -114,7 +115,7 @@ class Endpoints(ApiModel):
     """URL of the Prometheus metrics."""
 
 
-class SwarmMemoryStoreStatus(ApiModel):
+class SwarmMemoryStoreStatus(StatusModel):
     """What was observed. A number that was never known is absent, never zero; large ones have three digits."""
 
     phase: Literal["Initializing", "Ready", "Error", "Migrating", "BackingUp"] | None = None

@@ -1,7 +1,14 @@
+from typing import Literal
+
 import pytest
 from pydantic import ValidationError
 
-from swarm_operator.api.v1alpha1.common import ApiModel, Condition, ObjectMeta, rule
+from swarm_operator.api.v1alpha1.common import ApiModel, Condition, ObjectMeta, StatusModel, rule
+
+
+class ExampleStatus(StatusModel):
+    phase: Literal["Ready", "Error"] | None = None
+    entry_count: int | None = None
 
 
 class Example(ApiModel):
@@ -28,6 +35,19 @@ def test_a_field_can_be_given_by_either_name():
 
 def test_fields_of_a_newer_version_are_ignored():
     assert Example.model_validate({"fromTheFuture": 1}) == Example()
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ({"phase": "FromTheFuture", "entryCount": 3}, ExampleStatus(entry_count=3)),
+        ({"phase": "Ready", "entryCount": "many"}, ExampleStatus(phase="Ready")),
+        ({"phase": "FromTheFuture", "entryCount": []}, ExampleStatus()),
+        ("FromTheFuture", ExampleStatus()),
+    ],
+)
+def test_values_of_a_newer_version_s_status_read_as_absent(written, read):
+    assert ExampleStatus.model_validate(written) == read
 
 
 def test_the_metadata_that_is_not_needed_is_not_asked_for():
