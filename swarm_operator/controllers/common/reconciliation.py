@@ -8,6 +8,7 @@ and the condition Ready reports every failure.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -170,11 +171,12 @@ class StepReconciler(Generic[Model]):
     recorder: EventRecorder
     clock: Clock | None = None
     """The time; None for the system's."""
-    _failures: dict[Key, int] = field(default_factory=dict, init=False)
-    """Passes in a row that met an error, by object."""
+    failures: Callable[[Key], int] = field(default=lambda _: 0, init=False)
+    """Returns the number of passes over an object, before this one, that failed in a row."""
 
     def set_up(self, controller: Controller) -> None:
-        """Watch the kind itself and the children of all steps."""
+        """Watch the kind itself and the children of all steps, and count failures as the controller's queue does."""
+        self.failures = controller.queue.failures
         controller.watch(self.resource, predicate=handlers.spec_or_metadata_changed)
         for child in dict.fromkeys(kind for step in self.steps for kind in step.owns):
             controller.watch(child, handlers.enqueue_owner(self.resource), label_selector=labels.MANAGED)
@@ -189,7 +191,6 @@ class StepReconciler(Generic[Model]):
         obj = self.cache.get(self.resource, key)
         # Owner references delete the children of a deleted object.
         if obj is None or obj["metadata"].get("deletionTimestamp"):
-            self._failures.pop(key, None)
             for step in self.steps:
                 step.forget(key)
             return Result()
@@ -228,7 +229,7 @@ class StepReconciler(Generic[Model]):
         """Write the status, then raise the first error that is to be retried, or return when to come back."""
         for error in r.errors[1:]:
             log.warning("another child failed too", error=str(error))
-        lasting = self._count_failure(r) >= LASTING
+        lasting = self.failures(key_of(r.obj)) + 1 >= LASTING
         reported = [explain(error) for error in r.errors if lasting or isinstance(error, REPORTABLE_ERRORS)]
         if reported:
             ready = failed(reported[0][0], "; ".join(message for _, message in reported))
@@ -250,12 +251,3 @@ class StepReconciler(Generic[Model]):
         if reported:
             delays.append(NAME_TAKEN_INTERVAL)
         return Result(requeue_after=min(delays, default=0.0))
-
-    def _count_failure(self, r: Reconciliation[Model]) -> int:
-        """Return the number of passes in a row that met an error, this one included; 0 if it met none."""
-        key = key_of(r.obj)
-        if r.errors:
-            self._failures[key] = self._failures.get(key, 0) + 1
-        else:
-            self._failures.pop(key, None)
-        return self._failures.get(key, 0)

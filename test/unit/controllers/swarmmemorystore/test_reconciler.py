@@ -423,24 +423,38 @@ async def test_a_write_that_lost_a_race_is_tried_again_without_a_word(reconciler
 @pytest.mark.parametrize("error", [ServerError("webhook is down", status=500), NotFoundError("no kind", status=404)])
 async def test_an_error_that_lasts_is_told(reconciler, client, seen, store_object, condition, cache, error):
     seen(STORE, store_object())
+    queue = Controller("swarmmemorystore-lasting", reconciler, cache).queue
+    reconciler.failures = queue.failures
     client.refusals["apply", "Service"] = error
-    for _ in range(LASTING - 1):
+
+    async def fail():
         with pytest.raises(type(error)):
             await reconciler.reconcile(KEY)
+        queue.add_rate_limited(KEY)
+
+    for _ in range(LASTING - 1):
+        await fail()
     assert "status" not in cache.get(STORE, KEY)
-    with pytest.raises(type(error)):
-        await reconciler.reconcile(KEY)
+    await fail()
     told = condition("Ready")
     assert (told["status"], told["reason"]) == ("False", "RequestFailed")
     assert error.message in told["message"]
     client.refusals.clear()
     await reconciler.reconcile(KEY)
+    queue.forget(KEY)
     assert condition("Ready")["reason"] == "WaitingForPod"
     client.refusals["apply", "StatefulSet"] = error
     seen(STORE, cache.get(STORE, KEY) | {"spec": {"cacheSize": 7}})
-    with pytest.raises(type(error)):
-        await reconciler.reconcile(KEY)
+    await fail()
     assert condition("Ready")["reason"] == "WaitingForPod", "it is counted from the start again"
+
+
+async def test_failures_are_those_of_the_controller_s_queue(reconciler, cache, client):
+    controller = Controller("swarmmemorystore-failures", reconciler, type(cache)(client))
+    reconciler.set_up(controller)
+    controller.queue.add_rate_limited(KEY)
+    assert reconciler.failures(KEY) == 1
+    controller.queue.shut_down()
 
 
 async def test_tokens_appear_neither_in_events_nor_in_the_log_nor_in_the_status(
