@@ -2,7 +2,7 @@
 
 kubernetes-asyncio supplies configuration, authentication and the connections (see transport); everything typed stays
 outside, because its generated models are what makes such clients slow. What it leaves open is closed here: every
-request has a timeout, every failure is a typed error, a 401 is tried once more with a token read anew.
+request has a timeout, every failure is a typed error, a 401 is tried once more with a new credential (see credentials).
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from kubernetes_asyncio.client.configuration import Configuration
 from kubernetes_asyncio.config import ConfigException
 
 from swarm_operator.runtime import errors, metrics
+from swarm_operator.runtime.credentials import Credentials
 from swarm_operator.runtime.resource import Object, Resource
 from swarm_operator.runtime.transport import Transport
 
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+
+_AUTHORIZATION = "Authorization"
 
 _TURN = 0.005
 """Seconds that decoding a stream may keep the event loop."""
@@ -55,6 +58,8 @@ class Client:
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self._configuration = configuration
+        hook = configuration.refresh_api_key_hook
+        self._credentials = hook if isinstance(hook, Credentials) else None
         self._transport = Transport(configuration)
         self._turns = asyncio.Semaphore(max_requests)
         self._base = str(configuration.host).rstrip("/")
@@ -275,7 +280,7 @@ class Client:
         for attempt in (1, 2):
             headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": self._user_agent}
             try:
-                headers.update(await self._authorization(refresh=attempt == 2))
+                headers.update(await self._authorization())
                 response = await self._transport.request(
                     method,
                     self._base + path,
@@ -288,29 +293,20 @@ class Client:
                 metrics.REST_CLIENT_REQUESTS.labels("<error>", method, self._host).inc()
                 raise _unreachable(method, path, error) from error
             metrics.REST_CLIENT_REQUESTS.labels(str(response.status), method, self._host).inc()
-            # The token may have been rotated since it was read: read it again and try once more, as client-go does.
+            # The token may have been rotated since it was read: renew it and try once more, as client-go does.
             if response.status == 401 and attempt == 1:
+                if self._credentials:
+                    self._credentials.refuse(headers.get(_AUTHORIZATION))
                 response.release()
                 continue
             break
         return response
 
-    async def _authorization(self, *, refresh: bool) -> dict[str, str]:
-        if refresh:
-            _expire_token(self._configuration)
-        for setting in (await self._configuration.auth_settings()).values():
-            if setting["in"] == "header" and setting["value"]:
-                return {setting["key"]: setting["value"]}
-        return {}
-
-
-def _expire_token(configuration: Configuration) -> None:
-    """Make kubernetes-asyncio's in-cluster hook read the token file again; it keeps one for a minute."""
-    hook = getattr(configuration, "refresh_api_key_hook", None)
-    for cell in getattr(hook, "__closure__", None) or ():
-        loader = cell.cell_contents
-        if hasattr(loader, "token_expires_at"):
-            loader.token_expires_at = type(loader.token_expires_at).fromtimestamp(0)
+    async def _authorization(self) -> dict[str, str]:
+        if self._credentials:
+            await self._credentials(self._configuration)
+        value = self._configuration.api_key.get("BearerToken")
+        return {_AUTHORIZATION: value} if value else {}
 
 
 async def _error_of(response: aiohttp.ClientResponse) -> errors.ApiError:

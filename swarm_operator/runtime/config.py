@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from kubernetes_asyncio.client.configuration import Configuration
 from kubernetes_asyncio.config import KUBE_CONFIG_DEFAULT_LOCATION, load_incluster_config, load_kube_config
+from kubernetes_asyncio.config.exec_provider import ExecProvider
+from kubernetes_asyncio.config.incluster_config import SERVICE_TOKEN_FILENAME
+from kubernetes_asyncio.config.kube_config import KubeConfigLoader
+
+from swarm_operator.runtime import credentials
 
 
 async def load_config(kubeconfig: str | None = None, context: str | None = None) -> Configuration:
@@ -18,6 +24,8 @@ async def load_config(kubeconfig: str | None = None, context: str | None = None)
         kubeconfig: path of a kubeconfig file; None for the order above.
         context: context to use; None for the file's current one.
 
+    Credentials that expire are renewed by the configuration's `refresh_api_key_hook`, see credentials.
+
     Raises:
         kubernetes_asyncio.config.ConfigException: nothing usable was found; the message says what was tried.
     """
@@ -27,8 +35,26 @@ async def load_config(kubeconfig: str | None = None, context: str | None = None)
     configuration.disable_strict_ssl_verification = True
     path = kubeconfig or os.environ.get("KUBECONFIG")
     if path is None and os.environ.get("KUBERNETES_SERVICE_HOST"):
-        load_incluster_config(client_configuration=configuration)
+        load_incluster_config(client_configuration=configuration, try_refresh_token=False)
+        configuration.refresh_api_key_hook = credentials.of_token_file(Path(SERVICE_TOKEN_FILENAME))
         return configuration
     location = path or os.path.expanduser(KUBE_CONFIG_DEFAULT_LOCATION)  # noqa: ASYNC240, PTH111 - no file is touched
-    await load_kube_config(config_file=location, context=context, client_configuration=configuration)
+    loader = await load_kube_config(config_file=location, context=context, client_configuration=configuration)
+    configuration.refresh_api_key_hook = _renewal(loader)
     return configuration
+
+
+def _renewal(loader: KubeConfigLoader) -> credentials.Credentials | None:
+    """Return what keeps the credential valid that the loader has found; None if it does not expire."""
+    user = loader._user  # noqa: SLF001 - the library's own refresh_token reads it too
+    if user is None or loader.provider:
+        return None
+    if "exec" in user:
+        # A certificate of the plugin is in the configuration already.
+        current = credentials.Credential(
+            getattr(loader, "token", None), expires_at=getattr(loader, "exec_plugin_expiry", None)
+        )
+        return credentials.of_plugin(ExecProvider(user["exec"]), current=current)
+    if "tokenFile" in user and not user.safe_get("token"):
+        return credentials.of_token_file(Path(user.path or "").parent / user["tokenFile"])
+    return None

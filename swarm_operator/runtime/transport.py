@@ -1,7 +1,8 @@
 """kubernetes-asyncio's transport, with what it leaves open closed: certificates that are renewed, and proxies.
 
 It reads the CA, and a client certificate, once. Here they are looked at every minute, and at once when the server's
-certificate is not trusted; when they have changed, new requests go over new connections. Streams that are open go on.
+certificate is not trusted or the configuration names others (an exec plugin has returned a new client certificate);
+when they have changed, new requests go over new connections. Streams that are open go on.
 
 It takes a proxy from the environment, which captures the traffic to the API server wherever HTTPS_PROXY is set for
 something else, and reads no CIDR in NO_PROXY. Here the environment is left alone: a proxy is what a kubeconfig's
@@ -45,6 +46,7 @@ class Transport:
         self._clock = clock or SystemClock()
         self._trusted = self._fingerprint()
         self._looked_at = self._clock.monotonic()
+        self._looked_for = self._files()
         self._rest = self._connect()
         self._retired: RESTClientObject | None = None
 
@@ -63,7 +65,7 @@ class Transport:
         Raises:
             aiohttp.ClientError, TimeoutError, OSError: there is no answer.
         """
-        if self._clock.monotonic() - self._looked_at >= _LOOK:
+        if self._clock.monotonic() - self._looked_at >= _LOOK or self._looked_for != self._files():
             await self._renew()
         arguments: dict[str, Any] = {
             "query_params": query,
@@ -93,6 +95,7 @@ class Transport:
     async def _renew(self) -> bool:
         """Connect anew if a file has changed. False when none has, or when they cannot be used."""
         self._looked_at = self._clock.monotonic()
+        self._looked_for = self._files()
         found = self._fingerprint()
         if found in {self._trusted, None}:
             return False
@@ -116,11 +119,15 @@ class Transport:
         theirs.detach()
         return rest
 
-    def _fingerprint(self) -> str | None:
-        """A digest of all files that say whom to trust and who we are; None while one of them cannot be read."""
-        digest = hashlib.sha256()
+    def _files(self) -> tuple[str | None, str | None, str | None]:
+        """Return the names of all files that say whom to trust and who we are."""
         configuration = self._configuration
-        for name in (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file):
+        return configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file
+
+    def _fingerprint(self) -> str | None:
+        """A digest of all these files; None while one of them cannot be read."""
+        digest = hashlib.sha256()
+        for name in self._files():
             try:
                 digest.update(hashlib.sha256(Path(name).read_bytes() if name else b"").digest())
             except OSError:

@@ -10,6 +10,7 @@ from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
 
 from swarm_operator.runtime import errors
 from swarm_operator.runtime.client import Client
+from swarm_operator.runtime.credentials import of_token_file
 from swarm_operator.runtime.serving_cert import ServingCertificate
 
 
@@ -297,7 +298,10 @@ class TestToken:
         (tmp_path / "ca.crt").write_text("not read by this test")
         environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
         configuration = Configuration()
-        InClusterConfigLoader(str(token_file), str(tmp_path / "ca.crt"), environ=environ).load_and_set(configuration)
+        InClusterConfigLoader(
+            str(token_file), str(tmp_path / "ca.crt"), try_refresh_token=False, environ=environ
+        ).load_and_set(configuration)
+        configuration.refresh_api_key_hook = of_token_file(token_file)
         configuration.host, configuration.ssl_ca_cert = server.url, None
         async with Client(configuration) as client:
             yield client
@@ -324,6 +328,12 @@ class TestToken:
         with pytest.raises(errors.UnauthorizedError, match="who are you"):
             await client.get(widgets, "ns", "a")
         assert len(server.asked) == 2
+
+    async def test_without_a_way_to_renew_it_it_is_tried_once_more_as_it_is(self, server, client, widgets, widget):
+        client._credentials = None
+        server.then(server.status(401), server.json(widget()))
+        assert await client.get(widgets, "ns", "a") == widget()
+        assert [asked.headers["Authorization"] for asked in server.asked] == ["Bearer first"] * 2
 
     @pytest.mark.parametrize("fault", ["missing", "empty"])
     async def test_a_file_that_cannot_be_read_is_no_answer(self, server, client, widgets, token_file, fault):

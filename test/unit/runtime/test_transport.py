@@ -132,6 +132,20 @@ async def test_a_ca_that_is_no_longer_in_the_file_is_no_longer_trusted_after_a_m
         await ask(transport, server.url)
 
 
+async def test_another_client_certificate_in_the_configuration_is_used_at_once(server, ca, first, clock, tmp_path):
+    """An exec plugin has returned it."""
+    configuration = Configuration()
+    configuration.host, configuration.ssl_ca_cert = server.url, str(ca)
+    server.context.verify_mode = ssl.CERT_REQUIRED
+    server.context.load_verify_locations(ca)
+    transport = Transport(configuration, clock=clock)
+    with pytest.raises(aiohttp.ClientError):
+        await ask(transport, server.url)
+    configuration.cert_file = configuration.key_file = str(first.server(tmp_path / "client.pem"))
+    assert await ask(transport, server.url) == "hello"
+    await transport.close()
+
+
 async def test_half_a_file_and_a_missing_one_leave_what_was_trusted(transport, server, ca, first, second, clock):
     for broken in (b"", second.certificate[:100]):
         ca.write_bytes(broken)
