@@ -5,10 +5,11 @@ the path as a non-resource URL. Both answers are kept for a while, so that a scr
 
 Guarantees:
     What is kept is bounded, and knows tokens by a keyed hash only. No answer tells a stranger why it was refused.
+    Reviews that run or wait are bounded too: further callers are told to come again, and a flood of made-up tokens
+    takes neither memory nor, since the client sends few requests at one time, the API server's attention.
 
 Assumptions:
-    The client may write although this process does not lead: a replica that stands by is scraped too. It has few
-    connections, so that a flood of made-up tokens cannot become a flood of reviews.
+    The client may write although this process does not lead: a replica that stands by is scraped too.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ _ALLOW_SECONDS = 300.0
 _DENY_SECONDS = 30.0
 _MAX_KEPT = 1024
 """Answers of one kind that are kept; the oldest goes first."""
+_MAX_ASKED = 16
+"""Questions of one kind that are being asked at one time."""
 
 T = TypeVar("T")
 
@@ -50,8 +53,14 @@ class Verdict(Enum):
     ALLOWED = 200
     UNAUTHENTICATED = 401
     DENIED = 403
+    BUSY = 429
+    """Too many reviews are running or waiting."""
     UNKNOWN = 500
     """The API server could not be asked."""
+
+
+class BusyError(Exception):
+    """Raised by Answers.get when as many questions are being asked as may be."""
 
 
 @dataclass(slots=True)
@@ -65,6 +74,7 @@ class Answers(Generic[T]):
     """How long an answer is kept."""
     clock: Clock
     limit: int = _MAX_KEPT
+    max_asked: int = _MAX_ASKED
     _kept: dict[Hashable, tuple[float, T]] = field(default_factory=dict)
     _asked: dict[Hashable, asyncio.Task[T]] = field(default_factory=dict)
 
@@ -73,12 +83,18 @@ class Answers(Generic[T]):
         return len(self._kept)
 
     async def get(self, question: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
-        """The answer to a question, from what is kept or by asking."""
+        """Return the answer to a question, from what is kept or by asking.
+
+        Raises:
+            BusyError: `max_asked` other questions are being asked.
+        """
         until, answer = self._kept.get(question, (0.0, None))
         if answer is not None and self.clock.monotonic() < until:
             return answer
         task = self._asked.get(question)
         if task is None:
+            if len(self._asked) >= self.max_asked:
+                raise BusyError
             task = self._asked[question] = asyncio.ensure_future(self._ask(question, ask))
             # When all who waited have given up, nobody is left to hear of a failure.
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -134,6 +150,8 @@ class DelegatedAuth:
                 return Verdict.UNAUTHENTICATED
             user, verb = status.get("user") or {}, method.lower()
             return await self._rights.get((digest, verb, path), lambda: self._review_access(user, verb, path))
+        except BusyError:
+            return Verdict.BUSY
         except ApiError as error:
             log.error("a caller could not be reviewed", error=error.message)  # noqa: TRY400 - no bug
             return Verdict.UNKNOWN

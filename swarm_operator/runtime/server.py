@@ -63,6 +63,15 @@ def metrics_app(registry: CollectorRegistry, *, auth: DelegatedAuth | None = Non
     return app
 
 
+_REFUSALS = {
+    Verdict.UNAUTHENTICATED: ("Unauthorized", {"WWW-Authenticate": "Bearer"}),
+    Verdict.DENIED: ("Forbidden", {}),
+    Verdict.BUSY: ("Too many requests", {"Retry-After": "1"}),
+    Verdict.UNKNOWN: ("Internal error", {}),
+}
+"""Text and headers of the answer to each verdict but ALLOWED."""
+
+
 def _guard(auth: DelegatedAuth):  # type: ignore[no-untyped-def]  # noqa: ANN202 - aiohttp's handler type is private
     """Let through what `auth` allows. The answers to the rest say no more than their status does."""
 
@@ -71,8 +80,7 @@ def _guard(auth: DelegatedAuth):  # type: ignore[no-untyped-def]  # noqa: ANN202
         verdict = await auth.judge(request.headers.get("Authorization", ""), request.method, request.path)
         if verdict is Verdict.ALLOWED:
             return await handler(request)
-        headers = {"WWW-Authenticate": "Bearer"} if verdict is Verdict.UNAUTHENTICATED else {}
-        text = {Verdict.UNAUTHENTICATED: "Unauthorized", Verdict.DENIED: "Forbidden"}.get(verdict, "Internal error")
+        text, headers = _REFUSALS[verdict]
         return web.Response(status=verdict.value, text=f"{text}\n", headers=headers)
 
     return guard

@@ -130,6 +130,22 @@ async def test_those_who_ask_at_once_wait_for_one_answer(server, auth, known, al
     assert len(server.asked) == 2
 
 
+async def test_reviews_that_run_or_wait_are_bounded(server, auth, clock, background, known, allowed, settled):
+    """Further callers are told so at once; one whose token is under review waits, and a known one needs no review."""
+    server.then(known, allowed)
+    assert await judged(auth) is Verdict.ALLOWED
+    waiting = [background(judged(auth, f"made up {number}")) for number in range(16)]
+    await settled()
+    assert await judged(auth, "one more") is Verdict.BUSY
+    again = background(judged(auth, "made up 0"))
+    await settled()
+    assert not again.done()
+    assert await judged(auth) is Verdict.ALLOWED
+    server._closing.set()
+    await asyncio.wait([*waiting, again], timeout=20)
+    assert await judged(auth, "one more") is Verdict.UNAUTHENTICATED
+
+
 async def test_one_who_gives_up_waiting_takes_the_answer_from_nobody(server, auth, background, allowed):
     release = asyncio.Event()
 

@@ -151,6 +151,7 @@ class Judge:
     [
         (Verdict.UNAUTHENTICATED, 401, "Unauthorized\n"),
         (Verdict.DENIED, 403, "Forbidden\n"),
+        (Verdict.BUSY, 429, "Too many requests\n"),
         (Verdict.UNKNOWN, 500, "Internal error\n"),
     ],
 )
