@@ -1,12 +1,13 @@
 """Prometheus metrics under controller-runtime's own names and labels, so that its dashboards and alerts fit.
 
 Sources: controller-runtime `pkg/internal/controller/metrics`, `pkg/internal/metrics/workqueue.go`,
-`pkg/metrics/client_go_adapter.go`, `pkg/metrics/leaderelection.go`, `pkg/certwatcher/metrics`.
+`pkg/metrics/client_go_adapter.go`, `pkg/metrics/leaderelection.go`, `pkg/certwatcher/metrics`. Reflectors have the
+names under which kube-apiserver registers those of client-go's `tools/cache/reflector_metrics.go`.
 """
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -122,6 +123,43 @@ REST_CLIENT_REQUESTS = Counter(
     registry=REGISTRY,
 )
 
+REFLECTOR_LISTS = Counter(
+    "reflector_lists", "Total number of API lists done by the reflectors", ["name"], registry=REGISTRY
+)
+REFLECTOR_LIST_DURATION = Summary(
+    "reflector_list_duration_seconds",
+    "How long an API list takes to return and decode for the reflectors",
+    ["name"],
+    registry=REGISTRY,
+)
+REFLECTOR_ITEMS_PER_LIST = Summary(
+    "reflector_items_per_list", "How many items an API list returns to the reflectors", ["name"], registry=REGISTRY
+)
+REFLECTOR_WATCHES = Counter(
+    "reflector_watches", "Total number of API watches done by the reflectors", ["name"], registry=REGISTRY
+)
+REFLECTOR_SHORT_WATCHES = Counter(
+    "reflector_short_watches", "Total number of short API watches done by the reflectors", ["name"], registry=REGISTRY
+)
+REFLECTOR_WATCH_DURATION = Summary(
+    "reflector_watch_duration_seconds",
+    "How long an API watch takes to return and decode for the reflectors",
+    ["name"],
+    registry=REGISTRY,
+)
+REFLECTOR_ITEMS_PER_WATCH = Summary(
+    "reflector_items_per_watch", "How many items an API watch returns to the reflectors", ["name"], registry=REGISTRY
+)
+REFLECTOR_EVENTS = Counter(
+    "reflector_events", "Total number of events that watches of the reflectors brought", ["name"], registry=REGISTRY
+)
+REFLECTOR_RESTARTS = Counter(
+    "reflector_restarts",
+    "Total number of lists and watches of the reflectors that failed and were begun anew after a delay",
+    ["name"],
+    registry=REGISTRY,
+)
+
 LEADER_ELECTION_MASTER_STATUS = Gauge(
     "leader_election_master_status",
     "Whether this process is the leader of the lease: 1, or 0",
@@ -161,3 +199,22 @@ def initialise_controller(name: str, workers: int) -> None:
     WORKQUEUE_WORK_DURATION.labels(name, name)
     WORKQUEUE_UNFINISHED_WORK.labels(name, name).set(0)
     WORKQUEUE_LONGEST_RUNNING.labels(name, name).set(0)
+
+
+class ReflectorMetrics:
+    """The series of the reflectors of one kind, in all namespaces together; at 0 from the start.
+
+    Args:
+        name: the kind's plural; client-go has a place in the source here.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.lists = REFLECTOR_LISTS.labels(name)
+        self.list_duration = REFLECTOR_LIST_DURATION.labels(name)
+        self.items_per_list = REFLECTOR_ITEMS_PER_LIST.labels(name)
+        self.watches = REFLECTOR_WATCHES.labels(name)
+        self.short_watches = REFLECTOR_SHORT_WATCHES.labels(name)
+        self.watch_duration = REFLECTOR_WATCH_DURATION.labels(name)
+        self.items_per_watch = REFLECTOR_ITEMS_PER_WATCH.labels(name)
+        self.events = REFLECTOR_EVENTS.labels(name)
+        self.restarts = REFLECTOR_RESTARTS.labels(name)

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from swarm_operator.runtime import errors
+from swarm_operator.runtime import errors, metrics
 from swarm_operator.runtime.backoff import Backoff
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.clock import Clock, SystemClock
@@ -106,7 +106,10 @@ class Reflector:
     _news: int = field(default=0, init=False)
     """and those that were no bookmarks."""
 
+    _metrics: metrics.ReflectorMetrics = field(init=False)
+
     def __post_init__(self) -> None:
+        self._metrics = metrics.ReflectorMetrics(self.resource.plural)
         self._list_next()
 
     async def run(self) -> None:
@@ -132,6 +135,8 @@ class Reflector:
 
     async def _list(self) -> None:
         self._opened = False
+        started = self.clock.monotonic()
+        self._metrics.lists.inc()
         objects, version = await self.client.list(
             self.resource,
             namespace=self.namespace,
@@ -143,12 +148,16 @@ class Reflector:
         for obj in objects:
             obj["metadata"].pop("managedFields", None)
         self._replace(objects, version)
+        self._metrics.list_duration.observe(self.clock.monotonic() - started)
 
     async def _watch(self) -> None:
         """One watch; in STREAM it begins with the initial events."""
         started = self.clock.monotonic()
         streaming = self.state is State.STREAM
         self._initial, self._opened, self._heard, self._news = {}, False, 0, 0
+        self._metrics.watches.inc()
+        if streaming:
+            self._metrics.lists.inc()
         deadline = asyncio.timeout(self.initial_seconds if streaming else None)
         try:
             async with (
@@ -168,10 +177,17 @@ class Reflector:
                     self._heard += 1
                     self._handle(event)
                     if streaming and self.state is State.WATCH:
+                        self._metrics.list_duration.observe(self.clock.monotonic() - started)
                         streaming = False
                         deadline.reschedule(None)
         except TimeoutError as error:
             raise errors.UnreachableError(f"the list was not streamed within {self.initial_seconds:g} s") from error
+        finally:
+            elapsed = self.clock.monotonic() - started
+            self._metrics.watch_duration.observe(elapsed)
+            self._metrics.items_per_watch.observe(self._news)
+            if elapsed < SHORT_WATCH and not self._news:
+                self._metrics.short_watches.inc()
         if streaming:
             raise errors.UnreachableError("the stream ended before the list did")
         now = self.clock.monotonic()
@@ -201,6 +217,7 @@ class Reflector:
             log.warning("unknown watch event skipped", type=kind, kind=self.resource.kind)
             return
         self._news += 1
+        self._metrics.events.inc()
         if self.state is State.STREAM:
             self._collect(kind, obj)
             return
@@ -230,6 +247,7 @@ class Reflector:
             log.warning("the server has gone back in time", kind=self.resource.kind, version=version, seen=self.version)
         self.version, self.newest, self.state, self._initial = version, False, State.WATCH, {}
         self._listed_at = self.clock.monotonic()
+        self._metrics.items_per_list.observe(len(objects))
         self.sink.replaced(objects, version, restored=restored)
 
     def _list_next(self) -> None:
@@ -259,6 +277,7 @@ class Reflector:
 
     async def _pause(self, error: errors.ApiError) -> None:
         self.on_error(error)
+        self._metrics.restarts.inc()
         if self._away and 400 <= error.status < 500:
             # The server is back. It says that it is not ready yet, or that our version is too old: usual after a
             # restart, and no reason to wait as long as it was away.

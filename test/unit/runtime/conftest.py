@@ -342,6 +342,20 @@ class Recorder:
 
 
 @pytest.fixture
+def reflected(widgets, sample):
+    """The metrics of reflectors of widgets, as far as they have changed since the test began."""
+    counters = ("lists_total", "watches_total", "short_watches_total", "events_total", "restarts_total")
+    summaries = ("list_duration_seconds", "items_per_list", "watch_duration_seconds", "items_per_watch")
+    series = [*counters, *(f"{summary}_{part}" for summary in summaries for part in ("count", "sum"))]
+
+    def read():
+        return {name: sample(f"reflector_{name}", name=widgets.plural) or 0.0 for name in series}
+
+    before = read()
+    return lambda: {name: value - before[name] for name, value in read().items() if value != before[name]}
+
+
+@pytest.fixture
 def sink():
     return Recorder()
 

@@ -34,6 +34,16 @@ NAMES = {
     "rest_client_requests_total": ("counter", {"code", "method", "host"}),
     "certwatcher_read_certificate_total": ("counter", set()),
     "certwatcher_read_certificate_errors_total": ("counter", set()),
+    "reflector_lists_total": ("counter", {"name"}),
+    "reflector_list_duration_seconds": ("summary", {"name"}),
+    "reflector_items_per_list": ("summary", {"name"}),
+    "reflector_watches_total": ("counter", {"name"}),
+    "reflector_short_watches_total": ("counter", {"name"}),
+    "reflector_watch_duration_seconds": ("summary", {"name"}),
+    "reflector_items_per_watch": ("summary", {"name"}),
+    # Not theirs: client-go counts neither the events that have come so far nor the failures.
+    "reflector_events_total": ("counter", {"name"}),
+    "reflector_restarts_total": ("counter", {"name"}),
     # Not theirs: a Go program has no event loop.
     "asyncio_event_loop_lag_seconds": ("histogram", set()),
     "asyncio_tasks": ("gauge", set()),
@@ -57,6 +67,7 @@ async def controller(name):
 async def test_a_metric_has_the_name_type_and_labels_of_controller_runtime_s(controller, name, metric):
     metrics.REST_CLIENT_REQUESTS.labels("200", "GET", name)
     metrics.LEADER_ELECTION_MASTER_STATUS.labels(name)
+    metrics.ReflectorMetrics(name)
     controller.queue.add("key")
     kind, labels = NAMES[metric]
     family = families()[metric]

@@ -398,3 +398,37 @@ async def test_what_the_sink_raises_ends_it(server, reflector, sink, widget):
     server.then(server.listing(version="1"), server.stream(event("ADDED", widget("a", 2))))
     with pytest.raises(LookupError, match="a"):
         await reflector.run()
+
+
+async def test_lists_watches_and_events_are_counted(server, reflector, clock, widget, reflected):
+    async def slow_list(request):
+        clock.advance(2)
+        return await server.listing(widget("a"), widget("b"))(request)
+
+    events = [event("MODIFIED", widget("a", 11)), event("DELETED", widget("b", 12)), bookmark(13)]
+    server.then(slow_list, server.stream(*events, lambda: clock.advance(5)))
+    await steps(reflector, 2)
+    assert reflected() == {
+        "lists_total": 1,
+        "list_duration_seconds_count": 1,
+        "list_duration_seconds_sum": 2,
+        "items_per_list_count": 1,
+        "items_per_list_sum": 2,
+        "watches_total": 1,
+        "watch_duration_seconds_count": 1,
+        "watch_duration_seconds_sum": 5,
+        "items_per_watch_count": 1,
+        "items_per_watch_sum": 2,
+        "events_total": 2,
+    }
+
+
+async def test_failures_and_short_watches_are_counted(server, reflector, reflected):
+    server.then(server.status(500), server.listing(), server.stream(), server.status(500))
+    await steps(reflector, 4)
+    counted = reflected()
+    assert counted["restarts_total"] == 3
+    assert counted["lists_total"] == 2
+    assert counted["list_duration_seconds_count"] == 1
+    assert counted["watches_total"] == 2
+    assert counted["short_watches_total"] == 2

@@ -167,3 +167,22 @@ async def test_a_server_that_never_ends_a_list_is_not_asked_in_a_tight_loop(serv
     await steps(reflector, 20)
     assert clock.sleeps[:3] == [0.8, 1.6, 3.2]
     assert len(clock.sleeps) == 20
+
+
+async def test_a_streamed_list_is_counted_as_a_list_and_a_watch(server, reflector, clock, widget, reflected):
+    server.then(
+        server.stream(
+            added(widget("a", 3)),
+            lambda: clock.advance(2),
+            end(9),
+            added(widget("c", 10)),
+            lambda: clock.advance(300),
+        )
+    )
+    await reflector.step()
+    counted = reflected()
+    assert counted["lists_total"] == counted["watches_total"] == counted["items_per_list_sum"] == 1
+    assert counted["list_duration_seconds_count"] == counted["watch_duration_seconds_count"] == 1
+    assert counted["watch_duration_seconds_sum"] == 302
+    assert counted["events_total"] == counted["items_per_watch_sum"] == 2
+    assert "short_watches_total" not in counted
