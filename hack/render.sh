@@ -23,7 +23,7 @@ patches:
         value: "$2"
       - op: add
         path: /spec/template/spec/containers/0/env/-
-        value: {name: WATCH_NAMESPACES, value: "${WATCH_NAMESPACES:-}"}
+        value: {name: SWARM_OPERATOR_WATCH_NAMESPACES, value: "${WATCH_NAMESPACES:-}"}
 YAML
 if [ -n "${WATCH_NAMESPACES:-}" ]; then
 	cat >>"$top/build/deploy/kustomization.yaml" <<YAML

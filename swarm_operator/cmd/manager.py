@@ -38,6 +38,9 @@ from swarm_operator.runtime.serving_cert import BadCertificateError, ServingCert
 
 log = structlog.get_logger(__name__)
 
+_PREFIX = "SWARM_OPERATOR_"
+"""Of the environment variables. Without it LOG_LEVEL or MEMORY_URL, which others set for themselves, would be ours."""
+
 _LOADING = 60.0
 """Seconds within which the first lists are there, if they can be had."""
 
@@ -46,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code."""
     options = parse(argv)
     logs.configure(options.log_level)
+    for variable in options.old_variables:
+        log.warning("an environment variable has an old name", old=variable, new=_PREFIX + variable)
     try:
         uvloop.run(run(options))
     except TaskEndedError as error:
@@ -61,7 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the flags. Each can be given by an environment variable too: `--status-interval` by `$STATUS_INTERVAL`."""
+    """Parse the flags. An environment variable gives `--status-interval` too: `$SWARM_OPERATOR_STATUS_INTERVAL`.
+
+    `old_variables` of the result are the variables without the prefix that were used, as before there was one.
+    """
+    old_variables: list[str] = []
     parser = argparse.ArgumentParser(
         prog="swarm-operator",
         description=__doc__,
@@ -69,13 +78,22 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=__version__)
 
+    def variable_of(name: str) -> str:
+        """Return the environment variable that gives a flag its default."""
+        old = name.removeprefix("--").replace("-", "_").upper()
+        # $KUBECONFIG is kubectl's own variable, which load_config reads.
+        if os.environ.get(_PREFIX + old) or not os.environ.get(old) or old == "KUBECONFIG":
+            return _PREFIX + old
+        old_variables.append(old)
+        return old
+
     def flag(name: str, kind: Callable[[str], Any], default: object, says: str) -> None:
-        variable = _variable(name)
+        variable = variable_of(name)
         value = os.environ.get(variable) or default
         parser.add_argument(name, type=kind, default=value, help=f"{says} (${variable})")
 
     def switch(name: str, says: str, *, default: bool) -> None:
-        variable = _variable(name)
+        variable = variable_of(name)
         value = _switch(variable, default=default)
         parser.add_argument(name, action=argparse.BooleanOptionalAction, default=value, help=f"{says} (${variable})")
 
@@ -105,6 +123,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     flag("--leader-election-retry-period", _seconds, 2.0, "seconds between two renewals")
     flag("--log-level", _level, "info", f"the least that is logged: {', '.join(logs.LEVELS)}")
     options = parser.parse_args(argv)
+    options.old_variables = old_variables
     times = (
         options.leader_election_lease_duration,
         options.leader_election_renew_deadline,
@@ -243,11 +262,6 @@ def _own_namespace() -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _variable(flag: str) -> str:
-    """The environment variable that gives a flag its default."""
-    return flag.removeprefix("--").replace("-", "_").upper()
 
 
 def _level(text: str) -> str:

@@ -55,7 +55,7 @@ def test_rights_are_bound_in_the_namespaces_and_nowhere_else(rendered):
     assert bound == {("RoleBinding", "team-a"), ("RoleBinding", "team-b")}
     (deployment,) = [obj for obj in objects if obj["kind"] == "Deployment"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    assert {"name": "WATCH_NAMESPACES", "value": "team-a,team-b"} in container["env"]
+    assert {"name": "SWARM_OPERATOR_WATCH_NAMESPACES", "value": "team-a,team-b"} in container["env"]
 
 
 def test_without_namespaces_they_are_bound_everywhere(rendered):

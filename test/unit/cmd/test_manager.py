@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 import time
 from dataclasses import dataclass, field
@@ -20,31 +21,32 @@ from swarm_operator.runtime.leader_election import LEASES
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch):
-    for name in ("METRICS_SECURE", "METRICS_CERT_DIR"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith("SWARM_OPERATOR_") or name in {"METRICS_SECURE", "METRICS_CERT_DIR"}:
+            monkeypatch.delenv(name)
 
 
 def test_the_metrics_are_secure_unless_somebody_says_otherwise(monkeypatch):
     assert manager.parse([]).metrics_secure is True
     assert manager.parse(["--no-metrics-secure"]).metrics_secure is False
-    monkeypatch.setenv("METRICS_SECURE", "false")
+    monkeypatch.setenv("SWARM_OPERATOR_METRICS_SECURE", "false")
     assert manager.parse([]).metrics_secure is False
     assert manager.parse(["--metrics-secure"]).metrics_secure is True
-    monkeypatch.setenv("METRICS_SECURE", "")
+    monkeypatch.setenv("SWARM_OPERATOR_METRICS_SECURE", "")
     assert manager.parse([]).metrics_secure is True
 
 
 def test_a_switch_in_the_environment_is_true_or_false(monkeypatch, capsys):
-    monkeypatch.setenv("METRICS_SECURE", "maybe")
+    monkeypatch.setenv("SWARM_OPERATOR_METRICS_SECURE", "maybe")
     with pytest.raises(SystemExit) as caught:
         manager.parse([])
     assert caught.value.code == 2
-    assert "$METRICS_SECURE: 'maybe' is not allowed; true and false are" in capsys.readouterr().err
+    assert "$SWARM_OPERATOR_METRICS_SECURE: 'maybe' is not allowed; true and false are" in capsys.readouterr().err
 
 
 def test_the_certificate_s_folder_comes_from_the_environment_too(monkeypatch):
     assert manager.parse([]).metrics_cert_dir is None
-    monkeypatch.setenv("METRICS_CERT_DIR", "/certs")
+    monkeypatch.setenv("SWARM_OPERATOR_METRICS_CERT_DIR", "/certs")
     assert manager.parse([]).metrics_cert_dir == Path("/certs")
     assert manager.parse(["--metrics-cert-dir", "/others"]).metrics_cert_dir == Path("/others")
 
@@ -75,19 +77,44 @@ def test_the_metrics_are_on_port_8443():
     ],
 )
 def test_each_flag_s_default_comes_from_the_environment(monkeypatch, variable, text, value):
-    monkeypatch.setenv(variable, text)
-    assert getattr(manager.parse([]), variable.lower()) == value
+    monkeypatch.setenv(f"SWARM_OPERATOR_{variable}", text)
+    options = manager.parse([])
+    assert getattr(options, variable.lower()) == value
+    assert options.old_variables == []
 
 
 @pytest.mark.parametrize("variable", ["MAX_CONCURRENT_RECONCILES", "LOG_LEVEL", "METRICS_BIND_ADDRESS"])
 def test_a_bad_value_in_the_environment_is_refused_by_the_flag_s_name(monkeypatch, capsys, variable):
-    monkeypatch.setenv(variable, "-")
+    monkeypatch.setenv(f"SWARM_OPERATOR_{variable}", "-")
     with pytest.raises(SystemExit) as caught:
         manager.parse([])
     assert caught.value.code == 2
     said = capsys.readouterr().err
     assert f"--{variable.lower().replace('_', '-')}: " in said
     assert "allowed" in said
+
+
+def test_a_variable_without_the_prefix_still_counts_and_is_told(monkeypatch):
+    monkeypatch.setenv("STATUS_INTERVAL", "5")
+    monkeypatch.setenv("LEADER_ELECT", "true")
+    options = manager.parse([])
+    assert (options.status_interval, options.leader_elect) == (5.0, True)
+    assert options.old_variables == ["STATUS_INTERVAL", "LEADER_ELECT"]
+
+
+def test_a_variable_with_the_prefix_goes_before_one_without(monkeypatch):
+    monkeypatch.setenv("STATUS_INTERVAL", "5")
+    monkeypatch.setenv("SWARM_OPERATOR_STATUS_INTERVAL", "7")
+    options = manager.parse([])
+    assert options.status_interval == 7.0
+    assert options.old_variables == []
+
+
+def test_kubectl_s_own_variable_is_no_old_name(monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", "/a:/b")
+    options = manager.parse([])
+    assert options.kubeconfig is None, "load_config reads it, in its order"
+    assert options.old_variables == []
 
 
 class Loading:
