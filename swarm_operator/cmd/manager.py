@@ -25,6 +25,7 @@ from swarm_operator.cmd import logs
 from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
 from swarm_operator.controllers.swarmmemorystore.stats import Observer
+from swarm_operator.runtime import stacks
 from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.config import load_config
@@ -37,6 +38,8 @@ from swarm_operator.runtime.server import parse_address
 from swarm_operator.runtime.serving_cert import BadCertificateError, ServingCertificate
 
 log = structlog.get_logger(__name__)
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 _PREFIX = "SWARM_OPERATOR_"
 """Of the environment variables. Without it LOG_LEVEL or MEMORY_URL, which others set for themselves, would be ours."""
@@ -139,9 +142,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 async def run(options: argparse.Namespace) -> None:
     """Wire everything and run it until a signal comes."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _handle_signals(stop)
     configuration = await load_config(options.kubeconfig)
     async with contextlib.AsyncExitStack() as stack:
         instance = os.environ.get("POD_NAME") or socket.gethostname()
@@ -160,6 +161,22 @@ async def run(options: argparse.Namespace) -> None:
         finally:
             loading.cancel()
         log.info("stopped")
+
+
+def _handle_signals(stop: asyncio.Event) -> None:
+    """Set `stop` at the first SIGTERM or SIGINT and end the process at the second; dump the stacks at SIGUSR1."""
+    loop = asyncio.get_running_loop()
+
+    def stop_in_order() -> None:
+        stop.set()
+        for number in _STOPPING:
+            loop.remove_signal_handler(number)
+            # Not by the loop, which may hang; not by default, which ignores the signal in a container's first process.
+            signal.signal(number, lambda *_: os._exit(1))
+
+    for number in _STOPPING:
+        loop.add_signal_handler(number, stop_in_order)
+    loop.add_signal_handler(signal.SIGUSR1, stacks.dump)
 
 
 async def load_without_collecting(manager: Manager) -> None:

@@ -2,8 +2,11 @@
 
 import asyncio
 import gc
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,6 +118,90 @@ def test_kubectl_s_own_variable_is_no_old_name(monkeypatch):
     options = manager.parse([])
     assert options.kubeconfig is None, "load_config reads it, in its order"
     assert options.old_variables == []
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Start the program with a manager that prints when it has begun and when it was told to stop, and then goes on."""
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        json.dumps(
+            {
+                "current-context": "x",
+                "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+                "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:9"}}],
+                "users": [],
+            }
+        )
+    )
+    processes = []
+
+    def start(goes_on, **environment):
+        script = f"""
+import asyncio
+from swarm_operator.cmd import manager
+class Stuck:
+    async def wait_synced(self): await asyncio.Event().wait()
+    async def run(self, stop):
+        print("begun", flush=True)
+        await stop.wait()
+        print("stopping", flush=True)
+        {goes_on}
+manager.assemble = lambda *args, **options: Stuck()
+raise SystemExit(manager.main(["--kubeconfig", "{kubeconfig}", "--no-metrics-secure"]))
+"""
+        process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        processes.append(process)
+        assert process.stdout.readline() == "begun\n"
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("goes_on", ["await asyncio.Event().wait()", "while True: pass"])
+def test_a_second_signal_ends_the_process_at_once(program, first, second, goes_on):
+    """As in controller-runtime, and whatever holds up the end in order; also an event loop that hangs."""
+    process = program(goes_on)
+    process.send_signal(first)
+    assert process.stdout.readline() == "stopping\n"
+    process.send_signal(second)
+    assert process.wait(20) == 1
+
+
+def test_the_first_signal_ends_it_in_order(program):
+    process = program("return")
+    process.terminate()
+    assert process.wait(20) == 0
+    assert '"event": "stopped"' in process.stderr.read()
+
+
+def test_sigusr1_logs_what_it_does_and_it_goes_on(program):
+    process = program("return")
+    process.send_signal(signal.SIGUSR1)
+    entries = []
+    while not any(entry.get("thread") == "MainThread" for entry in entries):
+        entries.append(json.loads(process.stderr.readline()))
+    assert any("await stop.wait()" in entry.get("stack", "") or "in run" in entry.get("stack", "") for entry in entries)
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_an_old_variable_is_told_in_the_log(program):
+    process = program("return", STATUS_INTERVAL="5")
+    entry = json.loads(process.stderr.readline())
+    told = (entry["level"], entry["old"], entry["new"])
+    assert told == ("warning", "STATUS_INTERVAL", "SWARM_OPERATOR_STATUS_INTERVAL")
 
 
 class Loading:
@@ -240,7 +327,7 @@ async def wired(monkeypatch, configuration, collector):
         await manager.run(manager.parse(flags))
 
     yield run
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         asyncio.get_running_loop().remove_signal_handler(number)
 
 
