@@ -4,10 +4,10 @@ orjson silently changes data in three cases. This module rejects all three:
 - an object with a repeated member keeps only the last value;
 - an integer beyond 64 bits becomes a float;
 - NaN and infinities in Python values are written as null.
-The checks cost two scans of the text in C. Only suspicious documents are parsed again by a slower parser.
+The checks cost two scans of the text in C. Only suspicious documents are parsed again and compared in detail.
 
-No step holds Python's global lock for more than a moment, whatever the text: the number of values is limited, and depth
-is found by calls that each scan the text once. So large texts can be parsed on a thread beside the event loop.
+A call in C holds Python's global lock until it returns, so the scans take a large text in pieces: on a thread beside
+the event loop, each piece delays the loop by less than a millisecond. Only orjson itself takes a text as a whole.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import gc
 import json
 import math
+from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
@@ -32,7 +33,11 @@ _MAX_INTEGER: Final = 2**64 - 1
 # Two scans in C find nineteen consecutive digits; a regular expression takes ten times as long.
 _DIGITS_ALIKE = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
 _LONG_NUMBER = b"0" * 19
-_ALL_BUT_MARKS = bytes(set(range(256)) - set(b'[]{},:"'))
+_LONGEST = 21  # digits of an integer beyond 64 bits, with its sign or without
+_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_NUMBERS_APART = bytes(byte if byte in b"0123456789+-.eE" else ord(" ") for byte in range(256))
+_PIECE: Final = 64 * 1024
+"""Bytes of a text that one scan takes."""
 _HEAVY = 4  # what a bracket or a colon weighs besides the comma behind it
 _WITHOUT_GC = 64 * 1024
 _BRACES_ALIKE = bytes.maketrans(b"{}", b"[]")
@@ -85,7 +90,7 @@ def parse_document(field: str, text: bytes, *, levels: int | None = 1) -> Any:
         again = orjson.dumps(document)
     except TypeError:  # orjson writes at most 254 levels but reads 1024
         raise InvalidInputError(field, f"at most {MAX_DEPTH} nested arrays and objects") from None
-    check_parsed(field, text, again.count(b":"))
+    check_parsed(field, text, count(again, b":"))
     return document
 
 
@@ -113,12 +118,13 @@ def check_values(field: str, text: bytes, *, most: int = MAX_VALUES) -> None:
     """
     if _HEAVY * len(text) <= most or _weight(text) <= most:
         return
-    marks = _marks(text)
-    # Each string is a value or the name of a member. The test bounds the memory that _outside_strings takes.
-    if marks.count(b'"') > 2 * most + 2 or _weight(_outside_strings(marks)) > most:
-        raise InvalidInputError(
-            field, f"at most {most} values; arrays, objects and their members count {_HEAVY + 1} times"
-        )
+    weight = 0
+    for piece in _outside_strings(text):
+        weight += _weight(piece)
+        if weight > most:
+            raise InvalidInputError(
+                field, f"at most {most} values; arrays, objects and their members count {_HEAVY + 1} times"
+            )
 
 
 def check_parsed(field: str, text: bytes, colons: int) -> None:
@@ -133,10 +139,16 @@ def check_parsed(field: str, text: bytes, colons: int) -> None:
         InvalidInputError: a repeated member, or an integer beyond 64 bits.
     """
     # Dropping a repeated member drops its colon. Colons inside strings are kept. A colon escaped as \u003a adds a colon
-    # to the output, so documents with this escape also go to the slow parser, which decides.
-    suspicious = text.count(b":") != colons or b"\\u003" in text
-    if suspicious or _LONG_NUMBER in text.translate(_DIGITS_ALIKE):
-        _parse_slowly(field, text)
+    # to the output, so documents with this escape are also compared in detail.
+    found = 0
+    for start in range(0, len(text), _PIECE):
+        window = text[start : start + _PIECE + len(_LONG_NUMBER) - 1]
+        if b"\\u003" in window or _LONG_NUMBER in window.translate(_DIGITS_ALIKE):
+            _check_in_detail(field, text)
+            return
+        found += window[:_PIECE].count(b":")
+    if found != colons:
+        _check_in_detail(field, text)
 
 
 def _loads(text: bytes) -> Any:
@@ -152,9 +164,9 @@ def _loads(text: bytes) -> Any:
 
 def _deeper(text: bytes, most: int) -> bool:
     """Return whether the arrays and objects of a JSON text are nested in more than `most` levels."""
-    if text.count(b"[") + text.count(b"{") <= most:
+    if count(text, b"[") + count(text, b"{") <= most:
         return False
-    brackets = _outside_strings(_marks(text)).translate(_BRACES_ALIKE, b",:")
+    brackets = b"".join(piece.translate(_BRACES_ALIKE, _ALL_BUT_BRACKETS) for piece in _outside_strings(text))
     for _ in range(most):
         if not brackets:
             return False
@@ -162,17 +174,28 @@ def _deeper(text: bytes, most: int) -> bool:
     return bool(brackets)
 
 
-def _marks(text: bytes) -> bytes:
-    """Return the quotes of a JSON text that begin or end strings, and commas, colons and brackets, also in strings."""
-    return text.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _ALL_BUT_MARKS)
+def count(text: bytes, mark: bytes) -> int:
+    """Return how often a byte occurs in a text, with one call in C for each piece."""
+    if len(text) <= _PIECE:
+        return text.count(mark)
+    return sum(text[start : start + _PIECE].count(mark) for start in range(0, len(text), _PIECE))
 
 
 def _weight(text: bytes) -> int:
-    return text.count(b",") + _HEAVY * (text.count(b"[") + text.count(b"{") + text.count(b":"))
+    return count(text, b",") + _HEAVY * (count(text, b"[") + count(text, b"{") + count(text, b":"))
 
 
-def _outside_strings(marks: bytes) -> bytes:
-    return b"".join(marks.split(b'"')[::2])
+def _outside_strings(text: bytes) -> Iterator[bytes]:
+    """Yield what a JSON text has outside its strings, in pieces."""
+    start = inside = 0
+    while start < len(text):
+        piece = text[start : start + _PIECE]
+        if (len(piece) - len(piece.rstrip(b"\\"))) % 2:  # the next byte belongs to the last backslash
+            piece = text[start : start + _PIECE + 1]
+        start += len(piece)
+        parts = piece.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        yield b"".join(parts[inside::2])
+        inside ^= 1 - len(parts) % 2
 
 
 def _finite(value: Any) -> bool:
@@ -189,17 +212,46 @@ def _finite(value: Any) -> bool:
     return True
 
 
-def _parse_slowly(field: str, text: bytes) -> None:
-    def members(pairs: list[tuple[str, Any]]) -> None:
+def _check_in_detail(field: str, text: bytes) -> None:
+    """Raise InvalidInputError for a repeated member or an integer beyond 64 bits. The text has been parsed before."""
+    members = 0
+    unfinished = b""
+    for piece in _outside_strings(text):
+        members += count(piece, b":")
+        *numbers, unfinished = (unfinished + piece.translate(_NUMBERS_APART)).split(b" ")
+        _check_integers(field, numbers)
+        # Whether a long number is an integer is all that matters. The whole of it would be copied with each piece.
+        if len(unfinished) > _PIECE:
+            unfinished = unfinished[:_LONGEST] if _is_integer(unfinished) else b"."
+    _check_integers(field, [unfinished])
+    if members != sum(piece.count(b":") for piece in _outside_strings(orjson.dumps(_loads(text)))):
+        raise InvalidInputError(field, f"each member once; {_repeated_member(text)} is repeated")
+
+
+def _is_integer(number: bytes) -> bool:
+    return number.removeprefix(b"-").isdigit()
+
+
+def _check_integers(field: str, numbers: list[bytes]) -> None:
+    for number in numbers:
+        if len(number) < len(_LONG_NUMBER) or not _is_integer(number):
+            continue
+        # The length test comes first: Python refuses to convert more than 4300 digits.
+        if len(number) >= _LONGEST or not _MIN_INTEGER <= int(number) <= _MAX_INTEGER:
+            raise InvalidInputError(field, "integers from -2^63 to 2^64-1; send a larger one as a string")
+
+
+def _repeated_member(text: bytes) -> str:
+    """Return the name of a member that an object has twice. The parser that finds it is too slow for a large text."""
+    found: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise InvalidInputError(field, f"each member once; {name[:64]!r} is repeated")
+                found.append(name)
             seen.add(name)
 
-    def integer(literal: str) -> None:
-        # The length test comes first: Python refuses to convert more than 4300 digits.
-        if len(literal) > 20 or not _MIN_INTEGER <= int(literal) <= _MAX_INTEGER:
-            raise InvalidInputError(field, "integers from -2^63 to 2^64-1; send a larger one as a string")
-
-    json.loads(text, object_pairs_hook=members, parse_int=integer)
+    if len(text) <= _PIECE:
+        json.loads(text, object_pairs_hook=note)
+    return repr(found[0][:64]) if found else "one"

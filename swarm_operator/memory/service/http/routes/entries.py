@@ -149,7 +149,7 @@ def _draft(namespace: str, key: str, body: bytes) -> Draft:
         ttl=document.get("ttl"),
     )
     # The encoded parts say whether parsing has dropped a member: the body is not encoded a second time.
-    inside = draft.value_json.count(b":") + draft.tags_json.count(":") + draft.metadata_json.count(":")
+    inside = strict_json.count(draft.value_json, b":") + draft.tags_json.count(":") + draft.metadata_json.count(":")
     strict_json.check_parsed("body", body, len(document) + inside)
     return draft
 
