@@ -100,6 +100,14 @@ class MemoryStore(Store):
         check_batch_size("operations", len(identities))
         return [await self.get(*identity) for identity in identities]
 
+    async def get_each(self, identities):
+        found, left = [], self.max_value_bytes
+        for entry in await self.get_many(identities):
+            full = InvalidInputError("operations", f"gets of values of at most {self.max_value_bytes} bytes together")
+            found.append(entry if left > 0 else full)
+            left -= len(entry.value_json) if entry else 0
+        return found
+
     async def list(self, namespace, *, prefix="", after=None, limit=100):
         check_namespace(namespace), check_prefix(prefix), check_page_size(limit)
         await self._turn()

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from swarm_operator.memory.core.backup import Backup, Snapshot
 from swarm_operator.memory.core.changes import Change
 from swarm_operator.memory.core.entry import Draft, Entry, Identity
-from swarm_operator.memory.core.errors import StorageError
+from swarm_operator.memory.core.errors import MemoryStoreError, StorageError
 from swarm_operator.memory.core.pages import NamespacePage, Page, Position, SearchPage
 from swarm_operator.memory.core.query import Query
 from swarm_operator.memory.core.stats import GcRun, StoreStats
@@ -61,6 +61,14 @@ class EntryReads(Protocol):
     @abstractmethod
     async def get_many(self, identities: Sequence[Identity]) -> builtins.list[Entry | None]:
         """Return several entries as `get` does, in order; at most 1000."""
+
+    @abstractmethod
+    async def get_each(self, identities: Sequence[Identity]) -> builtins.list[Entry | MemoryStoreError | None]:
+        """Return the result of each of several reads, in order; at most 1000: an entry, None, or the read's own error.
+
+        The values have at most `max_value_bytes` together, and the last one may exceed that. Reads beyond have
+        InvalidInputError as result, and are not carried out.
+        """
 
     @abstractmethod
     async def list(self, namespace: str, *, prefix: str = "", after: str | None = None, limit: int = 100) -> Page:

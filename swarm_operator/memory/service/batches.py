@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from swarm_operator.memory.core import MemoryStoreError
 from swarm_operator.memory.core.entry import Entry, Identity
-from swarm_operator.memory.core.errors import BatchItemError, InvalidInputError
+from swarm_operator.memory.core.errors import BatchItemError
 from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.service.access.rights import AuthorizedStore
-
-_STEP: Final = 4
-"""Entries that are read at once: each may have a value of maximum size."""
 
 
 async def run(store: AuthorizedStore, operations: Sequence[Write | Identity], *, atomic: bool) -> list[Any]:
@@ -53,28 +50,9 @@ async def read(store: AuthorizedStore, identities: Sequence[Identity]) -> list[E
         ForbiddenError: the caller may not read one of the namespaces.
     """
     store.check_reads(identities)
-    full = InvalidInputError("operations", f"gets of values of at most {store.max_value_bytes} bytes together")
-    left = store.max_value_bytes
-    found: list[Entry | MemoryStoreError | None] = []
-    for start in range(0, len(identities), _STEP):
-        step = identities[start : start + _STEP]
-        for result in await _read_step(store, step) if left > 0 else [full] * len(step):
-            found.append(result if left > 0 else full)
-            if isinstance(result, Entry):
-                left -= len(result.value_json)
-    return found
-
-
-async def _read_step(store: AuthorizedStore, identities: Sequence[Identity]) -> list[Any]:
+    if not identities:
+        return []
     try:
-        return await store.get_many(identities)
-    except MemoryStoreError:
-        # One entry is damaged, or the disk fails: each read has a result of its own.
-        return [await _read_one(store, identity) for identity in identities]
-
-
-async def _read_one(store: AuthorizedStore, identity: Identity) -> Entry | MemoryStoreError | None:
-    try:
-        return await store.get(*identity)
-    except MemoryStoreError as error:
-        return error
+        return await store.get_each(identities)
+    except MemoryStoreError as error:  # the store is closing: the writes of the batch have been committed
+        return [error] * len(identities)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
@@ -99,7 +100,8 @@ class SqliteStore:
         self._cache = EntryCache(max_entries=config.cache_size, max_bytes=config.cache_memory_mb * MIB)
         self._checkpoints = CheckpointPolicy(path, config)
         self._accesses = AccessTimes()
-        self._lookup = EntryReader(self._cache, readers.entries, now=now, accesses=self._accesses)
+        fetch = functools.partial(readers.entries, max_bytes=config.max_value_bytes)
+        self._lookup = EntryReader(self._cache, fetch, now=now, accesses=self._accesses)
         self._closed = False
         self._packing = 0
         self._feed = Feed(readers.changes)
@@ -238,6 +240,13 @@ class SqliteStore:
         check_batch_size("operations", len(identities))
         checked = [(check_namespace(namespace), check_key(key)) for namespace, key in identities]
         return list(await asyncio.gather(*map(self._lookup.get, checked)))
+
+    async def get_each(self, identities: Sequence[Identity]) -> list[Entry | MemoryStoreError | None]:
+        """Return the result of each of several reads, see Store.get_each."""
+        self._check_open()
+        check_batch_size("operations", len(identities))
+        checked = [(check_namespace(namespace), check_key(key)) for namespace, key in identities]
+        return await self._lookup.get_each(checked, max_bytes=self.max_value_bytes)
 
     async def batch(self, writes: Sequence[Write], *, atomic: bool = True) -> list[Any]:
         """Carry out writes in one transaction, see Store.batch."""

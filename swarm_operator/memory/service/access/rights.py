@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from swarm_operator.memory.core.backup import Backup, Snapshot
 from swarm_operator.memory.core.changes import Change
 from swarm_operator.memory.core.entry import Draft, Entry, Identity, check_namespace
-from swarm_operator.memory.core.errors import StorageError
+from swarm_operator.memory.core.errors import MemoryStoreError, StorageError
 from swarm_operator.memory.core.namespaces import covers
 from swarm_operator.memory.core.pages import NamespacePage, Page, Position, SearchPage
 from swarm_operator.memory.core.query import Query
@@ -159,6 +159,11 @@ class AuthorizedStore(Store):
         """Require read permission for all of the namespaces."""
         self.check_reads(identities)
         return await self._store.get_many(identities)
+
+    async def get_each(self, identities: Sequence[Identity]) -> builtins.list[Entry | MemoryStoreError | None]:
+        """Require read permission for all of the namespaces."""
+        self.check_reads(identities)
+        return await self._store.get_each(identities)
 
     def check_reads(self, identities: Sequence[Identity]) -> None:
         """Raise ForbiddenError unless the principal may read all of the entries."""

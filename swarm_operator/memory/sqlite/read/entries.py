@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from swarm_operator.memory.core.entry import Entry, Identity
-from swarm_operator.memory.core.errors import MemoryStoreError
+from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
 
 _MAX_READS = 128
@@ -88,6 +88,11 @@ class _Read:
         self.identity = identity
         self.waiters: list[asyncio.Future[Entry | None]] = []
 
+    @property
+    def wanted(self) -> bool:
+        """Return whether anybody still waits for the entry."""
+        return not all(waiter.done() for waiter in self.waiters)
+
 
 class EntryReader:
     """Reads single entries. Implements CacheInvalidation of write.writer."""
@@ -95,7 +100,7 @@ class EntryReader:
     def __init__(
         self,
         cache: EntryCache,
-        fetch: Callable[[Sequence[Identity]], Awaitable[list[Entry | MemoryStoreError | None]]],
+        fetch: Callable[[Sequence[Identity]], Awaitable[Sequence[Entry | MemoryStoreError | None]]],
         *,
         now: Callable[[], int],
         accesses: AccessTimes,
@@ -114,10 +119,47 @@ class EntryReader:
         now = self._now()
         entry = self._cache.get(identity, now)
         if entry is None:
-            entry = await self._read(identity)
+            entry = await self._begin(identity)
             now = self._now()
             if entry is None or not entry.live_at(now):
                 return None
+        self._accesses.note(identity, now)
+        return entry
+
+    async def get_each(
+        self, identities: Sequence[Identity], *, max_bytes: int
+    ) -> list[Entry | MemoryStoreError | None]:
+        """Return the result of each read: the live entry, None, or the error of this read. Record the accesses.
+
+        The values have at most `max_bytes` together, except that the last one may exceed them. Reads beyond have
+        InvalidInputError as result. So at most two fetches hold values that are not returned.
+        """
+        full = InvalidInputError("operations", f"gets of values of at most {max_bytes} bytes together")
+        now, left = self._now(), max_bytes
+        found: list[Entry | MemoryStoreError | None] = []
+        reads = [self._cache.get(identity, now) or self._begin(identity) for identity in identities]
+        try:
+            for identity, read in zip(identities, reads, strict=True):
+                result = full if left <= 0 else await self._finish(identity, read)
+                found.append(result)
+                if isinstance(result, Entry):
+                    left -= len(result.value_json)
+        finally:
+            for read in reads:
+                if isinstance(read, asyncio.Future) and not read.cancel() and not read.cancelled():
+                    read.exception()  # otherwise an error that nobody waits for would be logged
+        return found
+
+    async def _finish(
+        self, identity: Identity, read: Entry | asyncio.Future[Entry | None]
+    ) -> Entry | MemoryStoreError | None:
+        try:
+            entry = read if isinstance(read, Entry) else await read
+        except MemoryStoreError as error:
+            return error
+        now = self._now()
+        if entry is None or not entry.live_at(now):
+            return None
         self._accesses.note(identity, now)
         return entry
 
@@ -142,7 +184,8 @@ class EntryReader:
         if self._drain is not None:
             await self._drain
 
-    async def _read(self, identity: Identity) -> Entry | None:
+    def _begin(self, identity: Identity) -> asyncio.Future[Entry | None]:
+        """Begin a read, or share one. Return its result, whose future may be cancelled."""
         read = self._shared.get(identity)
         if read is None:
             read = _Read(identity)
@@ -153,24 +196,29 @@ class EntryReader:
                 self._drain = asyncio.create_task(self._run(), name="memory-lookup")
         waiter: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
         read.waiters.append(waiter)
-        return await waiter
+        return waiter
 
     async def _run(self) -> None:
         try:
             while self._queue:
                 reads, self._queue = self._queue[:_MAX_READS], self._queue[_MAX_READS:]
-                await self._run_batch(reads)
+                for read in reads:
+                    if not read.wanted:
+                        self._forget(read)
+                if wanted := [read for read in reads if read.wanted]:
+                    self._queue = await self._run_batch(wanted) + self._queue
         finally:
             self._drain = None
 
-    async def _run_batch(self, reads: list[_Read]) -> None:
+    async def _run_batch(self, reads: list[_Read]) -> list[_Read]:
+        """Fetch entries and tell those who wait. Return the reads that did not fit into one fetch."""
         try:
             entries = await self._fetch([read.identity for read in reads])
         except Exception as error:  # noqa: BLE001 - the callers get the error
             for read in reads:
                 self._fail(read, error)
-            return
-        for read, entry in zip(reads, entries, strict=True):
+            return []
+        for read, entry in zip(reads, entries, strict=False):
             if isinstance(entry, MemoryStoreError):  # a damaged value fails only reads of its own entry
                 self._fail(read, entry)
                 continue
@@ -179,6 +227,7 @@ class EntryReader:
             for waiter in read.waiters:
                 if not waiter.done():
                     waiter.set_result(entry)
+        return reads[len(entries) :]
 
     def _fail(self, read: _Read, error: Exception) -> None:
         self._forget(read)

@@ -134,16 +134,26 @@ class Readers:
         except Exception as error:
             raise from_sqlite(error) from error
 
-    async def entries(self, identities: Sequence[Identity]) -> list[Entry | MemoryStoreError | None]:
-        """Return the entries, even if expired: None for a missing entry, an error for a damaged value."""
+    async def entries(self, identities: Sequence[Identity], *, max_bytes: int) -> list[Entry | MemoryStoreError | None]:
+        """Return the first entries, even if expired: None for a missing entry, an error for a damaged value.
+
+        The list ends with the last identity, or with the value that reaches `max_bytes` of values.
+        """
 
         def read(db: sqlite3.Connection) -> list[Entry | MemoryStoreError | None]:
             found: list[Entry | MemoryStoreError | None] = []
+            size = 0
             for identity in identities:
                 try:
-                    found.append(entry_rows.read(db, identity))
+                    entry = entry_rows.read(db, identity)
                 except CorruptValueError as error:
                     found.append(error)
+                    continue
+                found.append(entry)
+                if entry is not None:
+                    size += len(entry.value_json)
+                    if size >= max_bytes:
+                        break
             return found
 
         return await self._run(ENTRIES, read)

@@ -443,6 +443,34 @@ async def test_a_backup_is_a_new_file_and_a_snapshot_is_read_as_one(store, tmp_p
     assert b"text that is in the copy" in content
 
 
+async def test_each_of_several_reads_has_a_result_of_its_own(store, clock):
+    await fill(store, ("n", "a"), ("m", "b"))
+    await put(store, "short", ttl=1)
+    clock.advance(1)
+    places = [("n", "a"), ("n", "short"), ("m", "b"), ("n", "none"), ("n", "a")]
+    found = await store.get_each(places)
+    assert [entry and (entry.namespace, entry.key) for entry in found] == [
+        ("n", "a"),
+        None,
+        ("m", "b"),
+        None,
+        ("n", "a"),
+    ]
+    assert await store.get_each([]) == []
+    with pytest.raises(InvalidInputError):
+        await store.get_each([("n", "a")] * 1001)
+
+
+async def test_the_values_of_several_reads_are_bounded_together(store):
+    largest = "x" * (store.max_value_bytes // 2)
+    for number in range(4):
+        await put(store, f"k{number}", largest)
+    found = await store.get_each([("n", "none"), *(("n", f"k{number}") for number in range(4)), ("n", "none")])
+    assert found[0] is None
+    assert [entry.key for entry in found[1:3]] == ["k0", "k1"]
+    assert [(type(error), error.field) for error in found[3:]] == [(InvalidInputError, "operations")] * 3
+
+
 async def test_a_closed_store_says_so(engine, tmp_path, clock):
     async with open_store(engine, tmp_path / "store.db", clock=clock) as store:
         assert (store.alive, store.fault, store.swarm_id) == (True, None, "default")
@@ -458,7 +486,7 @@ async def test_a_closed_store_says_so(engine, tmp_path, clock):
         store.get("n", "k"), store.list("n"), store.search(Query.create()), store.delete("n", "k"), store.batch([]),
         store.write(Draft.create("n", "k", 1)), store.transact([], lambda *_: []), store.stats(), store.counts([]),
         store.namespaces(), store.delete_range("n"), store.collect_garbage(), store.backup(tmp_path / "x"),
-        store.tag_counts("n", []), store.get_many([]),
+        store.tag_counts("n", []), store.get_many([]), store.get_each([]),
     ):  # fmt: skip
         with pytest.raises(StoreClosedError):
             await call

@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from swarm_operator.memory.core.errors import CorruptValueError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
+from swarm_operator.memory.sqlite.tables import entry_rows
 
 TEAM_TOKEN = "team-0123456789abcdef"
 
@@ -227,18 +228,14 @@ async def test_a_batch_is_refused_before_its_writes(served, connecting):
 
 
 async def test_a_value_that_cannot_be_read_is_the_result_of_its_own_get(served, monkeypatch):
-    original = type(served.store).get
+    original = entry_rows.read
 
-    async def get_many(*_):
-        raise CorruptValueError("damaged")
-
-    async def get_one(store, namespace, key):
-        if key == "bad":
+    def read(db, identity):
+        if identity == ("n", "bad"):
             raise CorruptValueError("damaged")
-        return await original(store, namespace, key)
+        return original(db, identity)
 
-    monkeypatch.setattr(type(served.store), "get_many", get_many)
-    monkeypatch.setattr(type(served.store), "get", get_one)
+    monkeypatch.setattr(entry_rows, "read", read)
     operations = [Op(put=put("a", 1)), Op(get=get("bad")), Op(get=get("a")), Op(get=get("never"))]
     answer = await served.memory.Batch(pb.BatchRequest(operations=operations))
     written, damaged, read, missing = answer.results

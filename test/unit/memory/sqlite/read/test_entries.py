@@ -1,11 +1,12 @@
 """The cache in front of the readers: what is shared, what is kept, and that nothing old is shown."""
 
 import asyncio
+import math
 
 import pytest
 
 from swarm_operator.memory.core import Draft, Entry
-from swarm_operator.memory.core.errors import StorageIOError
+from swarm_operator.memory.core.errors import InvalidInputError, StorageIOError
 from swarm_operator.memory.sqlite.read.entries import EntryCache, EntryReader
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
 
@@ -20,13 +21,19 @@ def entry(version, *, key="k", expires_at=None):
 class Database:
     """A reader whose answers wait for the test. What it answers is decided when a read begins."""
 
-    def __init__(self):
+    def __init__(self, most=math.inf):
         self.rows = {}
         self.reads = []
+        self.most = most
         self._begun = asyncio.Event()
 
     async def fetch(self, identities):
-        answer = [self.rows.get(identity) for identity in identities]
+        answer, size = [], 0
+        for identity in identities:
+            answer.append(self.rows.get(identity))
+            size += len(answer[-1].value_json) if isinstance(answer[-1], Entry) else 0
+            if size >= self.most:
+                break
         gate = asyncio.Event()
         self.reads.append((list(identities), gate))
         self._begun.set()
@@ -80,6 +87,56 @@ async def test_reads_that_arrive_during_a_read_go_over_together(database, lookup
     database.answer()
     await asyncio.gather(first, *others)
     assert [len(identities) for identities, _ in database.reads] == [1, 20]
+
+
+async def test_what_does_not_fit_into_one_fetch_is_fetched_next(database, lookup):
+    database.most = 2
+    places = [("n", str(number)) for number in range(5)]
+    database.rows = {place: entry(1, key=place[1]) for place in places}
+    reading = asyncio.ensure_future(lookup.get_each([*places, K], max_bytes=100))
+    for count in (1, 2, 3):
+        await database.begun(count)
+        if count == 2:  # a later read waits for its turn, behind those that were before it
+            later = asyncio.ensure_future(lookup.get(("n", "later")))
+            await asyncio.sleep(0)
+        database.answer()
+    found = await reading
+    assert [each and each.key for each in found] == ["0", "1", "2", "3", "4", None]
+    assert await later is None
+    assert [[key for _, key in identities] for identities, _ in database.reads] == [
+        ["0", "1", "2", "3", "4", "k"], ["2", "3", "4", "k"], ["4", "k", "later"],
+    ]  # fmt: skip
+
+
+async def test_what_is_beyond_the_bytes_of_all_values_is_not_read(database, lookup):
+    database.most = 1
+    places = [("n", str(number)) for number in range(6)]
+    database.rows = {place: entry(1, key=place[1]) for place in places}
+    reading = asyncio.ensure_future(lookup.get_each(places, max_bytes=2))
+    shared = asyncio.ensure_future(lookup.get(places[5]))
+    for count in range(1, 5):
+        await database.begun(count)
+        database.answer()
+    found = await reading
+    assert [each.key for each in found[:2]] == ["0", "1"]
+    assert {type(each) for each in found[2:]} == {InvalidInputError}
+    assert (await shared).key == "5"
+    # The third fetch had begun when the second value was there.
+    assert [identities[0][1] for identities, _ in database.reads] == ["0", "1", "2", "5"]
+    again = asyncio.ensure_future(lookup.get(places[3]))
+    await database.begun(5)
+    database.answer()
+    assert (await again).key == "3"
+
+
+async def test_each_read_fails_alone(database, lookup):
+    failed = StorageIOError("damaged")
+    database.rows = {K: entry(1), ("n", "bad"): failed}
+    reading = asyncio.ensure_future(lookup.get_each([K, ("n", "bad"), ("n", "none")], max_bytes=100))
+    await database.begun(1)
+    database.answer()
+    first, second, third = await reading
+    assert (first.key, type(second), third) == ("k", StorageIOError, None)
 
 
 async def test_a_read_that_a_write_has_overtaken_is_not_cached(database, cache, lookup):
