@@ -102,22 +102,22 @@ class McpEndpoint:
 
     async def _serve(self, call: Call, receive: Receive, send: Send) -> None:
         if call.operation.method != "POST":
-            await self._handle(call, receive, send)
+            await self._handle(call, b"", receive, send)
             return
         holder = call.credential.principal
         with self._calling():
             body = await self._bodies.read(call.headers, receive, holder)
             try:
                 await self._check(body)
-                await self._handle(call, _replay(body, receive), send)
+                await self._handle(call, body, _replay(body, receive), send)
             finally:
                 self._bodies.release(holder, body)
 
-    async def _handle(self, call: Call, receive: Receive, send: Send) -> None:
+    async def _handle(self, call: Call, body: bytes, receive: Receive, send: Send) -> None:
         server = await asyncio.shield(self._server)
         if server is None:
             raise RuntimeError("MCP does not run: the log said why when the service started")
-        await server.handle(call.credential, call.scope, receive, send)
+        await server.handle(call.credential, call.scope, body, receive, send)
 
     async def _check(self, body: bytes) -> None:
         """Check that the package `mcp` can validate a body without a long stop of the event loop.

@@ -127,18 +127,19 @@ class McpServer:
         )
         self.sessions = Sessions(self.manager.handle_request, quota=quotas.sessions, idle=settings.mcp_idle)
 
-    async def handle(self, credential: Credential, scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(self, credential: Credential, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Handle a request. A session belongs to the holder of the token that opened the session.
 
         Args:
             credential: credential of the caller.
             scope: ASGI scope.
+            body: the complete body, which `receive` returns, too.
             receive: ASGI receive function.
             send: ASGI send function.
         """
         user = AuthenticatedUser(AccessToken(token="", client_id=credential.principal.name, scopes=[]))
         held = {**scope, "user": user, _CREDENTIAL: credential}
-        await self.sessions.serve(credential, held, receive, send)
+        await self.sessions.serve(credential, held, body, receive, send)
 
     def _resources(self, context: ServerRequestContext[Any]) -> Resources:
         store = AuthorizedStore(self._store, _credential(context))

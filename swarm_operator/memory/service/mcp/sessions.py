@@ -5,6 +5,9 @@ module follows the requests and ends sessions as a client would, by a DELETE.
 
 A session lives as long as the permissions of the token that opened it. A client whose token was replaced opens another
 session, so no stream that the former token opened receives anything more.
+
+The package delivers a response by the ID of its request. So a request whose ID another one of the session is using, in
+number or text, is refused.
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+import orjson
+from mcp.server.streamable_http import GET_STREAM_KEY
+from mcp_types import INVALID_REQUEST
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.types import Message, Receive, Scope, Send
 
@@ -31,6 +37,8 @@ class _Session:
         self.credential = credential
         self.id = number.decode("latin-1")
         self.requests = 1
+        self.unanswered: set[str] = set()
+        """IDs of the client's requests that have no response yet, as the package compares them."""
         self.timer: asyncio.TimerHandle | None = None
         self.ending: Scope = {
             "type": "http",
@@ -61,7 +69,7 @@ class Sessions:
         """Sessions by ID; the one that was used last is the last."""
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def serve(self, credential: Credential, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, credential: Credential, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Handle a request, of a session or not.
 
         Raises:
@@ -73,7 +81,7 @@ class Sessions:
         elif number is None:
             await self._start(credential, scope, receive, send)
         else:
-            await self._continue(credential, number.decode("latin-1"), scope, receive, send)
+            await self._continue(credential, number.decode("latin-1"), scope, body, receive, send)
 
     def end(self, number: str) -> asyncio.Task[None] | None:
         """End a session and its streams. Return the task that does so, or None if there is no such session."""
@@ -118,7 +126,9 @@ class Sessions:
             else:
                 self._leave(opened, self._lost)
 
-    async def _continue(self, credential: Credential, number: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _continue(
+        self, credential: Credential, number: str, scope: Scope, body: bytes, receive: Receive, send: Send
+    ) -> None:
         session = self._open.get(number)
         if session is not None and not session.credential.still_valid():
             ending = self.end(number)
@@ -127,6 +137,10 @@ class Sessions:
             session = None
         if session is None or session.credential.principal.name != credential.principal.name:
             await self._handle(scope, receive, send)  # which answers that there is no such session
+            return
+        request = _request_id(body)
+        if request is not None and (str(request) in session.unanswered or request == GET_STREAM_KEY):
+            await _refuse_id(request, send)
             return
         status = 0
 
@@ -137,9 +151,12 @@ class Sessions:
             await send(message)
 
         self._enter(session)
+        if request is not None:
+            session.unanswered.add(str(request))
         try:
             await self._handle(scope, receive, noticing)
         finally:
+            session.unanswered.discard(str(request))
             if status == 404 or (scope["method"] == "DELETE" and status == 200):
                 self._forget(session)
             self._leave(session, self._lost if scope["method"] == "GET" else self._idle)
@@ -177,6 +194,25 @@ class Sessions:
 def _header(scope: Scope, name: bytes) -> bytes | None:
     """Return the first value of a header, which is the one that the package reads."""
     return next((value for each, value in scope["headers"] if each == name), None)
+
+
+def _request_id(body: bytes) -> str | int | None:
+    """Return the ID of the JSON-RPC request in a body, or None if the body is something else."""
+    try:
+        message = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    found = message.get("id") if isinstance(message, dict) and "method" in message else None
+    return found if isinstance(found, str | int) else None
+
+
+async def _refuse_id(request: str | int, send: Send) -> None:
+    """Refuse a request: the package would give its response to one request of this ID, and none to the other."""
+    error = {"code": INVALID_REQUEST, "message": "id: in use by a request without a response; use another id"}
+    body = orjson.dumps({"jsonrpc": "2.0", "id": request, "error": error})
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _receive() -> Message:

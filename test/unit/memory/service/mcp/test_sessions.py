@@ -9,6 +9,7 @@ from mcp.shared.exceptions import MCPError
 
 from swarm_operator.memory.service.access.rights import Credential, Principal
 from swarm_operator.memory.service.mcp import sessions
+from swarm_operator.memory.service.mcp.dispatcher import ToolDispatcher
 from swarm_operator.memory.service.quotas import Quota
 
 CLIENT, ADMIN, READER = "client-0123456789abcdef", "admin-0123456789abcdef", "reader-0123456789abcdef"
@@ -97,6 +98,41 @@ async def test_sessions_with_open_streams_stay_and_one_more_is_refused(start):
         assert isinstance(await begin(service, ADMIN), str)
 
 
+@pytest.mark.parametrize("number", [7, "7"])
+async def test_a_request_with_an_id_that_is_in_use_is_refused_and_the_other_is_answered(service, monkeypatch, number):
+    began, go = asyncio.Event(), asyncio.Event()
+    call = ToolDispatcher.call
+
+    async def waiting(*arguments):
+        began.set()
+        await go.wait()
+        return await call(*arguments)
+
+    monkeypatch.setattr(ToolDispatcher, "call", waiting)
+    session, other = await begin(service), await begin(service)
+
+    async def send(of, number):
+        body = message("tools/call", number, name="memory_list", arguments={"namespace": "n"})
+        return await service.call("POST", "/mcp", body, mcp_session_id=of, **JSON)
+
+    first = asyncio.create_task(send(session, 7))
+    await began.wait()
+    refused = await send(session, number)
+    assert (refused.status, refused.json["id"], refused.json["error"]["code"]) == (400, number, -32600)
+    assert "another id" in refused.json["error"]["message"]
+    go.set()
+    assert (await first).json["id"] == 7
+    for of in (session, other):
+        assert (await send(of, number)).json["result"]["isError"] is False
+
+
+async def test_the_id_of_the_streams_own_messages_is_refused(service):
+    """The package would answer such a request on the session's stream, and the request itself never."""
+    session = await begin(service)
+    body = message("ping", "_GET_stream")
+    assert (await service.call("POST", "/mcp", body, mcp_session_id=session, **JSON)).status == 400
+
+
 async def test_a_request_that_opens_no_session_holds_none(service):
     for body in (message("ping"), b"{", b"[]"):
         assert (await service.call("POST", "/mcp", body, **JSON)).status == 400
@@ -134,7 +170,7 @@ async def test_a_session_that_was_only_opened_and_one_whose_stream_has_closed_en
             assert kept._open["s1"].timer is None, "it does not end during a request"
 
         scope = {"type": "http", "method": method, "path": "/mcp", "headers": list(headers), "user": None}
-        await kept.serve(Credential(Principal("client"), lambda: True), scope, None, send)
+        await kept.serve(Credential(Principal("client"), lambda: True), scope, b"", None, send)
         return round(kept._open["s1"].timer.when() - asyncio.get_running_loop().time())
 
     kept = sessions.Sessions(package, quota=Quota("sessions", 8), idle=1800.0)
