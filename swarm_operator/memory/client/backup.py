@@ -36,7 +36,7 @@ async def fetch(transport: Transport, path: str | Path, *, progress: Callable[[i
     # Created first: if this fails, the service need not make a backup.
     file = AtomicFile.create(target)
     try:
-        async with transport.send("GET", "/admin/backup", media_type=_MEDIA_TYPE) as response:
+        async with transport.stream("/admin/backup", media_type=_MEDIA_TYPE) as response:
             size = response.content_length
             if size is None:
                 raise transport.foreign(response, b"", "no Content-Length")

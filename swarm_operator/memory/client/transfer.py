@@ -60,7 +60,7 @@ class TransferClient:
             MemoryUnavailableError: the service did not respond, or the export was cut off.
         """
         path = with_query("/v1/export", namespace=[*namespaces], all=everything or None)
-        async with self._transport.send("GET", path, media_type=_LINES) as response:
+        async with self._transport.stream(path, media_type=_LINES) as response:
             held = bytearray()
             async for chunk in response.content.iter_chunked(_CHUNK):
                 held += chunk

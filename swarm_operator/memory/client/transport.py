@@ -125,12 +125,26 @@ class Transport:
                     method, path, headers=sent, body=body, statuses=statuses, timeout=timeout
                 ) as response:
                     return await self.read(response, read)
-            except MemoryBusyError as error:
-                await attempts.pause(error)
-            except MemoryUnavailableError as error:
-                if not error.transient or (error.uncertain and not idempotent):
-                    raise
-                await attempts.pause(error)
+            except (MemoryBusyError, MemoryUnavailableError) as error:
+                await _pause(attempts, error, idempotent=idempotent)
+
+    @contextlib.asynccontextmanager
+    async def stream(self, path: str, *, media_type: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a GET, retry it as `request` does until a response begins, and yield the response.
+
+        Args:
+            path: escaped path, perhaps with a query.
+            media_type: media type of a successful response.
+        """
+        attempts = self.attempts(retry_for=self._policy.retry_for, max_pause=_MAX_PAUSE)
+        async with contextlib.AsyncExitStack() as stack:
+            while True:
+                try:
+                    response = await stack.enter_async_context(self.send("GET", path, media_type=media_type))
+                    break
+                except (MemoryBusyError, MemoryUnavailableError) as error:
+                    await _pause(attempts, error, idempotent=True)
+            yield response
 
     async def find(self, path: str, read: Callable[[dict[str, Any]], _T]) -> _T | None:
         """Send a GET as `request` does. Return None for 404."""
@@ -241,6 +255,13 @@ class Transport:
             except (OSError, ValueError) as error:
                 raise MemoryClientError(f"cannot read the token from {self._token_file}: {error}") from error
         return {"Authorization": f"Bearer {self._token}"} if self._token else {}
+
+
+async def _pause(attempts: Attempts, error: MemoryBusyError | MemoryUnavailableError, *, idempotent: bool) -> None:
+    """Wait before the next attempt. Raise `error` if the request must not be sent again."""
+    if isinstance(error, MemoryUnavailableError) and (not error.transient or (error.uncertain and not idempotent)):
+        raise error
+    await attempts.pause(error)
 
 
 def url_path(*segments: str) -> str:

@@ -68,6 +68,35 @@ async def test_a_connection_that_can_not_be_made_is_tried_again_and_then_told():
     assert all(limit / 2 <= pause <= limit for pause, limit in zip(pauses, (0.1, 0.2, 0.4), strict=True))
 
 
+async def backup(client, tmp_path):
+    await client.backup(tmp_path / "b.db")
+    return (tmp_path / "b.db").read_bytes()
+
+
+async def export(client, _):
+    return b"".join([line async for line in client.swarm.export()])
+
+
+STREAMS = [(backup, "application/vnd.sqlite3"), (export, "application/x-ndjson")]
+
+
+@pytest.mark.parametrize(("stream", "media_type"), STREAMS)
+async def test_a_stream_is_asked_for_again_until_it_begins(tmp_path, stream, media_type):
+    whole = answer(200, b"{}\n", media_type)
+    async with scripted(HANG_UP, BUSY, whole, retries=2) as client:
+        assert await stream(client, tmp_path) == b"{}\n"
+        assert len(client.requests) == 3
+    (tmp_path / "b.db").unlink(missing_ok=True)
+    for refused, kind in (
+        ([HANG_UP, HANG_UP, HANG_UP, whole], MemoryUnavailableError),
+        ([PAGE, whole], MemoryProtocolError),
+    ):
+        async with scripted(*refused, retries=2) as client:
+            with pytest.raises(kind):
+                await stream(client, tmp_path)
+            assert len(client.requests) == len(refused) - 1
+
+
 async def test_a_refusal_for_now_is_tried_again_after_the_time_it_names():
     async with scripted(BUSY, BUSY, OK) as client:
         assert (await client.put("n", "k", 1, create_only=True)).version == 1
