@@ -174,6 +174,13 @@ class Attacker:
     async def worst_search(self):
         await self.request("GET", "/v1/search?match=w*%20OR%20v*&limit=1000")
 
+    async def batch_over_grpc(self):
+        """Send as many empty operations as fit."""
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{self.target.grpc_port}", options=options) as channel:
+            batch = channel.unary_unary("/swarm.memory.v1.Memory/Batch", request_serializer=bytes)
+            await batch(b"\x0a\x00" * (BODY // 2 - 10), metadata=(("authorization", f"Bearer {self.target.token}"),))
+
     async def half_a_message(self):
         async with self.connection(self.target.grpc_port) as (reader, writer):
             await send_half_a_message(reader, writer, self.target.token)
@@ -199,6 +206,7 @@ class Attacker:
         (open_session, 2),
         (worst_search, 4),
         (half_a_message, 60),
+        (batch_over_grpc, 2),
     )
     """Each attack with the number of tasks that carry it out again and again."""
 

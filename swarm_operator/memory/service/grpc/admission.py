@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import collections
-from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError
+from swarm_operator.memory.core.threads import LARGE_BYTES, run_on_thread
 from swarm_operator.memory.service.errors import BodyTimeoutError
+from swarm_operator.memory.service.grpc.weight import check_weight
 from swarm_operator.memory.service.quotas import Holder, Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
 
@@ -83,22 +84,19 @@ class Admission:
         """Count a call whose messages others read, with room for one of maximum size. Raise OverloadedError."""
         self.enter(holder, context).message(self._largest)
 
-    async def read(self, holder: Holder, held: Held, parse: Callable[[bytes], Any], context: Any) -> Any:
-        """Return the message of a call.
+    async def read(self, holder: Holder, held: Held, kind: type[Message], context: Any) -> Any:
+        """Return the message of a call, of a kind. A large one is parsed on a thread.
 
         Raises:
             OverloadedError: the message is slow, and the holder has no share left for a message of maximum size.
             BodyTimeoutError: the message did not arrive in time.
-            InvalidInputError: the bytes are not a message of this call.
+            InvalidInputError: the bytes are not a message of this call, or have too many fields.
         """
         raw = await self._receive(self._prompt[holder.name], held, context)
         if raw is grpc.aio.EOF:
             raise InvalidInputError("message", "given once")
         held.message(len(raw))
-        try:
-            return parse(raw)
-        except DecodeError:
-            raise InvalidInputError("message", "as memory.proto describes it") from None
+        return await run_on_thread(_parse, kind, raw) if len(raw) > LARGE_BYTES else _parse(kind, raw)
 
     async def _receive(self, prompt: asyncio.Semaphore, held: Held, context: Any) -> Any:
         await prompt.acquire()
@@ -125,6 +123,14 @@ class Admission:
         for reading in self._reading:
             reading.check(now, self._largest, self._timeout)
         self._sweeper = loop.call_later(_PROMPT_SECONDS, self._sweep) if self._reading else None
+
+
+def _parse(kind: type[Message], raw: bytes) -> Message:
+    check_weight(raw, kind.DESCRIPTOR)
+    try:
+        return kind.FromString(raw)
+    except DecodeError:
+        raise InvalidInputError("message", "as memory.proto describes it") from None
 
 
 class _Reading:

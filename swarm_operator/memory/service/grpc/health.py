@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 
 _CHECK: Final = f"/{health.SERVICE_NAME}/Check"
+_LIST: Final = f"/{health.SERVICE_NAME}/List"
 _WATCH: Final = f"/{health.SERVICE_NAME}/Watch"
 _MOST_READS: Final = 4
 """Requests that are read at once: anybody may send one of maximum size."""
@@ -26,13 +27,16 @@ class Health:
 
     def __init__(self) -> None:
         self._servicer = health.aio.HealthServicer()
+        self._statuses: dict[str, health_pb2.HealthCheckResponse] = {}
         self._reads = 0
         self._watches: dict[asyncio.Timeout, None] = {}
 
     async def set(self, service: str, *, ready: bool) -> None:
         """Set the status of a service; the empty name is the server."""
         kinds = health_pb2.HealthCheckResponse
-        await self._servicer.set(service, kinds.SERVING if ready else kinds.NOT_SERVING)
+        status = kinds.SERVING if ready else kinds.NOT_SERVING
+        self._statuses[service] = kinds(status=status)
+        await self._servicer.set(service, status)
 
     def stop(self) -> None:
         """End the watches, which are endless otherwise."""
@@ -40,18 +44,24 @@ class Health:
             self._end_oldest()
 
     def handler(self, method: str) -> Any:
-        """Return the handler of a method, or None if there is no such method.
+        """Return the handler of a method.
 
         A handler takes a stream, so that the request is not read before it is admitted.
         """
         if method == _CHECK:
             return grpc.stream_unary_rpc_method_handler(self._check, None, _serialize)
+        if method == _LIST:
+            return grpc.stream_unary_rpc_method_handler(self._list, None, _serialize)
         if method == _WATCH:
             return grpc.stream_stream_rpc_method_handler(self._watch, None, _serialize)
-        return None
+        return grpc.stream_unary_rpc_method_handler(_unimplemented)
 
     async def _check(self, _: Any, context: Any) -> Any:
         return await self._servicer.Check(await self._request(context), context)
+
+    async def _list(self, _: Any, context: Any) -> Any:
+        await self._request(context)  # without content, whatever fields a later version may add
+        return health_pb2.HealthListResponse(statuses=self._statuses)
 
     async def _watch(self, _: Any, context: Any) -> None:
         request = await self._request(context)
@@ -93,5 +103,10 @@ class Health:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the request is not a HealthCheckRequest")
 
 
-def _serialize(response: health_pb2.HealthCheckResponse) -> bytes:
+async def _unimplemented(_: Any, context: Any) -> None:
+    """Refuse a call of a method that is not there. For a handler that is None, gRPC would log a traceback."""
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
+
+
+def _serialize(response: health_pb2.HealthCheckResponse | health_pb2.HealthListResponse) -> bytes:
     return bytes(response.SerializeToString())

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import Counter
 
-from swarm_operator.memory.core.errors import OverloadedError
+from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.rights import Credential
 from swarm_operator.memory.service.access.tokens import Tokens
@@ -165,17 +166,14 @@ class _Admission(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             return None
         if not method.startswith(f"/{SERVICE}/"):
             call = functools.partial(self._reflect, credential, handler)
-            return grpc.stream_stream_rpc_method_handler(
-                call, handler.request_deserializer, handler.response_serializer
-            )
+            return grpc.stream_stream_rpc_method_handler(call, None, handler.response_serializer)
         kind = (
             grpc.stream_stream_rpc_method_handler
             if handler.response_streaming
             else grpc.stream_unary_rpc_method_handler
         )
         call = handler.unary_stream if handler.response_streaming else handler.unary_unary
-        call = functools.partial(call, credential, handler.request_deserializer)
-        return kind(call, None, handler.response_serializer)
+        return kind(functools.partial(call, credential), None, handler.response_serializer)
 
     async def _reflect(self, credential: Credential, handler: Any, requests: Any, context: Any) -> AsyncIterator[Any]:
         """Yield what reflection answers. Its requests are read as they come, so the call has a deadline."""
@@ -185,8 +183,10 @@ class _Admission(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             await self._refuse(error, None, context)
         try:
             async with asyncio.timeout(self._reflection_seconds):
-                async for response in handler.stream_stream(requests, context):
+                async for response in handler.stream_stream(_parsed(requests, handler.request_deserializer), context):
                     yield response
+        except InvalidInputError as error:
+            await self._refuse(error, None, context)
         except TimeoutError:
             late = BodyTimeoutError(f"reflection takes at most {self._reflection_seconds:g} seconds")
             await self._refuse(late, None, context)
@@ -195,3 +195,13 @@ class _Admission(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         problem = describe(error)
         self._handled.labels(SERVICE, "", status_of(problem).name).inc()
         await context.abort(*refusal(problem))
+
+
+async def _parsed(requests: AsyncIterator[bytes], parse: Callable[[bytes], Any]) -> AsyncIterator[Any]:
+    """Yield the requests of reflection. Raise InvalidInputError: gRPC itself would answer UNKNOWN."""
+    async for raw in requests:
+        try:
+            request = parse(raw)
+        except DecodeError:
+            raise InvalidInputError("message", "as reflection.proto describes it") from None
+        yield request

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import grpc
 import structlog
+from google.protobuf import message_factory
 from prometheus_client import Counter
 
 from swarm_operator.memory.core import MemoryStoreError, Put, Query
@@ -38,10 +39,11 @@ from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
 Context: TypeAlias = Any
 """grpc.aio.ServicerContext; the package has no types."""
-Parse: TypeAlias = Callable[[bytes], Any]
-"""Makes the message of a request from its bytes."""
 
-SERVICE: Final = pb.DESCRIPTOR.services_by_name["Memory"].full_name
+_SERVICE: Final = pb.DESCRIPTOR.services_by_name["Memory"]
+SERVICE: Final = _SERVICE.full_name
+_KINDS: Final = {method.name: message_factory.GetMessageClass(method.input_type) for method in _SERVICE.methods}
+"""Type of the message of each call."""
 OPERATIONS: Final = {
     "Put": "put",
     "Get": "get",
@@ -99,15 +101,17 @@ class MemoryServicer:
 
     def _answering(
         self, name: str, call: Callable[[AuthorizedStore, Any], Awaitable[Any]]
-    ) -> Callable[[Credential, Parse, Any, Context], Awaitable[Any]]:
+    ) -> Callable[[Credential, Any, Context], Awaitable[Any]]:
         """Return the handler of a call: admits, authorizes, times and counts the call, and maps errors to statuses."""
         observe = self._metrics.operations[OPERATIONS[name]].observe
         succeeded = self._handled.labels(SERVICE, name, grpc.StatusCode.OK.name)
 
-        async def answer(credential: Credential, parse: Parse, _: Any, context: Context) -> Any:
+        kind = _KINDS[name]
+
+        async def answer(credential: Credential, _: Any, context: Context) -> Any:
             try:
                 held = self._admission.enter(credential.principal, context)
-                request = await self._admission.read(credential.principal, held, parse, context)
+                request = await self._admission.read(credential.principal, held, kind, context)
                 started = time.perf_counter()
                 response = await call(AuthorizedStore(self._store, credential), request)
                 held.response(response.ByteSize())
@@ -129,14 +133,14 @@ class MemoryServicer:
         await context.abort(*refusal(problem))
 
     async def Watch(  # noqa: N802
-        self, credential: Credential, parse: Parse, _: Any, context: Context
+        self, credential: Credential, _: Any, context: Context
     ) -> AsyncIterator[pb.WatchResponse]:
         """Yield events until the caller disconnects, the service stops, or the store fails."""
         store = AuthorizedStore(self._store, credential)
         stopping = asyncio.create_task(self._stopping.wait(), name="memory-grpc-watch-stop")
         try:
             held = self._admission.enter(credential.principal, context)
-            request = await self._admission.read(credential.principal, held, parse, context)
+            request = await self._admission.read(credential.principal, held, _KINDS["Watch"], context)
             namespace = request.namespace if request.HasField("namespace") else None
             since = request.since if request.HasField("since") else None
             with self._quotas.watches.holding(credential.principal):

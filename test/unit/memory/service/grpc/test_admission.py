@@ -197,6 +197,17 @@ async def test_reflection_has_a_reservation_and_a_deadline(start_grpc, calling, 
         await held_is(served.quotas.calls, 0, eventually)
 
 
+async def test_what_is_no_request_of_reflection_is_the_callers_error(start_grpc, calling, eventually):
+    async with start_grpc() as served:
+        channel = await calling(served)
+        reflect = channel.stream_stream(REFLECTION, request_serializer=bytes, response_deserializer=bytes)
+        for raw in (b"\xff\xff", b"\x1a\x01\xff"):
+            call = reflect(iter([raw]), metadata=metadata(READER))
+            status, problem = await served.problem(call.read())
+            assert (status, problem.code) == (grpc.StatusCode.INVALID_ARGUMENT, "invalid-input")
+        await held_is(served.quotas.calls, 0, eventually)
+
+
 async def test_open_reflections_have_a_share(start_grpc, calling, eventually):
     async with start_grpc(max_held_body_bytes=64 * MIB) as served:
         channel = await calling(served)

@@ -8,6 +8,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from swarm_operator.memory.service.grpc import health
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
+from swarm_operator.memory.service.grpc.servicer import SERVICE
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 
@@ -92,11 +93,21 @@ async def test_a_request_that_does_not_come_or_is_none_ends(channel, monkeypatch
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_an_unknown_method_is_unimplemented(channel):
-    call = channel.unary_unary("/grpc.health.v1.Health/List", request_serializer=bytes)
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call(b"")
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+async def test_all_statuses_are_listed(channel):
+    listed = await health_pb2_grpc.HealthStub(channel).List(health_pb2.HealthListRequest())
+    assert {name: status.status for name, status in listed.statuses.items()} == {"": SERVING, SERVICE: SERVING}
+
+
+@pytest.mark.parametrize("path", ["/grpc.health.v1.Health/x", f"/{SERVICE}/x", "/x/y", "/x"])
+@pytest.mark.parametrize("token", [None, "client-0123456789abcdef"])
+async def test_an_unknown_method_is_refused_without_a_line_in_the_log(served, connecting, caplog, path, token):
+    async with connecting(served.server.port, token) as channel:
+        call = channel.unary_unary(path, request_serializer=bytes)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(b"")
+    known = token is not None or "health" in path
+    assert caught.value.code() is (grpc.StatusCode.UNIMPLEMENTED if known else grpc.StatusCode.UNAUTHENTICATED)
+    assert caplog.records == []
 
 
 async def test_health_watches_end_when_the_server_stops(start_grpc, connecting):

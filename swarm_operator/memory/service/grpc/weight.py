@@ -1,0 +1,82 @@
+"""Limits what a message takes in memory, before it is parsed.
+
+An empty element of a list takes two bytes of a message and up to 70 in memory. 16 MiB of them would take a gigabyte, and
+the parser, which is one call in C, would keep the event loop waiting for half a second.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from google.protobuf.descriptor import Descriptor
+
+from swarm_operator.memory.core.errors import InvalidInputError
+
+SMALL: Final = 64 * 1024
+"""Messages up to this size (bytes) are parsed as they are."""
+MAX_WEIGHT: Final = 2 * 1024 * 1024
+"""Limit of a message's weight. 1000 operations with all tags that an entry may have weigh 1.3 million."""
+_FIELD: Final = 16
+"""Weight of a field, whatever the length of its text."""
+_UNSEEN: Final = 1024
+"""Parts up to this size (bytes) are not looked into: each byte weighs 1."""
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MALFORMED: Final = "as memory.proto describes it"
+
+
+def check_weight(raw: bytes, descriptor: Descriptor) -> None:
+    """Check the weight of a message, which grows with the fields and not with the texts in them.
+
+    Args:
+        raw: the message.
+        descriptor: the type of the message.
+
+    Raises:
+        InvalidInputError: the message weighs more than MAX_WEIGHT, or is malformed.
+    """
+    if len(raw) > SMALL:
+        try:
+            _weigh(raw, 0, len(raw), descriptor, MAX_WEIGHT)
+        except IndexError:
+            raise InvalidInputError("message", _MALFORMED) from None
+
+
+def _weigh(raw: bytes, start: int, end: int, descriptor: Descriptor, left: int) -> int:
+    """Return what is left of the weight behind a part. Raise InvalidInputError, or IndexError behind the end."""
+    fields = descriptor.fields_by_number
+    while start < end:
+        tag, start = _varint(raw, start)
+        kind = tag & 7
+        left -= _FIELD
+        if kind == _BYTES:
+            size, start = _varint(raw, start)
+            field = fields.get(tag >> 3)
+            if field is not None and field.message_type is not None:
+                if size > _UNSEEN:
+                    left = _weigh(raw, start, min(start + size, end), field.message_type, left)
+                else:
+                    left -= size
+            start += size
+        elif kind == _VARINT:
+            _, start = _varint(raw, start)
+        elif kind in {_FIXED64, _FIXED32}:
+            start += 8 if kind == _FIXED64 else 4
+        else:  # a group, which no message here has
+            raise InvalidInputError("message", _MALFORMED)
+        if left < 0:
+            raise InvalidInputError("message", "fewer fields: it has more than 1000 operations may have")
+    return left
+
+
+def _varint(raw: bytes, start: int) -> tuple[int, int]:
+    """Return a number and the place behind it."""
+    value = shift = 0
+    while True:
+        byte = raw[start]
+        start += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, start
+        shift += 7
+        if shift > 63:
+            raise InvalidInputError("message", _MALFORMED)
