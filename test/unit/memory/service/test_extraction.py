@@ -1,7 +1,7 @@
 """A token that is limited to namespaces learns nothing of others' entries, whatever it asks.
 
-Services run on stores that differ only in foreign namespaces: all that the limited token is answered, over HTTP and
-MCP, is byte for byte the same. The clock stands still, and the key of the cursors is the same.
+Services run on stores that differ only in foreign namespaces: all that the limited token is answered, over HTTP, MCP
+and gRPC, is byte for byte the same. The clock stands still, and the key of the cursors is the same.
 """
 
 import asyncio
@@ -11,12 +11,20 @@ import json
 import string
 from urllib.parse import urlencode
 
+import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unit.memory.conftest import running_service
 
 from swarm_operator.memory.service.access.seal import Seal
+from swarm_operator.memory.service.access.tokens import Tokens
+from swarm_operator.memory.service.grpc import memory_pb2 as pb
+from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
+from swarm_operator.memory.service.grpc.server import GrpcServer
+from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.sqlite.search import by_text, by_update, planner
 
 TEAM = "team-0123456789abc"
@@ -63,10 +71,53 @@ async def services(directory, clock):
             (place / "tokens" / "tokens.json").write_text(json.dumps(FURTHER))
             running = running_service(place, clock=clock, seal=Seal(bytes(64)), mcp=True)
             service = await stack.enter_async_context(running)
+            service.memory = await stack.enter_async_context(grpc_of(service))
             await fill(service.store, clock, foreign)
             found.append(service)
         clock.advance(5)
         yield found
+
+
+@contextlib.asynccontextmanager
+async def grpc_of(service):
+    """A stub of the same store over gRPC, for use on a thread."""
+    server = GrpcServer(
+        service.store, tokens=Tokens(service.tokens, seal=Seal(bytes(64))), metrics=ServiceMetrics(),
+        settings=ServiceSettings(grpc_port=0), quotas=service.quotas,
+    )  # fmt: skip
+    async with server.running():
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            yield MemoryStub(channel)
+
+
+def call(service, name, request):
+    """The status and the answer of a call over gRPC: but for the request's id, which is made up."""
+    try:
+        answer = getattr(service.memory, name)(request, metadata=(("authorization", f"Bearer {TEAM}"),), timeout=60)
+    except grpc.RpcError as error:
+        return error.code(), error.details()
+    return grpc.StatusCode.OK, answer
+
+
+def search_call(service, query):
+    request = pb.SearchRequest(
+        page_size=query["limit"], page_token=query.get("cursor", ""), tags=query.get("tag"),
+        any_tags=query.get("any_tag"), metadata=query.get("metadata", "").encode(), subtree=query.get("subtree"),
+        **{name: query[name] for name in ("namespace", "prefix", "glob", "text", "match", "order") if name in query},
+    )  # fmt: skip
+    if "updated_since" in query:
+        since = Timestamp()
+        since.FromJsonString(query["updated_since"])
+        request.updated_since.CopyFrom(since)
+    code, answer = call(service, "Search", request)
+    if code is not grpc.StatusCode.OK:
+        return code, json.dumps({"error": answer})
+    document = {
+        "entries": [{"namespace": hit.entry.namespace, "key": hit.entry.key} for hit in answer.hits],
+        "next_cursor": answer.next_page_token,
+        "all": answer.SerializeToString(deterministic=True).hex(),
+    }
+    return code, json.dumps(document)
 
 
 def ask(service, method, path, body=None, **headers):
@@ -191,12 +242,57 @@ async def test_answers_are_the_same_whatever_others_have_stored(tmp_path, clock,
         def compare(query):
             same(running, search, query)
             same(running, tool, arguments(query))
+            same(running, search_call, query)
 
         for query in ALWAYS:
-            assert await asyncio.to_thread(same, running, search, query), query
+            found = await asyncio.to_thread(same, running, search, query)
+            assert found, query
+            called = await asyncio.to_thread(same, running, search_call, query)
+            assert called == [{name: each[name] for name in ("namespace", "key")} for each in found]
         await asyncio.to_thread(compare)
         found = await asyncio.to_thread(same, running, search, {"text": "live"}, 50)
         assert {each["namespace"] for each in found} == set(OWN)
+
+
+async def test_other_calls_of_grpc_are_answered_the_same_too(tmp_path, clock):
+    async with services(tmp_path, clock) as running:
+
+        def same_call(name, request, pages=8):
+            """The answers of all pages, which are the same from each service."""
+            found = []
+            while pages:
+                answers = [call(service, name, request) for service in running]
+                assert answers[1:] == answers[:1] * (len(answers) - 1), (name, request)
+                found.append(answers[0])
+                token = getattr(answers[0][1], "next_page_token", "")
+                pages = pages - 1 if token else 0
+                if token:
+                    request.page_token = token
+            return found
+
+        ok, denied = grpc.StatusCode.OK, grpc.StatusCode.PERMISSION_DENIED
+        pages = await asyncio.to_thread(same_call, "Namespaces", pb.NamespacesRequest(page_size=2))
+        assert [count.namespace for _, page in pages for count in page.namespaces] == sorted(OWN)
+        pages = await asyncio.to_thread(same_call, "List", pb.ListRequest(namespace="team", page_size=5))
+        assert {code for code, _ in pages} == {ok}
+        assert len(pages) > 1
+        place, foreign = pb.Identity(namespace="team", key="note:000"), pb.Identity(namespace="other", key="secret")
+        for name, request, code in (
+            ("Get", pb.GetRequest(namespace="team", key="note:000"), ok),
+            ("Get", pb.GetRequest(namespace="other", key="secret"), denied),
+            ("GetMany", pb.GetManyRequest(identities=[place, place]), ok),
+            ("GetMany", pb.GetManyRequest(identities=[place, foreign]), denied),
+            ("List", pb.ListRequest(namespace="other"), denied),
+            ("Search", pb.SearchRequest(namespace="other"), denied),
+            ("Search", pb.SearchRequest(match='"'), grpc.StatusCode.INVALID_ARGUMENT),
+            ("Put", pb.PutRequest(namespace="other", key="secret", value=b"1"), denied),
+            ("Put", pb.PutRequest(namespace="team", key="note:000", value=b"1"), ok),
+            ("Delete", pb.DeleteRequest(namespace="other", key="secret"), denied),
+            ("DeleteRange", pb.DeleteRangeRequest(namespace="other", prefix=""), denied),
+            ("Stats", pb.StatsRequest(), denied),
+        ):
+            ((found, _),) = await asyncio.to_thread(same_call, name, request)
+            assert found is code, (name, request)
 
 
 async def test_a_secret_cannot_be_found_letter_by_letter(tmp_path, clock):
