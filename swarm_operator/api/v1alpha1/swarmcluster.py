@@ -19,6 +19,7 @@ from swarm_operator.api.v1alpha1.common import (
     rule,
 )
 from swarm_operator.api.v1alpha1.swarmmemorystore import MAX_NAME, NAME_PATTERN
+from swarm_operator.shared.limits import CACHE_MEMORY_MB, CACHE_SIZE
 
 STORE_SUFFIX = "-memory"
 """A cluster's store is named after it."""
@@ -29,9 +30,9 @@ _MAX_CLUSTER_NAME = MAX_NAME - len(STORE_SUFFIX)
 class SQLiteMemoryConfig(ApiModel):
     """Fine-tuning of the SQLite memory. What is absent has the default of SwarmMemoryStore's field of the same name."""
 
-    cache_size: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    cache_size: Annotated[int, Field(ge=CACHE_SIZE.least, le=CACHE_SIZE.most)] | None = None
     """Largest number of entries in the cache."""
-    cache_memory_mb: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    cache_memory_mb: Annotated[int, Field(ge=CACHE_MEMORY_MB.least, le=CACHE_MEMORY_MB.most)] | None = None
     """Largest size of the cache, in MiB."""
     enable_wal: bool | None = None
     """Use SQLite's write-ahead log."""
@@ -90,7 +91,7 @@ class SwarmClusterStatus(StatusModel):
     phase: Literal["Initializing", "Ready", "Error"] | None = None
     """Summary of the conditions, for people."""
     memory_status: str | None = None
-    """Phase of the swarm's memory store; absent when it has none."""
+    """Phase of the swarm's memory store; Disabled when it has none because enableMemoryStore is false."""
     storage_capacity: Annotated[str, Field(max_length=32)] | None = None
     """Size that the memory's volume has, as a quantity."""
     observed_generation: Int64 | None = None

@@ -19,6 +19,7 @@ from swarm_operator.api.v1alpha1.common import (
     never_below_capacity,
     rule,
 )
+from swarm_operator.shared.limits import CACHE_MEMORY_MB, CACHE_SIZE, COMPRESSION_THRESHOLD
 
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
@@ -75,11 +76,11 @@ class SwarmMemoryStoreSpec(ApiModel):
     StorageReady. StartEmpty: begin with an empty memory."""
     version: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] | None = None
     """Tag of the memory service's image. Default: the one that this operator was released with."""
-    cache_size: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
+    cache_size: Annotated[int, Field(ge=CACHE_SIZE.least, le=CACHE_SIZE.most)] = 1000
     """Largest number of entries in the cache."""
-    cache_memory_mb: Annotated[int, Field(ge=1, le=65_536)] = 50
+    cache_memory_mb: Annotated[int, Field(ge=CACHE_MEMORY_MB.least, le=CACHE_MEMORY_MB.most)] = 50
     """Largest size of the cache, in MiB. The pod's memory limit grows with it."""
-    compression_threshold: Annotated[int, Field(ge=0, le=2_147_483_647)] = 10240
+    compression_threshold: Annotated[int, Field(ge=COMPRESSION_THRESHOLD.least, le=COMPRESSION_THRESHOLD.most)] = 10240
     """Values larger than this, in bytes, are compressed where that saves space; 0 is never."""
     gc_interval: Interval = "5m"
     """Time between two collections of expired entries. Expired entries are never returned, collected or not."""
@@ -151,7 +152,7 @@ class SwarmMemoryStoreStatus(StatusModel):
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, StorageReady, Reachable and Degraded; docs/status-conditions.md has the table of reasons."""
+    """Ready, StorageReady, AuthReady, Reachable and Degraded; docs/status-conditions.md has the table of reasons."""
 
 
 class SwarmMemoryStore(ApiModel):

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from swarm_operator.cmd.memory.flags import Flags
 from swarm_operator.cmd.memory.values import interval, one_of, origins, port_or_off, swarm_id, switch, toolsets, whole
+from swarm_operator.shared import limits
 
 _MIB: Final = 1024 * 1024
 
@@ -20,11 +21,11 @@ def add(commands: Any) -> None:
     flag = Flags(parser)
     flag("--data-dir", "DATA_DIR", "data", Path, "where the database lies; made if it is missing")
     flag("--swarm-id", "SWARM_ID", "default", swarm_id, "whose memory this is")
-    flag("--cache-size", "CACHE_SIZE", "1000", whole(1, 10_000_000), "entries that the cache holds at most")
-    flag("--cache-memory-mb", "CACHE_MEMORY_MB", "50", whole(1, 65_536), "MiB that they take at most")
+    flag("--cache-size", "CACHE_SIZE", "1000", whole(*limits.CACHE_SIZE), "entries that the cache holds at most")
+    flag("--cache-memory-mb", "CACHE_MEMORY_MB", "50", whole(*limits.CACHE_MEMORY_MB), "MiB that they take at most")
     flag("--enable-wal", "ENABLE_WAL", "true", switch, "write-ahead log; false: rollback journal")
     flag(
-        "--compression-threshold", "COMPRESSION_THRESHOLD", "10240", whole(0, 2**31 - 1),
+        "--compression-threshold", "COMPRESSION_THRESHOLD", "10240", whole(*limits.COMPRESSION_THRESHOLD),
         "values over so many bytes are compressed where that saves space; 0: none",
     )  # fmt: skip
     flag(

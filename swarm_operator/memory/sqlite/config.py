@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swarm_operator.memory.core.errors import ConfigError
+from swarm_operator.shared import limits
 
 MIB = 1024 * 1024
 
@@ -94,9 +95,9 @@ class StoreConfig:
 
 
 _RANGES = (
-    ("cache_size", 1, 10_000_000),
-    ("cache_memory_mb", 1, 65_536),
-    ("compression_threshold", 0, 2**31 - 1),
+    ("cache_size", *limits.CACHE_SIZE),
+    ("cache_memory_mb", *limits.CACHE_MEMORY_MB),
+    ("compression_threshold", *limits.COMPRESSION_THRESHOLD),
     ("gc_interval", 0.001, 1e10),
     ("change_log_entries", 1, 100_000_000),
     ("change_log_seconds", 0.0, 1e10),

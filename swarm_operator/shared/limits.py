@@ -1,0 +1,25 @@
+"""Limits of the settings that a SwarmMemoryStore passes on to the memory service.
+
+The CRDs refuse what the service would refuse: a pod whose settings are out of range cannot start.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Range(NamedTuple):
+    """Allowed values of a setting, both ends included."""
+
+    least: int
+    most: int
+
+
+CACHE_SIZE = Range(1, 10_000_000)
+"""Entries."""
+CACHE_MEMORY_MB = Range(1, 65_536)
+"""MiB."""
+COMPRESSION_THRESHOLD = Range(0, 2**31 - 1)
+"""Bytes."""
+NAMESPACE_BYTES = Range(1, 255)
+"""Length of a namespace as UTF-8."""
