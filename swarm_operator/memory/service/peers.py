@@ -16,11 +16,13 @@ from typing import Any, Final
 
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.store import Store
-from swarm_operator.memory.service.access.json_file import NAME, read_list
+from swarm_operator.memory.service.access import secret_file
 from swarm_operator.memory.service.access.rights import ADMIN
 from swarm_operator.memory.service.errors import BadTokenFileError, PeerError
 from swarm_operator.memory.service.quotas import Quota
 from swarm_operator.memory.transfer.ndjson import Existing, Importer, Outcome, export_lines
+from swarm_operator.shared import secret_list
+from swarm_operator.shared.secret_list import NAME, SecretFormatError
 
 FILE: Final = "peers.json"
 _MAX_BYTES: Final = 64 * 1024
@@ -110,7 +112,13 @@ def _read(path: Path) -> dict[str, _Peer]:
     Raises:
         BadTokenFileError: the file is invalid; the message names the location and what is allowed, never the content.
     """
-    items = read_list(path, "peers", max_bytes=_MAX_BYTES, max_items=_MAX_PEERS)
+    text = secret_file.read(path, _MAX_BYTES)
+    if text is None:
+        return {}
+    try:
+        items = secret_list.parse(text, "peers", max_bytes=_MAX_BYTES, max_items=_MAX_PEERS)
+    except SecretFormatError as error:
+        raise BadTokenFileError(f"{path}: {error}") from None
     found: dict[str, _Peer] = {}
     for index, item in enumerate(items):
         place = f"{path}: peers[{index}]"

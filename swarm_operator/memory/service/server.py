@@ -24,7 +24,7 @@ from starlette.types import ASGIApp
 import swarm_operator
 from swarm_operator.memory.core import MemoryStoreError
 from swarm_operator.memory.service.access.seal import Seal, read_or_create_key
-from swarm_operator.memory.service.access.tokens import ADMIN_FILE, CLIENT_FILE, Tokens, generate
+from swarm_operator.memory.service.access.tokens import Tokens, generate
 from swarm_operator.memory.service.app import MemoryApp
 from swarm_operator.memory.service.errors import BadTokenFileError
 from swarm_operator.memory.service.http.acceptor import Acceptor
@@ -35,6 +35,7 @@ from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database import driver
+from swarm_operator.shared.tokens import ADMIN_FILE, CLIENT_FILE
 
 DATABASE_NAME = "swarm-memory.db"
 CURSOR_KEY_NAME = "cursor-key"
@@ -55,11 +56,11 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
         loop.add_signal_handler(number, _on_signal, number, stop, force_shutdown)
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        tokens = Tokens(_token_dir(settings), seal=_seal(settings))
+        metrics = ServiceMetrics()
+        tokens = Tokens(_token_dir(settings), seal=_seal(settings), reloaded=metrics.tokens_valid.set)
         with contextlib.ExitStack() as sockets:
             http_socket = sockets.enter_context(_bind(settings.host, settings.http_port))
             metrics_socket = sockets.enter_context(_bind(settings.host, settings.metrics_port))
-            metrics = ServiceMetrics()
             async with SqliteStore.open(settings.data_dir / DATABASE_NAME, config, observer=metrics) as store:
                 app = MemoryApp(store, tokens=tokens, metrics=metrics, settings=settings)
                 async with app.running(), _grpc(store, app, tokens, metrics, settings) as grpc:

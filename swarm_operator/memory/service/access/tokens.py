@@ -1,9 +1,13 @@
 """Bearer tokens from a directory of files, such as a mounted Secret.
 
 `client-token` may read and write every namespace. `admin-token` may also operate on the whole store. The optional file
-`tokens.json` holds further tokens with fewer permissions (see token_file). The files are read at the start, and again
-within a second of a change. Kubernetes replaces the files of a mounted Secret, and the old token then stops working.
-If a file is missing or invalid during the change, the tokens read before stay valid.
+`tokens.json` holds further tokens with fewer permissions (see shared.tokens). The files are read at the start, and
+again within a second of a change. Kubernetes replaces the files of a mounted Secret, and the old token then stops
+working.
+
+While `tokens.json` is invalid, the tokens that were read from it before stay valid; at the start there are none. While
+`client-token` or `admin-token` is missing or invalid, the former two stay valid; without them the service
+cannot start.
 """
 
 from __future__ import annotations
@@ -13,23 +17,31 @@ import hmac
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from swarm_operator.memory.service.access import token_file
+from swarm_operator.memory.service.access import secret_file
 from swarm_operator.memory.service.access.rights import ADMIN, CLIENT, Credential, Principal
 from swarm_operator.memory.service.access.seal import Seal
 from swarm_operator.memory.service.errors import BadTokenFileError, UnauthorizedError
+from swarm_operator.shared.secret_list import SecretFormatError
+from swarm_operator.shared.tokens import (
+    ADMIN_FILE,
+    CLIENT_FILE,
+    FURTHER_FILE,
+    MAX_FILE_BYTES,
+    MAX_TOKEN_BYTES,
+    parse_further,
+    parse_main,
+)
 
-CLIENT_FILE: Final = "client-token"
-ADMIN_FILE: Final = "admin-token"
-FURTHER_FILE: Final = "tokens.json"
 _PRINCIPALS: Final = {CLIENT_FILE: CLIENT, ADMIN_FILE: ADMIN}
 _CHECK_SECONDS: Final = 1.0
-_MAX_BYTES: Final = 4096
+
+_Holders = list[tuple[bytes, Principal]]
 
 _log = structlog.get_logger(__name__)
 
@@ -41,23 +53,32 @@ class Tokens:
         directory: directory of the token files.
         seal: seals the cursors of all callers; None: with a key of this object.
         monotonic: returns seconds; for tests.
+        reloaded: called each time that the files were read, with whether all of them were valid.
 
     Attributes:
         directory: directory of the token files.
 
     Raises:
-        BadTokenFileError: a file is missing, empty or not a token; or `tokens.json` is invalid.
+        BadTokenFileError: `client-token` or `admin-token` is missing, empty or not a token.
     """
 
     def __init__(
-        self, directory: Path, *, seal: Seal | None = None, monotonic: Callable[[], float] = time.monotonic
+        self,
+        directory: Path,
+        *,
+        seal: Seal | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        reloaded: Callable[[bool], object] = lambda _: None,
     ) -> None:
         self.directory = directory
         self._seal = seal or Seal()
         self._monotonic = monotonic
+        self._reloaded = reloaded
         self._checked_at = monotonic()
         self._stamp = self._file_stamps()
-        self._credentials = self._read()
+        self._main = _read_main(directory)
+        self._further: _Holders = []
+        self._update(valid=True)
 
     def authenticate(self, authorization: bytes | None) -> Credential:
         """Return the credential of an Authorization header.
@@ -77,11 +98,22 @@ class Tokens:
             raise UnauthorizedError("no valid token")
         return found
 
-    def _read(self) -> list[tuple[bytes, Credential]]:
-        return [
+    def _update(self, *, valid: bool) -> None:
+        """Read `tokens.json` anew. `valid`: whether the other files are valid."""
+        taken = {token for token, _ in self._main}
+        try:
+            self._further = _read_further(self.directory, taken)
+        except BadTokenFileError as error:
+            valid = False
+            # A former token that is the client's or the admin's now gives their permissions.
+            self._further = [(token, principal) for token, principal in self._further if token not in taken]
+            names = [principal.name for _, principal in self._further]
+            _log.error("further tokens not read, the former ones stay valid", reason=str(error), former=names)
+        self._credentials = [
             (token, Credential(principal, functools.partial(self._still_valid, token, principal), self._seal))
-            for token, principal in _read_all(self.directory)
+            for token, principal in (*self._main, *self._further)
         ]
+        self._reloaded(valid)
 
     def _still_valid(self, token: bytes, principal: Principal) -> bool:
         self._refresh()
@@ -95,13 +127,15 @@ class Tokens:
         stamp = self._file_stamps()
         if stamp == self._stamp:
             return
-        try:
-            self._credentials = self._read()
-        except BadTokenFileError as error:
-            _log.warning("tokens not read again, the former ones stay valid", reason=str(error))
-        else:
-            _log.info("tokens read again", directory=str(self.directory))
         self._stamp = stamp
+        valid = True
+        try:
+            self._main = _read_main(self.directory)
+        except BadTokenFileError as error:
+            valid = False
+            _log.error("client's and admin's tokens not read again, the former ones stay valid", reason=str(error))
+        self._update(valid=valid)
+        _log.info("tokens read again", directory=str(self.directory), valid=valid)
 
     def _file_stamps(self) -> list[tuple[int, int, int] | None]:
         """Return the inode, modification time and size of each file, to detect changes; None for a missing file."""
@@ -131,22 +165,23 @@ def generate(directory: Path) -> bool:
     return made
 
 
-def _read_all(directory: Path) -> list[tuple[bytes, Principal]]:
-    tokens = [(_read(directory / name), principal) for name, principal in _PRINCIPALS.items()]
-    tokens += token_file.read(directory / FURTHER_FILE)
-    if len({token for token, _ in tokens}) < len(tokens):
-        raise BadTokenFileError(f"{directory}: two tokens are the same")
-    return tokens
-
-
-def _read(path: Path) -> bytes:
+def _read_main(directory: Path) -> _Holders:
+    """Return the tokens of the client and the admin."""
+    texts = {name: secret_file.read(directory / name, MAX_TOKEN_BYTES) for name in _PRINCIPALS}
     try:
-        with path.open("rb") as file:
-            token = file.read(_MAX_BYTES + 1).strip()
-    except OSError as error:
-        raise BadTokenFileError(f"{path}: {error.strerror}") from error
-    if not token:
-        raise BadTokenFileError(f"{path} is empty")
-    if len(token) > _MAX_BYTES or not all(0x21 <= byte <= 0x7E for byte in token):
-        raise BadTokenFileError(f"{path}: a token is one line of at most {_MAX_BYTES} printable ASCII characters")
-    return token
+        tokens = parse_main(texts)
+    except SecretFormatError as error:
+        raise BadTokenFileError(f"{directory}/{error}") from None
+    return [(tokens[name], principal) for name, principal in _PRINCIPALS.items()]
+
+
+def _read_further(directory: Path, taken: Collection[bytes]) -> _Holders:
+    """Return the tokens of `tokens.json`; none if it does not exist. `taken`: the tokens of the other files."""
+    text = secret_file.read(directory / FURTHER_FILE, MAX_FILE_BYTES)
+    if text is None:
+        return []
+    try:
+        tokens = parse_further(text, taken=taken)
+    except SecretFormatError as error:
+        raise BadTokenFileError(f"{directory}/{error}") from None
+    return [(each.value, Principal(each.name, writes=each.writes, namespaces=each.namespaces)) for each in tokens]

@@ -109,6 +109,11 @@ class ServiceMetrics:
             registry=self.registry,
         )
         self.watches = Gauge("swarm_memory_watches", "Watches that are open.", registry=self.registry)
+        self.tokens_valid = Gauge(
+            "swarm_memory_tokens_last_reload_successful",
+            "1 if the token files were valid when they were last read, 0 if former tokens stay in use.",
+            registry=self.registry,
+        )
         self._sqlite = Gauge(
             "swarm_memory_sqlite_info", "The SQLite library in use; always 1.", ["version"], registry=self.registry
         )

@@ -3,13 +3,17 @@
 import contextlib
 import hmac
 import json
+import re
 import stat
 
 import pytest
+from structlog.testing import capture_logs
 
 from swarm_operator.memory.service.access.rights import ADMIN, CLIENT, Principal
 from swarm_operator.memory.service.access.tokens import Tokens, generate
 from swarm_operator.memory.service.errors import BadTokenFileError, UnauthorizedError
+from swarm_operator.shared.secret_list import SecretFormatError
+from swarm_operator.shared.tokens import check
 
 
 @pytest.fixture
@@ -156,13 +160,23 @@ ONE = {"name": "a", "token": "0123456789abcdef", "access": "read"}
         (" " * 300_000, "bytes"),
     ],
 )
-def test_a_bad_file_of_further_tokens_is_refused_with_the_place_and_without_its_content(directory, content, place):
+def test_a_bad_file_of_further_tokens_at_the_start_costs_these_tokens_only(directory, content, place):
     text = content if isinstance(content, str) else json.dumps({"tokens": content})
     (directory / "tokens.json").write_text(text)
-    with pytest.raises(BadTokenFileError, match=place) as caught:
-        Tokens(directory)
-    assert "SECRET" not in str(caught.value)
-    assert "0123456789" not in str(caught.value)
+    reloads = []
+    with capture_logs() as logged:
+        tokens = Tokens(directory, reloaded=reloads.append)
+    assert reloads == [False]
+    assert principal(tokens, bearer(directory / "client-token")) == CLIENT
+    assert principal(tokens, bearer(directory / "admin-token")) == ADMIN
+    assert principal(tokens, b"Bearer 0123456789abcdef") is None, "no token of a bad file is valid"
+    (entry,) = logged
+    assert entry["log_level"] == "error"
+    assert re.search(rf"tokens\.json: .*{place}", entry["reason"])
+    assert "SECRET" not in str(entry)
+    assert "0123456789" not in str(entry)
+    with pytest.raises(SecretFormatError, match=place):  # the operator says the same of the Secret
+        check({file.name: file.read_bytes() for file in directory.iterdir()})
 
 
 def test_further_tokens_have_names_and_rights(directory):
@@ -201,15 +215,59 @@ def test_an_offered_token_is_compared_with_every_token_in_constant_time(director
 
 
 def test_while_the_file_of_further_tokens_is_bad_the_former_ones_stay_valid(directory):
-    path, clock = directory / "tokens.json", Monotonic()
+    path, clock, reloads = directory / "tokens.json", Monotonic(), []
     path.write_text(json.dumps({"tokens": [ONE]}))
-    tokens = Tokens(directory, monotonic=clock)
+    tokens = Tokens(directory, monotonic=clock, reloaded=reloads.append)
     path.write_text('{"tokens": [')
     clock.now += 1
     assert principal(tokens, b"Bearer 0123456789abcdef")
     path.unlink()
     clock.now += 1
     assert principal(tokens, b"Bearer 0123456789abcdef") is None
+    assert reloads == [True, False, True]
+
+
+def test_a_bad_file_of_further_tokens_does_not_keep_a_token_from_being_rotated(directory):
+    clock, reloads = Monotonic(), []
+    (directory / "tokens.json").write_text(json.dumps({"tokens": [ONE]}))
+    tokens = Tokens(directory, monotonic=clock, reloaded=reloads.append)
+    leaked = bearer(directory / "client-token")
+    (directory / "tokens.json").write_text("{")
+    (directory / "client-token").write_text("rotated")
+    clock.now += 1
+    assert principal(tokens, b"Bearer rotated") == CLIENT
+    assert principal(tokens, leaked) is None
+    assert principal(tokens, b"Bearer 0123456789abcdef")
+    assert reloads == [True, False]
+
+
+def test_a_bad_client_token_does_not_keep_further_tokens_from_being_removed(directory):
+    clock, reloads = Monotonic(), []
+    (directory / "tokens.json").write_text(json.dumps({"tokens": [ONE]}))
+    tokens = Tokens(directory, monotonic=clock, reloaded=reloads.append)
+    client = bearer(directory / "client-token")
+    (directory / "client-token").write_text("")
+    (directory / "tokens.json").unlink()
+    clock.now += 1
+    assert principal(tokens, client) == CLIENT
+    assert principal(tokens, b"Bearer 0123456789abcdef") is None
+    assert reloads == [True, False]
+
+
+def test_a_former_token_that_is_the_clients_now_gives_the_clients_rights(directory):
+    clock = Monotonic()
+    (directory / "tokens.json").write_text(json.dumps({"tokens": [ONE]}))
+    tokens = Tokens(directory, monotonic=clock)
+    (directory / "tokens.json").write_text("{")
+    (directory / "client-token").write_text(ONE["token"])
+    clock.now += 1
+    assert principal(tokens, b"Bearer 0123456789abcdef") == CLIENT
+
+
+def test_both_files_of_one_token_each_must_differ(directory):
+    (directory / "admin-token").write_bytes((directory / "client-token").read_bytes())
+    with pytest.raises(BadTokenFileError, match="admin-token: two tokens are the same"):
+        Tokens(directory)
 
 
 def test_a_credential_is_valid_as_long_as_the_token_gives_what_the_request_was_let_in_with(directory):
