@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from swarm_operator.runtime.clock import Clock, rfc3339
 from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.resource import Object
 
-EVENT_CONDITIONS = frozenset({"Ready", "StorageReady", "Degraded"})
+EVENT_CONDITIONS = frozenset({"Ready", "StorageReady", "AuthReady", "Degraded"})
 """Conditions whose changes emit events."""
 
 NEGATIVE_CONDITIONS = frozenset({"Degraded"})
-"""Conditions of negative polarity: True is a problem; False is normal and emits no event."""
+"""Conditions of negative polarity: True is a problem."""
+
+QUIET = frozenset({("AuthReady", "True"), ("Degraded", "False")})
+"""Conditions that are normal from the start, and emit no event."""
 
 WAITING_REASONS = frozenset({"WaitingForPod", "WaitingForVolume", "Resizing", "WaitingForStore", "Disabled"})
 """Reasons of normal progress, which emit no warning."""
+
+PENDING = "Pending"
+"""Reason of a condition that no pass has judged yet, which emits no event."""
 
 
 @dataclass(slots=True)
@@ -43,6 +51,19 @@ class Conditions:
             "lastTransitionTime": since,
         }
 
+    def complete(self, types: Iterable[str]) -> None:
+        """Set those conditions to Unknown that no pass has judged yet."""
+        for type_ in types:
+            if type_ not in self._set and type_ not in self._stored():
+                self.set(type_, status=None, reason=PENDING, message="not judged yet: see Ready")
+
+    def seconds_not_true(self, type: str) -> float:  # noqa: A002 - the API's word
+        """Return the seconds since the stored condition ceased to be True; 0.0 if it is True or not stored."""
+        old = self._stored().get(type)
+        if old is None or old["status"] == "True":
+            return 0.0
+        return (self.clock.now() - datetime.fromisoformat(old["lastTransitionTime"])).total_seconds()
+
     def render(self) -> list[Object]:
         """Return the conditions for the status: the stored ones, replaced by those that were set."""
         return list({**self._stored(), **self._set}.values())
@@ -62,10 +83,10 @@ class Conditions:
 
 
 def emit_event(recorder: EventRecorder, obj: Object, condition: Object) -> None:
-    """Record an event of a changed condition, if people need one: see EVENT_CONDITIONS and NEGATIVE_CONDITIONS."""
-    negative = condition["type"] in NEGATIVE_CONDITIONS
-    if condition["type"] not in EVENT_CONDITIONS or (negative and condition["status"] == "False"):
+    """Record an event of a changed condition, if people need one: see EVENT_CONDITIONS and QUIET."""
+    type_, status, reason = condition["type"], condition["status"], condition["reason"]
+    if type_ not in EVENT_CONDITIONS or (type_, status) in QUIET or reason == PENDING:
         return
-    warns = negative or (condition["status"] != "True" and condition["reason"] not in WAITING_REASONS)
-    note = f"{condition['type']} is {condition['status']}: {condition['message'] or condition['reason']}"
-    recorder.event(obj, "Warning" if warns else "Normal", condition["reason"], note, action="Reconcile")
+    warns = type_ in NEGATIVE_CONDITIONS or (status != "True" and reason not in WAITING_REASONS)
+    note = f"{type_} is {status}: {condition['message'] or reason}"
+    recorder.event(obj, "Warning" if warns else "Normal", reason, note, action="Reconcile")

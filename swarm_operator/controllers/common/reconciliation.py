@@ -142,6 +142,8 @@ class Step(ABC, Generic[Model]):
 
     condition: ClassVar[str] = ""
     """Type of the condition that the outcome decides; several steps may decide Ready. Empty for none."""
+    reports: ClassVar[tuple[str, ...]] = ()
+    """Types of further conditions, which the step sets itself."""
     needs: ClassVar[tuple[type[Step[Any]], ...]] = ()
     """Earlier steps without which this one cannot run."""
     owns: ClassVar[tuple[Resource, ...]] = ()
@@ -241,6 +243,7 @@ class StepReconciler(Generic[Model]):
         status = {**(r.obj.get("status") or {}), **r.status} if skipped else r.status
         if reported or not r.errors:
             r.set_condition("Ready", ready)
+            r.conditions.complete(type_ for step in self.steps for type_ in (step.condition, *step.reports) if type_)
             await r.write_status({**status, "phase": ready.phase})
         for error in r.errors:
             if isinstance(error, ApiError):

@@ -12,6 +12,7 @@ class MemoryStore(Step[SwarmCluster]):
     """Ensure the store and report its state. Disabling it keeps an existing store and its data."""
 
     condition = "Ready"
+    reports = ("MemoryReady",)
 
     async def run(self, r: Reconciliation[SwarmCluster]) -> Outcome:
         """See Step.run."""
@@ -21,10 +22,12 @@ class MemoryStore(Step[SwarmCluster]):
             outcome = store_outcome(store)
         else:
             store = next(iter(r.cache.owned(kinds.SWARM_MEMORY_STORE, r.obj)), {})
-            kept = f"SwarmMemoryStore {r.parsed.store_name} is kept with its data and no longer kept in step"
-            outcome = done("Disabled", kept if store else "the swarm has no memory store: enableMemoryStore is false")
+            message = f"SwarmMemoryStore {r.parsed.store_name} is kept with its data and no longer kept in step"
+            if not store:
+                message = "the swarm has no memory store; set spec.memory.enableMemoryStore to true to make one"
+            outcome = done("Disabled", message)
         its_status = store.get("status") or {}
-        r.status["memoryStatus"] = its_status.get("phase")
+        r.status["memoryStatus"] = its_status.get("phase") if store else "Disabled"
         r.status["storageCapacity"] = its_status.get("storageCapacity")
         status = enabled and outcome.is_done
         r.conditions.set("MemoryReady", status=status, reason=outcome.reason, message=outcome.message)

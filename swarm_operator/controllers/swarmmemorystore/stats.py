@@ -16,7 +16,7 @@ import structlog
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import kinds
-from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done
+from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed
 from swarm_operator.controllers.swarmmemorystore.auth import Auth, secret_name, token_of
 from swarm_operator.controllers.swarmmemorystore.network import ClientService
 from swarm_operator.controllers.swarmmemorystore.workload.step import Workload
@@ -164,6 +164,7 @@ class StatsPoll(Step[SwarmMemoryStore]):
     sent to our own Service only.
     """
 
+    reports: ClassVar = ("Reachable",)
     needs: ClassVar = (Auth, ClientService, Workload)
 
     poller: Poller
@@ -175,15 +176,14 @@ class StatsPoll(Step[SwarmMemoryStore]):
         if not r.outcomes[Workload].is_done:
             self.poller.forget(key_of(r.obj))
             r.conditions.set("Reachable", status=None, reason="PodNotReady", message="the pod is not ready")
-            # Changes of the pod enqueue the store at once; this looks at the Secret.
+            # Changes of the pod enqueue the store at once; this looks at the Secret, and at events of children.
             return done(requeue_after=self.poller.delay(answers=False))
         token = token_of(r.children[kinds.SECRET, secret_name(r.parsed)])
         observation, delay = self.poller.poll(r.parsed, token)
         if observation is not None:
             r.status |= observation.to_status()
             answers = observation.stats is not None
-            reason, message = ("Answers", "") if answers else ("NoAnswer", observation.error)
-            r.conditions.set("Reachable", status=answers, reason=reason, message=message)
+            r.set_condition("Reachable", done("Answers") if answers else failed("NoAnswer", observation.error))
         return done(requeue_after=delay)
 
     def forget(self, key: Key) -> None:

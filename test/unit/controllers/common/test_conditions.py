@@ -1,5 +1,8 @@
 import pytest
 
+from swarm_operator.controllers.common import kinds
+from swarm_operator.runtime.resource import key_of
+
 
 async def test_a_condition_has_every_field_of_metav1(write):
     conditions = await write(Ready=(True, "Available", "all is well"))
@@ -47,6 +50,8 @@ async def test_a_condition_that_was_not_judged_this_time_stays(write):
         ({"StorageReady": (True, "Bound")}, ("Normal", "Bound", "StorageReady is True: Bound")),
         ({"Degraded": (True, "NotImplemented")}, ("Warning", "NotImplemented", "Degraded is True: NotImplemented")),
         ({"Degraded": (False, "AsExpected")}, None),
+        ({"AuthReady": (False, "TokensInvalid")}, ("Warning", "TokensInvalid", "AuthReady is False: TokensInvalid")),
+        ({"AuthReady": (True, "TokensValid")}, None),
         ({"MemoryReady": (True, "Available")}, None),
     ],
 )
@@ -60,3 +65,12 @@ async def test_a_changed_message_makes_an_event_and_a_repeated_one_does_not(writ
     await write(Ready=(False, "Unschedulable", "0/1 nodes"))
     await write(Ready=(False, "Unschedulable", "0/2 nodes"))
     assert len(recorder.events) == 2
+
+
+@pytest.mark.parametrize(("holds", "seconds"), [(True, 0.0), (False, 60.0), (None, 60.0)])
+async def test_how_long_a_condition_is_not_true(write, reconciliation, cache, obj, clock, holds, seconds):
+    await write(Ready=(holds, "Because"))
+    clock.advance(60)
+    conditions = reconciliation(cache.get(kinds.SWARM_MEMORY_STORE, key_of(obj))).conditions
+    assert conditions.seconds_not_true("Ready") == seconds
+    assert conditions.seconds_not_true("StorageReady") == 0.0

@@ -101,8 +101,9 @@ def step(name, does, *needs, **attributes):
         r.status |= attributes.get("status", {})
         return does
 
-    made = type(name, (Step,), {"run": run, "needs": needs, "ran": False, "condition": attributes.get("condition", "")})
-    return made()
+    condition, reports = attributes.get("condition", ""), attributes.get("reports", ())
+    fields = {"run": run, "needs": needs, "ran": False, "condition": condition, "reports": reports}
+    return type(name, (Step,), fields)()
 
 
 def ready(outcome=None):
@@ -146,7 +147,46 @@ class TestConditionsComeFromOutcomes:
     async def test_an_error_of_any_step_goes_before_them(self, run, conditions):
         with pytest.raises(InvalidError):
             await run(ready(), step("Odd", InvalidError("odd", status=422), condition="StorageReady"))
-        assert conditions() == {"Ready": ("False", "Refused", "odd")}, "whether there is storage is not known"
+        unknown = ("Unknown", "Pending", "not judged yet: see Ready")
+        assert conditions() == {"Ready": ("False", "Refused", "odd"), "StorageReady": unknown}
+
+
+class TestAllConditionsAreThere:
+    @pytest.fixture
+    def steps(self):
+        """A step that fails, one that needs it and has a condition, and one that reports a further one."""
+
+        def make(error):
+            first = step("First", error, condition="StorageReady")
+            second = step("Second", done("Fine"), type(first), condition="Degraded")
+            third = step("Third", done("Fine"), reports=("Reachable",))
+            return first, second, third, ready()
+
+        return make
+
+    async def test_a_name_that_is_taken_leaves_them_unknown_and_makes_one_event(self, run, steps, conditions, recorder):
+        await run(*steps(NameTakenError(kinds.SERVICE, "bees")))
+        unknown = ("Unknown", "Pending", "not judged yet: see Ready")
+        assert conditions()["Ready"][:2] == ("False", "NameTaken")
+        assert {name: found for name, found in conditions().items() if name != "Ready"} == dict.fromkeys(
+            ("StorageReady", "Degraded", "Reachable"), unknown
+        )
+        assert recorder.reasons == ["NameTaken"]
+
+    async def test_so_does_a_spec_that_is_not_valid(self, run, steps, conditions, seen, stored):
+        seen(STORE, stored | {"spec": {"storageSize": "lots"}})
+        with pytest.raises(TerminalError):
+            await run(*steps(done()))
+        assert {name: found[1] for name, found in conditions().items()} == {
+            "Ready": "InvalidSpec",
+            **dict.fromkeys(("StorageReady", "Degraded", "Reachable"), "Pending"),
+        }
+
+    async def test_what_was_judged_before_stays(self, run, steps, conditions):
+        first, second, third, last = steps(done("Bound"))
+        await run(first, second, third, last)
+        await run(*steps(NameTakenError(kinds.SERVICE, "bees")))
+        assert conditions()["StorageReady"][:2] == ("True", "Bound")
 
 
 class TestSteps:

@@ -51,8 +51,15 @@ async def test_a_cluster_without_memory_is_ready(reconciler, client, seen, clust
     assert await reconciler.reconcile(KEY) == Result()
     assert client.writes() == [("apply status", "SwarmCluster", "hive")]
     assert judged() == {"MemoryReady": ("False", "Disabled"), "Ready": ("True", "Disabled")}
-    assert status()["phase"] == "Ready"
-    assert "memoryStatus" not in status()
+    assert (status()["phase"], status()["memoryStatus"]) == ("Ready", "Disabled")
+    for condition in status()["conditions"]:
+        assert "set spec.memory.enableMemoryStore to true" in condition["message"]
+
+
+async def test_a_cluster_with_an_empty_spec_says_that_it_has_no_memory(reconciler, seen, cluster_object, status):
+    seen(CLUSTER, cluster_object() | {"spec": {}})
+    await reconciler.reconcile(KEY)
+    assert status()["memoryStatus"] == "Disabled"
 
 
 async def test_a_cluster_with_memory_gets_a_store_that_it_owns(reconciler, seen, cluster_object, cache, judged, status):
@@ -132,7 +139,7 @@ async def test_a_store_of_somebody_else_is_never_taken_over(reconciler, seen, cl
     seen(CLUSTER, cluster_object(enableMemoryStore=True))
     seen(STORE, {"metadata": {"name": "hive-memory", "namespace": "ns", "uid": "theirs"}, "spec": {}})
     assert await reconciler.reconcile(KEY) == Result(requeue_after=60.0)
-    assert judged() == {"Ready": ("False", "NameTaken")}
+    assert judged() == {"Ready": ("False", "NameTaken"), "MemoryReady": ("Unknown", "Pending")}
     assert client.writes() == [("apply status", "SwarmCluster", "hive")]
 
 
@@ -140,7 +147,7 @@ async def test_a_spec_that_is_not_valid_makes_no_store(reconciler, seen, cluster
     seen(CLUSTER, cluster_object(enableMemoryStore=True, size="lots"))
     with pytest.raises(TerminalError, match=r"spec\.memory\.size"):
         await reconciler.reconcile(KEY)
-    assert judged() == {"Ready": ("False", "InvalidSpec")}
+    assert judged() == {"Ready": ("False", "InvalidSpec"), "MemoryReady": ("Unknown", "Pending")}
     assert cache.get(STORE, STORE_KEY) is None
 
 
