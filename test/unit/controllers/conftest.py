@@ -1,6 +1,7 @@
 """A cluster of dicts, a clock that tests move, and custom resources to reconcile."""
 
 import copy
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.common.reconciliation import Reconciliation
 from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.errors import ConflictError, NotFoundError
+from swarm_operator.runtime.events import EVENTS
 from swarm_operator.runtime.resource import Key, key_of
 
 
@@ -46,7 +48,7 @@ class FakeClient:
         return obj
 
     def writes(self):
-        return [request for request in self.requests if request[0] != "get"]
+        return [request for request in self.requests if request[0] not in {"get", "list"}]
 
     async def get(self, resource, namespace, name):
         self._note("get", resource, name)
@@ -59,7 +61,16 @@ class FakeClient:
         self._note("create", resource, obj["metadata"]["name"])
         if (resource, key_of(obj)) in self.objects:
             raise ConflictError("exists", status=409, reason="AlreadyExists")
-        return copy.deepcopy(self.put(resource, copy.deepcopy(obj)))
+        made = copy.deepcopy(obj)
+        made["metadata"].setdefault("uid", f"uid-{obj['metadata']['name']}")
+        return copy.deepcopy(self.put(resource, made))
+
+    async def list(self, resource, *, namespace, field_selector):
+        self._note("list", resource, field_selector)
+        field, _, kind = field_selector.partition("=")
+        assert (resource, field) == (EVENTS, "regarding.kind")
+        events = [obj for (its, key), obj in self.objects.items() if (its, key.namespace) == (resource, namespace)]
+        return [copy.deepcopy(event) for event in events if event["regarding"]["kind"] == kind], str(self.version)
 
     async def apply(self, resource, obj, *, field_manager, subresource="", force=True):
         self._note(f"apply {subresource}".strip(), resource, obj["metadata"]["name"])
@@ -170,6 +181,20 @@ def seen(cache, client):
         return stored
 
     return put
+
+
+@pytest.fixture
+def tell(client):
+    """What a controller of Kubernetes writes about an object, in an event."""
+    numbers = itertools.count()
+
+    def event(kind, about, controller, reason, note="", *, name=None, **fields):
+        metadata = {"name": name or f"event-{next(numbers)}", "namespace": "ns"}
+        regarding = {"kind": kind.kind, "name": about, "namespace": "ns", "uid": f"uid-{about}"}
+        body = {"metadata": metadata, "regarding": regarding, "reason": reason, "note": note}
+        client.put(EVENTS, body | ({"reportingController": controller} if controller else {}) | fields)
+
+    return event
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import base64
 
 import pytest
 
-from swarm_operator.controllers.swarmmemorystore.auth import CLIENT_TOKEN, new_secret, secret_name, token_of
+from swarm_operator.controllers.swarmmemorystore.auth import new_secret, secret_name, token_of
 
 
 def test_a_secret_holds_two_tokens_of_256_bits(store):
@@ -20,7 +20,7 @@ def test_no_two_secrets_are_the_same(store):
 
 def test_the_client_token_is_read_from_a_secret(store):
     secret = new_secret(store())
-    assert token_of(secret) == base64.b64decode(secret["data"][CLIENT_TOKEN]).decode()
+    assert token_of(secret) == base64.b64decode(secret["data"]["client-token"]).decode()
 
 
 @pytest.mark.parametrize(
