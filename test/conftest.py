@@ -201,7 +201,8 @@ class Objects:
         await self.client.apply(resource, body, field_manager="test", subresource="status")
 
     async def pretend_ready(self, name: str) -> None:
-        """Be the StatefulSet controller: the pod of the newest template is ready."""
+        """Be the controllers of volumes and StatefulSets: the claim is bound, the pod of the newest template ready."""
+        await self.status(kinds.PERSISTENT_VOLUME_CLAIM, f"{name}-data", {"phase": "Bound"})
         generation = (await self.get(kinds.STATEFUL_SET, name))["metadata"]["generation"]
         revision = {"currentRevision": f"r{generation}", "updateRevision": f"r{generation}"}
         ready = {"observedGeneration": generation, "replicas": 1, "readyReplicas": 1, **revision}

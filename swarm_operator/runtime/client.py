@@ -90,6 +90,7 @@ class Client:
         *,
         namespace: str = "",
         label_selector: str = "",
+        field_selector: str = "",
         resource_version: str = "",
     ) -> tuple[list[Object], str]:
         """Read all objects of a kind, page by page.
@@ -98,6 +99,7 @@ class Client:
             resource: the kind.
             namespace: empty for all namespaces.
             label_selector: only objects with these labels.
+            field_selector: only objects with these fields, of those that the server can select by.
             resource_version: "" reads through to etcd; "0" is whatever the server has cached; a version is
                 "not older than". The latter two are served from the cache, in one page.
 
@@ -107,7 +109,8 @@ class Client:
         Raises:
             GoneError: the version, or a continue token on the way, is too old.
         """
-        query = {"labelSelector": label_selector, "resourceVersion": resource_version}
+        selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        query = {**selectors, "resourceVersion": resource_version}
         if not resource_version:
             query["limit"] = str(_PAGE)
         items: list[Object] = []
@@ -123,7 +126,7 @@ class Client:
                 raise errors.UnreachableError(f"the list of {resource.plural} came without a resourceVersion")
             if not token:
                 return items, version
-            query = {"labelSelector": label_selector, "limit": str(_PAGE), "continue": token}
+            query = {**selectors, "limit": str(_PAGE), "continue": token}
 
     async def create(self, resource: Resource, obj: Object, *, field_manager: str) -> Object:
         """Create an object. Raises ConflictError with reason AlreadyExists when the name is taken."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -371,3 +372,109 @@ async def test_services_that_never_answer_hold_up_no_other_store(objects, start_
 
         # One poll takes 5 s: had reconciles to wait for them, this would take ten times as long.
         await eventually(has_children, seconds=5)
+
+
+CORE_EVENTS = Resource("", "v1", "Event", "events")
+
+
+async def tell(objects, about: dict, source: str, reason: str, message: str, **fields) -> None:
+    """Be the controller of a kind: write an event as those of Kubernetes do, in the older API."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    metadata = about["metadata"]
+    body = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{metadata['name']}.", "namespace": objects.namespace},
+        "involvedObject": {
+            **{key: about[key] for key in ("apiVersion", "kind")},
+            **{key: metadata[key] for key in ("name", "namespace", "uid", "resourceVersion")},
+        },
+        "reason": reason,
+        "message": message,
+        "type": "Warning",
+        "source": {"component": source},
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+        **fields,
+    }
+    await objects.client.create(CORE_EVENTS, body, field_manager="test")
+
+
+def says(objects, condition: str, reason: str, text: str = "") -> Callable[[], Awaitable[bool]]:
+    """Whether a condition of the store has a reason, and a message with a text in it."""
+
+    async def said() -> bool:
+        found = await objects.condition(kinds.SWARM_MEMORY_STORE, "s", condition)
+        return found["reason"] == reason and text in found["message"]
+
+    return said
+
+
+async def test_a_pod_that_a_quota_refuses_is_told(objects, start_operator, eventually):
+    start_operator()
+    await objects.store("s")
+    await settled(objects, eventually)
+    workload = await objects.get(kinds.STATEFUL_SET, "s")
+    note = 'create Pod s-0 in StatefulSet s failed error: pods "s-0" is forbidden: exceeded quota: q'
+    await tell(objects, workload, "statefulset-controller", "FailedCreate", note)
+    await eventually(says(objects, "Ready", "FailedCreate", note))
+    await tell(objects, workload, "statefulset-controller", "SuccessfulCreate", "create Pod s-0", type="Normal")
+    await eventually(says(objects, "Ready", "WaitingForPod"))
+
+
+async def test_a_class_that_does_not_exist_is_told(objects, start_operator, eventually):
+    start_operator()
+    await objects.store("s", storageClass="fast")
+    await settled(objects, eventually)
+    claim = await objects.get(kinds.PERSISTENT_VOLUME_CLAIM, "s-data")
+    note = 'storageclass.storage.k8s.io "fast" not found'
+    await tell(objects, claim, "persistentvolume-controller", "ProvisioningFailed", note)
+    for condition in ("StorageReady", "Ready"):
+        await eventually(says(objects, condition, "StorageClassMissing", "spec.storageClass"))
+
+
+async def test_tokens_are_checked_and_lost_ones_made_anew(objects, start_operator, eventually):
+    start_operator()
+    await objects.store("s")
+    await eventually(says(objects, "AuthReady", "TokensValid"))
+    before = (await objects.get(kinds.SECRET, "s-auth"))["data"]
+
+    async def patch(data: dict) -> None:
+        await objects.client.merge(kinds.SECRET, objects.namespace, "s-auth", data, field_manager="somebody")
+
+    mistake = '{"tokens": [{"name": "a", "token": "SECRETSECRETSECRET", "access": "admin"}]}'
+    await patch({"stringData": {"tokens.json": mistake}})
+    place = "Secret s-auth: tokens.json: tokens[0].access: read or write is allowed"
+    await eventually(says(objects, "AuthReady", "TokensInvalid", place))
+    await patch({"data": {"tokens.json": None, "client-token": None}})
+    await eventually(says(objects, "AuthReady", "TokensValid"))
+    after = (await objects.get(kinds.SECRET, "s-auth"))["data"]
+    assert after["admin-token"] == before["admin-token"]
+    assert after["client-token"] not in {"", before["client-token"]}
+    secret = await objects.get(kinds.SECRET, "s-auth")
+    await objects.client.delete(kinds.SECRET, objects.namespace, "s-auth", uid=secret["metadata"]["uid"])
+    await eventually(lambda: objects.get(kinds.SECRET, "s-auth"))
+
+
+async def test_a_name_that_is_taken_leaves_no_condition_out(objects, start_operator, eventually):
+    spec = {"ports": [{"port": 1}]}
+    for name in ("s", "s-headless"):
+        await objects.apply(kinds.SERVICE, name, spec, manager="somebody")
+    await objects.apply(
+        kinds.PERSISTENT_VOLUME_CLAIM,
+        "s-data",
+        {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
+        manager="somebody",
+    )
+    start_operator()
+    await objects.store("s")
+    await eventually(says(objects, "Ready", "NameTaken"))
+    status = (await objects.get(kinds.SWARM_MEMORY_STORE, "s"))["status"]
+    assert {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]} == {
+        "Ready": ("False", "NameTaken"),
+        "StorageReady": ("Unknown", "Pending"),
+        "AuthReady": ("True", "TokensValid"),
+        "Reachable": ("Unknown", "Pending"),
+        "Degraded": ("False", "AsExpected"),
+    }

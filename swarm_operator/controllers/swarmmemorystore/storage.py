@@ -10,6 +10,7 @@ from typing import Any
 from swarm_operator.api.quantity import canonical_quantity, parse_quantity
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import children, kinds, labels
+from swarm_operator.controllers.common.child_events import ChildEvents
 from swarm_operator.controllers.common.errors import ends_pass
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.runtime.errors import ApiError, ForbiddenError, InvalidError, NotFoundError
@@ -27,6 +28,9 @@ class Storage(Step[SwarmMemoryStore]):
     """
 
     condition = "StorageReady"
+
+    def __init__(self) -> None:
+        self._events = ChildEvents(kinds.PERSISTENT_VOLUME_CLAIM, "persistentvolume-controller")
 
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
@@ -63,7 +67,12 @@ class Storage(Step[SwarmMemoryStore]):
         if refusals:
             message = f"the volume keeps its size; {refusals[0].message}"
             return failed("ResizeRefused", message, requeue_after=RESIZE_INTERVAL)
-        return claim_outcome(claim)
+        outcome = claim_outcome(claim)
+        if outcome.reason != "WaitingForVolume":
+            return outcome
+        event = await self._events.newest(r, claim, condition=self.condition)
+        missing = class_outcome(claim, event) if event else None
+        return missing or outcome
 
 
 def data_claim_name(store: SwarmMemoryStore) -> str:
@@ -87,7 +96,10 @@ def data_claim(store: SwarmMemoryStore, live: Object | None = None) -> Object:
 
 
 def claim_outcome(claim: Object) -> Outcome:
-    """Return the outcome of a claim. Reasons: Bound, WaitingForVolume, Resizing or VolumeTerminating."""
+    """Return the outcome of a claim.
+
+    Reasons: Bound, WaitingForVolume, VolumeTerminating, Resizing or ResizeInfeasible.
+    """
     name, status = claim["metadata"]["name"], claim.get("status") or {}
     if claim["metadata"].get("deletionTimestamp"):
         message = f"PersistentVolumeClaim {name} is being deleted; the data will be lost when the pod ends: back up now"
@@ -97,9 +109,43 @@ def claim_outcome(claim: Object) -> Outcome:
     wanted = claim["spec"]["resources"]["requests"]["storage"]
     capacity = (status.get("capacity") or {}).get("storage", wanted)
     if parse_quantity(capacity) < parse_quantity(wanted):
-        told = "; ".join(c["message"] for c in status.get("conditions") or () if c.get("message"))
-        return waiting("Resizing", f"PersistentVolumeClaim {name} has {capacity} of {wanted}{told and f': {told}'}")
+        growth = f"PersistentVolumeClaim {name} has {capacity} of {wanted}{_resize_state(status)}"
+        state = (status.get("allocatedResourceStatuses") or {}).get("storage", "")
+        if state.endswith("Infeasible"):
+            return failed("ResizeInfeasible", f"{growth} ({state}): the volume keeps its size")
+        return waiting("Resizing", growth)
     return done("Bound", f"PersistentVolumeClaim {name} is bound")
+
+
+def _resize_state(status: Object) -> str:
+    """Return what the claim says of its growth, and since when; empty if it says nothing."""
+    said = (
+        f"; {c['type']} since {c.get('lastTransitionTime') or 'a time that it does not say'}: {c.get('message', '')}"
+        for c in status.get("conditions") or ()
+        if c["status"] == "True"
+    )
+    return "".join(said)
+
+
+def class_outcome(claim: Object, event: Object) -> Outcome | None:
+    """Return the outcome StorageClassMissing if the newest event about a claim without a volume says so; else None.
+
+    A class that waits for the first consumer, or a provisioner that is at work, is no problem.
+    """
+    name, class_name = claim["metadata"]["name"], claim["spec"].get("storageClassName")
+    note = event.get("note", "")
+    if event["reason"] == "ProvisioningFailed" and class_name and f'"{class_name}" not found' in note:
+        missing = (
+            f"StorageClass {class_name} does not exist: create it, or name another in spec.storageClass of a new store"
+        )
+    elif event["reason"] == "FailedBinding" and not class_name:
+        missing = (
+            "spec.storageClass names no class, and the cluster has no default StorageClass: mark one as the default,"
+            f" or create a PersistentVolume for PersistentVolumeClaim {name}"
+        )
+    else:
+        return None
+    return failed("StorageClassMissing", f"{missing}; PersistentVolumeClaim {name}: {note}")
 
 
 async def _live_claim(r: Reconciliation[SwarmMemoryStore]) -> Object | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
@@ -11,8 +11,12 @@ from swarm_operator.controllers.common.reconciliation import Outcome, Reconcilia
 from swarm_operator.controllers.swarmmemorystore.auth import Auth
 from swarm_operator.controllers.swarmmemorystore.storage import Storage
 from swarm_operator.controllers.swarmmemorystore.workload.availability import availability
+from swarm_operator.controllers.swarmmemorystore.workload.creation import PodCreation
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of, stateful_set
 from swarm_operator.runtime.resource import Key, key_of
+
+_UNEXPLAINED = frozenset({"WaitingForPod", "Unschedulable"})
+"""Reasons of a pod that waits for its volume, which do not name the cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class Workload(Step[SwarmMemoryStore]):
 
     image: str
     """The memory service's image, for stores that name no version."""
+    creation: PodCreation = field(default_factory=PodCreation)
 
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
@@ -33,4 +38,8 @@ class Workload(Step[SwarmMemoryStore]):
         namespace, name = key_of(live)
         # The StatefulSet controller gives the only pod of a set this name.
         pod = r.cache.get(kinds.POD, Key(namespace, f"{name}-0"))
-        return availability(live, [pod] if pod else [], now=r.clock.now())
+        outcome = availability(live, [pod] if pod else [], now=r.clock.now())
+        if pod is None and not outcome.is_done:
+            outcome = await self.creation.outcome(r, live)
+        storage = r.outcomes[Storage]
+        return storage if outcome.reason in _UNEXPLAINED and storage.reason == "StorageClassMissing" else outcome

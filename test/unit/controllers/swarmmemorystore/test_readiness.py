@@ -2,8 +2,11 @@
 
 import base64
 
+import pytest
+
 from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.swarmmemorystore.stats import Observation
+from swarm_operator.runtime.errors import ForbiddenError, ServerError, UnreachableError
 from swarm_operator.runtime.resource import Key
 
 KEY = Key("ns", "bees")
@@ -84,3 +87,100 @@ async def test_the_pod_s_trouble_is_told(reconciler, seen, store_object, status,
     assert condition("Ready")["reason"] == "ImagePullBackOff"
     assert status()["phase"] == "Error"
     assert ("Warning", "ImagePullBackOff", "Ready is False: pod bees-0: no such tag") in recorder.events
+
+
+class TestAPodThatCannotBeCreated:
+    """The StatefulSet controller says why in events only."""
+
+    CONTROLLER = "statefulset-controller"
+    NOTE = 'create Pod bees-0 in StatefulSet bees failed error: pods "bees-0" is forbidden: exceeded quota: q'
+
+    @pytest.fixture
+    async def without_pod(self, reconciler, seen, store_object, clock):
+        """A store whose StatefulSet has had no pod for five seconds."""
+        seen(STORE, store_object())
+        await reconciler.reconcile(KEY)
+        clock.advance(5)
+
+    async def test_the_refusal_is_told(self, without_pod, reconciler, tell, condition, status, recorder):
+        tell(kinds.STATEFUL_SET, "bees", self.CONTROLLER, "FailedCreate", self.NOTE)
+        result = await reconciler.reconcile(KEY)
+        assert (condition("Ready")["reason"], condition("Ready")["message"]) == ("FailedCreate", self.NOTE)
+        assert status()["phase"] == "Error"
+        assert ("Warning", "FailedCreate", f"Ready is False: {self.NOTE}") in recorder.events
+        assert 0 < result.requeue_after <= 5.5, "no watch says that it is over"
+
+    async def test_events_are_not_read_before_five_seconds(
+        self, reconciler, seen, store_object, clock, client, condition, tell
+    ):
+        seen(STORE, store_object())
+        tell(kinds.STATEFUL_SET, "bees", self.CONTROLLER, "FailedCreate", self.NOTE)
+        await reconciler.reconcile(KEY)
+        clock.advance(4)
+        await reconciler.reconcile(KEY)
+        assert condition("Ready")["reason"] == "WaitingForPod"
+        assert "list" not in [verb for verb, *_ in client.requests]
+        clock.advance(1)
+        await reconciler.reconcile(KEY)
+        assert condition("Ready")["reason"] == "FailedCreate"
+
+    async def test_a_pod_that_exists_tells_its_own_trouble(
+        self, without_pod, reconciler, seen, tell, condition, client
+    ):
+        tell(kinds.STATEFUL_SET, "bees", self.CONTROLLER, "FailedCreate", self.NOTE)
+        seen(kinds.POD, {"metadata": {"name": "bees-0", "namespace": "ns"}, "status": {}})
+        await reconciler.reconcile(KEY)
+        assert condition("Ready")["reason"] == "WaitingForPod"
+        assert ("list", "Event", "regarding.kind=StatefulSet") not in client.requests
+
+    async def test_a_refusal_that_is_over_is_not_told(self, without_pod, reconciler, tell, condition, clock):
+        tell(kinds.STATEFUL_SET, "bees", self.CONTROLLER, "FailedCreate", self.NOTE, name="refusal")
+        tell(kinds.STATEFUL_SET, "bees", self.CONTROLLER, "SuccessfulCreate", "create Pod bees-0 successful")
+        await reconciler.reconcile(KEY)
+        assert condition("Ready")["reason"] == "WaitingForPod"
+        tell(kinds.STATEFUL_SET, "bees", self.CONTROLLER, "FailedCreate", self.NOTE, name="refusal")
+        clock.advance(10)
+        await reconciler.reconcile(KEY)
+        assert condition("Ready")["reason"] == "FailedCreate", "an event that repeats is updated"
+
+    async def test_events_of_others_do_not_count(self, without_pod, reconciler, tell, condition):
+        tell(kinds.STATEFUL_SET, "wasps", self.CONTROLLER, "FailedCreate", self.NOTE)
+        tell(kinds.POD, "bees", self.CONTROLLER, "FailedCreate", self.NOTE)
+        tell(kinds.STATEFUL_SET, "bees", "somebody", "FailedCreate", self.NOTE)
+        await reconciler.reconcile(KEY)
+        assert condition("Ready")["reason"] == "WaitingForPod"
+
+    async def test_an_event_of_an_older_controller_counts(self, without_pod, reconciler, tell, condition):
+        source = {"deprecatedSource": {"component": self.CONTROLLER}}
+        tell(kinds.STATEFUL_SET, "bees", None, "FailedCreate", self.NOTE, **source)
+        await reconciler.reconcile(KEY)
+        assert condition("Ready")["reason"] == "FailedCreate"
+
+    async def test_stores_of_a_namespace_share_one_list(self, reconciler, seen, store_object, clock, client, tell):
+        names = [f"bees-{number}" for number in range(20)]
+        for name in names:
+            seen(STORE, store_object(name))
+            await reconciler.reconcile(Key("ns", name))
+        for seconds in (5, 9):
+            clock.advance(seconds)
+            for name in names:
+                await reconciler.reconcile(Key("ns", name))
+            assert client.requests.count(("list", "Event", "regarding.kind=StatefulSet")) == 1
+        clock.advance(1)
+        await reconciler.reconcile(Key("ns", names[0]))
+        assert client.requests.count(("list", "Event", "regarding.kind=StatefulSet")) == 2
+
+    @pytest.mark.parametrize("error", [ForbiddenError("no right", status=403), ServerError("down", status=500)])
+    async def test_events_that_cannot_be_read_hold_nothing_up(
+        self, without_pod, reconciler, client, condition, error, cache, seen
+    ):
+        client.refusals["list", "Event"] = error
+        seen(STORE, cache.get(STORE, KEY) | {"spec": {"cacheSize": 7}})
+        await reconciler.reconcile(KEY)
+        assert condition("Ready")["reason"] == "WaitingForPod"
+        assert ("apply", "StatefulSet", "bees") in client.writes()
+
+    async def test_a_server_that_is_away_ends_the_pass(self, without_pod, reconciler, client):
+        client.refusals["list", "Event"] = UnreachableError("no answer")
+        with pytest.raises(UnreachableError):
+            await reconciler.reconcile(KEY)

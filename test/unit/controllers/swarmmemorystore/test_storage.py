@@ -22,7 +22,15 @@ def test_a_claim_never_asks_for_less_than_it_has(store, live, wanted):
 
 @pytest.mark.parametrize(("capacity", "reason"), [("1Gi", "Resizing"), ("2Gi", "Bound"), ("3Gi", "Bound")])
 def test_a_growth_that_is_not_complete_is_told(capacity, reason):
-    waits = [{"type": "FileSystemResizePending", "message": "waiting for the pod"}]
+    waits = [
+        {
+            "type": "FileSystemResizePending",
+            "status": "True",
+            "lastTransitionTime": "2026-11-23T11:00:00Z",
+            "message": "waiting for the pod",
+        },
+        {"type": "Resizing", "status": "False", "message": "over"},
+    ]
     claim = {
         "metadata": {"name": "bees-data"},
         "spec": {"resources": {"requests": {"storage": "2Gi"}}},
@@ -30,7 +38,34 @@ def test_a_growth_that_is_not_complete_is_told(capacity, reason):
     }
     outcome = claim_outcome(claim)
     assert outcome.reason == reason
-    assert ("waiting for the pod" in outcome.message) is (reason == "Resizing")
+    if reason == "Resizing":
+        said = "FileSystemResizePending since 2026-11-23T11:00:00Z: waiting for the pod"
+        assert outcome.message == f"PersistentVolumeClaim bees-data has 1Gi of 2Gi; {said}"
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ("ControllerResizeInProgress", "Resizing"),
+        ("NodeResizePending", "Resizing"),
+        ("ControllerResizeInfeasible", "ResizeInfeasible"),
+        ("NodeResizeInfeasible", "ResizeInfeasible"),
+    ],
+)
+def test_a_growth_that_cannot_complete_is_told(state, reason):
+    claim = {
+        "metadata": {"name": "bees-data"},
+        "spec": {"resources": {"requests": {"storage": "2Gi"}}},
+        "status": {
+            "phase": "Bound",
+            "capacity": {"storage": "1Gi"},
+            "allocatedResourceStatuses": {"storage": state},
+            "conditions": [{"type": "ControllerResizeError", "status": "True", "message": "the disk is too small"}],
+        },
+    }
+    outcome = claim_outcome(claim)
+    assert (outcome.reason, outcome.phase) == (reason, "Error" if reason == "ResizeInfeasible" else "Initializing")
+    assert "the disk is too small" in outcome.message
 
 
 @pytest.mark.parametrize(

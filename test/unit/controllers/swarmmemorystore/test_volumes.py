@@ -116,3 +116,87 @@ class TestAVolumeThatOutlivedItsStore:
         await reconciler.reconcile(KEY)
         claim = cache.get(kinds.PERSISTENT_VOLUME_CLAIM, Key("ns", "bees-data"))
         assert bool(claim["metadata"].get("ownerReferences")) is owned
+
+
+class TestAClassThatDoesNotExist:
+    CONTROLLER = "persistentvolume-controller"
+
+    @pytest.fixture
+    def waits_for_volume(self, reconciler, seen, store_object, clock):
+        """Make a store whose claim has been without a volume for five seconds."""
+
+        async def make(**spec):
+            seen(STORE, store_object(**spec))
+            await reconciler.reconcile(KEY)
+            clock.advance(5)
+
+        return make
+
+    async def test_it_is_told_with_the_field_that_names_it(self, waits_for_volume, reconciler, tell, condition, seen):
+        await waits_for_volume(storageClass="fast")
+        note = 'storageclass.storage.k8s.io "fast" not found'
+        tell(kinds.PERSISTENT_VOLUME_CLAIM, "bees-data", self.CONTROLLER, "ProvisioningFailed", note)
+        unscheduled = {"type": "PodScheduled", "status": "False", "lastTransitionTime": "2026-11-23T11:00:00Z"}
+        pod = {"metadata": {"name": "bees-0", "namespace": "ns"}, "status": {"conditions": [unscheduled]}}
+        seen(kinds.POD, pod)
+        result = await reconciler.reconcile(KEY)
+        for kind in ("StorageReady", "Ready"):
+            told = condition(kind)
+            assert (told["status"], told["reason"]) == ("False", "StorageClassMissing")
+            assert "StorageClass fast does not exist" in told["message"]
+            assert "spec.storageClass" in told["message"]
+        assert 0 < result.requeue_after <= 5.5
+
+    async def test_a_cluster_without_a_default_is_told(self, waits_for_volume, reconciler, tell, condition):
+        await waits_for_volume()
+        note = "no persistent volumes available for this claim and no storage class is set"
+        tell(kinds.PERSISTENT_VOLUME_CLAIM, "bees-data", self.CONTROLLER, "FailedBinding", note, type="Normal")
+        await reconciler.reconcile(KEY)
+        told = condition("StorageReady")
+        assert told["reason"] == "StorageClassMissing"
+        assert "spec.storageClass names no class, and the cluster has no default" in told["message"]
+
+    async def test_a_pod_that_has_a_trouble_of_its_own_tells_that(self, waits_for_volume, reconciler, tell, condition):
+        await waits_for_volume(storageClass="fast")
+        note = 'storageclass.storage.k8s.io "fast" not found'
+        tell(kinds.PERSISTENT_VOLUME_CLAIM, "bees-data", self.CONTROLLER, "ProvisioningFailed", note)
+        tell(kinds.STATEFUL_SET, "bees", "statefulset-controller", "FailedCreate", "exceeded quota")
+        await reconciler.reconcile(KEY)
+        assert condition("StorageReady")["reason"] == "StorageClassMissing"
+        assert condition("Ready")["reason"] == "FailedCreate"
+
+    @pytest.mark.parametrize(
+        ("reason", "note"),
+        [
+            ("WaitForFirstConsumer", "waiting for first consumer to be created before binding"),
+            ("ExternalProvisioning", "Waiting for a volume to be created"),
+            ("ProvisioningFailed", "the disk quota of the cloud is exceeded"),
+            ("FailedBinding", "no persistent volumes available for this claim and no storage class is set"),
+        ],
+    )
+    async def test_a_class_that_exists_is_waited_for(self, waits_for_volume, reconciler, tell, condition, reason, note):
+        await waits_for_volume(storageClass="fast")
+        tell(kinds.PERSISTENT_VOLUME_CLAIM, "bees-data", self.CONTROLLER, reason, note)
+        await reconciler.reconcile(KEY)
+        assert condition("StorageReady")["reason"] == "WaitingForVolume"
+        assert condition("Ready")["reason"] == "WaitingForPod"
+
+    async def test_it_is_over_when_the_controller_says_something_else(
+        self, waits_for_volume, reconciler, tell, condition, clock
+    ):
+        await waits_for_volume(storageClass="fast")
+        note = 'storageclass.storage.k8s.io "fast" not found'
+        tell(kinds.PERSISTENT_VOLUME_CLAIM, "bees-data", self.CONTROLLER, "ProvisioningFailed", note)
+        await reconciler.reconcile(KEY)
+        tell(kinds.PERSISTENT_VOLUME_CLAIM, "bees-data", self.CONTROLLER, "WaitForFirstConsumer")
+        clock.advance(10)
+        await reconciler.reconcile(KEY)
+        assert condition("StorageReady")["reason"] == "WaitingForVolume"
+
+    async def test_a_bound_claim_s_events_are_not_read(self, waits_for_volume, reconciler, ready, client, clock):
+        await waits_for_volume()
+        ready()
+        clock.advance(60)
+        client.requests.clear()
+        await reconciler.reconcile(KEY)
+        assert "list" not in [verb for verb, *_ in client.requests]

@@ -1,0 +1,90 @@
+"""docs/status-conditions.md has every condition and every reason that the code has, and no others."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from support.pages import DOCS
+
+from swarm_operator import controllers
+from swarm_operator.api.v1alpha1 import SwarmMemoryStore
+from swarm_operator.controllers.common import conditions, kinds
+from swarm_operator.controllers.common.errors import NameTakenError, explain
+from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
+from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
+from swarm_operator.controllers.swarmmemorystore.stats import Observer
+from swarm_operator.runtime.errors import ApiError, ForbiddenError, InvalidError
+
+FOLDER = Path(controllers.__file__).parent
+OUTCOMES = {"done", "waiting", "failed"}
+NOT_USED = FOLDER / "common" / "jobs.py"
+"""No reconciler runs Jobs yet."""
+
+
+def rows():
+    """Sections of the page, each with the cells of its table's rows."""
+    found = {}
+    for section in re.split(r"^## ", (DOCS / "status-conditions.md").read_text(), flags=re.MULTILINE)[1:]:
+        lines = [line for line in section.splitlines() if line.startswith("| ")][2:]
+        found[section.partition("\n")[0]] = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    return found
+
+
+def reasons_in_docs():
+    cells = [row[2] for table in rows().values() for row in table]
+    return {reason for cell in cells if cell and not cell.startswith("*") for reason in cell.split(", ")}
+
+
+def reasons_of(path):
+    """Constants that a module gives to an outcome or a condition as its reason."""
+    tree = ast.parse(path.read_text())
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name = getattr(call.func, "id", "") or getattr(call.func, "attr", "")
+        given = call.args[:1] if name in OUTCOMES else [word.value for word in call.keywords if word.arg == "reason"]
+        for node in given:
+            if isinstance(node, ast.Constant) and node.value:
+                yield node.value
+            elif isinstance(node, ast.Name) and node.id.isupper():
+                yield getattr(conditions, node.id)
+
+
+def reasons_of_errors():
+    with pytest.raises(ValidationError) as invalid:
+        SwarmMemoryStore.model_validate({})
+    errors = [
+        invalid.value,
+        NameTakenError(kinds.SERVICE, "x"),
+        *(kind("") for kind in (ApiError, ForbiddenError, InvalidError)),
+    ]
+    return {explain(error)[0] for error in errors}
+
+
+def test_reasons_are_the_same_in_the_code_and_in_the_docs():
+    modules = [path for path in FOLDER.rglob("*.py") if path != NOT_USED]
+    assert not [path for path in modules if "import jobs" in path.read_text()], "Jobs are used: their reasons count"
+    found = {reason for path in modules for reason in reasons_of(path)} | reasons_of_errors()
+    assert len(found) > 20
+    assert reasons_in_docs() == found
+
+
+@pytest.fixture
+def types(cache, recorder):
+    """Types of the conditions of a reconciler."""
+
+    def of(reconciler):
+        return {type_ for step in reconciler.steps for type_ in (step.condition, *step.reports) if type_}
+
+    store = SwarmMemoryStoreReconciler(cache, recorder, Observer(""), "image")
+    return {"SwarmMemoryStore": of(store), "SwarmCluster": of(SwarmClusterReconciler(cache, recorder))}
+
+
+@pytest.mark.parametrize("kind", ["SwarmMemoryStore", "SwarmCluster"])
+def test_conditions_are_the_same_in_the_code_and_in_the_docs(types, kind):
+    assert {row[0] for row in rows()[kind] if not row[0].startswith("*")} == types[kind]
+
+
+def test_reasons_of_waiting_and_conditions_with_events_exist(types):
+    assert reasons_in_docs() >= conditions.WAITING_REASONS
+    assert types["SwarmMemoryStore"] | types["SwarmCluster"] >= conditions.EVENT_CONDITIONS
