@@ -1,12 +1,14 @@
-"""Runs work on large JSON documents on threads of its own, so that the event loop keeps serving.
+"""Runs work on large JSON documents and messages on a thread of its own, so that the event loop keeps serving.
 
-Parsing holds Python's global lock in short steps only (see strict_json), so the event loop runs in between. Two threads
-also bound the memory that parsed documents take: a document takes many times the bytes of its text.
+The work holds Python's global lock in short steps where it can (see strict_json), so the event loop runs in between. A
+second thread would finish no more work in a second: both wait for the lock. It would make the event loop wait for two.
+One thread also bounds the memory of what is parsed: a document takes many times the bytes of its text.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
@@ -15,9 +17,22 @@ LARGE_BYTES: Final = 64 * 1024
 """Longer texts are worth the hop to a thread, which takes some 0.1 ms."""
 
 _Result = TypeVar("_Result")
-_THREADS: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="memory-json")
+_THREAD: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="memory-json")
+_SWITCH_SECONDS: Final = 0.0005
+"""Seconds for which the thread keeps Python's global lock while others wait. The event loop gives the lock up whenever it
+looks for input, so a request waits several times. All threads have this interval while the thread works; at other times
+they have Python's default of 5 ms, with which short steps of many threads cost less."""
 
 
 async def run_on_thread(function: Callable[..., _Result], *arguments: Any) -> _Result:
-    """Return the result of a function that parses or encodes a text of more than LARGE_BYTES."""
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, function, *arguments)
+    """Return the result of a function that parses or encodes more than LARGE_BYTES."""
+    return await asyncio.get_running_loop().run_in_executor(_THREAD, _run, function, *arguments)
+
+
+def _run(function: Callable[..., _Result], *arguments: Any) -> _Result:
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    try:
+        return function(*arguments)
+    finally:
+        sys.setswitchinterval(usual)
