@@ -192,10 +192,7 @@ class Importer:
             BadLineError: the line is invalid; its unwritten batch is dropped.
             MemoryStoreError: the batch could not be written.
         """
-        self.lines += 1
-        if self.lines > _MAX_LINES:
-            raise BadLineError(self.lines, "lines", f"at most {_MAX_LINES} in one import")
-        self.outcomes.append(Outcome.NONE)
+        self.skip(1)
         text = line.strip()
         if not text:
             return
@@ -216,6 +213,13 @@ class Importer:
             self._bytes += len(item.draft.value_json)
             if len(self._waiting) >= _BATCH_ENTRIES or self._bytes >= _BATCH_BYTES:
                 await self.flush()
+
+    def skip(self, count: int) -> None:
+        """Count the next lines, which are empty. Raise BadLineError for too many lines."""
+        self.lines += count
+        if self.lines > _MAX_LINES:
+            raise BadLineError(_MAX_LINES + 1, "lines", f"at most {_MAX_LINES} in one import")
+        self.outcomes += bytes(count)
 
     async def finish(self) -> None:
         """Write the last batch, and check that the export is complete.

@@ -5,11 +5,14 @@ import contextlib
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from swarm_operator.memory.client import MemoryClient, MemoryRequestError, MemoryUnavailableError
 from swarm_operator.memory.core import Draft, Put
 from swarm_operator.memory.core.errors import StorageIOError
 from swarm_operator.memory.service.http.routes import transfer
+from swarm_operator.memory.transfer.ndjson import Importer
 
 TOKEN = "client-0123456789abcdef"
 
@@ -208,3 +211,36 @@ async def test_an_import_of_empty_lines_counts_them_and_lets_others_run(service,
     other.cancel()
     assert (answer.status, answer.json["lines"]) == (200, 5000)
     assert turns > 5000
+
+
+PARTS = st.lists(st.sampled_from([b"\n", b" ", b"\r\n", b"{}", b"x\n", b"\n \n\n", b"\t"]), max_size=30)
+
+
+@given(st.lists(PARTS.map(b"".join), max_size=8))
+def test_lines_are_the_same_however_they_come(chunks):
+    async def lines():
+        async def body():
+            for chunk in chunks:
+                yield chunk
+
+        found = []
+        async for line in transfer._lines(body(), 1000):
+            found += [b""] * line if isinstance(line, int) else [line.strip()]
+        return found
+
+    expected = [line.strip() for line in b"".join(chunks).split(b"\n")]
+    found = asyncio.run(lines())
+    assert found == (expected if len(found) == len(expected) else expected[:-1])
+    assert len(found) == len(expected) or not expected[-1]
+
+
+async def test_empty_lines_count_and_are_skipped_together(service, monkeypatch):
+    added = []
+    add = Importer.add
+    monkeypatch.setattr(Importer, "add", lambda importer, line: added.append(line) or add(importer, line))
+    body = b"\n" * 2_000_000 + b'{"namespace": "n", "key": "k", "value": 1}\n' + b" \r\n" * 100_000
+    answer = await service.call("POST", "/v1/import", body)
+    assert (answer.json["lines"], answer.json["created"]) == (2_100_001, 1)
+    assert len(added) < 1_000_000
+    answer = await service.call("POST", "/v1/import", b"\n" * 100_000 + b"nothing")
+    assert (answer.status, answer.json["line"]) == (400, 100_001)
