@@ -62,7 +62,7 @@ test-e2e: $(VENV) cluster docker-build ## End-to-end tests, on the kind cluster
 	$(PYTHON) -m pytest test/e2e $(ARGS)
 
 fuzz: $(VENV) ## 10 minutes of requests that nobody should send, to the memory over each protocol; FUZZ_SECONDS=600
-	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(PYTHON) -m pytest test/unit/memory/fuzz $(ARGS)
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) FUZZ_STALL=$(or $(FUZZ_STALL),0.25) $(PYTHON) -m pytest test/unit/memory/fuzz $(ARGS)
 
 bench: bench-operator bench-memory ## Every benchmark
 

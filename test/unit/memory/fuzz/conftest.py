@@ -19,8 +19,6 @@ _ROUND = settings(
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )
-_PAUSE = 0.05
-"""Seconds between two heartbeats."""
 _GROWTH = 160 * MIB
 """Bytes by which a service may grow after the first round: its caches and what its allocator keeps."""
 
@@ -46,17 +44,6 @@ def fuzz(target, runner):
     """
 
     def run(strategy, send):
-        async def beside(example):
-            sending = asyncio.ensure_future(send(example))
-            try:
-                while not sending.done():
-                    await target.heartbeat()
-                    await asyncio.wait([sending], timeout=_PAUSE)
-                await sending
-            finally:
-                sending.cancel()
-                await asyncio.wait([sending])
-
         end, before = time.monotonic() + SHARE, None
         while before is None or time.monotonic() < end:
 
@@ -64,7 +51,8 @@ def fuzz(target, runner):
             @_ROUND
             @given(strategy)
             def once(example):
-                runner.run(beside(example))
+                runner.run(send(example))
+                target.alive()
 
             once()
             before = before or target.rss

@@ -21,8 +21,12 @@ _LIMITED = [
 ]
 MIB = 1024 * 1024
 
-ALIVE = 5.0
-"""Seconds within which /healthz answers, whatever else is asked. The stalls that were found took 8 and more."""
+ALIVE = float(os.environ.get("FUZZ_STALL", "5"))
+"""Seconds within which /healthz answers, whatever else is asked.
+
+`make fuzz` runs on a machine that does nothing else, and allows 250 ms. Beside other tests that would say more about
+these; the stalls that were found took 8 s and more.
+"""
 _ENOUGH = 20.0
 """Seconds that any exchange may take; an answer that has not begun by then is none."""
 _QUIET = 0.2
@@ -58,6 +62,8 @@ class Target:
         (serving,) = [event for event in self.log if event["event"] == "serving"]
         self.http, self.metrics = urlsplit(serving["http"]).port, urlsplit(serving["metrics"]).port
         self.grpc = serving["grpc_port"]
+        prober = [sys.executable, Path(__file__).with_name("prober.py"), str(self.http)]
+        self._prober = subprocess.Popen(prober, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def _read_log(self) -> None:
         for line in self._process.stderr:
@@ -67,7 +73,8 @@ class Target:
         self._serving.set()
 
     def close(self) -> None:
-        """End the process."""
+        """End the processes."""
+        self._prober.communicate(timeout=60)
         self._process.terminate()
         self._process.wait(60)
         self._reading.join()
@@ -79,15 +86,12 @@ class Target:
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
-    async def heartbeat(self) -> None:
-        """Ask whether the process is alive, as the kubelet does."""
-        request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        try:
-            async with asyncio.timeout(ALIVE):
-                answer = await exchange(self.http, request, begins=ALIVE)
-        except TimeoutError:
-            answer = b""
-        assert statuses(answer) == [200], f"/healthz did not answer within {ALIVE} s"
+    def alive(self) -> None:
+        """Fail if /healthz has been slow since the last call of this, or is now."""
+        self._prober.stdin.write("\n")
+        self._prober.stdin.flush()
+        slowest = float(self._prober.stdout.readline())
+        assert slowest < ALIVE, f"/healthz took {slowest:.3f} s; at most {ALIVE} s"
 
     async def fine(self) -> None:
         """Fail if anything was a defect of ours."""

@@ -7,6 +7,7 @@ import grpc
 import pytest
 from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
+from grpc_reflection.v1alpha import reflection_pb2
 from hypothesis import strategies as st
 from unit.memory.fuzz.inputs import damaged, encoded, names, values
 from unit.memory.fuzz.target import TOKENS, exchange
@@ -18,7 +19,11 @@ pytestmark = pytest.mark.timeout(1800)  # to find the smallest example of a fail
 DEFECTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SERVICE = pb.DESCRIPTOR.services_by_name["Memory"]
-OTHERS = ["grpc.health.v1.Health/Check", "x/y", ""]
+REFLECTION = "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+OTHERS = [
+    REFLECTION, REFLECTION, REFLECTION, "grpc.health.v1.Health/Check", "grpc.health.v1.Health/List",
+    "grpc.health.v1.Health/x", f"{SERVICE.full_name}/x", "grpc.reflection.v1alpha.ServerReflection/x", "x/y", "",
+]  # fmt: skip
 """Methods beside the memory's own."""
 SCALARS = {
     FieldDescriptor.CPPTYPE_STRING: st.sampled_from([""]) | names,
@@ -70,9 +75,15 @@ def messages(descriptor, depth=3):
 def calls(draw):
     """A method, its message in bytes, and a token."""
     method = draw(st.sampled_from(list(SERVICE.methods)))
-    message = messages(method.input_type).map(lambda each: each.SerializeToString())
-    path = draw(st.sampled_from([f"/{SERVICE.full_name}/{method.name}"] * 9 + [f"/{other}" for other in OTHERS]))
-    return path, draw(message | message | damaged(message) | st.binary(max_size=30)), draw(st.sampled_from(TOKENS))
+    path, kind = f"{SERVICE.full_name}/{method.name}", method.input_type
+    if draw(st.integers(0, 3)) == 0:
+        path, kind = draw(st.sampled_from(OTHERS)), reflection_pb2.ServerReflectionRequest.DESCRIPTOR
+    message = messages(kind).map(lambda each: each.SerializeToString())
+    return (
+        f"/{path}",
+        draw(message | message | damaged(message) | st.binary(max_size=30)),
+        draw(st.sampled_from(TOKENS)),
+    )
 
 
 @pytest.fixture
