@@ -19,9 +19,9 @@ LARGE_BYTES: Final = 64 * 1024
 _Result = TypeVar("_Result")
 _THREAD: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="memory-json")
 _SWITCH_SECONDS: Final = 0.0005
-"""Seconds for which the thread keeps Python's global lock while others wait. The event loop gives the lock up whenever it
-looks for input, so a request waits several times. All threads have this interval while the thread works; at other times
-they have Python's default of 5 ms, with which short steps of many threads cost less."""
+"""Seconds for which the thread keeps Python's global lock while others wait. The event loop gives the lock up whenever
+it looks for input, so a request waits several times. All threads have this interval while the thread works; at other
+times they have Python's default of 5 ms, with which short steps of many threads cost less."""
 
 
 async def run_on_thread(function: Callable[..., _Result], *arguments: Any) -> _Result:

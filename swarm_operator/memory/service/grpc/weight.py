@@ -1,7 +1,7 @@
 """Limits what a message takes in memory, before it is parsed.
 
-An empty element of a list takes two bytes of a message and up to 70 in memory. 16 MiB of them would take a gigabyte, and
-the parser, which is one call in C, would keep the event loop waiting for half a second.
+An empty element of a list takes two bytes of a message and up to 70 in memory. 16 MiB of them would take half a
+gigabyte, and the parser, which is one call in C, would keep the event loop waiting for half a second.
 """
 
 from __future__ import annotations
