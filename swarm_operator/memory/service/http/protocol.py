@@ -2,6 +2,9 @@
 
 uvicorn bounds neither the head of a request nor the time for its arrival, and answers what it can't parse in plain
 text. `connections` has the limits that concern all connections together, and calls `check` each second.
+
+Every request passes the callbacks of the parser, so these contain uvicorn's own lines where a call of `super` would cost
+as much as the lines. uvicorn serves no WebSockets here: a request that asks for an upgrade is like any other.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Any, Final, cast
 import httptools
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -54,6 +58,9 @@ class _Part(Enum):
     NONE = auto()
     HEAD = auto()
     BODY = auto()
+
+
+_NONE, _HEAD, _BODY = _Part  # the attributes of an Enum are slower than globals
 
 
 class _Phase(Enum):
@@ -96,7 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._shared = shared
-        self._part = _Part.NONE
+        self._part = _NONE
         self._fed = 0  # bytes since the last body data or the end of the last message: at least those of the head
         self._body_bytes = 0
         self._messages = 0
@@ -134,15 +141,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse bytes of the client."""
-        if len(data) <= _SLICE:
-            self._feed(data)
+        if len(data) > _SLICE:
+            for start in range(0, len(data), _SLICE):
+                if self.transport.is_closing():
+                    break
+                self.data_received(data[start : start + _SLICE])
             return
-        for start in range(0, len(data), _SLICE):
-            if self.transport.is_closing():
-                break
-            self._feed(data[start : start + _SLICE])
-
-    def _feed(self, data: bytes) -> None:
         if self._refused:
             self._discarded += len(data)
             if self._discarded > _LINGER_BYTES:
@@ -156,16 +160,16 @@ class BoundedProtocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self._refuse_parsed(error.__context__)
         else:
-            if self._fed > MAX_HEAD_BYTES or (self._part is not _Part.NONE and len(self.headers) > MAX_HEADERS):
+            if self._fed > MAX_HEAD_BYTES or (self._part is not _NONE and len(self.headers) > MAX_HEADERS):
                 self._refuse(_head_too_large(), Reason.HEAD_SIZE)
 
     def on_message_begin(self) -> None:
         """Begin a request."""
         if len(self.pipeline) >= MAX_PIPELINED:
             raise _TooManyPipelinedError
-        self._part = _Part.HEAD
+        self._part = _HEAD
         self._messages += 1
-        super().on_message_begin()
+        HttpToolsProtocol.on_message_begin(self)
 
     def on_headers_complete(self) -> None:
         """Start the application."""
@@ -173,21 +177,29 @@ class BoundedProtocol(HttpToolsProtocol):
             raise _head_too_large()
         if self.cycle is not None and not self.cycle.response_complete:
             self._earlier.append(self.cycle)
-        super().on_headers_complete()
-        self._part = _Part.BODY
+        HttpToolsProtocol.on_headers_complete(self)
+        self._part = _BODY
         self._shared.serve(self)
 
     def on_body(self, body: bytes) -> None:
         """Hand body data to the application."""
         self._fed = 0
         self._body_bytes += len(body)
-        super().on_body(body)
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """End a request."""
-        self._part = _Part.NONE
+        self._part = _NONE
         self._fed = 0
-        super().on_message_complete()
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
 
     def on_response_complete(self) -> None:
         """Start the next pipelined request, or wait for one. uvicorn would start a timer for the idle connection."""
@@ -259,11 +271,11 @@ class BoundedProtocol(HttpToolsProtocol):
             return _Phase.LINGER
         if self.flow.write_paused:
             return _Phase.SEND
-        if self._part is _Part.HEAD:
+        if self._part is _HEAD:
             return _Phase.HEAD
         if answered:
-            return _Phase.IDLE if self._part is _Part.NONE else _Phase.DRAIN
-        if self._part is _Part.BODY and not self.flow.read_paused:
+            return _Phase.IDLE if self._part is _NONE else _Phase.DRAIN
+        if self._part is _BODY and not self.flow.read_paused:
             return _Phase.BODY
         return _Phase.BUSY
 
@@ -286,7 +298,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer the arriving request with an error, discard its rest, and then close the connection."""
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
-            if cycle.response_started or self._part is not _Part.BODY or self.pipeline:
+            if cycle.response_started or self._part is not _BODY or self.pipeline:
                 # The client would take this response for a part of the response to its earlier request.
                 self._end(reason)
                 return
