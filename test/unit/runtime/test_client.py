@@ -45,13 +45,13 @@ async def test_a_list_from_etcd_follows_the_pages(server, client, widgets, widge
         server.listing(widget("b"), version="42", following="t2"),
         server.listing(widget("c"), version="42"),
     )
-    objects, version = await client.list(widgets, label_selector="x=y")
+    objects, version = await client.list(widgets, label_selector="x=y", field_selector="a.b=c")
     assert [obj["metadata"]["name"] for obj in objects] == ["a", "b", "c"]
     assert version == "42"
     assert [asked.query for asked in server.asked] == [
-        {"labelSelector": "x=y", "limit": "500"},
-        {"labelSelector": "x=y", "limit": "500", "continue": "t1"},
-        {"labelSelector": "x=y", "limit": "500", "continue": "t2"},
+        {"labelSelector": "x=y", "fieldSelector": "a.b=c", "limit": "500"},
+        {"labelSelector": "x=y", "fieldSelector": "a.b=c", "limit": "500", "continue": "t1"},
+        {"labelSelector": "x=y", "fieldSelector": "a.b=c", "limit": "500", "continue": "t2"},
     ]
 
 

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from swarm_operator.memory.client import MemoryClient, MemoryServerError
+from swarm_operator.memory.service.access.tokens import generate
 from swarm_operator.memory.sqlite.database.driver import has_wal_reset_bug
 
 KIB = 1024
@@ -76,6 +77,34 @@ async def test_a_port_in_use_and_a_bad_token_directory_are_told(start_process, t
     third = await start_process("--token-dir", str(tmp_path), data_dir=tmp_path / "third")
     assert third.process.returncode == 1
     assert "client-token" in third.log[-1]["reason"]
+
+
+async def test_a_bad_file_of_further_tokens_keeps_no_service_from_starting_and_is_told(start_process, tmp_path):
+    tokens = tmp_path / "tokens"
+    generate(tokens)
+    (tokens / "tokens.json").write_text('{"tokens": [{"name": "a", "token": "SECRET", "access": "read"}]}')
+    process = await start_process("--token-dir", str(tokens), data_dir=tmp_path / "data")
+    (told,) = [event for event in process.log if event["level"] == "error"]
+    assert "tokens.json: tokens[0].token: 16 to 4096" in told["reason"]
+    assert "SECRET" not in json.dumps(process.log)
+    token = (tokens / "client-token").read_text().strip()
+    async with MemoryClient(process.url, token=token) as memory, aiohttp.ClientSession() as session:
+
+        async def metric() -> str:
+            async with session.get(f"{process.metrics_url}/metrics") as answer:
+                (line,) = [
+                    line
+                    for line in (await answer.text()).splitlines()
+                    if line.startswith("swarm_memory_tokens_last_reload_successful ")
+                ]
+                return line.split()[1]
+
+        await memory.put("n", "k", 1)
+        assert await metric() == "0.0"
+        (tokens / "tokens.json").write_text('{"tokens": []}')
+        async with asyncio.timeout(60):
+            while await metric() != "1.0":
+                await memory.get("n", "k")
 
 
 async def test_both_ports_serve_and_the_log_is_json_without_secrets(start_process):
