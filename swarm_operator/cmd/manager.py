@@ -103,6 +103,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     flag("--kubeconfig", str, None, "kubeconfig file; without one in-cluster, then ~/.kube/config")
     image = f"swarm-memory:{__version__}"
     flag("--memory-image", str, image, "image of the memory service, for stores that name no version")
+    secrets = "comma-separated names of the Secrets with which that image is pulled, in each store's namespace"
+    flag("--memory-image-pull-secrets", _names, "", secrets)
     url = "http://{name}.{namespace}.svc:8080"
     flag("--memory-url", str, url, "where the memory service of store {name} in {namespace} is reached")
     flag("--watch-namespaces", _names, "", "comma-separated namespaces to watch; empty for all")
@@ -218,7 +220,12 @@ def assemble(
     cache = Cache(client, namespaces=options.watch_namespaces)
     clusters = SwarmClusterReconciler(cache, recorder)
     stores = SwarmMemoryStoreReconciler(
-        cache, recorder, Observer(options.memory_url), options.memory_image, status_interval=options.status_interval
+        cache,
+        recorder,
+        Observer(options.memory_url),
+        options.memory_image,
+        pull_secrets=options.memory_image_pull_secrets,
+        status_interval=options.status_interval,
     )
     workers = options.max_concurrent_reconciles
     controllers = [

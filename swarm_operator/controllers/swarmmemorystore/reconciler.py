@@ -28,6 +28,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
         recorder: where events go.
         observer: reads the numbers of memory services.
         image: the memory service's image, for stores that name no version.
+        pull_secrets: names of the Secrets with which the image is pulled, in each store's namespace.
         status_interval: seconds between two polls of a ready store, plus or minus a tenth.
         waiting_interval: the same for a store that is not ready or whose numbers are unknown.
         clock: the time; None for the system's.
@@ -41,6 +42,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
         observer: Observer,
         image: str,
         *,
+        pull_secrets: tuple[str, ...] = (),
         status_interval: float = 30.0,
         waiting_interval: float = 5.0,
         clock: Clock | None = None,
@@ -59,7 +61,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
             Auth(),
             ClientService(),
             HeadlessService(),
-            Workload(image),
+            Workload(image, pull_secrets),
             StatsPoll(self.poller),
             Unsupported(),
         )

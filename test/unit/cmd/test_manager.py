@@ -74,6 +74,7 @@ def test_the_metrics_are_on_port_8443():
         ("LEADER_ELECTION_RENEW_DEADLINE", "11", 11.0),
         ("LEADER_ELECTION_RETRY_PERIOD", "1", 1.0),
         ("MEMORY_IMAGE", "x:1", "x:1"),
+        ("MEMORY_IMAGE_PULL_SECRETS", "a, b", ("a", "b")),
         ("MEMORY_URL", "http://x", "http://x"),
         ("KUBECONFIG", "/x", "/x"),
         ("LOG_LEVEL", "debug", "debug"),

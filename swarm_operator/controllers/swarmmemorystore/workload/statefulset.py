@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from swarm_operator.api.quantity import canonical_quantity
@@ -27,8 +28,14 @@ def image_of(store: SwarmMemoryStore, default: str) -> str:
     return f"{head}{slash}{tail.partition(':')[0]}:{store.spec.version}"
 
 
-def stateful_set(store: SwarmMemoryStore, *, image: str) -> Object:
-    """Return the StatefulSet, with quantities in the API server's canonical form, as children.matches needs them."""
+def stateful_set(store: SwarmMemoryStore, *, image: str, pull_secrets: Sequence[str] = ()) -> Object:
+    """Return the StatefulSet, with quantities in the API server's canonical form, as children.matches needs them.
+
+    Args:
+        store: the store that the pod serves.
+        image: image of the memory service.
+        pull_secrets: names of Secrets in the store's namespace with which the kubelet pulls the image.
+    """
     return {
         "metadata": {"name": store.metadata.name, "labels": labels.of_store(store)},
         "spec": {
@@ -46,7 +53,7 @@ def stateful_set(store: SwarmMemoryStore, *, image: str) -> Object:
                         "kubectl.kubernetes.io/default-container": "memory",
                     },
                 },
-                "spec": _pod_spec(store, image),
+                "spec": _pod_spec(store, image) | _image_pull_secrets(pull_secrets),
             },
         },
     }
@@ -107,6 +114,11 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
             {"name": "tmp", "emptyDir": {}},
         ],
     }
+
+
+def _image_pull_secrets(names: Sequence[str]) -> Object:
+    # Without names the field is absent: a new field in the template would replace the pods of all stores at an upgrade.
+    return {"imagePullSecrets": [{"name": name} for name in names]} if names else {}
 
 
 def _environment(store: SwarmMemoryStore) -> dict[str, str]:

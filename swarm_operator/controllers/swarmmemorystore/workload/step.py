@@ -29,11 +29,13 @@ class Workload(Step[SwarmMemoryStore]):
 
     image: str
     """The memory service's image, for stores that name no version."""
+    pull_secrets: tuple[str, ...] = ()
+    """Names of the Secrets with which the image is pulled, in each store's namespace."""
     creation: PodCreation = field(default_factory=PodCreation)
 
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
-        wanted = stateful_set(r.parsed, image=image_of(r.parsed, self.image))
+        wanted = stateful_set(r.parsed, image=image_of(r.parsed, self.image), pull_secrets=self.pull_secrets)
         live = await children.ensure(r, kinds.STATEFUL_SET, wanted)
         namespace, name = key_of(live)
         # The StatefulSet controller gives the only pod of a set this name.

@@ -59,6 +59,12 @@ def test_the_pod_has_no_token_of_the_api_server(pod):
     assert pod["enableServiceLinks"] is False
 
 
+def test_the_image_is_pulled_with_the_secrets_that_are_named(store, pod):
+    assert "imagePullSecrets" not in pod, "those of the pod's ServiceAccount count then"
+    named = stateful_set(store(), image="i", pull_secrets=("a", "b"))["spec"]["template"]["spec"]
+    assert named == {**pod, "imagePullSecrets": [{"name": "a"}, {"name": "b"}]}
+
+
 def test_the_pod_may_write_to_its_volume_and_to_tmp_only(pod, container):
     writable = {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
     assert writable == {"/data", "/tmp"}
