@@ -6,7 +6,8 @@ SHELL := /bin/bash
 IMG ?= swarm-operator:dev
 MEMORY_IMG ?= swarm-memory:dev
 KUBECTL ?= kubectl
-export IMG MEMORY_IMG KUBECTL
+PLATFORMS ?= linux/amd64,linux/arm64
+export IMG MEMORY_IMG KUBECTL PLATFORMS
 
 # What hack/kind built (kubectl, kind, etcd, kube-apiserver) is found behind what you have installed yourself.
 TOOLS := $(shell hack/kind/binaries.sh where)
@@ -95,17 +96,20 @@ $(VENV): requirements/dev.lock pyproject.toml hack/venv.sh
 docker-build: ## Build the images $(IMG) and $(MEMORY_IMG)
 	hack/docker-build.sh
 
+docker-buildx: ## Build both images for $(PLATFORMS) and push them
+	hack/docker-build.sh buildx
+
 install: ## Install the CRDs into the cluster that kubectl points at
 	$(KUBECTL) apply --server-side -k config/crd
 
-uninstall: ## Remove the CRDs, and with them every swarm and every memory
-	$(KUBECTL) delete --ignore-not-found -k config/crd
+uninstall: ## Remove the CRDs; refuses while there are swarms or memories, unless DELETE_STORES=yes
+	hack/uninstall.sh
 
-deploy: ## Install everything with images $(IMG) and $(MEMORY_IMG); for WATCH_NAMESPACES=a,b only, if given
+deploy: ## Install everything with images $(IMG) and $(MEMORY_IMG); takes WATCH_NAMESPACES=a,b and IMAGE_PULL_SECRETS=a,b
 	hack/render.sh $(IMG) $(MEMORY_IMG) | $(KUBECTL) apply --server-side -f -
 
-undeploy: ## Remove everything, CRDs, swarms and memories included
-	hack/render.sh $(IMG) $(MEMORY_IMG) | $(KUBECTL) delete --ignore-not-found -f -
+undeploy: ## Remove the operator; CRDs, swarms and memories stay
+	hack/render.sh $(IMG) $(MEMORY_IMG) without-crds | $(KUBECTL) delete --ignore-not-found -f -
 
 ##@ A cluster
 
@@ -119,5 +123,5 @@ cluster-down: ## Delete it, and stop the Docker engine if `make cluster` started
 	hack/kind/cluster.sh down
 
 .PHONY: quickstart help manifests proto openapi lint check test test-unit test-integration test-e2e fuzz hostile bench bench-operator bench-memory \
-	soak run lock venv docker-build install \
+	soak run lock venv docker-build docker-buildx install \
 	uninstall deploy undeploy control-plane cluster cluster-down

@@ -2,6 +2,7 @@
 # Builds the images, also where no image registry can be reached and behind a proxy with a CA of its own.
 #
 #   docker-build.sh              the operator ($IMG, default swarm-operator:dev) and the memory service ($MEMORY_IMG)
+#   docker-build.sh buildx       both for $PLATFORMS, from the public base image, and push them to their registry
 #   docker-build.sh prometheus   Debian's Prometheus for the end-to-end tests ($PROMETHEUS_IMG)
 #
 # $PYTHON_IMAGE and $DEBIAN_IMAGE name other base images.
@@ -15,6 +16,7 @@ cd "$KIND_DIR/../.."
 IMG=${IMG:-swarm-operator:dev}
 MEMORY_IMG=${MEMORY_IMG:-swarm-memory:dev}
 PROMETHEUS_IMG=${PROMETHEUS_IMG:-swarm-e2e-prometheus:dev}
+PLATFORMS=${PLATFORMS:-linux/amd64,linux/arm64}
 
 python_image() {
 	local public
@@ -48,6 +50,16 @@ provide_ca() {
 	done
 }
 
+# A builder of its own: that of the engine cannot build for several platforms. QEMU must be registered for those that the
+# machine is not of (docker run --privileged tonistiigi/binfmt --install all).
+buildx() {
+	docker buildx inspect swarm-operator >/dev/null 2>&1 || docker buildx create --name swarm-operator >/dev/null
+	PIP_INDEX_URL=$INDEX docker buildx build --builder swarm-operator --platform "$PLATFORMS" --push \
+		--target "$1" -t "$2" --build-arg PIP_INDEX_URL ${PYTHON_IMAGE:+--build-arg "PYTHON_IMAGE=$PYTHON_IMAGE"} .
+}
+
+provide_index() { INDEX=${PIP_INDEX_URL:-$(python3 -m pip config get global.index-url 2>/dev/null || true)}; }
+
 build() {
 	# The value is taken from the environment, so that no command line and no log shows it.
 	PIP_INDEX_URL=$INDEX docker build --target "$1" -t "$2" --build-arg PIP_INDEX_URL --build-arg "PYTHON_IMAGE=$PYTHON" .
@@ -59,13 +71,19 @@ case ${1:-all} in
 all)
 	PYTHON=$(python_image)
 	provide_ca
-	INDEX=${PIP_INDEX_URL:-$(python3 -m pip config get global.index-url 2>/dev/null || true)}
+	provide_index
 	step "docker build $IMG" build operator "$IMG"
 	step "docker build $MEMORY_IMG" build memory "$MEMORY_IMG"
+	;;
+buildx)
+	provide_ca
+	provide_index
+	step "docker buildx $IMG for $PLATFORMS" buildx operator "$IMG"
+	step "docker buildx $MEMORY_IMG for $PLATFORMS" buildx memory "$MEMORY_IMG"
 	;;
 prometheus)
 	DEBIAN=$(debian_base)
 	step "docker build $PROMETHEUS_IMG" docker build -t "$PROMETHEUS_IMG" --build-arg "DEBIAN_IMAGE=$DEBIAN" test/e2e/prometheus
 	;;
-*) die "usage: docker-build.sh [all|prometheus]" ;;
+*) die "usage: docker-build.sh [all|buildx|prometheus]" ;;
 esac
