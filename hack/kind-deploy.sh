@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Loads the built images into the kind cluster and deploys them. Prints the memory image's name in the cluster.
+# Loads the built images into the kind cluster and deploys them.
 #
 # In the cluster an image is named after its content: what is running is replaced when it differs, and only then.
 . "$(dirname "$0")/kind/lib/common.sh"
@@ -15,9 +15,10 @@ by_content() {
 
 operator=$(by_content "${IMG:-swarm-operator:dev}")
 memory=$(by_content "${MEMORY_IMG:-swarm-memory:dev}")
-hack/kind/cluster.sh load "$operator" "$memory"
+# The name that examples/agent.yaml has.
+docker tag "$memory" swarm-memory:dev
+hack/kind/cluster.sh load "$operator" "$memory" swarm-memory:dev
 kube() { kubectl --context "kind-$CLUSTER" "$@"; }
 deploy() { hack/render.sh "$operator" "$memory" | hack/kind/cluster.sh apply; }
 step "deploying the operator" deploy
 step "waiting for the operator" kube -n swarm-operator-system rollout status deployment/swarm-operator-controller-manager --timeout=120s
-printf '%s\n' "$memory"

@@ -12,7 +12,7 @@ hack/kind/cluster.sh up
 
 say "2. The operator"
 hack/docker-build.sh
-memory_image=$(hack/kind-deploy.sh)
+hack/kind-deploy.sh
 
 say "3. A swarm with a memory: examples/sqlite-memory-cluster.yaml"
 kube get namespace "$NAMESPACE" >/dev/null 2>&1 || kube create namespace "$NAMESPACE" >/dev/null
@@ -23,7 +23,7 @@ kube rollout status "statefulset/$STORE" --timeout=120s >/dev/null
 
 say "4. An agent stores a value, the memory's pod is replaced, and the agent reads it again: examples/agent.yaml"
 kube delete pod agent --ignore-not-found >/dev/null
-sed "s|image: swarm-memory:dev|image: $memory_image|" examples/agent.yaml | kube apply -f - >/dev/null
+kube apply -f examples/agent.yaml >/dev/null
 step "waiting for the agent's pod" kube wait --for=condition=Ready pod/agent --timeout=60s
 value="{\"text\": \"remember this\", \"at\": \"$(date -u +%FT%TZ)\"}"
 say "  agent$ swarm-memory put demo note '$value'"

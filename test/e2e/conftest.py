@@ -16,21 +16,15 @@ import pytest
 from e2e.cluster import SYSTEM, TOP, kubectl, run
 
 
-@dataclass(frozen=True)
-class Deployment:
-    """What is deployed."""
-
-    memory_image: str
-
-
 @pytest.fixture(scope="session")
-def deployment() -> Iterator[Deployment]:
+def deployment() -> Iterator[None]:
+    """The operator in the cluster, and the images of both programs."""
     try:
-        image = run(TOP / "hack/kind-deploy.sh", timeout=300).strip()
+        run(TOP / "hack/kind-deploy.sh", timeout=300)
     except (AssertionError, subprocess.TimeoutExpired) as error:
         error.add_note(run(TOP / "hack/kind/cluster.sh", "diagnose", check=False))
         raise
-    yield Deployment(image)
+    yield
     log = kubectl("-n", SYSTEM, "logs", "deployment/swarm-operator-controller-manager")
     assert " is forbidden: User" not in log, "the Role lacks a right that the operator needs"
     assert "something unforeseen" not in log, log
@@ -41,7 +35,6 @@ class Space:
     """A namespace, and short ways to work in it."""
 
     name: str
-    memory_image: str
 
     def kubectl(self, *arguments: str, **options: Any) -> str:
         return kubectl("-n", self.name, *arguments, **options)
@@ -57,9 +50,7 @@ class Space:
 
     def start_agent(self) -> None:
         """The pod of examples/agent.yaml."""
-        manifest = (TOP / "examples/agent.yaml").read_text()
-        assert "image: swarm-memory:dev" in manifest
-        self.kubectl("apply", "-f", "-", stdin=manifest.replace("swarm-memory:dev", self.memory_image))
+        self.kubectl("apply", "-f", "examples/agent.yaml")
         self.kubectl("wait", "--for=condition=Ready", "pod/agent", "--timeout=120s")
 
     def memory(self, *arguments: str) -> Any:
@@ -68,10 +59,10 @@ class Space:
 
 
 @pytest.fixture
-def space(deployment: Deployment) -> Iterator[Space]:
+def space(deployment: None) -> Iterator[Space]:
     """A namespace in which only restricted pods may run."""
     name = f"swarm-e2e-{secrets.token_hex(3)}"
     kubectl("create", "namespace", name)
     kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
-    yield Space(name, deployment.memory_image)
+    yield Space(name)
     kubectl("delete", "namespace", name, "--wait=false")
