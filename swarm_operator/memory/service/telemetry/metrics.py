@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from swarm_operator.memory.core.errors import MemoryStoreError
@@ -55,6 +56,7 @@ class ServiceMetrics:
         # `_created` series would double the number of series and are not used. The switch is global.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._batch_size = Histogram(
             "swarm_memory_commit_batch_size",
             "Writes that were committed together.",
