@@ -15,9 +15,18 @@ STORE = "my-cluster-memory"
 
 
 @contextlib.contextmanager
-def port_forward(space, name: str, port: int) -> Iterator[int]:
-    """A port of a store's Service, on a free port of this host."""
-    command = ["kubectl", "--context", CONTEXT, "-n", space.name, "port-forward", f"service/{name}", f":{port}"]
+def port_forward(space, name: str, port: int, *, local: int | None = None) -> Iterator[int]:
+    """A port of a store's Service, on a free port of this host unless `local` names one."""
+    command = [
+        "kubectl",
+        "--context",
+        CONTEXT,
+        "-n",
+        space.name,
+        "port-forward",
+        f"service/{name}",
+        f"{local or ''}:{port}",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forwarding:
         try:
             line = forwarding.stdout.readline()

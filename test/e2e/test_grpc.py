@@ -15,7 +15,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from support.pages import blocks, exchanges, one_line, pattern
+from support.page_runs import to_run
+from support.shell import check
 
 pytestmark = pytest.mark.timeout(420)
 SERVICE = "swarm.memory.v1.Memory"
@@ -80,18 +81,10 @@ def test_an_agent_reaches_the_memory_of_a_pod(space):
         watch.cancel()
 
 
-def test_grpcurl_does_with_a_pod_what_the_page_says(space, grpcurl, tmp_path):
+async def test_grpcurl_does_with_a_pod_what_the_page_says(space, grpcurl, tmp_path):
     space.apply_example()
     eventually(lambda: space.get(f"swarmmemorystore/{STORE}")["status"]["endpoints"]["grpc"])
     (tmp_path / "grpcurl").symlink_to(grpcurl)
-    session = next(block for block in blocks("grpc.md") if "grpcurl" in block)
-    (setting, _), *commands = exchanges(session)
-    assert len(commands) == session.count("$ grpcurl") == 4
-    with port_forward(space, STORE, 9090) as port:
-        environment = {**os.environ, "TOKEN": token(space), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-        for command, answer in commands:
-            there = command.replace("localhost:9090", f"127.0.0.1:{port}")
-            done = subprocess.run(
-                ["bash", "-c", f"{setting}; {there}"], check=True, capture_output=True, text=True, env=environment
-            )
-            assert pattern(answer).match(one_line(done.stdout)), (command, done.stdout, done.stderr)
+    with port_forward(space, STORE, 9090, local=9090):
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        await check(to_run("docs/grpc.md", __file__), tmp_path, TOKEN=token(space), PATH=path)

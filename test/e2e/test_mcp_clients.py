@@ -17,7 +17,8 @@ import httpx2
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-from support.pages import blocks, exchanges
+from support.page_runs import to_run
+from support.pages import blocks
 from unit.memory.wire import steps
 from unit.memory.wire.service import Service, serving
 
@@ -116,7 +117,6 @@ def test_the_examples_for_npm_and_the_inspector_are_what_the_page_says(service, 
     environment = {"SWARM_MEMORY_URL": f"http://127.0.0.1:{service.port}", "SWARM_MEMORY_TOKEN": steps.CLIENT}
     (code,) = [block for block in blocks("mcp.md") if block.startswith("import { Client }")]
     assert run(packages, "node", "--input-type=module", "--eval", code, **environment).strip() == "[]"
-    (session,) = [block for block in blocks("mcp.md") if block.startswith("$ npx")]
-    ((command, _),) = exchanges(session)
-    listed = json.loads(run(packages, "bash", "-c", command, **environment))
+    (command,) = to_run("docs/mcp.md", __file__)
+    listed = json.loads(run(packages, "bash", "-c", command.text, **environment))
     assert {each["name"] for each in listed["tools"]} == {tool.name for tool in TOOLSETS[Toolset.TASKS]}

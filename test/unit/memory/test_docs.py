@@ -2,31 +2,26 @@
 
 import asyncio
 import json
-import os
 import re
-import sys
+import signal
 import textwrap
 
 import pytest
-from support.pages import COMMAND, DOCS, blocks, exchanges, one_line, pattern
+from support.memory_process import Process
+from support.page_runs import to_run
+from support.pages import DOCS, blocks, exchanges, one_line, pattern
+from support.shell import answers, check, connecting, variables
 
 from swarm_operator.memory.client import MemoryClient
 
 
-async def shell(command, service, **environment):
-    process = await asyncio.create_subprocess_exec(
-        "bash", "-c", command,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        env={
-            **os.environ,
-            **environment,
-            "URL": f"http://127.0.0.1:{service.port}",
-            "H": f"Authorization: Bearer {(service.tokens / 'client-token').read_text().strip()}",
-        },
-    )  # fmt: skip
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output
-    return re.sub(r"^ +%.*|^.*--:--.*$", "", output.decode(), flags=re.MULTILINE)
+def addresses(service, folder):
+    """The variables that the pages use."""
+    token = (service.tokens / "client-token").read_text().strip()
+    return {
+        **connecting(folder, service.port), "URL": f"http://127.0.0.1:{service.port}",
+        "H": f"Authorization: Bearer {token}",
+    }  # fmt: skip
 
 
 async def python(code, memory):
@@ -36,11 +31,10 @@ async def python(code, memory):
     await scope["example"](memory)
 
 
-@pytest.mark.parametrize(("page", "commands", "answers", "codes"), [
-    ("batch.md", 1, 1, 1), ("search.md", 3, 1, 1), ("watch.md", 3, 1, 1),
-])  # fmt: skip
-async def test_the_examples_of_a_page_run_and_answer_as_it_says(start_service, page, commands, answers, codes):
-    ran = answered = executed = 0
+@pytest.mark.parametrize(("page", "shown", "codes"), [("batch.md", 1, 1), ("search.md", 1, 1), ("watch.md", 1, 1)])
+async def test_the_examples_of_a_page_run_and_answer_as_it_says(start_service, tmp_path, page, shown, codes):
+    left = to_run(f"docs/{page}", __file__)
+    answered = executed = 0
     output = ""
     async with (
         start_service() as service,
@@ -49,11 +43,12 @@ async def test_the_examples_of_a_page_run_and_answer_as_it_says(start_service, p
         for block in blocks(page):
             documented = block
             if block.startswith("$ "):
-                for command in COMMAND.findall(block):
-                    output = await shell(command.replace("localhost:8080", "$URL"), service)
-                    assert '"urn:swarm-memory:problem:' not in output or page == "batch.md", output
-                    ran += 1
-                documented = COMMAND.sub("", block).strip("\n")
+                commands = exchanges(block)
+                assert commands == left[: len(commands)]
+                left = left[len(commands) :]
+                *_, output = await answers(commands, tmp_path, **addresses(service, tmp_path))
+                assert '"urn:swarm-memory:problem:' not in output or page == "batch.md", output
+                documented = commands[-1].answer
             elif "memory." in block:
                 await python(block, memory)
                 executed += 1
@@ -61,20 +56,19 @@ async def test_the_examples_of_a_page_run_and_answer_as_it_says(start_service, p
             if documented:
                 assert pattern(documented).search(one_line(output)), (documented, output)
                 answered += 1
-    assert (ran, answered, executed) == (commands, answers, codes)
+    assert (left, answered, executed) == ([], shown, codes)
 
 
 async def test_the_page_about_tokens_refuses_what_it_says(start_service, tmp_path):
-    file, kubernetes, session = blocks("tokens.md")
-    assert "tokens.json" in kubernetes
     (tmp_path / "tokens").mkdir()
+    file = blocks("tokens.md")[0]
     (tmp_path / "tokens" / "tokens.json").write_text(file)
     holders = {each["name"]: each["token"] for each in json.loads(file)["tokens"]}
     async with start_service() as service:
-        for exchange in session.removeprefix("$ ").split("\n$ "):
-            command, answer = exchange.split("\n", maxsplit=1)
-            output = await shell(command, service, TEAM=holders["team-a"], DASHBOARD=holders["dashboard"])
-            assert pattern(answer).search(output), (command, output)
+        await check(
+            to_run("docs/tokens.md", __file__), tmp_path, **addresses(service, tmp_path),
+            TEAM=holders["team-a"], DASHBOARD=holders["dashboard"],
+        )  # fmt: skip
 
 
 def test_an_answer_that_differs_is_noticed():
@@ -84,41 +78,17 @@ def test_an_answer_that_differs_is_noticed():
     assert not pattern('{"a":1,"b":2}').search('{"a":1,"b":3}')
 
 
-def commands_of(page):
-    """(command, the answer that the page shows or None), in the page's order."""
-    found = []
-    for block in blocks(page):
-        for line in block.splitlines():
-            if line.startswith("$ "):
-                found.append((line[2:], None))
-            elif found:
-                found[-1] = (found[-1][0], line)
-    return found
-
-
+@pytest.mark.timeout(400)
 async def test_the_command_lines_page_runs_and_answers_as_it_says(start_process, tmp_path):
     process = await start_process()
-    program = tmp_path / "bin" / "swarm-memory"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m swarm_operator.cmd.memory "$@"\n')
-    program.chmod(0o700)
-    environment = {
-        **os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "SWARM_MEMORY_URL": process.url,
-        "PYTHONPATH": str(DOCS.parent),
-    }  # fmt: skip
-    shown = commands_of("command-line.md")
-    for command, answer in shown:
-        done = await asyncio.create_subprocess_exec(
-            "bash", "-c", command, cwd=tmp_path, env=environment,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        output, errors = await done.communicate()
-        assert done.returncode == 0, (command, errors)
-        if answer is not None:
-            assert re.search(re.escape(answer).replace(r"\.\.\.", ".*"), output.decode()), (command, output)
-        elif ">" not in command:
-            assert output == b"", command
-    ran = {command.split("swarm-memory ", 1)[1].split()[0] for command, _ in shown}
+    shown = to_run("docs/command-line.md", __file__)
+    outputs = await answers(shown, tmp_path, seconds=360, SWARM_MEMORY_URL=process.url)
+    for command, output in zip(shown, outputs, strict=True):
+        if command.answer:
+            assert re.search(re.escape(command.answer).replace(r"\.\.\.", ".*"), output), (command, output)
+        elif ">" not in command.text:
+            assert output == "", command
+    ran = {command.text.split("swarm-memory ", 1)[1].split()[0] for command in shown}
     page = (DOCS / "command-line.md").read_text()
     from swarm_operator.cmd import memory
 
@@ -152,40 +122,41 @@ def test_answers_that_differ_are_noticed():
         assert not alike({"a": [1], "version": 1}, seen)
 
 
-async def test_the_service_s_page_answers_as_it_says(start_process, monkeypatch):
+def of_the_service_s_page(*, curl):
+    return [each for each in to_run("docs/memory-service.md", __file__) if each.text.startswith("curl ") is curl]
+
+
+async def test_the_service_s_page_answers_as_it_says(start_process, tmp_path, monkeypatch):
     process = await start_process()
-    monkeypatch.chdir(process.data_dir.parent)
+    folder = process.data_dir.parent
+    monkeypatch.chdir(folder)
     assert process.data_dir.name == "data"
-    environment = {**os.environ, "H": f"Authorization: Bearer {process.token}"}
-    page = blocks("memory-service.md")
-    answered = 0
-    for command, shown in (each for block in page if block.startswith("$ curl") for each in exchanges(block)):
-        there = command.replace("localhost:8080", process.url.removeprefix("http://")).replace("curl", "curl -s")
-        done = await asyncio.create_subprocess_exec(
-            "bash", "-c", there, env=environment, stdout=asyncio.subprocess.PIPE
-        )
-        output = (await done.communicate())[0].decode()
-        if shown.startswith("HTTP/"):
-            head, _, shown = shown.partition("\n\n")  # noqa: PLW2901 - what is left of it
-            seen_head, _, output = output.replace("\r", "").partition("\n\n")
+    shown = of_the_service_s_page(curl=True)
+    port = int(process.url.rpartition(":")[2])
+    outputs = await answers(shown, folder, **connecting(tmp_path, port), H=f"Authorization: Bearer {process.token}")
+    for command, output in zip(shown, outputs, strict=True):
+        answer, seen = command.answer, output.replace("\r", "")
+        if answer.startswith("HTTP/"):
+            (head, _, answer), (seen_head, _, seen) = answer.partition("\n\n"), seen.partition("\n\n")
             names = [[line.partition(":")[0] for line in each.splitlines()] for each in (head, seen_head)]
             assert names[0] == names[1]
-        assert alike(json.loads(one_line(shown)), json.loads(output)), (command, output)
-        answered += 1
-    assert answered == 7
-    (code,) = (block for block in page if block.startswith("from pathlib"))
+        assert alike(json.loads(one_line(answer)), json.loads(seen)), (command, output)
+    (code,) = (block for block in blocks("memory-service.md") if block.startswith("from pathlib"))
     scope = {}
     exec("async def example():\n" + textwrap.indent(code.replace("http://127.0.0.1:8080", process.url), "    "), scope)
     await scope["example"]()
 
 
-async def test_the_first_commands_of_the_service_s_page_run(start_process, tmp_path):
-    process = await start_process()
-    environment = {**os.environ, "SWARM_MEMORY_URL": process.url, "PYTHONPATH": str(DOCS.parent)}
-    start, first, *_ = blocks("memory-service.md")
-    assert start == "swarm-memory serve --data-dir ./data"
-    for line in first.splitlines():
-        command = line.replace("swarm-memory", f"{sys.executable} -m swarm_operator.cmd.memory")
-        done = await asyncio.create_subprocess_exec("bash", "-c", command, cwd=tmp_path, env=environment)
-        assert await done.wait() == 0, line
+async def test_the_first_commands_of_the_service_s_page_run(tmp_path):
+    start, *others = of_the_service_s_page(curl=False)
+    ports = {f"{name}_PORT": "0" for name in ("HTTP", "GRPC", "METRICS")}
+    started = await asyncio.create_subprocess_exec(
+        "bash", "-c", f"exec {start.text}", cwd=tmp_path, stderr=asyncio.subprocess.PIPE,
+        env=variables(tmp_path, **ports),
+    )  # fmt: skip
+    process = await Process.announced(started, tmp_path / "data")
+    try:
+        await answers(others, tmp_path, SWARM_MEMORY_URL=process.url)
+    finally:
+        assert await process.stop(signal.SIGTERM) == 0
     assert (tmp_path / "monday.db").is_file()

@@ -1,24 +1,15 @@
 """The examples of docs/swarm-records.md, run against a real service."""
 
-import asyncio
 import json
 import re
-from pathlib import Path
+
+from support.page_runs import to_run
+from support.pages import DOCS, one_line
+from support.shell import answers
 
 from swarm_operator.memory.client import MemoryClient
 
-TEXT = (Path(__file__).parents[4] / "docs" / "swarm-records.md").read_text()
-
-
-def shell_examples():
-    """(command, what it prints) in the order of the page; an answer's continuation lines are indented by two more."""
-    for block in re.split(r"\n\n(?=    \$ )", TEXT)[1:]:
-        for part in re.split(r"^    \$ ", block.split("\n\n")[0], flags=re.MULTILINE)[1:]:
-            lines = part.split("\n")
-            command = [lines.pop(0)]
-            while lines and command[-1].endswith("\\"):
-                command.append(lines.pop(0))
-            yield "\n".join(command), [line.strip() for line in lines if line.strip()]
+TEXT = (DOCS / "swarm-records.md").read_text()
 
 
 def python_example(introduction):
@@ -27,31 +18,16 @@ def python_example(introduction):
 
 
 async def test_the_shell_examples_print_what_the_page_says(service, tmp_path):
-    examples = list(shell_examples())
-    assert len(examples) >= 7
-    for command, expected in examples:
-        process = await asyncio.create_subprocess_exec(
-            "bash", "-c", command,
-            env={
-                "PATH": "/usr/bin:/bin:/usr/local/bin",
-                "U": f"http://127.0.0.1:{service.port}",
-                "H": "Authorization: Bearer client-0123456789abcdef",
-            },
-            stdout=asyncio.subprocess.PIPE,
-            cwd=tmp_path,
-        )  # fmt: skip
-        output, _ = await process.communicate()
-        assert process.returncode == 0, command
-        printed = [json.loads(line) for line in output.decode().splitlines()]
-        wanted, text = [], ""
-        for line in expected:
-            text += line
-            try:
-                wanted.append(json.loads(text))
-            except ValueError:
-                continue
-            text = ""
-        assert (printed, text) == (wanted, ""), command
+    url = f"http://127.0.0.1:{service.port}"
+    examples = to_run("docs/swarm-records.md", __file__)
+    outputs = await answers(
+        examples, tmp_path, U=url, H="Authorization: Bearer client-0123456789abcdef", SWARM_MEMORY_URL=url,
+        SWARM_MEMORY_TOKEN_FILE=str(service.tokens / "client-token"),
+    )  # fmt: skip
+    for command, output in zip(examples, outputs, strict=True):
+        if command.text.startswith("curl "):
+            printed = [json.loads(line) for line in output.splitlines()]
+            assert printed == ([json.loads(one_line(command.answer))] if command.answer else []), command.text
 
 
 async def test_the_working_agent_works(service):
