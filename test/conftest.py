@@ -227,7 +227,7 @@ def memory_service(tmp_path: Path):
     """Start a memory service with the tokens of a Secret."""
     processes: list[subprocess.Popen[bytes]] = []
 
-    def start(data: dict[str, str], port: int) -> None:
+    def start(data: dict[str, str], port: int, *flags: str) -> None:
         import base64
 
         tokens = tmp_path / "tokens"
@@ -237,7 +237,7 @@ def memory_service(tmp_path: Path):
         program = shutil.which("swarm-memory", path=str(Path(sys.executable).parent))
         command = [
             *(program, "serve", "--data-dir", tmp_path / "data", "--token-dir", tokens, "--swarm-id", "test"),
-            *("--http-port", port, "--grpc-port", "0", "--metrics-port", free_port()),
+            *("--http-port", port, "--grpc-port", "0", "--metrics-port", free_port(), *flags),
         ]
         processes.append(subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL))
 

@@ -92,9 +92,16 @@ class ControlPlane:
             time.sleep(0.3)
 
 
+IPV6_ONLY = ("--service-cluster-ip-range", "fd00:10::/112", "--advertise-address", "2001:db8::1")
+"""Flags of an API server at [::1] that knows no IPv4."""
+
+
 @contextlib.contextmanager
-def run_control_plane(binaries: Path, folder: Path, *apiserver_flags: str) -> Iterator[ControlPlane]:
-    """Run a control plane with its files in `folder`, and end it."""
+def run_control_plane(
+    binaries: Path, folder: Path, *apiserver_flags: str, loopback: str = "127.0.0.1"
+) -> Iterator[ControlPlane]:
+    """Run a control plane with its files in `folder` that listens on a loopback address, and end it."""
+    host = f"[{loopback}]" if ":" in loopback else loopback
     tokens = {"admin": secrets.token_hex(16), "operator": secrets.token_hex(16)}
     (folder / "tokens.csv").write_text(
         f'{tokens["admin"]},admin,1,"system:masters"\n'
@@ -103,15 +110,15 @@ def run_control_plane(binaries: Path, folder: Path, *apiserver_flags: str) -> It
     key = folder / "sa.key"
     subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
     etcd_port, peer_port, port = free_port(), free_port(), free_port()
-    etcd_url = f"http://127.0.0.1:{etcd_port}"
+    etcd_url = f"http://{host}:{etcd_port}"
     etcd = [
         *(binaries / "etcd", "--data-dir", folder / "etcd", "--unsafe-no-fsync"),
         *("--listen-client-urls", etcd_url, "--advertise-client-urls", etcd_url),
-        *("--listen-peer-urls", f"http://127.0.0.1:{peer_port}"),
+        *("--listen-peer-urls", f"http://{host}:{peer_port}"),
     ]
     apiserver = [
         *(binaries / "kube-apiserver", "--etcd-servers", etcd_url, "--cert-dir", folder / "certs"),
-        *("--bind-address", "127.0.0.1", "--token-auth-file", folder / "tokens.csv"),
+        *("--bind-address", loopback, "--token-auth-file", folder / "tokens.csv"),
         *("--authorization-mode", "RBAC", "--service-cluster-ip-range", "10.0.0.0/16"),
         *("--service-account-issuer", "https://localhost", "--service-account-key-file", key),
         *("--service-account-signing-key-file", key, "--disable-admission-plugins", "ServiceAccount"),
@@ -126,7 +133,7 @@ def run_control_plane(binaries: Path, folder: Path, *apiserver_flags: str) -> It
             stack.callback(stop, process)
             processes.append(process)
         plane = ControlPlane(
-            f"https://127.0.0.1:{port}", folder, binaries / "kubectl", tokens, apiserver, tuple(processes)
+            f"https://{host}:{port}", folder, binaries / "kubectl", tokens, apiserver, tuple(processes)
         )
         plane.wait_ready()
         rendered = subprocess.run(

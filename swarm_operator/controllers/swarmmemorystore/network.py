@@ -50,7 +50,7 @@ def service(store: SwarmMemoryStore) -> Object:
     """Return the Service that clients use: it routes to the pod while the pod is ready."""
     return {
         "metadata": {"name": store.metadata.name, "labels": labels.of_store(store)},
-        "spec": {"type": "ClusterIP", "selector": labels.selector(store), "ports": _PORTS},
+        "spec": {"type": "ClusterIP", **_routing(store)},
     }
 
 
@@ -58,12 +58,17 @@ def headless_service(store: SwarmMemoryStore) -> Object:
     """Return the StatefulSet's governing Service: the pod's own DNS name, ready or not."""
     return {
         "metadata": {"name": headless_name(store), "labels": labels.of_store(store)},
-        "spec": {
-            "clusterIP": "None",
-            "publishNotReadyAddresses": True,
-            "selector": labels.selector(store),
-            "ports": _PORTS,
-        },
+        "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, **_routing(store)},
+    }
+
+
+def _routing(store: SwarmMemoryStore) -> Object:
+    """Return what both Services have in common."""
+    return {
+        # Addresses of both families where the cluster has both; the one family of other clusters.
+        "ipFamilyPolicy": "PreferDualStack",
+        "selector": labels.selector(store),
+        "ports": _PORTS,
     }
 
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -58,6 +59,7 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         metrics = ServiceMetrics()
         tokens = Tokens(_token_dir(settings), seal=_seal(settings), reloaded=metrics.tokens_valid.set)
+        settings = replace(settings, host=_available(settings.host))
         with contextlib.ExitStack() as sockets:
             http_socket = sockets.enter_context(_bind(settings.host, settings.http_port))
             metrics_socket = sockets.enter_context(_bind(settings.host, settings.metrics_port))
@@ -237,6 +239,11 @@ def _seal(settings: ServiceSettings) -> Seal:
     except OSError as error:  # a full disk must not prevent reads
         _log.warning("cursors are valid until the service stops", reason=str(error))
         return Seal()
+
+
+def _available(host: str) -> str:
+    """Return the host; all IPv4 addresses for "::" where the machine has no IPv6. Go's net.Listen does the same."""
+    return "0.0.0.0" if host == "::" and not socket.has_dualstack_ipv6() else host  # noqa: S104 - asked for by "::"
 
 
 def _bind(host: str, port: int) -> socket.socket:

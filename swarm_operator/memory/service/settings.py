@@ -16,7 +16,8 @@ class ServiceSettings:
     """Directory of `swarm-memory.db` and related files. Created if missing; must be on a local file system."""
 
     host: str = "127.0.0.1"
-    """Address that all ports listen on. 0.0.0.0 is all IPv4 addresses, :: all IPv4 and IPv6 addresses."""
+    """Address that all ports listen on. 0.0.0.0 is all IPv4 addresses; :: is all IPv4 and IPv6 addresses, or all IPv4
+    addresses where the machine has no IPv6."""
 
     http_port: int = 8080
     """TCP port of the API; 0 selects a free port, which is logged."""

@@ -81,7 +81,8 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
                 "imagePullPolicy": "IfNotPresent",
                 # The condition Ready then has the last line of a service that cannot start.
                 "terminationMessagePolicy": "FallbackToLogsOnError",
-                "args": ["serve", "--host=0.0.0.0"],
+                # Every address of both families; the service falls back to IPv4 where the node has no IPv6.
+                "args": ["serve", "--host=::"],
                 "env": [{"name": name, "value": value} for name, value in _environment(store).items()],
                 "ports": [
                     {"name": "http", "containerPort": network.HTTP_PORT, "protocol": "TCP"},

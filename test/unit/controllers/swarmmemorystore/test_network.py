@@ -11,6 +11,11 @@ def test_clients_reach_the_pod_while_it_is_ready(store):
     assert "publishNotReadyAddresses" not in service["spec"]
 
 
+def test_services_have_addresses_of_each_family_of_the_cluster(store):
+    for service in (network.service(store()), network.headless_service(store())):
+        assert service["spec"]["ipFamilyPolicy"] == "PreferDualStack"
+
+
 def test_the_pod_has_a_name_of_its_own_ready_or_not(store):
     service = network.headless_service(store())
     assert service["metadata"]["name"] == network.headless_name(store()) == "bees-headless"

@@ -4,9 +4,11 @@ import asyncio
 import json
 import resource
 import signal
+import socket
 
 import aiohttp
 import pytest
+from support.without_ipv6 import without_ipv6
 
 from swarm_operator.memory.client import MemoryClient, MemoryServerError
 from swarm_operator.memory.service.access.tokens import generate
@@ -56,6 +58,33 @@ async def test_requests_under_way_are_finished_before_the_end(start_process):
     again = await start_process()
     async with client(again) as memory:
         assert (await memory.get("n", "k")).value == 1
+
+
+def ports(process):
+    """Return the ports of the API, of gRPC and of the metrics."""
+    serving = process.log[-1]
+    return [int(serving[name].rpartition(":")[2]) for name in ("http", "metrics")] + [serving["grpc_port"]]
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [("::", {"127.0.0.1", "::1"}), ("127.0.0.1", {"127.0.0.1"}), ("::1", {"::1"})],
+)
+async def test_all_ports_listen_on_the_host_and_on_both_families_for_all_addresses(start_process, host, reached):
+    process = await start_process("--host", host)
+    for port in ports(process):
+        for address in reached:
+            socket.create_connection((address, port), timeout=5).close()
+        for address in {"127.0.0.1", "::1"} - reached:
+            with pytest.raises(OSError, match="refused"):
+                socket.create_connection((address, port), timeout=5)
+
+
+async def test_where_the_kernel_has_no_ipv6_all_addresses_are_those_of_ipv4(start_process):
+    process = await start_process("--host", "::", limits=without_ipv6)
+    assert process.url.startswith("http://0.0.0.0:")
+    for port in ports(process):
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
 
 
 async def test_a_second_process_on_the_same_directory_is_told_who_has_it(start_process):

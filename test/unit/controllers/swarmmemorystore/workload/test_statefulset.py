@@ -65,6 +65,10 @@ def test_the_image_is_pulled_with_the_secrets_that_are_named(store, pod):
     assert named == {**pod, "imagePullSecrets": [{"name": "a"}, {"name": "b"}]}
 
 
+def test_the_pod_listens_on_the_addresses_of_both_families(container):
+    assert "--host=::" in container["args"]
+
+
 def test_the_pod_may_write_to_its_volume_and_to_tmp_only(pod, container):
     writable = {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
     assert writable == {"/data", "/tmp"}
