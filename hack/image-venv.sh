@@ -11,12 +11,15 @@ python3 -m venv --symlinks "/venv/$program"
 "/venv/$program/bin/pip" uninstall --quiet --yes pip
 bin=/venv/$program/bin
 find "$bin" -type f ! -name 'python*' -delete
-module=manager
-[ "$program" = memory ] && module=memory
+# As in pyproject.toml.
+module=manager function=main
+if [ "$program" = memory ]; then
+	module=memory function=program
+fi
 cat >"$bin/swarm-$program" <<SCRIPT
 #!/app/bin/python3
 import sys
-from swarm_operator.cmd.$module import main
-sys.exit(main())
+from swarm_operator.cmd.$module import $function
+sys.exit($function())
 SCRIPT
 chmod 0755 "$bin/swarm-$program"

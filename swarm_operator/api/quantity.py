@@ -1,4 +1,4 @@
-"""Kubernetes quantities (`10Gi`, `500M`, `1.5Ti`) and Go durations (`5m`, `1h30m`): parsing and the canonical form."""
+"""Kubernetes quantities (`10Gi`, `500M`, `1.5Ti`): parsing and the canonical form, and the types of fields."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from swarm_operator.api.duration import DURATION_PATTERN, parse_duration
+
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?([KMGTPE]i|[kMGTPE])?$"
-DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 
 _BINARY = {suffix: 1024**power for power, suffix in enumerate(("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))}
 _DECIMAL = {suffix: 1000**power for power, suffix in enumerate(("", "k", "M", "G", "T", "P", "E"))}
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parse_quantity(text: str) -> int:
@@ -43,17 +43,6 @@ def canonical_quantity(text: str) -> str:
         if value and value % factor == 0:
             return f"{value // factor}{suffix}"
     return str(value)
-
-
-def parse_duration(text: str) -> float:
-    """Parse a Go duration into seconds.
-
-    Raises:
-        ValueError: it is not one; the message says what is allowed.
-    """
-    if not re.fullmatch(DURATION_PATTERN.strip("^$"), text):
-        raise ValueError(f"{text!r} is not a duration; allowed: numbers with h, m, s or ms, such as 5m or 1h30m")
-    return sum(float(number) * _SECONDS[unit] for number, _, unit in re.findall(r"([0-9]+(\.[0-9]+)?)(ms|s|m|h)", text))
 
 
 def _check_size(text: str) -> str:

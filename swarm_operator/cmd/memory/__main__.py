@@ -1,8 +1,6 @@
 """`python -m swarm_operator.cmd.memory`."""
 
-import sys
-
-from swarm_operator.cmd.memory import main
+from swarm_operator.cmd.memory import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

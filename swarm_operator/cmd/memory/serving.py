@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,7 +99,8 @@ def add(commands: Any) -> None:
 def _serve(options: argparse.Namespace) -> int:
     import uvloop  # noqa: PLC0415 - only serve needs it
 
-    from swarm_operator.cmd import logs  # noqa: PLC0415
+    with _absent("rich"):
+        from swarm_operator.cmd import logs  # noqa: PLC0415
     from swarm_operator.memory.service import server  # noqa: PLC0415
     from swarm_operator.memory.service.settings import ServiceSettings  # noqa: PLC0415
     from swarm_operator.memory.sqlite import StoreConfig  # noqa: PLC0415
@@ -143,3 +147,19 @@ def _serve(options: argparse.Namespace) -> int:
         full_text=options.full_text,
     )
     return uvloop.run(server.serve(settings, config))
+
+
+@contextlib.contextmanager
+def _absent(package: str) -> Iterator[None]:
+    """Let imports of a package fail inside this context, unless it has been imported.
+
+    structlog imports rich where there is one, for colours, which these logs don't have: a quarter of the start.
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment] # https://docs.python.org/3/reference/import.html
+    try:
+        yield
+    finally:
+        del sys.modules[package]

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from swarm_operator.api.duration import parse_duration
+
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off"})
 
@@ -30,13 +32,7 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
 def interval(text: str) -> float:
     """Seconds, from what the CRD allows and from plain seconds."""
     try:
-        if text.isascii() and text.isdigit() and len(text) <= 10:
-            seconds = float(text)
-        else:
-            # Imports pydantic, which the client's commands have no other use for.
-            from swarm_operator.api.quantity import parse_duration  # noqa: PLC0415
-
-            seconds = parse_duration(text)
+        seconds = float(text) if text.isascii() and text.isdigit() and len(text) <= 10 else parse_duration(text)
     except ValueError:
         seconds = 0.0
     if 1 <= seconds <= 1e10:

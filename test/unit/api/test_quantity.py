@@ -5,13 +5,8 @@ import pytest
 from hypothesis import given
 from pydantic import TypeAdapter, ValidationError
 
-from swarm_operator.api.quantity import (
-    Interval,
-    StorageSize,
-    canonical_quantity,
-    parse_duration,
-    parse_quantity,
-)
+from swarm_operator.api.duration import parse_duration
+from swarm_operator.api.quantity import Interval, StorageSize, canonical_quantity, parse_quantity
 
 SUFFIXES = ["", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -462,3 +463,62 @@ def test_a_swarm_is_exported_to_a_file_and_imported_from_it(service, monkeypatch
     assert capfdbinary.readouterr().err == b"swarm-memory: none.ndjson: No such file or directory\n"
     assert command.main(["cleanup", "--max-age", "1h", "--dry-run"]) == 0
     assert json.loads(capfdbinary.readouterr().out)["total"] == 0
+
+
+LISTENS = """
+import json, os, socket, sys
+
+def listen(self, *arguments):
+    print(json.dumps(sorted(sys.modules)), flush=True)
+    os._exit(0)
+
+socket.socket.listen = listen
+from swarm_operator.cmd.memory import main
+main(["serve", "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--mcp", "true", "--gc-interval", "5m"])
+"""
+
+
+def test_the_service_listens_before_it_imports_what_takes_long_and_serves_no_entry():
+    done = subprocess.run([sys.executable, "-c", LISTENS], capture_output=True, text=True, timeout=60, check=True)
+    imported = set(json.loads(done.stdout))
+    assert "swarm_operator.memory.service.app" in imported
+    assert not {"aiohttp", "grpc", "jsonschema", "mcp", "pydantic", "rich"} & imported
+
+
+PROGRAM = """
+import atexit, sys
+from swarm_operator.cmd.memory import program
+atexit.register(print, "taken apart", file=sys.stderr)
+program()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["completion", "bash"], 0), (["get", "n", "k", "--retry-for", "0"], 1)]
+)
+def test_the_program_ends_with_the_code_and_all_of_the_output_and_is_not_taken_apart(arguments, code):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments, *(["--url", "http://127.0.0.1:1"] if code else [])],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == code
+    assert "taken apart" not in done.stderr
+    if code:
+        assert done.stderr.startswith("swarm-memory: http://127.0.0.1:1: Cannot connect")
+    else:
+        assert done.stdout.rstrip().endswith("swarm-memory")
+
+
+def test_the_program_reports_output_that_could_not_be_written():
+    code = "from swarm_operator.cmd import memory; memory.main = lambda: print('a line') or 0; memory.program()"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 120
+    assert b"No space left" in done.stderr
