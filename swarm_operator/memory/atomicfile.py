@@ -30,20 +30,25 @@ class AtomicFile:
         target: the path of the published file.
     """
 
-    def __init__(self, path: Path, target: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, target: Path, descriptor: int, *, replace: bool) -> None:
         self.path = path
         self.target = target
         self._descriptor: int | None = descriptor
+        self._replace = replace
 
     @classmethod
-    def create(cls, target: Path) -> AtomicFile:
+    def create(cls, target: Path, *, replace: bool = False) -> AtomicFile:
         """Create the hidden file. This call is fast; `remove_stale`, to be called first, may be slow.
+
+        Args:
+            target: the path of the published file.
+            replace: whether `publish` replaces a file of that path.
 
         Raises:
             FileExistsError: the target exists; it is not changed.
             OSError: the directory is missing or can't be written.
         """
-        if os.path.lexists(target):
+        if not replace and os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
         while True:
             path = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}{SUFFIX}")
@@ -51,7 +56,7 @@ class AtomicFile:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             # Between open and flock, `remove_stale` in another process may have locked and removed the file.
             if path.exists():
-                return cls(path, target, descriptor)
+                return cls(path, target, descriptor, replace=replace)
             os.close(descriptor)
 
     def publish(self) -> None:
@@ -63,6 +68,14 @@ class AtomicFile:
         """
         assert self._descriptor is not None  # noqa: S101 - for mypy
         os.fsync(self._descriptor)
+        if self._replace:
+            self.path.rename(self.target)
+        else:
+            self._link()
+        self.discard()
+        _sync_directory(self.target.parent)
+
+    def _link(self) -> None:
         try:
             os.link(self.path, self.target)
         except OSError as error:
@@ -72,8 +85,6 @@ class AtomicFile:
             if os.path.lexists(self.target):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.target)) from None
             self.path.rename(self.target)
-        self.discard()
-        _sync_directory(self.target.parent)
 
     def discard(self) -> None:
         """Remove the hidden file. Do nothing after `publish`."""

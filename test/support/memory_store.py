@@ -267,7 +267,7 @@ class MemoryStore(Store):
         return Backup(Path(path), len(dump))
 
     @contextlib.asynccontextmanager
-    async def snapshot(self):
+    async def snapshot(self, directory=None):
         await self._turn()
         dump = self._dump()
         yield Snapshot(io.BytesIO(dump), len(dump), hashlib.sha256(dump).digest())

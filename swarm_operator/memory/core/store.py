@@ -257,8 +257,12 @@ class Store(EntryReads, EntryWrites, Protocol):
         """
 
     @abstractmethod
-    def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
-        """Make a copy as `backup` does, for reading and without a name; it is deleted on exit."""
+    def snapshot(self, directory: Path | None = None) -> AbstractAsyncContextManager[Snapshot]:
+        """Make a copy as `backup` does, for reading and without a name; it is deleted on exit.
+
+        Args:
+            directory: where the copy takes its space; None: where the store's own files lie.
+        """
 
     @abstractmethod
     async def stats(self) -> StoreStats:

@@ -1,15 +1,17 @@
-"""Runs work on large JSON documents and messages on a thread of its own, so that the event loop keeps serving.
+"""Runs work on threads, so that the event loop keeps serving: large JSON documents, and long work that can be stopped.
 
-The work holds Python's global lock in short steps where it can (see strict_json), so the event loop runs in between. A
-second thread would finish no more work in a second: both wait for the lock. It would make the event loop wait for two.
-One thread also bounds the memory of what is parsed: a document takes many times the bytes of its text.
+JSON has one thread. Its work holds Python's global lock in short steps where it can (see strict_json), so the event loop
+runs in between. A second thread would finish no more work in a second: both wait for the lock. It would make the event
+loop wait for two. One thread also bounds the memory of what is parsed: a document takes many times the bytes of its text.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -36,3 +38,23 @@ def _run(function: Callable[..., _Result], *arguments: Any) -> _Result:
         return function(*arguments)
     finally:
         sys.setswitchinterval(usual)
+
+
+async def run_stoppable(function: Callable[[], _Result], stop: threading.Event) -> _Result:
+    """Return the result of a function that ends early once `stop` is set. See run_to_completion."""
+    return await run_to_completion(asyncio.to_thread(function), stop)
+
+
+async def run_to_completion(work: Coroutine[None, None, _Result], stop: threading.Event) -> _Result:
+    """Wait for work on a thread. If the caller is cancelled, set `stop` and wait until the work has ended."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stop.set()
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # mark the exception as retrieved
+        raise

@@ -411,9 +411,9 @@ class SqliteStore:
         return await self._backups.write(Path(path))
 
     @contextlib.asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Snapshot]:
-        """Create an unnamed backup for reading in the database's directory, see Store.snapshot."""
-        async with self._backups.snapshot() as snapshot:
+    async def snapshot(self, directory: Path | None = None) -> AsyncIterator[Snapshot]:
+        """Create an unnamed backup for reading, by default in the database's directory, see Store.snapshot."""
+        async with self._backups.snapshot(directory) as snapshot:
             yield snapshot
 
     async def stats(self) -> StoreStats:

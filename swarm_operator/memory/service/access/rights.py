@@ -254,10 +254,10 @@ class AuthorizedStore(Store):
         return await self._store.backup(path)
 
     @contextlib.asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Snapshot]:
+    async def snapshot(self, directory: Path | None = None) -> AsyncIterator[Snapshot]:
         """Require an admin."""
         self._principal.check_admin()
-        async with self._store.snapshot() as snapshot:
+        async with self._store.snapshot(directory) as snapshot:
             yield snapshot
 
     async def stats(self) -> StoreStats:

@@ -14,9 +14,9 @@ import asyncio
 import contextlib
 import hashlib
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import BinaryIO, Final, TypeVar
+from typing import BinaryIO, Final
 
 from swarm_operator.memory.atomicfile import AtomicFile, remove_stale
 from swarm_operator.memory.core.backup import Backup, Snapshot
@@ -30,14 +30,13 @@ from swarm_operator.memory.core.errors import (
     StoreClosedError,
     from_os,
 )
+from swarm_operator.memory.core.threads import run_stoppable, run_to_completion
 from swarm_operator.memory.sqlite.config import StoreConfig
 from swarm_operator.memory.sqlite.database.connect import open_reader
 from swarm_operator.memory.sqlite.database.connection import Worker, snapshot
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.write.writer import CheckpointPolicy
-
-T = TypeVar("T")
 
 _PAGES_AT_ONCE: Final = 1024
 """Pages per copy step (4 MiB). Cancellation is checked between steps."""
@@ -79,15 +78,16 @@ class Backups:
                 file.publish()
                 return size
 
-            return Backup(target, await _on_thread(publish, stop))
+            return Backup(target, await run_stoppable(publish, stop))
 
     @contextlib.asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Snapshot]:
+    async def snapshot(self, directory: Path | None = None) -> AsyncIterator[Snapshot]:
         """Create an unnamed backup for reading, see SqliteStore.snapshot."""
         async with contextlib.AsyncExitStack() as stack:
-            async with self._make_copy(self._path.with_name(f"{self._path.name}-snapshot")) as (file, stop):
+            target = (directory or self._path.parent) / f"{self._path.name}-snapshot"
+            async with self._make_copy(target) as (file, stop):
                 opened = stack.enter_context(file.path.open("rb"))
-                digest = await _on_thread(lambda: _digest(opened, stop), stop)
+                digest = await run_stoppable(lambda: _digest(opened, stop), stop)
                 size = opened.tell()
             opened.seek(0)
             yield Snapshot(opened, size, digest)
@@ -111,7 +111,7 @@ class Backups:
             file = AtomicFile.create(target)
             try:
                 await self._copy(file.path, stop)
-                await _on_thread(lambda: _finish(file.path, stop), stop)
+                await run_stoppable(lambda: _finish(file.path, stop), stop)
                 yield file, stop
             finally:
                 await asyncio.to_thread(file.discard)
@@ -129,7 +129,7 @@ class Backups:
         source = await open_reader(self._path, self._config) if self._config.enable_wal else self._writer
         self._checkpoints.snapshots += 1
         try:
-            await _run_to_completion(source.run(lambda db: _copy_pages(db, path, stop)), stop)
+            await run_to_completion(source.run(lambda db: _copy_pages(db, path, stop)), stop)
         finally:
             self._checkpoints.snapshots -= 1
             if source is not self._writer:
@@ -190,22 +190,3 @@ def _digest(file: BinaryIO, stop: threading.Event) -> bytes:
             raise _StoppedError
         digest.update(chunk)
     return digest.digest()
-
-
-async def _on_thread(function: Callable[[], T], stop: threading.Event) -> T:
-    return await _run_to_completion(asyncio.to_thread(function), stop)
-
-
-async def _run_to_completion(work: Coroutine[None, None, T], stop: threading.Event) -> T:
-    """Wait for work on a thread. If the caller is cancelled, stop the work and wait until it has ended."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        stop.set()
-        while not task.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # mark the exception as retrieved
-        raise

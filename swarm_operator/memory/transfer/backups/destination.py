@@ -1,0 +1,73 @@
+"""Where backups lie: the interface of a folder (folder.py) and of an object store (bucket.py).
+
+location.py reads URLs. Paths are relative to the destination's URL. A file is there whole or not at all: nobody sees
+a file that is being written.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+PART: Final = 8 * 1024 * 1024
+"""Bytes that are read or sent at one time. Object stores take parts of at least 5 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file at a destination.
+
+    Attributes:
+        path: path below the destination's URL.
+        size: bytes.
+        modified: time of the last write, in milliseconds since the Unix epoch.
+    """
+
+    path: str
+    size: int
+    modified: int
+
+
+class Destination(ABC):
+    """A place for files. All methods raise DestinationError; FileNotFoundError where they say so.
+
+    Attributes:
+        url: the URL, without a slash at its end and without credentials.
+    """
+
+    url: str
+
+    @abstractmethod
+    def below(self, folder: str) -> Destination:
+        """Return the destination at a folder of this one. The folder need not exist."""
+
+    async def place(self, path: str) -> Path | None:
+        """Return where a file can be written and read in place; None if that is not on this machine.
+
+        The folder of the file is created. Who writes there sees to it that the file is there whole or not at all.
+        """
+        del path
+        return None
+
+    @abstractmethod
+    async def put(self, path: str, parts: AsyncIterator[bytes], size: int) -> None:
+        """Write a file of `size` bytes, and replace one of that path, in bounded memory."""
+
+    @abstractmethod
+    async def size(self, path: str) -> int:
+        """Return the bytes of a file. Raise FileNotFoundError."""
+
+    @abstractmethod
+    def read(self, path: str, size: int) -> AsyncIterator[bytes]:
+        """Yield the first `size` bytes of a file in parts. Raise FileNotFoundError."""
+
+    @abstractmethod
+    async def list(self, folder: str = "") -> list[StoredFile]:
+        """Return all files below a folder of this destination; none if there is no such folder."""
+
+    @abstractmethod
+    async def delete(self, path: str) -> None:
+        """Delete a file. Do nothing if there is none."""

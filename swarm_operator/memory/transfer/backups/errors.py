@@ -1,0 +1,96 @@
+"""Errors of backups. Their codes are the reasons of failures in documents and metrics."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from swarm_operator.memory.core.errors import MemoryStoreError
+
+
+class BackupNotFoundError(MemoryStoreError):
+    """There is no complete backup of that name."""
+
+    code = "backup-not-found"
+
+
+class BackupConflictError(MemoryStoreError):
+    """The operation can't be carried out now or here. Nothing was done.
+
+    Attributes:
+        reason: machine-readable reason: `running` or `no-destination`.
+    """
+
+    code = "backup-conflict"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __copy__(self) -> BackupConflictError:
+        """Return a new error with the same attributes."""
+        return BackupConflictError(self.reason, str(self))
+
+
+class BackupDamagedError(MemoryStoreError):
+    """The stored backup is not the one that was made: it differs from its manifest or is no intact database."""
+
+    code = "backup-damaged"
+
+
+class ForeignBackupError(MemoryStoreError):
+    """The backup belongs to another swarm."""
+
+    code = "backup-of-another-swarm"
+
+
+class BackupInterruptedError(MemoryStoreError):
+    """The service stopped before the backup was complete."""
+
+    code = "interrupted"
+    transient = True
+
+
+class DestinationError(MemoryStoreError):
+    """The destination of backups failed. The message names the destination and never a credential."""
+
+    code: ClassVar[str] = "destination-failed"
+    transient = True
+
+
+class DestinationConfigError(DestinationError):
+    """The URL, the options or the credentials of the destination are not valid."""
+
+    code = "destination-invalid"
+    transient = False
+
+
+class DestinationDeniedError(DestinationError):
+    """The destination refused the credentials or the permission."""
+
+    code = "destination-denied"
+
+
+class DestinationMissingError(DestinationError):
+    """The folder, the bucket or the container does not exist."""
+
+    code = "destination-missing"
+
+
+class DestinationFullError(DestinationError):
+    """The destination has no room left."""
+
+    code = "destination-full"
+
+
+class DestinationUnreachableError(DestinationError):
+    """The destination did not answer, or the connection broke, and retries did not help."""
+
+    code = "destination-unreachable"
+
+
+REASONS = (
+    BackupDamagedError.code, ForeignBackupError.code, BackupInterruptedError.code, DestinationError.code,
+    DestinationConfigError.code, DestinationDeniedError.code, DestinationMissingError.code, DestinationFullError.code,
+    DestinationUnreachableError.code,
+)  # fmt: skip
+"""Reasons of failed backups that come from here. Others are codes of core.errors, such as `disk-full`."""

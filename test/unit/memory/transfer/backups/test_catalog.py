@@ -1,0 +1,289 @@
+"""Backups in a folder: what counts is whole, and what is damaged or half done does not count."""
+
+import errno
+import hashlib
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from swarm_operator.memory.core.errors import InvalidInputError, NewerSchemaError
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
+from swarm_operator.memory.sqlite.backup.verify import check
+from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.transfer.backups.catalog import Catalog, Progress
+from swarm_operator.memory.transfer.backups.errors import (
+    BackupDamagedError,
+    BackupNotFoundError,
+    DestinationConfigError,
+    DestinationDeniedError,
+    DestinationError,
+    DestinationFullError,
+    DestinationMissingError,
+    ForeignBackupError,
+)
+from swarm_operator.memory.transfer.backups.location import folder_of, open_destination, split_location
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+async def store(tmp_path):
+    async with SqliteStore.open(tmp_path / "store.db", StoreConfig(swarm_id="team/ä")) as opened:
+        for number in range(50):
+            await opened.put("n", f"k{number}", {"number": number, "text": os.urandom(500).hex()}, tags=["t"])
+        await opened.delete("n", "k0")
+        yield opened
+
+
+@pytest.fixture
+def catalog(store, root, tmp_path):
+    return Catalog(open_destination(f"file://{root}").below(folder_of(store.swarm_id)), source=store, scratch=tmp_path)
+
+
+def files(root):
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+async def test_a_backup_is_made_verified_listed_fetched_and_deleted(catalog, store, root, tmp_path):
+    progress = Progress()
+    made = await catalog.make("monday.1", "Requested", progress=progress)
+    assert files(root) == ["team=2F=C3=A4/monday.1/manifest.json", "team=2F=C3=A4/monday.1/memory.db"]
+    copy = root / "team=2F=C3=A4/monday.1/memory.db"
+    assert (made.entries, made.version, made.feed_position, made.schema_version) == (49, 1, 51, 7)
+    assert (made.size, made.swarm_id, made.reason) == (copy.stat().st_size, "team/ä", "Requested")
+    assert made.started_at <= made.completed_at <= made.verified_at
+    assert (progress.verifying, progress.bytes, progress.of) == (True, made.size, made.size)
+    assert [path.stat().st_mode & 0o077 for path in (copy, copy.parent)] == [0, 0]
+    (listed,) = await catalog.list()
+    assert (listed.name, listed.manifest, listed.complete) == ("monday.1", made, True)
+    assert listed.location == f"file://{root}/team=2F=C3=A4/monday.1"
+    await store.put("n", "later", 1)
+    # By name it is made once.
+    assert await catalog.make("monday.1", "Scheduled") == made
+    assert (await catalog.verify("monday.1")).verified_at >= made.verified_at
+    assert (await catalog.fetch("monday.1", tmp_path / "fetched.db")).sha256 == made.sha256
+    assert (tmp_path / "fetched.db").read_bytes() == copy.read_bytes()
+    assert check(tmp_path / "fetched.db").findings == ()
+    with pytest.raises(InvalidInputError, match="does not exist"):
+        await catalog.fetch("monday.1", tmp_path / "fetched.db")
+    with pytest.raises(ForeignBackupError, match="of the swarm 'team/ä', not of 'other'"):
+        await catalog.fetch("monday.1", tmp_path / "other.db", swarm_id="other")
+    await catalog.delete("monday.1")
+    await catalog.delete("monday.1")
+    assert list(root.iterdir()) == []
+    with pytest.raises(BackupNotFoundError):
+        await catalog.get("monday.1")
+
+
+def flip(copy, manifest):
+    with copy.open("r+b") as file:
+        file.seek(copy.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def truncate(copy, manifest):
+    os.truncate(copy, copy.stat().st_size - 4096)
+
+
+def lose(copy, manifest):
+    copy.unlink()
+
+
+def lie_about_the_entries(copy, manifest):
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"entries": 7}))
+
+
+def lie_about_the_name(copy, manifest):
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"name": "other"}))
+
+
+def write_no_manifest(copy, manifest):
+    manifest.write_text('{"format": 1, "name": ')
+
+
+def write_a_newer_manifest(copy, manifest):
+    manifest.write_text('{"format": 2}')
+
+
+@pytest.mark.parametrize("damage", [
+    flip, truncate, lose, lie_about_the_entries, lie_about_the_name, write_no_manifest, write_a_newer_manifest,
+])  # fmt: skip
+async def test_a_damaged_backup_is_found_and_does_not_count_any_more(catalog, root, tmp_path, damage):
+    made = await catalog.make("a", "Requested")
+    folder = root / "team=2F=C3=A4/a"
+    damage(folder / "memory.db", folder / "manifest.json")
+    with pytest.raises(BackupDamagedError):
+        await catalog.fetch("a", tmp_path / "fetched.db")
+    with pytest.raises(BackupDamagedError):
+        await catalog.verify("a")
+    (listed,) = await catalog.list()
+    assert (listed.complete, type(listed.problem)) == (False, BackupDamagedError)
+    assert [path.name for path in tmp_path.iterdir() if "fetched" in path.name] == []
+    # The name is free for a new one.
+    again = await catalog.make("a", "Requested")
+    assert (again.sha256, again.damage) == (made.sha256, None)
+
+
+async def test_a_copy_that_is_wrong_at_the_destination_never_counts(catalog, root, monkeypatch):
+    """What is read back is what decides, not what was written."""
+    written = catalog.destination.read
+
+    def read(path, size):
+        async def parts():
+            async for part in written(path, size):
+                yield part[:-1] + b"?"
+
+        return parts()
+
+    calls = []
+
+    def later(path, size):
+        calls.append(path)
+        return written(path, size) if len(calls) == 1 else read(path, size)
+
+    monkeypatch.setattr(catalog.destination, "read", later)
+    with pytest.raises(BackupDamagedError, match="SHA-256"):
+        await catalog.make("a", "Requested")
+    assert files(root) == []
+
+
+async def test_a_database_that_is_damaged_behind_its_digest_never_counts(catalog, root, store, monkeypatch):
+    """A copy whose bytes are as they were written, and whose pages are not sound."""
+    backup = store.backup
+
+    async def damaged(path):
+        done = await backup(path)
+        flip(path, None)
+        for _ in range(200):
+            flip_at = os.urandom(1)[0] * 64 % done.size
+            with path.open("r+b") as file:
+                file.seek(4096 + flip_at)
+                file.write(b"\xff" * 8)
+        return done
+
+    monkeypatch.setattr(store, "backup", damaged)
+    with pytest.raises(BackupDamagedError):
+        await catalog.make("a", "Requested")
+    assert files(root) == []
+
+
+async def test_what_a_kill_left_is_incomplete_and_removed_a_day_later(catalog, root, store, tmp_path):
+    folder = root / "team=2F=C3=A4"
+    for name in ("old", "new", "hidden"):
+        (folder / name).mkdir(parents=True)
+    for path in (folder / "old/memory.db", folder / "new/memory.db", folder / "hidden/.memory.db.0.swarm-partial"):
+        path.write_bytes(b"half")
+    for path in (folder / "old/memory.db", folder / "hidden/.memory.db.0.swarm-partial"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    assert [(each.name, each.complete, each.problem) for each in await catalog.list()] == [
+        ("hidden", False, None), ("new", False, None), ("old", False, None),
+    ]  # fmt: skip
+    for use in (lambda: catalog.fetch("old", tmp_path / "x"), lambda: catalog.verify("old")):
+        with pytest.raises(BackupNotFoundError, match="incomplete"):
+            await use()
+    assert await catalog.remove_abandoned(running=["old"]) == ["hidden"]
+    assert await catalog.remove_abandoned() == ["old"]
+    assert (await catalog.make("new", "Requested")).entries == 49
+    assert [each.name for each in await catalog.list()] == ["new"]
+
+
+async def test_a_newer_schema_is_refused(catalog, tmp_path, monkeypatch):
+    made = await catalog.make("a", "Requested")
+    copy = await catalog.destination.place("a/memory.db")
+    with sqlite3.connect(copy) as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+    digest = hashlib.sha256(copy.read_bytes()).hexdigest()
+    text = made.encode().replace(made.sha256.encode(), digest.encode())
+    (copy.parent / "manifest.json").write_bytes(text)
+    with pytest.raises(NewerSchemaError):
+        await catalog.fetch("a", tmp_path / "fetched.db")
+    assert not (tmp_path / "fetched.db").exists()
+
+
+async def test_a_folder_that_is_not_there_is_not_made(store, root, tmp_path):
+    root.rmdir()
+    catalog = Catalog(open_destination(f"file://{root}").below("s"), source=store, scratch=tmp_path)
+    for use in (lambda: catalog.make("a", "Requested"), catalog.list, lambda: catalog.get("a")):
+        with pytest.raises(DestinationMissingError, match="mount its volume"):
+            await use()
+    assert not root.exists()
+
+
+@pytest.mark.parametrize(("number", "kind"), [
+    (errno.EACCES, DestinationDeniedError), (errno.EROFS, DestinationDeniedError), (errno.ENOSPC, DestinationFullError),
+    (errno.EDQUOT, DestinationFullError), (errno.EIO, DestinationError),
+])  # fmt: skip
+async def test_an_error_of_the_file_system_is_one_of_the_destination(catalog, root, monkeypatch, number, kind):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse)
+        with pytest.raises(kind, match=os.strerror(number)) as caught:
+            await catalog.make("a", "Requested")
+    assert type(caught.value) is kind
+    assert files(root) == []
+
+
+@pytest.fixture
+def small_volume(root):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", root], check=True)
+    yield root
+    subprocess.run(["umount", "--lazy", root], check=True)
+
+
+async def test_a_full_destination_is_named_and_nothing_is_left(small_volume, catalog):
+    with pytest.raises(DestinationFullError, match="no room left"):
+        await catalog.make("a", "Requested")
+    assert files(small_volume) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../a", "a/b", "A", "-a", "a-", "a..b", "ä", "a\n", "x" * 254, 7, None]
+)
+async def test_a_name_is_a_dns_subdomain(catalog, name):
+    for use in (lambda: catalog.make(name, "Requested"), lambda: catalog.get(name), lambda: catalog.delete(name)):
+        with pytest.raises(InvalidInputError) as caught:
+            await use()
+        assert caught.value.field == "name"
+    await catalog.make("x" * 253, "Requested")
+
+
+@pytest.mark.parametrize(("swarm_id", "folder"), [
+    ("default", "default"), ("a/b", "a=2Fb"), ("..", "=2E=2E"), (".", "=2E"), ("a=b", "a=3Db"), ("ä", "=C3=A4"),
+])  # fmt: skip
+def test_a_swarm_has_a_folder_of_its_own(swarm_id, folder):
+    assert folder_of(swarm_id) == folder
+
+
+def test_a_long_swarm_id_has_a_folder_of_its_own():
+    assert len({folder_of("ä" * 100), folder_of("ä" * 99 + "b")}) == 2
+    assert len(folder_of("ä" * 127)) <= 255
+
+
+@pytest.mark.parametrize("url", [
+    "", "ftp://x/y", "s3://", "s3:///x", "s3://user:secret@bucket/x", "s3://bucket/x?key=secret", "s3://bucket/../x",
+    "file://host/x", "s3://bucket/a b", "s3://bucket/x#f",
+])  # fmt: skip
+def test_a_url_that_is_no_destination_is_refused_without_its_secrets(url):
+    with pytest.raises(DestinationConfigError) as caught:
+        open_destination(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_location_names_a_backup():
+    assert split_location("file:///backups/s/monday/") == ("file:///backups/s", "monday")
+    assert split_location("backups/s/monday") == ("backups/s", "monday")
+    with pytest.raises(DestinationConfigError, match="DNS-1123"):
+        split_location("s3://bucket/Monday")
