@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -27,3 +28,19 @@ class Flags:
             metavar=variable,
             help=f"{text}{shown} [{variable}]",
         )
+
+
+def add_object_store(flag: Flags) -> None:
+    """Add the flags of an object store as a destination of backups."""
+    flag(
+        "--backups-options", "BACKUPS_OPTIONS", "", _path,
+        "JSON file: endpoint, region, account, allow_http, ca_file, ... of an object store",
+    )  # fmt: skip
+    flag(
+        "--backups-credentials", "BACKUPS_CREDENTIALS", "", _path,
+        "directory with a file for each credential of an object store, such as access_key_id",
+    )  # fmt: skip
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from swarm_operator.cmd.memory.flags import Flags
+from swarm_operator.cmd.memory.flags import Flags, add_object_store
 from swarm_operator.cmd.memory.values import interval, one_of, origins, port_or_off, swarm_id, switch, toolsets, whole
 from swarm_operator.shared import limits
 
@@ -82,6 +82,13 @@ def add(commands: Any) -> None:
         "--mcp-allowed-origins", "MCP_ALLOWED_ORIGINS", "", origins,
         "web origins that may use /mcp, with commas between; programs need none; default: none",
     )  # fmt: skip
+    flag("--backups", "BACKUPS", "", str, "destination of backups: file:///FOLDER, s3://BUCKET/PREFIX, gs:// or az://")
+    add_object_store(flag)
+    flag("--scratch", "SCRATCH", "", str, "directory for copies on their way to an object store; default: the data's")
+    flag(
+        "--restore-from", "RESTORE_FROM", "", str,
+        "location of a backup that becomes the database if there is none yet",
+    )  # fmt: skip
     flag("--max-share", "MAX_SHARE", "50", whole(1, 100), "percentage of each limit below that one token may hold")
     flag(
         "--max-held-body-bytes", "MAX_HELD_BODY_BYTES", "134217728", whole(_MIB),
@@ -127,6 +134,11 @@ def _serve(options: argparse.Namespace) -> int:
         mcp_max_body_bytes=options.mcp_body_bytes,
         mcp_max_answer_bytes=options.mcp_answer_bytes,
         mcp_allowed_origins=options.mcp_allowed_origins,
+        backups=options.backups or None,
+        backups_options=options.backups_options,
+        backups_credentials=options.backups_credentials,
+        scratch=Path(options.scratch) if options.scratch else None,
+        restore_from=options.restore_from or None,
         max_share=options.max_share,
         max_held_body_bytes=options.max_held_body_bytes,
         max_watches=options.max_watches,

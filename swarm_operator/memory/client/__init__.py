@@ -2,12 +2,14 @@
 
 - client: MemoryClient, with entries and service-wide calls
 - swarm: records: agents, tasks, patterns, proposals, messages
+- backups: named backups at the service's destination
 - transfer, backup, watch: calls whose responses are streams
 - sync: SyncMemoryClient, the same operations for code without an event loop
 - transport, retrying: connections, authentication, checks of responses, retries
 - encoding, models, errors: JSON, what calls return and raise
 """
 
+from swarm_operator.memory.client.backups import BackupState
 from swarm_operator.memory.client.client import MemoryClient
 from swarm_operator.memory.client.errors import (
     MemoryAuthError,
@@ -38,6 +40,7 @@ from swarm_operator.memory.client.swarm import MessagePage, RecordPage
 from swarm_operator.memory.client.sync import SyncMemoryClient
 
 __all__ = [
+    "BackupState",
     "BatchResult",
     "Change",
     "EntryHead",

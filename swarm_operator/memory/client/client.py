@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from swarm_operator.memory.client import backup, swarm, watch
+from swarm_operator.memory.client.backups import BackupsClient
 from swarm_operator.memory.client.encoding import to_json
 from swarm_operator.memory.client.errors import MemoryClientError
 from swarm_operator.memory.client.models import (
@@ -55,6 +56,7 @@ class MemoryClient:
     Attributes:
         agents, tasks, patterns, consensus, communications, coordination, metrics: the swarm's records.
         swarm: counts, export, import and cleanup of all records.
+        backups: named backups at the service's destination.
 
     Raises:
         ValueError: `base_url` is not a URL of that form.
@@ -87,6 +89,7 @@ class MemoryClient:
         self.coordination = swarm.CoordinationClient(transport)
         self.metrics = swarm.MetricsClient(transport)
         self.swarm = TransferClient(transport)
+        self.backups = BackupsClient(transport)
 
     async def __aenter__(self) -> Self:
         await self._transport.open()

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from swarm_operator.memory.client import swarm
+from swarm_operator.memory.client.backups import BackupsClient
 from swarm_operator.memory.client.client import MemoryClient
 from swarm_operator.memory.client.loop_thread import LoopThread
 from swarm_operator.memory.client.transfer import TransferClient
@@ -151,6 +152,17 @@ class SyncTransferClient(_Facade[TransferClient]):
     import_ = _call(TransferClient.import_)
 
 
+class SyncBackupsClient(_Facade[BackupsClient]):
+    """`/admin/backups`."""
+
+    make = _call(BackupsClient.make)
+    get = _call(BackupsClient.get)
+    list = _call(BackupsClient.list)
+    verify = _call(BackupsClient.verify)
+    wait = _call(BackupsClient.wait)
+    delete = _call(BackupsClient.delete)
+
+
 class SyncMemoryClient(_Facade[MemoryClient]):
     """MemoryClient without `await`: the same parameters, operations and errors. Use it as a context manager.
 
@@ -170,6 +182,7 @@ class SyncMemoryClient(_Facade[MemoryClient]):
         self.coordination = SyncCoordinationClient(client.coordination, loop)
         self.metrics = SyncMetricsClient(client.metrics, loop)
         self.swarm = SyncTransferClient(client.swarm, loop)
+        self.backups = SyncBackupsClient(client.backups, loop)
 
     def __enter__(self) -> Self:
         self._loop.start()

@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from swarm_operator.memory.core.errors import StoreClosedError
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.threads import LARGE_BYTES
-from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential, Principal
+from swarm_operator.memory.service.access.rights import ADMIN, AuthorizedStore, Credential, Principal
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.asgi import (
     BodyReader,
@@ -40,10 +40,16 @@ from swarm_operator.memory.service.problems import describe
 from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry import tracing
+from swarm_operator.memory.service.telemetry.backup_metrics import BackupMetrics
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
+from swarm_operator.memory.transfer.backups.catalog import Catalog
+from swarm_operator.memory.transfer.backups.jobs import BackupJobs
+from swarm_operator.memory.transfer.backups.location import folder_of, open_destination
 
 _ANYBODY: Final = Credential(Principal("anybody", writes=False, namespaces=()), lambda: True)
 """Caller of an operation that needs no token; it has no read or write permission."""
+JOBS_FILE: Final = "backup-jobs.json"
+"""Name of the file of backups' outcomes in the data directory."""
 _WITH_BODY: Final = frozenset({"PUT", "POST", "PATCH"})
 _END: Final[Message] = {"type": "http.response.body", "body": b""}
 
@@ -59,7 +65,10 @@ class MemoryApp:
         metrics.registry.register(self.quotas)
         metrics.watches.set_function(lambda: self.quotas.watches.held)
         bodies = BodyReader(limit=settings.max_body_bytes, quota=self.quotas.bodies, timeout=settings.body_timeout)
-        self._context = Context(settings=settings, metrics=metrics, bodies=bodies, quotas=self.quotas)
+        self._backups = _backups(store, settings, metrics, self.quotas)
+        self._context = Context(
+            settings=settings, metrics=metrics, bodies=bodies, quotas=self.quotas, backups=self._backups
+        )
         endpoints = openapi.ENDPOINTS
         self._mcp = None
         if settings.mcp:
@@ -117,11 +126,13 @@ class MemoryApp:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the background work of the application. Requests must be served inside this context."""
-        if self._mcp is None:
+        async with contextlib.AsyncExitStack() as stack:
+            if self._backups is not None:
+                await self._backups.open()
+                stack.push_async_callback(self._backups.close)
+            if self._mcp is not None:
+                await stack.enter_async_context(self._mcp.running())
             yield
-        else:
-            async with self._mcp.running():
-                yield
 
     def stop(self) -> None:
         """End the endless responses: watches and MCP streams."""
@@ -162,7 +173,7 @@ class MemoryApp:
             check_content_type(headers)
         values = [percent_decode(name, value) for name, value in match.parameters]
         body = b""
-        if operation.method in _WITH_BODY and not operation.streams and not operation.admin:
+        if operation.method in _WITH_BODY and not operation.streams and (operation.body or not operation.admin):
             body = await self._context.bodies.read(headers, receive, credential.principal)
         try:
             started = time.perf_counter()
@@ -202,6 +213,23 @@ class MemoryApp:
             await send(_END)
         else:
             sending.result()
+
+
+def _backups(store: Store, settings: ServiceSettings, metrics: ServiceMetrics, quotas: Quotas) -> BackupJobs | None:
+    """Return the backups at the destination in the settings. Raise DestinationConfigError."""
+    if settings.backups is None:
+        return None
+    destination = open_destination(
+        settings.backups, options=settings.backups_options, credentials=settings.backups_credentials
+    )
+    return BackupJobs(
+        Catalog(
+            destination.below(folder_of(store.swarm_id)), source=store, scratch=settings.scratch or settings.data_dir
+        ),
+        settings.data_dir / JOBS_FILE,
+        slot=lambda: quotas.backups.holding(ADMIN),
+        observer=BackupMetrics(metrics.registry),
+    )
 
 
 class _Sender:

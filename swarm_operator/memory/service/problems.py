@@ -20,11 +20,21 @@ from swarm_operator.memory.core.errors import (
 )
 from swarm_operator.memory.service.errors import ImportFailedError, PeerError, RequestError, UnauthorizedError
 from swarm_operator.memory.swarm.errors import RecordNotFoundError, RecordStateError
+from swarm_operator.memory.transfer.backups.errors import (
+    BackupConflictError,
+    BackupDamagedError,
+    BackupNotFoundError,
+    DestinationError,
+)
 
 _STATUS: Final[tuple[tuple[type[MemoryStoreError], int], ...]] = (
     (InvalidInputError, 400),
     (RecordNotFoundError, 404),
+    (BackupNotFoundError, 404),
     (RecordStateError, 409),
+    (BackupConflictError, 409),
+    (BackupDamagedError, 409),
+    (DestinationError, 502),
     (MissedChangesError, 410),
     (VersionConflictError, 412),
     (OverloadedError, 429),
@@ -91,7 +101,7 @@ def _members(error: MemoryStoreError) -> dict[str, Any]:
             return {"field": error.field, "allowed": error.allowed}
         case MissedChangesError():
             return {"oldest": error.oldest}
-        case RecordStateError():
+        case RecordStateError() | BackupConflictError():
             return {"reason": error.reason}
         case VersionConflictError() if error.current_version is not None:
             return {"current_version": error.current_version}

@@ -36,6 +36,7 @@ from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database import driver
+from swarm_operator.memory.transfer.backups.new_database import restore_new
 from swarm_operator.shared.tokens import ADMIN_FILE, CLIENT_FILE
 
 DATABASE_NAME = "swarm-memory.db"
@@ -60,6 +61,8 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
         metrics = ServiceMetrics()
         tokens = Tokens(_token_dir(settings), seal=_seal(settings), reloaded=metrics.tokens_valid.set)
         settings = replace(settings, host=_available(settings.host))
+        if settings.restore_from is not None and not await _restored(settings, config.swarm_id, stop):
+            return 0
         with contextlib.ExitStack() as sockets:
             http_socket = sockets.enter_context(_bind(settings.host, settings.http_port))
             metrics_socket = sockets.enter_context(_bind(settings.host, settings.metrics_port))
@@ -83,6 +86,34 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
             loop.remove_signal_handler(number)
     _log.info("stopped")
     return 0 if asked else 1
+
+
+async def _restored(settings: ServiceSettings, swarm_id: str, stop: asyncio.Event) -> bool:
+    """Restore the backup of the settings if there is no database yet. Return False if a signal came meanwhile."""
+    assert settings.restore_from is not None  # noqa: S101 - for mypy
+    database = settings.data_dir / DATABASE_NAME
+    if database.exists():
+        _log.info("backup not restored", reason="there is a database", database=str(database))
+        return True
+    restoring = asyncio.create_task(
+        restore_new(
+            settings.restore_from, database, swarm_id=swarm_id, options=settings.backups_options,
+            credentials=settings.backups_credentials,
+        )
+    )  # fmt: skip
+    signalled = asyncio.create_task(stop.wait())
+    await asyncio.wait([restoring, signalled], return_when=asyncio.FIRST_COMPLETED)
+    signalled.cancel()
+    if not restoring.done():
+        restoring.cancel()
+        await asyncio.wait([restoring])
+        return False
+    manifest = restoring.result()
+    _log.info(
+        "backup restored", location=settings.restore_from, backup=manifest.name, entries=manifest.entries,
+        size=manifest.size, completed_at=manifest.completed_at,
+    )  # fmt: skip
+    return True
 
 
 class _GrpcServer(Protocol):

@@ -32,6 +32,21 @@ class ServiceSettings:
     """Directory with `client-token`, `admin-token` and optionally `tokens.json`. None: DATA_DIR/tokens, created with
     two random tokens if missing."""
 
+    backups: str | None = None
+    """URL of the destination of backups: file:///FOLDER, s3://BUCKET/PREFIX, gs://... or az://...; None: none."""
+
+    backups_options: Path | None = None
+    """JSON file with the options of an object store, see transfer.backups.options."""
+
+    backups_credentials: Path | None = None
+    """Directory with a file for each credential of an object store. Read again for each request."""
+
+    scratch: Path | None = None
+    """Directory for copies on their way to and from an object store. None: the data directory."""
+
+    restore_from: str | None = None
+    """Location of a backup that becomes the database, if there is no database yet."""
+
     max_body_bytes: int = 16 * MIB
     """Maximum bytes of a request body; longer bodies get 413."""
 

@@ -34,6 +34,7 @@ from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.swarm import Record, RecordPage, Swarm
+from swarm_operator.memory.transfer.backups.jobs import BackupJobs
 
 _DECIMAL: Final = re.compile(r"[0-9]{1,19}(\.[0-9]{0,19})?([eE][+-]?[0-9]{1,3})?")
 _TRUE_FALSE: Final = {"true": True, "false": False}
@@ -48,12 +49,14 @@ class Context:
         metrics: metrics of the service.
         bodies: reader of request bodies.
         quotas: limits of what each principal holds, shared by all protocols.
+        backups: backups at the service's destination; None: it has none.
     """
 
     settings: ServiceSettings
     metrics: ServiceMetrics
     bodies: BodyReader
     quotas: Quotas
+    backups: BackupJobs | None = None
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from swarm_operator.memory.service.http.record_schemas import IDENTIFIER
 from swarm_operator.memory.service.http.routes import (
     admin,
     agents,
+    backups,
     batch,
     consensus,
     entries,
@@ -47,8 +48,9 @@ _SHAPES: Final[dict[str, Schema]] = {
     "Proposal": consensus.SHAPE,
     "Message": messages.MESSAGE,
     "Measurements": messages.MEASUREMENTS,
+    "Backup": backups.SHAPE,
 }
-_PATH_PARAMETERS: Final = {"namespace": NAMESPACE, "key": KEY, "id": IDENTIFIER}
+_PATH_PARAMETERS: Final = {"namespace": NAMESPACE, "key": KEY, "id": IDENTIFIER, "name": backups.NAME}
 _BRACES: Final = re.compile(r"{(\w+)}")
 _REFUSALS: Final = {
     400: "Something is not allowed; `field` says what, `allowed` what is.",
@@ -63,6 +65,7 @@ _REFUSALS: Final = {
     415: "The body is compressed, or is no JSON.",
     429: "Too much at once; nothing was done.",
     500: "A defect of the service.",
+    502: "The destination of backups failed.",
     503: "Stopping, or the file or the disk failed.",
     507: "The disk is full; nothing was done.",
 }
@@ -169,6 +172,7 @@ ENDPOINTS: Final = (
     *watch.ENDPOINTS,
     *records.ENDPOINTS,
     *transfer.ENDPOINTS,
+    *backups.ENDPOINTS,
     Endpoint(_ITSELF, _openapi),
 )
 """All documented endpoints, in the order of the document."""

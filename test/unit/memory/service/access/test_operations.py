@@ -83,13 +83,14 @@ class Memory:
     def __init__(self, service):
         self.store = service.store
         self.backups = service.store.path.parent / "backups"
+        self.vault = service.store.path.parent / "vault"
         self.stored = []
 
     async def state(self):
         """What differs after anything was written."""
         async with self.store.watch() as watch:
             position = watch.position
-        files = sorted(self.backups.iterdir())
+        files = sorted((*self.backups.iterdir(), *self.vault.rglob("*")))
         return position, files
 
     async def keep(self):
@@ -120,7 +121,8 @@ async def service(start_service, tmp_path):
         for holder in HOLDERS if holder.name not in {"", "admin", "client"}
     ]  # fmt: skip
     (tmp_path / "tokens" / "tokens.json").write_text(json.dumps({"tokens": further}))
-    async with start_service(mcp=True) as running:
+    (tmp_path / "vault").mkdir()
+    async with start_service(mcp=True, backups=f"file://{tmp_path}/vault") as running:
         peer = {"name": "itself", "url": f"http://127.0.0.1:{running.port}", "token": "client-0123456789abcdef"}
         (running.tokens / "peers.json").write_text(json.dumps({"peers": [peer]}))
         yield running

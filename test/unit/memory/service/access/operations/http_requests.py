@@ -137,6 +137,11 @@ CASES = {
     "metrics-put": _record(METRICS, "PUT", "/v1/metrics/load", {"type": "cpu"}),
     "metrics-get": _record(METRICS, "GET", "/v1/metrics/load", shows=True),
     "swarm-stats": [Case(read(*SWARM), ("GET", "/v1/swarm", None))],
+    "backup-list": _admin("GET", "/admin/backups"),
+    "backup-get": [Case(ADMIN, ("GET", "/admin/backups/none", None), statuses=(404,))],
+    "backup-make": [Case(ADMIN, ("PUT", "/admin/backups/made", {"reason": "Requested"}), statuses=(202,))],
+    "backup-verify": [Case(ADMIN, ("POST", "/admin/backups/none/verify", None), statuses=(404,))],
+    "backup-delete": [Case(ADMIN, ("DELETE", "/admin/backups/made", None), statuses=(204,))],
     # What is inside is MCP's; these lack the headers of a message.
     "mcp": [
         Case(TOKEN, ("POST", "/mcp", {}), statuses=(400, 406)),
