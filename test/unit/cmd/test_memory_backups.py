@@ -1,0 +1,90 @@
+"""`swarm-memory backups` on a folder: without a service, and without its token."""
+
+import asyncio
+import json
+import sqlite3
+
+import pytest
+
+from swarm_operator.cmd import memory as command
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
+from swarm_operator.memory.transfer.backups.catalog import Catalog
+from swarm_operator.memory.transfer.backups.location import folder_of, open_destination
+
+
+@pytest.fixture
+def vault(tmp_path):
+    """Backups of two swarms, and what a kill has left of a third one."""
+    root = tmp_path / "vault"
+    root.mkdir()
+
+    async def make():
+        for swarm_id, name in (("default", "monday"), ("team/a", "tuesday")):
+            config = StoreConfig(swarm_id=swarm_id)
+            async with SqliteStore.open(tmp_path / f"{name}.db", config) as store:
+                await store.put("n", name, 1)
+                destination = open_destination(str(root)).below(folder_of(swarm_id))
+                await Catalog(destination, source=store, scratch=tmp_path).make(name, "Requested")
+
+    asyncio.run(make())
+    (root / "default/half").mkdir()
+    (root / "default/half/memory.db").write_bytes(b"half")
+    return root
+
+
+def run(capsys, *arguments):
+    code = command.main(["backups", *map(str, arguments), "-o", "json"])
+    said = capsys.readouterr()
+    return code, [json.loads(line) for line in said.out.splitlines()], said.err
+
+
+def test_backups_are_listed_by_destination_and_by_swarm(vault, capsys):
+    code, rows, _ = run(capsys, "list", vault)
+    assert code == 0
+    assert [(row["name"], row["phase"], row["swarm_id"], row["location"]) for row in rows] == [
+        ("half", "Incomplete", None, f"file://{vault}/default/half"),
+        ("monday", "Completed", "default", f"file://{vault}/default/monday"),
+        ("tuesday", "Completed", "team/a", f"file://{vault}/team=2Fa/tuesday"),
+    ]
+    code, rows, _ = run(capsys, "list", f"file://{vault}/team=2Fa")
+    assert [row["name"] for row in rows] == ["tuesday"]
+
+
+def test_a_backup_is_verified_fetched_restored_and_deleted(vault, capsys, tmp_path):
+    location = f"file://{vault}/default/monday"
+    code, (manifest,), _ = run(capsys, "verify", location)
+    assert (code, manifest["name"], manifest["entries"]) == (0, "monday", 1)
+    code, (fetched,), _ = run(capsys, "fetch", location, tmp_path / "fetched.db")
+    assert (code, fetched["sha256"]) == (0, manifest["sha256"])
+    code, rows, error = run(capsys, "fetch", location, tmp_path / "fetched.db")
+    assert (code, rows, "already" in error) == (1, [], True)
+    code, (restored,), _ = run(capsys, "restore", location, "--data-dir", tmp_path / "new" / "data")
+    assert (code, restored["entries"]) == (0, 1)
+    database = sqlite3.connect(tmp_path / "new/data/swarm-memory.db")
+    assert database.execute("SELECT key FROM entries").fetchall() == [("monday",)]
+    database.close()
+    code, rows, error = run(capsys, "restore", location, "--data-dir", tmp_path / "new" / "data")
+    assert (code, rows, "a directory without a database" in error) == (1, [], True)
+    assert run(capsys, "delete", location)[0] == 0
+    code, rows, error = run(capsys, "verify", location)
+    assert (code, rows, "no such backup" in error) == (3, [], True)
+
+
+def test_what_is_damaged_fails(vault, capsys, tmp_path):
+    with (vault / "default/monday/memory.db").open("r+b") as file:
+        file.seek(5000)
+        file.write(b"?")
+    for arguments in (("restore", "--data-dir", tmp_path / "new"), ("fetch", tmp_path / "x.db"), ("verify",)):
+        code, rows, error = run(capsys, arguments[0], f"{vault}/default/monday", *arguments[1:])
+        assert (code, rows, "SHA-256" in error) == (1, [], True)
+    assert not (tmp_path / "new/swarm-memory.db").exists()
+    code, rows, _ = run(capsys, "list", f"{vault}/default")
+    assert [(row["phase"], row["name"]) for row in rows] == [("Incomplete", "half"), ("Failed", "monday")]
+
+
+@pytest.mark.parametrize("location", ["s3://user:secret@bucket/a/b", "ftp://a/b", "no-such-folder/default/monday"])
+def test_a_location_that_is_none_is_refused(location, capsys):
+    code, rows, error = run(capsys, "verify", location)
+    assert (code, rows) == (1, [])
+    assert error.startswith("swarm-memory: ")
+    assert "secret" not in error
