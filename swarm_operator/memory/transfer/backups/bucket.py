@@ -39,6 +39,8 @@ _MAX_PARTS: Final = 9_000
 """S3 takes 10,000 parts of an object."""
 _RETRIES: Final = 10
 _MAX_REASON: Final = 300
+_QUERY: Final = re.compile(r"(https?://[^\s?]*)\?\S*")
+"""A URL with a query, which has the signature of a request to Azure."""
 _NO_BUCKET: Final = re.compile(
     r"NoSuchBucket|ContainerNotFound|ContainerBeingDeleted|bucket (does not exist|was not found)"
 )
@@ -154,9 +156,8 @@ class BucketDestination(Destination):
         client: dict[str, Any] = {
             "allow_http": options.allow_http,
             "connect_timeout": timedelta(seconds=min(options.timeout, 10)),
-            "read_timeout": timedelta(seconds=options.timeout),
-            # The limit of a whole request: a part at the lowest rate that is still useful.
-            "timeout": timedelta(seconds=max(10 * options.timeout, 1)),
+            # Of a whole request: the library's `read_timeout` also passes while a part is being sent.
+            "timeout": timedelta(seconds=options.timeout),
         }
         if options.ca_file is not None:
             client["root_certificate"] = self._certificates(options.ca_file)
@@ -240,7 +241,7 @@ class BucketDestination(Destination):
 
     def _redacted(self, error: Exception) -> str:
         """Return the first line of the error's text, without credentials and without queries of URLs."""
-        text = re.sub(r"\?[^\s\"')]*", "", str(error).strip().partition("\n")[0])
+        text = _QUERY.sub(r"\1", str(error).strip().partition("\n")[0])
         for secret in self._given.values():
             text = text.replace(secret, "***")
         return text[:_MAX_REASON]

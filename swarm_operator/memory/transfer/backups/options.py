@@ -25,7 +25,7 @@ class Options:
         virtual_hosted_style: whether the bucket is in the host name of S3.
         anonymous: whether requests are sent without credentials.
         ca_file: file with further certificates of authorities, as PEM.
-        timeout: seconds without a byte after which a request has failed.
+        timeout: seconds that a request may take. It sends or reads a part of at most 8 MiB.
         retry_for: seconds for which a failed request is retried.
     """
 
@@ -36,7 +36,7 @@ class Options:
     virtual_hosted_style: bool = False
     anonymous: bool = False
     ca_file: str | None = None
-    timeout: float = 30.0
+    timeout: float = 120.0
     retry_for: float = 60.0
 
     @classmethod
