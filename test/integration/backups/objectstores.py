@@ -90,7 +90,7 @@ def running(port: int, *command: str, cwd: Path) -> Iterator[subprocess.Popen[by
 @contextlib.contextmanager
 def versitygw(directory: Path) -> Iterator[ObjectStore]:
     """S3."""
-    program, port = built("servers/build.sh", "versitygw"), free_port()
+    program, port = built("versitygw/build.sh"), free_port()
     (directory / "s3/bucket").mkdir(parents=True)
     command = (program, "--port", f"127.0.0.1:{port}", "--access", "user", "--secret", SECRET, "--quiet", "posix", "s3")
     with running(port, *command, cwd=directory) as process:

@@ -45,17 +45,15 @@ _NO_BUCKET: Final = re.compile(
     r"NoSuchBucket|ContainerNotFound|ContainerBeingDeleted|bucket (does not exist|was not found)"
 )
 _FULL: Final = re.compile(
-    r"\b507\b|Insufficient ?Storage|StorageFull|QuotaExceeded|EntityTooLarge|no space left", re.IGNORECASE
+    r"status code: 507|InsufficientStorage|StorageFull|QuotaExceeded|EntityTooLarge|no space left"
 )
 _DENIED: Final = re.compile(
-    r"\b40[13] |AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken|AuthenticationFailed|"
-    r"missing credentials|credential",
-    re.IGNORECASE,
+    r"status code: 40[13]|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken|"
+    r"AuthenticationFailed|performing token request|[Mm]issing [Cc]redentials|[Nn]o [Cc]redentials"
 )
 _UNREACHABLE: Final = re.compile(
-    r"error sending request|client error \(|connection|timed? ?out|dns error|tcp connect|error decoding response body|"
-    r"request or response body|\b50[0234]\b|retr(y|ies)",
-    re.IGNORECASE,
+    r"error sending request|client error \(|error decoding response body|request or response body error|"
+    r"status code: 5\d\d|after \d+ retries|[Tt]imed? ?out"
 )
 
 
