@@ -73,7 +73,7 @@ class AtomicFile:
         else:
             self._link()
         self.discard()
-        _sync_directory(self.target.parent)
+        sync_directory(self.target.parent)
 
     def _link(self) -> None:
         try:
@@ -123,7 +123,7 @@ def _remove(path: Path) -> None:
             path.with_name(name).unlink()
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
     """Make the directory entry durable (fsync)."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

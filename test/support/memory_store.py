@@ -272,6 +272,17 @@ class MemoryStore(Store):
         dump = self._dump()
         yield Snapshot(io.BytesIO(dump), len(dump), hashlib.sha256(dump).digest())
 
+    async def replace(self, file, *, before):
+        dump = json.loads(await asyncio.to_thread(Path(file).read_bytes))
+        entries = [Entry(*row[:2], row[2].encode(), *row[3:]) for row in dump["entries"]]
+        known = max([self._highest_deleted, dump["highest_deleted"], *(row.version for row in self._rows.values())])
+        offset = max([known, *(entry.version for entry in entries)])
+        newest = max(self._newest, dump["newest"]) + 2
+        await before(newest)
+        self._rows = {each[:2]: each._replace(version=each.version + offset) for each in entries}
+        self._highest_deleted, self._newest, self._changes = offset, newest, []
+        self._wake()
+
     async def stats(self):
         totals = await self.counts(["swarm:agents", "swarm:tasks", "swarm:patterns"])
         live = [entry for _, entry in self._live()]

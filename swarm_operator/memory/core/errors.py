@@ -117,6 +117,13 @@ class StoreClosedError(MemoryStoreError):
     code = "closed"
 
 
+class RestoringError(MemoryStoreError):
+    """Writes wait for the end of a restore. Nothing was written; reads work."""
+
+    code = "restoring"
+    transient = True
+
+
 class InternalStoreError(MemoryStoreError):
     """A defect of the store; report the message to the developers. The transaction was rolled back."""
 

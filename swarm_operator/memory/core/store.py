@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import builtins
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -262,6 +262,24 @@ class Store(EntryReads, EntryWrites, Protocol):
 
         Args:
             directory: where the copy takes its space; None: where the store's own files lie.
+        """
+
+    @abstractmethod
+    async def replace(self, file: Path, *, before: Callable[[int], Awaitable[None]]) -> None:
+        """Replace all data by those of a backup, while reads go on.
+
+        Afterwards no version and no position that was ever given out is known: conditions on versions fail, and watches
+        get MissedChangesError. After an error the data are unchanged and writes are accepted.
+
+        Args:
+            file: a verified backup, in a directory of its own on the store's file system. The store changes the file,
+                and on success the file is the store's.
+            before: awaited once the copy is ready and writes are refused with RestoringError, with the position that
+                the store will have. If it raises, nothing is replaced.
+
+        Raises:
+            ForeignDatabaseError, NewerSchemaError, CorruptDatabaseError: the file can't be used.
+            StorageError, StoreClosedError: nothing was replaced.
         """
 
     @abstractmethod

@@ -14,6 +14,7 @@ from swarm_operator.memory.core.errors import (
     MemoryStoreError,
     MissedChangesError,
     OverloadedError,
+    RestoringError,
     StorageError,
     StoreClosedError,
     VersionConflictError,
@@ -41,6 +42,7 @@ _STATUS: Final[tuple[tuple[type[MemoryStoreError], int], ...]] = (
     (DiskFullError, 507),
     (StorageError, 503),
     (StoreClosedError, 503),
+    (RestoringError, 503),
 )
 
 
@@ -112,6 +114,6 @@ def _headers(error: MemoryStoreError) -> tuple[tuple[bytes, bytes], ...]:
     match error:
         case VersionConflictError() if error.current_version is not None:
             return ((b"etag", b'"%d"' % error.current_version),)
-        case OverloadedError() | BusyError() | StoreClosedError():
+        case OverloadedError() | BusyError() | StoreClosedError() | RestoringError():
             return ((b"retry-after", b"1"),)
     return ()

@@ -160,9 +160,19 @@ class Feed:
         if not others:
             self._watches.pop(watch.namespace, None)
 
+    def restart(self, position: int) -> None:
+        """Continue at the end of another table. Watches before its oldest change get MissedChangesError."""
+        self._commits.clear()
+        self._kept = 0
+        self._newest = self._kept_after = position
+        self._wake_all()
+
     def close(self) -> None:
         """End all watches with StoreClosedError."""
         self.closed = True
+        self._wake_all()
+
+    def _wake_all(self) -> None:
         for watches in self._watches.values():
             for watch in watches:
                 watch.wake()

@@ -47,6 +47,7 @@ from swarm_operator.memory.core.query import Query
 from swarm_operator.memory.core.stats import GcRun, StoreStats
 from swarm_operator.memory.core.writes import Delete, Write
 from swarm_operator.memory.sqlite.backup.backup import Backups
+from swarm_operator.memory.sqlite.backup.replace import Replacer
 from swarm_operator.memory.sqlite.changes import Feed, Watch
 from swarm_operator.memory.sqlite.config import MIB, StoreConfig
 from swarm_operator.memory.sqlite.database import checkpoint, connect, driver
@@ -106,26 +107,20 @@ class SqliteStore:
         self._packing = 0
         self._feed = Feed(readers.changes)
         self._writer = Writer(
-            worker,
-            config,
-            now=now,
-            checkpoints=self._checkpoints,
-            invalidation=self._lookup,
-            publish=self._feed.publish,
-            observer=observer,
-        )
+            worker, config, now=now, checkpoints=self._checkpoints, invalidation=self._lookup,
+            publish=self._feed.publish, observer=observer,
+        )  # fmt: skip
         self.stopped = self._writer.start()
         """Task of the writer. Done after closing, or after an unexpected exception, which the task then holds."""
         self._backups = Backups(path, config, writer=worker, checkpoints=self._checkpoints)
+        self._replacer = Replacer(
+            path, config, writer=self._writer, worker=worker, readers=readers, backups=self._backups,
+            forget=self._forget,
+        )  # fmt: skip
         self._collector = GarbageCollector(
-            self._writer,
-            config,
-            now=now,
-            sleep=sleep,
-            observer=observer,
-            accesses=self._accesses,
+            self._writer, config, now=now, sleep=sleep, observer=observer, accesses=self._accesses,
             checkpoints=self._checkpoints,
-        )
+        )  # fmt: skip
         self._collector.start()
 
     @classmethod
@@ -416,6 +411,11 @@ class SqliteStore:
         async with self._backups.snapshot(directory) as snapshot:
             yield snapshot
 
+    async def replace(self, file: Path, *, before: Callable[[int], Awaitable[None]]) -> None:
+        """Replace all data by those of a backup, see Store.replace and backup.replace."""
+        self._check_open()
+        await self._replacer.replace(file, before, self._now())
+
     async def stats(self) -> StoreStats:
         """Return counts and sizes. The cost grows with the number of namespaces and uncollected expired entries."""
         self._check_open()
@@ -476,10 +476,18 @@ class SqliteStore:
         if self._closed:
             raise StoreClosedError("the store is closed")
 
+    def _forget(self, position: int) -> None:
+        """Drop what is in memory of a database that was replaced by one with this position."""
+        self._lookup.forget()
+        self._accesses.forget()
+        self._feed.restart(position)
+        self._writer.fault = None
+
     async def _close(self) -> None:
         self._closed = True
         self._feed.close()
         try:
+            await self._replacer.close()
             await self._backups.close()
             await self._collector.close()
             with contextlib.suppress(MemoryStoreError):  # access times are only informative

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -259,6 +259,11 @@ class AuthorizedStore(Store):
         self._principal.check_admin()
         async with self._store.snapshot(directory) as snapshot:
             yield snapshot
+
+    async def replace(self, file: Path, *, before: Callable[[int], Awaitable[None]]) -> None:
+        """Require an admin."""
+        self._principal.check_admin()
+        await self._store.replace(file, before=before)
 
     async def stats(self) -> StoreStats:
         """Require read permission for all namespaces."""

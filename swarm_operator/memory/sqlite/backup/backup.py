@@ -14,9 +14,9 @@ import asyncio
 import contextlib
 import hashlib
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeVar
 
 from swarm_operator.memory.atomicfile import AtomicFile, remove_stale
 from swarm_operator.memory.core.backup import Backup, Snapshot
@@ -38,10 +38,12 @@ from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.write.writer import CheckpointPolicy
 
+T = TypeVar("T")
+
 _PAGES_AT_ONCE: Final = 1024
 """Pages per copy step (4 MiB). Cancellation is checked between steps."""
-_INSTRUCTIONS: Final = 10_000
-"""SQLite VM instructions between cancellation checks during verification: well under 1 ms."""
+INSTRUCTIONS: Final = 10_000
+"""SQLite VM instructions between cancellation checks: well under 1 ms."""
 _CHUNK: Final = 1024 * 1024
 _BY_TEXT: Final = {
     "database or disk is full": DiskFullError,
@@ -53,8 +55,8 @@ _BY_TEXT: Final = {
 """Errors by SQLite's message texts, for exceptions without a result code."""
 
 
-class _StoppedError(Exception):
-    """Raised in the copying thread when the backup has been cancelled."""
+class StoppedError(Exception):
+    """Raised in the working thread when the backup or the replacement has been cancelled."""
 
 
 class Backups:
@@ -66,6 +68,9 @@ class Backups:
         self._writer = writer
         self._checkpoints = checkpoints
         self._closed = False
+        self._allowed = asyncio.Event()
+        """Set unless the database is being replaced."""
+        self._allowed.set()
         self._running: dict[threading.Event, asyncio.Event] = {}
         """For each running backup: the event that cancels it, and the event that is set when it has ended."""
 
@@ -102,6 +107,7 @@ class Backups:
     @contextlib.asynccontextmanager
     async def _make_copy(self, target: Path) -> AsyncIterator[tuple[AtomicFile, threading.Event]]:
         """Yield a complete, verified copy under its hidden name. Remove that name on exit."""
+        await self._allowed.wait()
         if self._closed:
             raise StoreClosedError("the store is closed")
         stop, ended = threading.Event(), asyncio.Event()
@@ -110,12 +116,12 @@ class Backups:
             await asyncio.to_thread(remove_stale, target.parent)
             file = AtomicFile.create(target)
             try:
-                await self._copy(file.path, stop)
+                await self.read(lambda db: _copy_pages(db, file.path, stop), stop)
                 await run_stoppable(lambda: _finish(file.path, stop), stop)
                 yield file, stop
             finally:
                 await asyncio.to_thread(file.discard)
-        except _StoppedError:
+        except StoppedError:
             raise StoreClosedError("the store is closed") from None
         except FileExistsError:
             raise InvalidInputError("path", f"a name that is not taken; there is a {target} already") from None
@@ -125,21 +131,38 @@ class Backups:
             del self._running[stop]
             ended.set()
 
-    async def _copy(self, path: Path, stop: threading.Event) -> None:
+    async def read(self, function: Callable[[sqlite3.Connection], T], stop: threading.Event) -> T:
+        """Run a long read beside the writer. With a rollback journal, writes wait for its end.
+
+        Args:
+            function: the read.
+            stop: set when the caller is cancelled.
+        """
         source = await open_reader(self._path, self._config) if self._config.enable_wal else self._writer
         self._checkpoints.snapshots += 1
         try:
-            await run_to_completion(source.run(lambda db: _copy_pages(db, path, stop)), stop)
+            return await run_to_completion(source.run(function), stop)
         finally:
             self._checkpoints.snapshots -= 1
             if source is not self._writer:
                 await source.close()
 
+    @contextlib.asynccontextmanager
+    async def excluded(self) -> AsyncIterator[None]:
+        """Wait for running backups, and let new ones wait for the end of this context."""
+        self._allowed.clear()
+        try:
+            for ended in list(self._running.values()):
+                await ended.wait()
+            yield
+        finally:
+            self._allowed.set()
+
 
 def _copy_pages(db: sqlite3.Connection, path: Path, stop: threading.Event) -> None:
     def look(*_: int) -> None:
         if stop.is_set():
-            raise _StoppedError
+            raise StoppedError
 
     try:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as copy:
@@ -160,16 +183,16 @@ def _finish(path: Path, stop: threading.Event) -> None:
     """Convert the copy to a single file and verify it."""
     try:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as copy:
-            copy.set_progress_handler(stop.is_set, _INSTRUCTIONS)
+            copy.set_progress_handler(stop.is_set, INSTRUCTIONS)
             copy.execute("PRAGMA synchronous = OFF")
             copy.execute("PRAGMA journal_mode = DELETE")
             found = copy.execute("PRAGMA integrity_check(1)").fetchone()[0]
     except sqlite3.Error as error:
         if stop.is_set():
-            raise _StoppedError from None
+            raise StoppedError from None
         raise _backup_error(error) from error
     if stop.is_set():
-        raise _StoppedError
+        raise StoppedError
     if found != "ok":
         raise CorruptDatabaseError(f"the backup is damaged, and so may the database be: {found}")
 
@@ -187,6 +210,6 @@ def _digest(file: BinaryIO, stop: threading.Event) -> bytes:
     digest = hashlib.sha256()
     while chunk := file.read(_CHUNK):
         if stop.is_set():
-            raise _StoppedError
+            raise StoppedError
         digest.update(chunk)
     return digest.digest()

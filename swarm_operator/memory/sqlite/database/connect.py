@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from swarm_operator.memory.core.errors import StorageError
+from swarm_operator.memory.atomicfile import sync_directory
+from swarm_operator.memory.core.errors import StorageError, StoreClosedError
 from swarm_operator.memory.sqlite.config import StoreConfig
 from swarm_operator.memory.sqlite.database import checkpoint, schema
 from swarm_operator.memory.sqlite.database.connection import Worker
@@ -63,6 +63,8 @@ async def close_writer(worker: Worker, config: StoreConfig) -> bool:
 
     try:
         return await worker.run(finish)
+    except StoreClosedError:  # the connection was lost, see backup.replace
+        return False
     finally:
         await worker.close()
 
@@ -74,16 +76,17 @@ def _prepare(db: sqlite3.Connection, path: Path, config: StoreConfig) -> None:
         if version == 0:
             # Takes effect only before the first page is written. Lets garbage collection release pages.
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        _set_journal(db, path, config)
+        set_journal(db, path, config)
         _common(db)
         schema.migrate(db, version)
         if version == 0:
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
     except sqlite3.Error as error:
         raise from_sqlite(error) from error
 
 
-def _set_journal(db: sqlite3.Connection, path: Path, config: StoreConfig) -> None:
+def set_journal(db: sqlite3.Connection, path: Path, config: StoreConfig) -> None:
+    """Set the journal mode and the durability of commits. Raise StorageError or sqlite3.Error."""
     wanted = "wal" if config.enable_wal else "delete"
     mode = db.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0]
     if mode != wanted:
@@ -104,12 +107,3 @@ def _common(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA trusted_schema = OFF")
     db.execute("PRAGMA cell_size_check = ON")
     db.execute("PRAGMA secure_delete = FAST")  # the default depends on the build; FAST needs no extra writes
-
-
-def _sync_directory(directory: Path) -> None:
-    """Sync the directory entry of a new file: SQLite syncs only the file."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

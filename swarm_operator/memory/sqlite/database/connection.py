@@ -7,6 +7,7 @@ so a cancellation never leaves a transaction open.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ class Worker:
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
+        self._suspended: asyncio.Event | None = None
+        """Set when the suspension ends; None while the worker is not suspended."""
 
     @classmethod
     async def open(cls, path: Path) -> Worker:
@@ -47,8 +50,8 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Return whether the thread is running."""
-        return self._connection._thread.is_alive()  # noqa: SLF001 - aiosqlite has no public accessor
+        """Return whether the thread is running, or is about to be replaced."""
+        return self._suspended is not None or self._connection._thread.is_alive()  # noqa: SLF001 - aiosqlite has no public accessor
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run the function on the thread and return its result.
@@ -57,6 +60,8 @@ class Worker:
             StoreClosedError: the connection is closed.
             Exception: any exception of the function, unchanged.
         """
+        while self._suspended is not None:
+            await self._suspended.wait()
         connection = self._connection
         try:
             raw = connection._conn  # noqa: SLF001
@@ -69,6 +74,19 @@ class Worker:
     async def close(self) -> None:
         """Run the queued functions, close the connection and stop the thread."""
         await self._connection.close()
+
+    async def suspend(self) -> None:
+        """Close as `close` does. Calls of `run` then wait for `resume`."""
+        self._suspended = self._suspended or asyncio.Event()
+        await self._connection.close()
+
+    def resume(self, other: Worker | None) -> None:
+        """Continue with the connection of another worker, which its caller must not use any more; None: stay closed."""
+        if other is not None:
+            self._connection = other._connection  # noqa: SLF001 - of its own class
+        if self._suspended is not None:
+            self._suspended.set()
+            self._suspended = None
 
 
 @contextlib.contextmanager

@@ -78,6 +78,11 @@ class EntryCache:
         if entry is not None:
             self.bytes -= entry.weight
 
+    def clear(self) -> None:
+        """Remove all entries. The counters stay."""
+        self._entries.clear()
+        self.bytes = 0
+
 
 class _Read:
     """A read of one entry, with the futures of its callers."""
@@ -178,6 +183,11 @@ class EntryReader:
                 self._cache.discard(identity)
             else:
                 self._cache.put(entry)
+
+    def forget(self) -> None:
+        """Drop all copies, and cache and share no read in flight: the database was replaced."""
+        self._shared.clear()
+        self._cache.clear()
 
     async def close(self) -> None:
         """Wait for in-flight reads."""

@@ -114,6 +114,11 @@ class Readers:
             stack.pop_all()
         return cls(workers, owned=True)
 
+    @property
+    def own_workers(self) -> tuple[Worker, ...]:
+        """Return the reading connections, those with the slowest reads first; none if reads use the writer's."""
+        return tuple(self._workers[kind] for kind in (TEXTS, PAGES, ENTRIES)) if self._owned else ()
+
     async def close(self) -> None:
         """Close the reading connections. Close them before the writer: the last connection to close checkpoints."""
         if self._owned:

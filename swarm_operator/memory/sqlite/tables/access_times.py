@@ -47,6 +47,10 @@ class AccessTimes:
             return entry
         return entry._replace(accessed_at=at)
 
+    def forget(self) -> None:
+        """Drop the recorded times: the database was replaced."""
+        self._pending = {}
+
     async def flush(self, run: Callable[[Callable[[sqlite3.Connection], None]], Awaitable[None]]) -> None:
         """Write the recorded times in several transactions.
 

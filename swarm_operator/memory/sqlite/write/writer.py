@@ -9,6 +9,7 @@ returns. With synchronous=FULL the WAL is synced by then, so acknowledged writes
 from __future__ import annotations
 
 import asyncio
+import copy
 import sqlite3
 import time
 from collections import deque
@@ -144,6 +145,7 @@ class Writer:
         self._queued_entries = 0
         self._wakeup = asyncio.Event()
         self._closing = False
+        self._refusal: MemoryStoreError | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -163,10 +165,9 @@ class Writer:
             OverloadedError: the queue is full; nothing was written.
             StoreClosedError: the store is closing; nothing was written.
             StorageError: the whole batch failed; nothing was written, except as described in StorageError.
-            MemoryStoreError: raised by the operation.
+            MemoryStoreError: raised by the operation, or given to `pause`; nothing was written.
         """
-        if self._closing or not self.alive:
-            raise StoreClosedError("the store is closing")
+        self._check_accepting()
         weight, identities = operation.weight, operation.identities
         entries = len(identities)
         if self._queue and self._queued_entries + entries > self._config.max_queue:
@@ -222,13 +223,40 @@ class Writer:
 
     async def _queue_task(self, step: Callable[[], Awaitable[T]]) -> T:
         """Run a step between two batches. Steps and batches alternate while both are queued."""
+        self._check_accepting()
+        return await self._enqueue(step)
+
+    def _check_accepting(self) -> None:
         if self._closing or not self.alive:
             raise StoreClosedError("the store is closing")
+        if self._refusal is not None:
+            raise copy.copy(self._refusal)
+
+    async def _enqueue(self, step: Callable[[], Awaitable[T]]) -> T:
         task = _MaintenanceTask(step, asyncio.get_running_loop().create_future())
         self._tasks.append(task)
         self._wakeup.set()
         result: T = await task.future
         return result
+
+    async def pause(self, refusal: MemoryStoreError) -> None:
+        """Refuse new requests and tasks with this error until `resume`. Return when all accepted ones are done.
+
+        Raises:
+            StoreClosedError, MemoryStoreError: the store is closing, or is paused already.
+        """
+        self._check_accepting()
+        self._refusal = refusal
+
+        async def drained() -> bool:  # runs while no batch is being committed
+            return not self._queue and not self._tasks
+
+        while not await self._enqueue(drained):
+            pass
+
+    def resume(self) -> None:
+        """Accept requests again."""
+        self._refusal = None
 
     async def close(self) -> None:
         """Reject new requests, commit queued requests and stop. Raise the exception that stopped the loop, if any."""

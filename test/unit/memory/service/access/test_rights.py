@@ -376,9 +376,10 @@ async def test_no_operation_of_the_store_is_left_unguarded(service, name):
         "get_each": [[("n", "k")]],
         "batch": [[Delete(("n", "k"))]], "transact": [[("n", "k")], lambda _, __: []],
         "delete_range": ["n"], "list": ["n"], "search": [Query.create(namespace="n")], "counts": [["n"]],
-        "tag_counts": ["n", ["t"]], "backup": ["/nowhere"], "watch": ["n"],
+        "tag_counts": ["n", ["t"]], "backup": ["/nowhere"], "replace": ["/nowhere"], "watch": ["n"],
     }.get(name, [])  # fmt: skip
-    made = getattr(guarded, name)(*arguments)
+    named = {"before": None} if name == "replace" else {}
+    made = getattr(guarded, name)(*arguments, **named)
     if name == "namespaces":
         assert (await made).namespaces == []
         return

@@ -1,0 +1,298 @@
+"""Replaces the database file while the store is in use, so that readers wait for some milliseconds and see no error.
+
+    prepare    on a copy beside the database, while others read and write: migrate, raise versions, check the pages
+    pause      writes are refused, and those that were accepted are committed
+    exchange   close all connections, rename the copy over the database, open all connections
+
+Crashes: a kill at any step leaves the old or the new file, whole, and never a new file beside a log of the old one. The
+log is empty before the last connection closes, which deletes it; the deletion is synced before the rename, and the
+rename is atomic. If a step fails, the old file, which has a second name until the new one is open, is put back.
+
+Versions: those of the copy are raised above all that the store has given out, and so is the position of its change
+log, of which one change stays. So no known version matches an entry of the copy, and no known position can be resumed.
+Both are raised by a margin before writes are refused, because raising them rewrites every row. Each change raises the
+highest version by one at most, so the number of changes since tells whether the margin was enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from swarm_operator.memory.atomicfile import sync_directory
+from swarm_operator.memory.core.changes import Op
+from swarm_operator.memory.core.errors import (
+    CorruptDatabaseError,
+    RestoringError,
+    StorageIOError,
+    StoreClosedError,
+    from_os,
+)
+from swarm_operator.memory.core.threads import run_stoppable, run_to_completion
+from swarm_operator.memory.sqlite import changes
+from swarm_operator.memory.sqlite.backup.backup import INSTRUCTIONS, Backups, StoppedError
+from swarm_operator.memory.sqlite.config import StoreConfig
+from swarm_operator.memory.sqlite.database import checkpoint, schema
+from swarm_operator.memory.sqlite.database.connect import open_reader, open_writer, set_journal
+from swarm_operator.memory.sqlite.database.connection import Worker, write_transaction
+from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.database.errors import from_sqlite
+from swarm_operator.memory.sqlite.read.pool import Readers
+from swarm_operator.memory.sqlite.search import index
+from swarm_operator.memory.sqlite.write.writer import Writer
+
+MARGIN: Final = 1_000_000
+"""Changes that may be made while a copy is prepared. If there are more, it is raised again while writes are refused."""
+_SIDECARS: Final = ("-wal", "-shm", "-journal")
+_HIGHEST = """
+    SELECT max((SELECT coalesce(max(version), 0) FROM entries), (SELECT highest FROM deleted_versions WHERE id = 1))
+"""
+_RAISE = "UPDATE entries SET version = version + ?"
+_RAISE_DELETED = "UPDATE deleted_versions SET highest = ? WHERE id = 1"
+# The table's last change holds the position. That of the newest entry is true, and tells a watch nothing wrong.
+_LAST_CHANGE = """
+    INSERT INTO changes (seq, namespace, key, op, version, at)
+    SELECT ?, namespace, key, ?, version, updated_at FROM entries ORDER BY updated_at DESC LIMIT 1
+"""
+_NO_CHANGE = "INSERT INTO changes (seq, namespace, key, op, version, at) VALUES (?, 'swarm:memory', 'empty', ?, 1, ?)"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a database has given out.
+
+    Attributes:
+        version: the highest version of an entry, deleted ones included.
+        position: the position of the last change.
+    """
+
+    version: int
+    position: int
+
+
+class Replacer:
+    """Replaces the database of one store.
+
+    Args:
+        path: the database file.
+        config: the settings.
+        writer: refuses writes meanwhile.
+        worker: the writer's connection.
+        readers: the reading connections.
+        backups: backups wait meanwhile.
+        forget: drops what is in memory of the old file; gets the position of the new one's last change.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        config: StoreConfig,
+        *,
+        writer: Writer,
+        worker: Worker,
+        readers: Readers,
+        backups: Backups,
+        forget: Callable[[int], None],
+    ) -> None:
+        self._path = path
+        self._config = config
+        self._writer = writer
+        self._worker = worker
+        self._readers = readers
+        self._backups = backups
+        self._forget = forget
+        self._lock = asyncio.Lock()
+        self._stop = threading.Event()
+
+    async def replace(self, file: Path, before: Callable[[int], Awaitable[None]], now: int) -> None:
+        """Replace the database by a file, see SqliteStore.replace."""
+        async with self._lock:
+            if self._stop.is_set():
+                raise StoreClosedError("the store is closed")
+            try:
+                await self._replace(file, before, now)
+            except StoppedError:
+                raise StoreClosedError("the store is closed") from None
+            except sqlite3.Error as error:
+                raise from_sqlite(error) from error
+            except OSError as error:
+                raise from_os(error, f"the database {self._path.name}") from error
+
+    async def close(self) -> None:
+        """Stop a running replacement, or wait for its end if the files are being exchanged."""
+        self._stop.set()
+        async with self._lock:
+            pass
+
+    async def _replace(self, file: Path, before: Callable[[int], Awaitable[None]], now: int) -> None:
+        stop = threading.Event()
+        known = await self._backups.read(given, stop)
+        position = await run_stoppable(lambda: self._prepare(file, known, now, stop), stop)
+        try:
+            await self._writer.pause(RestoringError("a restore is being completed; writes wait for its end"))
+            newest = await self._worker.run(lambda db: changes.bounds(db)[1])
+            if newest - known.position > MARGIN:
+                known = await self._backups.read(given, stop)
+                position = await run_stoppable(lambda: self._prepare(file, known, now, stop), stop)
+            await before(position)
+            async with self._backups.excluded():
+                await run_to_completion(self._exchange(file, position), stop)
+        finally:
+            self._writer.resume()
+
+    def _prepare(self, file: Path, known: Given, now: int, stop: threading.Event) -> int:
+        """Bring the copy to the state in which it is opened. Return the position of its last change."""
+
+        def stopped() -> bool:
+            return stop.is_set() or self._stop.is_set()
+
+        try:
+            with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as db:
+                position = prepare(db, file, self._config, known, now, stopped)
+        except sqlite3.Error:
+            if stopped():
+                raise StoppedError from None
+            raise
+        if stopped():
+            raise StoppedError
+        _check_alone(file)
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return position
+
+    async def _exchange(self, file: Path, position: int) -> None:
+        """Close the connections, exchange the files and open the connections. After an error the old file is open."""
+        workers = (*self._readers.own_workers, self._worker)
+        former = file.with_name(f"{file.name}-former")
+        try:
+            if self._config.enable_wal:
+                await self._worker.run(checkpoint.truncate)
+            for worker in workers:
+                await worker.suspend()
+            await asyncio.to_thread(former.unlink, missing_ok=True)
+            try:
+                await asyncio.to_thread(put_in_place, file, self._path, former)
+                opened = await self._open()
+            except BaseException:
+                await asyncio.to_thread(put_back, former, self._path)
+                raise
+        except BaseException:
+            await self._reopen(workers)
+            raise
+        self._forget(position)
+        for worker, fresh in zip(workers, opened, strict=True):
+            worker.resume(fresh)
+        with contextlib.suppress(OSError):  # only the name of the old file
+            await asyncio.to_thread(former.unlink, missing_ok=True)
+
+    async def _reopen(self, workers: tuple[Worker, ...]) -> None:
+        """Continue with the file that is there. If it can't be opened, the store is not alive any more."""
+        opened: list[Worker] | None = None
+        try:
+            opened = await self._open()
+        finally:
+            for number, worker in enumerate(workers):
+                worker.resume(None if opened is None else opened[number])
+
+    async def _open(self) -> list[Worker]:
+        """Return new connections: the readers' own, and the writer's."""
+        async with contextlib.AsyncExitStack() as stack:
+            writer = await open_writer(self._path, self._config)
+            stack.push_async_callback(writer.close)
+            opened: list[Worker] = []
+            for _ in self._readers.own_workers:
+                opened.append(await open_reader(self._path, self._config))
+                stack.push_async_callback(opened[-1].close)
+            stack.pop_all()
+        return [*opened, writer]
+
+
+def given(db: sqlite3.Connection) -> Given:
+    """Return the highest version and the position of the last change. Reads every row, but no long value."""
+    return Given(db.execute(_HIGHEST).fetchone()[0], changes.bounds(db)[1])
+
+
+def prepare(
+    db: sqlite3.Connection, file: Path, config: StoreConfig, known: Given, now: int, stopped: Callable[[], bool]
+) -> int:
+    """Migrate a copy, raise its versions above those of another database, and check it. Return its new position.
+
+    Args:
+        db: a connection of the copy, which nobody else uses.
+        file: path of the copy, for errors.
+        config: settings of the store.
+        known: what the other database has given out.
+        now: the time in milliseconds since the Unix epoch.
+        stopped: ends the work with an sqlite3.Error when it returns True.
+
+    Raises:
+        ForeignDatabaseError, NewerSchemaError, CorruptDatabaseError: the copy can't be used.
+        sqlite3.Error: the disk failed, or the work was stopped.
+    """
+    version = schema.inspect(db, str(file))
+    if version == 0:
+        raise CorruptDatabaseError(f"{file.name}: an empty database; a backup has at least its tables")
+    db.set_progress_handler(stopped, INSTRUCTIONS)
+    # A copy that is not completed is thrown away: it needs no journal, and is synced once.
+    db.execute("PRAGMA journal_mode = OFF")
+    db.execute("PRAGMA synchronous = OFF")
+    schema.migrate(db, version)
+    index.prepare(db, full_text=config.full_text)
+    own = given(db)
+    offset = max(own.version, known.version) + MARGIN
+    # The oldest position to resume from is one below the last change.
+    position = max(own.position, known.position) + MARGIN + 2
+    with write_transaction(db):
+        db.execute(_RAISE, (offset,))
+        db.execute(_RAISE_DELETED, (offset,))
+        db.execute("DELETE FROM changes")
+        if not db.execute(_LAST_CHANGE, (position, Op.PUT)).rowcount:
+            db.execute(_NO_CHANGE, (position, Op.DELETE, now))
+    found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if found != "ok":
+        raise CorruptDatabaseError(f"the copy of the backup is damaged: {found}")
+    set_journal(db, file, config)
+    return position
+
+
+def put_in_place(file: Path, path: Path, former: Path) -> None:
+    """Rename a prepared file over the database, which no process has open. `former` becomes a name of the old file.
+
+    Raises:
+        StorageIOError: a log is left beside one of the files, so another program has it open. Nothing was changed.
+        OSError: the disk failed, or has no hard links; `put_back` undoes what was done.
+    """
+    _check_alone(file)
+    _check_alone(path)
+    os.link(path, former)
+    # A power cut must not bring the old log back beside the new file.
+    sync_directory(path.parent)
+    file.rename(path)
+    sync_directory(path.parent)
+
+
+def put_back(former: Path, path: Path) -> None:
+    """Undo `put_in_place`, whole or in part. Nobody knows of a commit in the new file, so its log is not needed."""
+    if not former.exists():
+        return
+    for suffix in _SIDECARS:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    sync_directory(path.parent)
+    former.rename(path)
+    sync_directory(path.parent)
+
+
+def _check_alone(path: Path) -> None:
+    for suffix in _SIDECARS:
+        left = path.with_name(path.name + suffix)
+        if left.exists():
+            raise StorageIOError(f"{left.name}: still there after closing; no other program may use the database")

@@ -1,0 +1,616 @@
+"""The database is replaced while it is in use."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from swarm_operator.memory.core import Delete, Draft, Put, Query
+from swarm_operator.memory.core.errors import (
+    CorruptDatabaseError,
+    DiskFullError,
+    ForeignDatabaseError,
+    MissedChangesError,
+    NewerSchemaError,
+    RestoringError,
+    StorageIOError,
+    StoreClosedError,
+    VersionConflictError,
+)
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
+from swarm_operator.memory.sqlite.backup import replace
+from swarm_operator.memory.sqlite.backup.verify import check
+from swarm_operator.memory.sqlite.database import schema
+from swarm_operator.memory.sqlite.database.driver import sqlite3
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def place(tmp_path):
+    """The path of a copy, in a directory of its own."""
+    (tmp_path / "restore").mkdir()
+    return tmp_path / "restore" / "copy.db"
+
+
+async def nothing(_):
+    """What a caller does who does nothing before the exchange."""
+
+
+async def entries(store, namespace="n"):
+    return {entry.key: (entry.value, entry.version) for entry in (await store.list(namespace, limit=1000)).entries}
+
+
+async def values(store, namespace="n"):
+    return {key: value for key, (value, _) in (await entries(store, namespace)).items()}
+
+
+def findings(path):
+    return list(check(path).findings)
+
+
+async def test_afterwards_the_store_has_what_the_backup_has(either_store, place, clock):
+    store = either_store
+    for number in range(20):
+        await store.put("n", f"k{number}", f"old word{number}", tags=["old"])
+    await store.put("n", "short", 1, ttl=60)
+    await store.backup(place)
+    clock.advance(5)
+    for number in range(5, 25):
+        await store.put("n", f"k{number}", "new", tags=["new"])
+    await store.delete("n", "k0")
+    await store.put("other", "k", 1)
+    before = await values(store)
+    assert len(before) == 25
+    clock.advance(56)
+    await store.replace(place, before=nothing)
+    assert await values(store) == {f"k{number}": f"old word{number}" for number in range(20)}
+    assert (await store.get("n", "k7")).value == "old word7"
+    assert [each.namespace for each in (await store.namespaces()).namespaces] == ["n"]
+    found = await store.search(Query.create(namespace="n", text="word7"))
+    assert [hit.entry.key for hit in found.hits] == ["k7"]
+    assert (await store.search(Query.create(tags=["new"]))).hits == []
+    assert len((await store.search(Query.create(tags=["old"]), limit=100)).hits) == 20
+    stats = await store.stats()
+    assert (stats.entries, stats.cache_entries) == (20, 1)
+    assert (await store.collect_garbage()).entries == 1
+    await store.put("n", "k3", "written")
+    assert (await store.get("n", "k3")).value == "written"
+    backup = await store.backup(place)
+    assert findings(backup.path) == []
+
+
+async def test_afterwards_no_version_that_was_known_is_good_for_anything(either_store, place):
+    store = either_store
+    await store.put("n", "same", 1)
+    await store.put("n", "gone later", 1)
+    for _ in range(5):
+        await store.put("n", "often", 1)
+    await store.backup(place)
+    await store.put("n", "created later", 1)
+    await store.delete("n", "gone later")
+    known = {("n", key): set(range(1, version + 3)) for key, (_, version) in (await entries(store)).items()}
+    known["n", "gone later"] = {1, 2, 3}
+    await store.replace(place, before=nothing)
+    for (namespace, key), versions in known.items():
+        for version in versions:
+            with pytest.raises(VersionConflictError):
+                await store.put(namespace, key, 2, if_version=version)
+            with pytest.raises(VersionConflictError):
+                await store.delete(namespace, key, if_version=version)
+    assert set((await entries(store)).keys()) == {"same", "gone later", "often"}
+    highest = max(max(versions) for versions in known.values())
+    assert all(version > highest for _, version in (await entries(store)).values())
+    created, _ = await store.put("n", "created later", 2)
+    assert created.version > highest
+    current = (await store.get("n", "same")).version
+    entry, _ = await store.put("n", "same", 2, if_version=current)
+    assert entry.version == current + 1
+
+
+async def test_watches_and_positions_of_before_miss_changes(either_store, place):
+    store = either_store
+    await store.put("n", "k", 1)
+    await store.backup(place)
+    for number in range(10):
+        await store.put("n", "k", number)
+    async with store.watch("n") as open_watch, store.watch(since=0) as behind:
+        position = open_watch.position
+        assert await open_watch.next(0) == []
+        await store.replace(place, before=nothing)
+        for watch in (open_watch, behind):
+            with pytest.raises(MissedChangesError):
+                await watch.next(5)
+        for known in (0, 1, position - 1, position, position + 1):
+            with pytest.raises(MissedChangesError):
+                async with store.watch(since=known):
+                    raise AssertionError(known)
+        await store.put("n", "after", 1)
+        told = await open_watch.next(5)
+        assert told[-1].key == "after"
+        # The change between is the one that holds the position: it says what is true.
+        assert [(each.key, each.version) for each in told[:-1]] == [("k", (await store.get("n", "k")).version)]
+    async with store.watch() as fresh:
+        assert fresh.position == told[-1].seq > position
+
+
+async def test_a_backup_without_entries_has_a_position_too(either_store, place):
+    await either_store.backup(place)
+    await either_store.put("n", "k", 1)
+    async with either_store.watch() as watch:
+        await either_store.replace(place, before=nothing)
+        with pytest.raises(MissedChangesError):
+            await watch.next(5)
+    assert (await either_store.stats()).entries == 0
+    entry, created = await either_store.put("n", "k", 1)
+    assert created
+    assert entry.version > 1
+    await either_store.backup(place)
+    assert findings(place) == []
+
+
+async def test_access_times_are_those_of_the_backup(store, place, clock):
+    await store.put("n", "k", 1)
+    await store.get("n", "k")
+    await store.collect_garbage()
+    accessed = (await store.list("n")).entries[0].accessed_at
+    await store.backup(place)
+    clock.advance(10)
+    await store.get("n", "k")
+    assert (await store.list("n")).entries[0].accessed_at == accessed + 10_000
+    await store.replace(place, before=nothing)
+    assert (await store.list("n")).entries[0].accessed_at == accessed
+
+
+async def test_writes_are_refused_before_the_caller_is_asked_and_reads_go_on(either_store, place):
+    store = either_store
+    await store.put("n", "k", "old")
+    await store.backup(place)
+    asked = []
+
+    async def before(position):
+        asked.append(position)
+        for write in (
+            store.put("n", "k", 2),
+            store.delete("n", "k"),
+            store.batch([Put(Draft.create("n", "k", 2))]),
+            store.transact([("n", "k")], lambda *_: [Delete(("n", "k"))]),
+            store.collect_garbage(),
+            store.delete_range("n"),
+        ):
+            with pytest.raises(RestoringError):
+                await write
+        assert (await store.get("n", "k")).value == "new"
+        assert await values(store) == {"k": "new"}
+        assert (await store.search(Query.create(text="new"))).hits
+        await store.backup(place.with_name("safety.db"))
+
+    await store.put("n", "k", "new")
+    await store.replace(place, before=before)
+    async with store.watch() as watch:
+        assert asked == [watch.position]
+    assert await values(store) == {"k": "old"}
+    async with SqliteStore.open(place.with_name("safety.db")) as safety:
+        assert await values(safety) == {"k": "new"}
+
+
+async def test_what_was_accepted_is_committed_before_the_caller_is_asked(store, place):
+    """A write is in the safety backup, or it was refused."""
+    await store.backup(place)
+    writes = [asyncio.ensure_future(store.put("n", f"k{number}", number)) for number in range(500)]
+
+    async def before(_):
+        await asyncio.wait(writes)
+        accepted = {f"k{number}": number for number, write in enumerate(writes) if write.exception() is None}
+        assert await values(store) == accepted
+
+    await store.replace(place, before=before)
+
+
+async def test_a_caller_that_fails_leaves_everything_as_it_was(either_store, place):
+    store = either_store
+    await store.put("n", "k", "old")
+    await store.backup(place)
+    await store.put("n", "k", "new")
+
+    async def before(_):
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await store.replace(place, before=before)
+    assert await values(store) == {"k": "new"}
+    entry, _ = await store.put("n", "k", "newer", if_version=2)
+    assert entry.version == 3
+
+
+async def test_readers_wait_and_see_the_old_data_or_the_new(store, place):
+    """Gets, pages and searches without an end: none fails, and who has seen the new data never sees the old again."""
+    for number in range(200):
+        await store.put("n", f"k{number:03}", "first", tags=["t"])
+    await store.backup(place)
+    for number in range(200):
+        await store.put("n", f"k{number:03}", "second", tags=["t"])
+    done, replaced, everybody = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    since = set()
+
+    async def read(look):
+        seen = ["second"]
+        while not done.is_set():
+            found = await look()
+            assert len(set(found)) == 1
+            if found[0] != seen[-1]:
+                seen.append(found[0])
+            if replaced.is_set():
+                since.add(look)
+            if since == set(looks):
+                everybody.set()
+            await asyncio.sleep(0)  # a cached entry is read without waiting
+        assert (await look())[0] == "first"
+        assert seen in (["second", "first"], ["second"])
+
+    async def get():
+        return [(await store.get("n", "k007")).value]
+
+    async def many():
+        return [each.value for each in await store.get_many([("n", f"k{number:03}") for number in range(50)])]
+
+    async def page():
+        return [each.value for each in (await store.list("n", limit=200)).entries]
+
+    async def tagged():
+        return [hit.entry.value for hit in (await store.search(Query.create(tags=["t"]), limit=200)).hits]
+
+    async def texts():
+        return [hit.entry.value for hit in (await store.search(Query.create(match="first OR second"), limit=200)).hits]
+
+    looks = (get, many, page, tagged, texts)
+    async with asyncio.TaskGroup() as tasks:
+        for look in looks:
+            tasks.create_task(read(look))
+        for _ in range(3):
+            await store.put("n", "x", "y", ttl=1)
+            await store.delete("n", "x")
+        await store.replace(place, before=nothing)
+        replaced.set()
+        await everybody.wait()
+        done.set()
+
+
+async def test_a_backup_that_runs_is_waited_for_and_a_new_one_waits(store, place, tmp_path, monkeypatch):
+    await store.put("n", "k", "old")
+    await store.backup(place)
+    await store.put("n", "k", "new")
+    real, inside, let = replace.put_in_place, asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def put_in_place(*arguments):
+        loop.call_soon_threadsafe(inside.set)
+        asyncio.run_coroutine_threadsafe(let.wait(), loop).result()
+        real(*arguments)
+
+    monkeypatch.setattr(replace, "put_in_place", put_in_place)
+    replacing = asyncio.ensure_future(store.replace(place, before=nothing))
+    await inside.wait()
+    copying = asyncio.ensure_future(store.backup(tmp_path / "during.db"))
+    reading = asyncio.ensure_future(store.get("n", "nowhere"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not copying.done()
+    assert not reading.done()
+    assert store.alive
+    let.set()
+    await asyncio.gather(replacing, copying, reading)
+    async with SqliteStore.open(tmp_path / "during.db") as copy:
+        assert await values(copy) == {"k": "old"}
+
+
+@pytest.mark.parametrize("step", ["put_in_place", "open_writer", "open_reader", "sync_directory"])
+async def test_a_step_that_fails_leaves_the_old_file_in_use(store, place, monkeypatch, step):
+    """Whatever fails, before the rename or after it."""
+    await store.put("n", "k", "old")
+    await store.backup(place)
+    await store.put("n", "k", "new")
+    real, calls = getattr(replace, step), []
+
+    def fail(*arguments):
+        calls.append(arguments)
+        # Of the directory: the sync after the rename.
+        if len(calls) == (2 if step == "sync_directory" else 1):
+            raise OSError(5, "the disk is broken")
+        return real(*arguments)
+
+    monkeypatch.setattr(replace, step, fail)
+    async with store.watch() as watch:
+        with pytest.raises(StorageIOError):
+            await store.replace(place, before=nothing)
+        assert await values(store) == {"k": "new"}
+        entry, _ = await store.put("n", "k", "newer", if_version=2)
+        assert entry.version == 3
+        assert [change.version for change in await watch.next(5)] == [3]
+    assert (await store.get("n", "k")).value == "newer"
+    assert store.alive
+    await store.backup(place.with_name("b.db"))
+    assert findings(place.with_name("b.db")) == []
+
+
+async def test_a_file_that_cannot_be_opened_again_ends_the_store_and_nobody_waits(store, place, monkeypatch):
+    await store.put("n", "k", "old")
+    await store.backup(place)
+
+    async def fail(*_):
+        raise StorageIOError("too many open files")
+
+    monkeypatch.setattr(replace, "open_writer", fail)
+    with pytest.raises(StorageIOError):
+        await store.replace(place, before=nothing)
+    assert not store.alive
+    with pytest.raises(StoreClosedError):
+        await store.list("n")
+    with pytest.raises(StoreClosedError):
+        await store.put("n", "k", 1)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(store.path.with_name(store.path.name + ".lock").unlink)
+
+
+async def test_another_program_that_has_the_database_open_stops_it(store, place):
+    await store.put("n", "k", "old")
+    await store.backup(place)
+    await store.put("n", "k", "new")
+    code = (
+        f"import sqlite3; db = sqlite3.connect({str(store.path)!r}); "
+        "db.execute('SELECT * FROM entries').fetchall(); print('open', flush=True); input()"
+    )
+    pipe = asyncio.subprocess.PIPE
+    program = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdin=pipe, stdout=pipe)
+    try:
+        await program.stdout.readline()
+        with pytest.raises(StorageIOError, match="no other program"):
+            await store.replace(place, before=nothing)
+        assert await values(store) == {"k": "new"}
+        await store.put("n", "k", "newer")
+    finally:
+        await program.communicate(b"\n")
+    await store.backup(place.with_name("again.db"))
+    await store.replace(place.with_name("again.db"), before=nothing)
+    assert await values(store) == {"k": "newer"}
+
+
+async def test_what_is_no_backup_is_refused(store, place):
+    await store.put("n", "k", "here")
+    await store.backup(place)
+    size = place.stat().st_size
+    whole = place.read_bytes()
+    newer = place.with_name("newer.db")
+    newer.write_bytes(whole)
+    with contextlib.closing(sqlite3.connect(newer)) as db:
+        db.execute(f"PRAGMA user_version = {schema.LATEST + 1}")
+    damaged = place.with_name("damaged.db")
+    damaged.write_bytes(whole[: size // 2] + bytes(size - size // 2))
+    foreign = place.with_name("foreign.db")
+    with contextlib.closing(sqlite3.connect(foreign)) as db:
+        db.execute("CREATE TABLE t (x)")
+    empty = place.with_name("empty.db")
+    empty.write_bytes(b"")
+    for path, error in (
+        (newer, NewerSchemaError), (damaged, CorruptDatabaseError), (foreign, ForeignDatabaseError),
+        (empty, CorruptDatabaseError),
+    ):  # fmt: skip
+        with pytest.raises(error):
+            await store.replace(path, before=nothing)
+    assert await values(store) == {"k": "here"}
+    await store.put("n", "k", 2)
+
+
+async def test_a_backup_of_an_older_release_is_migrated(store, place):
+    with contextlib.closing(sqlite3.connect(place, isolation_level=None)) as db:
+        schema.migrate(db, 0, until=2)
+        db.execute(
+            "INSERT INTO entries (namespace, key, version, created_at, updated_at, ttl, size, tags, metadata, value) "
+            "VALUES ('n', 'ancient', 3, 1, 1, 0, 1, '[\"t\"]', '{}', ?)", (b"1",)
+        )  # fmt: skip
+        db.execute("INSERT INTO namespaces VALUES ('n', 1, 1)")
+    await store.put("n", "k", 1)
+    await store.replace(place, before=nothing)
+    assert await values(store) == {"ancient": 1}
+    assert [hit.entry.key for hit in (await store.search(Query.create(tags=["t"]))).hits] == ["ancient"]
+    assert [hit.entry.key for hit in (await store.search(Query.create(text="ancient"))).hits] == ["ancient"]
+    await store.backup(place)
+    assert findings(place) == []
+
+
+async def test_more_changes_than_the_margin_raise_the_copy_again(store, place, monkeypatch):
+    monkeypatch.setattr(replace, "MARGIN", 3)
+    await store.put("n", "k", "old")
+    await store.backup(place)
+    real, prepared = replace.prepare, []
+    loop = asyncio.get_running_loop()
+
+    async def write():
+        for number in range(10):
+            await store.put("n", "k", number)
+
+    def prepare(db, file, config, known, *rest):
+        position = real(db, file, config, known, *rest)
+        prepared.append((known.position, position))
+        if len(prepared) == 1:
+            asyncio.run_coroutine_threadsafe(write(), loop).result()
+        return position
+
+    monkeypatch.setattr(replace, "prepare", prepare)
+    async with store.watch() as watch:
+        await store.replace(place, before=nothing)
+        with pytest.raises(MissedChangesError):
+            await watch.next(5)
+    assert len(prepared) == 2
+    entry = await store.get("n", "k")
+    assert entry.value == "old"
+    assert entry.version > 11
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", directory], check=True)
+    yield directory
+    subprocess.run(["umount", "--lazy", directory], check=True)
+
+
+async def test_a_full_disk_leaves_everything_as_it_was(small_disk, tmp_path):
+    """Migrating the copy takes room: its index of words is made anew."""
+    async with SqliteStore.open(tmp_path / "source.db", StoreConfig(full_text=False)) as source:
+        for number in range(200):
+            await source.put("n", f"k{number}", os.urandom(20_000).hex())
+        (small_disk / "restore").mkdir()
+        copy = small_disk / "restore" / "copy.db"
+        await source.backup(tmp_path / "copy.db")
+    async with SqliteStore.open(small_disk / "store.db") as store:
+        await store.put("n", "k", "here")
+        await asyncio.to_thread(shutil.copyfile, tmp_path / "copy.db", copy)
+        room = shutil.disk_usage(small_disk).free
+        (small_disk / "ballast").write_bytes(b"\0" * (room - 2 * MIB))
+        with pytest.raises(DiskFullError):
+            await store.replace(copy, before=nothing)
+        assert await values(store) == {"k": "here"}
+        copy.unlink()
+        await store.put("n", "k2", "written")
+        (small_disk / "ballast").unlink()
+        await asyncio.to_thread(shutil.copyfile, tmp_path / "copy.db", copy)
+        await store.replace(copy, before=nothing)
+        assert len(await values(store)) == 200
+
+
+async def test_closing_the_store_ends_a_replacement_that_prepares(tmp_path, place, monkeypatch):
+    inside = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    real = replace.prepare
+
+    def prepare(db, *rest):
+        loop.call_soon_threadsafe(inside.set)
+        while not rest[-1]():
+            pass
+        return real(db, *rest)
+
+    monkeypatch.setattr(replace, "prepare", prepare)
+    async with SqliteStore.open(tmp_path / "store.db") as store:
+        await store.put("n", "k", "here")
+        await store.backup(place)
+        replacing = asyncio.ensure_future(store.replace(place, before=nothing))
+        await inside.wait()
+    with pytest.raises(StoreClosedError):
+        await replacing
+    async with SqliteStore.open(tmp_path / "store.db") as store:
+        assert await values(store) == {"k": "here"}
+
+
+async def test_a_caller_who_gives_up_during_the_exchange_finds_it_complete(store, place, monkeypatch):
+    await store.put("n", "k", "old")
+    await store.backup(place)
+    await store.put("n", "k", "new")
+    real, inside = replace.put_in_place, asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def put_in_place(*arguments):
+        loop.call_soon_threadsafe(replacing.cancel)
+        loop.call_soon_threadsafe(inside.set)
+        real(*arguments)
+
+    monkeypatch.setattr(replace, "put_in_place", put_in_place)
+    replacing = asyncio.ensure_future(store.replace(place, before=nothing))
+    with pytest.raises(asyncio.CancelledError):
+        await replacing
+    assert inside.is_set()
+    assert await values(store) == {"k": "old"}
+    await store.put("n", "k", 1)
+
+
+KEYS = st.sampled_from(["a", "b", "c"])
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), KEYS),
+        st.tuples(st.just("delete"), KEYS),
+        st.tuples(st.just("backup"), st.none()),
+        st.tuples(st.just("replace"), st.integers(0, 5)),
+    ),
+    max_size=25,
+)
+
+
+@hypothesis.settings(
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
+)
+@hypothesis.given(STEPS)
+def test_versions_and_positions_only_grow_whatever_is_restored(tmp_path, steps):
+    """A version of a key stands for one value for ever, and each position for one change."""
+
+    async def run(directory):
+        given, backups, positions = {}, [], [0]
+        async with SqliteStore.open(directory / "store.db", StoreConfig(full_text=False)) as store:
+            for number, (step, argument) in enumerate(steps):
+                if step == "put":
+                    entry, _ = await store.put("n", argument, number)
+                    assert entry.version > max(given.get(argument, {0: None}))
+                    given.setdefault(argument, {})[entry.version] = number
+                elif step == "delete":
+                    await store.delete("n", argument)
+                elif step == "backup":
+                    made = await store.backup(directory / f"{number}.db")
+                    backups.append((made.path, await values(store)))
+                elif backups:
+                    path, wanted = backups[argument % len(backups)]
+                    (directory / "restore").mkdir(exist_ok=True)
+                    copy = directory / "restore" / "copy.db"
+                    shutil.copyfile(path, copy)
+                    await store.replace(copy, before=nothing)
+                    there = await entries(store)
+                    assert {key: value for key, (value, _) in there.items()} == wanted
+                    for key, (value, version) in there.items():
+                        assert version > max(given[key])
+                        given[key][version] = value
+                async with store.watch() as watch:
+                    assert watch.position >= positions[-1]
+                    if step == "replace" and backups:
+                        assert watch.position > positions[-1] + 1
+                    positions.append(watch.position)
+            for key, versions in given.items():
+                current = await store.get("n", key)
+                for version, value in versions.items():
+                    if current is not None and version == current.version:
+                        assert current.value == value
+                        continue
+                    with pytest.raises(VersionConflictError):
+                        await store.put("n", key, "never", if_version=version)
+
+    directory = tmp_path / os.urandom(8).hex()
+    directory.mkdir()
+    asyncio.run(run(directory))
+    shutil.rmtree(directory)
+
+
+KILLED = Path(__file__).with_name("killed_replacement.py")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+def test_a_kill_at_any_line_leaves_the_old_data_or_the_new(tmp_path, journal):
+    """The program kills a process at each line of backup.replace in turn, and looks at what is there afterwards."""
+    done = subprocess.run(
+        [sys.executable, KILLED, tmp_path, journal], capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    outcomes = done.stdout.split()
+    assert set(outcomes) == {"old", "new"}
+    first = outcomes.index("new")
+    # From the rename on it is the new file.
+    assert set(outcomes[first:]) == {"new"}
+    assert first > 20
+    assert len(outcomes) - first > 5
