@@ -2,7 +2,7 @@
 
 - client: MemoryClient, with entries and service-wide calls
 - swarm: records: agents, tasks, patterns, proposals, messages
-- backups: named backups at the service's destination
+- backups, restores: named backups at the service's destination, restores of them into the service
 - transfer, backup, watch: calls whose responses are streams
 - sync: SyncMemoryClient, the same operations for code without an event loop
 - transport, retrying: connections, authentication, checks of responses, retries
@@ -36,6 +36,7 @@ from swarm_operator.memory.client.models import (
     SearchPage,
     Stats,
 )
+from swarm_operator.memory.client.restores import RestoreState
 from swarm_operator.memory.client.swarm import MessagePage, RecordPage
 from swarm_operator.memory.client.sync import SyncMemoryClient
 
@@ -63,6 +64,7 @@ __all__ = [
     "Namespace",
     "Readiness",
     "RecordPage",
+    "RestoreState",
     "SearchPage",
     "Stats",
     "SyncMemoryClient",

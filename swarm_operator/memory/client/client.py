@@ -29,6 +29,7 @@ from swarm_operator.memory.client.models import (
     SearchPage,
     Stats,
 )
+from swarm_operator.memory.client.restores import RestoresClient
 from swarm_operator.memory.client.retrying import RetryPolicy
 from swarm_operator.memory.client.transfer import TransferClient
 from swarm_operator.memory.client.transport import WRITTEN, Transport, url_path, with_query
@@ -57,6 +58,7 @@ class MemoryClient:
         agents, tasks, patterns, consensus, communications, coordination, metrics: the swarm's records.
         swarm: counts, export, import and cleanup of all records.
         backups: named backups at the service's destination.
+        restores: restores of backups into the service.
 
     Raises:
         ValueError: `base_url` is not a URL of that form.
@@ -90,6 +92,7 @@ class MemoryClient:
         self.metrics = swarm.MetricsClient(transport)
         self.swarm = TransferClient(transport)
         self.backups = BackupsClient(transport)
+        self.restores = RestoresClient(transport)
 
     async def __aenter__(self) -> Self:
         await self._transport.open()

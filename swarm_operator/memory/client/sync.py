@@ -18,6 +18,7 @@ from swarm_operator.memory.client import swarm
 from swarm_operator.memory.client.backups import BackupsClient
 from swarm_operator.memory.client.client import MemoryClient
 from swarm_operator.memory.client.loop_thread import LoopThread
+from swarm_operator.memory.client.restores import RestoresClient
 from swarm_operator.memory.client.transfer import TransferClient
 
 _C = TypeVar("_C")
@@ -163,6 +164,15 @@ class SyncBackupsClient(_Facade[BackupsClient]):
     delete = _call(BackupsClient.delete)
 
 
+class SyncRestoresClient(_Facade[RestoresClient]):
+    """`/admin/restores`."""
+
+    ask = _call(RestoresClient.ask)
+    get = _call(RestoresClient.get)
+    list = _call(RestoresClient.list)
+    wait = _call(RestoresClient.wait)
+
+
 class SyncMemoryClient(_Facade[MemoryClient]):
     """MemoryClient without `await`: the same parameters, operations and errors. Use it as a context manager.
 
@@ -183,6 +193,7 @@ class SyncMemoryClient(_Facade[MemoryClient]):
         self.metrics = SyncMetricsClient(client.metrics, loop)
         self.swarm = SyncTransferClient(client.swarm, loop)
         self.backups = SyncBackupsClient(client.backups, loop)
+        self.restores = SyncRestoresClient(client.restores, loop)
 
     def __enter__(self) -> Self:
         self._loop.start()

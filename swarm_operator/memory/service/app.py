@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Final
 
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
-from swarm_operator.memory.core.errors import StoreClosedError
+from swarm_operator.memory.core.errors import OverloadedError, StoreClosedError
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.threads import LARGE_BYTES
 from swarm_operator.memory.service.access.rights import ADMIN, AuthorizedStore, Credential, Principal
@@ -43,8 +43,10 @@ from swarm_operator.memory.service.telemetry import tracing
 from swarm_operator.memory.service.telemetry.backup_metrics import BackupMetrics
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.transfer.backups.catalog import Catalog
+from swarm_operator.memory.transfer.backups.errors import BackupConflictError
 from swarm_operator.memory.transfer.backups.jobs import BackupJobs
 from swarm_operator.memory.transfer.backups.location import folder_of, open_destination
+from swarm_operator.memory.transfer.restores.jobs import RestoreJobs
 
 _ANYBODY: Final = Credential(Principal("anybody", writes=False, namespaces=()), lambda: True)
 """Caller of an operation that needs no token; it has no read or write permission."""
@@ -66,9 +68,11 @@ class MemoryApp:
         metrics.watches.set_function(lambda: self.quotas.watches.held)
         bodies = BodyReader(limit=settings.max_body_bytes, quota=self.quotas.bodies, timeout=settings.body_timeout)
         self._backups = _backups(store, settings, metrics, self.quotas)
+        self._restores = _restores(store, settings, self._backups, self.quotas)
         self._context = Context(
-            settings=settings, metrics=metrics, bodies=bodies, quotas=self.quotas, backups=self._backups
-        )
+            settings=settings, metrics=metrics, bodies=bodies, quotas=self.quotas, restores=self._restores,
+            backups=self._backups,
+        )  # fmt: skip
         endpoints = openapi.ENDPOINTS
         self._mcp = None
         if settings.mcp:
@@ -130,6 +134,8 @@ class MemoryApp:
             if self._backups is not None:
                 await self._backups.open()
                 stack.push_async_callback(self._backups.close)
+            await self._restores.open()
+            stack.push_async_callback(self._restores.close)
             if self._mcp is not None:
                 await stack.enter_async_context(self._mcp.running())
             yield
@@ -230,6 +236,32 @@ def _backups(store: Store, settings: ServiceSettings, metrics: ServiceMetrics, q
         slot=lambda: quotas.backups.holding(ADMIN),
         observer=BackupMetrics(metrics.registry),
     )
+
+
+def _restores(store: Store, settings: ServiceSettings, backups: BackupJobs | None, quotas: Quotas) -> RestoreJobs:
+    """Return the restores into the store."""
+
+    @contextlib.contextmanager
+    def slot() -> Iterator[None]:
+        if backups is not None and backups.running is not None:
+            raise BackupConflictError(
+                "running", f"the backup {backups.running} is running; a restore waits for its end"
+            )
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(quotas.restores.holding(ADMIN))
+                stack.enter_context(quotas.backups.holding(ADMIN))
+            except OverloadedError:
+                raise BackupConflictError("running", "another backup or restore is running; one at a time") from None
+            yield
+
+    def open_catalog(url: str) -> Catalog:
+        options, credentials = settings.backups_options, settings.backups_credentials
+        destination = open_destination(url, options=options, credentials=credentials)
+        return Catalog(destination, scratch=settings.scratch or settings.data_dir)
+
+    catalog = None if backups is None else backups.catalog
+    return RestoreJobs(store, catalog=catalog, open_catalog=open_catalog, directory=settings.data_dir, slot=slot)
 
 
 class _Sender:

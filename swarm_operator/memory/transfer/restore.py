@@ -1,9 +1,8 @@
-"""Restore of a backup's entries into a live store.
+"""Merge of a backup file's entries into a live store, for MCP's memory_restore. See restores for all other restores.
 
-A restore works like an import: equal entries are unchanged, different entries are overwritten, and entries that the
-backup lacks are kept. Clients can read and write during a restore, versions increase, watches receive the changes, and
-an interrupted restore can be repeated. To discard all later changes instead, replace the database file with the backup
-while no process has the database open.
+A merge works like an import: equal entries are unchanged, different entries are overwritten, and entries that the
+backup lacks are kept. Clients can read and write during a merge, versions increase, watches receive the changes, and
+an interrupted merge can be repeated.
 """
 
 from __future__ import annotations
@@ -11,18 +10,13 @@ from __future__ import annotations
 import asyncio
 import shutil
 from pathlib import Path
-from typing import Final
 
 from swarm_operator.memory.atomicfile import AtomicFile
 from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError, from_os
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.sqlite.backup.verify import check
-from swarm_operator.memory.sqlite.config import StoreConfig
-from swarm_operator.memory.sqlite.store import SqliteStore
 from swarm_operator.memory.transfer.ndjson import Existing, Importer, export_lines
-
-_CONFIG: Final = StoreConfig(enable_wal=False, full_text=False, enable_vacuum=False, gc_interval=1e10)
-"""The copy is read once: it needs neither the full-text index nor garbage collection."""
+from swarm_operator.memory.transfer.restores.copies import open_copy
 
 
 async def restore(store: Store, backup: Path, directory: Path, *, existing: Existing = Existing.OVERWRITE) -> Importer:
@@ -52,7 +46,7 @@ async def restore(store: Store, backup: Path, directory: Path, *, existing: Exis
         try:
             # Opening a store migrates an older schema: only the copy may be changed.
             await asyncio.to_thread(shutil.copyfile, backup, copy.path)
-            async with SqliteStore.open(copy.path, _CONFIG, clock=lambda: store.now() / 1000) as source:
+            async with open_copy(copy.path, like=store) as source:
                 importer = Importer(store, existing)
                 async for line in export_lines(source, namespaces=[]):
                     await importer.add(line)

@@ -35,6 +35,7 @@ from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.swarm import Record, RecordPage, Swarm
 from swarm_operator.memory.transfer.backups.jobs import BackupJobs
+from swarm_operator.memory.transfer.restores.jobs import RestoreJobs
 
 _DECIMAL: Final = re.compile(r"[0-9]{1,19}(\.[0-9]{0,19})?([eE][+-]?[0-9]{1,3})?")
 _TRUE_FALSE: Final = {"true": True, "false": False}
@@ -49,6 +50,7 @@ class Context:
         metrics: metrics of the service.
         bodies: reader of request bodies.
         quotas: limits of what each principal holds, shared by all protocols.
+        restores: restores into the service's store.
         backups: backups at the service's destination; None: it has none.
     """
 
@@ -56,6 +58,7 @@ class Context:
     metrics: ServiceMetrics
     bodies: BodyReader
     quotas: Quotas
+    restores: RestoreJobs
     backups: BackupJobs | None = None
 
 

@@ -23,6 +23,7 @@ from swarm_operator.memory.service.http.routes import (
     messages,
     patterns,
     records,
+    restores,
     tasks,
     transfer,
     watch,
@@ -49,6 +50,7 @@ _SHAPES: Final[dict[str, Schema]] = {
     "Message": messages.MESSAGE,
     "Measurements": messages.MEASUREMENTS,
     "Backup": backups.SHAPE,
+    "Restore": restores.SHAPE,
 }
 _PATH_PARAMETERS: Final = {"namespace": NAMESPACE, "key": KEY, "id": IDENTIFIER, "name": backups.NAME}
 _BRACES: Final = re.compile(r"{(\w+)}")
@@ -173,6 +175,7 @@ ENDPOINTS: Final = (
     *records.ENDPOINTS,
     *transfer.ENDPOINTS,
     *backups.ENDPOINTS,
+    *restores.ENDPOINTS,
     Endpoint(_ITSELF, _openapi),
 )
 """All documented endpoints, in the order of the document."""

@@ -142,6 +142,9 @@ CASES = {
     "backup-make": [Case(ADMIN, ("PUT", "/admin/backups/made", {"reason": "Requested"}), statuses=(202,))],
     "backup-verify": [Case(ADMIN, ("POST", "/admin/backups/none/verify", None), statuses=(404,))],
     "backup-delete": [Case(ADMIN, ("DELETE", "/admin/backups/made", None), statuses=(204,))],
+    "restore-list": _admin("GET", "/admin/restores"),
+    "restore-get": [Case(ADMIN, ("GET", "/admin/restores/none", None), statuses=(404,))],
+    "restore-ask": [Case(ADMIN, ("PUT", "/admin/restores/asked", {"backup": "none"}), statuses=(202,))],
     # What is inside is MCP's; these lack the headers of a message.
     "mcp": [
         Case(TOKEN, ("POST", "/mcp", {}), statuses=(400, 406)),

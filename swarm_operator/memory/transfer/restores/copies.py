@@ -1,0 +1,31 @@
+"""Opens copies of backups as stores, for reading."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from swarm_operator.memory.core.store import Store
+from swarm_operator.memory.sqlite.config import StoreConfig
+from swarm_operator.memory.sqlite.store import SqliteStore
+
+_CONFIG: Final = StoreConfig(enable_wal=False, full_text=False, enable_vacuum=False, gc_interval=1e10)
+"""A copy is read once: it needs neither the full-text index nor garbage collection."""
+
+
+@contextlib.asynccontextmanager
+async def open_copy(copy: Path, *, like: Store) -> AsyncIterator[SqliteStore]:
+    """Open a verified copy of a backup, which is changed: an older schema is migrated.
+
+    Args:
+        copy: the file.
+        like: the store whose clock decides which entries have expired.
+
+    Raises:
+        ForeignDatabaseError, NewerSchemaError: the file can't be used.
+        StorageError: the disk or the file failed.
+    """
+    async with SqliteStore.open(copy, _CONFIG, clock=lambda: like.now() / 1000) as store:
+        yield store
