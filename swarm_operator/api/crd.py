@@ -6,6 +6,7 @@ pydantic's JSON schema is brought into the subset that the API server calls stru
 
 from __future__ import annotations
 
+import json
 from typing import Any, Protocol
 
 import yaml
@@ -38,9 +39,12 @@ def render(model: type[BaseModel]) -> Schema:
         "spec": root["properties"]["spec"],
         "status": root["properties"]["status"],
     }
-    # An empty spec is complete: every field has a default, and CEL rules may then read self.spec without has().
-    root["properties"]["spec"]["default"] = {}
+    # Where every field has a default, an empty spec is complete. CEL rules may read self.spec without has() either way.
     root.pop("required", None)
+    if "required" in root["properties"]["spec"]:
+        root["required"] = ["spec"]
+    else:
+        root["properties"]["spec"]["default"] = {}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -72,7 +76,9 @@ def render(model: type[BaseModel]) -> Schema:
 
 def to_yaml(manifest: Schema) -> str:
     """YAML with keys in the order given, as rendered into config/crd/bases."""
-    text: str = yaml.safe_dump(manifest, sort_keys=False, width=110, allow_unicode=True)
+    # A copy without shared parts, for which YAML would use anchors.
+    unshared = json.loads(json.dumps(manifest))
+    text: str = yaml.safe_dump(unshared, sort_keys=False, width=110, allow_unicode=True)
     return text
 
 

@@ -1,4 +1,4 @@
-"""swarm-operator: the manager that runs both reconcilers."""
+"""swarm-operator: the manager that runs all reconcilers."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from kubernetes_asyncio.config import ConfigException
 from swarm_operator import __version__
 from swarm_operator.cmd import logs
 from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
+from swarm_operator.controllers.swarmmemorybackup import SwarmMemoryBackupReconciler
+from swarm_operator.controllers.swarmmemorybackup.service import HttpBackupService
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
 from swarm_operator.controllers.swarmmemorystore.stats import Observer
 from swarm_operator.runtime import stacks
@@ -110,6 +112,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     flag("--watch-namespaces", _names, "", "comma-separated namespaces to watch; empty for all")
     flag("--max-concurrent-reconciles", _positive, 4, "workers of each controller")
     flag("--status-interval", _seconds, 30.0, "seconds between two looks at a ready store's numbers")
+    flag("--max-concurrent-backups", _positive, 4, "backups that are made at one time")
+    flag("--backup-deadline", _seconds, 3600.0, "seconds for which a backup waits at most for what it needs")
     flag("--metrics-bind-address", _address, ":8443", "where /metrics is served; 0 for nowhere")
     secure = "serve /metrics over HTTPS, and only to those who may get the non-resource URL /metrics"
     switch("--metrics-secure", secure, default=True)
@@ -206,7 +210,7 @@ def assemble(
     instance: str,
     metrics_guard: tuple[DelegatedAuth, ServingCertificate] | None = None,
 ) -> Manager:
-    """Wire both reconcilers into a manager that is ready to run.
+    """Wire all reconcilers into a manager that is ready to run.
 
     Args:
         client: where to read and write.
@@ -227,13 +231,23 @@ def assemble(
         pull_secrets=options.memory_image_pull_secrets,
         status_interval=options.status_interval,
     )
+    backups = SwarmMemoryBackupReconciler(
+        cache,
+        recorder,
+        HttpBackupService(options.memory_url),
+        options.memory_image,
+        most=options.max_concurrent_backups,
+        deadline=options.backup_deadline,
+    )
     workers = options.max_concurrent_reconciles
     controllers = [
         Controller("swarmcluster", clusters, cache, workers=workers),
         Controller("swarmmemorystore", stores, cache, workers=workers),
+        Controller("swarmmemorybackup", backups, cache, workers=workers),
     ]
     clusters.set_up(controllers[0])
     stores.set_up(controllers[1])
+    backups.set_up(controllers[2])
     return Manager(
         cache,
         recorder,

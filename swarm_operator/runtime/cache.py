@@ -137,6 +137,10 @@ class Cache:
         """Return all objects of a kind."""
         return [obj for informer in self._informers[resource].values() for obj in informer.store]
 
+    async def create(self, resource: Resource, obj: Object, *, field_manager: str) -> Object:
+        """Create an object (see Client.create), with the answer in the cache when this returns."""
+        return self._put(resource, await self.client.create(resource, obj, field_manager=field_manager))
+
     async def apply(
         self, resource: Resource, obj: Object, *, field_manager: str, subresource: str = "", force: bool = True
     ) -> Object:

@@ -67,11 +67,11 @@ async def test_what_is_not_known_is_absent_and_never_zero(objects, start_operato
 
 async def test_parts_that_do_not_work_yet_are_named_in_a_condition_and_an_event(objects, start_operator, eventually):
     start_operator()
-    await objects.store("s", backupInterval="1h", mcpMode=True)
+    await objects.store("s", migrateFromLegacy=True, legacyDataPVC="old", mcpMode=True)
     await settled(objects, eventually)
     degraded = await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "NotImplemented")
-    assert "backupInterval" in degraded["message"]
+    assert "migrateFromLegacy" in degraded["message"]
     assert "mcpMode" not in degraded["message"]
 
     async def told() -> bool:

@@ -26,6 +26,23 @@ REFUSED = {
     "cache size of the wrong type": ({"cacheSize": "many"}, ["spec.cacheSize", "must be of type integer"]),
     "unknown field": ({"cachesize": 5}, ["unknown field", "spec.cachesize"]),
     "migration without a source": ({"migrateFromLegacy": True}, ["spec.legacyDataPVC", "is required when"]),
+    "cron expression of six fields": ({"backupSchedule": "0 0 3 * * *"}, ["spec.backupSchedule", "of five fields"]),
+    "interval and cron expression": (
+        {"backupSchedule": "0 3 * * *", "backupInterval": "1h"},
+        ["spec.backupSchedule", "cannot be given with backupInterval"],
+    ),
+    "backups in two places": (
+        {"backup": {"volume": {}, "objectStore": {"url": "s3://b"}}},
+        ["spec.backup.objectStore", "cannot be given with volume"],
+    ),
+    "object store that is none": (
+        {"backup": {"objectStore": {"url": "ftp://b"}}},
+        ["spec.backup.objectStore.url", "must be s3://BUCKET/PREFIX"],
+    ),
+    "endpoint that is no URL": (
+        {"backup": {"objectStore": {"url": "s3://b", "endpoint": "minio:9000"}}},
+        ["spec.backup.objectStore.endpoint", "must be http://HOST:PORT"],
+    ),
     "swarm id with a space": ({"swarmId": "my swarm"}, ["spec.swarmId", "should match"]),
 }
 
@@ -46,6 +63,11 @@ CHANGES = {
     "swarm set late": ({}, {"swarmId": "other"}, ["spec.swarmId", "cannot be changed"]),
     "other type": ({}, {"type": "etcd"}, ["spec.type", '"sqlite"']),
     "other class": ({"storageClass": "a"}, {"storageClass": "b"}, ["spec.storageClass", "cannot be changed"]),
+    "other class of backups": (
+        {"backup": {"volume": {"storageClassName": "a"}}},
+        {"backup": {"volume": {"storageClassName": "b"}}},
+        ["spec.backup.volume.storageClassName", "cannot be changed"],
+    ),
     "class set late": ({}, {"storageClass": "b"}, ["spec.storageClass", "cannot be changed"]),
 }
 
@@ -94,6 +116,7 @@ async def test_an_empty_store_gets_the_documented_defaults(objects):
         "cacheMemoryMB": 50,
         "compressionThreshold": 10240,
         "gcInterval": "5m",
+        "backupTimeZone": "UTC",
         "backupRetention": 7,
         "migrateFromLegacy": False,
         "deletionPolicy": "Retain",
@@ -138,3 +161,21 @@ async def test_a_cluster_without_a_spec_gets_a_memory_of_type_sqlite(control_pla
     assert applied.returncode == 0, applied.stderr
     memory = (await objects.get(kinds.SWARM_CLUSTER, "bare"))["spec"]["memory"]
     assert memory == {"type": "sqlite", "size": "10Gi", "persistence": True, "enableMemoryStore": False}
+
+
+async def test_a_backup_needs_a_store_and_cannot_be_changed(control_plane, objects):
+    def apply(spec: dict):
+        text = manifest("SwarmMemoryBackup", "b", spec, objects.namespace)
+        return control_plane.kubectl_run("apply", "-f", "-", stdin=text)
+
+    refused = apply({})
+    assert refused.returncode == 1
+    assert "spec.storeRef: Required value" in refused.stderr
+    both = apply({"storeRef": {"name": "s"}, "destination": {"claimName": "c", "objectStore": {"url": "s3://b"}}})
+    assert "must have either claimName or objectStore" in both.stderr
+    assert apply({"storeRef": {"name": "s"}}).returncode == 0
+    changed = apply({"storeRef": {"name": "other"}})
+    assert changed.returncode == 1
+    assert "cannot be changed: create another SwarmMemoryBackup" in changed.stderr
+    added = apply({"storeRef": {"name": "s"}, "destination": {"claimName": "c"}})
+    assert "cannot be changed" in added.stderr

@@ -1,8 +1,9 @@
 """Version v1alpha1 of group swarm.claudeflow.io."""
 
 from swarm_operator.api.v1alpha1.swarmcluster import SwarmCluster
+from swarm_operator.api.v1alpha1.swarmmemorybackup import SwarmMemoryBackup
 from swarm_operator.api.v1alpha1.swarmmemorystore import SwarmMemoryStore
 
-KINDS = (SwarmCluster, SwarmMemoryStore)
+KINDS = (SwarmCluster, SwarmMemoryStore, SwarmMemoryBackup)
 
-__all__ = ["KINDS", "SwarmCluster", "SwarmMemoryStore"]
+__all__ = ["KINDS", "SwarmCluster", "SwarmMemoryBackup", "SwarmMemoryStore"]

@@ -12,6 +12,9 @@ GROUP = "swarm.claudeflow.io"
 VERSION = "v1alpha1"
 
 
+SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+"""What most objects may be named: without it a name that cannot be is found out late, by a child's refusal."""
+
 _ACRONYMS = {"Mb": "MB", "Pvc": "PVC", "Uid": "UID", "Wal": "WAL"}
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from swarm_operator.api.quantity import Interval, StorageSize
+from swarm_operator.api.v1alpha1.backups import BackupSettings, CronExpression, TimeZone
 from swarm_operator.api.v1alpha1.common import (
     GROUP,
     VERSION,
@@ -42,6 +43,14 @@ class SQLiteMemoryConfig(ApiModel):
     """Time between two collections of expired entries."""
     backup_interval: Interval | None = None
     """Time between two backups."""
+    backup_schedule: CronExpression | None = None
+    """When backups are made, as a cron expression."""
+    backup_time_zone: TimeZone | None = None
+    """Time zone of backupSchedule."""
+    backup_retention: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Number of scheduled backups that are kept."""
+    backup: BackupSettings | None = None
+    """Where backups are kept."""
 
 
 class MemorySpec(ApiModel):

@@ -7,8 +7,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from swarm_operator.api.quantity import Interval, StorageSize
+from swarm_operator.api.v1alpha1.backups import BackupSettings, CronExpression, TimeZone
 from swarm_operator.api.v1alpha1.common import (
     GROUP,
+    SUBDOMAIN,
     VERSION,
     ApiModel,
     Conditions,
@@ -28,9 +30,6 @@ MAX_NAME = 52
 
 _LABEL_VALUE = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 
-_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-"""What most objects may be named: without it a name that cannot be is found out late, by a child's refusal."""
-
 _SWARM_ID = "(has({0}.spec.swarmId) ? {0}.spec.swarmId : {0}.metadata.name)"
 
 
@@ -44,6 +43,11 @@ class SwarmMemoryStoreSpec(ApiModel):
                     "!has(self.migrateFromLegacy) || !self.migrateFromLegacy || has(self.legacyDataPVC)",
                     "is required when migrateFromLegacy is true: the claim that holds the legacy data",
                     ".legacyDataPVC",
+                ),
+                rule(
+                    "!has(self.backupSchedule) || !has(self.backupInterval)",
+                    "cannot be given with backupInterval: one of them says when backups are made",
+                    ".backupSchedule",
                 ),
                 rule(
                     "has(self.storageClass) == has(oldSelf.storageClass)"
@@ -66,7 +70,7 @@ class SwarmMemoryStoreSpec(ApiModel):
     """Name of the SwarmCluster in the same namespace that this store belongs to; its pod carries it as a label."""
     storage_size: StorageSize = "10Gi"
     """Size of the data volume. It can grow, if the storage class allows. It cannot be less than the volume has."""
-    storage_class: Annotated[str, Field(min_length=1, max_length=253, pattern=_SUBDOMAIN)] | None = None
+    storage_class: Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)] | None = None
     """StorageClass of the volumes. Default: the cluster's default class. Cannot be changed."""
     deletion_policy: Literal["Retain", "Delete"] = "Retain"
     """What happens to the data volume when the store is deleted. Retain: its claim stays, and a new store of the same
@@ -85,12 +89,19 @@ class SwarmMemoryStoreSpec(ApiModel):
     gc_interval: Interval = "5m"
     """Time between two collections of expired entries. Expired entries are never returned, collected or not."""
     backup_interval: Interval | None = None
-    """Time between two backups. Default: none."""
+    """Time between two backups. Default: none. When within the interval they are made differs from store to store."""
+    backup_schedule: CronExpression | None = None
+    """When backups are made, as a cron expression in backupTimeZone, up to five minutes later. Default: never. Not
+    together with backupInterval."""
+    backup_time_zone: TimeZone = "UTC"
+    """Time zone of backupSchedule, such as Europe/Berlin."""
     backup_retention: Annotated[int, Field(ge=1, le=1000)] = 7
-    """Number of backups that are kept."""
+    """Number of scheduled backups that are kept. Requested ones stay until they are deleted."""
+    backup: BackupSettings | None = None
+    """Where backups are kept. Default: on a volume of the store's, if backups are asked for."""
     migrate_from_legacy: bool = False
     """Import legacy memory once, from legacyDataPVC."""
-    legacy_data_pvc: Annotated[str, Field(min_length=1, max_length=253, pattern=_SUBDOMAIN)] | None = None
+    legacy_data_pvc: Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)] | None = None
     """PersistentVolumeClaim with the legacy data, in the same namespace."""
     backup_on_delete: bool | None = None
     """Make a last backup when the store is deleted, and keep the backups. Until backups exist, deletionPolicy Retain is
@@ -142,7 +153,11 @@ class SwarmMemoryStoreStatus(StatusModel):
     cache_hit_rate: Annotated[float, Field(ge=0, le=1)] | None = None
     """Share of reads that the cache answered since the pod started, from 0 to 1."""
     last_backup: Timestamp | None = None
-    """When the last good backup was made."""
+    """When the last verified backup was made."""
+    last_verified_backup: Annotated[str, Field(max_length=253)] | None = None
+    """Name of the SwarmMemoryBackup with the newest data that was verified."""
+    next_backup: Timestamp | None = None
+    """When the schedule makes the next one."""
     migration_completed: bool | None = None
     """Whether the legacy data is imported."""
     migration_time: Timestamp | None = None
@@ -152,7 +167,8 @@ class SwarmMemoryStoreStatus(StatusModel):
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, StorageReady, AuthReady, Reachable and Degraded; docs/status-conditions.md has the table of reasons."""
+    """Ready, StorageReady, AuthReady, BackupStorageReady, BackupSucceeded, Reachable and Degraded;
+    docs/status-conditions.md has the table of reasons."""
 
 
 class SwarmMemoryStore(ApiModel):

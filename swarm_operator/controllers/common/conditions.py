@@ -10,7 +10,7 @@ from swarm_operator.runtime.clock import Clock, rfc3339
 from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.resource import Object
 
-EVENT_CONDITIONS = frozenset({"Ready", "StorageReady", "AuthReady", "Degraded"})
+EVENT_CONDITIONS = frozenset({"Ready", "StorageReady", "AuthReady", "BackupSucceeded", "Degraded"})
 """Conditions whose changes emit events."""
 
 NEGATIVE_CONDITIONS = frozenset({"Degraded"})
@@ -19,7 +19,20 @@ NEGATIVE_CONDITIONS = frozenset({"Degraded"})
 QUIET = frozenset({("AuthReady", "True"), ("Degraded", "False")})
 """Conditions that are normal from the start, and emit no event."""
 
-WAITING_REASONS = frozenset({"WaitingForPod", "WaitingForVolume", "Resizing", "WaitingForStore", "Disabled"})
+WAITING_REASONS = frozenset(
+    {"WaitingForPod", "WaitingForVolume", "Resizing", "WaitingForStore", "Disabled"}
+    | {
+        "Asking",
+        "Queued",
+        "Running",
+        "Verifying",
+        "AnotherBackupRuns",
+        "StoreNotReady",
+        "Deleting",
+        "JobRunning",
+        "NoBackupYet",
+    }
+)
 """Reasons of normal progress, which emit no warning."""
 
 PENDING = "Pending"

@@ -6,6 +6,7 @@ A cleanup must tolerate that nothing was created, and must be idempotent.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from swarm_operator.controllers.common import labels
@@ -34,10 +35,9 @@ async def remove(r: Reconciliation[Any], name: str) -> None:
     """
     found = r.obj["metadata"].get("finalizers") or []
     if name in found:
-        try:
+        with contextlib.suppress(NotFoundError):  # the cache is behind: the object is gone
             r.obj = await _write(r, [other for other in found if other != name])
-        except NotFoundError:
-            return  # the cache is behind: the object is gone
+    r.released = True
 
 
 async def _write(r: Reconciliation[Any], finalizers: list[str]) -> Object:

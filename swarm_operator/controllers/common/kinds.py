@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from swarm_operator.api.v1alpha1 import SwarmCluster, SwarmMemoryStore
+from swarm_operator.api.v1alpha1 import SwarmCluster, SwarmMemoryBackup, SwarmMemoryStore
 from swarm_operator.runtime.resource import Resource
 
 SWARM_CLUSTER = Resource(SwarmCluster.GROUP, SwarmCluster.VERSION, SwarmCluster.KIND, SwarmCluster.PLURAL)
 SWARM_MEMORY_STORE = Resource(
     SwarmMemoryStore.GROUP, SwarmMemoryStore.VERSION, SwarmMemoryStore.KIND, SwarmMemoryStore.PLURAL
+)
+SWARM_MEMORY_BACKUP = Resource(
+    SwarmMemoryBackup.GROUP, SwarmMemoryBackup.VERSION, SwarmMemoryBackup.KIND, SwarmMemoryBackup.PLURAL
 )
 JOB = Resource("batch", "v1", "Job", "jobs")
 PERSISTENT_VOLUME_CLAIM = Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")

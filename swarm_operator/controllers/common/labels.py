@@ -14,6 +14,16 @@ STORE = "swarm.claudeflow.io/memory-store"
 CLUSTER = "swarm.claudeflow.io/cluster"
 SWARM_ID = "swarm.claudeflow.io/swarm-id"
 
+BACKUP_REASON = "swarm.claudeflow.io/backup-reason"
+"""Label of a SwarmMemoryBackup: why it is made."""
+BACKUP_REQUESTED = "swarm.claudeflow.io/backup-requested"
+"""Annotation of a SwarmMemoryStore: `true` asks for a backup; then its name, until it is finished."""
+BACKUP = "swarm.claudeflow.io/backup"
+BACKUP_UID = "swarm.claudeflow.io/backup-uid"
+"""Annotations of a Job: name and uid of the SwarmMemoryBackup whose data it deletes. Labels hold shorter names only."""
+SKIP_DATA_DELETION = "swarm.claudeflow.io/skip-data-deletion"
+"""Annotation of a SwarmMemoryBackup: `true` lets a deleted object go, and leaves its data where it lies."""
+
 APPLIED = "swarm.claudeflow.io/applied-configuration"
 """Annotation with the hash of the applied fields: only the hash reveals fields that are no longer wanted."""
 

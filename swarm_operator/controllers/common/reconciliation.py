@@ -87,13 +87,16 @@ class Reconciliation(Generic[Model]):
     """The object as its model."""
     conditions: Conditions = field(init=False)
     status: dict[str, Any] = field(default_factory=dict)
-    """Status fields that the steps have found, besides conditions and phase; None removes a field."""
+    """Status fields that the steps have found, besides conditions; None removes a field. A phase in it replaces the one
+    that follows from the condition Ready, unless an error is reported."""
     children: dict[tuple[Resource, str], Object] = field(default_factory=dict, repr=False)
     """The children that the steps have ensured, by kind and name. Secrets are among them: never log this."""
     outcomes: dict[type[Step[Model]], Outcome] = field(default_factory=dict)
     """Outcomes of the steps so far."""
     errors: list[StepError | ValidationError] = field(default_factory=list)
     """Errors so far, in the order of the steps."""
+    released: bool = False
+    """Whether our finalizer was removed, so that the object may be gone: then no status is written."""
 
     def __post_init__(self) -> None:
         self.conditions = Conditions(self.obj, self.clock)
@@ -175,12 +178,17 @@ class StepReconciler(Generic[Model]):
     """The time; None for the system's."""
     failures: Callable[[Key], int] = field(default=lambda _: 0, init=False)
     """Returns the number of passes over an object, before this one, that failed in a row."""
+    finalizer: str = ""
+    """Finalizer that a step adds; empty for a kind without a cleanup."""
+    cleanup: tuple[Step[Model], ...] = ()
+    """Steps that run in place of `steps` while the object is being deleted and has the finalizer. One of them decides
+    the condition Ready and removes the finalizer in the end."""
 
     def set_up(self, controller: Controller) -> None:
         """Watch the kind itself and the children of all steps, and count failures as the controller's queue does."""
         self.failures = controller.queue.failures
         controller.watch(self.resource, predicate=handlers.spec_or_metadata_changed)
-        for child in dict.fromkeys(kind for step in self.steps for kind in step.owns):
+        for child in dict.fromkeys(kind for step in (*self.steps, *self.cleanup) for kind in step.owns):
             controller.watch(child, handlers.enqueue_owner(self.resource), label_selector=labels.MANAGED)
 
     async def reconcile(self, key: Key) -> Result:
@@ -191,28 +199,33 @@ class StepReconciler(Generic[Model]):
             ApiError: a child failed and is tried again with backoff: a quota or a permission may be granted.
         """
         obj = self.cache.get(self.resource, key)
-        # Owner references delete the children of a deleted object.
-        if obj is None or obj["metadata"].get("deletionTimestamp"):
+        deleted = obj is None or bool(obj["metadata"].get("deletionTimestamp"))
+        if deleted:
             for step in self.steps:
                 step.forget(key)
+        # Owner references delete the children of a deleted object.
+        if obj is None or (deleted and self.finalizer not in (obj["metadata"].get("finalizers") or ())):
+            for step in self.cleanup:
+                step.forget(key)
             return Result()
+        steps = self.cleanup if deleted else self.steps
         r = Reconciliation[Model](self.resource, obj, self.cache, self.recorder, self.clock or SystemClock())
         try:
             r.parsed = self.model.model_validate(obj)
         except ValidationError as error:
             r.errors.append(error)
-            return await self._conclude(r)
+            return await self._conclude(r, steps)
         try:
-            await self._run_steps(r)
+            await self._run_steps(r, steps)
         except ForbiddenError as error:
             if not error.namespace_terminating:
                 raise
             log.info("the namespace is being deleted; no object can be created in it")
             return Result()  # the object itself is deleted next
-        return await self._conclude(r)
+        return await self._conclude(r, steps)
 
-    async def _run_steps(self, r: Reconciliation[Model]) -> None:
-        for step in self.steps:
+    async def _run_steps(self, r: Reconciliation[Model], steps: tuple[Step[Model], ...]) -> None:
+        for step in steps:
             blocking = [r.outcomes[need] for need in step.needs if r.outcomes[need].blocks]
             if blocking:
                 r.outcomes[type(step)] = blocking[0]
@@ -227,8 +240,10 @@ class StepReconciler(Generic[Model]):
                     r.set_condition(step.condition, outcome)
             r.outcomes[type(step)] = outcome
 
-    async def _conclude(self, r: Reconciliation[Model]) -> Result:
+    async def _conclude(self, r: Reconciliation[Model], steps: tuple[Step[Model], ...]) -> Result:
         """Write the status, then raise the first error that is to be retried, or return when to come back."""
+        if r.released:
+            return Result()
         for error in r.errors[1:]:
             log.warning("another child failed too", error=str(error))
         lasting = self.failures(key_of(r.obj)) + 1 >= LASTING
@@ -236,15 +251,16 @@ class StepReconciler(Generic[Model]):
         if reported:
             ready = failed(reported[0][0], "; ".join(message for _, message in reported))
         else:
-            deciding = [r.outcomes[type(step)] for step in self.steps if step.condition == "Ready"]
+            deciding = [r.outcomes[type(step)] for step in steps if step.condition == "Ready"]
             ready = next((outcome for outcome in deciding if not outcome.is_done), deciding[-1])
         # Fields of steps that could not run keep their values.
         skipped = reported or any(outcome.blocks for outcome in r.outcomes.values())
         status = {**(r.obj.get("status") or {}), **r.status} if skipped else r.status
         if reported or not r.errors:
             r.set_condition("Ready", ready)
-            r.conditions.complete(type_ for step in self.steps for type_ in (step.condition, *step.reports) if type_)
-            await r.write_status({**status, "phase": ready.phase})
+            r.conditions.complete(type_ for step in steps for type_ in (step.condition, *step.reports) if type_)
+            phase = ready.phase if reported else r.status.get("phase", ready.phase)
+            await r.write_status({**status, "phase": phase})
         for error in r.errors:
             if isinstance(error, ApiError):
                 raise error

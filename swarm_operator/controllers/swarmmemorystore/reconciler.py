@@ -8,6 +8,9 @@ from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import kinds, labels
 from swarm_operator.controllers.common.reconciliation import StepReconciler
 from swarm_operator.controllers.swarmmemorystore.auth import Auth
+from swarm_operator.controllers.swarmmemorystore.backups.objects import store_of
+from swarm_operator.controllers.swarmmemorystore.backups.step import Backups
+from swarm_operator.controllers.swarmmemorystore.backups.volume import BackupsVolume
 from swarm_operator.controllers.swarmmemorystore.network import ClientService, HeadlessService
 from swarm_operator.controllers.swarmmemorystore.stats import Observer, Poller, StatsPoll
 from swarm_operator.controllers.swarmmemorystore.storage import Storage
@@ -61,15 +64,18 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
             Auth(),
             ClientService(),
             HeadlessService(),
+            BackupsVolume(),
             Workload(image, pull_secrets),
             StatsPoll(self.poller),
+            Backups(),
             Unsupported(),
         )
         super().__init__(kinds.SWARM_MEMORY_STORE, SwarmMemoryStore, steps, cache, recorder, timing)
 
     def set_up(self, controller: Controller) -> None:
-        """Watch stores, their children, their claims, which may have no owner, and pods, which the StatefulSet owns."""
+        """Watch stores, their children and backups, claims, which may have no owner, and pods, which the set owns."""
         super().set_up(controller)
         self.poller.enqueue = controller.queue.add
+        controller.watch(kinds.SWARM_MEMORY_BACKUP, store_of)
         for kind in (kinds.PERSISTENT_VOLUME_CLAIM, kinds.POD):
             controller.watch(kind, handlers.enqueue_by_label(labels.STORE), label_selector=labels.MANAGED)

@@ -23,7 +23,6 @@ def not_implemented(store: SwarmMemoryStore) -> list[str]:
     """Return the set fields that have no effect yet, by their names in YAML."""
     spec = store.spec
     asked = {
-        "backupInterval": spec.backup_interval is not None,
         "backupOnDelete": bool(spec.backup_on_delete),
         "migrateFromLegacy": spec.migrate_from_legacy,
     }

@@ -78,10 +78,15 @@ def test_no_default_is_null(schema):
     assert [path for path, part in nodes(schema) if part.get("default", ...) is None] == []
 
 
-def test_an_empty_spec_is_complete(schema):
-    assert schema["properties"]["spec"]["default"] == {}
-    assert "required" not in schema
-    assert "required" not in schema["properties"]["spec"]
+def test_an_empty_spec_is_complete_unless_a_field_is_required(schema, kind):
+    spec = schema["properties"]["spec"]
+    if kind.KIND == "SwarmMemoryBackup":
+        assert (schema["required"], spec["required"]) == (["spec"], ["storeRef"])
+        assert "default" not in spec
+    else:
+        assert spec["default"] == {}
+        assert "required" not in schema
+        assert "required" not in spec
 
 
 def test_every_rule_has_a_message_that_says_what_is_allowed(schema):
@@ -131,10 +136,11 @@ def test_names_belong_together(kind, manifest):
 
 
 def test_short_names_and_columns_are_those_that_users_know(kind, manifest):
-    names = {"SwarmCluster": [], "SwarmMemoryStore": ["sms"]}
+    names = {"SwarmCluster": [], "SwarmMemoryStore": ["sms"], "SwarmMemoryBackup": ["smb"]}
     columns = {
         "SwarmCluster": ["Memory", "Phase", "Memory-Status", "Age"],
         "SwarmMemoryStore": ["Type", "SwarmID", "Phase", "Storage", "Entries", "Age"],
+        "SwarmMemoryBackup": ["Store", "Reason", "Phase", "Size", "Entries", "Verified", "Age"],
     }
     (version,) = manifest["spec"]["versions"]
     assert manifest["spec"]["names"]["shortNames"] == names[kind.KIND]

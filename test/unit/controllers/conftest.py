@@ -161,10 +161,12 @@ async def cache(client):
     for resource in (
         kinds.SWARM_CLUSTER,
         kinds.SWARM_MEMORY_STORE,
+        kinds.SWARM_MEMORY_BACKUP,
         kinds.STATEFUL_SET,
         kinds.SERVICE,
         kinds.PERSISTENT_VOLUME_CLAIM,
         kinds.POD,
+        kinds.JOB,
     ):
         made.add(resource)
     return made

@@ -217,7 +217,7 @@ async def test_an_event_of_a_store(server, operate, store_object, eventually):
 
     before = server.polls
     with files_that_run() as found:
-        server.change(store, spec={"storageSize": "2Gi", "backupInterval": "1h"})
+        server.change(store, spec={"storageSize": "2Gi", "migrateFromLegacy": True})
         await eventually(carried_out)
     assert server[claim]["spec"]["resources"]["requests"]["storage"] == "2Gi"
     assert sorted(found) == sorted([*MACHINERY, *STORE])

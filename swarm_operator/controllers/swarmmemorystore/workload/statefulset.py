@@ -9,9 +9,9 @@ from swarm_operator.api.quantity import canonical_quantity
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.swarmmemorystore import auth, network, storage
+from swarm_operator.controllers.swarmmemorystore.workload.security import CONTAINER_SECURITY, POD_SECURITY
 from swarm_operator.runtime.resource import Object
 
-_UID = 65532  # "nonroot" of the common minimal images; the image has the same
 _BASE_MEMORY_MB = 192
 """Interpreter, SQLite's own caches and in-flight requests; the entry cache comes on top."""
 
@@ -66,14 +66,7 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
         "enableServiceLinks": False,
         # Longer than the service takes to finish in-flight requests and to checkpoint.
         "terminationGracePeriodSeconds": 60,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _UID,
-            "runAsGroup": _UID,
-            "fsGroup": _UID,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": POD_SECURITY,
         "containers": [
             {
                 "name": "memory",
@@ -97,11 +90,7 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
                     "requests": {"cpu": "50m", "memory": canonical_quantity(f"{memory}Mi")},
                     "limits": {"memory": canonical_quantity(f"{2 * memory}Mi")},
                 },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": CONTAINER_SECURITY,
                 "volumeMounts": [
                     {"name": "data", "mountPath": "/data"},
                     {"name": "tokens", "mountPath": _TOKEN_DIR, "readOnly": True},

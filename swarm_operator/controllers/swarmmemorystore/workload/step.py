@@ -9,6 +9,8 @@ from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import children, kinds
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step
 from swarm_operator.controllers.swarmmemorystore.auth import Auth
+from swarm_operator.controllers.swarmmemorystore.backups.destination import with_backups
+from swarm_operator.controllers.swarmmemorystore.backups.volume import mounted_destination
 from swarm_operator.controllers.swarmmemorystore.storage import Storage
 from swarm_operator.controllers.swarmmemorystore.workload.availability import availability
 from swarm_operator.controllers.swarmmemorystore.workload.creation import PodCreation
@@ -36,6 +38,8 @@ class Workload(Step[SwarmMemoryStore]):
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
         wanted = stateful_set(r.parsed, image=image_of(r.parsed, self.image), pull_secrets=self.pull_secrets)
+        if destination := mounted_destination(r):
+            wanted = with_backups(wanted, destination)
         live = await children.ensure(r, kinds.STATEFUL_SET, wanted)
         namespace, name = key_of(live)
         # The StatefulSet controller gives the only pod of a set this name.

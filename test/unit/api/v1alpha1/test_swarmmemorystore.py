@@ -26,7 +26,10 @@ def test_every_field_has_the_default_that_is_documented():
         "compressionThreshold": 10240,
         "gcInterval": "5m",
         "backupInterval": None,
+        "backupSchedule": None,
+        "backupTimeZone": "UTC",
         "backupRetention": 7,
+        "backup": None,
         "migrateFromLegacy": False,
         "legacyDataPVC": None,
         "backupOnDelete": None,
@@ -45,7 +48,7 @@ def test_the_json_names_are_those_of_the_status_too():
     assert set(names) == {
         *("phase", "storageReady", "databaseSize", "entryCount", "agentCount", "taskCount", "patternCount"),
         *("cacheHitRate", "lastBackup", "migrationCompleted", "migrationTime", "endpoints", "observedGeneration"),
-        *("conditions", "storageCapacity", "claimUID", "swarmId"),
+        *("conditions", "storageCapacity", "claimUID", "swarmId", "nextBackup", "lastVerifiedBackup"),
     }
 
 

@@ -29,7 +29,9 @@ def test_what_the_cluster_states_is_passed_on_and_nothing_else(cluster_object):
 
 def test_every_setting_is_one_that_the_store_has(cluster_object):
     settings = {"cacheSize": 1, "cacheMemoryMB": 2, "enableWAL": False, "enableVacuum": False}
-    tuning = settings | {"gcInterval": "9m", "backupInterval": "2h"}
+    backup = {"objectStore": {"url": "s3://bucket", "credentialsSecretRef": {"name": "keys"}}}
+    times = {"backupInterval": "2h", "backupSchedule": "0 3 * * *", "backupTimeZone": "UTC", "backupRetention": 3}
+    tuning = settings | {"gcInterval": "9m", "backup": backup} | times
     store = made(cluster_object, deletionPolicy="Delete", sqliteConfig=tuning)
     read = SwarmMemoryStore.model_validate(store)
     assert read.spec.model_dump(by_alias=True, exclude_unset=True) == store["spec"]

@@ -123,7 +123,7 @@ class TestOneChildsFailure:
         assert (status()["phase"], status()["storageReady"], status()["entryCount"]) == ("Ready", True, 5)
 
     async def test_each_failure_is_reported(self, reconciler, client, seen, store_object, condition, status):
-        seen(STORE, store_object(backupInterval="1h"))
+        seen(STORE, store_object(migrateFromLegacy=True, legacyDataPVC="old"))
         client.refusals["apply", "PersistentVolumeClaim"] = ForbiddenError("exceeded quota", status=403)
         client.refusals["apply", "Service"] = InvalidError("no such port", status=422)
         with pytest.raises(ForbiddenError):

@@ -78,11 +78,11 @@ async def test_when_everything_is_as_wanted_nothing_is_written(reconciler, clien
 
 
 async def test_what_is_not_carried_out_yet_is_told(reconciler, seen, store_object, condition):
-    seen(STORE, store_object(backupInterval="1h", mcpMode=True))
+    seen(STORE, store_object(migrateFromLegacy=True, legacyDataPVC="old", mcpMode=True))
     await reconciler.reconcile(KEY)
     degraded = condition("Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "NotImplemented")
-    assert "backupInterval" in degraded["message"]
+    assert "migrateFromLegacy" in degraded["message"]
     assert "mcpMode" not in degraded["message"]
 
 
@@ -135,6 +135,11 @@ async def test_a_change_of_what_a_store_owns_is_a_reason_to_look(reconciler, cac
         watched[kind].changed({"metadata": labelled | {"resourceVersion": "1"}})
         assert await controller.queue.get() == (KEY, 0)
         controller.queue.done(KEY)
-    assert {i.reflector.label_selector for kind, i in watched.items() if kind != STORE} == {
+    watched[kinds.SWARM_MEMORY_BACKUP].changed(
+        {"metadata": {"name": "x", "namespace": "ns", "resourceVersion": "1"}, "spec": {"storeRef": {"name": "bees"}}}
+    )
+    assert await controller.queue.get() == (KEY, 0)
+    by_users = {STORE, kinds.SWARM_MEMORY_BACKUP}
+    assert {i.reflector.label_selector for kind, i in watched.items() if kind not in by_users} == {
         "app.kubernetes.io/managed-by=swarm-operator"
     }

@@ -1,0 +1,149 @@
+"""Fields of backups that several kinds share: where backups are kept."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from swarm_operator.api.quantity import StorageSize
+from swarm_operator.api.v1alpha1.common import SUBDOMAIN, ApiModel, rule
+
+_SEGMENT = "[A-Za-z0-9._~@+=:-]+"
+_URL = f"^(s3|gs|az)://{_SEGMENT}(/{_SEGMENT})*/?$"
+_ENDPOINT = "^https?://[^/?#@ ]+(/[^?# ]*)?$"
+
+
+CronExpression = Annotated[
+    str,
+    Field(
+        max_length=128,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    r"self.matches('^[0-9A-Za-z*/,#-]+( [0-9A-Za-z*/,#-]+){4}$')",
+                    "must be a cron expression of five fields, such as '0 3 * * *': minute, hour, day of month, month,"
+                    " day of week",
+                )
+            ]
+        },
+    ),
+]
+"""Times, as cron has them."""
+
+TimeZone = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$")]
+"""Name of a time zone in the IANA database."""
+
+
+class ObjectReference(ApiModel):
+    """The name of an object in the same namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)]
+    """Its name."""
+
+
+class BackupVolume(ApiModel):
+    """A volume for backups. Its claim `NAME-backups` outlives the store."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "has(self.storageClassName) == has(oldSelf.storageClassName)"
+                    " && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
+                    "cannot be changed: a volume keeps its storage class",
+                    ".storageClassName",
+                ),
+            ]
+        }
+    )
+
+    size: StorageSize | None = None
+    """Size of the volume: room for backupRetention copies of the database and one more. Default: that of the data
+    volume. It can grow, if the storage class allows, and never shrinks."""
+    storage_class_name: Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)] | None = None
+    """StorageClass of the volume. Default: that of the data volume. Cannot be changed."""
+
+
+class ObjectStore(ApiModel):
+    """A bucket or container for backups: of S3, Google Cloud Storage, Azure, or a service that speaks one of these."""
+
+    url: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=512,
+            json_schema_extra={
+                "x-kubernetes-validations": [
+                    rule(
+                        f"self.matches('{_URL}')",
+                        "must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX",
+                    )
+                ]
+            },
+        ),
+    ]
+    """s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX. The bucket must exist."""
+    endpoint: (
+        Annotated[
+            str,
+            Field(
+                min_length=1,
+                max_length=512,
+                json_schema_extra={
+                    "x-kubernetes-validations": [
+                        rule(
+                            f"self.matches('{_ENDPOINT}')",
+                            "must be http://HOST:PORT or https://HOST:PORT, perhaps with a path",
+                        )
+                    ]
+                },
+            ),
+        ]
+        | None
+    ) = None
+    """URL of the object store. Default: that of the cloud."""
+    region: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9-]+$")] | None = None
+    """Region of an S3 bucket."""
+    credentials_secret_ref: ObjectReference | None = None
+    """Secret with a key for each credential, such as access_key_id and secret_access_key. The pod mounts it."""
+    ca_secret_ref: ObjectReference | None = None
+    """Secret with the key ca.crt: certificates of the authorities that the endpoint's certificate is checked with."""
+
+
+class BackupSettings(ApiModel):
+    """Where the backups of a store are kept."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "!has(self.volume) || !has(self.objectStore)",
+                    "cannot be given with volume: backups are kept in one place",
+                    ".objectStore",
+                ),
+            ]
+        }
+    )
+
+    volume: BackupVolume | None = None
+    """Keep the backups on a volume of their own. That is the default."""
+    object_store: ObjectStore | None = None
+    """Keep the backups in an object store."""
+
+
+class BackupDestination(ApiModel):
+    """A place where backups lie: a volume or an object store."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule("has(self.claimName) != has(self.objectStore)", "must have either claimName or objectStore"),
+            ]
+        }
+    )
+
+    claim_name: Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)] | None = None
+    """PersistentVolumeClaim of the volume, in the same namespace."""
+    object_store: ObjectStore | None = None
+    """The object store."""

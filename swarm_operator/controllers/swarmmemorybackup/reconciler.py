@@ -1,0 +1,59 @@
+"""SwarmMemoryBackupReconciler: has copies made, and deletes them with their objects."""
+
+from __future__ import annotations
+
+from swarm_operator.api.v1alpha1 import SwarmMemoryBackup
+from swarm_operator.controllers.common import kinds, labels
+from swarm_operator.controllers.common.reconciliation import StepReconciler
+from swarm_operator.controllers.swarmmemorybackup.copy import FINALIZER, Copy
+from swarm_operator.controllers.swarmmemorybackup.deletion import DataDeletion
+from swarm_operator.controllers.swarmmemorybackup.job import backup_of
+from swarm_operator.controllers.swarmmemorybackup.service import BackupService, Calls
+from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.clock import Clock, SystemClock
+from swarm_operator.runtime.controller import Controller
+from swarm_operator.runtime.events import EventRecorder
+
+
+class SwarmMemoryBackupReconciler(StepReconciler[SwarmMemoryBackup]):
+    """Reconciler of SwarmMemoryBackups.
+
+    Args:
+        cache: where to read and write. It must have the informers of stores, Services and claims.
+        recorder: where events go.
+        service: asks memory services.
+        image: the memory service's image, for Jobs.
+        most: number of backups that are made at one time.
+        deadline: seconds for which a backup waits at most for what it needs.
+        clock: the time; None for the system's.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        recorder: EventRecorder,
+        service: BackupService,
+        image: str,
+        *,
+        most: int = 4,
+        deadline: float = 3600.0,
+        clock: Clock | None = None,
+    ) -> None:
+        # The call of a copy ends when its object is deleted, that of a deletion begins then.
+        self.calls, self.deletions = Calls(), Calls()
+        super().__init__(
+            kinds.SWARM_MEMORY_BACKUP,
+            SwarmMemoryBackup,
+            (Copy(service, self.calls, most, deadline),),
+            cache,
+            recorder,
+            clock or SystemClock(),
+            finalizer=FINALIZER,
+            cleanup=(DataDeletion(service, self.deletions, image),),
+        )
+
+    def set_up(self, controller: Controller) -> None:
+        """Watch backups, and the Jobs that delete their data."""
+        super().set_up(controller)
+        self.calls.enqueue = self.deletions.enqueue = controller.queue.add
+        controller.watch(kinds.JOB, backup_of, label_selector=labels.MANAGED)

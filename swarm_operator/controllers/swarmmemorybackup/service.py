@@ -1,0 +1,201 @@
+"""Calls of memory services about backups. A call is a task of its own: a service that is slow holds up no reconcile."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from swarm_operator.api.v1alpha1 import SwarmMemoryBackup, SwarmMemoryStore
+from swarm_operator.controllers.common import kinds
+from swarm_operator.controllers.common.reconciliation import Reconciliation
+from swarm_operator.controllers.swarmmemorystore.auth import secret_name
+from swarm_operator.memory.client import (
+    BackupState,
+    MemoryBusyError,
+    MemoryClient,
+    MemoryClientError,
+    MemoryServerError,
+    MemoryStateError,
+)
+from swarm_operator.runtime.errors import NotFoundError
+from swarm_operator.runtime.resource import Key, Object, controller_of
+
+log = structlog.get_logger(__name__)
+
+INTERRUPTED = "interrupted"
+"""Code of a backup that a restart of the service ended: it is asked for again."""
+
+_ADMIN_TOKEN = "admin-token"  # noqa: S105 - the name of a file
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The memory service of a store."""
+
+    store: Key
+    token: str
+    """The admin token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a call: a state or, if the service has none to give, the reason."""
+
+    state: BackupState | None = None
+    reason: str = ""
+    """In one CamelCase word; empty if the call succeeded."""
+    message: str = ""
+
+
+class BackupService(Protocol):
+    """Asks memory services about backups."""
+
+    async def advance(self, service: Service, name: str, reason: str, *, asked: bool) -> Answer:
+        """Return the state of a backup, which is started first if need be.
+
+        Args:
+            service: whom to ask.
+            name: name of the backup.
+            reason: why it is made.
+            asked: whether the service was known to be at work on it before. What has failed then stays failed.
+        """
+
+    async def delete(self, service: Service, name: str) -> Answer:
+        """Delete a backup; one that is not there counts as deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpBackupService:
+    """BackupService over HTTP."""
+
+    url: str
+    """Address of a service, with {name} and {namespace} of its store."""
+    timeout: float = 30.0
+    """Seconds for one answer."""
+
+    async def advance(self, service: Service, name: str, reason: str, *, asked: bool) -> Answer:
+        """See BackupService.advance."""
+
+        async def call(memory: MemoryClient) -> Answer:
+            state = await memory.backups.get(name)
+            if state is None or state.phase == "Incomplete" or (state.phase == "Failed" and _again(state, asked)):
+                state = await memory.backups.make(name, reason=reason)
+            return Answer(state)
+
+        return await self._call(service, call)
+
+    async def delete(self, service: Service, name: str) -> Answer:
+        """See BackupService.delete."""
+
+        async def call(memory: MemoryClient) -> Answer:
+            await memory.backups.delete(name)
+            return Answer()
+
+        return await self._call(service, call)
+
+    async def _call(self, service: Service, call: Callable[[MemoryClient], Coroutine[Any, Any, Answer]]) -> Answer:
+        url = self.url.format(name=service.store.name, namespace=service.store.namespace)
+        try:
+            # No retries: the next pass asks again.
+            async with MemoryClient(url, token=service.token, timeout=self.timeout, retries=0, connections=1) as memory:
+                return await call(memory)
+        except MemoryClientError as error:
+            log.warning("the memory service did not do what was asked of it", url=url, error=str(error))
+            return Answer(reason=_reason(error), message=str(error))
+
+
+class Calls:
+    """Runs calls, at most `most` at one time and one for each key.
+
+    Args:
+        most: number of calls at one time.
+    """
+
+    def __init__(self, *, most: int = 16) -> None:
+        self.enqueue: Callable[[Key], object] = lambda _: None
+        """Called with the key of a call that has ended."""
+        self._turns = asyncio.Semaphore(most)
+        self._tasks: dict[Key, asyncio.Task[Answer]] = {}
+
+    def answer(self, key: Key, call: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer | None:
+        """Return what the last call has found, once; or start a call, unless one runs, and return None."""
+        task = self._tasks.get(key)
+        if task is None:
+            self._tasks[key] = asyncio.create_task(self._run(key, call), name=f"backup {key}")
+        elif task.done():
+            del self._tasks[key]
+            return task.result()
+        return None
+
+    def forget(self, key: Key) -> None:
+        """Cancel the call of a key and forget what it has found."""
+        task = self._tasks.pop(key, None)
+        if task is not None:
+            task.cancel()
+
+    async def _run(self, key: Key, call: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+        try:
+            async with self._turns:
+                return await call()
+        except Exception as error:
+            log.exception("a call of a memory service failed", backup=str(key))
+            return Answer(reason="NoAnswer", message=f"{type(error).__name__}: {error}")
+        finally:
+            # The task is done when the event loop gets to this.
+            asyncio.get_running_loop().call_soon(self.enqueue, key)
+
+
+async def find_service(r: Reconciliation[SwarmMemoryBackup], store: SwarmMemoryStore, obj: Object) -> Service | str:
+    """Return the service of a store, or why it cannot be asked. The token is sent to the store's own Service only.
+
+    Raises:
+        ApiError: the Secret cannot be read.
+    """
+    name, namespace, uid = store.metadata.name, store.metadata.namespace, store.metadata.uid
+    ready = {c["type"]: c for c in (obj.get("status") or {}).get("conditions") or ()}.get("Ready")
+    if ready is None or ready["status"] != "True":
+        return f"SwarmMemoryStore {name} is not ready{': ' + ready['message'] if ready and ready['message'] else ''}"
+    service = r.cache.get(kinds.SERVICE, Key(namespace, name))
+    controller = controller_of(service) if service else None
+    if controller is None or controller["uid"] != uid:
+        return f"SwarmMemoryStore {name} has no Service"
+    try:
+        secret = await r.cache.client.get(kinds.SECRET, namespace, secret_name(store))
+    except NotFoundError:
+        return f"SwarmMemoryStore {name} has no Secret"
+    token = _admin_token(secret)
+    if token is None or all(owner["uid"] != uid for owner in secret["metadata"].get("ownerReferences") or ()):
+        return f"Secret {secret_name(store)} has no {_ADMIN_TOKEN} of SwarmMemoryStore {name}"
+    return Service(Key(namespace, name), token)
+
+
+def reason_of(code: str) -> str:
+    """Return a code of the memory service, such as disk-full, in CamelCase."""
+    return "".join(word.capitalize() for word in code.split("-")) or "BackupFailed"
+
+
+def _again(state: BackupState, asked: bool) -> bool:  # noqa: FBT001 - both are needed
+    return not asked or (state.problem is not None and state.problem.code == INTERRUPTED)
+
+
+def _reason(error: MemoryClientError) -> str:
+    if isinstance(error, MemoryStateError):
+        return {"running": "AnotherBackupRuns", "no-destination": "NoDestination"}.get(error.reason or "", "Conflict")
+    if isinstance(error, MemoryBusyError):
+        return "ServiceBusy"
+    if isinstance(error, MemoryServerError) and error.code:
+        return reason_of(error.code)
+    return "NoAnswer"
+
+
+def _admin_token(secret: Object) -> str | None:
+    """Return the admin token, or None if the Secret does not hold a readable one."""
+    try:
+        return base64.b64decode(secret["data"][_ADMIN_TOKEN], validate=True).decode("ascii") or None
+    except (KeyError, TypeError, ValueError):
+        return None
