@@ -49,6 +49,7 @@ async def test_a_bad_name_is_noticed():
 
 
 async def test_prometheus_takes_the_scrape_example(tmp_path):
-    command = [await asyncio.to_thread(promtool), "check", "config", "--syntax-only", str(TOP / "config/prometheus/scrape.yaml")]
+    example = TOP / "config/prometheus/scrape.yaml"
+    command = [await asyncio.to_thread(promtool), "check", "config", "--syntax-only", str(example)]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

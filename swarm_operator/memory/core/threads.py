@@ -1,8 +1,9 @@
-"""Runs work on threads, so that the event loop keeps serving: large JSON documents, and long work that can be stopped.
+"""Runs work on threads, so that the event loop keeps serving: large JSON documents, and work that can be stopped.
 
-JSON has one thread. Its work holds Python's global lock in short steps where it can (see strict_json), so the event loop
-runs in between. A second thread would finish no more work in a second: both wait for the lock. It would make the event
-loop wait for two. One thread also bounds the memory of what is parsed: a document takes many times the bytes of its text.
+JSON has one thread. Its work holds Python's global lock in short steps where it can (see strict_json), so the event
+loop runs in between. A second thread would finish no more work in a second: both wait for the lock. It would make the
+event loop wait for two. One thread also bounds the memory of what is parsed: a document takes many times the bytes of
+its text.
 """
 
 from __future__ import annotations

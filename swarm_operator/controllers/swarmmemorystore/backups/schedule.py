@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from swarm_operator.api.quantity import parse_duration
+from swarm_operator.api.duration import parse_duration
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 
 CRON_SPREAD = 300

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import collections
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
 from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError
@@ -126,7 +127,7 @@ class Admission:
 
 
 def _parse(kind: type[Message], raw: bytes) -> Message:
-    check_weight(raw, kind.DESCRIPTOR)
+    check_weight(raw, cast(Descriptor, kind.DESCRIPTOR))
     try:
         return kind.FromString(raw)
     except DecodeError:
