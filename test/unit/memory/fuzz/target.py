@@ -58,8 +58,14 @@ class Target:
         self._serving = threading.Event()
         self._reading = threading.Thread(target=self._read_log)
         self._reading.start()
-        self._serving.wait(30)
-        (serving,) = [event for event in self.log if event["event"] == "serving"]
+        self._serving.wait(120)
+        serving = next((event for event in self.log if event["event"] == "serving"), None)
+        if serving is None:
+            self._process.kill()
+            self._process.wait()
+            self._reading.join()
+            self._process.stderr.close()
+            raise AssertionError(self.log)
         self.http, self.metrics = urlsplit(serving["http"]).port, urlsplit(serving["metrics"]).port
         self.grpc = serving["grpc_port"]
         prober = [sys.executable, Path(__file__).with_name("prober.py"), str(self.http)]

@@ -220,6 +220,32 @@ async def test_of_two_tokens_none_counts(service, tokens):
     assert answer.status == 401
 
 
+@pytest.mark.parametrize("lengths", [(11, 11), (11, 40), (40, 11)])
+async def test_of_two_lengths_none_counts(service, lengths):
+    """A proxy may believe the other one, and take the rest of the body for a request."""
+    lines = "".join(f"Content-Length: {length}\r\n" for length in lengths)
+    request = (
+        f"PUT /v1/entries/n/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}"
+        'Authorization: Bearer client-0123456789abcdef\r\n\r\n{"value":1}GET /healthz HTTP/1.1\r\n\r\n'
+    )
+    answer = await exchange(service.port, request.encode())
+    assert (answer.status, answer.json["type"]) == (400, "urn:swarm-memory:problem:malformed-request")
+    assert b"HTTP/1.1 " not in answer.body.replace(answer.json["detail"].encode(), b"")
+    assert (await service.store.stats()).entries == 0
+
+
+@pytest.mark.parametrize("hosts", [["localhost", "evil.example"], ["evil.example", "localhost"], ["localhost"] * 2])
+async def test_of_two_hosts_none_counts(start_service, hosts):
+    async with start_service(mcp=True, host="127.0.0.1") as service:
+        lines = "".join(f"Host: {host}\r\n" for host in hosts)
+        request = (
+            f"POST /mcp HTTP/1.1\r\nConnection: close\r\nContent-Length: 2\r\n{lines}"
+            "Authorization: Bearer client-0123456789abcdef\r\n\r\n{}"
+        )
+        answer = await exchange(service.port, request.encode())
+        assert (answer.status, answer.json["detail"].partition(" ")[0]) == (403, "this")
+
+
 async def test_a_condition_on_several_lines_is_one_list(service):
     await service.put("n/k", 1)
     request = (

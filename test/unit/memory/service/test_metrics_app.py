@@ -2,10 +2,12 @@
 
 import asyncio
 import math
+import threading
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from swarm_operator.memory.service import metrics_app
 from swarm_operator.memory.service.metrics_app import MetricsApp
 
 
@@ -72,3 +74,12 @@ async def test_a_page_that_failed_is_not_sent_again(collector):
         await scrape(app)
     collector.error = None
     assert await scrape(app) == 200
+
+
+async def test_a_page_is_rendered_beside_the_event_loop(collector, monkeypatch):
+    collector.allowed.set()
+    threads = []
+    monkeypatch.setattr(metrics_app, "generate_latest", lambda _: threads.append(threading.get_ident()) or b"page")
+    assert await scrape(MetricsApp(Metrics(), collector)) == 200
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads

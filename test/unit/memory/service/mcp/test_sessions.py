@@ -100,11 +100,11 @@ async def test_sessions_with_open_streams_stay_and_one_more_is_refused(start):
 
 @pytest.mark.parametrize("number", [7, "7"])
 async def test_a_request_with_an_id_that_is_in_use_is_refused_and_the_other_is_answered(service, monkeypatch, number):
-    began, go = asyncio.Event(), asyncio.Event()
+    calls, go = asyncio.Queue(), asyncio.Event()
     call = ToolDispatcher.call
 
     async def waiting(*arguments):
-        began.set()
+        calls.put_nowait(arguments)
         await go.wait()
         return await call(*arguments)
 
@@ -116,8 +116,12 @@ async def test_a_request_with_an_id_that_is_in_use_is_refused_and_the_other_is_a
         return await service.call("POST", "/mcp", body, mcp_session_id=of, **JSON)
 
     first = asyncio.create_task(send(session, 7))
-    await began.wait()
-    refused = await send(session, number)
+    await calls.get()
+    second, another = asyncio.create_task(send(session, number)), asyncio.create_task(calls.get())
+    await asyncio.wait([second, another], return_when=asyncio.FIRST_COMPLETED)
+    assert not another.done()
+    another.cancel()
+    refused = await second
     assert (refused.status, refused.json["id"], refused.json["error"]["code"]) == (400, number, -32600)
     assert "another id" in refused.json["error"]["message"]
     go.set()

@@ -34,6 +34,16 @@ async def test_a_read_leaves_no_transaction_open(either_store):
         assert in_log == moved
 
 
+async def test_a_fetch_ends_with_the_value_that_reaches_its_bytes(either_store):
+    for key in ("a", "b", "c"):
+        await either_store.put("n", key, "x" * 8)
+    places = [("n", key) for key in ("none", "a", "b", "c", "none")]
+    for most, found in ((31, 5), (30, 4), (21, 4), (20, 3), (11, 3), (10, 2), (1, 2)):
+        entries = await either_store._readers.entries(places, max_bytes=most)
+        assert len(entries) == found, most
+        assert [entry and entry.key for entry in entries] == [None, "a", "b", "c", None][:found]
+
+
 async def test_a_failed_read_is_an_error_of_the_store_and_leaves_no_transaction_open(store, monkeypatch):
     from swarm_operator.memory.core.errors import InternalStoreError
 
