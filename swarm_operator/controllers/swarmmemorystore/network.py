@@ -47,7 +47,12 @@ def headless_name(store: SwarmMemoryStore) -> str:
 
 
 def service(store: SwarmMemoryStore) -> Object:
-    """Return the Service that clients use: it routes to the pod while the pod is ready."""
+    """Return the Service that clients use. It routes to the pod as soon as the pod has an address.
+
+    There is one pod, so a pod that is not ready has no substitute. Waiting for its readiness would keep clients from a
+    new pod for a second after it serves, and from reading while the disk is full. Until the pod serves, it refuses
+    connections at once.
+    """
     return {
         "metadata": {"name": store.metadata.name, "labels": labels.of_store(store)},
         "spec": {"type": "ClusterIP", **_routing(store)},
@@ -58,7 +63,7 @@ def headless_service(store: SwarmMemoryStore) -> Object:
     """Return the StatefulSet's governing Service: the pod's own DNS name, ready or not."""
     return {
         "metadata": {"name": headless_name(store), "labels": labels.of_store(store)},
-        "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, **_routing(store)},
+        "spec": {"clusterIP": "None", **_routing(store)},
     }
 
 
@@ -67,6 +72,7 @@ def _routing(store: SwarmMemoryStore) -> Object:
     return {
         # Addresses of both families where the cluster has both; the one family of other clusters.
         "ipFamilyPolicy": "PreferDualStack",
+        "publishNotReadyAddresses": True,
         "selector": labels.selector(store),
         "ports": _PORTS,
     }

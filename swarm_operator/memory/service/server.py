@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import importlib
 import os
 import signal
 import socket
@@ -42,6 +43,9 @@ from swarm_operator.shared.tokens import ADMIN_FILE, CLIENT_FILE
 DATABASE_NAME = "swarm-memory.db"
 CURSOR_KEY_NAME = "cursor-key"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_GRPC_SERVER = "swarm_operator.memory.service.grpc.server"
+_SHUTDOWN_POLL = 0.01
+"""Seconds between two looks at the in-flight requests of a server that stops."""
 
 _log = structlog.get_logger(__name__)
 
@@ -49,7 +53,6 @@ _log = structlog.get_logger(__name__)
 async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
     """Serve until a signal arrives. Return the exit code: 0 after a signal, 1 after a failure."""
     stop = asyncio.Event()
-    servers: list[tuple[_Server, socket.socket]] = []
     force_shutdown: list[Callable[[], None]] = []
     """Callbacks that end the grace period early."""
     loop = asyncio.get_running_loop()
@@ -68,16 +71,25 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
             metrics_socket = sockets.enter_context(_bind(settings.host, settings.metrics_port))
             async with SqliteStore.open(settings.data_dir / DATABASE_NAME, config, observer=metrics) as store:
                 app = MemoryApp(store, tokens=tokens, metrics=metrics, settings=settings)
-                async with app.running(), _grpc(store, app, tokens, metrics, settings) as grpc:
-                    stopping = [app.stop, *([grpc.stop] if grpc else [])]
-                    api = connections(settings, metrics, "api")
-                    servers.append((_Server(app, api, settings.grace, on_exit=stopping), http_socket))
-                    metrics_app = MetricsApp(metrics, metrics.watch(store, store.sqlite_version))
-                    scrapers = connections(settings, metrics, "metrics", METRICS_CONNECTIONS)
-                    servers.append((_Server(metrics_app, scrapers, settings.grace), metrics_socket))
-                    force_shutdown += [server.force_shutdown for server, _ in servers]
-                    force_shutdown += [lambda: grpc.stop(0.0)] if grpc else []
-                    asked = await _run(servers, store, stop, grpc.port if grpc else None)
+                stopping = [app.stop]
+                api = _Server(app, connections(settings, metrics, "api"), settings.grace, on_exit=stopping)
+                metrics_app = MetricsApp(metrics, metrics.watch(store, store.sqlite_version))
+                scrapers = connections(settings, metrics, "metrics", METRICS_CONNECTIONS)
+                servers = [(api, http_socket), (_Server(metrics_app, scrapers, settings.grace), metrics_socket)]
+                force_shutdown += [server.force_shutdown for server, _ in servers]
+                # HTTP is served first: what MCP and gRPC import takes longer than all the rest of the start.
+                async with (
+                    app.running(),
+                    _running(servers) as running,
+                    _grpc(store, app, tokens, metrics, settings) as grpc,
+                ):
+                    if grpc is not None:
+                        stopping.append(grpc.stop)
+                        force_shutdown.append(functools.partial(grpc.stop, 0.0))
+                    _announce(servers, store, grpc.port if grpc else None)
+                    asked = await _stopped(running, store, stop)
+                    # Waited for here, so that all protocols share one grace period.
+                    await _shut_down(servers, running)
     except (MemoryStoreError, BadTokenFileError, OSError) as error:
         _log.error("cannot serve", reason=str(error), kind=type(error).__name__)
         return 1
@@ -137,35 +149,48 @@ async def _grpc(
         return
     # gRPC's C core would otherwise write its own lines to the log.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from swarm_operator.memory.service.grpc.server import GrpcServer  # noqa: PLC0415
-
-    server = GrpcServer(store, tokens=tokens, metrics=metrics, settings=settings, quotas=app.quotas)
+    module = await asyncio.to_thread(importlib.import_module, _GRPC_SERVER)
+    server = module.GrpcServer(store, tokens=tokens, metrics=metrics, settings=settings, quotas=app.quotas)
     async with server.running():
         yield server
 
 
-async def _run(
-    servers: list[tuple[_Server, socket.socket]], store: SqliteStore, stop: asyncio.Event, grpc_port: int | None
-) -> bool:
-    """Serve until the signal, then stop. Return False if the writer or a server ended unexpectedly."""
-    async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(server.serve([sock])) for server, sock in servers]
-        tasks.create_task(_announce(servers, store, grpc_port))
-        signalled = tasks.create_task(stop.wait())
-        await asyncio.wait([signalled, store.stopped, *running], return_when=asyncio.FIRST_COMPLETED)
-        asked = signalled.done()
-        if not asked:
-            _log.error("stopping", reason="the writer or a server has ended unexpectedly")
-            signalled.cancel()
-        for server, _ in servers:
-            server.should_exit = True
-    return asked
+@contextlib.asynccontextmanager
+async def _running(servers: Sequence[tuple[_Server, socket.socket]]) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """Serve HTTP inside this context, by the tasks that it yields. On exit, stop the servers and wait for them."""
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        for server, sock in servers:
+            server.listen(sock)
+            tasks.append(asyncio.create_task(server.serve([sock]), name="memory-http"))
+        yield tasks
+    finally:
+        await _shut_down(servers, tasks)
 
 
-async def _announce(servers: list[tuple[_Server, socket.socket]], store: SqliteStore, grpc_port: int | None) -> None:
-    """Log the addresses of the service once all ports listen."""
+async def _shut_down(servers: Sequence[tuple[_Server, socket.socket]], running: list[asyncio.Task[None]]) -> None:
+    """Stop the servers and wait until in-flight requests have been answered, or the grace period is over."""
     for server, _ in servers:
-        await server.listening.wait()
+        server.should_exit = True
+    if running:
+        await asyncio.wait(running)
+    for task in running:
+        task.result()
+
+
+async def _stopped(running: list[asyncio.Task[None]], store: SqliteStore, stop: asyncio.Event) -> bool:
+    """Wait for the signal and return True. Return False if the writer or a server ended unexpectedly before it."""
+    signalled = asyncio.create_task(stop.wait(), name="memory-signal")
+    await asyncio.wait([signalled, store.stopped, *running], return_when=asyncio.FIRST_COMPLETED)
+    if not signalled.done():
+        _log.error("stopping", reason="the writer or a server has ended unexpectedly")
+        signalled.cancel()
+        return False
+    return True
+
+
+def _announce(servers: Sequence[tuple[_Server, socket.socket]], store: SqliteStore, grpc_port: int | None) -> None:
+    """Log the addresses of the service. All ports listen."""
     (_, http_socket), (_, metrics_socket) = servers
     _log.info(
         "serving",
@@ -201,18 +226,22 @@ class _Server(uvicorn.Server):
             )
         )
 
-        self.listening = asyncio.Event()
         self._connections = connections
         self._on_exit = on_exit
+        self._grace = grace
+
+    def listen(self, sock: socket.socket) -> None:
+        """Start listening. uvicorn's own start would accept as slowly as uvloop does."""
+        config = self.config
+        config.load()
+        http: Callable[..., asyncio.Protocol] = config.http_protocol_class
+        factory = functools.partial(http, config=config, server_state=self.server_state, app_state={})
+        self.servers = [Acceptor(sock, factory, backlog=config.backlog)]  # type: ignore[list-item]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start listening and set `listening`. uvicorn's own start would accept as slowly as uvloop does."""
-        config = self.config
-        http: Callable[..., asyncio.Protocol] = config.http_protocol_class
-        factory = functools.partial(http, config=config, server_state=self.server_state, app_state=self.lifespan.state)
-        self.servers = [Acceptor(sock, factory, backlog=config.backlog) for sock in sockets or ()]  # type: ignore[misc]
+        """Do nothing: the server listens."""
+        del sockets
         self.started = True
-        self.listening.set()
 
     async def on_tick(self, counter: int) -> bool:
         """Check the deadlines of the connections each second. uvicorn calls this ten times a second."""
@@ -221,11 +250,28 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening, end the endless responses and wait for in-flight requests."""
+        """Stop listening, end the endless responses and wait for in-flight requests.
+
+        uvicorn's own shutdown looks every 0.1 s whether they have ended, and takes 0.1 s where there are none. Clients
+        wait for as long: nobody serves them until a successor does.
+        """
         for stop in self._on_exit:
             stop()
         self._connections.report(time.monotonic())
-        await super().shutdown(sockets)
+        state = self.server_state
+        for server in self.servers:
+            server.close()
+        for sock in sockets or ():
+            sock.close()
+        for server in self.servers:
+            await server.wait_closed()
+        for connection in tuple(state.connections):
+            connection.shutdown()
+        deadline = time.monotonic() + self._grace
+        while (state.connections or state.tasks) and not self.force_exit and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_SHUTDOWN_POLL)  # uvicorn's protocol removes them from plain sets
+        for task in tuple(state.tasks):
+            task.cancel()
 
     def force_shutdown(self) -> None:
         """Stop waiting for in-flight requests."""

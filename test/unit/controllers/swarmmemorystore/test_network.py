@@ -3,12 +3,12 @@ from swarm_operator.controllers.swarmmemorystore import network
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import stateful_set
 
 
-def test_clients_reach_the_pod_while_it_is_ready(store):
+def test_clients_reach_the_pod_as_soon_as_it_serves(store):
     service = network.service(store())
     assert service["metadata"]["name"] == "bees"
     assert service["spec"]["type"] == "ClusterIP"
     assert service["spec"]["selector"] == labels.selector(store())
-    assert "publishNotReadyAddresses" not in service["spec"]
+    assert service["spec"]["publishNotReadyAddresses"] is True, "readiness is known two seconds later"
 
 
 def test_services_have_addresses_of_each_family_of_the_cluster(store):
