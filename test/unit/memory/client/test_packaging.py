@@ -18,7 +18,7 @@ from importlib.machinery import PathFinder
 
 OURS = {
     "swarm_operator", "swarm_operator.memory", "swarm_operator.memory.client", "swarm_operator.memory.atomicfile",
-    "swarm_operator.cmd", "swarm_operator.api", "swarm_operator.api.quantity",
+    "swarm_operator.cmd", "swarm_operator.api", "swarm_operator.api.duration",
 }
 
 class Allowed(PathFinder):

@@ -21,7 +21,7 @@ def modules(*flags):
 import sys, threading, json, time
 from swarm_operator.cmd import memory
 from swarm_operator.memory.service import server
-async def stop(*_):
+def stop(*_):
     print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})), flush=True)
     import os, signal
     os.kill(os.getpid(), signal.SIGTERM)
