@@ -82,3 +82,5 @@ async def test_they_are_enough(limited_plane, objects, start_operator, namespace
     async with Client(await load_config(limited_plane.kubeconfig("operator")), user_agent="test") as client:
         with pytest.raises(ForbiddenError):
             await client.list(kinds.SWARM_MEMORY_STORE, namespace="default")
+        with pytest.raises(ForbiddenError):
+            await client.get(kinds.SECRET, "default", "somebody-s")

@@ -215,6 +215,24 @@ async def test_a_secret_that_exists_keeps_its_tokens(objects, start_operator, ev
     assert not [value for value in tokens.values() if value in log]
 
 
+async def test_a_token_that_a_secret_has_lost_is_made_anew(objects, start_operator, eventually):
+    """The operator's Role is enough for that."""
+    start_operator()
+    await objects.store("s")
+    await settled(objects, eventually)
+    before = (await objects.get(kinds.SECRET, "s-auth"))["data"]
+    lost = {"data": {"client-token": None}}
+    await objects.client.merge(kinds.SECRET, objects.namespace, "s-auth", lost, field_manager="test")
+
+    async def repaired() -> bool:
+        return "client-token" in (await objects.get(kinds.SECRET, "s-auth"))["data"]
+
+    await eventually(repaired)
+    after = (await objects.get(kinds.SECRET, "s-auth"))["data"]
+    assert after["admin-token"] == before["admin-token"]
+    assert after["client-token"] != before["client-token"]
+
+
 async def test_a_growth_that_is_refused_can_be_taken_back_and_freezes_nothing(objects, start_operator, eventually):
     operator = start_operator()
     await objects.store("s", storageSize="1Gi")
