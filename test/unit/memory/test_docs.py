@@ -160,3 +160,41 @@ async def test_the_first_commands_of_the_service_s_page_run(tmp_path):
     finally:
         assert await process.stop(signal.SIGTERM) == 0
     assert (tmp_path / "monday.db").is_file()
+
+
+async def test_the_page_about_backups_runs_and_answers_as_it_says(start_process, tmp_path):
+    (tmp_path / "backups").mkdir()
+    start, *shown, restart = blocks("backups.md")
+    assert start == 'swarm-memory serve --data-dir ./data --backups "file://$PWD/backups"'
+    process = await start_process("--backups", f"file://{tmp_path}/backups")
+    admin = (process.data_dir / "tokens" / "admin-token").read_text().strip()
+    environment = {**os.environ, "ADMIN": f"Authorization: Bearer {admin}", "PYTHONPATH": str(DOCS.parent)}
+    ran = 0
+    async with MemoryClient(process.url, token=admin) as memory:
+        await memory.put("n", "k", 1)
+        for block in shown:
+            if not block.startswith("$ "):
+                await python(block, memory)
+                continue
+            for command, answer in exchanges(block):
+                there = command.replace("localhost:8080", process.url.removeprefix("http://"))
+                there = there.replace("curl", "curl -s").replace(
+                    "swarm-memory", f"{sys.executable} -m swarm_operator.cmd.memory"
+                )
+                run = await asyncio.create_subprocess_exec(
+                    "bash", "-c", there, cwd=tmp_path, env=environment, stdout=asyncio.subprocess.PIPE
+                )
+                output = (await run.communicate())[0].decode()
+                assert run.returncode == 0, command
+                assert pattern(answer.strip()).search(one_line(output)), (command, output)
+                ran += 1
+                if "curl" in command:
+                    await memory.backups.wait("monday")
+    assert ran == 9
+    assert restart.startswith("swarm-memory serve --data-dir ./new/data --restore-from")
+    for path in (tmp_path / "new/data").iterdir():
+        path.unlink()
+    location = f"file://{tmp_path}/backups/default/tuesday"
+    restored = await start_process("--restore-from", location, data_dir=tmp_path / "new/data")
+    async with MemoryClient(restored.url, token=restored.token) as memory:
+        assert (await memory.get("n", "k")).value == 1

@@ -18,7 +18,9 @@ from swarm_operator.memory.client import (
 )
 from swarm_operator.memory.client.sync import _Facade
 
-RECORDS = ("agents", "tasks", "patterns", "consensus", "communications", "coordination", "metrics", "swarm")
+RECORDS = (
+    "agents", "tasks", "patterns", "consensus", "communications", "coordination", "metrics", "swarm", "backups",
+)  # fmt: skip
 
 
 @pytest.fixture
