@@ -20,6 +20,7 @@ from swarm_operator.memory.client.sync import _Facade
 
 RECORDS = (
     "agents", "tasks", "patterns", "consensus", "communications", "coordination", "metrics", "swarm", "backups",
+    "restores",
 )  # fmt: skip
 
 
