@@ -48,7 +48,7 @@ def test_describe_tells_the_story(space):
             "created StatefulSet my-cluster-memory",
             "StorageReady is True",
             "Ready is True: the memory service answers",
-            "NotImplemented",
+            "created PersistentVolumeClaim my-cluster-memory-backups",
         )
         return all(part in text for part in parts)
 

@@ -23,6 +23,9 @@ CLUSTERS, STORES = 20, 180
 INTERVAL = 3.0
 """Seconds between two looks at a store: as short as 2 cores can keep up with."""
 
+SELDOM = "876000h"
+"""Time between two backups: none of 200 is due while the test runs."""
+
 STATS = {
     "entries": 3,
     "agents": 2,
@@ -39,7 +42,7 @@ STATS = {
 
 WATCHED = (
     *(kinds.SWARM_CLUSTER, kinds.SWARM_MEMORY_STORE, kinds.PERSISTENT_VOLUME_CLAIM),
-    *(kinds.SECRET, kinds.SERVICE, kinds.STATEFUL_SET),
+    *(kinds.SECRET, kinds.SERVICE, kinds.STATEFUL_SET, kinds.SWARM_MEMORY_BACKUP),
 )
 
 
@@ -96,10 +99,13 @@ async def versions(objects) -> dict[tuple[str, str], str]:
 
 
 async def make_ready(objects, eventually) -> list[str]:
-    """200 stores, 20 of them of clusters, all Ready with their numbers. Returns their names."""
+    """200 stores with a schedule, 20 of them of clusters, all Ready with their numbers. Returns their names."""
     names = [f"s{number}" for number in range(STORES)] + [f"c{number}-memory" for number in range(CLUSTERS)]
-    await in_batches([objects.store(f"s{number}") for number in range(STORES)])
-    await in_batches([objects.cluster(f"c{number}", enableMemoryStore=True) for number in range(CLUSTERS)])
+    await in_batches([objects.store(f"s{number}", backupInterval=SELDOM) for number in range(STORES)])
+    seldom = {"backupInterval": SELDOM}
+    await in_batches(
+        [objects.cluster(f"c{number}", enableMemoryStore=True, sqliteConfig=seldom) for number in range(CLUSTERS)]
+    )
 
     async def made() -> bool:
         return len((await objects.client.list(kinds.STATEFUL_SET, namespace=objects.namespace))[0]) == len(names)
@@ -112,6 +118,7 @@ async def make_ready(objects, eventually) -> list[str]:
         clusters, _ = await objects.client.list(kinds.SWARM_CLUSTER, namespace=objects.namespace)
         assert [obj["metadata"]["name"] for obj in stores + clusters if obj["status"]["phase"] != "Ready"] == []
         assert [obj["metadata"]["name"] for obj in stores if obj["status"].get("entryCount") != 3] == []
+        assert [obj["metadata"]["name"] for obj in stores if "nextBackup" not in obj["status"]] == []
         return True
 
     await eventually(ready, seconds=60)
@@ -145,7 +152,7 @@ async def test_200_ready_stores_cost_no_write_and_only_the_reads_of_the_status_p
     assert min(gaps) > 0.8 * INTERVAL, "a store was looked at before its interval was over"
     assert await versions(objects) == before
 
-    clusters, stores = assembled._controllers
+    clusters, stores, _ = assembled._controllers
     client.requests.clear()
     for turn in range(50):
         for controller, of_this_turn in (

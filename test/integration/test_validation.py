@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from support.controlplane import TOP
 
 from swarm_operator.controllers.common import kinds
+
+EXAMPLES = TOP / "examples"
 
 
 def manifest(kind: str, name: str, spec: dict, namespace: str) -> str:
@@ -179,3 +182,9 @@ async def test_a_backup_needs_a_store_and_cannot_be_changed(control_plane, objec
     assert "cannot be changed: create another SwarmMemoryBackup" in changed.stderr
     added = apply({"storeRef": {"name": "s"}, "destination": {"claimName": "c"}})
     assert "cannot be changed" in added.stderr
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+async def test_the_examples_are_accepted(control_plane, objects, path):
+    applied = control_plane.kubectl_run("apply", "-n", objects.namespace, "-f", "-", stdin=path.read_text())
+    assert (applied.returncode, applied.stderr) == (0, "")

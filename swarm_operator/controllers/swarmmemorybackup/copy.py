@@ -32,6 +32,19 @@ _POLL_INTERVAL = 1.0
 _WAIT_INTERVAL = 5.0
 """Seconds between two looks at what a backup waits for."""
 _AT_ONCE = 0.001
+_MEMBERS = {
+    "startedAt": "started_at",
+    "completedAt": "completed_at",
+    "verifiedAt": "verified_at",
+    "location": "location",
+    "sizeBytes": "size",
+    "entries": "entries",
+    "sha256": "sha256",
+    "schemaVersion": "schema_version",
+    "feedPosition": "feed_position",
+    "swarmId": "swarm_id",
+}
+"""Fields of the status, and the members of the service's document that they are taken from."""
 
 
 @dataclass(slots=True)
@@ -155,7 +168,7 @@ class Copy(Step[SwarmMemoryBackup]):
         problem = state.problem
         if problem is None:
             return self._fail(r, "BackupFailed", f"the memory service says {state.phase} and no reason")
-        return self._fail(r, reason_of(problem.code), problem.detail)
+        return self._fail(r, reason_of(str(problem["code"])), str(problem["detail"]))
 
 
 def _stored_ready(r: Reconciliation[SwarmMemoryBackup]) -> dict[str, Any]:
@@ -168,16 +181,5 @@ def _in_progress(reason: str, message: str, requeue_after: float) -> Outcome:
 
 
 def _fields(state: BackupState) -> dict[str, Any]:
-    found = {
-        "startedAt": state.started_at,
-        "completedAt": state.completed_at,
-        "verifiedAt": state.verified_at,
-        "location": state.location,
-        "sizeBytes": state.size,
-        "entries": state.entries,
-        "sha256": state.sha256,
-        "schemaVersion": state.schema_version,
-        "feedPosition": state.feed_position,
-        "swarmId": state.swarm_id,
-    }
+    found = {name: state.raw.get(member) for name, member in _MEMBERS.items()}
     return {name: value for name, value in found.items() if value is not None}

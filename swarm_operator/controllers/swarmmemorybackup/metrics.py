@@ -31,8 +31,9 @@ SIZE = Histogram(
 
 def observe(state: BackupState) -> None:
     """Count a backup that was verified."""
-    if state.started_at and state.verified_at:
-        taken = datetime.fromisoformat(state.verified_at) - datetime.fromisoformat(state.started_at)
+    started = state.raw.get("started_at")
+    if started and state.verified_at:
+        taken = state.verified_at - datetime.fromisoformat(started)
         DURATION.observe(taken.total_seconds())
     if state.size is not None:
         SIZE.observe(state.size)

@@ -180,7 +180,7 @@ def reason_of(code: str) -> str:
 
 
 def _again(state: BackupState, asked: bool) -> bool:  # noqa: FBT001 - both are needed
-    return not asked or (state.problem is not None and state.problem.code == INTERRUPTED)
+    return not asked or (state.problem is not None and state.problem["code"] == INTERRUPTED)
 
 
 def _reason(error: MemoryClientError) -> str:

@@ -8,7 +8,7 @@ import pytest
 from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.swarmmemorybackup import SwarmMemoryBackupReconciler
 from swarm_operator.controllers.swarmmemorybackup.service import Answer
-from swarm_operator.memory.client import BackupProblem, BackupState
+from swarm_operator.memory.client import BackupState
 from swarm_operator.runtime.resource import Key, owner_reference
 
 KEY = Key("ns", "b1")
@@ -45,8 +45,8 @@ def state(phase="Completed", **fields):
             "swarm_id": "bees",
         }
     if problem := fields.pop("problem", None):
-        known["problem"] = BackupProblem(*problem)
-    return BackupState(**known | fields, raw={})
+        known["problem"] = {"code": problem[0], "detail": problem[1]}
+    return BackupState.read(known | fields)
 
 
 class FakeService:
