@@ -12,6 +12,7 @@ _KIND = "test/e2e/test_pages.py"
 
 RUN_BY = {
     "README.md": _KIND,
+    "docs/backups.md": _MEMORY,
     "docs/batch.md": _MEMORY,
     "docs/client.md": _KIND,
     "docs/command-line.md": _MEMORY,
@@ -20,7 +21,9 @@ RUN_BY = {
     "docs/installing.md": _API_SERVER,
     "docs/mcp.md": "test/e2e/test_mcp_clients.py",
     "docs/memory-service.md": _MEMORY,
+    "docs/operator-backups.md": _API_SERVER,
     "docs/operator.md": _API_SERVER,
+    "docs/restoring.md": _MEMORY,
     "docs/search.md": _MEMORY,
     "docs/swarm-records.md": "test/unit/memory/swarm/test_docs.py",
     "docs/tokens.md": _MEMORY,
@@ -46,6 +49,7 @@ NOT_RUN = {
         "make docker-buildx",
     ): "needs a registry; test/unit/hack has its commands",
     ("docs/installing.md", "docker push"): "needs a registry",
+    ("docs/restoring.md", "swarm-memory restore s3:"): "needs that bucket; test/integration/backups has one",
 }
 """Commands that begin so and that no test runs as they are written, with the reason."""
 

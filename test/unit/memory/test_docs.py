@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
 import re
 import signal
-import sys
 import textwrap
 
 import pytest
@@ -151,12 +149,7 @@ async def test_the_service_s_page_answers_as_it_says(start_process, tmp_path, mo
 
 async def test_the_first_commands_of_the_service_s_page_run(tmp_path):
     start, *others = of_the_service_s_page(curl=False)
-    ports = {f"{name}_PORT": "0" for name in ("HTTP", "GRPC", "METRICS")}
-    started = await asyncio.create_subprocess_exec(
-        "bash", "-c", f"exec {start.text}", cwd=tmp_path, stderr=asyncio.subprocess.PIPE,
-        env=variables(tmp_path, **ports),
-    )  # fmt: skip
-    process = await Process.announced(started, tmp_path / "data")
+    process = await serving(start, tmp_path)
     try:
         await answers(others, tmp_path, SWARM_MEMORY_URL=process.url)
     finally:
@@ -164,39 +157,66 @@ async def test_the_first_commands_of_the_service_s_page_run(tmp_path):
     assert (tmp_path / "monday.db").is_file()
 
 
-async def test_the_page_about_backups_runs_and_answers_as_it_says(start_process, tmp_path):
+async def serving(command, folder):
+    """The service that a page's command starts, on ports of its own."""
+    ports = {f"{name}_PORT": "0" for name in ("HTTP", "GRPC", "METRICS")}
+    started = await asyncio.create_subprocess_exec(
+        "bash", "-c", f"exec {command.text}", cwd=folder, stderr=asyncio.subprocess.PIPE,
+        env=variables(folder, **ports),
+    )  # fmt: skip
+    return await Process.announced(started, folder / re.search(r"--data-dir (\S+)", command.text)[1])
+
+
+async def test_the_page_about_backups_runs_and_answers_as_it_says(tmp_path):
+    start, make, *others, restart = to_run("docs/backups.md", __file__)
     (tmp_path / "backups").mkdir()
-    start, *shown, restart = blocks("backups.md")
-    assert start == 'swarm-memory serve --data-dir ./data --backups "file://$PWD/backups"'
-    process = await start_process("--backups", f"file://{tmp_path}/backups")
-    admin = (process.data_dir / "tokens" / "admin-token").read_text().strip()
-    environment = {**os.environ, "ADMIN": f"Authorization: Bearer {admin}", "PYTHONPATH": str(DOCS.parent)}
-    ran = 0
-    async with MemoryClient(process.url, token=admin) as memory:
-        await memory.put("n", "k", 1)
-        for block in shown:
-            if not block.startswith("$ "):
-                await python(block, memory)
-                continue
-            for command, answer in exchanges(block):
-                there = command.replace("localhost:8080", process.url.removeprefix("http://"))
-                there = there.replace("curl", "curl -s").replace(
-                    "swarm-memory", f"{sys.executable} -m swarm_operator.cmd.memory"
-                )
-                run = await asyncio.create_subprocess_exec(
-                    "bash", "-c", there, cwd=tmp_path, env=environment, stdout=asyncio.subprocess.PIPE
-                )
-                output = (await run.communicate())[0].decode()
-                assert run.returncode == 0, command
-                assert pattern(answer.strip()).search(one_line(output)), (command, output)
-                ran += 1
-                if "curl" in command:
-                    await memory.backups.wait("monday")
-    assert ran == 9
-    assert restart.startswith("swarm-memory serve --data-dir ./new/data --restore-from")
+    process = await serving(start, tmp_path)
+    try:
+        admin = (process.data_dir / "tokens" / "admin-token").read_text().strip()
+        environment = {
+            **connecting(tmp_path, int(process.url.rpartition(":")[2])),
+            "ADMIN": f"Authorization: Bearer {admin}",
+        }
+        async with MemoryClient(process.url, token=admin) as memory:
+            await memory.put("n", "k", 1)
+            await check([make], tmp_path, **environment)
+            await memory.backups.wait("monday")
+            (code,) = (block for block in blocks("backups.md") if block.startswith("await "))
+            await python(code, memory)
+            asked = [each for each in others if each.text.startswith("curl")]
+            await check(asked, tmp_path, **environment)
+            await memory.backups.wait("monday")
+        await check([each for each in others if each not in asked], tmp_path)
+    finally:
+        assert await process.stop(signal.SIGTERM) == 0
     for path in (tmp_path / "new/data").iterdir():
         path.unlink()
-    location = f"file://{tmp_path}/backups/default/tuesday"
-    restored = await start_process("--restore-from", location, data_dir=tmp_path / "new/data")
-    async with MemoryClient(restored.url, token=restored.token) as memory:
-        assert (await memory.get("n", "k")).value == 1
+    restored = await serving(restart, tmp_path)
+    try:
+        async with MemoryClient(restored.url, token=restored.token) as memory:
+            assert (await memory.get("n", "k")).value == 1
+    finally:
+        assert await restored.stop(signal.SIGTERM) == 0
+
+
+async def test_the_page_about_restoring_runs(start_process, tmp_path):
+    (tmp_path / "backups").mkdir()
+    process = await start_process("--backups", f"file://{tmp_path}/backups")
+    admin = (process.data_dir / "tokens" / "admin-token").read_text().strip()
+    async with MemoryClient(process.url, token=admin) as memory:
+        await memory.put("team:a", "task:1", 1)
+        await memory.backups.make("monday")
+        await memory.backups.wait("monday")
+        await memory.put("team:a", "task:1", 2)
+        commands = to_run("docs/restoring.md", __file__)
+        await answers(
+            commands,
+            tmp_path,
+            SWARM_MEMORY_URL=process.url,
+            SWARM_MEMORY_ADMIN_TOKEN_FILE=str(process.data_dir / "tokens" / "admin-token"),
+        )
+        assert (await memory.get("team:a", "task:1")).value == 1
+        (code,) = (block for block in blocks("restoring.md") if block.startswith("state = "))
+        scope = {}
+        exec("async def example(admin):\n" + textwrap.indent(code, "    "), scope)
+        await scope["example"](memory)
