@@ -151,6 +151,15 @@ async def test_what_a_stop_interrupts_says_so(start_service, root, held):
         assert (state.phase, state.problem) == ("Failed", {"code": "interrupted", "detail": "interrupted; ask again"})
 
 
+async def test_what_a_kill_interrupted_says_so(start_service, root, tmp_path):
+    running = {"name": "monday", "reason": "Final", "started_at": "2026-11-26T00:00:00.000Z", "failure": None}
+    (tmp_path / "backup-jobs.json").write_text(json.dumps({"outcomes": [running]}))
+    async with start_service(backups=f"file://{root}") as service:
+        document = (await service.call("GET", "/admin/backups/monday", token=ADMIN)).json
+    assert (document["phase"], document["reason"]) == ("Failed", "Final")
+    assert document["problem"] == {"code": "interrupted", "detail": "interrupted; ask again"}
+
+
 async def test_damage_is_found_and_the_backup_fails(service, admin, root):
     await service.store.put("n", "k", "x" * 10_000)
     await admin.backups.make("monday")
