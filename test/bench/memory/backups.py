@@ -33,7 +33,7 @@ WRITERS = 8
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(prog="python -m bench.memory.backups", description=__doc__)
-    parser.add_argument("--megabytes", type=int, default=1000, help="size of the database (default: 1000)")
+    parser.add_argument("--megabytes", type=int, default=1000, help="size of the values (default: 1000)")
     parser.add_argument("--turns", type=int, default=3, help="backups, and as many times without (default: 3)")
     options = parser.parse_args()
     for line in machine(f"SQLite {sqlite3.sqlite_version}"):
