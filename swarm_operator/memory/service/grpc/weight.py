@@ -6,9 +6,7 @@ gigabyte, and the parser, which is one call in C, would keep the event loop wait
 
 from __future__ import annotations
 
-from typing import Final
-
-from google.protobuf.descriptor import Descriptor
+from typing import Any, Final
 
 from swarm_operator.memory.core.errors import InvalidInputError
 
@@ -24,12 +22,12 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MALFORMED: Final = "as memory.proto describes it"
 
 
-def check_weight(raw: bytes, descriptor: Descriptor) -> None:
+def check_weight(raw: bytes, descriptor: Any) -> None:
     """Check the weight of a message, which grows with the fields and not with the texts in them.
 
     Args:
         raw: the message.
-        descriptor: the type of the message.
+        descriptor: descriptor of the message; protobuf has several classes of them.
 
     Raises:
         InvalidInputError: the message weighs more than MAX_WEIGHT, or is malformed.
@@ -41,7 +39,7 @@ def check_weight(raw: bytes, descriptor: Descriptor) -> None:
             raise InvalidInputError("message", _MALFORMED) from None
 
 
-def _weigh(raw: bytes, start: int, end: int, descriptor: Descriptor, left: int) -> int:
+def _weigh(raw: bytes, start: int, end: int, descriptor: Any, left: int) -> int:
     """Return what is left of the weight behind a part. Raise InvalidInputError, or IndexError behind the end."""
     fields = descriptor.fields_by_number
     while start < end:
