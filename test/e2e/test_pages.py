@@ -82,6 +82,7 @@ async def test_the_page_about_trouble_shows_how_to_look_without_showing_secrets(
         assert not any(value in text for value in secret.values())
 
 
+@pytest.mark.timeout(1200)
 async def test_the_client_is_installed_as_its_page_says(tmp_path):
     folder = checkout(tmp_path)
     venv.create(tmp_path / "agent", with_pip=True)
@@ -89,10 +90,10 @@ async def test_the_client_is_installed_as_its_page_says(tmp_path):
     commands = to_run("docs/client.md", __file__)
     assert [command.text.split()[1] for command in commands] == ["install", "wheel"]
     using = Command("python -I -c 'from swarm_operator.memory.client import MemoryClient, SyncMemoryClient'", "")
-    await answers([*commands, using], folder, seconds=300, PATH=path)
+    await answers([*commands, using], folder, seconds=500, PATH=path)
     (wheel,) = (folder / "dist").glob("swarm_operator-*.whl")
     # As in the page's Dockerfile, in an environment of its own.
     venv.create(tmp_path / "image", with_pip=True)
     path = f"{tmp_path / 'image' / 'bin'}:{os.environ['PATH']}"
     installing = Command(f'pip install "$(echo {wheel.parent}/swarm_operator-*.whl)[client]"', "")
-    await answers([installing, using], tmp_path, seconds=300, PATH=path)
+    await answers([installing, using], tmp_path, seconds=500, PATH=path)

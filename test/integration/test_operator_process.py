@@ -76,3 +76,11 @@ async def test_an_unknown_flag_value_ends_it_with_what_is_allowed(start_operator
     operator = start_operator("--metrics-bind-address", "everywhere")
     assert await asyncio.to_thread(operator.process.wait, 20) == 2
     assert "'everywhere' is not an address; allowed: " in operator.log.read_text()
+
+
+async def test_the_pod_has_the_pull_secrets_that_the_operator_was_told(objects, start_operator, eventually):
+    start_operator("--memory-image-pull-secrets", "first,second")
+    await objects.store("s")
+    made = await eventually(lambda: objects.get(kinds.STATEFUL_SET, "s"))
+    secrets = made["spec"]["template"]["spec"]["imagePullSecrets"]
+    assert secrets == [{"name": "first"}, {"name": "second"}]
