@@ -124,11 +124,12 @@ async def test_both_pods_are_pulled_with_the_secrets_that_deploy_names(plane, sh
     (deployment,) = json.loads(plane.kubectl_run("get", "deployments", "-A", "-o", "json").stdout)["items"]
     pod = deployment["spec"]["template"]["spec"]
     assert pod["imagePullSecrets"] == [{"name": "first"}, {"name": "second"}]
-    assert {"name": "MEMORY_IMAGE_PULL_SECRETS", "value": "first,second"} in pod["containers"][0]["env"]
+    assert {"name": "SWARM_OPERATOR_MEMORY_IMAGE_PULL_SECRETS", "value": "first,second"} in pod["containers"][0]["env"]
 
 
-async def test_what_the_page_about_the_operator_says_works(plane, shell, tmp_path):
+async def test_what_the_pages_about_the_operator_say_works(plane, shell, tmp_path):
     await check(to_run("docs/operator.md", __file__), tmp_path, **shell)
+    await answers(to_run("docs/operator-backups.md", __file__), tmp_path, **shell)
     assert "prometheus-swarm-operator" in names(plane, "clusterrolebindings")
 
 
