@@ -39,7 +39,7 @@ async def serving(objects, start_operator, eventually, memory_service, memory_po
     async def start(*flags, **spec):
         operator = start_operator("--memory-url", f"http://127.0.0.1:{memory_port}", *flags)
         await objects.store("s", **{"swarmId": SWARM, "backup": {}} | spec)
-        secret = await eventually(lambda: objects.get(kinds.SECRET, "s-auth"))
+        secret = await eventually(lambda: objects.get(kinds.SECRET, "s-auth"), seconds=90)
         folder.parent.mkdir()  # the mount of the volume
         memory_service(secret["data"], memory_port, "--backups", folder.parent.as_uri())
         await eventually(lambda: objects.get(kinds.STATEFUL_SET, "s"))
@@ -278,7 +278,7 @@ async def test_what_an_object_store_needs_is_mounted_and_not_written_again_and_a
         "caSecretRef": {"name": "authority"},
     }
     await objects.store("s", backup={"objectStore": bucket})
-    workload = await eventually(lambda: objects.get(kinds.STATEFUL_SET, "s"))
+    workload = await eventually(lambda: objects.get(kinds.STATEFUL_SET, "s"), seconds=90)
     (container,) = workload["spec"]["template"]["spec"]["containers"]
     assert "--backups=s3://bucket/prefix" in container["args"]
     assert await objects.missing(kinds.PERSISTENT_VOLUME_CLAIM, "s-backups")
@@ -300,7 +300,7 @@ async def test_what_an_object_store_needs_is_mounted_and_not_written_again_and_a
 async def test_a_store_without_backups_has_the_pod_that_it_had(objects, start_operator, eventually):
     start_operator()
     await objects.store("s")
-    workload = await eventually(lambda: objects.get(kinds.STATEFUL_SET, "s"))
+    workload = await eventually(lambda: objects.get(kinds.STATEFUL_SET, "s"), seconds=90)
     (container,) = workload["spec"]["template"]["spec"]["containers"]
     assert not [argument for argument in container["args"] if "backups" in argument]
     with pytest.raises(NotFoundError):

@@ -25,6 +25,8 @@ class Answering:
             raise self.refusal
         return {**obj, "metadata": obj["metadata"] | {"resourceVersion": "9", "managedFields": [{}]}}
 
+    create = apply
+
     async def merge(self, resource, namespace, name, patch, **options):
         self.applied.append((resource, namespace, name, patch, options))
         metadata = {"namespace": namespace, "name": name, "resourceVersion": "9", "managedFields": [{}]}
@@ -178,6 +180,13 @@ async def test_what_was_applied_is_read_at_once(cache, widgets, widget):
     assert cache.client.applied == [
         (widgets, widget("a", 3), {"field_manager": "me", "subresource": "status", "force": False})
     ]
+
+
+async def test_what_was_created_is_read_at_once(cache, widgets, widget):
+    cache.add(widgets)
+    answer = await cache.create(widgets, widget("a"), field_manager="me")
+    assert cache.get(widgets, Key("ns", "a")) is answer
+    assert cache.client.applied == [(widgets, widget("a"), {"field_manager": "me"})]
 
 
 async def test_what_was_merged_is_read_at_once(cache, widgets):
