@@ -39,6 +39,18 @@ async def test_a_signal_ends_the_service_cleanly(start_process, number):
     assert serving["sqlite_wal_reset_bug"] is has_wal_reset_bug(serving["sqlite_version"])
 
 
+async def refused(host, port):
+    """Wait until nothing listens."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(host, port)
+            except ConnectionRefusedError:
+                return
+            writer.close()
+            await writer.wait_closed()
+
+
 async def test_requests_under_way_are_finished_before_the_end(start_process):
     process = await start_process()
     host, port = process.url.removeprefix("http://").split(":")
@@ -51,6 +63,7 @@ async def test_requests_under_way_are_finished_before_the_end(start_process):
     process.process.send_signal(signal.SIGTERM)
     while process.log[-1]["event"] != "stopping":
         process.log.append(json.loads(await process.process.stderr.readline()))
+    await refused(host, int(port))  # from here on the service only waits for what is under way
     writer.write(b'{"value":1}')
     assert (await reader.read()).startswith(b"HTTP/1.1 201")
     writer.close()
