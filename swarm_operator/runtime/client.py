@@ -33,6 +33,9 @@ _AUTHORIZATION = "Authorization"
 
 _TURN = 0.005
 """Seconds that decoding a stream may keep the event loop."""
+_MAX_OPENING = 32
+"""Watches that are being opened at one time. Each takes a TLS handshake, and a thousand at once, from hundreds of
+namespaces, keep each other waiting on a busy machine until all of them time out."""
 _PAGE = 500  # what client-go's pager and kube-rs ask for
 
 
@@ -62,6 +65,7 @@ class Client:
         self._credentials = hook if isinstance(hook, Credentials) else None
         self._transport = Transport(configuration)
         self._turns = asyncio.Semaphore(max_requests)
+        self._opening = asyncio.Semaphore(_MAX_OPENING)
         self._base = str(configuration.host).rstrip("/")
         self._host = urlsplit(self._base).netloc
         self._user_agent = user_agent
@@ -232,7 +236,8 @@ class Client:
         if send_initial_events:
             query |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=idle_seconds)
-        response = await self._send("GET", resource.path(namespace=namespace), query, None, JSON, timeout)
+        async with self._opening:
+            response = await self._send("GET", resource.path(namespace=namespace), query, None, JSON, timeout)
         async with contextlib.aclosing(_decode_lines(response)) as events:
             try:
                 if response.status >= 400:

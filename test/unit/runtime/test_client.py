@@ -464,6 +464,32 @@ class TestWatch:
         with pytest.raises(errors.UnreachableError, match="watch ended after"):
             await events_of(client, widgets, idle_seconds=0.05)
 
+    async def test_few_are_opened_at_one_time_and_any_number_stays_open(self, server, client, widgets, background):
+        """Otherwise those of hundreds of namespaces would keep each other waiting until all time out."""
+        over, opened = asyncio.Event(), asyncio.Semaphore(0)
+
+        async def watch():
+            async with client.watch(widgets, resource_version="1", timeout_seconds=300, idle_seconds=60.0):
+                opened.release()
+                await over.wait()
+
+        release = asyncio.Event()
+
+        async def late(request):
+            await release.wait()
+            return await server.stream(hold=True)(request)
+
+        server.then(*[late] * 32, server.json({}), *[server.stream(hold=True)] * 28)
+        watches = [background(watch()) for _ in range(60)]
+        await server.wait_asked(32)
+        await client.get(widgets, "ns", "a")
+        assert len(server.asked) == 33, "a request goes before the watches that wait"
+        release.set()
+        for _ in watches:
+            await asyncio.wait_for(opened.acquire(), 30)
+        over.set()
+        await asyncio.wait(watches)
+
     async def test_leaving_it_closes_the_connection(self, server, client, widgets):
         server.then(server.stream({"type": "BOOKMARK"}, hold=True))
         async with client.watch(widgets, resource_version="1", timeout_seconds=300, idle_seconds=5.0) as stream:
