@@ -208,7 +208,7 @@ def test_each_shell_gets_its_completion(capsys, shell, sign):
 
 
 @pytest.mark.parametrize(("words", "expected"), [
-    (["ba"], {"backup", "batch"}), (["search", "--any"], {"--any-tag"}), (["completion", "z"], {"zsh"}),
+    (["bat"], {"batch"}), (["search", "--any"], {"--any-tag"}), (["completion", "z"], {"zsh"}),
     (["check", "a-fi"], {"a-file.db"}),
 ])  # fmt: skip
 def test_bash_completes_commands_flags_choices_and_files(tmp_path, words, expected):
