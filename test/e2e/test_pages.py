@@ -82,6 +82,10 @@ async def test_the_page_about_trouble_shows_how_to_look_without_showing_secrets(
         assert not any(value in text for value in secret.values())
 
 
+async def test_the_operator_prints_its_stacks_as_its_page_says(shell, tmp_path):
+    await answers(to_run("docs/operator.md", __file__), tmp_path, **shell)
+
+
 @pytest.mark.timeout(1200)
 async def test_the_client_is_installed_as_its_page_says(tmp_path):
     folder = checkout(tmp_path)

@@ -33,6 +33,8 @@ RUN_BY = {
 """The test of a page's commands."""
 
 ELSEWHERE = {
+    ("docs/operator.md", "kubectl exec"): _KIND,
+    ("docs/operator.md", "kubectl logs"): _KIND,
     ("docs/mcp.md", "export SWARM_MEMORY_TOKEN="): _API_SERVER,
     ("docs/tokens.md", "kubectl patch secret"): _API_SERVER,
 }
