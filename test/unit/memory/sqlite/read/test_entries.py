@@ -25,6 +25,7 @@ class Database:
         self.rows = {}
         self.reads = []
         self.most = most
+        self.waits = True
         self._begun = asyncio.Event()
 
     async def fetch(self, identities):
@@ -37,7 +38,8 @@ class Database:
         gate = asyncio.Event()
         self.reads.append((list(identities), gate))
         self._begun.set()
-        await gate.wait()
+        if self.waits:
+            await gate.wait()
         return answer
 
     async def begun(self, count):
@@ -116,6 +118,7 @@ async def test_what_is_beyond_the_bytes_of_all_values_is_not_read(database, look
     shared = asyncio.ensure_future(lookup.get(places[5]))
     for count in range(1, 5):
         await database.begun(count)
+        database.waits = count < 4  # reads that should not come are not waited for
         database.answer()
     found = await reading
     assert [each.key for each in found[:2]] == ["0", "1"]
