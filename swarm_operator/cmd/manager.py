@@ -156,6 +156,7 @@ def assemble(
         recorder,
         HttpBackupService(options.memory_url),
         options.memory_image,
+        pull_secrets=options.memory_image_pull_secrets,
         most=options.max_concurrent_backups,
         deadline=options.backup_deadline,
     )

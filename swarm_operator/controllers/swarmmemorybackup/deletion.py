@@ -38,6 +38,8 @@ class DataDeletion(Step[SwarmMemoryBackup]):
     calls: Calls
     image: str
     """The memory service's image, for the Job."""
+    pull_secrets: tuple[str, ...] = ()
+    """Names of the Secrets with which the image is pulled, in each backup's namespace."""
 
     async def run(self, r: Reconciliation[SwarmMemoryBackup]) -> Outcome:
         """See Step.run."""
@@ -88,7 +90,8 @@ class DataDeletion(Step[SwarmMemoryBackup]):
         if destination is None or (destination.claim_name and await _is_gone(r, destination.claim_name)):
             return await self._release(r)
         try:
-            job = await ensure_job(r, deletion_job(r.parsed, destination, _location(r), image=self.image))
+            wanted = deletion_job(r.parsed, destination, _location(r), image=self.image, pull_secrets=self.pull_secrets)
+            job = await ensure_job(r, wanted)
         except ForbiddenError as error:
             if not error.namespace_terminating:
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryBackup
@@ -11,6 +12,7 @@ from swarm_operator.controllers.common import kinds, labels
 from swarm_operator.controllers.common.reconciliation import Reconciliation
 from swarm_operator.controllers.swarmmemorystore.backups.destination import access
 from swarm_operator.controllers.swarmmemorystore.workload.security import CONTAINER_SECURITY, POD_SECURITY
+from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_pull_secrets
 from swarm_operator.runtime.errors import ConflictError, NotFoundError
 from swarm_operator.runtime.resource import Key, Object, key_of
 
@@ -25,10 +27,24 @@ class JobNameTakenError(Exception):
     """A Job that is not ours has the name."""
 
 
-def deletion_job(backup: SwarmMemoryBackup, destination: BackupDestination, location: str, *, image: str) -> Object:
+def deletion_job(
+    backup: SwarmMemoryBackup,
+    destination: BackupDestination,
+    location: str,
+    *,
+    image: str,
+    pull_secrets: Sequence[str] = (),
+) -> Object:
     """Return the Job that deletes the data of a backup.
 
     It has no owner: in a deletion in the foreground the backup's children are deleted first.
+
+    Args:
+        backup: the backup.
+        destination: where it lies.
+        location: its URL there.
+        image: the memory service's image.
+        pull_secrets: names of the Secrets with which the image is pulled, in the backup's namespace.
     """
     found = access(destination)
     options = [f"--backups-options={found.options}"] if found.options else []
@@ -71,6 +87,7 @@ def deletion_job(backup: SwarmMemoryBackup, destination: BackupDestination, loca
                         }
                     ],
                     "volumes": [*found.volumes, {"name": "tmp", "emptyDir": {}}],
+                    **image_pull_secrets(pull_secrets),
                 },
             },
         },

@@ -23,6 +23,7 @@ class SwarmMemoryBackupReconciler(StepReconciler[SwarmMemoryBackup]):
         recorder: where events go.
         service: asks memory services.
         image: the memory service's image, for Jobs.
+        pull_secrets: names of the Secrets with which the image is pulled, in each backup's namespace.
         most: number of backups that are made at one time.
         deadline: seconds for which a backup waits at most for what it needs.
         clock: the time; None for the system's.
@@ -35,6 +36,7 @@ class SwarmMemoryBackupReconciler(StepReconciler[SwarmMemoryBackup]):
         service: BackupService,
         image: str,
         *,
+        pull_secrets: tuple[str, ...] = (),
         most: int = 4,
         deadline: float = 3600.0,
         clock: Clock | None = None,
@@ -49,7 +51,7 @@ class SwarmMemoryBackupReconciler(StepReconciler[SwarmMemoryBackup]):
             recorder,
             clock or SystemClock(),
             finalizer=FINALIZER,
-            cleanup=(DataDeletion(service, self.deletions, image),),
+            cleanup=(DataDeletion(service, self.deletions, image, pull_secrets),),
         )
 
     def set_up(self, controller: Controller) -> None:

@@ -53,7 +53,7 @@ def stateful_set(store: SwarmMemoryStore, *, image: str, pull_secrets: Sequence[
                         "kubectl.kubernetes.io/default-container": "memory",
                     },
                 },
-                "spec": _pod_spec(store, image) | _image_pull_secrets(pull_secrets),
+                "spec": _pod_spec(store, image) | image_pull_secrets(pull_secrets),
             },
         },
     }
@@ -106,7 +106,8 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
     }
 
 
-def _image_pull_secrets(names: Sequence[str]) -> Object:
+def image_pull_secrets(names: Sequence[str]) -> Object:
+    """Return the part of a pod's spec that names the Secrets with which its images are pulled."""
     # Without names the field is absent: a new field in the template would replace the pods of all stores at an upgrade.
     return {"imagePullSecrets": [{"name": name} for name in names]} if names else {}
 

@@ -80,8 +80,9 @@ def service():
 @pytest.fixture
 def reconciler(cache, recorder, clock, service):
     return SwarmMemoryBackupReconciler(
-        cache, recorder, service, "registry/swarm-memory:v1", most=2, deadline=DEADLINE, clock=clock
-    )
+        cache, recorder, service, "registry/swarm-memory:v1",
+        pull_secrets=("pull",), most=2, deadline=DEADLINE, clock=clock,
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -97,6 +97,7 @@ async def test_a_job_deletes_the_data_that_no_service_reaches(
         "--backups-credentials=/etc/swarm-memory/backups-credentials",
     ]
     assert pod["spec"]["restartPolicy"] == "Never"
+    assert pod["spec"]["imagePullSecrets"] == [{"name": "pull"}]
     assert made["spec"]["activeDeadlineSeconds"] > 0
     assert "ownerReferences" not in made["metadata"], "a deletion in the foreground would delete it first"
 
