@@ -128,8 +128,9 @@ class Connections:
         self._counted = counted
         self._port = port
         self._open: set[Connection] = set()
-        # Connections that wait for a request, in the order in which they began to: the first is closed if one must be.
-        self._waiting: OrderedDict[Connection, None] = OrderedDict()
+        self.waiting: OrderedDict[Connection, None] = OrderedDict()
+        """Connections that wait for a request, in the order in which they began to: the first is closed if one must be.
+        A connection enters and leaves itself, unless it is closed: a call here would be made twice for each request."""
         self._unsent: OrderedDict[Connection, int] = OrderedDict()
         self._unsent_bytes = 0
         self._ended: Counter[Reason] = Counter()
@@ -142,7 +143,7 @@ class Connections:
     @property
     def crowded(self) -> bool:
         """Return whether more connections than the limit have a request."""
-        return len(self._open) - len(self._waiting) > self.limits.connections
+        return len(self._open) - len(self.waiting) > self.limits.connections
 
     def admit(self, connection: Connection) -> bool:
         """Add a connection. Return False if only probes may be answered on the connection while `crowded`.
@@ -150,20 +151,11 @@ class Connections:
         If there are too many connections, the one that has waited longest for a request is closed, or the new one.
         """
         self._open.add(connection)
-        self._waiting[connection] = None
+        self.waiting[connection] = None
         surplus = len(self._open) - self.limits.connections
         if surplus > _RESERVE:
-            self._end(next(iter(self._waiting)), Reason.CONNECTIONS)
+            self._end(next(iter(self.waiting)), Reason.CONNECTIONS)
         return surplus <= 0
-
-    def wait(self, connection: Connection) -> None:
-        """Note that a connection waits for its next request."""
-        if connection in self._open:
-            self._waiting[connection] = None
-
-    def serve(self, connection: Connection) -> None:
-        """Note that a connection has a request."""
-        self._waiting.pop(connection, None)
 
     def hold(self, connection: Connection, size: int) -> None:
         """Note that a client has yet to read `size` bytes. Close the slowest clients if that is too much for all."""
@@ -180,7 +172,7 @@ class Connections:
     def remove(self, connection: Connection) -> None:
         """Forget a connection."""
         self._open.discard(connection)
-        self._waiting.pop(connection, None)
+        self.waiting.pop(connection, None)
         self.release(connection)
 
     def note(self, reason: Reason, peer: str) -> None:

@@ -179,7 +179,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._earlier.append(self.cycle)
         HttpToolsProtocol.on_headers_complete(self)
         self._part = _BODY
-        self._shared.serve(self)
+        self._shared.waiting.pop(self, None)
 
     def on_body(self, body: bytes) -> None:
         """Hand body data to the application."""
@@ -212,7 +212,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._start_asgi_task(cycle, app)
         else:
             self._earlier.clear()
-            self._shared.wait(self)
+            self._shared.waiting[self] = None
 
     def pause_writing(self) -> None:
         """Note that the client has yet to read much of the response."""
@@ -305,7 +305,8 @@ class BoundedProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         self._shared.note(reason, self.peer)
-        self._shared.wait(self)
+        if not self.transport.is_closing():
+            self._shared.waiting[self] = None
         self._refused = True
         self.flow.resume_reading()
         self.transport.write(self._render(problem_reply(describe(error))))

@@ -299,7 +299,7 @@ async def test_when_all_connections_have_requests_probes_are_still_answered(star
         busy = [await connect(service) for _ in range(3)]
         for peer in busy:
             peer.send(HALF_A_BODY)
-        await until(lambda: len(service.connections) == 3 and not service.connections._waiting)
+        await until(lambda: len(service.connections) == 3 and not service.connections.waiting)
         probe, other = await connect(service), await connect(service)
         for path in (b"/healthz", b"/readyz"):
             probe.send(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -321,7 +321,7 @@ async def test_probes_have_a_bounded_number_of_connections_beside_the_others(sta
     async with start_service(max_connections=1) as service:
         busy = await connect(service)
         busy.send(HALF_A_BODY)
-        await until(lambda: len(service.connections) == 1 and not service.connections._waiting)
+        await until(lambda: len(service.connections) == 1 and not service.connections.waiting)
         peers = [await connect(service) for _ in range(60)]
         for peer in peers[:28]:
             assert await peer.rest() == b""
