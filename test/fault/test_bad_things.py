@@ -16,12 +16,12 @@ import pytest
 import yaml
 from fault.world import QUIET
 from kubernetes_asyncio.client.configuration import Configuration
-from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
 from support.audited import Audited
 
 from swarm_operator.cmd import manager
 from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.config import load_config
+from swarm_operator.runtime.credentials import of_token_file
 from swarm_operator.runtime.errors import ApiError, ForbiddenError, NotFoundError, UnauthorizedError
 from swarm_operator.runtime.events import EVENTS
 from swarm_operator.runtime.resource import Key, Resource
@@ -340,13 +340,11 @@ class TestATokenThatExpires:
         self, objects, control_plane, run_manager, namespace, new_token, tmp_path, eventually
     ):
         first, expire = await new_token(f"first-{namespace}")
-        token, authority = tmp_path / "token", tmp_path / "ca.crt"
+        token = tmp_path / "token"
         token.write_text(first)
-        authority.write_bytes((control_plane.folder / "certs/apiserver.crt").read_bytes())
         configuration = Configuration()
-        environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
-        InClusterConfigLoader(str(token), str(authority), environ=environ).load_and_set(configuration)
         configuration.host, configuration.verify_ssl = control_plane.url, False
+        configuration.refresh_api_key_hook = of_token_file(token)
         async with Audited(configuration) as client:
             run_manager(client)
             await objects.store("a")

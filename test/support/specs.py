@@ -17,6 +17,13 @@ PROPERTIES: dict[str, dict[str, Any]] = yaml.safe_load(CRD.read_text())["spec"][
 FIXED = ("type", "swarmId", "storageClass", "storageSize")
 """Fields that cannot be changed, or only one way and only with a bound volume."""
 
+EXAMPLES = {
+    "backup": [{}, {"volume": {}}, {"volume": {"size": "2Gi"}}, {"objectStore": {"url": "s3://bucket/prefix"}}],
+    "backupSchedule": ["0 3 * * *", "*/15 * * * mon-fri"],
+    "backupTimeZone": ["UTC", "Europe/Berlin"],
+}
+"""Good values of fields whose rules the schema does not say, or not in one place."""
+
 _NUMBERS = st.integers(1, 999).map(str) | st.sampled_from(["1.5", "0.1"])
 QUANTITIES = st.builds("{}{}".format, _NUMBERS, st.sampled_from(["", "k", "M", "Mi", "G", "Gi", "Ti"]))
 DURATIONS = st.builds("{}{}{}".format, _NUMBERS, st.sampled_from(["s", "m", "h"]), st.sampled_from(["1s", "1m30s"]))
@@ -28,6 +35,8 @@ def _good(name: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         return QUANTITIES
     if name.endswith("Interval"):
         return DURATIONS
+    if name in EXAMPLES:
+        return st.sampled_from(EXAMPLES[name])
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     if schema["type"] == "boolean":
@@ -41,6 +50,8 @@ def _good(name: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 
 def _complete(spec: dict[str, Any]) -> dict[str, Any]:
+    # Backups are made by an interval or by a schedule.
+    spec = {name: value for name, value in spec.items() if name != "backupInterval" or "backupSchedule" not in spec}
     return spec if "legacyDataPVC" in spec else {**spec, "migrateFromLegacy": False}
 
 
@@ -63,6 +74,9 @@ def _bad(name: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     if schema["type"] == "integer":
         wrong = st.sampled_from(["1", "many", 1.5, True, [], {}])
         return wrong | st.integers(max_value=schema["minimum"] - 1) | st.integers(min_value=schema["maximum"] + 1)
+    if name == "backup":
+        both = {"volume": {}, "objectStore": {"url": "s3://bucket/prefix"}}
+        return st.sampled_from([1, True, [], "", both, {"objectStore": {"url": "ftp://x"}}, {"objectStore": {}}])
     wrong = st.sampled_from([1, True, [], {}])
     if "enum" in schema:
         return wrong | st.text().filter(lambda text: text not in schema["enum"])
@@ -84,9 +98,15 @@ def bad() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
 
     def of(name: str) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
         pairs = st.tuples(good(), _bad(name, PROPERTIES[name]))
-        return pairs.map(lambda pair: (name, _without_source(name, {**pair[0], name: pair[1]})))
+        return pairs.map(lambda pair: (name, _without_source(name, _alone(name, {**pair[0], name: pair[1]}))))
 
     return st.sampled_from(list(PROPERTIES)).flatmap(of)
+
+
+def _alone(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    # That there are two ways to say when is no fault of the field that is drawn here.
+    other = {"backupInterval": "backupSchedule", "backupSchedule": "backupInterval"}.get(name)
+    return {key: value for key, value in spec.items() if key != other}
 
 
 def _without_source(name: str, spec: dict[str, Any]) -> dict[str, Any]:

@@ -61,8 +61,8 @@ _ASK: Final = Operation(
     {200: _ANSWER, 202: Answer("The restore, which is running.", reference("Restore"))},
     body=object_of(
         {
-            "backup": NAME,
-            "location": text("URL of a backup, instead of `backup`.", most=2048),
+            "backup": nullable(NAME),
+            "location": nullable(text("URL of a backup, instead of `backup`.", most=2048)),
             "namespaces": nullable(array(NAMESPACE, "Only these; left out: all.", least=1, most=MAX_NAMESPACES)),
             "key_prefix": text("Only keys that start so.", least=0, most=MAX_KEY_BYTES, default=""),
             "dry_run": {**SWITCH, "description": "Only say what would change."},

@@ -250,7 +250,7 @@ async def test_a_stopped_copy_ends_between_two_pages(tmp_path, enable_wal):
     async with SqliteStore.open(tmp_path / "db", StoreConfig(enable_wal=enable_wal)) as store:
         stop = threading.Event()
         stop.set()
-        with pytest.raises(backup._StoppedError):
+        with pytest.raises(backup.StoppedError):
             await store._worker.run(lambda db: backup._copy_pages(db, tmp_path / "copy", stop))
         await store.put("n", "k", 1)
 

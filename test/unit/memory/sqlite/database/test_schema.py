@@ -8,7 +8,7 @@ import pytest
 from swarm_operator.memory.core.errors import ForeignDatabaseError, NewerSchemaError, StorageError
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.backup import verify
-from swarm_operator.memory.sqlite.database import connect, schema
+from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 
 
@@ -131,7 +131,7 @@ async def test_the_directory_of_a_new_file_is_synced_when_the_schema_is_complete
         if os.path.samestat(os.fstat(descriptor), directory):
             synced.append(run(path, "PRAGMA user_version")[0])
 
-    monkeypatch.setattr(connect.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     async with SqliteStore.open(path, StoreConfig(enable_wal=enable_wal)) as store:
         assert synced == [[(schema.LATEST,)]], "synced once, after the last migration"
         await store.put("n", "k", 1)
