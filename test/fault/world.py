@@ -117,6 +117,7 @@ def masked(value: object, namespace: str) -> object:
         "lastTransitionTime",
         "clusterIP",
         "clusterIPs",
+        "nextBackup",
     }
     if isinstance(value, dict):
         if value.get("kind") == "Secret":

@@ -14,8 +14,11 @@ PROPERTIES: dict[str, dict[str, Any]] = yaml.safe_load(CRD.read_text())["spec"][
     "openAPIV3Schema"
 ]["properties"]["spec"]["properties"]
 
-FIXED = ("type", "swarmId", "storageClass", "storageSize")
-"""Fields that cannot be changed, or only one way and only with a bound volume."""
+FIXED = ("type", "swarmId", "storageClass", "storageSize", "backup")
+"""Fields that cannot be changed, or only one way and only with a bound volume; and the place of backups, whose volume
+stays once it was asked for."""
+ASKING = ("backupInterval", "backupSchedule", "backupOnDelete")
+"""Fields that ask for backups without saying where they are kept."""
 
 EXAMPLES = {
     "backup": [{}, {"volume": {}}, {"volume": {"size": "2Gi"}}, {"objectStore": {"url": "s3://bucket/prefix"}}],
@@ -65,7 +68,12 @@ def good(*, fixed: dict[str, Any] | None = None) -> st.SearchStrategy[dict[str, 
 def walks(*, longest: int) -> st.SearchStrategy[list[dict[str, Any]]]:
     """Some good specs of one store, one after the other."""
     fixed = st.fixed_dictionaries({}, optional={name: _good(name, PROPERTIES[name]) for name in FIXED})
-    return fixed.flatmap(lambda these: st.lists(good(fixed=these), min_size=2, max_size=longest))
+    return fixed.flatmap(lambda these: st.lists(_with_place(good(fixed=these)), min_size=2, max_size=longest))
+
+
+def _with_place(specs: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    """Specs that ask for backups only if they say where: the first that asks would make a volume that stays."""
+    return specs.map(lambda spec: {name: spec[name] for name in spec if "backup" in spec or name not in ASKING})
 
 
 def _bad(name: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:

@@ -49,12 +49,14 @@ class Conditions:
     obj: Object
     clock: Clock
     _set: dict[str, Object] = field(default_factory=dict)
+    _removed: set[str] = field(default_factory=set)
 
     def set(self, type: str, *, status: bool | None, reason: str, message: str = "") -> None:  # noqa: A002 - the API's word
         """Set one condition; `status` None is Unknown."""
         text = {True: "True", False: "False", None: "Unknown"}[status]
         old = self._stored().get(type)
         since = old["lastTransitionTime"] if old and old["status"] == text else rfc3339(self.clock.now())
+        self._removed.discard(type)
         self._set[type] = {
             "type": type,
             "status": text,
@@ -63,6 +65,11 @@ class Conditions:
             "observedGeneration": self.obj["metadata"]["generation"],
             "lastTransitionTime": since,
         }
+
+    def remove(self, type: str) -> None:  # noqa: A002 - the API's word
+        """Remove one condition, of something that is not asked for any more."""
+        self._set.pop(type, None)
+        self._removed.add(type)
 
     def complete(self, types: Iterable[str]) -> None:
         """Set those conditions to Unknown that no pass has judged yet."""
@@ -78,8 +85,9 @@ class Conditions:
         return (self.clock.now() - datetime.fromisoformat(old["lastTransitionTime"])).total_seconds()
 
     def render(self) -> list[Object]:
-        """Return the conditions for the status: the stored ones, replaced by those that were set."""
-        return list({**self._stored(), **self._set}.values())
+        """Return the conditions for the status: those that were set, and the stored ones that were not removed."""
+        every = {**self._stored(), **self._set}
+        return [condition for type_, condition in every.items() if type_ not in self._removed]
 
     def changed(self) -> list[Object]:
         """Return the conditions that were set and differ from the stored ones in status, reason or message."""

@@ -145,6 +145,8 @@ def _report(r: Reconciliation[SwarmMemoryStore], backups: list[SwarmMemoryBackup
         )
     elif r.status["nextBackup"] is not None:
         r.conditions.set(_CONDITION, status=None, reason="NoBackupYet", message="no backup was finished yet")
+    else:
+        r.conditions.remove(_CONDITION)
 
 
 def _seconds_until(moment: str, now: datetime) -> float:

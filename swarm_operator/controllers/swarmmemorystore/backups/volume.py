@@ -39,6 +39,7 @@ class BackupsVolume(Step[SwarmMemoryStore]):
                 r.set_condition(_CONDITION, outcome)
                 return outcome
         elif live is None or live["metadata"].get("deletionTimestamp"):
+            r.conditions.remove(_CONDITION)
             return done()
         refusals: list[ApiError] = []
 

@@ -134,6 +134,16 @@ async def test_a_schedule_that_changes_takes_effect_at_once(a_store, run, client
     assert (outcome.requeue_after, names(client)) == (0.0, [])
 
 
+async def test_what_was_said_of_a_schedule_goes_with_it(a_store, run):
+    stored = {
+        "type": "BackupSucceeded", "status": "Unknown", "reason": "NoBackupYet", "message": "",
+        "lastTransitionTime": "2026-11-23T12:00:00Z", "observedGeneration": 1,
+    }  # fmt: skip
+    a_store(status={"conditions": [stored]})
+    r, _ = await run()
+    assert condition(r) is None
+
+
 async def test_a_wrong_schedule_is_told_and_stops_nothing_else(a_store, a_backup, run):
     a_store(backupSchedule="61 * * * *", status={"nextBackup": "2026-11-23T12:00:00Z"})
     a_backup("bees-1", "Completed")

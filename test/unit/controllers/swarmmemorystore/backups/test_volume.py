@@ -38,6 +38,17 @@ async def test_a_store_that_asks_for_none_gets_no_volume_and_no_condition(run, c
     assert mounted_destination(r) is None
 
 
+async def test_what_was_said_of_an_object_store_goes_with_it(reconciliation, store_object):
+    stored = {
+        "type": "BackupStorageReady", "status": "True", "reason": "ObjectStore", "message": "",
+        "lastTransitionTime": "2026-11-23T12:00:00Z", "observedGeneration": 1,
+    }  # fmt: skip
+    r = reconciliation(store_object() | {"status": {"conditions": [stored]}})
+    r.parsed = SwarmMemoryStore.model_validate(r.obj)
+    await BackupsVolume().run(r)
+    assert condition(r) is None
+
+
 async def test_a_volume_outlives_its_store(run, client):
     r, outcome = await run(backupInterval="1h", deletionPolicy="Delete", storageSize="2048Mi", storageClass="fast")
     claim = client.objects[CLAIM, Key("ns", "bees-backups")]
