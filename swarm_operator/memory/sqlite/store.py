@@ -126,14 +126,9 @@ class SqliteStore:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls,
-        path: str | Path,
-        config: StoreConfig | None = None,
-        *,
-        clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        observer: Observer | None = None,
-    ) -> AsyncIterator[SqliteStore]:
+        cls, path: str | Path, config: StoreConfig | None = None, *, clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep, observer: Observer | None = None,
+    ) -> AsyncIterator[SqliteStore]:  # fmt: skip
         """Open or create the file; its directory must exist. Closing waits for submitted requests.
 
         Args:
