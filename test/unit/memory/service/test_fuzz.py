@@ -30,7 +30,7 @@ values = st.sampled_from(TEXTS) | st.binary(max_size=20) | st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=6,
 ).map(lambda value: json.dumps(value).encode())  # fmt: skip
-QUICK = settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture
