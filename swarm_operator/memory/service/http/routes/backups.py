@@ -1,6 +1,6 @@
 """Operations on named backups at the service's destination: make, list, verify, delete. See transfer.backups.jobs.
 
-Making and verifying go on after the answer; whoever asked reads the document again until its phase says how it ended.
+Making and verifying go on after the answer; the client reads the document again until its phase says how it ended.
 """
 
 from __future__ import annotations
