@@ -63,9 +63,9 @@ def done(reason: str = "", message: str = "", *, requeue_after: float = 0.0) -> 
     return Outcome("Ready", reason, message, requeue_after)
 
 
-def waiting(reason: str, message: str, *, blocks: bool = False) -> Outcome:
+def waiting(reason: str, message: str, *, blocks: bool = False, requeue_after: float = 0.0) -> Outcome:
     """Return the outcome of a concern that is on its way, without a problem."""
-    return Outcome("Initializing", reason, message, blocks=blocks)
+    return Outcome("Initializing", reason, message, requeue_after, blocks)
 
 
 def failed(reason: str, message: str, *, blocks: bool = False, requeue_after: float = 0.0) -> Outcome:

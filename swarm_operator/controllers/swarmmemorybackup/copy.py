@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryBackup, SwarmMemoryStore
 from swarm_operator.controllers.common import finalizers, kinds, labels
-from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed
+from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.controllers.swarmmemorybackup import metrics
 from swarm_operator.controllers.swarmmemorybackup.service import (
     BackupService,
@@ -112,7 +112,7 @@ class Copy(Step[SwarmMemoryBackup]):
                 "swarmId": store.swarm_id,
                 "reason": r.parsed.metadata.labels.get(labels.BACKUP_REASON, REQUESTED),
             }
-            return _in_progress("Asking", "the memory service is asked next", _AT_ONCE)
+            return waiting("Asking", "the memory service is asked next", requeue_after=_AT_ONCE)
         service = await find_service(r, store, obj)
         if isinstance(service, str):
             return self._wait(r, "StoreNotReady", service)
@@ -120,7 +120,7 @@ class Copy(Step[SwarmMemoryBackup]):
         answer = self.calls.answer(key, lambda: self.service.advance(service, key.name, reason, asked=asked))
         if answer is None:
             ready = _stored_ready(r)
-            return _in_progress(ready["reason"], ready["message"], 0.0)
+            return waiting(ready["reason"], ready["message"])
         if answer.state is None:
             return self._wait(r, answer.reason, answer.message)
         self._waiting.pop(key, None)
@@ -146,7 +146,7 @@ class Copy(Step[SwarmMemoryBackup]):
             return self._fail(r, reason, f"not made within {self.deadline:g} s: {message}")
         if r.status["phase"] not in _RUNNING:
             self._working.discard(key)
-        return _in_progress(reason, message, _WAIT_INTERVAL)
+        return waiting(reason, message, requeue_after=_WAIT_INTERVAL)
 
     def _fail(self, r: Reconciliation[SwarmMemoryBackup], reason: str, message: str) -> Outcome:
         r.status["phase"] = "Failed"
@@ -164,7 +164,7 @@ class Copy(Step[SwarmMemoryBackup]):
         if state.phase in _RUNNING:
             r.status["phase"] = state.phase
             message = "the copy is being made" if state.phase == "Running" else "the copy is read again and compared"
-            return _in_progress(state.phase, message, _POLL_INTERVAL)
+            return waiting(state.phase, message, requeue_after=_POLL_INTERVAL)
         problem = state.problem
         if problem is None:
             return self._fail(r, "BackupFailed", f"the memory service says {state.phase} and no reason")
@@ -174,10 +174,6 @@ class Copy(Step[SwarmMemoryBackup]):
 def _stored_ready(r: Reconciliation[SwarmMemoryBackup]) -> dict[str, Any]:
     conditions = {c["type"]: c for c in (r.obj.get("status") or {}).get("conditions") or ()}
     return conditions.get("Ready") or {"reason": "Asking", "message": "the memory service is asked next"}
-
-
-def _in_progress(reason: str, message: str, requeue_after: float) -> Outcome:
-    return Outcome("Initializing", reason, message, requeue_after)
 
 
 def _fields(state: BackupState) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import structlog
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryBackup, SwarmMemoryStore
 from swarm_operator.controllers.common import finalizers, jobs, kinds, labels
-from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed
+from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.controllers.swarmmemorybackup.copy import FINALIZER
 from swarm_operator.controllers.swarmmemorybackup.job import JobNameTakenError, deletion_job, ensure_job
 from swarm_operator.controllers.swarmmemorybackup.service import BackupService, Calls, find_service
@@ -54,11 +54,11 @@ class DataDeletion(Step[SwarmMemoryBackup]):
             return await self._release(r)
         found = self._store(r)
         if found is not None:
-            waiting = await self._ask(r, *found)
-            if waiting is None:
+            pending = await self._ask(r, *found)
+            if pending is None:
                 return await self._release(r)
             if r.clock.now().timestamp() - _deleted_at(r) < SERVICE_GRACE:
-                return waiting
+                return pending
         return await self._run_job(r)
 
     def forget(self, key: Key) -> None:
@@ -78,12 +78,12 @@ class DataDeletion(Step[SwarmMemoryBackup]):
         """Ask the service to delete the data. Return None when it has."""
         service = await find_service(r, store, obj)
         if isinstance(service, str):
-            return _in_progress("StoreNotReady", service, _RETRY_INTERVAL)
+            return waiting("StoreNotReady", service, requeue_after=_RETRY_INTERVAL)
         name = r.parsed.metadata.name
         answer = self.calls.answer(key_of(r.obj), lambda: self.service.delete(service, name))
         if answer is None:
-            return _in_progress("Deleting", "the memory service deletes the data", 0.0)
-        return _in_progress(answer.reason, answer.message, _RETRY_INTERVAL) if answer.reason else None
+            return waiting("Deleting", "the memory service deletes the data")
+        return waiting(answer.reason, answer.message, requeue_after=_RETRY_INTERVAL) if answer.reason else None
 
     async def _run_job(self, r: Reconciliation[SwarmMemoryBackup]) -> Outcome:
         destination = r.parsed.status.destination
@@ -122,10 +122,6 @@ async def _is_gone(r: Reconciliation[SwarmMemoryBackup], claim: str) -> bool:
 def _deletion_failed(why: str) -> Outcome:
     message = f"{why}; delete the Job to try again, or annotate this object with {labels.SKIP_DATA_DELETION}=true"
     return failed("DeletionFailed", message, requeue_after=_JOB_INTERVAL)
-
-
-def _in_progress(reason: str, message: str, requeue_after: float) -> Outcome:
-    return Outcome("Initializing", reason, message, requeue_after)
 
 
 def _location(r: Reconciliation[SwarmMemoryBackup]) -> str:

@@ -24,13 +24,12 @@ from swarm_operator.memory.client import (
 )
 from swarm_operator.runtime.errors import NotFoundError
 from swarm_operator.runtime.resource import Key, Object, controller_of
+from swarm_operator.shared.tokens import ADMIN_FILE
 
 log = structlog.get_logger(__name__)
 
 INTERRUPTED = "interrupted"
 """Code of a backup that a restart of the service ended: it is asked for again."""
-
-_ADMIN_TOKEN = "admin-token"  # noqa: S105 - the name of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +169,7 @@ async def find_service(r: Reconciliation[SwarmMemoryBackup], store: SwarmMemoryS
         return f"SwarmMemoryStore {name} has no Secret"
     token = _admin_token(secret)
     if token is None or all(owner["uid"] != uid for owner in secret["metadata"].get("ownerReferences") or ()):
-        return f"Secret {secret_name(store)} has no {_ADMIN_TOKEN} of SwarmMemoryStore {name}"
+        return f"Secret {secret_name(store)} has no {ADMIN_FILE} of SwarmMemoryStore {name}"
     return Service(Key(namespace, name), token)
 
 
@@ -196,6 +195,6 @@ def _reason(error: MemoryClientError) -> str:
 def _admin_token(secret: Object) -> str | None:
     """Return the admin token, or None if the Secret does not hold a readable one."""
     try:
-        return base64.b64decode(secret["data"][_ADMIN_TOKEN], validate=True).decode("ascii") or None
+        return base64.b64decode(secret["data"][ADMIN_FILE], validate=True).decode("ascii") or None
     except (KeyError, TypeError, ValueError):
         return None

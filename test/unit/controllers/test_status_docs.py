@@ -23,7 +23,7 @@ from swarm_operator.memory.transfer.backups.errors import DestinationError
 from swarm_operator.runtime.errors import ApiError, ForbiddenError, InvalidError
 
 FOLDER = Path(controllers.__file__).parent
-OUTCOMES = {"done": 0, "waiting": 0, "failed": 0, "_in_progress": 0, "Outcome": 1, "_wait": 1, "_fail": 1}
+OUTCOMES = {"done": 0, "waiting": 0, "failed": 0, "Outcome": 1, "_wait": 1, "_fail": 1}
 """Functions that take a reason, with its place among their arguments."""
 NOT_SHOWN = {"Deleted", "JobSucceeded"}
 """Reasons of outcomes of which no condition is made: the object is gone, or waits for nothing more."""

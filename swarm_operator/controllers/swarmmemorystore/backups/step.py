@@ -68,7 +68,7 @@ class Backups(Step[SwarmMemoryStore]):
 
 
 async def _make_scheduled(r: Reconciliation[SwarmMemoryStore], backups: list[SwarmMemoryBackup]) -> None:
-    """Make the backup that is due, and note when the next one is. What was missed is made up for once.
+    """Make the backup that is due, and note when the next one is. Of several that were missed one is made.
 
     None is made while another of the schedule is not finished.
     """

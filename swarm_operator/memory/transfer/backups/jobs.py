@@ -1,6 +1,6 @@
 """Backups that are asked for and go on by themselves: one at a time, by name, with outcomes that survive a restart.
 
-Everything is idempotent by name, so whoever asks may ask again. What is complete is what the destination says. What has
+Everything is idempotent by name, so a request may be repeated. What is complete is what the destination says. What has
 failed is remembered in a small file beside the database; a job that the file calls unfinished was interrupted.
 """
 
