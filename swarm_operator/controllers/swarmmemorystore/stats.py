@@ -80,12 +80,14 @@ class _Poll:
     due: float
     """When the next one is to start, by the clock's monotonic time."""
     observation: Observation | None = None
-    """What the last poll found; None before the first one has ended."""
+    """What is known; None before the first poll has ended."""
+    missed: bool = False
+    """Whether the service answered before, and the last poll brought no answer."""
     task: asyncio.Task[None] | None = None
 
     @property
     def answers(self) -> bool:
-        """Whether the service answered the last poll."""
+        """Whether the service is known to answer."""
         return self.observation is not None and self.observation.stats is not None
 
 
@@ -149,7 +151,14 @@ class Poller:
             log.exception("a poll failed", store=str(key))
             found = Observation(error=f"{type(error).__name__}: {error}")
         poll.task = None
-        answered, known, poll.observation = poll.answers, poll.observation, found
+        answered, known = poll.answers, poll.observation
+        # One lost answer is no news, as with a kubelet's probe: it is told when the next poll brings none, too.
+        poll.missed = answered and found.stats is None and not poll.missed
+        if poll.missed:
+            poll.due = self._monotonic() + self.delay(answers=False)
+            self.enqueue(key)
+            return
+        poll.observation = found
         if poll.answers != answered:
             poll.due = self._monotonic() + self.delay(answers=poll.answers)
         if known is None or (known.to_status(), known.error) != (found.to_status(), found.error):

@@ -48,8 +48,12 @@ async def test_numbers_stay_while_the_service_does_not_answer(
     ready()
     await reconcile()
     assert (condition("Reachable")["status"], condition("Reachable")["reason"]) == ("True", "Answers")
-    clock.advance(33)
+    before = client.writes()
     observer.answer = Observation(error="timed out")
+    clock.advance(33)
+    await reconcile()
+    assert client.writes() == before, "one lost answer is no news"
+    clock.advance(6)
     await reconcile()
     assert (status()["entryCount"], status()["phase"]) == (5, "Ready")
     reachable = condition("Reachable")
@@ -57,7 +61,7 @@ async def test_numbers_stay_while_the_service_does_not_answer(
     before = client.writes()
     clock.advance(33)
     await reconcile()
-    assert len(observer.asked) == 3
+    assert len(observer.asked) == 4
     assert client.writes() == before, "there is nothing new"
 
 

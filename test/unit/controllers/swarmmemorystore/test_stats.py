@@ -171,6 +171,26 @@ class TestPoller:
         assert self.enqueued == [Key("ns", "bees")] * 2
         assert poller.poll(store(), None)[0] == observer.found
 
+    async def test_one_lost_answer_is_asked_for_again_soon_and_the_second_is_told(self, poller, observer, store, clock):
+        async def found(observation):
+            observer.found = observation
+            poller.poll(store(), None)
+            await self.turn()
+            return poller.poll(store(), None)
+
+        observer.answer.set()
+        answer, lost = Observation(Numbers()), Observation(error="timed out")
+        assert await found(answer) == (answer, pytest.approx(30, rel=0.11))
+        for _ in range(2):
+            clock.advance(33)
+            assert await found(lost) == (answer, pytest.approx(5, rel=0.11))
+            clock.advance(6)
+            assert (await found(answer))[0] == answer
+        clock.advance(33)
+        await found(lost)
+        clock.advance(6)
+        assert await found(lost) == (lost, pytest.approx(5, rel=0.11))
+
     async def test_only_some_are_asked_at_one_time(self, poller, observer, store):
         for number in range(5):
             poller.poll(store(f"s{number}"), None)
