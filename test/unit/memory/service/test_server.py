@@ -45,7 +45,7 @@ async def refused(host, port):
         while True:
             try:
                 _, writer = await asyncio.open_connection(host, port)
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):  # reset: it was in the backlog of a closed socket
                 return
             writer.close()
             await writer.wait_closed()
