@@ -24,7 +24,7 @@ from swarm_operator.memory.service.errors import (
     UnsupportedMediaTypeError,
 )
 from swarm_operator.memory.service.problems import Problem
-from swarm_operator.memory.service.quotas import Holder, Quota
+from swarm_operator.memory.service.quotas import Holder, Quota, largest_request, too_large
 from swarm_operator.memory.service.telemetry.tracing import request_id
 
 JSON: Final = (b"content-type", b"application/json")
@@ -193,7 +193,7 @@ class BodyReader:
     """Reads request bodies with a limit for each body and a limit for all bodies together.
 
     Args:
-        limit: maximum bytes of one body.
+        limit: maximum bytes of one body; see quotas.largest_request.
         quota: limits the bytes of large bodies. Bytes count when they arrive: an announced length holds nothing.
         timeout: maximum seconds between two parts of a body.
     """
@@ -217,9 +217,9 @@ class BodyReader:
         _check_encoding(headers)
         # The server has validated Content-Length and enforces it.
         announced = int(headers.get(b"content-length", b"0"))
-        if announced > self.limit:
+        if announced > largest_request(holder, self.limit):
             await self._drain(announced, receive)
-            raise self._too_large()
+            raise too_large(holder, self.limit)
         message = await self._next(receive)
         body: bytes = message.get("body", b"")
         if not message.get("more_body", False) and len(body) <= self._SMALL:
@@ -265,15 +265,12 @@ class BodyReader:
 
     def _hold(self, holder: Holder, size: int, held: int) -> int:
         """Hold the bytes of a body that have arrived in place of those held before. Return what is held."""
-        if size > self.limit:
-            raise self._too_large()
+        if size > largest_request(holder, self.limit):
+            raise too_large(holder, self.limit)
         if size <= self._SMALL:
             return 0
         self._quota.take(holder, size - held, mine=held)
         return size
-
-    def _too_large(self) -> BodyTooLargeError:
-        return BodyTooLargeError(f"a body has at most {self.limit} bytes", (b"connection", b"close"))
 
     async def _drain(self, announced: int, receive: Receive, *, more: bool = True) -> None:
         """Read and discard the rest of a rejected request's body, up to _DRAIN_FACTOR times the limit.

@@ -14,8 +14,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from swarm_operator.memory.core.errors import OverloadedError
-from swarm_operator.memory.service.settings import ServiceSettings
+from swarm_operator.memory.service.errors import BodyTooLargeError
+from swarm_operator.memory.service.settings import MIB, ServiceSettings
 
+READING_BYTES: Final = 2 * MIB
+"""Maximum bytes of a request of a token that may only read: a batch of 1000 gets with the longest names fits in."""
 _RESERVED: Final = 8
 """Divisor of a total: an eighth is kept for the admin."""
 
@@ -30,6 +33,22 @@ class Holder(Protocol):
     @property
     def admin(self) -> bool:
         """Return whether the holder is an admin."""
+
+    @property
+    def writes(self) -> bool:
+        """Return whether the holder may change entries."""
+
+
+def largest_request(holder: Holder, limit: int) -> int:
+    """Return the maximum bytes of a request of a holder, if `limit` is that of all requests."""
+    return limit if holder.writes else min(limit, READING_BYTES)
+
+
+def too_large(holder: Holder, limit: int) -> BodyTooLargeError:
+    """Return the error for a request of a holder that is larger than `largest_request` says."""
+    most = largest_request(holder, limit)
+    of_whom = "" if most == limit else " with a token that may only read"
+    return BodyTooLargeError(f"a body has at most {most} bytes{of_whom}", (b"connection", b"close"))
 
 
 class Quota:

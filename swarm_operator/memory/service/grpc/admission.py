@@ -19,7 +19,7 @@ from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError
 from swarm_operator.memory.core.threads import LARGE_BYTES, run_on_thread
 from swarm_operator.memory.service.errors import BodyTimeoutError
 from swarm_operator.memory.service.grpc.weight import check_weight
-from swarm_operator.memory.service.quotas import Holder, Quotas
+from swarm_operator.memory.service.quotas import Holder, Quotas, largest_request, too_large
 from swarm_operator.memory.service.settings import ServiceSettings
 
 _PROMPT_READS: Final = 8
@@ -89,6 +89,7 @@ class Admission:
         """Return the message of a call, of a kind. A large one is parsed on a thread.
 
         Raises:
+            BodyTooLargeError: the message is larger than a holder that may only read may send.
             OverloadedError: the message is slow, and the holder has no share left for a message of maximum size.
             BodyTimeoutError: the message did not arrive in time.
             InvalidInputError: the bytes are not a message of this call, or have too many fields.
@@ -96,6 +97,8 @@ class Admission:
         raw = await self._receive(self._prompt[holder.name], held, context)
         if raw is grpc.aio.EOF:
             raise InvalidInputError("message", "given once")
+        if len(raw) > largest_request(holder, self._largest):
+            raise too_large(holder, self._largest)
         held.message(len(raw))
         return await run_on_thread(_parse, kind, raw) if len(raw) > LARGE_BYTES else _parse(kind, raw)
 

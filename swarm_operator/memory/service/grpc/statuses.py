@@ -21,6 +21,7 @@ _STATUS: Final = {
     409: grpc.StatusCode.FAILED_PRECONDITION,
     410: grpc.StatusCode.OUT_OF_RANGE,
     412: grpc.StatusCode.ABORTED,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
     507: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -101,6 +101,24 @@ async def test_a_body_may_be_as_long_as_the_limit_and_no_longer(start_service):
             assert 400 <= answer.status < 500
 
 
+async def test_a_token_that_may_only_read_sends_no_more_than_the_largest_batch_of_gets(start_service, tmp_path):
+    reader = {"name": "reader", "token": "reader-0123456789abcdef", "access": "read"}
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens" / "tokens.json").write_text(json.dumps({"tokens": [reader]}))
+    longest = {"op": "get", "namespace": "n" * 255, "key": "\u00e9" * 512}
+    largest = json.dumps({"operations": [longest] * 1000}, ensure_ascii=False).encode()
+    async with start_service(mcp=True) as service:
+        answer = await service.call("POST", "/v1/batch", largest, token=reader["token"])
+        assert [result["status"] for result in answer.json["results"]] == [404] * 1000
+        for path in ("/v1/batch", "/mcp"):
+            answer = await service.call("POST", path, b" " * (2 * MIB + 1), token=reader["token"])
+            assert (answer.status, answer.json["detail"]) == (
+                413,
+                "a body has at most 2097152 bytes with a token that may only read",
+            )
+        assert (await service.call("POST", "/v1/batch", b" " * (2 * MIB + 1))).status == 400
+
+
 async def test_a_body_without_a_length_is_measured_as_it_comes(start_service):
     async with start_service(max_body_bytes=100_000) as service:
         chunk = b"4000\r\n" + b" " * 0x4000 + b"\r\n"

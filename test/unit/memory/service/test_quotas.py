@@ -21,6 +21,7 @@ MIB = 1024 * 1024
 class Holder:
     name: str
     admin: bool = False
+    writes: bool = True
 
 
 ONE, TWO, THREE, BOSS = Holder("one"), Holder("two"), Holder("three"), Holder("boss", admin=True)

@@ -45,6 +45,16 @@ async def held_is(quota, amount, eventually):
     await eventually(check)
 
 
+async def test_a_token_that_may_only_read_sends_no_large_message(start_grpc, calling):
+    large = pb.GetRequest(namespace="n", key="k" * 2 * MIB)
+    async with start_grpc() as served:
+        memory = MemoryStub(await calling(served))
+        status, problem = await served.problem(memory.Get(large, metadata=metadata(READER)))
+        assert (status, problem.code) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "body-too-large")
+        status, problem = await served.problem(memory.Get(large, metadata=metadata(CLIENT)))
+        assert (status, problem.details["field"]) == (grpc.StatusCode.INVALID_ARGUMENT, "key")
+
+
 async def test_calls_have_shares_and_the_admin_gets_in(start_grpc, calling, monkeypatch, eventually):
     async with start_grpc(max_grpc_calls=8) as served:
         gate = asyncio.Event()
