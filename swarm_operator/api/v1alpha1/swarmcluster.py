@@ -92,6 +92,9 @@ class SwarmClusterSpec(ApiModel):
 
     memory: Annotated[MemorySpec, Field(json_schema_extra={"default": {}})] = Field(default_factory=MemorySpec)
     """The swarm's shared memory."""
+    paused: bool = False
+    """Leave everything of this swarm as it is, until this is false again. Its store has a switch of its own. Deletion
+    is carried out."""
 
 
 class SwarmClusterStatus(StatusModel):
@@ -106,7 +109,7 @@ class SwarmClusterStatus(StatusModel):
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready and MemoryReady; docs/status-conditions.md has the table of reasons."""
+    """Ready, MemoryReady and Paused; docs/status-conditions.md has the table of reasons."""
 
 
 class SwarmCluster(ApiModel):

@@ -112,6 +112,9 @@ class SwarmMemoryStoreSpec(ApiModel):
     """Use SQLite's write-ahead log; otherwise a rollback journal, which is slower but works on any file system."""
     enable_vacuum: bool = True
     """Give space that deleted entries leave back to the volume."""
+    paused: bool = False
+    """Leave everything of this store as it is: the operator makes, changes and deletes nothing, also no scheduled
+    backups, until this is false again. Its pod serves on. Deletion is carried out."""
 
 
 class Endpoints(ApiModel):
@@ -167,7 +170,7 @@ class SwarmMemoryStoreStatus(StatusModel):
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, StorageReady, AuthReady, BackupStorageReady, BackupSucceeded, Reachable and Degraded;
+    """Ready, StorageReady, AuthReady, BackupStorageReady, BackupSucceeded, Reachable, Degraded, and Paused;
     docs/status-conditions.md has the table of reasons."""
 
 

@@ -10,7 +10,7 @@ from swarm_operator.runtime.clock import Clock, rfc3339
 from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.resource import Object
 
-EVENT_CONDITIONS = frozenset({"Ready", "StorageReady", "AuthReady", "BackupSucceeded", "Degraded"})
+EVENT_CONDITIONS = frozenset({"Ready", "StorageReady", "AuthReady", "BackupSucceeded", "Degraded", "Paused"})
 """Conditions whose changes emit events."""
 
 NEGATIVE_CONDITIONS = frozenset({"Degraded"})

@@ -35,6 +35,9 @@ NAME_TAKEN_INTERVAL = 60.0
 """Seconds until the next check whether a taken name is free: objects that are not ours send no event."""
 
 
+PAUSED = "Paused"
+"""Type and reason of the condition of an object that is left alone; it is there only then."""
+
 LASTING = 10
 """Failures in a row after which any error is reported: with the queue's delays they take 5 seconds."""
 
@@ -210,6 +213,9 @@ class StepReconciler(Generic[Model]):
             return Result()
         steps = self.cleanup if deleted else self.steps
         r = Reconciliation[Model](self.resource, obj, self.cache, self.recorder, self.clock or SystemClock())
+        if not deleted and (obj.get("spec") or {}).get("paused"):
+            return await self._pause(r)
+        r.conditions.remove(PAUSED)
         try:
             r.parsed = self.model.model_validate(obj)
         except ValidationError as error:
@@ -223,6 +229,13 @@ class StepReconciler(Generic[Model]):
             log.info("the namespace is being deleted; no object can be created in it")
             return Result()  # the object itself is deleted next
         return await self._conclude(r, steps)
+
+    async def _pause(self, r: Reconciliation[Model]) -> Result:
+        """Report that nothing is done. The rest of the status stays as it was when the pause began."""
+        message = "spec.paused is true: the operator changes nothing, and the status is from before"
+        r.conditions.set(PAUSED, status=True, reason=PAUSED, message=message)
+        await r.write_status(r.obj.get("status") or {})
+        return Result()
 
     async def _run_steps(self, r: Reconciliation[Model], steps: tuple[Step[Model], ...]) -> None:
         for step in steps:

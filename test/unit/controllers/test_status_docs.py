@@ -12,6 +12,7 @@ from swarm_operator import controllers
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import conditions, kinds
 from swarm_operator.controllers.common.errors import NameTakenError, explain
+from swarm_operator.controllers.common.reconciliation import PAUSED
 from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
 from swarm_operator.controllers.swarmmemorybackup import SwarmMemoryBackupReconciler
 from swarm_operator.controllers.swarmmemorybackup.service import HttpBackupService, reason_of
@@ -56,8 +57,8 @@ def reasons_of(path):
         for node in given if place is None else call.args[place : place + 1]:
             if isinstance(node, ast.Constant) and node.value:
                 yield node.value
-            elif isinstance(node, ast.Name) and node.id.isupper() and hasattr(conditions, node.id):
-                yield getattr(conditions, node.id)
+            elif isinstance(node, ast.Name) and node.id.isupper():
+                yield {"PENDING": conditions.PENDING, "PAUSED": PAUSED}[node.id]
 
 
 def reasons_of_errors():
@@ -97,9 +98,9 @@ def types(cache, recorder):
     store = SwarmMemoryStoreReconciler(cache, recorder, Observer(""), "image")
     backup = SwarmMemoryBackupReconciler(cache, recorder, HttpBackupService(""), "image", most=1, deadline=1.0)
     return {
-        "SwarmMemoryStore": of(store) | OF_STORES_WITH_BACKUPS,
+        "SwarmMemoryStore": of(store) | OF_STORES_WITH_BACKUPS | {PAUSED},
         "SwarmMemoryBackup": of(backup),
-        "SwarmCluster": of(SwarmClusterReconciler(cache, recorder)),
+        "SwarmCluster": of(SwarmClusterReconciler(cache, recorder)) | {PAUSED},
     }
 
 

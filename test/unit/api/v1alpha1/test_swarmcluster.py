@@ -19,7 +19,8 @@ def test_every_field_has_the_default_that_is_documented():
             "persistence": True,
             "enableMemoryStore": False,
             "sqliteConfig": None,
-        }
+        },
+        "paused": False,
     }
 
 

@@ -189,6 +189,40 @@ class TestAllConditionsAreThere:
         assert conditions()["StorageReady"][:2] == ("True", "Bound")
 
 
+class TestPaused:
+    @pytest.fixture
+    def paused(self, seen, stored, cache):
+        """paused(True) sets spec.paused of the stored object."""
+
+        def set_to(value):
+            live = cache.get(STORE, key_of(stored))
+            metadata = {**live["metadata"], "generation": live["metadata"]["generation"] + 1}
+            seen(STORE, {**live, "spec": {"paused": value}, "metadata": metadata})
+
+        return set_to
+
+    async def test_no_step_runs_and_the_rest_of_the_status_stays(
+        self, run, paused, status, conditions, recorder, client
+    ):
+        first = ready()
+        paused(True)
+        assert await run(first) == Result()
+        assert not first.ran
+        assert {name: found[:2] for name, found in conditions().items()} == {"Paused": ("True", "Paused")}
+        assert (status()["phase"], status()["entryCount"]) == ("Ready", 3)
+        assert recorder.reasons == ["Paused"]
+        client.requests.clear()
+        await run(first)
+        assert client.requests == []
+
+    async def test_it_goes_on_where_it_was(self, run, paused, conditions):
+        paused(True)
+        await run(ready())
+        paused(False)
+        await run(ready())
+        assert {name: found[:2] for name, found in conditions().items()} == {"Ready": ("True", "Available")}
+
+
 class TestSteps:
     async def test_the_earliest_requeue_of_all_counts(self, run):
         steps = [step(name, done(requeue_after=seconds)) for name, seconds in (("A", 7.0), ("B", 3.0), ("C", 0.0))]
