@@ -1,6 +1,7 @@
 """Format of the token files. The memory service reads them, and the operator checks them in the Secret.
 
-`client-token` and `admin-token` hold one token each. `tokens.json`, if it exists, holds further tokens:
+`client-token` and `admin-token` hold one token each. While they are being replaced, `former-client-token` and
+`former-admin-token` hold those before, which give the same rights. `tokens.json`, if it exists, holds further tokens:
 
     {"tokens": [
         {"name": "dashboard", "token": "...", "access": "read"},
@@ -24,6 +25,8 @@ from swarm_operator.shared.secret_list import NAME, SecretFormatError
 
 CLIENT_FILE: Final = "client-token"
 ADMIN_FILE: Final = "admin-token"
+FORMER_FILES: Final = {CLIENT_FILE: "former-client-token", ADMIN_FILE: "former-admin-token"}
+"""Optional files with the tokens before, by the files with those that replace them."""
 FURTHER_FILE: Final = "tokens.json"
 
 MAX_TOKEN_BYTES: Final = 4096
@@ -61,16 +64,17 @@ def check(files: Mapping[str, bytes]) -> None:
     Raises:
         SecretFormatError: a file is missing or invalid; the message begins with the file's name.
     """
-    main = parse_main({name: files.get(name) for name in (CLIENT_FILE, ADMIN_FILE)})
+    former = {name: files[name] for name in FORMER_FILES.values() if name in files}
+    main = parse_main({**{name: files.get(name) for name in FORMER_FILES}, **former})
     if FURTHER_FILE in files:
         parse_further(files[FURTHER_FILE], taken=main.values())
 
 
 def parse_main(files: Mapping[str, bytes | None]) -> dict[str, bytes]:
-    """Return the tokens of `client-token` and `admin-token`, by file. None is a file that does not exist.
+    """Return the tokens of files with one token each, by file. None is a file that does not exist.
 
     Raises:
-        SecretFormatError: a file is not a token, or both are the same; the message begins with the file's name.
+        SecretFormatError: a file is not a token, or two are the same; the message begins with the file's name.
     """
     found: dict[str, bytes] = {}
     for name, text in files.items():

@@ -24,6 +24,12 @@ BACKUP_UID = "swarm.claudeflow.io/backup-uid"
 SKIP_DATA_DELETION = "swarm.claudeflow.io/skip-data-deletion"
 """Annotation of a SwarmMemoryBackup: `true` lets a deleted object go, and leaves its data where it lies."""
 
+ROTATE_TOKENS = "swarm.claudeflow.io/rotate-tokens"
+"""Annotation of a SwarmMemoryStore: a value other than the last one asks for new tokens. The Secret has the value for
+which its tokens were made."""
+TOKENS_ROTATED = "swarm.claudeflow.io/tokens-rotated"
+"""Annotation of the Secret: when its tokens were last replaced."""
+
 APPLIED = "swarm.claudeflow.io/applied-configuration"
 """Annotation with the hash of the applied fields: only the hash reveals fields that are no longer wanted."""
 

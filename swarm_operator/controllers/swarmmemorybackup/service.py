@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,7 +12,7 @@ import structlog
 from swarm_operator.api.v1alpha1 import SwarmMemoryBackup, SwarmMemoryStore
 from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.common.reconciliation import Reconciliation
-from swarm_operator.controllers.swarmmemorystore.auth import secret_name
+from swarm_operator.controllers.swarmmemorystore.auth import secret_name, token_of
 from swarm_operator.memory.client import (
     BackupState,
     MemoryBusyError,
@@ -167,7 +166,7 @@ async def find_service(r: Reconciliation[SwarmMemoryBackup], store: SwarmMemoryS
         secret = await r.cache.client.get(kinds.SECRET, namespace, secret_name(store))
     except NotFoundError:
         return f"SwarmMemoryStore {name} has no Secret"
-    token = _admin_token(secret)
+    token = token_of(secret, ADMIN_FILE)
     if token is None or all(owner["uid"] != uid for owner in secret["metadata"].get("ownerReferences") or ()):
         return f"Secret {secret_name(store)} has no {ADMIN_FILE} of SwarmMemoryStore {name}"
     return Service(Key(namespace, name), token)
@@ -190,11 +189,3 @@ def _reason(error: MemoryClientError) -> str:
     if isinstance(error, MemoryServerError) and error.code:
         return reason_of(error.code)
     return "NoAnswer"
-
-
-def _admin_token(secret: Object) -> str | None:
-    """Return the admin token, or None if the Secret does not hold a readable one."""
-    try:
-        return base64.b64decode(secret["data"][ADMIN_FILE], validate=True).decode("ascii") or None
-    except (KeyError, TypeError, ValueError):
-        return None

@@ -1,17 +1,17 @@
-"""The Secret with a store's bearer tokens: created once with random tokens, which are never overwritten."""
+"""The Secret with a store's bearer tokens: created once with random tokens, which are replaced only when asked for."""
 
 from __future__ import annotations
 
 import base64
-import secrets
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import children, kinds, labels
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed
+from swarm_operator.controllers.swarmmemorystore import rotation
 from swarm_operator.runtime.resource import Object, key_of
 from swarm_operator.shared import tokens
 from swarm_operator.shared.secret_list import SecretFormatError
-from swarm_operator.shared.tokens import ADMIN_FILE, CLIENT_FILE
+from swarm_operator.shared.tokens import CLIENT_FILE, FORMER_FILES
 
 
 class Auth(Step[SwarmMemoryStore]):
@@ -25,17 +25,18 @@ class Auth(Step[SwarmMemoryStore]):
 
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
-        secret = await children.create_once(r, kinds.SECRET, new_secret(r.parsed))
-        return secret_outcome(await _repaired(r, secret))
+        secret = await children.create_once(r, kinds.SECRET, new_secret(r.parsed, rotation.asked(r.obj)))
+        secret, overlap = await rotation.rotate(r, await _repaired(r, secret))
+        return secret_outcome(secret, overlap)
 
 
 async def _repaired(r: Reconciliation[SwarmMemoryStore], secret: Object) -> Object:
     """Give a Secret that lacks one of our tokens a new one, with an event. What it has stays as it is."""
     metadata, data = secret["metadata"], secret.get("data") or {}
-    lost = [name for name in (CLIENT_FILE, ADMIN_FILE) if not data.get(name)]
+    lost = [name for name in FORMER_FILES if not data.get(name)]
     if not lost or metadata.get("deletionTimestamp"):
         return secret
-    new = new_secret(r.parsed)["data"]
+    new = rotation.new_tokens()
     # The version makes the server refuse if somebody has changed the Secret meanwhile.
     patch = {
         "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
@@ -49,13 +50,22 @@ async def _repaired(r: Reconciliation[SwarmMemoryStore], secret: Object) -> Obje
     return repaired
 
 
-def secret_outcome(secret: Object) -> Outcome:
-    """Return the outcome of the Secret's tokens. Reasons: TokensValid or TokensInvalid; no message quotes a token."""
+def secret_outcome(secret: Object, overlap: float = 0.0) -> Outcome:
+    """Return the outcome of the Secret's tokens; no message quotes a token.
+
+    Reasons: TokensValid, TokensRotating for as long as the tokens before work, too, which is `overlap` seconds, or
+    TokensInvalid.
+    """
     files = {name: base64.b64decode(value or "") for name, value in (secret.get("data") or {}).items()}
+    name = secret["metadata"]["name"]
     try:
         tokens.check(files)
     except SecretFormatError as error:
-        return failed("TokensInvalid", f"Secret {secret['metadata']['name']}: {error}")
+        return failed("TokensInvalid", f"Secret {name}: {error}", requeue_after=overlap)
+    if overlap:
+        since = secret["metadata"]["annotations"][labels.TOKENS_ROTATED]
+        message = f"the tokens before those of {since} work for {rotation.OVERLAP / 60:.0f} minutes"
+        return done("TokensRotating", message, requeue_after=overlap)
     return done("TokensValid")
 
 
@@ -64,20 +74,23 @@ def secret_name(store: SwarmMemoryStore) -> str:
     return f"{store.metadata.name}-auth"
 
 
-def new_secret(store: SwarmMemoryStore) -> Object:
-    """Return a Secret with new tokens of 256 random bits each; the pod mounts the tokens as files."""
+def new_secret(store: SwarmMemoryStore, rotation_asked: str | None = None) -> Object:
+    """Return a Secret with new tokens, which the pod mounts as files."""
+    marks = {"annotations": {labels.ROTATE_TOKENS: rotation_asked}} if rotation_asked else {}
     return {
-        "metadata": {"name": secret_name(store), "labels": labels.of_store(store)},
+        "metadata": {"name": secret_name(store), "labels": labels.of_store(store), **marks},
         "type": "Opaque",
-        "data": {
-            name: base64.b64encode(secrets.token_urlsafe(32).encode()).decode() for name in (CLIENT_FILE, ADMIN_FILE)
-        },
+        "data": rotation.new_tokens(),
     }
 
 
-def token_of(secret: Object) -> str | None:
-    """Return the client token, or None if the Secret does not hold a readable one."""
+def token_of(secret: Object, file: str = CLIENT_FILE) -> str | None:
+    """Return the token of a file, or None if the Secret does not hold a readable one.
+
+    The token before is preferred while it works: the pod may not have the new one yet.
+    """
+    data = secret.get("data") or {}
     try:
-        return base64.b64decode(secret["data"][CLIENT_FILE], validate=True).decode("ascii") or None
+        return base64.b64decode(data.get(FORMER_FILES[file]) or data[file], validate=True).decode("ascii") or None
     except (KeyError, TypeError, ValueError):
         return None

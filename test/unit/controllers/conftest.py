@@ -118,7 +118,8 @@ class FakeClient:
 def _merged(live, wanted):
     if not isinstance(live, dict) or not isinstance(wanted, dict):
         return copy.deepcopy(wanted)
-    return {**live, **{name: _merged(live.get(name), value) for name, value in wanted.items()}}
+    merged = {**live, **{name: _merged(live.get(name), value) for name, value in wanted.items()}}
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 def _agrees(wanted, live):

@@ -1,9 +1,10 @@
 """Bearer tokens from a directory of files, such as a mounted Secret.
 
-`client-token` may read and write every namespace. `admin-token` may also operate on the whole store. The optional file
-`tokens.json` holds further tokens with fewer permissions (see shared.tokens). The files are read at the start, and
-again within a second of a change. Kubernetes replaces the files of a mounted Secret, and the old token then stops
-working.
+`client-token` may read and write every namespace. `admin-token` may also operate on the whole store. The optional files
+`former-client-token` and `former-admin-token` give the same rights, for as long as tokens are being replaced. The
+optional file `tokens.json` holds further tokens with fewer permissions (see shared.tokens). The files are read at the
+start, and again within a second of a change. Kubernetes replaces the files of a mounted Secret, and a token that is in
+none of them then stops working.
 
 While `tokens.json` is invalid, the tokens that were read from it before stay valid; at the start there are none. While
 `client-token` or `admin-token` is missing or invalid, the former two stay valid; without them the service
@@ -31,6 +32,7 @@ from swarm_operator.shared.secret_list import SecretFormatError
 from swarm_operator.shared.tokens import (
     ADMIN_FILE,
     CLIENT_FILE,
+    FORMER_FILES,
     FURTHER_FILE,
     MAX_FILE_BYTES,
     MAX_TOKEN_BYTES,
@@ -39,6 +41,7 @@ from swarm_operator.shared.tokens import (
 )
 
 _PRINCIPALS: Final = {CLIENT_FILE: CLIENT, ADMIN_FILE: ADMIN}
+_FORMER_PRINCIPALS: Final = {FORMER_FILES[name]: principal for name, principal in _PRINCIPALS.items()}
 _CHECK_SECONDS: Final = 1.0
 
 _Holders = list[tuple[bytes, Principal]]
@@ -140,7 +143,7 @@ class Tokens:
     def _file_stamps(self) -> list[tuple[int, int, int] | None]:
         """Return the inode, modification time and size of each file, to detect changes; None for a missing file."""
         stamps: list[tuple[int, int, int] | None] = []
-        for name in (*_PRINCIPALS, FURTHER_FILE):
+        for name in (*_PRINCIPALS, *_FORMER_PRINCIPALS, FURTHER_FILE):
             try:
                 facts = (self.directory / name).stat()
             except OSError:
@@ -166,13 +169,15 @@ def generate(directory: Path) -> bool:
 
 
 def _read_main(directory: Path) -> _Holders:
-    """Return the tokens of the client and the admin."""
+    """Return the tokens of the client and the admin, and those before that still work."""
     texts = {name: secret_file.read(directory / name, MAX_TOKEN_BYTES) for name in _PRINCIPALS}
+    former = {name: secret_file.read(directory / name, MAX_TOKEN_BYTES) for name in _FORMER_PRINCIPALS}
     try:
-        tokens = parse_main(texts)
+        tokens = parse_main({**texts, **{name: text for name, text in former.items() if text is not None}})
     except SecretFormatError as error:
         raise BadTokenFileError(f"{directory}/{error}") from None
-    return [(tokens[name], principal) for name, principal in _PRINCIPALS.items()]
+    principals = {**_PRINCIPALS, **_FORMER_PRINCIPALS}
+    return [(token, principals[name]) for name, token in tokens.items()]
 
 
 def _read_further(directory: Path, taken: Collection[bytes]) -> _Holders:

@@ -68,6 +68,37 @@ async def test_a_rotated_token_is_taken_and_the_former_one_is_not(service, monke
     assert (await service.call("GET", "/v1/stats", token="rotated-0123456789")).status == 200
 
 
+def test_the_tokens_before_work_as_long_as_their_files_are_there(directory):
+    clock = Monotonic()
+    tokens = Tokens(directory, monotonic=clock)
+    before = {name: bearer(directory / f"{name}-token") for name in ("client", "admin")}
+    for name, header in before.items():
+        (directory / f"former-{name}-token").write_bytes(header.removeprefix(b"Bearer "))
+        (directory / f"{name}-token").write_text(f"new-{name}-0123456789abcdef")
+    clock.now += 1
+    for name, holder in (("client", CLIENT), ("admin", ADMIN)):
+        credential = tokens.authenticate(before[name])
+        assert (credential.principal, principal(tokens, bearer(directory / f"{name}-token"))) == (holder, holder)
+        assert credential.still_valid()
+        (directory / f"former-{name}-token").unlink()
+        clock.now += 1
+        assert principal(tokens, before[name]) is None
+        assert not credential.still_valid()
+
+
+def test_a_token_before_that_is_none_changes_nothing(directory):
+    clock = Monotonic()
+    tokens = Tokens(directory, monotonic=clock)
+    client = bearer(directory / "client-token")
+    (directory / "client-token").write_text("new-client-0123456789abcdef")
+    for content in ("", "two words", "new-client-0123456789abcdef"):
+        (directory / "former-client-token").write_text(content)
+        clock.now += 1
+        assert principal(tokens, client) is CLIENT
+    with pytest.raises(BadTokenFileError, match="former-client-token: two tokens are the same"):
+        Tokens(directory)
+
+
 def test_files_are_looked_at_once_a_second(directory):
     clock = Monotonic()
     tokens = Tokens(directory, monotonic=clock)
