@@ -135,8 +135,17 @@ async def test_what_the_pages_about_the_operator_say_works(plane, shell, tmp_pat
 
 @pytest.fixture
 def auth(plane):
-    """The Secret of the pages' store, as the operator makes it."""
-    data = {name: base64.b64encode(b"old-0123456789abcdef").decode() for name in ("client-token", "admin-token")}
+    """The pages' store, and its Secret as the operator makes it, while tokens are being replaced."""
+    store = {
+        "apiVersion": "swarm.claudeflow.io/v1alpha1",
+        "kind": "SwarmMemoryStore",
+        "metadata": {"name": "my-cluster-memory"},
+        "spec": {},
+    }
+    applied = plane.kubectl_run("apply", "-n", "default", "-f", "-", stdin=json.dumps(store))
+    assert applied.returncode == 0, applied.stderr
+    names = ("client-token", "admin-token", "former-client-token", "former-admin-token")
+    data = {name: base64.b64encode(b"old-0123456789abcdef").decode() for name in names}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "my-cluster-memory-auth"}, "data": data}
     applied = plane.kubectl_run("apply", "-n", "default", "-f", "-", stdin=json.dumps(secret))
     assert applied.returncode == 0, applied.stderr
@@ -147,10 +156,11 @@ def auth(plane):
         )
         return {name: base64.b64decode(value).decode() for name, value in found["data"].items()}
 
-    return read
+    yield read
+    plane.kubectl_run("delete", "-n", "default", "swarmmemorystore/my-cluster-memory")
 
 
-async def test_tokens_reach_the_secret_as_their_page_says(shell, auth, tmp_path):
+async def test_tokens_reach_the_secret_as_their_page_says(plane, shell, auth, tmp_path):
     file = blocks("tokens.md")[0]
     (tmp_path / "tokens.json").write_text(file)
     await answers(to_run("docs/tokens.md", __file__), tmp_path, **shell)
@@ -158,6 +168,9 @@ async def test_tokens_reach_the_secret_as_their_page_says(shell, auth, tmp_path)
     assert found["tokens.json"] == file
     assert len(found["client-token"]) == 64
     assert found["admin-token"] == "old-0123456789abcdef"
+    assert found.keys() == {"tokens.json", "client-token", "admin-token"}
+    (store,) = json.loads(plane.kubectl_run("get", "swarmmemorystores", "-n", "default", "-o", "json").stdout)["items"]
+    assert store["metadata"]["annotations"]["swarm.claudeflow.io/rotate-tokens"].isdecimal()
 
 
 async def test_the_token_of_an_mcp_host_comes_from_a_file_or_the_secret(shell, auth, tmp_path):

@@ -36,7 +36,7 @@ ELSEWHERE = {
     ("docs/operator.md", "kubectl exec"): _KIND,
     ("docs/operator.md", "kubectl logs"): _KIND,
     ("docs/mcp.md", "export SWARM_MEMORY_TOKEN="): _API_SERVER,
-    ("docs/tokens.md", "kubectl patch secret"): _API_SERVER,
+    ("docs/tokens.md", "kubectl"): _API_SERVER,
 }
 """The test of those commands of a page that begin so."""
 
