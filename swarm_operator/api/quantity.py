@@ -38,7 +38,8 @@ def canonical_quantity(text: str) -> str:
     they would look changed for ever.
     """
     value = parse_quantity(text)
-    units = _BINARY if text.endswith("i") else _DECIMAL
+    # A number without a suffix of 1024 is read back as one of the family of 1000.
+    units = _BINARY if text.endswith("i") and value % 1024 == 0 else _DECIMAL
     for suffix, factor in reversed(units.items()):
         if value and value % factor == 0:
             return f"{value // factor}{suffix}"

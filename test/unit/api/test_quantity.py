@@ -55,6 +55,7 @@ def test_what_is_no_quantity_is_refused_with_what_is_allowed(text):
         ("1000Mi", "1000Mi"),
         ("0Gi", "0"),
         ("1024Ki", "1Mi"),
+        ("4174.86Mi", "4377658k"),
         ("010Gi", "10Gi"),
         ("10Gi", "10Gi"),
     ],
@@ -87,7 +88,7 @@ def test_the_canonical_form_has_no_fraction_and_the_largest_suffix_of_its_family
     canonical = canonical_quantity(text)
     assert "." not in canonical
     number = int(canonical.rstrip("kKMGTPEi"))
-    base = 1024 if text.endswith("i") else 1000
+    base = 1024 if canonical.endswith("i") else 1000
     assert number == 0 or number % base or canonical.endswith(("E", "Ei"))
 
 
