@@ -23,6 +23,7 @@ ASKING = ("backupInterval", "backupSchedule", "backupOnDelete")
 EXAMPLES = {
     "backup": [{}, {"volume": {}}, {"volume": {"size": "2Gi"}}, {"objectStore": {"url": "s3://bucket/prefix"}}],
     "backupSchedule": ["0 3 * * *", "*/15 * * * mon-fri"],
+    "hibernated": [False],
     "paused": [False],
     "backupTimeZone": ["UTC", "Europe/Berlin"],
 }

@@ -112,6 +112,9 @@ class SwarmMemoryStoreSpec(ApiModel):
     """Use SQLite's write-ahead log; otherwise a rollback journal, which is slower but works on any file system."""
     enable_vacuum: bool = True
     """Give space that deleted entries leave back to the volume."""
+    hibernated: bool = False
+    """Run no pod, and keep everything else: the data, the tokens, the addresses, the backups. Scheduled backups are left
+    out. Setting it back to false wakes the store."""
     paused: bool = False
     """Leave everything of this store as it is: the operator makes, changes and deletes nothing, also no scheduled
     backups, until this is false again. Its pod serves on. Deletion is carried out."""
@@ -133,7 +136,7 @@ class Endpoints(ApiModel):
 class SwarmMemoryStoreStatus(StatusModel):
     """What was observed. A number that was never known is absent, never zero; large ones have three digits."""
 
-    phase: Literal["Initializing", "Ready", "Error", "Migrating", "BackingUp"] | None = None
+    phase: Literal["Initializing", "Ready", "Error", "Migrating", "BackingUp", "Hibernated"] | None = None
     """Summary of the conditions, for people."""
     swarm_id: Annotated[str, Field(max_length=63)] | None = None
     """Swarm whose memory this is."""

@@ -20,7 +20,7 @@ QUIET = frozenset({("AuthReady", "True"), ("Degraded", "False")})
 """Conditions that are normal from the start, and emit no event."""
 
 WAITING_REASONS = frozenset(
-    {"WaitingForPod", "WaitingForVolume", "Resizing", "WaitingForStore", "Disabled"}
+    {"WaitingForPod", "Hibernating", "Hibernated", "WaitingForVolume", "Resizing", "WaitingForStore", "Disabled"}
     | {
         "Asking",
         "Queued",

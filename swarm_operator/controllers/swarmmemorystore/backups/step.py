@@ -73,7 +73,7 @@ async def _make_scheduled(r: Reconciliation[SwarmMemoryStore], backups: list[Swa
     None is made while another of the schedule is not finished.
     """
     store, now = r.parsed, r.clock.now()
-    upcoming = next_due(store, now)
+    upcoming = None if store.spec.hibernated else next_due(store, now)
     due = store.status.next_backup
     if upcoming is not None and due is not None and datetime.fromisoformat(due) <= now:
         name = scheduled_name(store, datetime.fromisoformat(due))

@@ -39,7 +39,7 @@ def stateful_set(store: SwarmMemoryStore, *, image: str, pull_secrets: Sequence[
     return {
         "metadata": {"name": store.metadata.name, "labels": labels.of_store(store)},
         "spec": {
-            "replicas": 1,
+            "replicas": 0 if store.spec.hibernated else 1,
             "serviceName": network.headless_name(store),
             # OrderedReady would never replace a pod that does not get ready.
             "podManagementPolicy": "Parallel",

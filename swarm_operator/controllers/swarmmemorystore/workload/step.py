@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import children, kinds
-from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step
+from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, waiting
 from swarm_operator.controllers.swarmmemorystore.auth import Auth
 from swarm_operator.controllers.swarmmemorystore.backups.destination import with_backups
 from swarm_operator.controllers.swarmmemorystore.backups.volume import mounted_destination
@@ -15,7 +15,7 @@ from swarm_operator.controllers.swarmmemorystore.storage import Storage
 from swarm_operator.controllers.swarmmemorystore.workload.availability import availability
 from swarm_operator.controllers.swarmmemorystore.workload.creation import PodCreation
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of, stateful_set
-from swarm_operator.runtime.resource import Key, key_of
+from swarm_operator.runtime.resource import Key, Object, key_of
 
 _UNEXPLAINED = frozenset({"WaitingForPod", "Unschedulable"})
 """Reasons of a pod that waits for its volume, which do not name the cause."""
@@ -44,8 +44,18 @@ class Workload(Step[SwarmMemoryStore]):
         namespace, name = key_of(live)
         # The StatefulSet controller gives the only pod of a set this name.
         pod = r.cache.get(kinds.POD, Key(namespace, f"{name}-0"))
+        if r.parsed.spec.hibernated:
+            return _hibernation(r, pod)
         outcome = availability(live, [pod] if pod else [], now=r.clock.now())
         if pod is None and not outcome.is_done:
             outcome = await self.creation.outcome(r, live)
         storage = r.outcomes[Storage]
         return storage if outcome.reason in _UNEXPLAINED and storage.reason == "StorageClassMissing" else outcome
+
+
+def _hibernation(r: Reconciliation[SwarmMemoryStore], pod: Object | None) -> Outcome:
+    """Return the outcome of a store that is to have no pod. Reasons: Hibernating or Hibernated."""
+    if pod is not None:
+        return waiting("Hibernating", f"pod {pod['metadata']['name']} ends")
+    r.status["phase"] = "Hibernated"
+    return waiting("Hibernated", "spec.hibernated is true: no pod runs, and the data is kept")

@@ -36,6 +36,7 @@ def test_every_field_has_the_default_that_is_documented():
         "mcpMode": True,
         "enableWAL": True,
         "enableVacuum": True,
+        "hibernated": False,
         "paused": False,
     }
 

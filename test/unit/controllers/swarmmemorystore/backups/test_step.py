@@ -144,6 +144,12 @@ async def test_what_was_said_of_a_schedule_goes_with_it(a_store, run):
     assert condition(r) is None
 
 
+async def test_a_hibernated_store_has_no_schedule(a_store, run, client, clock):
+    a_store(backupInterval="1h", hibernated=True, status={"nextBackup": rfc3339(clock.now())})
+    r, outcome = await run()
+    assert (names(client), r.status["nextBackup"], outcome.requeue_after) == ([], None, 0.0)
+
+
 async def test_a_wrong_schedule_is_told_and_stops_nothing_else(a_store, a_backup, run):
     a_store(backupSchedule="61 * * * *", status={"nextBackup": "2026-11-23T12:00:00Z"})
     a_backup("bees-1", "Completed")
