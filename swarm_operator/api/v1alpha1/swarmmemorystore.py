@@ -113,8 +113,8 @@ class SwarmMemoryStoreSpec(ApiModel):
     enable_vacuum: bool = True
     """Give space that deleted entries leave back to the volume."""
     hibernated: bool = False
-    """Run no pod, and keep everything else: the data, the tokens, the addresses, the backups. Scheduled backups are left
-    out. Setting it back to false wakes the store."""
+    """Run no pod, and keep everything else: the data, the tokens, the addresses, the backups. Scheduled backups are
+    left out. Setting it back to false wakes the store."""
     paused: bool = False
     """Leave everything of this store as it is: the operator makes, changes and deletes nothing, also no scheduled
     backups, until this is false again. Its pod serves on. Deletion is carried out."""
