@@ -173,7 +173,7 @@ class SwarmMemoryStoreStatus(StatusModel):
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, StorageReady, AuthReady, BackupStorageReady, BackupSucceeded, Reachable, Degraded, and Paused;
+    """Ready, StorageReady, AuthReady, BackupStorageReady, BackupSucceeded, Reachable, Writable, Degraded, and Paused;
     docs/status-conditions.md has the table of reasons."""
 
 

@@ -35,6 +35,10 @@ def add(commands: Any) -> None:
         "--gc-interval", "GC_INTERVAL", "5m", interval,
         "time between two collections of expired entries: 5m, 1h30m, or seconds",
     )  # fmt: skip
+    flag(
+        "--reserve-bytes", "RESERVE_BYTES", "33554432", whole(0, 1024 * _MIB),
+        "bytes of the disk that are kept, so that entries can be deleted when it is full; 0: none",
+    )  # fmt: skip
     flag("--enable-vacuum", "ENABLE_VACUUM", "true", switch, "give empty pages back to the file system after each")
     flag("--full-text", "FULL_TEXT", "true", switch, "find entries by their words; false makes writes cheaper")
     flag("--host", "HOST", "127.0.0.1", str, "the address to listen on")
@@ -156,6 +160,7 @@ def _serve(options: argparse.Namespace) -> int:
         compression_threshold=options.compression_threshold,
         gc_interval=options.gc_interval,
         enable_vacuum=options.enable_vacuum,
+        reserve_bytes=options.reserve_bytes,
         full_text=options.full_text,
     )
     return uvloop.run(server.serve(settings, config))

@@ -10,13 +10,15 @@ from swarm_operator.runtime.clock import Clock, rfc3339
 from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.resource import Object
 
-EVENT_CONDITIONS = frozenset({"Ready", "StorageReady", "AuthReady", "BackupSucceeded", "Degraded", "Paused"})
+EVENT_CONDITIONS = frozenset(
+    {"Ready", "StorageReady", "AuthReady", "BackupSucceeded", "Writable", "Degraded", "Paused"}
+)
 """Conditions whose changes emit events."""
 
 NEGATIVE_CONDITIONS = frozenset({"Degraded"})
 """Conditions of negative polarity: True is a problem."""
 
-QUIET = frozenset({("AuthReady", "True"), ("Degraded", "False")})
+QUIET = frozenset({("AuthReady", "True"), ("Writable", "True"), ("Writable", "Unknown"), ("Degraded", "False")})
 """Conditions that are normal from the start, and emit no event."""
 
 WAITING_REASONS = frozenset(

@@ -38,6 +38,11 @@ class Observation:
     error: str = ""
     """Why there are no numbers."""
 
+    @property
+    def news(self) -> tuple[Any, ...]:
+        """Return what the status is made of."""
+        return self.to_status(), self.error, self.stats and self.stats.fault
+
     def to_status(self) -> dict[str, Any]:
         """Return the status fields; none if nothing is known."""
         stats = self.stats
@@ -161,19 +166,19 @@ class Poller:
         poll.observation = found
         if poll.answers != answered:
             poll.due = self._monotonic() + self.delay(answers=poll.answers)
-        if known is None or (known.to_status(), known.error) != (found.to_status(), found.error):
+        if known is None or known.news != found.news:
             self.enqueue(key)  # its pass comes back when the next poll is due
 
 
 @dataclass(frozen=True, slots=True)
 class StatsPoll(Step[SwarmMemoryStore]):
-    """Report the numbers of a store whose pod is ready, and whether the operator reaches its service.
+    """Report the numbers of a store whose pod is ready, and whether its service is reached and writes.
 
     The numbers of before stay while the service does not answer: the condition Reachable tells their age. The token is
     sent to our own Service only.
     """
 
-    reports: ClassVar = ("Reachable",)
+    reports: ClassVar = ("Reachable", "Writable")
     needs: ClassVar = (Auth, ClientService, Workload)
 
     poller: Poller
@@ -184,17 +189,30 @@ class StatsPoll(Step[SwarmMemoryStore]):
         r.status |= {name: stored.get(name) for name in NUMBERS}
         if not r.outcomes[Workload].is_done:
             self.poller.forget(key_of(r.obj))
-            r.conditions.set("Reachable", status=None, reason="PodNotReady", message="the pod is not ready")
+            for condition in self.reports:
+                r.conditions.set(condition, status=None, reason="PodNotReady", message="the pod is not ready")
             # Changes of the pod enqueue the store at once; this looks at the Secret, and at events of children.
             return done(requeue_after=self.poller.delay(answers=False))
         token = token_of(r.children[kinds.SECRET, secret_name(r.parsed)])
         observation, delay = self.poller.poll(r.parsed, token)
         if observation is not None:
             r.status |= observation.to_status()
-            answers = observation.stats is not None
-            r.set_condition("Reachable", done("Answers") if answers else failed("NoAnswer", observation.error))
+            if observation.stats is None:
+                r.set_condition("Reachable", failed("NoAnswer", observation.error))
+            else:
+                r.set_condition("Reachable", done("Answers"))
+                r.set_condition("Writable", _writable(observation.stats.fault))
         return done(requeue_after=delay)
 
     def forget(self, key: Key) -> None:
         """See Step.forget."""
         self.poller.forget(key)
+
+
+def _writable(fault: str | None) -> Outcome:
+    """Return the outcome of what the service says of its writes. Reasons: WritesSucceed, DiskFull or WritesFail."""
+    if fault is None:
+        return done("WritesSucceed")
+    if fault == "disk-full":
+        return failed("DiskFull", "the volume is full: reads and deletes succeed; delete entries, or raise storageSize")
+    return failed("WritesFail", f"the service cannot write: {fault}")

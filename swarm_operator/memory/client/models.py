@@ -220,6 +220,8 @@ class Stats:
     wal_size_bytes: int
     cache_hit_rate: float | None
     """0 to 1; None before the first lookup."""
+    fault: str | None
+    """Code of the error that makes writes fail, such as `disk-full`. None: they succeed, or the service is older."""
     settings: Mapping[str, Any]
     swarm_id: str
     version: str
@@ -237,6 +239,7 @@ class Stats:
             database_size_bytes=document["database_size_bytes"],
             wal_size_bytes=document["wal_size_bytes"],
             cache_hit_rate=document["cache"]["hit_rate"],
+            fault=document.get("fault"),
             settings=document["settings"],
             swarm_id=document["swarm_id"],
             version=document["version"],

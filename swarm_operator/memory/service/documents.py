@@ -96,6 +96,7 @@ def statistics(store: Store, stats: StoreStats) -> bytes:
             "database_size_bytes": stats.database_size_bytes,
             "free_bytes": stats.free_bytes,
             "wal_size_bytes": stats.wal_size_bytes,
+            "fault": None if store.fault is None else store.fault.code,
             "cache": {
                 "hits": stats.cache_hits,
                 "misses": stats.cache_misses,

@@ -82,6 +82,10 @@ class StoreConfig:
     busy_timeout_ms: int = 2000
     """Milliseconds that SQLite waits for a lock held by another process."""
 
+    reserve_bytes: int = 0
+    """Bytes that a file beside the database takes up. They are given up when the disk is full, so that entries can
+    still be deleted then, and taken up again when twice as much is free; until then only deletes succeed. 0: none."""
+
     probe_interval: float = 2.0
     """Seconds between trial writes after a failed write. The first successful trial makes the store ready."""
 
@@ -110,5 +114,6 @@ _RANGES = (
     ("checkpoint_bytes", 4096, 1024 * MIB),
     ("wal_limit_bytes", 4096, 65_536 * MIB),
     ("busy_timeout_ms", 0, 60_000),
+    ("reserve_bytes", 0, 1024 * MIB),
     ("probe_interval", 0.001, 3600),
 )

@@ -132,7 +132,7 @@ class SqliteStore:
         """Open or create the file; its directory must exist. Closing waits for submitted requests.
 
         Args:
-            path: the database file. The `-wal`, `-shm` and `.lock` files are in the same directory.
+            path: the database file. The `-wal`, `-shm`, `-reserve` and `.lock` files are in the same directory.
             config: the settings.
             clock: returns seconds since the Unix epoch, for timestamps and expiry. Called on several threads.
             sleep: waits until the next garbage collection.

@@ -26,6 +26,7 @@ from swarm_operator.memory.service.grpc.servicer import OPERATIONS, SERVICE, Mem
 from swarm_operator.memory.service.grpc.statuses import refusal, status_of
 from swarm_operator.memory.service.problems import describe
 from swarm_operator.memory.service.quotas import Quotas
+from swarm_operator.memory.service.readiness import unready
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry import tracing
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
@@ -124,7 +125,7 @@ class GrpcServer:
 
     async def _report_health(self) -> None:
         while True:
-            ready = self._store.alive and self._store.fault is None
+            ready = unready(self._store) is None
             for service in ("", SERVICE):
                 await self._health.set(service, ready=ready)
             await asyncio.sleep(_POLL_INTERVAL)

@@ -181,6 +181,13 @@ class DeleteOperation:
         return live
 
 
+def only_deletes(operation: Operation) -> bool:
+    """Return whether an operation adds nothing to the database."""
+    if isinstance(operation, BatchOperation):
+        return all(isinstance(write, DeleteOperation) for write in operation.writes)
+    return isinstance(operation, DeleteOperation)
+
+
 def operation_of(write: Write, pack: Callable[[bytes], StoredValue]) -> PutOperation | DeleteOperation:
     """Return the operation that carries out a write."""
     if isinstance(write, Delete):

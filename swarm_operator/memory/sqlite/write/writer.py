@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 from swarm_operator.memory.core.changes import Change
 from swarm_operator.memory.core.entry import Entry, Identity
 from swarm_operator.memory.core.errors import (
+    DiskFullError,
     InternalStoreError,
     MemoryStoreError,
     OverloadedError,
@@ -32,7 +33,8 @@ from swarm_operator.memory.sqlite.config import StoreConfig
 from swarm_operator.memory.sqlite.database.checkpoint import truncate, wal_size
 from swarm_operator.memory.sqlite.database.connection import Worker
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
-from swarm_operator.memory.sqlite.write.apply import Operation, commit_batch, trial_write
+from swarm_operator.memory.sqlite.database.reserve import Reserve
+from swarm_operator.memory.sqlite.write.apply import Operation, commit_batch, only_deletes, trial_write
 
 T = TypeVar("T")
 
@@ -59,6 +61,7 @@ class CacheInvalidation(Protocol):
 
 
 _PAGE_BYTES = 4096
+_FULL = "the disk is full; entries can be read and deleted"
 
 
 class CheckpointPolicy:
@@ -68,6 +71,8 @@ class CheckpointPolicy:
         self._database = database
         self._config = config
         self._written = 0
+        self.reserve = Reserve(database, config.reserve_bytes)
+        """While it is given up, every commit is followed by a checkpoint that truncates the log."""
         self.busy = 0
         """Number of checkpoints that readers prevented from completing."""
         self.snapshots = 0
@@ -84,12 +89,14 @@ class CheckpointPolicy:
     @property
     def due(self) -> bool:
         """Return whether the writer should call `run` before its next batch."""
-        return self._config.enable_wal and self._written >= self._config.checkpoint_bytes
+        most = 1 if self.reserve.given_up else self._config.checkpoint_bytes
+        return self._config.enable_wal and self._written >= most
 
     def run(self, db: sqlite3.Connection) -> None:
         """Run a checkpoint on the writer's thread. May raise sqlite3.Error; committed data stays in the WAL."""
         self._written = 0
-        if wal_size(self._database) > self._config.wal_limit_bytes and not self.snapshots:
+        most = 0 if self.reserve.given_up else self._config.wal_limit_bytes
+        if wal_size(self._database) > most and not self.snapshots:
             finished = truncate(db)
         else:
             busy, in_log, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -132,6 +139,7 @@ class Writer:
         observer: Observer,
     ) -> None:
         self.fault: StorageError | None = None
+        self._reserve = checkpoints.reserve
         self._worker = worker
         self._config = config
         self._now = now
@@ -164,10 +172,13 @@ class Writer:
         Raises:
             OverloadedError: the queue is full; nothing was written.
             StoreClosedError: the store is closing; nothing was written.
+            DiskFullError: the disk is full, and the operation may add to it.
             StorageError: the whole batch failed; nothing was written, except as described in StorageError.
             MemoryStoreError: raised by the operation, or given to `pause`; nothing was written.
         """
         self._check_accepting()
+        if not self._has_room_for(operation):
+            raise DiskFullError(_FULL)
         weight, identities = operation.weight, operation.identities
         entries = len(identities)
         if self._queue and self._queued_entries + entries > self._config.max_queue:
@@ -180,6 +191,9 @@ class Writer:
         self._queued_entries += entries
         self._wakeup.set()
         return await request.future
+
+    def _has_room_for(self, operation: Operation) -> bool:
+        return not self._reserve.given_up or only_deletes(operation)
 
     async def run_exclusive(self, step: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function on the writer's connection while no batch is being committed.
@@ -267,6 +281,7 @@ class Writer:
 
     async def _run(self) -> None:
         try:
+            await self._worker.run(lambda _: self._reserve.hold())
             while True:
                 if not self._queue and not self._tasks:
                     if self._closing:
@@ -302,7 +317,10 @@ class Writer:
             pass
 
     def _take(self) -> list[_Request]:
-        """Return the next batch from the queue, up to the limits. Cancelled requests are dropped."""
+        """Return the next batch from the queue, up to the limits. Cancelled requests are dropped.
+
+        So are those that would take up what a reserve left for deletes: they were queued before the disk was full.
+        """
         batch: list[_Request] = []
         weight = entries = 0
         while self._queue:
@@ -316,6 +334,8 @@ class Writer:
             self._queue.popleft()
             self._queued_bytes -= request.weight
             self._queued_entries -= len(request.identities)
+            if not self._has_room_for(request.operation) and not request.future.done():
+                request.future.set_exception(DiskFullError(_FULL))
             if not request.future.done():
                 weight += request.weight
                 entries += len(request.identities)
@@ -362,8 +382,7 @@ class Writer:
             result = await task.step()
         except Exception as error:  # noqa: BLE001 - the caller gets the error and reports it to the observer
             reason = from_sqlite(error)
-            if isinstance(reason, StorageError):
-                self.fault = reason
+            self._note(reason)
             if not task.future.done():
                 task.future.set_exception(reason)
         except BaseException:
@@ -383,6 +402,8 @@ class Writer:
     async def _try_disk(self) -> None:
         """Run a trial write: while the store is not ready, no client may send a write that would clear the fault."""
         try:
+            if self._reserve.given_up and not await self._worker.run(lambda _: self._reserve.hold()):
+                return
             await self._worker.run(trial_write)
         except Exception as error:  # noqa: BLE001 - the fault stays after any error
             self._failed(from_sqlite(error))
@@ -390,12 +411,17 @@ class Writer:
             self._succeeded()
 
     def _failed(self, failure: MemoryStoreError) -> None:
+        self._note(failure)
+        self._observer.failed(code=failure.code, reason=str(failure))
+
+    def _note(self, failure: MemoryStoreError) -> None:
         if isinstance(failure, StorageError):
             self.fault = failure
-        self._observer.failed(code=failure.code, reason=str(failure))
+        if isinstance(failure, DiskFullError) and self._reserve.give_up():
+            self._checkpoints.hasten()
 
     def _succeeded(self) -> None:
         # Successful writes do not repair a damaged file: only a restart clears a permanent fault.
-        if self.fault is not None and self.fault.transient:
+        if self.fault is not None and self.fault.transient and not self._reserve.given_up:
             self.fault = None
             self._observer.recovered()

@@ -26,6 +26,7 @@ class FakeObserver:
 
 class Numbers:
     entries, agents, tasks, patterns, database_size_bytes, cache_hit_rate = 5, 1, 2, 3, 4096, 0.5
+    fault = None
 
 
 @pytest.fixture

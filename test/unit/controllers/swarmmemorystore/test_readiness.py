@@ -65,6 +65,26 @@ async def test_numbers_stay_while_the_service_does_not_answer(
     assert client.writes() == before, "there is nothing new"
 
 
+async def test_a_store_that_cannot_write_stays_ready_and_says_so(
+    reconcile, seen, store_object, ready, condition, observer, clock, numbers, recorder
+):
+    seen(STORE, store_object())
+    observer.answer = numbers
+    await reconcile()
+    assert condition("Writable")["reason"] == "PodNotReady"
+    ready()
+    await reconcile()
+    assert (condition("Writable")["status"], condition("Writable")["reason"]) == ("True", "WritesSucceed")
+    assert not [note for _, _, note in recorder.events if "Writable" in note]
+    for fault, reason in (("disk-full", "DiskFull"), ("read-only", "WritesFail")):
+        numbers.stats.fault = fault
+        clock.advance(33)
+        await reconcile()
+        assert (condition("Writable")["status"], condition("Writable")["reason"]) == ("False", reason)
+        assert condition("Ready")["status"] == "True"
+        assert ("Warning", reason) in [(kind, name) for kind, name, _ in recorder.events]
+
+
 async def test_a_ready_store_is_looked_at_less_often_and_not_in_step_with_others(
     reconcile, seen, store_object, ready, observer, clock, numbers
 ):

@@ -14,6 +14,7 @@ class Numbers:
     """Stands for Stats: only what is read of it."""
 
     entries, agents, tasks, patterns, database_size_bytes, cache_hit_rate = 5, 0, 2, 3, 4096, 0.98765
+    fault = None
 
 
 def test_the_numbers_become_fields_of_the_status():
@@ -169,6 +170,12 @@ class TestPoller:
         poller.poll(store(), None)
         await self.turn()
         assert self.enqueued == [Key("ns", "bees")] * 2
+        clock.advance(33)
+        observer.found = Observation(Numbers())
+        observer.found.stats.fault = "disk-full"
+        poller.poll(store(), None)
+        await self.turn()
+        assert self.enqueued == [Key("ns", "bees")] * 3
         assert poller.poll(store(), None)[0] == observer.found
 
     async def test_one_lost_answer_is_asked_for_again_soon_and_the_second_is_told(self, poller, observer, store, clock):

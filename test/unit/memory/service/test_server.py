@@ -31,6 +31,7 @@ async def test_a_signal_ends_the_service_cleanly(start_process, number):
     assert sorted(file.name for file in process.data_dir.iterdir()) == [
         "cursor-key",
         "swarm-memory.db",
+        "swarm-memory.db-reserve",
         "swarm-memory.db.lock",
         "tokens",
     ]

@@ -15,6 +15,7 @@ from swarm_operator.memory.service.http.operation import CURSOR, LIMIT, SWITCH, 
 from swarm_operator.memory.service.http.routes import backup, search
 from swarm_operator.memory.service.http.schemas import NAMESPACE, PREFIX
 from swarm_operator.memory.service.json_schema import number, object_of, text, whole
+from swarm_operator.memory.service.readiness import unready
 from swarm_operator.memory.swarm.cleanup import DEFAULT_MAX_AGE, MOST_AGE
 
 _STATUS: Final = object_of({"status": text()}, ("status",))
@@ -148,11 +149,8 @@ async def _healthz(call: Call) -> Reply:
 
 
 async def _readyz(call: Call) -> Reply:
-    if not call.store.alive:
-        return _status(503, "the writer has stopped")
-    if (fault := call.store.fault) is not None:
-        return _status(503, f"the last write failed: {fault.code}: {fault}")
-    return _status(200, "ok")
+    reason = unready(call.store)
+    return _status(200, "ok") if reason is None else _status(503, reason)
 
 
 def _status(status: int, reason: str) -> Reply:

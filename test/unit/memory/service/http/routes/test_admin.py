@@ -100,22 +100,21 @@ async def test_health_and_readiness_need_no_token(service):
         assert (answer.status, answer.json) == (200, {"status": "ok"})
 
 
-async def test_readiness_tells_why_not_and_reads_go_on(start_service):
+async def test_a_full_disk_leaves_the_service_ready_and_reads_go_on(start_service):
     async with start_service(config=StoreConfig(probe_interval=3600, compression_threshold=0)) as service:
         await service.put("n/k", 1)
         await service.store._worker.run(lambda db: db.execute("PRAGMA max_page_count = 1").fetchall())
         answer = await service.call("PUT", "/v1/entries/n/large", {"value": "x" * 100_000})
         assert (answer.status, answer.json["type"]) == (507, "urn:swarm-memory:problem:disk-full")
-        answer = await service.call("GET", "/readyz", token=None)
-        assert answer.status == 503
-        assert "disk-full" in answer.json["status"]
-        assert (await service.call("GET", "/healthz", token=None)).status == 200
+        for path in ("/healthz", "/readyz"):
+            assert (await service.call("GET", path, token=None)).status == 200
+        assert (await service.call("GET", "/v1/stats")).json["fault"] == "disk-full"
         assert (await service.call("GET", "/v1/entries/n/k")).json["value"] == 1
         assert (await service.call("GET", "/v1/stats")).json["entries"] == 1
         assert "swarm_memory_writable 0.0" in await service.metrics()
         await service.store._worker.run(lambda db: db.execute("PRAGMA max_page_count = 100000").fetchall())
         await service.put("n/large", "x" * 100_000)
-        assert (await service.call("GET", "/readyz", token=None)).status == 200
+        assert (await service.call("GET", "/v1/stats")).json["fault"] is None
 
 
 async def test_a_read_only_file_answers_503(start_service):
@@ -123,6 +122,10 @@ async def test_a_read_only_file_answers_503(start_service):
         await service.store._worker.run(lambda db: db.execute("PRAGMA query_only = ON").fetchall())
         answer = await service.call("PUT", "/v1/entries/n/k", {"value": 1})
         assert (answer.status, answer.json["type"]) == (503, "urn:swarm-memory:problem:read-only")
+        answer = await service.call("GET", "/readyz", token=None)
+        assert answer.status == 503
+        assert "read-only" in answer.json["status"]
+        assert (await service.call("GET", "/healthz", token=None)).status == 200
 
 
 async def test_a_dead_writer_makes_the_process_unhealthy(start_service):
