@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from swarm_operator.cmd.memory.calling import add_output
-from swarm_operator.cmd.memory.codes import NOT_FOUND, OK, complain
+from swarm_operator.cmd.memory.codes import FAILED, NOT_FOUND, OK, complain
 from swarm_operator.cmd.memory.flags import Flags, add_object_store
 from swarm_operator.cmd.memory.output import Output
 from swarm_operator.cmd.memory.progress import bar
@@ -53,11 +53,10 @@ def _run(options: argparse.Namespace, run: Command) -> int:
 
     try:
         return asyncio.run(run(options))
-    except BackupNotFoundError as error:
-        complain(error)
-        return NOT_FOUND
     except MemoryStoreError as error:
-        return complain(error)
+        # The operator takes the code from the last line of a Job's log.
+        complain(f"{error.code}: {error}")
+        return NOT_FOUND if isinstance(error, BackupNotFoundError) else FAILED
 
 
 async def _list(options: argparse.Namespace) -> int:

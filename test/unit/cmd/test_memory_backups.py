@@ -63,11 +63,30 @@ def test_a_backup_is_verified_fetched_restored_and_deleted(vault, capsys, tmp_pa
     database = sqlite3.connect(tmp_path / "new/data/swarm-memory.db")
     assert database.execute("SELECT key FROM entries").fetchall() == [("monday",)]
     database.close()
-    code, rows, error = run(capsys, "restore", location, "--data-dir", tmp_path / "new" / "data")
-    assert (code, rows, "a directory without a database" in error) == (1, [], True)
     assert run(capsys, "delete", location)[0] == 0
     code, rows, error = run(capsys, "verify", location)
     assert (code, rows, "no such backup" in error) == (3, [], True)
+    assert error.startswith("swarm-memory: backup-not-found: ")
+
+
+def test_a_database_is_never_overwritten_and_a_restore_that_was_killed_at_its_end_succeeds(vault, capsys, tmp_path):
+    restore = ("restore", f"file://{vault}/default/monday", "--data-dir", tmp_path / "data")
+    _, first, _ = run(capsys, *restore)
+    assert run(capsys, *restore) == (0, first, ""), "the database is this backup: the kill came after it was in place"
+    log = tmp_path / "data/swarm-memory.db-wal"
+    log.write_bytes(b"")
+    code, rows, error = run(capsys, *restore)
+    assert (code, rows) == (1, [])
+    assert error.startswith(f"swarm-memory: database-exists: there is a {log} already; ")
+    log.unlink()
+    with (tmp_path / "data/swarm-memory.db").open("r+b") as file:
+        file.seek(5000)
+        file.write(b"written since")
+    before = (tmp_path / "data/swarm-memory.db").read_bytes()
+    code, rows, error = run(capsys, *restore)
+    assert (code, rows) == (1, [])
+    assert error.startswith("swarm-memory: database-exists: ")
+    assert (tmp_path / "data/swarm-memory.db").read_bytes() == before
 
 
 def test_what_is_damaged_fails(vault, capsys, tmp_path):
@@ -77,6 +96,7 @@ def test_what_is_damaged_fails(vault, capsys, tmp_path):
     for arguments in (("restore", "--data-dir", tmp_path / "new"), ("fetch", tmp_path / "x.db"), ("verify",)):
         code, rows, error = run(capsys, arguments[0], f"{vault}/default/monday", *arguments[1:])
         assert (code, rows, "SHA-256" in error) == (1, [], True)
+        assert error.startswith("swarm-memory: backup-damaged: ")
     assert not (tmp_path / "new/swarm-memory.db").exists()
     code, rows, _ = run(capsys, "list", f"{vault}/default")
     assert [(row["phase"], row["name"]) for row in rows] == [("Incomplete", "half"), ("Failed", "monday")]

@@ -43,6 +43,12 @@ class ForeignBackupError(MemoryStoreError):
     code = "backup-of-another-swarm"
 
 
+class DatabaseExistsError(MemoryStoreError):
+    """There is a database already where the backup is to become one. It was not changed."""
+
+    code = "database-exists"
+
+
 class BackupInterruptedError(MemoryStoreError):
     """The service stopped before the backup was complete."""
 

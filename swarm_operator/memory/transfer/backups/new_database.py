@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from pathlib import Path
 from typing import Final
 
-from swarm_operator.memory.core.errors import InvalidInputError, from_os
+from swarm_operator.memory.atomicfile import sync_directory
+from swarm_operator.memory.core.errors import from_os
 from swarm_operator.memory.transfer.backups.catalog import Catalog, Progress
+from swarm_operator.memory.transfer.backups.errors import DatabaseExistsError
 from swarm_operator.memory.transfer.backups.location import open_destination, split_location
 from swarm_operator.memory.transfer.backups.manifest import Manifest
 
@@ -25,6 +29,8 @@ async def restore_new(
 ) -> Manifest:
     """Create a database from a backup. The file is there when it is whole, verified and on disk.
 
+    The same call succeeds again after a kill: a database that is this backup, byte for byte, is the one that it made.
+
     Args:
         location: URL of the backup's folder.
         database: the file to create, in a directory that is created if it is missing.
@@ -34,18 +40,39 @@ async def restore_new(
         progress: told how far it is.
 
     Raises:
-        InvalidInputError: the database exists, or the log of one that is gone.
+        DatabaseExistsError: there is another database, or the log of one that is gone.
         DestinationError, BackupNotFoundError, BackupDamagedError, ForeignBackupError, NewerSchemaError, StorageError:
             see Catalog.fetch; there is no database.
     """
     folder, name = split_location(location)
-    for path in (database, *(database.with_name(database.name + suffix) for suffix in _LOGS)):
-        if path.exists():
-            raise InvalidInputError("data_dir", f"a directory without a database; there is a {path} already")
+    destination = open_destination(folder, options=options, credentials=credentials)
+    catalog = Catalog(destination, scratch=database.parent)
+    there = _existing(database)
+    if there == database:
+        manifest = (await catalog.get(name)).usable()
+        if await asyncio.to_thread(_digest, database) != manifest.sha256:
+            raise _exists(database)
+        await asyncio.to_thread(sync_directory, database.parent)
+        return manifest
+    if there is not None:
+        raise _exists(there)
     try:
         database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise from_os(error, f"the directory {database.parent}") from error
-    destination = open_destination(folder, options=options, credentials=credentials)
-    catalog = Catalog(destination, scratch=database.parent)
     return await catalog.fetch(name, database, swarm_id=swarm_id, progress=progress)
+
+
+def _existing(database: Path) -> Path | None:
+    """Return a log of the database, or else the database, if it exists."""
+    paths = (*(database.with_name(database.name + suffix) for suffix in _LOGS), database)
+    return next((path for path in paths if path.exists()), None)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _exists(path: Path) -> DatabaseExistsError:
+    return DatabaseExistsError(f"there is a {path} already; a directory without a database is allowed")
