@@ -28,7 +28,6 @@ class Informer:
         resource: the kind.
         namespace: empty for all.
         label_selector: only objects with these labels.
-        indexes: further indexes of the store, by name.
     """
 
     def __init__(
@@ -38,10 +37,9 @@ class Informer:
         *,
         namespace: str = "",
         label_selector: str = "",
-        indexes: dict[str, IndexFunction] | None = None,
     ) -> None:
         self.resource = resource
-        self.store = Store(indexes)
+        self.store = Store()
         self.reflector = Reflector(client, resource, self, namespace=namespace, label_selector=label_selector)
         self._handlers: list[Handler] = []
         self._synced = asyncio.Event()
@@ -120,6 +118,11 @@ class Cache:
             raise ValueError(f"{resource.plural} are watched with selector {selector!r}, not {label_selector!r}")
         return informers
 
+    def add_index(self, resource: Resource, index: str, function: IndexFunction) -> None:
+        """Find objects of a kind by a further index from now on. Its informers must have been made."""
+        for informer in self._informers[resource].values():
+            informer.store.add_index(index, function)
+
     async def wait_synced(self) -> None:
         """Wait until every informer has its first list."""
         await asyncio.gather(*(informer.wait_synced() for informer in self.informers))
@@ -128,10 +131,13 @@ class Cache:
         """Return an object, or None. Objects are shared: copy before changing one."""
         return self._informer(resource, key.namespace).store.get(key)
 
+    def by_index(self, resource: Resource, namespace: str, index: str, value: str) -> list[Object]:
+        """Return the objects of a kind that an index has under a value. In it are those of `namespace`, at least."""
+        return self._informer(resource, namespace).store.by_index(index, value)
+
     def owned(self, resource: Resource, owner: Object) -> list[Object]:
         """Return the objects of a kind whose controller is `owner`."""
-        store = self._informer(resource, owner["metadata"].get("namespace", "")).store
-        return store.by_index(OWNER_INDEX, owner["metadata"]["uid"])
+        return self.by_index(resource, owner["metadata"].get("namespace", ""), OWNER_INDEX, owner["metadata"]["uid"])
 
     def list(self, resource: Resource) -> list[Object]:
         """Return all objects of a kind."""

@@ -51,10 +51,11 @@ class Change:
 class Store:
     """See the module's docstring. Objects are shared with all readers: nobody may change them."""
 
-    def __init__(self, indexes: dict[str, IndexFunction] | None = None) -> None:
+    def __init__(self) -> None:
         self._objects: dict[Key, Object] = {}
-        self._functions: dict[str, IndexFunction] = {OWNER_INDEX: by_controller, **(indexes or {})}
-        self._indexes: dict[str, dict[str, dict[Key, None]]] = {name: defaultdict(dict) for name in self._functions}
+        self._functions: dict[str, IndexFunction] = {}
+        self._indexes: dict[str, dict[str, dict[Key, None]]] = {}
+        self.add_index(OWNER_INDEX, by_controller)
         # Versions of objects that are gone, so that an older state, still under way, cannot bring them back. Emptied
         # by every full list, which answers for all that went before it.
         self._deleted: dict[Key, str] = {}
@@ -69,6 +70,14 @@ class Store:
     def get(self, key: Key) -> Object | None:
         """The object, or None."""
         return self._objects.get(key)
+
+    def add_index(self, index: str, function: IndexFunction) -> None:
+        """Find all objects by a further index from now on."""
+        self._functions[index] = function
+        found = self._indexes[index] = defaultdict(dict)
+        for key, obj in self._objects.items():
+            for value in function(obj):
+                found[value][key] = None
 
     def by_index(self, index: str, value: str) -> list[Object]:
         """All objects that the index function named `index` puts under `value`."""

@@ -8,7 +8,7 @@ from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import kinds, labels
 from swarm_operator.controllers.common.reconciliation import StepReconciler
 from swarm_operator.controllers.swarmmemorystore.auth import Auth
-from swarm_operator.controllers.swarmmemorystore.backups.objects import store_of
+from swarm_operator.controllers.swarmmemorystore.backups.objects import STORE_INDEX, by_store, store_of
 from swarm_operator.controllers.swarmmemorystore.backups.step import Backups
 from swarm_operator.controllers.swarmmemorystore.backups.volume import BackupsVolume
 from swarm_operator.controllers.swarmmemorystore.network import ClientService, HeadlessService
@@ -77,5 +77,6 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
         super().set_up(controller)
         self.poller.enqueue = controller.queue.add
         controller.watch(kinds.SWARM_MEMORY_BACKUP, store_of)
+        self.cache.add_index(kinds.SWARM_MEMORY_BACKUP, STORE_INDEX, by_store)
         for kind in (kinds.PERSISTENT_VOLUME_CLAIM, kinds.POD):
             controller.watch(kind, handlers.enqueue_by_label(labels.STORE), label_selector=labels.MANAGED)

@@ -11,6 +11,7 @@ from structlog.testing import LogCapture
 from swarm_operator.api.v1alpha1 import SwarmCluster, SwarmMemoryStore
 from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.common.reconciliation import Reconciliation
+from swarm_operator.controllers.swarmmemorystore.backups.objects import STORE_INDEX, by_store
 from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.errors import ConflictError, NotFoundError
 from swarm_operator.runtime.events import EVENTS
@@ -170,6 +171,7 @@ async def cache(client):
         kinds.JOB,
     ):
         made.add(resource)
+    made.add_index(kinds.SWARM_MEMORY_BACKUP, STORE_INDEX, by_store)
     return made
 
 

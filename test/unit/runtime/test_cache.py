@@ -110,12 +110,6 @@ async def test_waiting_for_the_sync_ends_with_it(informer, background, settled):
     await asyncio.wait_for(waiting, 1)
 
 
-def test_further_indexes_can_be_given(widgets, widget):
-    informer = Informer(None, widgets, indexes={"name": lambda obj: [obj["metadata"]["name"]]})
-    informer.changed(widget("a"))
-    assert informer.store.by_index("name", "a") == [widget("a")]
-
-
 @pytest.fixture
 def cache():
     return Cache(Answering())
@@ -124,6 +118,17 @@ def cache():
 def test_one_informer_serves_all_namespaces_where_none_are_named(cache, widgets):
     (informer,) = cache.add(widgets)
     assert informer.reflector.namespace == ""
+
+
+def test_objects_are_found_by_further_indexes_in_each_namespace(widgets, widget):
+    cache = Cache(None, namespaces=["one", "two"])
+    for informer in cache.add(widgets):
+        informer.changed(widget("a", namespace=informer.reflector.namespace))
+    cache.add_index(widgets, "name", lambda obj: [obj["metadata"]["name"]])
+    for namespace in ("one", "two"):
+        (found,) = cache.by_index(widgets, namespace, "name", "a")
+        assert found["metadata"]["namespace"] == namespace
+    assert cache.by_index(widgets, "one", "name", "b") == []
 
 
 def test_each_named_namespace_has_an_informer_of_its_own(widgets, widget):

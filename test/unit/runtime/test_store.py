@@ -178,11 +178,16 @@ def test_the_index_holds_nothing_of_what_is_gone(store, widget):
     assert not store._indexes[OWNER_INDEX], "nor an empty entry, which would be kept for ever"
 
 
-def test_further_indexes_can_be_given(widget):
-    store = Store({"colour": lambda obj: obj["metadata"]["labels"].values()})
-    red = widget("a", labels={"1": "red", "2": "blue"})
-    store.put(red)
-    assert store.by_index("colour", "red") == store.by_index("colour", "blue") == [red]
+def test_further_indexes_can_be_added_at_any_time(store, widget):
+    before = widget("a", labels={"1": "red", "2": "blue"})
+    store.put(before)
+    store.add_index("colour", lambda obj: obj["metadata"]["labels"].values())
+    assert store.by_index("colour", "red") == store.by_index("colour", "blue") == [before]
+    after = widget("b", labels={"1": "red"})
+    store.put(after)
+    assert store.by_index("colour", "red") == [before, after]
+    store.remove(before)
+    assert (store.by_index("colour", "red"), store.by_index("colour", "blue")) == ([after], [])
 
 
 def test_iterating_allows_changes_meanwhile(store, widget):

@@ -17,19 +17,27 @@ REQUESTED = "Requested"
 _FINAL = frozenset({"Completed", "Failed"})
 
 
+STORE_INDEX = "store"
+"""Index of SwarmMemoryBackups by namespace and name of their store."""
+
+
+def by_store(backup: Object) -> tuple[str, ...]:
+    """Return what a backup has in the STORE_INDEX."""
+    return tuple(map(str, store_of(backup)))
+
+
 def backups_of(store: SwarmMemoryStore, cache: Cache) -> list[SwarmMemoryBackup]:
     """Return the backups of a store by name, also those that users made; not those that are being deleted."""
-    name, namespace = store.metadata.name, store.metadata.namespace
-    found = [
-        SwarmMemoryBackup.model_validate(obj)
-        for obj in cache.list(kinds.SWARM_MEMORY_BACKUP)
-        if obj["metadata"]["namespace"] == namespace
-        and obj["spec"]["storeRef"]["name"] == name
-        and not obj["metadata"].get("deletionTimestamp")
-    ]
+    found = backups_by_store(cache, Key(store.metadata.namespace, store.metadata.name))
     # A store of the same name may have been another swarm's.
-    ours = [backup for backup in found if backup.status.swarm_id in {None, store.swarm_id}]
-    return sorted(ours, key=lambda backup: backup.metadata.name)
+    return [backup for backup in found if backup.status.swarm_id in {None, store.swarm_id}]
+
+
+def backups_by_store(cache: Cache, store: Key) -> list[SwarmMemoryBackup]:
+    """Return the backups of all stores that have or had a name, by name; not those that are being deleted."""
+    found = cache.by_index(kinds.SWARM_MEMORY_BACKUP, store.namespace, STORE_INDEX, str(store))
+    backups = [SwarmMemoryBackup.model_validate(obj) for obj in found if not obj["metadata"].get("deletionTimestamp")]
+    return sorted(backups, key=lambda backup: backup.metadata.name)
 
 
 def store_of(backup: Object) -> tuple[Key, ...]:
