@@ -46,6 +46,27 @@ REFUSED = {
         {"backup": {"objectStore": {"url": "s3://b", "endpoint": "minio:9000"}}},
         ["spec.backup.objectStore.endpoint", "must be http://HOST:PORT"],
     ),
+    "restoring from nothing": ({"restoreFrom": {}}, ["spec.restoreFrom", "must have exactly one of"]),
+    "restoring from two": (
+        {"restoreFrom": {"backupRef": {"name": "b"}, "location": "s3://b/s/n"}},
+        ["spec.restoreFrom", "must have exactly one of backupRef, storeRef and location"],
+    ),
+    "restoring from itself": (
+        {"restoreFrom": {"storeRef": {"name": "bad"}}},
+        ["spec.restoreFrom.storeRef.name", "must be another store", "backupRef"],
+    ),
+    "restoring from no location": (
+        {"restoreFrom": {"location": "/backups/s/b"}},
+        ["spec.restoreFrom.location", "must be the location of a backup", "file:///backups/SWARM/NAME"],
+    ),
+    "restoring from a location that is not there": (
+        {"restoreFrom": {"location": "s3://b/s/n", "destination": {"claimName": "c"}}},
+        ["spec.restoreFrom.location", "must begin with the URL of destination.objectStore"],
+    ),
+    "a destination of a backup object": (
+        {"restoreFrom": {"backupRef": {"name": "b"}, "destination": {"claimName": "c"}}},
+        ["spec.restoreFrom.destination", "can be given with location only"],
+    ),
     "swarm id with a space": ({"swarmId": "my swarm"}, ["spec.swarmId", "should match"]),
 }
 
@@ -71,6 +92,13 @@ CHANGES = {
         {"backup": {"volume": {"storageClassName": "b"}}},
         ["spec.backup.volume.storageClassName", "cannot be changed"],
     ),
+    "other backup to restore": (
+        {"restoreFrom": {"backupRef": {"name": "a"}}},
+        {"restoreFrom": {"backupRef": {"name": "b"}}},
+        ["spec.restoreFrom", "cannot be changed", "SwarmMemoryRestore"],
+    ),
+    "backup to restore set late": ({}, {"restoreFrom": {"storeRef": {"name": "a"}}}, ["spec.restoreFrom", "cannot be"]),
+    "backup to restore removed": ({"restoreFrom": {"storeRef": {"name": "a"}}}, {}, ["spec.restoreFrom", "cannot be"]),
     "class set late": ({}, {"storageClass": "b"}, ["spec.storageClass", "cannot be changed"]),
 }
 
@@ -135,6 +163,10 @@ CLUSTER_REFUSED = {
     "bad size": ({"size": "big"}, ["spec.memory.size", "must be a quantity"]),
     "bad cache": ({"sqliteConfig": {"cacheSize": 0}}, ["spec.memory.sqliteConfig.cacheSize"]),
     "bad interval": ({"sqliteConfig": {"backupInterval": "daily"}}, ["spec.memory.sqliteConfig.backupInterval"]),
+    "restoring the swarm's memory from itself": (
+        {"restoreFrom": {"storeRef": {"name": "bad-memory"}}},
+        ["spec.memory.restoreFrom.storeRef.name", "must be another store"],
+    ),
     "a store that does not persist": (
         {"persistence": False, "enableMemoryStore": True},
         ["spec.memory.persistence", "must be true when enableMemoryStore is true"],
@@ -164,6 +196,17 @@ async def test_a_cluster_without_a_spec_gets_a_memory_of_type_sqlite(control_pla
     assert applied.returncode == 0, applied.stderr
     memory = (await objects.get(kinds.SWARM_CLUSTER, "bare"))["spec"]["memory"]
     assert memory == {"type": "sqlite", "size": "10Gi", "persistence": True, "enableMemoryStore": False}
+
+
+async def test_the_backup_of_a_swarm_is_not_changed_later(control_plane, objects):
+    for name, code in (("a", 0), ("b", 1)):
+        spec = {"memory": {"enableMemoryStore": True, "restoreFrom": {"backupRef": {"name": name}}}}
+        applied = control_plane.kubectl_run(
+            "apply", "-f", "-", stdin=manifest("SwarmCluster", "c", spec, objects.namespace)
+        )
+        assert applied.returncode == code
+    assert "spec.memory.restoreFrom: Invalid value" in applied.stderr
+    assert "cannot be changed" in applied.stderr
 
 
 async def test_a_backup_needs_a_store_and_cannot_be_changed(control_plane, objects):

@@ -14,7 +14,9 @@ PROPERTIES: dict[str, dict[str, Any]] = yaml.safe_load(CRD.read_text())["spec"][
     "openAPIV3Schema"
 ]["properties"]["spec"]["properties"]
 
-FIXED = ("type", "swarmId", "storageClass", "storageSize", "backup")
+RESTORE = "restoreFrom"
+"""A field that keeps the pod from being made until a backup is restored."""
+FIXED = ("type", "swarmId", "storageClass", "storageSize", "backup", RESTORE)
 """Fields that cannot be changed, or only one way and only with a bound volume; and the place of backups, whose volume
 stays once it was asked for."""
 ASKING = ("backupInterval", "backupSchedule", "backupOnDelete")
@@ -26,6 +28,12 @@ EXAMPLES = {
     "hibernated": [False],
     "paused": [False],
     "backupTimeZone": ["UTC", "Europe/Berlin"],
+    "restoreFrom": [
+        {"backupRef": {"name": "b1"}},
+        {"storeRef": {"name": "other"}},
+        {"location": "file:///backups/other/b1"},
+        {"location": "s3://bucket/prefix/other/b1", "destination": {"objectStore": {"url": "s3://bucket/prefix"}}},
+    ],
 }
 """Good values of fields whose rules the schema does not say, or not in one place."""
 
@@ -69,7 +77,8 @@ def good(*, fixed: dict[str, Any] | None = None) -> st.SearchStrategy[dict[str, 
 
 def walks(*, longest: int) -> st.SearchStrategy[list[dict[str, Any]]]:
     """Some good specs of one store, one after the other."""
-    fixed = st.fixed_dictionaries({}, optional={name: _good(name, PROPERTIES[name]) for name in FIXED})
+    walked = {name: _good(name, PROPERTIES[name]) for name in FIXED if name != RESTORE}
+    fixed = st.fixed_dictionaries({}, optional=walked)
     return fixed.flatmap(lambda these: st.lists(_with_place(good(fixed=these)), min_size=2, max_size=longest))
 
 
@@ -87,6 +96,10 @@ def _bad(name: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     if name == "backup":
         both = {"volume": {}, "objectStore": {"url": "s3://bucket/prefix"}}
         return st.sampled_from([1, True, [], "", both, {"objectStore": {"url": "ftp://x"}}, {"objectStore": {}}])
+    if name == RESTORE:
+        two = {"backupRef": {"name": "b1"}, "storeRef": {"name": "other"}}
+        elsewhere = {"location": "s3://a/s/b1", "destination": {"claimName": "c"}}
+        return st.sampled_from([1, [], "b1", {}, two, elsewhere, {"location": "b1"}, {"backupRef": {"name": ""}}])
     wrong = st.sampled_from([1, True, [], {}])
     if "enum" in schema:
         return wrong | st.text().filter(lambda text: text not in schema["enum"])

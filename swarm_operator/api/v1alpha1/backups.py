@@ -1,4 +1,4 @@
-"""Fields of backups that several kinds share: where backups are kept."""
+"""Fields of backups that several kinds share: where backups are kept, and which one a new store is made from."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from swarm_operator.api.quantity import StorageSize
-from swarm_operator.api.v1alpha1.common import SUBDOMAIN, ApiModel, rule
+from swarm_operator.api.v1alpha1.common import SUBDOMAIN, ApiModel, rule, unchanged
 
 _SEGMENT = "[A-Za-z0-9._~@+=:-]+"
 _URL = f"^(s3|gs|az)://{_SEGMENT}(/{_SEGMENT})*/?$"
 _ENDPOINT = "^https?://[^/?#@ ]+(/[^?# ]*)?$"
+VOLUME_URL = "file:///backups"
+"""URL of a volume with backups, as the memory service sees it."""
+RESTORED_ONCE = "cannot be changed: only a new store is made from a backup; a SwarmMemoryRestore restores into a store"
+"""Message of the rule that restoreFrom stays as it is."""
+OTHER_STORE = "must be another store: name a backup of an earlier store of this name in backupRef"
+"""Message of the rule that a store is not made from itself."""
+_LOCATION = f"^({VOLUME_URL}|(s3|gs|az)://{_SEGMENT})(/{_SEGMENT})+$"
 
 
 CronExpression = Annotated[
@@ -48,12 +55,7 @@ class BackupVolume(ApiModel):
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
-                rule(
-                    "has(self.storageClassName) == has(oldSelf.storageClassName)"
-                    " && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
-                    "cannot be changed: a volume keeps its storage class",
-                    ".storageClassName",
-                ),
+                unchanged("storageClassName", "cannot be changed: a volume keeps its storage class"),
             ]
         }
     )
@@ -147,3 +149,57 @@ class BackupDestination(ApiModel):
     """PersistentVolumeClaim of the volume, in the same namespace."""
     object_store: ObjectStore | None = None
     """The object store."""
+
+
+class RestoreSource(ApiModel):
+    """The backup that becomes the data of a new store: one of backupRef, storeRef and location."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "[has(self.backupRef), has(self.storeRef), has(self.location)].exists_one(given, given)",
+                    "must have exactly one of backupRef, storeRef and location",
+                ),
+                rule(
+                    "!has(self.destination) || has(self.location)",
+                    "can be given with location only: SwarmMemoryBackups say where they lie",
+                    ".destination",
+                ),
+                rule(
+                    "!has(self.location) || !has(self.destination) || self.location.startsWith("
+                    f"has(self.destination.claimName) ? '{VOLUME_URL}/' : self.destination.objectStore.url)",
+                    f"must begin with the URL of destination.objectStore, or with {VOLUME_URL}/ for a claim",
+                    ".location",
+                ),
+            ]
+        }
+    )
+
+    backup_ref: ObjectReference | None = None
+    """A SwarmMemoryBackup in the same namespace, of any store. The store waits until it is verified."""
+    store_ref: ObjectReference | None = None
+    """Another SwarmMemoryStore in the same namespace, also one that is gone: its newest verified SwarmMemoryBackup is
+    taken."""
+    location: (
+        Annotated[
+            str,
+            Field(
+                min_length=1,
+                max_length=1024,
+                json_schema_extra={
+                    "x-kubernetes-validations": [
+                        rule(
+                            f"self.matches('{_LOCATION}')",
+                            f"must be the location of a backup: s3://BUCKET/PREFIX/SWARM/NAME, gs://..., az://... or"
+                            f" {VOLUME_URL}/SWARM/NAME",
+                        )
+                    ]
+                },
+            ),
+        ]
+        | None
+    ) = None
+    """URL of a backup's folder, as `status.location` of a SwarmMemoryBackup and `swarm-memory backups list` have it."""
+    destination: BackupDestination | None = None
+    """The volume or the object store in which location lies. Default: where this store keeps its backups."""

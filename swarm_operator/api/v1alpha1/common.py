@@ -104,6 +104,20 @@ def never_below_capacity(size: str) -> dict[str, Any]:
     )
 
 
+def unchanged(field: str, message: str) -> dict[str, Any]:
+    """Return the rule of an object that an optional field of it cannot be set later, changed or removed.
+
+    Args:
+        field: JSON name of the field.
+        message: that it cannot, and why.
+    """
+    return rule(
+        f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        message,
+        f".{field}",
+    )
+
+
 def rule(cel: str, message: str, field: str | None = None) -> dict[str, Any]:
     """One entry of `x-kubernetes-validations`.
 

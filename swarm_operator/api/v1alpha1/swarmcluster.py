@@ -7,7 +7,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from swarm_operator.api.quantity import Interval, StorageSize
-from swarm_operator.api.v1alpha1.backups import BackupSettings, CronExpression, TimeZone
+from swarm_operator.api.v1alpha1.backups import (
+    OTHER_STORE,
+    RESTORED_ONCE,
+    BackupSettings,
+    CronExpression,
+    RestoreSource,
+    TimeZone,
+)
 from swarm_operator.api.v1alpha1.common import (
     GROUP,
     VERSION,
@@ -18,6 +25,7 @@ from swarm_operator.api.v1alpha1.common import (
     StatusModel,
     never_below_capacity,
     rule,
+    unchanged,
 )
 from swarm_operator.api.v1alpha1.swarmmemorystore import MAX_NAME, NAME_PATTERN
 from swarm_operator.shared.limits import CACHE_MEMORY_MB, CACHE_SIZE
@@ -65,6 +73,7 @@ class MemorySpec(ApiModel):
                     "must be true when enableMemoryStore is true: a memory store always persists",
                     ".persistence",
                 ),
+                unchanged("restoreFrom", RESTORED_ONCE),
             ]
         }
     )
@@ -83,6 +92,8 @@ class MemorySpec(ApiModel):
     """Whether the memory outlives its pod; a memory store always does."""
     enable_memory_store: bool = False
     """Make a SwarmMemoryStore `NAME-memory` for this swarm. Setting it back to false keeps the store and its data."""
+    restore_from: RestoreSource | None = None
+    """The backup that becomes the data of the swarm's memory before it serves. Cannot be changed."""
     sqlite_config: SQLiteMemoryConfig | None = None
     """Fine-tuning of the SQLite memory."""
 
@@ -122,6 +133,12 @@ class SwarmCluster(ApiModel):
                     f"self.metadata.name.matches('{NAME_PATTERN}') && size(self.metadata.name) <= {_MAX_CLUSTER_NAME}",
                     "metadata.name must start with a letter, hold only a-z, 0-9 and '-', and have at most"
                     f" {_MAX_CLUSTER_NAME} characters: Services and pods are named after it",
+                ),
+                rule(
+                    "!has(self.spec.memory.restoreFrom) || !has(self.spec.memory.restoreFrom.storeRef)"
+                    f" || self.spec.memory.restoreFrom.storeRef.name != self.metadata.name + '{STORE_SUFFIX}'",
+                    OTHER_STORE,
+                    ".spec.memory.restoreFrom.storeRef.name",
                 ),
                 never_below_capacity("spec.memory.size"),
             ]

@@ -7,7 +7,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from swarm_operator.api.quantity import Interval, StorageSize
-from swarm_operator.api.v1alpha1.backups import BackupSettings, CronExpression, TimeZone
+from swarm_operator.api.v1alpha1.backups import (
+    OTHER_STORE,
+    RESTORED_ONCE,
+    BackupSettings,
+    CronExpression,
+    RestoreSource,
+    TimeZone,
+)
 from swarm_operator.api.v1alpha1.common import (
     GROUP,
     SUBDOMAIN,
@@ -20,6 +27,7 @@ from swarm_operator.api.v1alpha1.common import (
     Timestamp,
     never_below_capacity,
     rule,
+    unchanged,
 )
 from swarm_operator.shared.limits import CACHE_MEMORY_MB, CACHE_SIZE, COMPRESSION_THRESHOLD
 
@@ -49,12 +57,8 @@ class SwarmMemoryStoreSpec(ApiModel):
                     "cannot be given with backupInterval: one of them says when backups are made",
                     ".backupSchedule",
                 ),
-                rule(
-                    "has(self.storageClass) == has(oldSelf.storageClass)"
-                    " && (!has(self.storageClass) || self.storageClass == oldSelf.storageClass)",
-                    "cannot be changed: a volume keeps its storage class",
-                    ".storageClass",
-                ),
+                unchanged("storageClass", "cannot be changed: a volume keeps its storage class"),
+                unchanged("restoreFrom", RESTORED_ONCE),
             ]
         }
     )
@@ -99,6 +103,9 @@ class SwarmMemoryStoreSpec(ApiModel):
     """Number of scheduled backups that are kept. Requested ones stay until they are deleted."""
     backup: BackupSettings | None = None
     """Where backups are kept. Default: on a volume of the store's, if backups are asked for."""
+    restore_from: RestoreSource | None = None
+    """The backup that becomes the data of this store before it serves. The store keeps its own swarmId. A volume that
+    has a database already is never overwritten. Cannot be changed."""
     migrate_from_legacy: bool = False
     """Import legacy memory once, from legacyDataPVC."""
     legacy_data_pvc: Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)] | None = None
@@ -133,10 +140,21 @@ class Endpoints(ApiModel):
     """URL of the Prometheus metrics."""
 
 
+class RestoredFrom(ApiModel):
+    """A backup that became the data of this store."""
+
+    location: Annotated[str, Field(max_length=1024)]
+    """URL of the copy's folder."""
+    backup: Annotated[str, Field(max_length=253)] | None = None
+    """Name of the SwarmMemoryBackup; absent if the spec names a location."""
+    restored_at: Timestamp
+    """When the data was in place, verified."""
+
+
 class SwarmMemoryStoreStatus(StatusModel):
     """What was observed. A number that was never known is absent, never zero; large ones have three digits."""
 
-    phase: Literal["Initializing", "Ready", "Error", "Migrating", "BackingUp", "Hibernated"] | None = None
+    phase: Literal["Initializing", "Ready", "Error", "Migrating", "Restoring", "BackingUp", "Hibernated"] | None = None
     """Summary of the conditions, for people."""
     swarm_id: Annotated[str, Field(max_length=63)] | None = None
     """Swarm whose memory this is."""
@@ -158,6 +176,8 @@ class SwarmMemoryStoreStatus(StatusModel):
     """Patterns on record."""
     cache_hit_rate: Annotated[float, Field(ge=0, le=1)] | None = None
     """Share of reads that the cache answered since the pod started, from 0 to 1."""
+    restored_from: RestoredFrom | None = None
+    """The backup that restoreFrom has brought in. Absent until the data is in place."""
     last_backup: Timestamp | None = None
     """When the last verified backup was made."""
     last_verified_backup: Annotated[str, Field(max_length=253)] | None = None
@@ -173,7 +193,8 @@ class SwarmMemoryStoreStatus(StatusModel):
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, StorageReady, AuthReady, BackupStorageReady, BackupSucceeded, Reachable, Writable, Degraded, and Paused;
+    """Ready, StorageReady, AuthReady, Restored, BackupStorageReady, BackupSucceeded, Reachable, Writable, Degraded, and
+    Paused;
     docs/status-conditions.md has the table of reasons."""
 
 
@@ -192,6 +213,12 @@ class SwarmMemoryStore(ApiModel):
                     f"{_SWARM_ID.format('self')} == {_SWARM_ID.format('oldSelf')}",
                     "cannot be changed: the data belongs to its swarm",
                     ".spec.swarmId",
+                ),
+                rule(
+                    "!has(self.spec.restoreFrom) || !has(self.spec.restoreFrom.storeRef)"
+                    " || self.spec.restoreFrom.storeRef.name != self.metadata.name",
+                    OTHER_STORE,
+                    ".spec.restoreFrom.storeRef.name",
                 ),
                 never_below_capacity("spec.storageSize"),
             ]

@@ -11,7 +11,7 @@ from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.resource import Object
 
 EVENT_CONDITIONS = frozenset(
-    {"Ready", "StorageReady", "AuthReady", "BackupSucceeded", "Writable", "Degraded", "Paused"}
+    {"Ready", "StorageReady", "AuthReady", "Restored", "BackupSucceeded", "Writable", "Degraded", "Paused"}
 )
 """Conditions whose changes emit events."""
 
@@ -33,6 +33,8 @@ WAITING_REASONS = frozenset(
         "Deleting",
         "JobRunning",
         "NoBackupYet",
+        "WaitingForBackup",
+        "Restoring",
     }
 )
 """Reasons of normal progress, which emit no warning."""
@@ -103,6 +105,11 @@ class Conditions:
 
     def _stored(self) -> dict[str, Object]:
         return {c["type"]: c for c in (self.obj.get("status") or {}).get("conditions") or ()}
+
+
+def reason_of(code: str) -> str:
+    """Return a code of the memory service, such as disk-full, in CamelCase."""
+    return "".join(word.capitalize() for word in code.split("-")) or "BackupFailed"
 
 
 def emit_event(recorder: EventRecorder, obj: Object, condition: Object) -> None:

@@ -23,6 +23,8 @@ BACKUP_UID = "swarm.claudeflow.io/backup-uid"
 """Annotations of a Job: name and uid of the SwarmMemoryBackup whose data it deletes. Labels hold shorter names only."""
 SKIP_DATA_DELETION = "swarm.claudeflow.io/skip-data-deletion"
 """Annotation of a SwarmMemoryBackup: `true` lets a deleted object go, and leaves its data where it lies."""
+RESTORE_SOURCE = "swarm.claudeflow.io/restore-source"
+"""Annotation of a Job: the backup that it restores, as in status.restoredFrom of a store."""
 
 ROTATE_TOKENS = "swarm.claudeflow.io/rotate-tokens"
 """Annotation of a SwarmMemoryStore: a value other than the last one asks for new tokens. The Secret has the value for

@@ -38,6 +38,7 @@ def memory_store(cluster: SwarmCluster) -> Object:
     """Return the store with the settings that the cluster states; the other settings keep their own defaults."""
     memory = cluster.spec.memory
     tuning = memory.sqlite_config.model_dump(by_alias=True, exclude_none=True) if memory.sqlite_config else {}
+    source = memory.restore_from.model_dump(by_alias=True, exclude_none=True) if memory.restore_from else None
     return {
         "metadata": {
             "name": cluster.store_name,
@@ -49,6 +50,7 @@ def memory_store(cluster: SwarmCluster) -> Object:
             "swarmClusterRef": cluster.metadata.name,
             "storageSize": memory.size,
             **({"deletionPolicy": memory.deletion_policy} if memory.deletion_policy else {}),
+            **({"restoreFrom": source} if source else {}),
             **tuning,
         },
     }

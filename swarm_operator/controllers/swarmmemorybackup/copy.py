@@ -7,14 +7,10 @@ from typing import Any, ClassVar
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryBackup, SwarmMemoryStore
 from swarm_operator.controllers.common import finalizers, kinds, labels
+from swarm_operator.controllers.common.conditions import reason_of
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.controllers.swarmmemorybackup import metrics
-from swarm_operator.controllers.swarmmemorybackup.service import (
-    BackupService,
-    Calls,
-    find_service,
-    reason_of,
-)
+from swarm_operator.controllers.swarmmemorybackup.service import BackupService, Calls, find_service
 from swarm_operator.controllers.swarmmemorystore.backups.destination import access, destination_in_use
 from swarm_operator.memory.client import BackupState
 from swarm_operator.runtime.resource import Key, key_of

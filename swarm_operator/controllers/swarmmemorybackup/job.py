@@ -11,8 +11,7 @@ from swarm_operator.api.v1alpha1.backups import BackupDestination
 from swarm_operator.controllers.common import kinds, labels
 from swarm_operator.controllers.common.reconciliation import Reconciliation
 from swarm_operator.controllers.swarmmemorystore.backups.destination import access
-from swarm_operator.controllers.swarmmemorystore.workload.security import CONTAINER_SECURITY, POD_SECURITY
-from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_pull_secrets
+from swarm_operator.controllers.swarmmemorystore.workload.command import command_pod
 from swarm_operator.runtime.errors import ConflictError, NotFoundError
 from swarm_operator.runtime.resource import Key, Object, key_of
 
@@ -43,12 +42,11 @@ def deletion_job(
         backup: the backup.
         destination: where it lies.
         location: its URL there.
-        image: the memory service's image.
+        image: the image of this release, which deletes what any release has written. Not that of the store's version:
+            the store may be gone, and an older image may lack the command.
         pull_secrets: names of the Secrets with which the image is pulled, in the backup's namespace.
     """
     found = access(destination)
-    options = [f"--backups-options={found.options}"] if found.options else []
-    credentials = [f"--backups-credentials={found.credentials}"] if found.credentials else []
     name, uid = backup.metadata.name, backup.metadata.uid
     digest = hashlib.sha256(uid.encode()).hexdigest()[:10]
     return {
@@ -68,26 +66,14 @@ def deletion_job(
                 "metadata": {"annotations": found.annotations},
                 "spec": {
                     "restartPolicy": "Never",
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
-                    "securityContext": POD_SECURITY,
-                    "containers": [
-                        {
-                            "name": "delete",
-                            "image": image,
-                            "imagePullPolicy": "IfNotPresent",
-                            "terminationMessagePolicy": "FallbackToLogsOnError",
-                            "args": ["backups", "delete", location, *options, *credentials],
-                            "resources": {
-                                "requests": {"cpu": "50m", "memory": "128Mi"},
-                                "limits": {"memory": "256Mi"},
-                            },
-                            "securityContext": CONTAINER_SECURITY,
-                            "volumeMounts": [*found.mounts, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
-                        }
-                    ],
-                    "volumes": [*found.volumes, {"name": "tmp", "emptyDir": {}}],
-                    **image_pull_secrets(pull_secrets),
+                    **command_pod(
+                        "delete",
+                        ["backups", "delete", location],
+                        found,
+                        image=image,
+                        resources={"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
+                        pull_secrets=pull_secrets,
+                    ),
                 },
             },
         },

@@ -11,6 +11,7 @@ import structlog
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryBackup, SwarmMemoryStore
 from swarm_operator.controllers.common import kinds
+from swarm_operator.controllers.common.conditions import reason_of
 from swarm_operator.controllers.common.reconciliation import Reconciliation
 from swarm_operator.controllers.swarmmemorystore.auth import secret_name, token_of
 from swarm_operator.memory.client import (
@@ -170,11 +171,6 @@ async def find_service(r: Reconciliation[SwarmMemoryBackup], store: SwarmMemoryS
     if token is None or all(owner["uid"] != uid for owner in secret["metadata"].get("ownerReferences") or ()):
         return f"Secret {secret_name(store)} has no {ADMIN_FILE} of SwarmMemoryStore {name}"
     return Service(Key(namespace, name), token)
-
-
-def reason_of(code: str) -> str:
-    """Return a code of the memory service, such as disk-full, in CamelCase."""
-    return "".join(word.capitalize() for word in code.split("-")) or "BackupFailed"
 
 
 def _again(state: BackupState, asked: bool) -> bool:  # noqa: FBT001 - both are needed

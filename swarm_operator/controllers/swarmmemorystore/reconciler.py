@@ -15,6 +15,7 @@ from swarm_operator.controllers.swarmmemorystore.network import ClientService, H
 from swarm_operator.controllers.swarmmemorystore.stats import Observer, Poller, StatsPoll
 from swarm_operator.controllers.swarmmemorystore.storage import Storage
 from swarm_operator.controllers.swarmmemorystore.unsupported import Unsupported
+from swarm_operator.controllers.swarmmemorystore.workload.restore import Restore
 from swarm_operator.controllers.swarmmemorystore.workload.step import Workload
 from swarm_operator.runtime import handlers
 from swarm_operator.runtime.cache import Cache
@@ -65,6 +66,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
             ClientService(),
             HeadlessService(),
             BackupsVolume(),
+            Restore(image, pull_secrets),
             Workload(image, pull_secrets),
             StatsPoll(self.poller),
             Backups(),

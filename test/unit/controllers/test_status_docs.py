@@ -11,14 +11,15 @@ from support.pages import DOCS
 from swarm_operator import controllers
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import conditions, kinds
+from swarm_operator.controllers.common.conditions import reason_of
 from swarm_operator.controllers.common.errors import NameTakenError, explain
 from swarm_operator.controllers.common.reconciliation import PAUSED
 from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
 from swarm_operator.controllers.swarmmemorybackup import SwarmMemoryBackupReconciler
-from swarm_operator.controllers.swarmmemorybackup.service import HttpBackupService, reason_of
+from swarm_operator.controllers.swarmmemorybackup.service import HttpBackupService
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
 from swarm_operator.controllers.swarmmemorystore.stats import Observer
-from swarm_operator.memory.core.errors import DiskFullError
+from swarm_operator.memory.core.errors import DiskFullError, NewerSchemaError
 from swarm_operator.memory.transfer.backups import errors
 from swarm_operator.memory.transfer.backups.errors import DestinationError
 from swarm_operator.runtime.errors import ApiError, ForbiddenError, InvalidError
@@ -28,8 +29,7 @@ OUTCOMES = {"done": 0, "waiting": 0, "failed": 0, "Outcome": 1, "_wait": 1, "_fa
 """Functions that take a reason, with its place among their arguments."""
 NOT_SHOWN = {"Deleted", "JobSucceeded"}
 """Reasons of outcomes of which no condition is made: the object is gone, or waits for nothing more."""
-OF_STORES_WITH_BACKUPS = {"BackupStorageReady", "BackupSucceeded"}
-OTHER_CODES = "*other codes of the service*"
+OF_STORES_WITH_BACKUPS = {"Restored", "BackupStorageReady", "BackupSucceeded"}
 
 
 def rows():
@@ -44,7 +44,7 @@ def rows():
 def reasons_in_docs():
     cells = [row[2] for table in rows().values() for row in table]
     named = {reason for cell in cells if cell and not cell.startswith("*") for reason in cell.split(", ")}
-    return named - {OTHER_CODES}
+    return {reason for reason in named if not reason.startswith("*")}
 
 
 def reasons_of(path):
@@ -73,11 +73,12 @@ def reasons_of_errors():
 
 
 def reasons_of_the_service():
-    """What the memory service says of a backup, and how far it is."""
+    """What the memory service and its commands say of a backup, and how far it is."""
     failures = [
         error for error in vars(errors).values() if isinstance(error, type) and issubclass(error, DestinationError)
     ]
-    codes = {error.code for error in (*failures, errors.BackupDamagedError, DiskFullError)}
+    others = (errors.BackupDamagedError, errors.BackupNotFoundError, errors.DatabaseExistsError)
+    codes = {error.code for error in (*failures, *others, DiskFullError, NewerSchemaError)}
     return {"AnotherBackupRuns", "ServiceBusy", "Running", "Verifying"} | {reason_of(code) for code in codes}
 
 

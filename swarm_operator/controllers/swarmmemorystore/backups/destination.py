@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
-from swarm_operator.api.v1alpha1.backups import BackupDestination, ObjectStore
+from swarm_operator.api.v1alpha1.backups import VOLUME_URL, BackupDestination, ObjectStore
 from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.resource import Key, Object
@@ -15,7 +15,7 @@ from swarm_operator.runtime.resource import Key, Object
 OPTIONS_ANNOTATION = "swarm.claudeflow.io/backups-options"
 """Annotation of a pod with the options of its object store, which the pod mounts as a file."""
 
-_FOLDER = "/backups"
+_FOLDER = VOLUME_URL.removeprefix("file://")
 _OPTIONS_DIR = "/etc/swarm-memory/backups"
 _CREDENTIALS_DIR = "/etc/swarm-memory/backups-credentials"
 _READABLE_BY_GROUP = 0o440
@@ -37,6 +37,12 @@ class BackupAccess:
     """Mounts of the container."""
     volumes: list[dict[str, Any]]
     """Volumes of the pod."""
+
+    @property
+    def flags(self) -> list[str]:
+        """Flags of the memory's commands that say how the destination is reached."""
+        options = [f"--backups-options={self.options}"] if self.options else []
+        return options + ([f"--backups-credentials={self.credentials}"] if self.credentials else [])
 
 
 def claim_name(store: SwarmMemoryStore) -> str:
@@ -73,7 +79,7 @@ def access(destination: BackupDestination) -> BackupAccess:
     if destination.object_store is not None:
         return _object_store_access(destination.object_store)
     return BackupAccess(
-        url=f"file://{_FOLDER}",
+        url=VOLUME_URL,
         options=None,
         credentials=None,
         annotations={},
@@ -87,12 +93,9 @@ def with_backups(workload: Object, destination: BackupDestination) -> Object:
     found = access(destination)
     template = workload["spec"]["template"]
     (container,) = template["spec"]["containers"]
-    arguments = [f"--backups={found.url}"]
-    arguments += [f"--backups-options={found.options}"] if found.options else []
-    arguments += [f"--backups-credentials={found.credentials}"] if found.credentials else []
     container = {
         **container,
-        "args": [*container["args"], *arguments],
+        "args": [*container["args"], f"--backups={found.url}", *found.flags],
         "volumeMounts": [*container["volumeMounts"], *found.mounts],
     }
     metadata = template["metadata"]

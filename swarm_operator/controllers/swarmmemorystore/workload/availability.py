@@ -42,7 +42,7 @@ def availability(workload: Object, pods: list[Object], *, now: datetime) -> Outc
     if current and status.get("readyReplicas") and status.get("currentRevision") == status.get("updateRevision"):
         return done("Available", "the memory service answers")
     for pod in pods:
-        problem = _problem(pod, now)
+        problem = pod_problem(pod, now=now)
         if problem:
             return failed(*problem)
     return waiting("WaitingForPod", "the memory service's pod is not ready yet")
@@ -57,7 +57,7 @@ def _crash_loop(pod: Object, now: datetime) -> Outcome | None:
     name, status = pod["metadata"]["name"], pod.get("status") or {}
     for container in status.get("containerStatuses") or ():
         state = container.get("state") or {}
-        ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
+        ended = last_end(container)
         backs_off = (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff"
         if ended is None or (container.get("restartCount", 0) < _CRASHES and not backs_off):
             continue
@@ -68,11 +68,28 @@ def _crash_loop(pod: Object, now: datetime) -> Outcome | None:
             left = _STABLE - _age(running.get("startedAt"), now)
             if left <= 0:
                 continue
-        last = (ended.get("message") or "").strip().rpartition("\n")[2][:_LONGEST]
-        how = f"{ended.get('reason') or 'Error'}, exit code {ended.get('exitCode')}"
-        message = f"pod {name}: the service ends again and again, the last time with {how}{last and f': {last}'}"
+        message = f"pod {name}: the service ends again and again, the last time with {how_it_ended(ended)}"
         return failed("CrashLooping", message, requeue_after=left)
     return None
+
+
+def last_end(container: Object) -> Object | None:
+    """Return the state in which a container ended the last time, of its status; None if it never has."""
+    ended: Object | None = (container.get("state") or {}).get("terminated") or (container.get("lastState") or {}).get(
+        "terminated"
+    )
+    return ended
+
+
+def last_line(ended: Object) -> str:
+    """Return the last line that a container said before it ended."""
+    return str(ended.get("message") or "").strip().rpartition("\n")[2][:_LONGEST]
+
+
+def how_it_ended(ended: Object) -> str:
+    """Return reason, exit code and last line of a container that has ended."""
+    last = last_line(ended)
+    return f"{ended.get('reason') or 'Error'}, exit code {ended.get('exitCode')}{last and f': {last}'}"
 
 
 def _age(moment: str | None, now: datetime) -> float:
@@ -80,8 +97,8 @@ def _age(moment: str | None, now: datetime) -> float:
     return (now - datetime.fromisoformat(moment)).total_seconds() if moment else float("inf")
 
 
-def _problem(pod: Object, now: datetime) -> tuple[str, str] | None:
-    """Return reason and message of what keeps a pod from running."""
+def pod_problem(pod: Object, *, now: datetime) -> tuple[str, str] | None:
+    """Return reason and message of what keeps a pod from running, or None."""
     name, status = pod["metadata"]["name"], pod.get("status") or {}
     for container in status.get("containerStatuses") or ():
         state = (container.get("state") or {}).get("waiting") or {}

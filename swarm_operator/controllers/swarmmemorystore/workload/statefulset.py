@@ -15,6 +15,9 @@ from swarm_operator.runtime.resource import Object
 _BASE_MEMORY_MB = 192
 """Interpreter, SQLite's own caches and in-flight requests; the entry cache comes on top."""
 
+DATA_DIR = "/data"
+"""Where a pod of the store mounts the data volume."""
+
 _TOKEN_DIR = "/etc/swarm-memory/tokens"  # noqa: S105 - a path
 
 
@@ -60,7 +63,6 @@ def stateful_set(store: SwarmMemoryStore, *, image: str, pull_secrets: Sequence[
 
 
 def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
-    memory = _BASE_MEMORY_MB + store.spec.cache_memory_mb
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -86,23 +88,34 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
                 "startupProbe": {**_probe("/healthz"), "periodSeconds": 1, "failureThreshold": 600},
                 "livenessProbe": {**_probe("/healthz"), "periodSeconds": 10, "failureThreshold": 3},
                 "readinessProbe": {**_probe("/readyz"), "periodSeconds": 3, "failureThreshold": 2},
-                "resources": {
-                    "requests": {"cpu": "50m", "memory": canonical_quantity(f"{memory}Mi")},
-                    "limits": {"memory": canonical_quantity(f"{2 * memory}Mi")},
-                },
+                "resources": resources(store),
                 "securityContext": CONTAINER_SECURITY,
                 "volumeMounts": [
-                    {"name": "data", "mountPath": "/data"},
+                    {"name": "data", "mountPath": DATA_DIR},
                     {"name": "tokens", "mountPath": _TOKEN_DIR, "readOnly": True},
                     {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod
                 ],
             }
         ],
         "volumes": [
-            {"name": "data", "persistentVolumeClaim": {"claimName": storage.data_claim_name(store)}},
+            data_volume(store),
             {"name": "tokens", "secret": {"secretName": auth.secret_name(store), "defaultMode": 0o440}},
             {"name": "tmp", "emptyDir": {}},
         ],
+    }
+
+
+def data_volume(store: SwarmMemoryStore) -> Object:
+    """Return the data volume as a pod names it."""
+    return {"name": "data", "persistentVolumeClaim": {"claimName": storage.data_claim_name(store)}}
+
+
+def resources(store: SwarmMemoryStore) -> Object:
+    """Return what a pod of the store requests, and its limits."""
+    memory = _BASE_MEMORY_MB + store.spec.cache_memory_mb
+    return {
+        "requests": {"cpu": "50m", "memory": canonical_quantity(f"{memory}Mi")},
+        "limits": {"memory": canonical_quantity(f"{2 * memory}Mi")},
     }
 
 
@@ -116,7 +129,7 @@ def _environment(store: SwarmMemoryStore) -> dict[str, str]:
     spec = store.spec
     return {
         "SWARM_ID": store.swarm_id,
-        "DATA_DIR": "/data",
+        "DATA_DIR": DATA_DIR,
         "TOKEN_DIR": _TOKEN_DIR,
         "CACHE_SIZE": str(spec.cache_size),
         "CACHE_MEMORY_MB": str(spec.cache_memory_mb),

@@ -14,6 +14,7 @@ from swarm_operator.controllers.swarmmemorystore.backups.volume import mounted_d
 from swarm_operator.controllers.swarmmemorystore.storage import Storage
 from swarm_operator.controllers.swarmmemorystore.workload.availability import availability
 from swarm_operator.controllers.swarmmemorystore.workload.creation import PodCreation
+from swarm_operator.controllers.swarmmemorystore.workload.restore import Restore
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of, stateful_set
 from swarm_operator.runtime.resource import Key, Object, key_of
 
@@ -23,17 +24,22 @@ _UNEXPLAINED = frozenset({"WaitingForPod", "Unschedulable"})
 
 @dataclass(frozen=True, slots=True)
 class Workload(Step[SwarmMemoryStore]):
-    """Ensure the StatefulSet. Its pod must mount a volume and tokens of ours, and never those of somebody else."""
+    """Ensure the StatefulSet. Its pod must mount a volume and tokens of ours, and never those of somebody else.
+
+    It exists when the data of a store that restores has come.
+    """
 
     condition: ClassVar = "Ready"
-    needs: ClassVar = (Storage, Auth)
+    needs: ClassVar = (Storage, Auth, Restore)
     owns: ClassVar = (kinds.STATEFUL_SET,)
 
     image: str
     """The memory service's image, for stores that name no version."""
     pull_secrets: tuple[str, ...] = ()
     """Names of the Secrets with which the image is pulled, in each store's namespace."""
-    creation: PodCreation = field(default_factory=PodCreation)
+    creation: PodCreation = field(
+        default_factory=lambda: PodCreation(kinds.STATEFUL_SET, "statefulset-controller", condition="Ready")
+    )
 
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
@@ -48,7 +54,8 @@ class Workload(Step[SwarmMemoryStore]):
             return _hibernation(r, pod)
         outcome = availability(live, [pod] if pod else [], now=r.clock.now())
         if pod is None and not outcome.is_done:
-            outcome = await self.creation.outcome(r, live)
+            missing = waiting("WaitingForPod", "the memory service's pod does not exist yet")
+            outcome = await self.creation.refusal(r, live) or missing
         storage = r.outcomes[Storage]
         return storage if outcome.reason in _UNEXPLAINED and storage.reason == "StorageClassMissing" else outcome
 

@@ -18,6 +18,7 @@ def test_every_field_has_the_default_that_is_documented():
             "deletionPolicy": None,
             "persistence": True,
             "enableMemoryStore": False,
+            "restoreFrom": None,
             "sqliteConfig": None,
         },
         "paused": False,
@@ -38,7 +39,7 @@ def test_the_store_is_named_after_the_cluster():
 
 
 def test_the_longest_name_of_a_cluster_leaves_room_for_its_store_s():
-    rule, _ = SwarmCluster.model_json_schema()["x-kubernetes-validations"]
+    rule, *_ = SwarmCluster.model_json_schema()["x-kubernetes-validations"]
     assert f"size(self.metadata.name) <= {MAX_NAME - len(STORE_SUFFIX)}" in rule["rule"]
 
 

@@ -32,7 +32,9 @@ def test_every_setting_is_one_that_the_store_has(cluster_object):
     backup = {"objectStore": {"url": "s3://bucket", "credentialsSecretRef": {"name": "keys"}}}
     times = {"backupInterval": "2h", "backupSchedule": "0 3 * * *", "backupTimeZone": "UTC", "backupRetention": 3}
     tuning = settings | {"gcInterval": "9m", "backup": backup} | times
-    store = made(cluster_object, deletionPolicy="Delete", sqliteConfig=tuning)
+    source = {"location": "s3://bucket/hive/b1", "destination": {"objectStore": {"url": "s3://bucket"}}}
+    store = made(cluster_object, deletionPolicy="Delete", restoreFrom=source, sqliteConfig=tuning)
     read = SwarmMemoryStore.model_validate(store)
     assert read.spec.model_dump(by_alias=True, exclude_unset=True) == store["spec"]
     assert store["spec"].keys() >= {*tuning, "deletionPolicy"}
+    assert store["spec"]["restoreFrom"] == source

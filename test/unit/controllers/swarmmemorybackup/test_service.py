@@ -3,7 +3,8 @@
 import pytest
 from aiohttp import web
 
-from swarm_operator.controllers.swarmmemorybackup.service import HttpBackupService, Service, reason_of
+from swarm_operator.controllers.common.conditions import reason_of
+from swarm_operator.controllers.swarmmemorybackup.service import HttpBackupService, Service
 from swarm_operator.runtime.resource import Key
 
 SERVICE = Service(Key("ns", "bees"), "admin")
