@@ -1,4 +1,4 @@
-"""Limits of the settings that a SwarmMemoryStore passes on to the memory service.
+"""Limits of what the operator passes on to the memory service: settings of stores, and requests.
 
 The CRDs refuse what the service would refuse: a pod whose settings are out of range cannot start.
 """
@@ -23,3 +23,7 @@ COMPRESSION_THRESHOLD = Range(0, 2**31 - 1)
 """Bytes."""
 NAMESPACE_BYTES = Range(1, 255)
 """Length of a namespace as UTF-8."""
+KEY_BYTES = Range(1, 1024)
+"""Length of a key as UTF-8."""
+RESTORE_NAMESPACES = Range(1, 1000)
+"""Namespaces that a restore names."""

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.shared.limits import NAMESPACE_BYTES
+from swarm_operator.shared.limits import KEY_BYTES, NAMESPACE_BYTES
 
 MAX_NAMESPACE_BYTES = NAMESPACE_BYTES.most
-MAX_KEY_BYTES = 1024
+MAX_KEY_BYTES = KEY_BYTES.most
 MAX_TAGS = 64
 MAX_TAG_BYTES = 256
 MAX_METADATA_BYTES = 64 * 1024

@@ -9,8 +9,9 @@ from typing import Any, Final
 from swarm_operator.memory.core.entry import Entry, check_namespace, check_prefix
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.store import Store
+from swarm_operator.shared.limits import RESTORE_NAMESPACES
 
-MAX_NAMESPACES: Final = 1000
+MAX_NAMESPACES: Final = RESTORE_NAMESPACES.most
 _PAGE: Final = 100
 
 
