@@ -50,7 +50,7 @@ class Copy(Step[SwarmMemoryBackup]):
     condition: ClassVar = "Ready"
 
     service: BackupService
-    calls: Calls
+    calls: Calls[BackupState]
     most: int
     """Number of backups that are made at one time."""
     deadline: float

@@ -15,6 +15,7 @@ from swarm_operator.controllers.swarmmemorybackup.copy import FINALIZER
 from swarm_operator.controllers.swarmmemorybackup.job import JobNameTakenError, deletion_job, ensure_job
 from swarm_operator.controllers.swarmmemorybackup.service import BackupService, Calls, find_service
 from swarm_operator.controllers.swarmmemorystore.backups.destination import destination_in_use
+from swarm_operator.memory.client import BackupState
 from swarm_operator.runtime.errors import ForbiddenError, NotFoundError
 from swarm_operator.runtime.resource import Key, Object, key_of
 
@@ -35,7 +36,7 @@ class DataDeletion(Step[SwarmMemoryBackup]):
     condition: ClassVar = "Ready"
 
     service: BackupService
-    calls: Calls
+    calls: Calls[BackupState]
     image: str
     """The memory service's image, for the Job."""
     pull_secrets: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from swarm_operator.controllers.swarmmemorybackup.copy import FINALIZER, Copy
 from swarm_operator.controllers.swarmmemorybackup.deletion import DataDeletion
 from swarm_operator.controllers.swarmmemorybackup.job import backup_of
 from swarm_operator.controllers.swarmmemorybackup.service import BackupService, Calls
+from swarm_operator.memory.client import BackupState
 from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.clock import Clock, SystemClock
 from swarm_operator.runtime.controller import Controller
@@ -42,7 +43,7 @@ class SwarmMemoryBackupReconciler(StepReconciler[SwarmMemoryBackup]):
         clock: Clock | None = None,
     ) -> None:
         # The call of a copy ends when its object is deleted, that of a deletion begins then.
-        self.calls, self.deletions = Calls(), Calls()
+        self.calls, self.deletions = Calls[BackupState](), Calls[BackupState]()
         super().__init__(
             kinds.SWARM_MEMORY_BACKUP,
             SwarmMemoryBackup,

@@ -1,15 +1,18 @@
-"""Calls of memory services about backups. A call is a task of its own: a service that is slow holds up no reconcile."""
+"""Calls of memory services about backups and, in swarmmemoryrestore, restores.
+
+A call is a task of its own: a service that is slow holds up no reconcile.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
-from swarm_operator.api.v1alpha1 import SwarmMemoryBackup, SwarmMemoryStore
+from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.common.conditions import reason_of
 from swarm_operator.controllers.common.reconciliation import Reconciliation
@@ -28,8 +31,10 @@ from swarm_operator.shared.tokens import ADMIN_FILE
 
 log = structlog.get_logger(__name__)
 
+State = TypeVar("State")
+
 INTERRUPTED = "interrupted"
-"""Code of a backup that a restart of the service ended: it is asked for again."""
+"""Code of a backup or a restore that a restart of the service ended: it is asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +47,10 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Generic[State]):
     """What came of a call: a state or, if the service has none to give, the reason."""
 
-    state: BackupState | None = None
+    state: State | None = None
     reason: str = ""
     """In one CamelCase word; empty if the call succeeded."""
     message: str = ""
@@ -54,7 +59,7 @@ class Answer:
 class BackupService(Protocol):
     """Asks memory services about backups."""
 
-    async def advance(self, service: Service, name: str, reason: str, *, asked: bool) -> Answer:
+    async def advance(self, service: Service, name: str, reason: str, *, asked: bool) -> Answer[BackupState]:
         """Return the state of a backup, which is started first if need be.
 
         Args:
@@ -64,40 +69,23 @@ class BackupService(Protocol):
             asked: whether the service was known to be at work on it before. What has failed then stays failed.
         """
 
-    async def delete(self, service: Service, name: str) -> Answer:
+    async def delete(self, service: Service, name: str) -> Answer[BackupState]:
         """Delete a backup; one that is not there counts as deleted."""
 
 
 @dataclass(frozen=True, slots=True)
-class HttpBackupService:
-    """BackupService over HTTP."""
+class HttpCalls:
+    """Sends calls over HTTP."""
 
     url: str
     """Address of a service, with {name} and {namespace} of its store."""
     timeout: float = 30.0
     """Seconds for one answer."""
 
-    async def advance(self, service: Service, name: str, reason: str, *, asked: bool) -> Answer:
-        """See BackupService.advance."""
-
-        async def call(memory: MemoryClient) -> Answer:
-            state = await memory.backups.get(name)
-            if state is None or state.phase == "Incomplete" or (state.phase == "Failed" and _again(state, asked)):
-                state = await memory.backups.make(name, reason=reason)
-            return Answer(state)
-
-        return await self._call(service, call)
-
-    async def delete(self, service: Service, name: str) -> Answer:
-        """See BackupService.delete."""
-
-        async def call(memory: MemoryClient) -> Answer:
-            await memory.backups.delete(name)
-            return Answer()
-
-        return await self._call(service, call)
-
-    async def _call(self, service: Service, call: Callable[[MemoryClient], Coroutine[Any, Any, Answer]]) -> Answer:
+    async def call(
+        self, service: Service, call: Callable[[MemoryClient], Coroutine[Any, Any, Answer[State]]]
+    ) -> Answer[State]:
+        """Return the answer of a call, which gets a client of the service; or the reason why there is none."""
         url = self.url.format(name=service.store.name, namespace=service.store.namespace)
         try:
             # No retries: the next pass asks again.
@@ -108,7 +96,31 @@ class HttpBackupService:
             return Answer(reason=_reason(error), message=str(error))
 
 
-class Calls:
+class HttpBackupService(HttpCalls):
+    """BackupService over HTTP."""
+
+    async def advance(self, service: Service, name: str, reason: str, *, asked: bool) -> Answer[BackupState]:
+        """See BackupService.advance."""
+
+        async def call(memory: MemoryClient) -> Answer[BackupState]:
+            state = await memory.backups.get(name)
+            if state is None or state.phase == "Incomplete" or (state.phase == "Failed" and _again(state, asked)):
+                state = await memory.backups.make(name, reason=reason)
+            return Answer(state)
+
+        return await self.call(service, call)
+
+    async def delete(self, service: Service, name: str) -> Answer[BackupState]:
+        """See BackupService.delete."""
+
+        async def call(memory: MemoryClient) -> Answer[BackupState]:
+            await memory.backups.delete(name)
+            return Answer()
+
+        return await self.call(service, call)
+
+
+class Calls(Generic[State]):
     """Runs calls, at most `most` at one time and one for each key.
 
     Args:
@@ -119,13 +131,13 @@ class Calls:
         self.enqueue: Callable[[Key], object] = lambda _: None
         """Called with the key of a call that has ended."""
         self._turns = asyncio.Semaphore(most)
-        self._tasks: dict[Key, asyncio.Task[Answer]] = {}
+        self._tasks: dict[Key, asyncio.Task[Answer[State]]] = {}
 
-    def answer(self, key: Key, call: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer | None:
+    def answer(self, key: Key, call: Callable[[], Coroutine[Any, Any, Answer[State]]]) -> Answer[State] | None:
         """Return what the last call has found, once; or start a call, unless one runs, and return None."""
         task = self._tasks.get(key)
         if task is None:
-            self._tasks[key] = asyncio.create_task(self._run(key, call), name=f"backup {key}")
+            self._tasks[key] = asyncio.create_task(self._run(key, call), name=f"call {key}")
         elif task.done():
             del self._tasks[key]
             return task.result()
@@ -137,19 +149,19 @@ class Calls:
         if task is not None:
             task.cancel()
 
-    async def _run(self, key: Key, call: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+    async def _run(self, key: Key, call: Callable[[], Coroutine[Any, Any, Answer[State]]]) -> Answer[State]:
         try:
             async with self._turns:
                 return await call()
         except Exception as error:
-            log.exception("a call of a memory service failed", backup=str(key))
+            log.exception("a call of a memory service failed", of=str(key))
             return Answer(reason="NoAnswer", message=f"{type(error).__name__}: {error}")
         finally:
             # The task is done when the event loop gets to this.
             asyncio.get_running_loop().call_soon(self.enqueue, key)
 
 
-async def find_service(r: Reconciliation[SwarmMemoryBackup], store: SwarmMemoryStore, obj: Object) -> Service | str:
+async def find_service(r: Reconciliation[Any], store: SwarmMemoryStore, obj: Object) -> Service | str:
     """Return the service of a store, or why it cannot be asked. The token is sent to the store's own Service only.
 
     Raises:
