@@ -7,6 +7,7 @@ import yaml
 from support.controlplane import TOP
 
 from swarm_operator.controllers.common import kinds
+from swarm_operator.runtime.errors import InvalidError
 
 EXAMPLES = TOP / "examples"
 
@@ -225,6 +226,39 @@ async def test_a_backup_needs_a_store_and_cannot_be_changed(control_plane, objec
     assert "cannot be changed: create another SwarmMemoryBackup" in changed.stderr
     added = apply({"storeRef": {"name": "s"}, "destination": {"claimName": "c"}})
     assert "cannot be changed" in added.stderr
+
+
+BOTH = {"backupRef": {"name": "b"}, "location": "s3://b/s/n"}
+RESTORES_REFUSED = [
+    *(({"from": source}, "spec.from: .*must have either backupRef or location") for source in ({}, BOTH)),
+    *(
+        ({"from": {"location": location}}, "spec.from.location: .*must be the URL of a backup, such as s3://")
+        for location in ("monday", "ftp://h/s/n", "s3://b", "s3://k@b/s/n?x", "file:///n", "/backups/s/n")
+    ),
+    *(({"namespaces": names}, "spec.namespaces") for names in ([], ["a", "a"], [""], ["a" * 256])),
+    ({"namespaces": ["\u00e4" * 128]}, "spec.namespaces.*must have at most 255 bytes"),
+    *(({"keyPrefix": prefix}, "spec.keyPrefix") for prefix in ("", "a" * 1025)),
+    ({"keyPrefix": "\u00e4" * 513}, "spec.keyPrefix: .*must have at most 1024 bytes"),
+]
+
+
+async def test_a_restore_needs_a_store_and_one_backup_and_cannot_be_changed(control_plane, objects):
+    kind, valid = kinds.SWARM_MEMORY_RESTORE, {"storeRef": {"name": "s"}, "from": {"backupRef": {"name": "b"}}}
+    text = manifest("SwarmMemoryRestore", "r", {}, objects.namespace)
+    nothing = control_plane.kubectl_run("apply", "-f", "-", stdin=text)
+    for field in ("storeRef", "from"):
+        assert f"spec.{field}: Required value" in nothing.stderr
+    for spec, said in RESTORES_REFUSED:
+        with pytest.raises(InvalidError, match=said):
+            await objects.apply(kind, "r", valid | spec)
+    assert await objects.missing(kind, "r")
+    for number, location in enumerate(("file:///backups/s/n", "az://c/p/s=40x/n.1")):
+        await objects.apply(kind, f"accepted-{number}", valid | {"from": {"location": location}})
+    part = valid | {"namespaces": ["b", "a"], "keyPrefix": "task:"}
+    await objects.apply(kind, "r", part)
+    for change in ({"dryRun": True}, {"namespaces": ["a"]}, {"keyPrefix": "t"}, {"storeRef": {"name": "other"}}):
+        with pytest.raises(InvalidError, match=r"spec: .*cannot be changed: create another SwarmMemoryRestore"):
+            await objects.apply(kind, "r", part | change)
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swarm_operator.api.v1alpha1 import SwarmCluster, SwarmMemoryBackup, SwarmMemoryStore
+from swarm_operator.api.v1alpha1 import SwarmCluster, SwarmMemoryBackup, SwarmMemoryRestore, SwarmMemoryStore
 from swarm_operator.runtime.resource import Resource
 
 SWARM_CLUSTER = Resource(SwarmCluster.GROUP, SwarmCluster.VERSION, SwarmCluster.KIND, SwarmCluster.PLURAL)
@@ -11,6 +11,9 @@ SWARM_MEMORY_STORE = Resource(
 )
 SWARM_MEMORY_BACKUP = Resource(
     SwarmMemoryBackup.GROUP, SwarmMemoryBackup.VERSION, SwarmMemoryBackup.KIND, SwarmMemoryBackup.PLURAL
+)
+SWARM_MEMORY_RESTORE = Resource(
+    SwarmMemoryRestore.GROUP, SwarmMemoryRestore.VERSION, SwarmMemoryRestore.KIND, SwarmMemoryRestore.PLURAL
 )
 JOB = Resource("batch", "v1", "Job", "jobs")
 PERSISTENT_VOLUME_CLAIM = Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")

@@ -12,7 +12,7 @@ BASES = Path(__file__).parents[3] / "config" / "crd" / "bases"
 
 STRUCTURAL = {
     *("type", "format", "description", "default", "enum", "properties", "items", "required", "pattern"),
-    *("minimum", "maximum", "minLength", "maxLength"),
+    *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
     *("x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
 }
 
@@ -80,8 +80,9 @@ def test_no_default_is_null(schema):
 
 def test_an_empty_spec_is_complete_unless_a_field_is_required(schema, kind):
     spec = schema["properties"]["spec"]
-    if kind.KIND == "SwarmMemoryBackup":
-        assert (schema["required"], spec["required"]) == (["spec"], ["storeRef"])
+    required = {"SwarmMemoryBackup": ["storeRef"], "SwarmMemoryRestore": ["storeRef", "from"]}
+    if kind.KIND in required:
+        assert (schema["required"], spec["required"]) == (["spec"], required[kind.KIND])
         assert "default" not in spec
     else:
         assert spec["default"] == {}
@@ -136,11 +137,19 @@ def test_names_belong_together(kind, manifest):
 
 
 def test_short_names_and_columns_are_those_that_users_know(kind, manifest):
-    names = {"SwarmCluster": [], "SwarmMemoryStore": ["sms"], "SwarmMemoryBackup": ["smb"]}
+    names = {
+        "SwarmCluster": [],
+        "SwarmMemoryStore": ["sms"],
+        "SwarmMemoryBackup": ["smb"],
+        "SwarmMemoryRestore": ["smr"],
+    }
     columns = {
         "SwarmCluster": ["Memory", "Phase", "Memory-Status", "Age"],
         "SwarmMemoryStore": ["Type", "SwarmID", "Phase", "Storage", "Entries", "Age"],
         "SwarmMemoryBackup": ["Store", "Reason", "Phase", "Size", "Entries", "Verified", "Age"],
+        "SwarmMemoryRestore": [
+            *("Store", "From", "Dry-Run", "Phase", "New", "Changed", "Removed", "Safety-Backup", "Age"),
+        ],
     }
     (version,) = manifest["spec"]["versions"]
     assert manifest["spec"]["names"]["shortNames"] == names[kind.KIND]
