@@ -180,6 +180,10 @@ class Objects:
         }
         return await self.client.apply(resource, body, field_manager=manager)
 
+    async def delete(self, resource: Resource, name: str) -> None:
+        found = await self.get(resource, name)
+        await self.client.delete(resource, self.namespace, name, uid=found["metadata"]["uid"])
+
     async def store(self, name: str, **spec: object) -> Object:
         return await self.apply(kinds.SWARM_MEMORY_STORE, name, spec)
 

@@ -12,78 +12,11 @@ from pathlib import Path
 import pytest
 
 from swarm_operator.controllers.common import kinds, labels
-from swarm_operator.memory.client import MemoryClient
 from swarm_operator.runtime.errors import NotFoundError
 
 BACKUP, STORE = kinds.SWARM_MEMORY_BACKUP, kinds.SWARM_MEMORY_STORE
 SWARM = "test"
 """The swarm of the memory service that conftest starts."""
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Where the service keeps the backups of the swarm."""
-    return tmp_path / "backups" / SWARM
-
-
-@pytest.fixture
-def copies(folder):
-    """Names of the complete backups that lie there."""
-    return lambda: sorted(path.parent.name for path in folder.glob("*/manifest.json"))
-
-
-@pytest.fixture
-async def serving(objects, start_operator, eventually, memory_service, memory_port, folder):
-    """Starts an operator, and a store with this spec whose service has 100 entries and keeps backups."""
-
-    async def start(*flags, **spec):
-        operator = start_operator("--memory-url", f"http://127.0.0.1:{memory_port}", *flags)
-        await objects.store("s", **{"swarmId": SWARM, "backup": {}} | spec)
-        secret = await eventually(lambda: objects.get(kinds.SECRET, "s-auth"), seconds=90)
-        folder.parent.mkdir()  # the mount of the volume
-        memory_service(secret["data"], memory_port, "--backups", folder.parent.as_uri())
-        await eventually(lambda: objects.get(kinds.STATEFUL_SET, "s"))
-        token_file = folder.parent.parent / "tokens" / "client-token"
-        async with MemoryClient(f"http://127.0.0.1:{memory_port}", token_file=token_file, retry_for=60) as memory:
-            await asyncio.gather(*(memory.put("n", f"k{number}", number) for number in range(100)))
-        await objects.pretend_ready("s")
-        return operator
-
-    return start
-
-
-@pytest.fixture
-def backup(objects):
-    async def make(name, **metadata):
-        body = {
-            "apiVersion": BACKUP.api_version,
-            "kind": BACKUP.kind,
-            "metadata": {"name": name, "namespace": objects.namespace, **metadata},
-            "spec": {"storeRef": {"name": "s"}},
-        }
-        return await objects.client.create(BACKUP, body, field_manager="user")
-
-    return make
-
-
-@pytest.fixture
-def finished(objects, eventually):
-    """Waits for the end of a backup, and returns it."""
-
-    async def wait(name, phase="Completed"):
-        async def ended():
-            found = await objects.get(BACKUP, name)
-            assert found["status"]["phase"] == phase, found["status"]
-            return found
-
-        return await eventually(ended, seconds=60)
-
-    return wait
-
-
-async def delete(objects, resource, name):
-    found = await objects.get(resource, name)
-    await objects.client.delete(resource, objects.namespace, name, uid=found["metadata"]["uid"])
 
 
 async def all_backups(objects):
@@ -120,7 +53,7 @@ async def test_a_backup_is_verified_and_its_data_goes_with_it(
         return True
 
     await eventually(told)
-    await delete(objects, BACKUP, "b1")
+    await objects.delete(BACKUP, "b1")
     await eventually(lambda: objects.missing(BACKUP, "b1"))
     assert not (folder / "b1").exists()
 
@@ -178,7 +111,7 @@ async def test_killed_at_any_time_the_operator_makes_each_backup_once(
         assert found["status"]["entries"] == 100
     assert copies() == names
     for name in names:
-        await delete(objects, BACKUP, name)
+        await objects.delete(BACKUP, name)
     operator.kill()
     operator.start()
 
@@ -195,9 +128,9 @@ async def test_when_the_store_is_gone_a_job_deletes_the_data(
     await serving()
     await backup("b1")
     await finished("b1")
-    await delete(objects, STORE, "s")
+    await objects.delete(STORE, "s")
     await eventually(lambda: objects.missing(STORE, "s"))
-    await delete(objects, BACKUP, "b1")
+    await objects.delete(BACKUP, "b1")
 
     async def the_job():
         found = (await objects.client.list(kinds.JOB, namespace=objects.namespace))[0]
@@ -226,8 +159,8 @@ async def test_the_annotation_lets_an_object_go_whose_data_nobody_can_delete(
     await serving()
     await backup("b1")
     await finished("b1")
-    await delete(objects, STORE, "s")
-    await delete(objects, BACKUP, "b1")
+    await objects.delete(STORE, "s")
+    await objects.delete(BACKUP, "b1")
     annotations = {"annotations": {labels.SKIP_DATA_DELETION: "true"}}
     await objects.client.merge(BACKUP, objects.namespace, "b1", {"metadata": annotations}, field_manager="user")
     await eventually(lambda: objects.missing(BACKUP, "b1"))

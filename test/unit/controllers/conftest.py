@@ -1,5 +1,7 @@
 """A cluster of dicts, a clock that tests move, and custom resources to reconcile."""
 
+import asyncio
+import base64
 import copy
 import itertools
 from datetime import UTC, datetime, timedelta
@@ -13,9 +15,9 @@ from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.common.reconciliation import Reconciliation
 from swarm_operator.controllers.swarmmemorystore.backups.objects import STORE_INDEX, by_store
 from swarm_operator.runtime.cache import Cache
-from swarm_operator.runtime.errors import ConflictError, NotFoundError
+from swarm_operator.runtime.errors import ConflictError, NotFoundError, UnreachableError
 from swarm_operator.runtime.events import EVENTS
-from swarm_operator.runtime.resource import Key, key_of
+from swarm_operator.runtime.resource import Key, key_of, owner_reference
 
 
 class FakeClock:
@@ -164,6 +166,7 @@ async def cache(client):
         kinds.SWARM_CLUSTER,
         kinds.SWARM_MEMORY_STORE,
         kinds.SWARM_MEMORY_BACKUP,
+        kinds.SWARM_MEMORY_RESTORE,
         kinds.STATEFUL_SET,
         kinds.SERVICE,
         kinds.PERSISTENT_VOLUME_CLAIM,
@@ -266,6 +269,25 @@ def store(store_object):
 
 
 @pytest.fixture
+def ready_store(seen, client, store_object):
+    """Makes a store whose memory service can be asked."""
+
+    def make(name="bees", **spec):
+        store = store_object(name, **{"backupInterval": "1h"} | spec)
+        store["status"] = {"conditions": [{"type": "Ready", "status": "True", "reason": "Available", "message": ""}]}
+        for condition in store["status"]["conditions"]:
+            condition["lastTransitionTime"] = "2026-11-23T12:00:00Z"
+        seen(kinds.SWARM_MEMORY_STORE, store)
+        owned = {"namespace": "ns", "ownerReferences": [owner_reference(store)], "uid": f"uid-{name}-child"}
+        seen(kinds.SERVICE, {"metadata": {"name": name, **owned}})
+        token = base64.b64encode(b"admin").decode()
+        client.put(kinds.SECRET, {"metadata": {"name": f"{name}-auth", **owned}, "data": {"admin-token": token}})
+        return store
+
+    return make
+
+
+@pytest.fixture
 def cluster_object():
     """Makes SwarmClusters as the API server has them."""
 
@@ -273,3 +295,56 @@ def cluster_object():
         return _object(SwarmCluster, name, {"memory": memory})
 
     return make
+
+
+class DiedError(UnreachableError):
+    """The operator has died."""
+
+
+@pytest.fixture
+def mortal(client, monkeypatch):
+    """Makes the operator die when its k-th write is done, or never for 0; counts its writes."""
+    counted = {"writes": 0, "last": 0}
+
+    def dying(method):
+        async def call(*args, **kwargs):
+            answer = await method(*args, **kwargs)
+            counted["writes"] += 1
+            if counted["writes"] == counted["last"]:
+                raise DiedError("died")
+            return answer
+
+        return call
+
+    for name in ("create", "apply", "merge"):
+        monkeypatch.setattr(client, name, dying(getattr(client, name)))
+    return counted
+
+
+@pytest.fixture
+def live(cache, client, mortal):
+    """Reconciles an object until nothing changes any more, with a new operator after a death.
+
+    `make` makes a reconciler. Returns how often one died.
+    """
+
+    async def run(last, resource, key, make):
+        mortal.update(writes=0, last=last)
+        deaths, quiet = 0, 0
+        reconciler = None
+        (informer,) = cache.add(resource)
+        while quiet < 3:
+            reconciler = reconciler or make()
+            before = mortal["writes"]
+            try:
+                await reconciler.reconcile(key)
+            except DiedError:
+                deaths, reconciler = deaths + 1, None
+            for _ in range(6):
+                await asyncio.sleep(0)
+            if (resource, key) in client.objects:  # what the watch brings
+                informer.changed(copy.deepcopy(client.objects[resource, key]))
+            quiet = quiet + 1 if mortal["writes"] == before and reconciler else 0
+        return deaths
+
+    return run

@@ -1,7 +1,6 @@
-"""A store that is ready, with its Service and its Secret, and a memory service that says what a test tells it to."""
+"""A memory service that says of backups what a test tells it to."""
 
 import asyncio
-import base64
 
 import pytest
 
@@ -9,7 +8,7 @@ from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.swarmmemorybackup import SwarmMemoryBackupReconciler
 from swarm_operator.controllers.swarmmemorybackup.service import Answer
 from swarm_operator.memory.client import BackupState
-from swarm_operator.runtime.resource import Key, owner_reference
+from swarm_operator.runtime.resource import Key
 
 KEY = Key("ns", "b1")
 DEADLINE = 600.0
@@ -92,25 +91,6 @@ def backup_object():
         base = {"name": name, "namespace": "ns", "uid": f"uid-{name}", "generation": 1, "resourceVersion": "1"}
         kind = kinds.SWARM_MEMORY_BACKUP
         return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": base | metadata, "spec": spec}
-
-    return make
-
-
-@pytest.fixture
-def ready_store(seen, client, store_object):
-    """Makes a store whose memory service can be asked."""
-
-    def make(name="bees", **spec):
-        store = store_object(name, **{"backupInterval": "1h"} | spec)
-        store["status"] = {"conditions": [{"type": "Ready", "status": "True", "reason": "Available", "message": ""}]}
-        for condition in store["status"]["conditions"]:
-            condition["lastTransitionTime"] = "2026-11-23T12:00:00Z"
-        seen(kinds.SWARM_MEMORY_STORE, store)
-        owned = {"namespace": "ns", "ownerReferences": [owner_reference(store)], "uid": f"uid-{name}-child"}
-        seen(kinds.SERVICE, {"metadata": {"name": name, **owned}})
-        token = base64.b64encode(b"admin").decode()
-        client.put(kinds.SECRET, {"metadata": {"name": f"{name}-auth", **owned}, "data": {"admin-token": token}})
-        return store
 
     return make
 
