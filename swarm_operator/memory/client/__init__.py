@@ -37,7 +37,7 @@ from swarm_operator.memory.client.models import (
     Stats,
 )
 from swarm_operator.memory.client.restores import RestoreState
-from swarm_operator.memory.client.swarm import MessagePage, RecordPage
+from swarm_operator.memory.client.swarm import MessagePage, RecordPage, Workload
 from swarm_operator.memory.client.sync import SyncMemoryClient
 
 __all__ = [
@@ -68,4 +68,5 @@ __all__ = [
     "SearchPage",
     "Stats",
     "SyncMemoryClient",
+    "Workload",
 ]

@@ -35,6 +35,25 @@ class MessagePage:
     more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Work of a pool of agents.
+
+    Attributes:
+        claimable: number of tasks that an agent may claim now.
+        in_flight: number of tasks that agents hold.
+        oldest_seconds: seconds since the oldest claimable task was created; 0 if there is none.
+        work: the number to scale by: claimable and in-flight tasks.
+        partial: True if there were too many tasks to read: the numbers are lower bounds.
+    """
+
+    claimable: int
+    in_flight: int
+    oldest_seconds: float
+    work: int
+    partial: bool
+
+
 class _Resource:
     """Base class: requests to one path below /v1."""
 
@@ -209,6 +228,16 @@ class TasksClient(_Records):
     ) -> RecordPage:
         """Return a page of tasks. `agent`: the tasks that it claimed or that are assigned to it."""
         return await self._list(status=status, type=type, agent=agent, limit=limit, cursor=cursor)
+
+    async def workload(self, pool: str = "*") -> Workload:
+        """Return how much work a pool of agents has. `pool`: the type of its tasks; `*` for all tasks."""
+        return await self._transport.request(
+            "GET", url_path("scale", pool),
+            lambda answer: Workload(
+                int(answer["claimable"]), int(answer["inFlight"]), float(answer["oldestSeconds"]),
+                int(answer["work"]), bool(answer["partial"]),
+            ),
+        )  # fmt: skip
 
 
 class PatternsClient(_Records):

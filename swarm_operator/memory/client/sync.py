@@ -91,6 +91,7 @@ class SyncTasksClient(_Facade[swarm.TasksClient]):
     complete = _call(swarm.TasksClient.complete)
     fail = _call(swarm.TasksClient.fail)
     set_status = _call(swarm.TasksClient.set_status)
+    workload = _call(swarm.TasksClient.workload)
     get = _call(swarm.TasksClient.get)
     list = _call(swarm.TasksClient.list)
     iterate = _stream(swarm.TasksClient.iterate)

@@ -24,6 +24,7 @@ from swarm_operator.memory.service.http.routes import (
     patterns,
     records,
     restores,
+    scale,
     tasks,
     transfer,
     watch,
@@ -52,7 +53,13 @@ _SHAPES: Final[dict[str, Schema]] = {
     "Backup": backups.SHAPE,
     "Restore": restores.SHAPE,
 }
-_PATH_PARAMETERS: Final = {"namespace": NAMESPACE, "key": KEY, "id": IDENTIFIER, "name": backups.NAME}
+_PATH_PARAMETERS: Final = {
+    "namespace": NAMESPACE,
+    "key": KEY,
+    "id": IDENTIFIER,
+    "name": backups.NAME,
+    "pool": scale.POOL,
+}
 _BRACES: Final = re.compile(r"{(\w+)}")
 _REFUSALS: Final = {
     400: "Something is not allowed; `field` says what, `allowed` what is.",

@@ -88,15 +88,22 @@ def new(changes: Task, now: int) -> Task:
 
 def claimable(task: Task, agent: str, now: int) -> RecordStateError | None:
     """Return the reason why this agent may not claim this task now, or None. Dependencies are not checked."""
+    if (refusal := taken(task, now)) is not None:
+        return refusal
+    assigned = texts_of(task, "assignedAgents")
+    if assigned and agent not in assigned:
+        return RecordStateError("assigned", "the task is assigned to others")
+    return None
+
+
+def taken(task: Task, now: int) -> RecordStateError | None:
+    """Return the reason why no agent may claim this task now, or None. Dependencies are not checked."""
     status = status_of(task)
     if status == "in_progress":
         if not _lease_ended(task, now):
             return RecordStateError("claimed", f"the task is claimed by {text_of(task, 'claimedBy')!r}")
     elif status != "pending":
         return RecordStateError("not-allowed", f"the task is {status}")
-    assigned = texts_of(task, "assignedAgents")
-    if assigned and agent not in assigned:
-        return RecordStateError("assigned", "the task is assigned to others")
     return None
 
 

@@ -20,6 +20,7 @@ from swarm_operator.memory.swarm.errors import RecordStateError
 from swarm_operator.memory.swarm.record import Record, RecordPage, Records, tags_of, text_of, texts_of
 from swarm_operator.memory.swarm.tasks import dependencies, rules
 from swarm_operator.memory.swarm.tasks.queue import TASK, TaskQueue, documents_of, identities
+from swarm_operator.memory.swarm.tasks.workload import Workload, WorkloadCount
 
 _MAX_ATTEMPTS: Final = 50
 """Attempts of `claim_next`; an attempt fails if other agents claim all of its candidates first."""
@@ -228,6 +229,14 @@ class Tasks:
                 task, status, now, agent=agent, result=result, error=error, unmet=unmet
             ),
         )
+
+    async def workload(self, pool: str) -> Workload:
+        """Return how much work a pool of agents has. Raise InvalidInputError.
+
+        Args:
+            pool: the `type` of its tasks; `*` for tasks of all types and without a type.
+        """
+        return await WorkloadCount(self._store, self._records, self._queue, pool).run()
 
     def _new_id(self) -> str:
         """Return a new id. Generated ids are in creation order unless the clock is set back."""

@@ -95,6 +95,7 @@ async def test_records_make_the_round_trip(run):
         task = memory.tasks.create(id="t1", description="x")
         assert memory.tasks.claim_next(agent="a1")["id"] == task["id"]
         assert memory.tasks.claim_next(agent="a1") is None
+        assert memory.tasks.workload().in_flight == 1
         assert memory.tasks.complete("t1", agent="a1")["status"] == "completed"
         assert [each["id"] for each in memory.agents.iterate(type="coder")] == ["a1"]
         memory.coordination.put("k", [1])

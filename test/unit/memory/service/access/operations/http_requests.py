@@ -116,6 +116,7 @@ CASES = {
     "task-release": _record(TASKS, "POST", "/v1/tasks/claimed/release", {"agent": "ada"}),
     "task-assign": _record(TASKS, "POST", "/v1/tasks/open/assign", {"agents": ["ada"]}),
     "task-status": _record(TASKS, "POST", "/v1/tasks/claimed/status", {"status": "completed", "agent": "ada"}),
+    "scale": [*_record(TASKS, "GET", "/v1/scale/*"), *_record(TASKS, "GET", "/v1/scale/coder")],
     "pattern-list": _record(PATTERNS, "GET", "/v1/patterns", shows=True),
     "pattern-best": _record(PATTERNS, "GET", "/v1/best-patterns", shows=True),
     "pattern-store": _record(PATTERNS, "PUT", "/v1/patterns/review", {"type": "x"}),
