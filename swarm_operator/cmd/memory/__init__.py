@@ -13,7 +13,18 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import swarm_operator
-from swarm_operator.cmd.memory import backups, checking, completing, entries, finding, restoring, serving, swarm, upkeep
+from swarm_operator.cmd.memory import (
+    backups,
+    checking,
+    completing,
+    entries,
+    finding,
+    migrating,
+    restoring,
+    serving,
+    swarm,
+    upkeep,
+)
 from swarm_operator.cmd.memory.codes import INTERRUPTED, complain
 
 __all__ = ["main", "program"]
@@ -62,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {swarm_operator.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (serving, entries, finding, swarm, upkeep, backups, restoring, checking):
+    for module in (serving, entries, finding, swarm, upkeep, backups, restoring, migrating, checking):
         module.add(commands)
     completing.add(commands, parser)
     return parser

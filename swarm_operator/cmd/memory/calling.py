@@ -44,6 +44,13 @@ def add_client(
     parser.set_defaults(run=lambda options: _call(options, run, columns))
     flag = Flags(parser)
     flag("--url", "SWARM_MEMORY_URL", "http://127.0.0.1:8080", url, "where the service is")
+    add_service(flag, admin=admin)
+    add_output(parser)
+    return parser
+
+
+def add_service(flag: Flags, *, admin: bool = False) -> None:
+    """Add the flags about a service besides its URL."""
     laptop = _LAPTOP_ADMIN_TOKEN if admin else _LAPTOP_TOKEN
     variable = "SWARM_MEMORY_ADMIN_TOKEN_FILE" if admin else "SWARM_MEMORY_TOKEN_FILE"
     default = str(laptop) if laptop.exists() else ""
@@ -52,8 +59,6 @@ def add_client(
         "--retry-for", "SWARM_MEMORY_RETRY_FOR", "2", whole(0, 86_400),
         "seconds for which a request is tried again while the service is not there",
     )  # fmt: skip
-    add_output(parser)
-    return parser
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -13,10 +13,10 @@ exportSwarmState: an object with agents, tasks and patterns.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -160,6 +160,22 @@ class _Item:
     updated_at: int | None = None
 
 
+class ImportTarget(Protocol):
+    """What an import needs of a store."""
+
+    @property
+    def max_value_bytes(self) -> int:
+        """Return the size limit of a value, in bytes of compact JSON."""
+
+    def now(self) -> int:
+        """Return the time in milliseconds since the Unix epoch."""
+
+    async def transact(
+        self, identities: Sequence[Identity], decide: Callable[[list[Entry | None], int], Sequence[Write]]
+    ) -> Sequence[object]:
+        """Read entries, and write what `decide` returns for them, in one transaction."""
+
+
 @dataclass(slots=True)
 class Importer:
     """Imports lines in batches of up to 100 entries or 1 MiB. Each batch is written atomically.
@@ -173,7 +189,7 @@ class Importer:
         complete: True after the last line of an export, with the correct number of entries, was added.
     """
 
-    store: Store
+    store: ImportTarget
     existing: Existing = Existing.OVERWRITE
     outcomes: bytearray = field(default_factory=bytearray)
     counts: dict[Outcome, int] = field(default_factory=dict)
