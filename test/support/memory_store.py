@@ -29,6 +29,7 @@ from swarm_operator.memory.core.entry import (
 )
 from swarm_operator.memory.core.errors import (
     BatchItemError,
+    DeletingError,
     InternalStoreError,
     InvalidInputError,
     MemoryStoreError,
@@ -73,6 +74,7 @@ class MemoryStore(Store):
         self._highest_deleted = 0
         self._changes = []
         self._newest = 0
+        self._takes_writes = True
         self._watches = set()
         self._gc = GcStats()
         self._closed = False
@@ -272,6 +274,12 @@ class MemoryStore(Store):
         dump = self._dump()
         yield Snapshot(io.BytesIO(dump), len(dump), hashlib.sha256(dump).digest())
 
+    async def stop_writes(self):
+        self._takes_writes = False
+
+    def resume_writes(self):
+        self._takes_writes = True
+
     async def replace(self, file, *, before):
         dump = json.loads(await asyncio.to_thread(Path(file).read_bytes))
         entries = [Entry(*row[:2], row[2].encode(), *row[3:]) for row in dump["entries"]]
@@ -328,6 +336,8 @@ class MemoryStore(Store):
     @contextlib.contextmanager
     def _transaction(self):
         """Give the moment of a transaction; undo all of its writes if it fails, else tell the watches."""
+        if not self._takes_writes:
+            raise DeletingError("the memory is being deleted")
         before = dict(self._rows), self._highest_deleted, list(self._changes), self._newest
         try:
             yield self.now()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -15,18 +16,29 @@ from swarm_operator.cmd.memory.codes import FAILED, NOT_FOUND, OK, complain
 from swarm_operator.cmd.memory.flags import Flags, add_object_store
 from swarm_operator.cmd.memory.output import Output
 from swarm_operator.cmd.memory.progress import bar
+from swarm_operator.cmd.memory.values import swarm_id, switch
 
 Command: TypeAlias = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
 _COLUMNS: Final = ("name", "phase", "reason", "entries", "size", "verified_at", "location")
 _LOOK: Final = 0.1
+NO_DATABASE: Final = "no-database"
+"""Code of the problem in a report on a directory without a database."""
 
 
 def add(commands: Any) -> None:
     """Add `backups` and its commands."""
-    text = "list, verify, fetch, restore and delete backups where they lie; needs no service"
+    text = "make, list, verify, fetch, restore and delete backups where they lie; needs no service"
     parser = commands.add_parser("backups", help=text, description=text)
     inner = parser.add_subparsers(metavar="COMMAND", required=True)
     backup = "URL of a backup: DESTINATION/SWARM/NAME, as `list` prints it"
+    make = _add(inner, "make", _make, "make a backup of the database of a stopped service, and verify it", backup)
+    flag = Flags(make)
+    flag("--data-dir", "DATA_DIR", "data", Path, "where the database lies")
+    flag("--swarm-id", "SWARM_ID", "default", swarm_id, "whose memory this is")
+    flag("--enable-wal", "ENABLE_WAL", "true", switch, "as the service is started with")
+    make.add_argument("--reason", default="Requested", help="why it is made, a word; default Requested")
+    make.add_argument("--missing-ok", action="store_true", help="succeed if there is no database")
+    make.add_argument("--report", metavar="FILE", type=Path, help="write the manifest, or the problem, as JSON into FILE")
     _add(
         inner, "list", _list, "list all backups of a destination", "URL of a destination, or of a swarm's folder in it"
     )
@@ -57,6 +69,45 @@ def _run(options: argparse.Namespace, run: Command) -> int:
         # The operator takes the code from the last line of a Job's log.
         complain(f"{error.code}: {error}")
         return NOT_FOUND if isinstance(error, BackupNotFoundError) else FAILED
+
+
+async def _make(options: argparse.Namespace) -> int:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from swarm_operator.memory.core.errors import MemoryStoreError  # noqa: PLC0415
+    from swarm_operator.memory.service.server import DATABASE_NAME  # noqa: PLC0415
+
+    database = options.data_dir / DATABASE_NAME
+    if not database.exists():
+        _report(options, {"problem": {"code": NO_DATABASE, "detail": f"{database} does not exist"}})
+        return OK if options.missing_ok else complain(f"data_dir: there is no {database}; the database must exist")
+    try:
+        manifest = await _make_from(database, options)
+    except MemoryStoreError as error:
+        _report(options, {"problem": {"code": error.code, "detail": str(error)}})
+        raise
+    _report(options, asdict(manifest))
+    Output(options.output).document(asdict(manifest))
+    return OK
+
+
+async def _make_from(database: Path, options: argparse.Namespace) -> Any:
+    """Make a backup of a database that no service has open, and return its manifest."""
+    from swarm_operator.memory.sqlite import SqliteStore, StoreConfig  # noqa: PLC0415
+    from swarm_operator.memory.transfer.backups.location import split_location  # noqa: PLC0415
+
+    folder, name = split_location(options.location)
+    url, _, swarm = folder.rpartition("/")
+    config = StoreConfig(swarm_id=options.swarm_id, enable_wal=options.enable_wal)
+    async with SqliteStore.open(database, config) as store:
+        # The destination exists; the first backup makes the swarm's folder in it.
+        with _catalog(options, url, below=swarm, source=store) as catalog:
+            return await _watched(lambda progress: catalog.make(name, options.reason, progress=progress))
+
+
+def _report(options: argparse.Namespace, document: dict[str, Any]) -> None:
+    if options.report is not None:
+        options.report.write_text(json.dumps(document))
 
 
 async def _list(options: argparse.Namespace) -> int:
@@ -113,6 +164,12 @@ async def _print(options: argparse.Namespace, run: Callable[[Any], Coroutine[Any
     """Show how far a coroutine is, and print the manifest that it returns."""
     from dataclasses import asdict  # noqa: PLC0415
 
+    Output(options.output).document(asdict(await _watched(run)))
+    return OK
+
+
+async def _watched(run: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
+    """Show how far a coroutine is, and return what it returns."""
     from swarm_operator.memory.transfer.backups.catalog import Progress  # noqa: PLC0415
 
     progress = Progress()
@@ -122,9 +179,7 @@ async def _print(options: argparse.Namespace, run: Callable[[Any], Coroutine[Any
             await asyncio.wait([task], timeout=_LOOK)
             if show is not None and progress.of:
                 show(progress.bytes, progress.of)
-        manifest = await task
-    Output(options.output).document(asdict(manifest))
-    return OK
+        return await task
 
 
 @contextlib.contextmanager
@@ -138,11 +193,12 @@ def _one(options: argparse.Namespace) -> Iterator[tuple[Any, str]]:
 
 
 @contextlib.contextmanager
-def _catalog(options: argparse.Namespace, url: str) -> Iterator[Any]:
-    """Give the catalog at a URL, with a directory for copies that is removed afterwards."""
+def _catalog(options: argparse.Namespace, url: str, *, below: str = "", source: Any = None) -> Iterator[Any]:
+    """Give the catalog at a URL or in a folder below, with a directory for copies that is removed afterwards."""
     from swarm_operator.memory.transfer.backups import catalog as catalogs  # noqa: PLC0415
     from swarm_operator.memory.transfer.backups.location import open_destination  # noqa: PLC0415
 
     destination = open_destination(url, options=options.backups_options, credentials=options.backups_credentials)
     with tempfile.TemporaryDirectory(prefix="swarm-memory-") as scratch:
-        yield catalogs.Catalog(destination, scratch=Path(scratch))
+        destination = destination.below(below) if below else destination
+        yield catalogs.Catalog(destination, scratch=Path(scratch), source=source)

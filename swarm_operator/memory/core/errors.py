@@ -124,6 +124,13 @@ class RestoringError(MemoryStoreError):
     transient = True
 
 
+class DeletingError(MemoryStoreError):
+    """Writes are refused: the store's final backup is being made or was made. Nothing was written; reads work."""
+
+    code = "deleting"
+    transient = True
+
+
 class InternalStoreError(MemoryStoreError):
     """A defect of the store; report the message to the developers. The transaction was rolled back."""
 

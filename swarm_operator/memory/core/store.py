@@ -265,6 +265,18 @@ class Store(EntryReads, EntryWrites, Protocol):
         """
 
     @abstractmethod
+    async def stop_writes(self) -> None:
+        """Refuse writes with DeletingError from now on, and return when those that were accepted are on disk.
+
+        Raises:
+            StorageError, StoreClosedError, RestoringError: writes are not refused.
+        """
+
+    @abstractmethod
+    def resume_writes(self) -> None:
+        """Accept writes again after `stop_writes`."""
+
+    @abstractmethod
     async def replace(self, file: Path, *, before: Callable[[int], Awaitable[None]]) -> None:
         """Replace all data by those of a backup, while reads go on.
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from swarm_operator.memory.core.errors import (
     BatchItemError,
     BusyError,
+    DeletingError,
     DiskFullError,
     InvalidInputError,
     MemoryStoreError,
@@ -43,6 +44,7 @@ _STATUS: Final[tuple[tuple[type[MemoryStoreError], int], ...]] = (
     (StorageError, 503),
     (StoreClosedError, 503),
     (RestoringError, 503),
+    (DeletingError, 503),
 )
 
 
@@ -114,6 +116,6 @@ def _headers(error: MemoryStoreError) -> tuple[tuple[bytes, bytes], ...]:
     match error:
         case VersionConflictError() if error.current_version is not None:
             return ((b"etag", b'"%d"' % error.current_version),)
-        case OverloadedError() | BusyError() | StoreClosedError() | RestoringError():
+        case OverloadedError() | BusyError() | StoreClosedError() | RestoringError() | DeletingError():
             return ((b"retry-after", b"1"),)
     return ()

@@ -51,13 +51,12 @@ from swarm_operator.memory.sqlite.backup.replace import Replacer
 from swarm_operator.memory.sqlite.changes import Feed, Watch
 from swarm_operator.memory.sqlite.config import MIB, StoreConfig
 from swarm_operator.memory.sqlite.database import checkpoint, connect, driver
-from swarm_operator.memory.sqlite.database.connection import Worker, translated
-from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.database.connection import Worker
 from swarm_operator.memory.sqlite.database.lock import ProcessLock
 from swarm_operator.memory.sqlite.gc.collector import GarbageCollector
 from swarm_operator.memory.sqlite.read.entries import EntryCache, EntryReader
 from swarm_operator.memory.sqlite.read.pool import Readers
-from swarm_operator.memory.sqlite.search.index import prepare as prepare_index
+from swarm_operator.memory.sqlite.search.index import prepare_opened
 from swarm_operator.memory.sqlite.tables import compression
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
 from swarm_operator.memory.sqlite.tables.ranges import after_prefix
@@ -68,7 +67,7 @@ from swarm_operator.memory.sqlite.write.apply import (
     TransactionOperation,
     UpdateOperation,
 )
-from swarm_operator.memory.sqlite.write.writer import CheckpointPolicy, Writer
+from swarm_operator.memory.sqlite.write.writer import DELETING, CheckpointPolicy, Writer
 
 RECORD_NAMESPACES = ("swarm:agents", "swarm:tasks", "swarm:patterns")
 _DELETE_BATCH_SIZE = 200
@@ -156,7 +155,7 @@ class SqliteStore:
             remove_stale(path.parent)
             worker = await connect.open_writer(path, config)
             stack.push_async_callback(connect.close_writer, worker, config)
-            await worker.run(lambda db: _prepare_index(db, config))
+            await worker.run(lambda db: prepare_opened(db, config))
             readers = await Readers.open(path, config, worker)
             stack.push_async_callback(readers.close)
             watching = observer or SilentObserver()
@@ -406,6 +405,14 @@ class SqliteStore:
         async with self._backups.snapshot(directory) as snapshot:
             yield snapshot
 
+    async def stop_writes(self) -> None:
+        """Refuse writes for the final backup, see Store.stop_writes."""
+        await self._writer.pause(DELETING)
+
+    def resume_writes(self) -> None:
+        """Accept writes again, see Store.resume_writes."""
+        self._writer.resume(DELETING)
+
     async def replace(self, file: Path, *, before: Callable[[int], Awaitable[None]]) -> None:
         """Replace all data by those of a backup, see Store.replace and backup.replace."""
         self._check_open()
@@ -490,9 +497,3 @@ class SqliteStore:
             await self._writer.close()
         finally:
             await self._lookup.close()
-
-
-def _prepare_index(db: sqlite3.Connection, config: StoreConfig) -> None:
-    with translated():
-        if prepare_index(db, full_text=config.full_text) and config.enable_wal:
-            checkpoint.truncate(db)

@@ -7,7 +7,9 @@ import sqlite3
 import pytest
 
 from swarm_operator.cmd import memory as command
+from swarm_operator.cmd.memory.backups import NO_DATABASE
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
+from swarm_operator.memory.sqlite.database.lock import ProcessLock
 from swarm_operator.memory.transfer.backups.catalog import Catalog
 from swarm_operator.memory.transfer.backups.location import folder_of, open_destination
 
@@ -108,3 +110,65 @@ def test_a_location_that_is_none_is_refused(location, capsys):
     assert (code, rows) == (1, [])
     assert error.startswith("swarm-memory: ")
     assert "secret" not in error
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    """The directory of a service that has stopped."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+
+    async def write():
+        async with SqliteStore.open(folder / "swarm-memory.db", StoreConfig(swarm_id="bees")) as store:
+            await store.put("n", "k", 1)
+
+    asyncio.run(write())
+    return folder
+
+
+def make(capsys, root, data_dir, *arguments):
+    location = f"file://{root}/bees/last"
+    return run(capsys, "make", location, "--data-dir", data_dir, "--swarm-id", "bees", *arguments)
+
+
+def test_a_backup_of_a_stopped_service_is_made_verified_and_reported(vault, data_dir, capsys, tmp_path):
+    report = tmp_path / "report"
+    code, (manifest,), _ = make(capsys, vault, data_dir, "--reason", "Final", "--report", report)
+    assert (code, manifest["reason"], manifest["entries"], manifest["swarm_id"]) == (0, "Final", 1, "bees")
+    assert json.loads(report.read_text()) == manifest
+    assert run(capsys, "verify", f"file://{vault}/bees/last")[0] == 0
+    code, (again,), _ = make(capsys, vault, data_dir)
+    assert (code, again["completed_at"]) == (0, manifest["completed_at"]), "it is made once"
+
+
+def test_a_directory_without_a_database_is_refused_unless_that_is_fine(vault, capsys, tmp_path):
+    report, empty = tmp_path / "report", tmp_path / "empty"
+    empty.mkdir()
+    code, rows, error = make(capsys, vault, empty, "--report", report)
+    assert (code, rows) == (1, [])
+    assert error == f"swarm-memory: data_dir: there is no {empty}/swarm-memory.db; the database must exist\n"
+    assert make(capsys, vault, empty, "--report", report, "--missing-ok")[:2] == (0, [])
+    assert json.loads(report.read_text())["problem"]["code"] == NO_DATABASE
+    assert list(empty.iterdir()) == [], "none is made"
+
+
+@pytest.mark.parametrize(
+    ("damage", "destination", "code"),
+    [(b"no database" * 1000, "vault", "foreign-database"), (b"", "missing", "destination-missing")],
+)
+def test_why_none_could_be_made_is_reported(vault, data_dir, capsys, tmp_path, damage, destination, code):
+    report = tmp_path / "report"
+    if damage:
+        (data_dir / "swarm-memory.db").write_bytes(damage)
+    ended, rows, error = make(capsys, tmp_path / destination, data_dir, "--report", report)
+    problem = json.loads(report.read_text())["problem"]
+    assert (ended, rows, problem["code"]) == (1, [], code)
+    assert problem["detail"] in error
+
+
+def test_a_database_that_a_service_has_open_is_refused(vault, data_dir, capsys, tmp_path):
+    lock = ProcessLock(data_dir / "swarm-memory.db")
+    lock.acquire()
+    code, _, error = make(capsys, vault, data_dir)
+    lock.release()
+    assert (code, "already open" in error) == (1, True)

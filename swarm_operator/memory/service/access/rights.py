@@ -260,6 +260,16 @@ class AuthorizedStore(Store):
         async with self._store.snapshot(directory) as snapshot:
             yield snapshot
 
+    async def stop_writes(self) -> None:
+        """Require an admin."""
+        self._principal.check_admin()
+        await self._store.stop_writes()
+
+    def resume_writes(self) -> None:
+        """Require an admin."""
+        self._principal.check_admin()
+        self._store.resume_writes()
+
     async def replace(self, file: Path, *, before: Callable[[int], Awaitable[None]]) -> None:
         """Require an admin."""
         self._principal.check_admin()

@@ -134,8 +134,9 @@ class Replacer:
         stop = threading.Event()
         known = await self._backups.read(given, stop)
         position = await run_stoppable(lambda: self._prepare(file, known, now, stop), stop)
+        refusal = RestoringError("a restore is being completed; writes wait for its end")
         try:
-            await self._writer.pause(RestoringError("a restore is being completed; writes wait for its end"))
+            await self._writer.pause(refusal)
             newest = await self._worker.run(lambda db: changes.bounds(db)[1])
             if newest - known.position > MARGIN:
                 known = await self._backups.read(given, stop)
@@ -144,7 +145,7 @@ class Replacer:
             async with self._backups.excluded():
                 await run_to_completion(self._exchange(file, position), stop)
         finally:
-            self._writer.resume()
+            self._writer.resume(refusal)
 
     def _prepare(self, file: Path, known: Given, now: int, stop: threading.Event) -> int:
         """Bring the copy to the state in which it is opened. Return the position of its last change."""

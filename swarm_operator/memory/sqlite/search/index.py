@@ -22,7 +22,9 @@ from typing import Any, Final, NamedTuple
 from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.entry import Identity
 from swarm_operator.memory.core.errors import CorruptValueError
-from swarm_operator.memory.sqlite.database.connection import write_transaction
+from swarm_operator.memory.sqlite.config import StoreConfig
+from swarm_operator.memory.sqlite.database import checkpoint
+from swarm_operator.memory.sqlite.database.connection import translated, write_transaction
 from swarm_operator.memory.sqlite.tables.compression import decompress
 
 REVISION: Final = 2
@@ -152,6 +154,13 @@ def prepare(db: sqlite3.Connection, *, full_text: bool) -> bool:
             db.executemany(_INSERT_TEXT, _every_text(db))
         db.execute(_SET_STATE, (wanted,))
     return True
+
+
+def prepare_opened(db: sqlite3.Connection, config: StoreConfig) -> None:
+    """Prepare the index of a file that is being opened, and keep its write-ahead log short."""
+    with translated():
+        if prepare(db, full_text=config.full_text) and config.enable_wal:
+            checkpoint.truncate(db)
 
 
 def _every_text(db: sqlite3.Connection) -> Iterable[tuple[int, str, str, str]]:

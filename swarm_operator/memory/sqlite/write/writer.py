@@ -16,11 +16,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from swarm_operator.memory.core.changes import Change
 from swarm_operator.memory.core.entry import Entry, Identity
 from swarm_operator.memory.core.errors import (
+    DeletingError,
     DiskFullError,
     InternalStoreError,
     MemoryStoreError,
@@ -37,6 +38,9 @@ from swarm_operator.memory.sqlite.database.reserve import Reserve
 from swarm_operator.memory.sqlite.write.apply import Operation, commit_batch, only_deletes, trial_write
 
 T = TypeVar("T")
+
+DELETING: Final = DeletingError("the memory is being deleted: it takes no writes any more")
+"""Refusal of writes from the final backup on."""
 
 
 class Deletable(Protocol):
@@ -254,11 +258,13 @@ class Writer:
         return result
 
     async def pause(self, refusal: MemoryStoreError) -> None:
-        """Refuse new requests and tasks with this error until `resume`. Return when all accepted ones are done.
+        """Refuse new requests and tasks with this error until it is resumed. Return when all accepted ones are done.
 
         Raises:
-            StoreClosedError, MemoryStoreError: the store is closing, or is paused already.
+            StoreClosedError, MemoryStoreError: the store is closing, or is paused by another error.
         """
+        if self._refusal is refusal:
+            return
         self._check_accepting()
         self._refusal = refusal
 
@@ -268,9 +274,10 @@ class Writer:
         while not await self._enqueue(drained):
             pass
 
-    def resume(self) -> None:
-        """Accept requests again."""
-        self._refusal = None
+    def resume(self, refusal: MemoryStoreError) -> None:
+        """Accept requests again, unless another error than this one refuses them."""
+        if self._refusal is refusal:
+            self._refusal = None
 
     async def close(self) -> None:
         """Reject new requests, commit queued requests and stop. Raise the exception that stopped the loop, if any."""

@@ -42,6 +42,8 @@ from swarm_operator.memory.transfer.backups.errors import (
 from swarm_operator.memory.transfer.backups.manifest import Manifest, check_name, check_reason
 
 COPY: Final = "memory.db"
+FINAL_BACKUP: Final = "Final"
+"""Reason of the backup after which a memory is deleted."""
 MANIFEST: Final = "manifest.json"
 ABANDONED_AFTER: Final = 24 * 3600 * 1000
 """Milliseconds after which an incomplete backup is removed by the next successful one."""
@@ -136,7 +138,8 @@ class Catalog:
     async def make(self, name: str, reason: str, *, progress: Progress | None = None) -> Manifest:
         """Make and verify a backup. Return the manifest of the one of that name if it is complete.
 
-        What an earlier attempt left is replaced. After an error nothing of the backup counts.
+        What an earlier attempt left is replaced. After an error nothing of the backup counts. Before the copy of a
+        final backup is made, the store stops to accept writes, so that it holds all that was ever acknowledged.
 
         Raises:
             InvalidInputError: the name or the reason is not allowed.
@@ -151,6 +154,8 @@ class Catalog:
             return (await self.get(name)).usable()
         await self.delete(name)
         try:
+            if reason == FINAL_BACKUP:
+                await self._source.stop_writes()
             size, digest = await self._copy(self._source, f"{name}/{COPY}", progress)
             completed = self._now()
             manifest = Manifest(
@@ -161,9 +166,12 @@ class Catalog:
             async with self._read_back(manifest, progress) as path:
                 facts = await _examine(path)
             return await self._write(_with_facts(manifest, facts, verified_at=self._now()))
-        except Exception:
-            with contextlib.suppress(MemoryStoreError):
-                await self.delete(name)
+        except BaseException as error:
+            if reason == FINAL_BACKUP:
+                self._source.resume_writes()
+            if isinstance(error, Exception):
+                with contextlib.suppress(MemoryStoreError):
+                    await self.delete(name)
             raise
 
     async def verify(self, name: str, *, progress: Progress | None = None) -> Manifest:

@@ -1,7 +1,10 @@
 """Backups in a folder: what counts is whole, and what is damaged or half done does not count."""
 
+import asyncio
+import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from swarm_operator.memory.core.errors import InvalidInputError, NewerSchemaError
+from swarm_operator.memory.core.errors import DeletingError, InvalidInputError, NewerSchemaError
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.backup.verify import check
 from swarm_operator.memory.sqlite.database.driver import sqlite3
@@ -287,3 +290,70 @@ def test_a_location_names_a_backup():
     assert split_location("backups/s/monday") == ("backups/s", "monday")
     with pytest.raises(DestinationConfigError, match="DNS-1123"):
         split_location("s3://bucket/Monday")
+
+
+async def test_from_a_final_backup_on_writes_are_refused_and_reads_go_on(catalog, store):
+    made = await catalog.make("last", "Final")
+    for write in (store.put("n", "k", 2), store.delete("n", "k1"), store.collect_garbage(), store.delete_range("n")):
+        with pytest.raises(DeletingError):
+            await write
+    assert (await store.get("n", "k1")).value["number"] == 1
+    async with store.watch() as watch:
+        assert watch.position == made.feed_position, "it has all that was acknowledged"
+    assert (await catalog.make("another", "Final")).entries == made.entries, "it can be made again"
+    with pytest.raises(DeletingError):  # a restore does not lift the refusal
+        await store.replace(await _copy(store, catalog), before=None)
+    with pytest.raises(DeletingError):
+        await store.put("n", "k", 2)
+
+
+async def _copy(store, catalog):
+    folder = catalog._scratch / "copy"
+    folder.mkdir()
+    return (await store.backup(folder / "copy.db")).path
+
+
+async def test_writes_that_were_accepted_are_in_a_final_backup(catalog, store, tmp_path):
+    """Writers go on until they are refused: the backup has each write that was acknowledged."""
+    acknowledged, many = [], asyncio.Event()
+
+    async def write(writer):
+        with contextlib.suppress(DeletingError):
+            for number in itertools.count():
+                await store.put("w", f"{writer}-{number}", number)
+                acknowledged.append(f"{writer}-{number}")
+                if len(acknowledged) == 100:
+                    many.set()
+
+    writers = [asyncio.create_task(write(writer)) for writer in range(8)]
+    await many.wait()
+    await catalog.make("last", "Final")
+    await asyncio.gather(*writers)
+    await catalog.fetch("last", tmp_path / "fetched.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "fetched.db")) as database:
+        found = {key for (key,) in database.execute("SELECT key FROM entries WHERE namespace = 'w'")}
+    assert found == set(acknowledged)
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+async def test_a_final_backup_that_is_not_made_refuses_nothing(catalog, store, root, monkeypatch, end):
+    reached = asyncio.Event()
+
+    async def held(*_):
+        reached.set()
+        await asyncio.Event().wait()
+
+    if end == "failed":
+        root.rmdir()
+        with pytest.raises(DestinationMissingError):
+            await catalog.make("last", "Final")
+    else:
+        monkeypatch.setattr(catalog, "_copy", held)
+        making = asyncio.create_task(catalog.make("last", "Final"))
+        await reached.wait()
+        with pytest.raises(DeletingError):
+            await store.put("n", "k", 2)
+        making.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await making
+    await store.put("n", "k", 2)
