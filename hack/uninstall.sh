@@ -22,9 +22,18 @@ printf 'Context:   %s\n' "$("$kube" config current-context)"
 printf 'CRD:       %s\n' "${there[@]}"
 [[ -z $objects ]] || sed 's/^/Object:    /' <<<"$objects"
 if [[ -n $objects && ${DELETE_STORES:-} != yes ]]; then
-	echo "Nothing was deleted: these objects would be deleted with the CRDs, and their pods with them. Volumes of stores" >&2
-	echo "with deletionPolicy Retain would stay. Delete the objects first, or set DELETE_STORES=yes to delete them here." >&2
+	echo "Nothing was deleted: these objects would be deleted with the CRDs, and their pods with them. Volumes of stores would" >&2
+	echo "stay, without final backups, except with deletionPolicy Delete. Delete the objects first, while the operator runs, or" >&2
+	echo "set DELETE_STORES=yes to delete them here." >&2
 	exit 1
 fi
-"$kube" delete --ignore-not-found -k config/crd
-[[ -z $objects ]] || echo "Volumes of stores with deletionPolicy Retain are still there: $kube get pvc -A -l app.kubernetes.io/managed-by=swarm-operator"
+"$kube" delete --ignore-not-found --wait=false -k config/crd
+# A final backup is an object of a kind that is being deleted, and there may be no operator any more.
+ours='[{"op": "test", "path": "/metadata/finalizers/0", "value": "swarm.claudeflow.io/final-backup"},
+	{"op": "remove", "path": "/metadata/finalizers/0"}]'
+while read -r namespace kind name; do
+	[[ $kind != SwarmMemoryStore ]] ||
+		"$kube" patch "$kind" --namespace="$namespace" "$name" --type=json --patch="$ours" >/dev/null 2>&1 || true
+done <<<"$objects"
+"$kube" wait --for=delete --timeout=120s "${there[@]/#/crd/}"
+[[ -z $objects ]] || echo "Volumes of stores without deletionPolicy Delete are still there: $kube get pvc -A -l app.kubernetes.io/managed-by=swarm-operator"

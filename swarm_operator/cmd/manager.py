@@ -150,6 +150,7 @@ def assemble(
         options.memory_image,
         pull_secrets=options.memory_image_pull_secrets,
         status_interval=options.status_interval,
+        final_deadline=options.final_backup_deadline,
     )
     backups = SwarmMemoryBackupReconciler(
         cache,
@@ -159,6 +160,7 @@ def assemble(
         pull_secrets=options.memory_image_pull_secrets,
         most=options.max_concurrent_backups,
         deadline=options.backup_deadline,
+        final_deadline=options.final_backup_deadline,
     )
     workers = options.max_concurrent_reconciles
     controllers = [

@@ -14,6 +14,8 @@ from support.pages import TOP, blocks
 from support.prometheus import custom_resource_definitions
 from support.shell import answers, check, checkout
 
+from swarm_operator.controllers.swarmmemorystore.storage import FINALIZER
+
 
 @pytest.fixture(scope="module")
 def plane(binaries, tmp_path_factory):
@@ -58,9 +60,12 @@ async def test_what_the_page_about_installing_says_works(plane, shell, tmp_path)
     waited = plane.kubectl_run("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
     assert waited.returncode == 0, waited.stderr
     commands = to_run("docs/installing.md", __file__)
-    undeploy = next(number for number, command in enumerate(commands) if command.text == "make undeploy")
+    delete, undeploy = (
+        next(number for number, command in enumerate(commands) if command.text.startswith(start))
+        for start in ("kubectl delete -n swarm-samples -k", "make undeploy")
+    )
     folder = checkout(tmp_path)
-    await answers(commands[:undeploy], folder, seconds=120, **shell)
+    await answers(commands[:delete], folder, seconds=120, **shell)
     # What was asked for is there ...
     (deployment,) = json.loads(plane.kubectl_run("get", "deployments", "-A", "-o", "json").stdout)["items"]
     pod = deployment["spec"]["template"]["spec"]
@@ -68,11 +73,17 @@ async def test_what_the_page_about_installing_says_works(plane, shell, tmp_path)
     assert {"swarmcluster-sample"} == names(plane, "swarmclusters")
     assert {"swarm-operator-controller-manager", "swarm-memory"} == names(plane, "networkpolicies")
     assert {"swarm-operator-memories"} == names(plane, "podmonitors")
+    await answers(commands[delete:undeploy], folder, seconds=120, **shell)
+    assert names(plane, "swarmclusters") | names(plane, "swarmmemorystores") == set()
+    again = plane.kubectl_run("apply", "-n", "swarm-samples", "-k", str(TOP / "config/samples"))
+    assert again.returncode == 0, again.stderr
     await answers(commands[undeploy : undeploy + 1], folder, seconds=120, **shell)
     # ... and when the operator is gone, the swarms are still there.
     assert names(plane, "deployments") == set()
     assert "swarm-operator-manager" not in names(plane, "clusterroles")
     assert names(plane, "swarmmemorystores") == {"swarmmemorystore-sample"}
+    gone = plane.kubectl_run("delete", "-n", "swarm-samples", "-k", str(TOP / "config/samples"))
+    assert gone.returncode == 0, gone.stderr
     *_, uninstalled, _ = await answers(commands[undeploy + 1 :], folder, seconds=120, **shell)
     assert "CRD:       swarmclusters.swarm.claudeflow.io" in uninstalled
     assert not {name for name in names(plane, "crds") if "claudeflow" in name}
@@ -107,6 +118,10 @@ async def test_the_crds_stay_as_long_as_there_are_stores_unless_told(plane, shel
     ):
         assert part in output
     assert names(plane, "swarmmemorystores") == {"swarmmemorystore-sample"}
+    # As an operator left it that is gone.
+    held = json.dumps({"metadata": {"finalizers": [FINALIZER]}})
+    command = ("patch", "swarmmemorystores/swarmmemorystore-sample", "-n", "default", "--type=merge", "-p", held)
+    assert plane.kubectl_run(*command).returncode == 0
     away, _ = await make("uninstall", folder, {**shell, "KUBECONFIG": "/dev/null"}, DELETE_STORES="yes")
     assert away != 0
     code, output = await make("uninstall", folder, shell, DELETE_STORES="yes")

@@ -27,7 +27,7 @@ from swarm_operator.api.v1alpha1.common import (
     rule,
     unchanged,
 )
-from swarm_operator.api.v1alpha1.swarmmemorystore import MAX_NAME, NAME_PATTERN
+from swarm_operator.api.v1alpha1.swarmmemorystore import MAX_NAME, NAME_PATTERN, DeletionPolicy
 from swarm_operator.shared.limits import CACHE_MEMORY_MB, CACHE_SIZE
 
 STORE_SUFFIX = "-memory"
@@ -85,9 +85,10 @@ class MemorySpec(ApiModel):
     """Kind of memory. Only sqlite exists."""
     size: StorageSize = "10Gi"
     """Size of the store's volume. It can grow, if the storage class allows. It cannot be less than the volume has."""
-    deletion_policy: Literal["Retain", "Delete"] | None = None
-    """What happens to the volume when the swarm is deleted. Retain, the default: its claim stays, and a new swarm of
-    the same name uses it. Delete: it is deleted."""
+    deletion_policy: DeletionPolicy | None = None
+    """What happens to the volume when the swarm is deleted. Backup, the default: a final backup is made and verified,
+    then the volume is deleted. Retain: its claim stays, and a new swarm of the same name uses it. Delete: it is
+    deleted."""
     persistence: bool = True
     """Whether the memory outlives its pod; a memory store always does."""
     enable_memory_store: bool = False

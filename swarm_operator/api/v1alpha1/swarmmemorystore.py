@@ -38,6 +38,9 @@ MAX_NAME = 52
 
 _LABEL_VALUE = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 
+DeletionPolicy = Literal["Backup", "Retain", "Delete"]
+"""What happens to the data volume of a store that is deleted."""
+
 _SWARM_ID = "(has({0}.spec.swarmId) ? {0}.spec.swarmId : {0}.metadata.name)"
 
 
@@ -76,9 +79,10 @@ class SwarmMemoryStoreSpec(ApiModel):
     """Size of the data volume. It can grow, if the storage class allows. It cannot be less than the volume has."""
     storage_class: Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)] | None = None
     """StorageClass of the volumes. Default: the cluster's default class. Cannot be changed."""
-    deletion_policy: Literal["Retain", "Delete"] = "Retain"
-    """What happens to the data volume when the store is deleted. Retain: its claim stays, and a new store of the same
-    name and swarm uses it. Delete: it is deleted."""
+    deletion_policy: DeletionPolicy | None = None
+    """What happens to the data volume when the store is deleted. Backup: a final backup is made and verified, then the
+    volume is deleted. Retain: its claim stays, and a new store of the same name and swarm uses it. Delete: it is
+    deleted. Default: Backup, or Delete if backupOnDelete is false."""
     on_volume_loss: Literal["Stop", "StartEmpty"] = "Stop"
     """What to do when the claim of the data volume is gone. Stop: make no new one, and say so in the condition
     StorageReady. StartEmpty: begin with an empty memory."""
@@ -111,8 +115,8 @@ class SwarmMemoryStoreSpec(ApiModel):
     legacy_data_pvc: Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)] | None = None
     """PersistentVolumeClaim with the legacy data, in the same namespace."""
     backup_on_delete: bool | None = None
-    """Make a last backup when the store is deleted, and keep the backups. Until backups exist, deletionPolicy Retain is
-    what keeps the data."""
+    """Make a final backup when the store is deleted: true means deletionPolicy Backup, false Delete. A deletionPolicy
+    that is given counts instead."""
     mcp_mode: bool = True
     """Serve the Model Context Protocol, at /mcp of the HTTP API's port."""
     enable_wal: bool = True
@@ -154,7 +158,10 @@ class RestoredFrom(ApiModel):
 class SwarmMemoryStoreStatus(StatusModel):
     """What was observed. A number that was never known is absent, never zero; large ones have three digits."""
 
-    phase: Literal["Initializing", "Ready", "Error", "Migrating", "Restoring", "BackingUp", "Hibernated"] | None = None
+    phase: (
+        Literal["Initializing", "Ready", "Error", "Migrating", "Restoring", "BackingUp", "Hibernated", "Deleting"]
+        | None
+    ) = None
     """Summary of the conditions, for people."""
     swarm_id: Annotated[str, Field(max_length=63)] | None = None
     """Swarm whose memory this is."""
@@ -246,3 +253,8 @@ class SwarmMemoryStore(ApiModel):
     def swarm_id(self) -> str:
         """The swarm whose memory this is."""
         return self.spec.swarm_id or self.metadata.name
+
+    @property
+    def deletion_policy(self) -> DeletionPolicy:
+        """What happens to the data volume when the store is deleted. Objects of before this default name Retain."""
+        return self.spec.deletion_policy or ("Delete" if self.spec.backup_on_delete is False else "Backup")

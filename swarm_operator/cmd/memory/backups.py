@@ -38,7 +38,9 @@ def add(commands: Any) -> None:
     flag("--enable-wal", "ENABLE_WAL", "true", switch, "as the service is started with")
     make.add_argument("--reason", default="Requested", help="why it is made, a word; default Requested")
     make.add_argument("--missing-ok", action="store_true", help="succeed if there is no database")
-    make.add_argument("--report", metavar="FILE", type=Path, help="write the manifest, or the problem, as JSON into FILE")
+    make.add_argument(
+        "--report", metavar="FILE", type=Path, help="write the manifest, or the problem, as JSON into FILE"
+    )
     _add(
         inner, "list", _list, "list all backups of a destination", "URL of a destination, or of a swarm's folder in it"
     )

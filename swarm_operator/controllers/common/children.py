@@ -173,13 +173,16 @@ def _complete(owner: Object, resource: Resource, wanted: Object, *, controlled: 
     return {**complete, "metadata": {**complete["metadata"], "annotations": annotations}}
 
 
-def _check_ours(owner: Object, resource: Resource, live: Object, adopted_by: Mapping[str, str] | None) -> None:
-    """Raise NameTakenError unless `owner` controls the object, or nobody does and it has the labels of ours."""
+def is_ours(owner: Object, live: Object, adopted_by: Mapping[str, str] | None) -> bool:
+    """Return whether `owner` controls the object, or nobody does and it has the labels of ours."""
     controller = controller_of(live)
     if controller is None:
         found = live["metadata"].get("labels") or {}
-        ours = adopted_by is not None and adopted_by.items() <= found.items()
-    else:
-        ours = controller["uid"] == owner["metadata"]["uid"]
-    if not ours:
+        return adopted_by is not None and adopted_by.items() <= found.items()
+    return bool(controller["uid"] == owner["metadata"]["uid"])
+
+
+def _check_ours(owner: Object, resource: Resource, live: Object, adopted_by: Mapping[str, str] | None) -> None:
+    """Raise NameTakenError unless the object is ours, see is_ours."""
+    if not is_ours(owner, live, adopted_by):
         raise NameTakenError(resource, live["metadata"]["name"])

@@ -28,16 +28,17 @@ async def add(r: Reconciliation[Any], name: str) -> None:
 
 
 async def remove(r: Reconciliation[Any], name: str) -> None:
-    """Remove our finalizer from the object, if it has it: the server deletes an object without finalizers.
+    """Remove our finalizer from the object, if it has it: the server deletes a deleted object without finalizers.
 
     Raises:
         ConflictError: the object has changed since it was read.
     """
-    found = r.obj["metadata"].get("finalizers") or []
+    metadata = r.obj["metadata"]
+    found = metadata.get("finalizers") or []
     if name in found:
         with contextlib.suppress(NotFoundError):  # the cache is behind: the object is gone
             r.obj = await _write(r, [other for other in found if other != name])
-    r.released = True
+    r.released = bool(metadata.get("deletionTimestamp"))
 
 
 async def _write(r: Reconciliation[Any], finalizers: list[str]) -> Object:

@@ -12,9 +12,11 @@ from swarm_operator.api.v1alpha1 import SwarmMemoryBackup, SwarmMemoryStore
 from swarm_operator.controllers.common import finalizers, jobs, kinds, labels
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.controllers.swarmmemorybackup.copy import FINALIZER
-from swarm_operator.controllers.swarmmemorybackup.job import JobNameTakenError, deletion_job, ensure_job
+from swarm_operator.controllers.swarmmemorybackup.job import MAKE, JobNameTakenError, deletion_job, ensure_job, job_name
 from swarm_operator.controllers.swarmmemorybackup.service import BackupService, Calls, find_service
 from swarm_operator.controllers.swarmmemorystore.backups.destination import destination_in_use
+from swarm_operator.controllers.swarmmemorystore.backups.objects import FINAL
+from swarm_operator.controllers.swarmmemorystore.workload.serving import is_stopped
 from swarm_operator.memory.client import BackupState
 from swarm_operator.runtime.errors import ForbiddenError, NotFoundError
 from swarm_operator.runtime.resource import Key, Object, key_of
@@ -69,9 +71,11 @@ class DataDeletion(Step[SwarmMemoryBackup]):
     def _store(self, r: Reconciliation[SwarmMemoryBackup]) -> tuple[SwarmMemoryStore, Object] | None:
         """Return the store if its service can reach the data."""
         obj = r.cache.get(kinds.SWARM_MEMORY_STORE, Key(r.obj["metadata"]["namespace"], r.parsed.spec.store_ref.name))
-        if obj is None or obj["metadata"].get("deletionTimestamp"):
+        if obj is None:
             return None
         store = SwarmMemoryStore.model_validate(obj)
+        if store.metadata.deletion_timestamp and is_stopped(store, r.cache):
+            return None
         same = destination_in_use(store, r.cache) == r.parsed.status.destination
         return (store, obj) if same and store.swarm_id == r.parsed.status.swarm_id else None
 
@@ -91,6 +95,10 @@ class DataDeletion(Step[SwarmMemoryBackup]):
         if destination is None or (destination.claim_name and await _is_gone(r, destination.claim_name)):
             return await self._release(r)
         try:
+            if await _is_being_made(r):
+                return waiting(
+                    "JobRunning", "the Job that makes the backup is waited for", requeue_after=_RETRY_INTERVAL
+                )
             wanted = deletion_job(r.parsed, destination, _location(r), image=self.image, pull_secrets=self.pull_secrets)
             job = await ensure_job(r, wanted)
         except ForbiddenError as error:
@@ -110,6 +118,18 @@ class DataDeletion(Step[SwarmMemoryBackup]):
         self.forget(key_of(r.obj))
         await finalizers.remove(r, FINALIZER)
         return done("Deleted")
+
+
+async def _is_being_made(r: Reconciliation[SwarmMemoryBackup]) -> bool:
+    """Return whether a Job still makes this backup."""
+    if r.parsed.status.reason != FINAL:
+        return False
+    namespace, name = r.obj["metadata"]["namespace"], job_name(r.parsed, MAKE)
+    try:
+        job = await r.cache.client.get(kinds.JOB, namespace, name)
+    except NotFoundError:
+        return False
+    return jobs.outcome(job).reason == "JobRunning"
 
 
 async def _is_gone(r: Reconciliation[SwarmMemoryBackup], claim: str) -> bool:

@@ -1,4 +1,4 @@
-"""The Job that deletes a backup's data when no memory service can."""
+"""The Jobs that make a final backup and delete a backup's data when no memory service can."""
 
 from __future__ import annotations
 
@@ -6,20 +6,33 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from swarm_operator.api.v1alpha1 import SwarmMemoryBackup
+from swarm_operator.api.v1alpha1 import SwarmMemoryBackup, SwarmMemoryStore
 from swarm_operator.api.v1alpha1.backups import BackupDestination
 from swarm_operator.controllers.common import kinds, labels
 from swarm_operator.controllers.common.reconciliation import Reconciliation
 from swarm_operator.controllers.swarmmemorystore.backups.destination import access
+from swarm_operator.controllers.swarmmemorystore.backups.objects import FINAL
+from swarm_operator.controllers.swarmmemorystore.storage import data_claim_name
 from swarm_operator.controllers.swarmmemorystore.workload.command import command_pod
+from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of
 from swarm_operator.runtime.errors import ConflictError, NotFoundError
 from swarm_operator.runtime.resource import Key, Object, key_of
 
 _DEADLINE = 600
-"""Seconds for which the Job may run, waiting for its volume included."""
+"""Seconds for which the Job that deletes may run, waiting for its volume included."""
+_RETRIES = 3
+_FINAL_RETRIES = 30
+"""Retries of the Job that makes a final backup. The back-off of Jobs spreads them over hours; its deadline ends it."""
+REPORT = "/dev/termination-log"
+"""File whose content becomes the message of the container that has ended."""
 _KEPT = 3600
 """Seconds after which a finished Job is deleted."""
 _LONGEST_PREFIX = 40
+
+
+MAKE = "make"
+_DELETE = "delete"
+"""What a Job does, as its name and that of its container say."""
 
 
 class JobNameTakenError(Exception):
@@ -47,37 +60,91 @@ def deletion_job(
         pull_secrets: names of the Secrets with which the image is pulled, in the backup's namespace.
     """
     found = access(destination)
-    name, uid = backup.metadata.name, backup.metadata.uid
-    digest = hashlib.sha256(uid.encode()).hexdigest()[:10]
+    pod = command_pod(
+        _DELETE,
+        ["backups", "delete", location],
+        found,
+        image=image,
+        resources=_resources("256Mi"),
+        pull_secrets=pull_secrets,
+    )
+    return _job(backup, _DELETE, pod, found.annotations, deadline=_DEADLINE, retries=_RETRIES)
+
+
+def making_job(
+    backup: SwarmMemoryBackup,
+    store: SwarmMemoryStore,
+    destination: BackupDestination,
+    location: str,
+    *,
+    image: str,
+    pull_secrets: Sequence[str] = (),
+    deadline: int,
+) -> Object:
+    """Return the Job that makes the final backup of a store whose pod is gone.
+
+    Args:
+        backup: the backup.
+        store: the store.
+        destination: where the backup is to lie.
+        location: its URL there.
+        image: the memory service's image, for stores that name no version: the store's own release knows its database.
+        pull_secrets: names of the Secrets with which the image is pulled, in the backup's namespace.
+        deadline: seconds for which it may run, retries and waiting for its volumes included.
+    """
+    arguments = [
+        *("backups", "make", location, "--data-dir=/data", f"--swarm-id={store.swarm_id}"),
+        *(f"--enable-wal={str(store.spec.enable_wal).lower()}", f"--reason={FINAL}"),
+        *("--missing-ok", f"--report={REPORT}"),
+    ]
+    found = access(destination)
+    pod = command_pod(
+        MAKE,
+        arguments,
+        found,
+        image=image_of(store, image),
+        resources=_resources("512Mi"),
+        pull_secrets=pull_secrets,
+        mounts=[{"name": "data", "mountPath": "/data"}],
+        volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": data_claim_name(store)}}],
+    )
+    return _job(backup, MAKE, pod, found.annotations, deadline=deadline, retries=_FINAL_RETRIES)
+
+
+def _job(
+    backup: SwarmMemoryBackup, verb: str, pod: Object, annotations: dict[str, str], *, deadline: int, retries: int
+) -> Object:
+    ours = {labels.MANAGED_BY: labels.FIELD_MANAGER}
+    whose = {labels.BACKUP: backup.metadata.name, labels.BACKUP_UID: backup.metadata.uid}
     return {
         "apiVersion": kinds.JOB.api_version,
         "kind": kinds.JOB.kind,
         "metadata": {
-            "name": f"{name[:_LONGEST_PREFIX].rstrip('-.').replace('.', '-')}-delete-{digest}",
+            "name": job_name(backup, verb),
             "namespace": backup.metadata.namespace,
-            "labels": {labels.MANAGED_BY: labels.FIELD_MANAGER},
-            "annotations": {labels.BACKUP: name, labels.BACKUP_UID: uid},
+            "labels": ours,
+            "annotations": whose,
         },
         "spec": {
-            "backoffLimit": 3,
-            "activeDeadlineSeconds": _DEADLINE,
+            "backoffLimit": retries,
+            "activeDeadlineSeconds": deadline,
             "ttlSecondsAfterFinished": _KEPT,
             "template": {
-                "metadata": {"annotations": found.annotations},
-                "spec": {
-                    "restartPolicy": "Never",
-                    **command_pod(
-                        "delete",
-                        ["backups", "delete", location],
-                        found,
-                        image=image,
-                        resources={"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
-                        pull_secrets=pull_secrets,
-                    ),
-                },
+                "metadata": {"labels": ours, "annotations": {**whose, **annotations}},
+                "spec": {"restartPolicy": "Never", **pod},
             },
         },
     }
+
+
+def _resources(memory: str) -> Object:
+    return {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": memory}}
+
+
+def job_name(backup: SwarmMemoryBackup, verb: str) -> str:
+    """Return the name of a Job that works for a backup: short enough for its pods to carry it as a label."""
+    digest = hashlib.sha256(backup.metadata.uid.encode()).hexdigest()[:10]
+    return f"{backup.metadata.name[:_LONGEST_PREFIX].rstrip('-.').replace('.', '-')}-{verb}-{digest}"
 
 
 async def ensure_job(r: Reconciliation[Any], wanted: Object) -> Object:
@@ -103,7 +170,7 @@ async def ensure_job(r: Reconciliation[Any], wanted: Object) -> Object:
     return live
 
 
-def backup_of(job: Object) -> tuple[Key, ...]:
-    """Return the key of the backup whose data a Job deletes; none for another Job."""
-    name = (job["metadata"].get("annotations") or {}).get(labels.BACKUP)
-    return (Key(job["metadata"]["namespace"], name),) if name else ()
+def backup_of(obj: Object) -> tuple[Key, ...]:
+    """Return the key of the backup that a Job or its pod works for; none for another object."""
+    name = (obj["metadata"].get("annotations") or {}).get(labels.BACKUP)
+    return (Key(obj["metadata"]["namespace"], name),) if name else ()

@@ -7,6 +7,7 @@ from swarm_operator.controllers.common import kinds, labels
 from swarm_operator.controllers.common.reconciliation import StepReconciler
 from swarm_operator.controllers.swarmmemorybackup.copy import FINALIZER, Copy
 from swarm_operator.controllers.swarmmemorybackup.deletion import DataDeletion
+from swarm_operator.controllers.swarmmemorybackup.final import FinalJob
 from swarm_operator.controllers.swarmmemorybackup.job import backup_of
 from swarm_operator.controllers.swarmmemorybackup.service import BackupService, Calls
 from swarm_operator.memory.client import BackupState
@@ -27,6 +28,7 @@ class SwarmMemoryBackupReconciler(StepReconciler[SwarmMemoryBackup]):
         pull_secrets: names of the Secrets with which the image is pulled, in each backup's namespace.
         most: number of backups that are made at one time.
         deadline: seconds for which a backup waits at most for what it needs.
+        final_deadline: seconds after the deletion of a store until which its final backup is tried.
         clock: the time; None for the system's.
     """
 
@@ -40,6 +42,7 @@ class SwarmMemoryBackupReconciler(StepReconciler[SwarmMemoryBackup]):
         pull_secrets: tuple[str, ...] = (),
         most: int = 4,
         deadline: float = 3600.0,
+        final_deadline: float = 3600.0,
         clock: Clock | None = None,
     ) -> None:
         # The call of a copy ends when its object is deleted, that of a deletion begins then.
@@ -47,7 +50,7 @@ class SwarmMemoryBackupReconciler(StepReconciler[SwarmMemoryBackup]):
         super().__init__(
             kinds.SWARM_MEMORY_BACKUP,
             SwarmMemoryBackup,
-            (Copy(service, self.calls, most, deadline),),
+            (Copy(service, self.calls, most, deadline, final_deadline, FinalJob(image, pull_secrets)),),
             cache,
             recorder,
             clock or SystemClock(),
@@ -56,7 +59,8 @@ class SwarmMemoryBackupReconciler(StepReconciler[SwarmMemoryBackup]):
         )
 
     def set_up(self, controller: Controller) -> None:
-        """Watch backups, and the Jobs that delete their data."""
+        """Watch backups, and the Jobs that make and delete their data, with their pods."""
         super().set_up(controller)
         self.calls.enqueue = self.deletions.enqueue = controller.queue.add
-        controller.watch(kinds.JOB, backup_of, label_selector=labels.MANAGED)
+        for kind in (kinds.JOB, kinds.POD):
+            controller.watch(kind, backup_of, label_selector=labels.MANAGED)

@@ -17,6 +17,7 @@ from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.common.conditions import reason_of
 from swarm_operator.controllers.common.reconciliation import Reconciliation
 from swarm_operator.controllers.swarmmemorystore.auth import secret_name, token_of
+from swarm_operator.controllers.swarmmemorystore.workload.serving import serves
 from swarm_operator.memory.client import (
     BackupState,
     MemoryBusyError,
@@ -168,7 +169,11 @@ async def find_service(r: Reconciliation[Any], store: SwarmMemoryStore, obj: Obj
         ApiError: the Secret cannot be read.
     """
     name, namespace, uid = store.metadata.name, store.metadata.namespace, store.metadata.uid
-    ready = {c["type"]: c for c in (obj.get("status") or {}).get("conditions") or ()}.get("Ready")
+    if store.metadata.deletion_timestamp:
+        pod = serves(store, r.cache, r.clock.now())
+        ready: Object | None = {"status": str(pod.is_done), "message": pod.message}
+    else:
+        ready = {c["type"]: c for c in (obj.get("status") or {}).get("conditions") or ()}.get("Ready")
     if ready is None or ready["status"] != "True":
         return f"SwarmMemoryStore {name} is not ready{': ' + ready['message'] if ready and ready['message'] else ''}"
     service = r.cache.get(kinds.SERVICE, Key(namespace, name))

@@ -11,9 +11,10 @@ from swarm_operator.controllers.swarmmemorystore.auth import Auth
 from swarm_operator.controllers.swarmmemorystore.backups.objects import STORE_INDEX, by_store, store_of
 from swarm_operator.controllers.swarmmemorystore.backups.step import Backups
 from swarm_operator.controllers.swarmmemorystore.backups.volume import BackupsVolume
+from swarm_operator.controllers.swarmmemorystore.deletion import FinalBackup
 from swarm_operator.controllers.swarmmemorystore.network import ClientService, HeadlessService
 from swarm_operator.controllers.swarmmemorystore.stats import Observer, Poller, StatsPoll
-from swarm_operator.controllers.swarmmemorystore.storage import Storage
+from swarm_operator.controllers.swarmmemorystore.storage import FINALIZER, Storage
 from swarm_operator.controllers.swarmmemorystore.unsupported import Unsupported
 from swarm_operator.controllers.swarmmemorystore.workload.restore import Restore
 from swarm_operator.controllers.swarmmemorystore.workload.step import Workload
@@ -35,6 +36,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
         pull_secrets: names of the Secrets with which the image is pulled, in each store's namespace.
         status_interval: seconds between two polls of a ready store, plus or minus a tenth.
         waiting_interval: the same for a store that is not ready or whose numbers are unknown.
+        final_deadline: seconds after the deletion of a store until which its final backup is tried.
         clock: the time; None for the system's.
         rng: spreads the polls.
     """
@@ -49,6 +51,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
         pull_secrets: tuple[str, ...] = (),
         status_interval: float = 30.0,
         waiting_interval: float = 5.0,
+        final_deadline: float = 3600.0,
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -72,7 +75,16 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
             Backups(),
             Unsupported(),
         )
-        super().__init__(kinds.SWARM_MEMORY_STORE, SwarmMemoryStore, steps, cache, recorder, timing)
+        super().__init__(
+            kinds.SWARM_MEMORY_STORE,
+            SwarmMemoryStore,
+            steps,
+            cache,
+            recorder,
+            timing,
+            finalizer=FINALIZER,
+            cleanup=(FinalBackup(final_deadline),),
+        )
 
     def set_up(self, controller: Controller) -> None:
         """Watch stores, their children and backups, claims, which may have no owner, and pods, which the set owns."""

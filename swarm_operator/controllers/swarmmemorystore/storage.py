@@ -1,6 +1,7 @@
 """The data volume: a claim of its own and not a claim template, so that growing it is a patch.
 
-With deletionPolicy Retain the claim has no owner, so it outlives the store; its labels say whose it is.
+Only with deletionPolicy Delete has the claim an owner: else it outlives the store, and its labels say whose it is. With
+Backup a finalizer keeps a deleted store until its data is backed up: see deletion.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from typing import Any
 
 from swarm_operator.api.quantity import canonical_quantity, parse_quantity
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
-from swarm_operator.controllers.common import children, kinds, labels
+from swarm_operator.controllers.common import children, finalizers, kinds, labels
 from swarm_operator.controllers.common.child_events import ChildEvents
 from swarm_operator.controllers.common.errors import ends_pass
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.runtime.errors import ApiError, ForbiddenError, InvalidError, NotFoundError
 from swarm_operator.runtime.resource import Key, Object
+
+FINALIZER = "swarm.claudeflow.io/final-backup"
+"""Keeps a deleted store until the final backup of its data is verified."""
 
 RESIZE_INTERVAL = 300.0
 """Seconds until a refused growth is tried again: a quota or a storage class may have changed."""
@@ -35,6 +39,8 @@ class Storage(Step[SwarmMemoryStore]):
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
         store = r.parsed
+        if store.deletion_policy == "Backup":
+            await finalizers.add(r, FINALIZER)
         live = await _live_claim(r)
         r.status["claimUID"] = store.status.claim_uid
         if live is None and store.status.claim_uid is not None:
@@ -56,10 +62,12 @@ class Storage(Step[SwarmMemoryStore]):
             r,
             kinds.PERSISTENT_VOLUME_CLAIM,
             data_claim(store, live),
-            controlled=store.spec.deletion_policy == "Delete",
+            controlled=store.deletion_policy == "Delete",
             adopted_by=labels.identity(store),
             on_refusal=on_refusal,
         )
+        if store.deletion_policy != "Backup":
+            await finalizers.remove(r, FINALIZER)
         status = claim.get("status") or {}
         r.status["claimUID"] = claim["metadata"]["uid"]
         r.status["storageReady"] = status.get("phase") == "Bound"

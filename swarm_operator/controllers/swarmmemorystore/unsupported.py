@@ -23,7 +23,6 @@ def not_implemented(store: SwarmMemoryStore) -> list[str]:
     """Return the set fields that have no effect yet, by their names in YAML."""
     spec = store.spec
     asked = {
-        "backupOnDelete": bool(spec.backup_on_delete),
         "migrateFromLegacy": spec.migrate_from_legacy,
     }
     return [field for field, is_asked in asked.items() if is_asked]

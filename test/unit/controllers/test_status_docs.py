@@ -10,6 +10,7 @@ from support.pages import DOCS
 
 from swarm_operator import controllers
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
+from swarm_operator.cmd.memory.backups import NO_DATABASE
 from swarm_operator.controllers.common import conditions, kinds
 from swarm_operator.controllers.common.conditions import reason_of
 from swarm_operator.controllers.common.errors import NameTakenError, explain
@@ -73,12 +74,13 @@ def reasons_of_errors():
 
 
 def reasons_of_the_service():
-    """What the memory service and its commands say of a backup, and how far it is."""
+    """What the memory service, or its image in a Job, says of a backup, and how far it is."""
     failures = [
         error for error in vars(errors).values() if isinstance(error, type) and issubclass(error, DestinationError)
     ]
     others = (errors.BackupDamagedError, errors.BackupNotFoundError, errors.DatabaseExistsError)
     codes = {error.code for error in (*failures, *others, DiskFullError, NewerSchemaError)}
+    codes |= {"", NO_DATABASE}
     return {"AnotherBackupRuns", "ServiceBusy", "Running", "Verifying"} | {reason_of(code) for code in codes}
 
 

@@ -91,6 +91,8 @@ class Server:
         if request.method == "POST":
             return web.json_response(self.put(f"{path}/{sent['metadata']['name']}", sent))
         path = path.removesuffix("/status")
+        if request.content_type == "application/merge-patch+json":
+            sent["metadata"] = self._objects[path]["metadata"] | sent["metadata"]
         return web.json_response(self.put(path, copy.deepcopy(self._objects.get(path, {})) | sent))
 
     async def _stream(self, request):
@@ -195,7 +197,7 @@ async def test_an_event_of_a_store(server, operate, store_object, eventually):
             SwarmMemoryStoreReconciler, observer=Observer(server.url), image="swarm-memory:v1", status_interval=0.1
         )
     )
-    server.put(store, store_object(storageSize="1Gi", backupOnDelete=False))
+    server.put(store, store_object(storageSize="1Gi", deletionPolicy="Delete"))
 
     async def made():
         return server[workload] and server[store]["status"]

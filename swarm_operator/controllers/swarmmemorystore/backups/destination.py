@@ -51,10 +51,14 @@ def claim_name(store: SwarmMemoryStore) -> str:
 
 
 def asks_for_backups(store: SwarmMemoryStore) -> bool:
-    """Return whether the store's spec asks for backups, and so for a place to keep them."""
+    """Return whether the store asks for backups, and so for a place to keep them.
+
+    A store that asks for nothing but a final backup needs the place when it is deleted, and not before.
+    """
     spec = store.spec
     scheduled = spec.backup_interval is not None or spec.backup_schedule is not None
-    return spec.backup is not None or scheduled or bool(spec.backup_on_delete)
+    final = store.metadata.deletion_timestamp is not None and store.deletion_policy == "Backup"
+    return spec.backup is not None or scheduled or final
 
 
 def destination_of(store: SwarmMemoryStore) -> BackupDestination:
@@ -108,6 +112,14 @@ def with_backups(workload: Object, destination: BackupDestination) -> Object:
         },
     }
     return {**workload, "spec": {**workload["spec"], "template": template}}
+
+
+def is_used_by(workload: Object, destination: BackupDestination) -> bool:
+    """Return whether the service of a store's StatefulSet keeps its backups at a destination."""
+    found, template = access(destination), workload["spec"]["template"]
+    arguments = [text for container in template["spec"]["containers"] for text in container.get("args") or ()]
+    annotations = template["metadata"].get("annotations") or {}
+    return f"--backups={found.url}" in arguments and found.annotations.items() <= annotations.items()
 
 
 def _object_store_access(store: ObjectStore) -> BackupAccess:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryBackup, SwarmMemoryStore
 from swarm_operator.controllers.common import kinds, labels
+from swarm_operator.controllers.common.reconciliation import Reconciliation
 from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.errors import ConflictError
 from swarm_operator.runtime.resource import Key, Object
 
 SCHEDULED = "Scheduled"
 REQUESTED = "Requested"
+FINAL = "Final"
+"""Reason of the backup that is made of a store that is being deleted."""
 
-_FINAL = frozenset({"Completed", "Failed"})
+_FINISHED = frozenset({"Completed", "Failed"})
 
 
 STORE_INDEX = "store"
@@ -59,6 +64,21 @@ def new_backup(store: SwarmMemoryStore, reason: str, name: str) -> Object:
     }
 
 
+async def create(r: Reconciliation[SwarmMemoryStore], reason: str, name: str) -> None:
+    """Create a backup of the pass's store, with an event, unless there is one of that name.
+
+    Raises:
+        ApiError: the server refused.
+    """
+    wanted = new_backup(r.parsed, reason, name)
+    try:
+        await r.cache.create(kinds.SWARM_MEMORY_BACKUP, wanted, field_manager=labels.FIELD_MANAGER)
+    except ConflictError:
+        return  # made before, and the cache is behind; or deleted since
+    note = f"created SwarmMemoryBackup {name} ({reason})"
+    r.recorder.event(r.obj, "Normal", "BackupCreated", note, action="Create")
+
+
 def scheduled_name(store: SwarmMemoryStore, due: datetime) -> str:
     """Return the name of the backup that is due at a time: an operator that dies and asks again makes it once."""
     return f"{store.metadata.name}-{_stamp(due)}"
@@ -67,6 +87,11 @@ def scheduled_name(store: SwarmMemoryStore, due: datetime) -> str:
 def requested_name(store: SwarmMemoryStore, now: datetime) -> str:
     """Return the name of a backup that is requested at a time."""
     return f"{store.metadata.name}-requested-{_stamp(now)}"
+
+
+def final_name(store: SwarmMemoryStore) -> str:
+    """Return the name of the final backup of a store: another one for a later store of the same name."""
+    return f"{store.metadata.name}-final-{hashlib.sha256(store.metadata.uid.encode()).hexdigest()[:10]}"
 
 
 def is_requested_name(store: SwarmMemoryStore, text: str) -> bool:
@@ -79,9 +104,9 @@ def is_scheduled(backup: SwarmMemoryBackup) -> bool:
     return backup.metadata.labels.get(labels.BACKUP_REASON) == SCHEDULED
 
 
-def is_final(backup: SwarmMemoryBackup) -> bool:
+def is_finished(backup: SwarmMemoryBackup) -> bool:
     """Return whether this backup has succeeded or failed."""
-    return backup.status.phase in _FINAL
+    return backup.status.phase in _FINISHED
 
 
 def finished_at(backup: SwarmMemoryBackup) -> str:

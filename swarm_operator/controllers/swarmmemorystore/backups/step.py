@@ -13,12 +13,12 @@ from swarm_operator.controllers.swarmmemorystore.backups.objects import (
     REQUESTED,
     SCHEDULED,
     backups_of,
+    create,
     expired,
     finished_at,
-    is_final,
+    is_finished,
     is_requested_name,
     is_scheduled,
-    new_backup,
     newest_verified,
     requested_name,
     scheduled_name,
@@ -77,8 +77,8 @@ async def _make_scheduled(r: Reconciliation[SwarmMemoryStore], backups: list[Swa
     due = store.status.next_backup
     if upcoming is not None and due is not None and datetime.fromisoformat(due) <= now:
         name = scheduled_name(store, datetime.fromisoformat(due))
-        if all(is_final(backup) for backup in backups if is_scheduled(backup)):
-            await _create(r, SCHEDULED, name)
+        if all(is_finished(backup) for backup in backups if is_scheduled(backup)):
+            await create(r, SCHEDULED, name)
     r.status["nextBackup"] = None if upcoming is None else rfc3339(upcoming)
 
 
@@ -93,8 +93,8 @@ async def _make_requested(r: Reconciliation[SwarmMemoryStore], backups: list[Swa
     elif asked and is_requested_name(r.parsed, asked):
         made = next((backup for backup in backups if backup.metadata.name == asked), None)
         if made is None:
-            await _create(r, REQUESTED, asked)
-        elif is_final(made):
+            await create(r, REQUESTED, asked)
+        elif is_finished(made):
             await _annotate(r, None)
 
 
@@ -104,16 +104,6 @@ async def _annotate(r: Reconciliation[SwarmMemoryStore], value: str | None) -> N
     version = {"uid": r.obj["metadata"]["uid"], "resourceVersion": r.obj["metadata"]["resourceVersion"]}
     patch = {"metadata": {**version, "annotations": {labels.BACKUP_REQUESTED: value}}}
     await r.cache.merge(r.resource, namespace, name, patch, field_manager=labels.FIELD_MANAGER)
-
-
-async def _create(r: Reconciliation[SwarmMemoryStore], reason: str, name: str) -> None:
-    wanted = new_backup(r.parsed, reason, name)
-    try:
-        await r.cache.create(kinds.SWARM_MEMORY_BACKUP, wanted, field_manager=labels.FIELD_MANAGER)
-    except ConflictError:
-        return  # made before, and the cache is behind; or deleted since
-    note = f"created SwarmMemoryBackup {name} ({reason})"
-    r.recorder.event(r.obj, "Normal", "BackupCreated", note, action="Create")
 
 
 async def _remove(r: Reconciliation[SwarmMemoryStore], backup: SwarmMemoryBackup) -> None:
@@ -131,7 +121,7 @@ def _report(r: Reconciliation[SwarmMemoryStore], backups: list[SwarmMemoryBackup
     serves = all(outcome.is_done for step, outcome in r.outcomes.items() if step.condition == "Ready")
     if serves and any(backup.status.phase in _RUNNING for backup in backups):
         r.status["phase"] = "BackingUp"
-    finished = [backup for backup in backups if is_final(backup)]
+    finished = [backup for backup in backups if is_finished(backup)]
     newest = max(finished, key=lambda backup: (finished_at(backup), backup.metadata.name), default=None)
     if problem is not None:
         r.set_condition(_CONDITION, problem)

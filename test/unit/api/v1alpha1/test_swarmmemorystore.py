@@ -18,7 +18,7 @@ def test_every_field_has_the_default_that_is_documented():
         "swarmClusterRef": None,
         "storageSize": "10Gi",
         "storageClass": None,
-        "deletionPolicy": "Retain",
+        "deletionPolicy": None,
         "onVolumeLoss": "Stop",
         "version": None,
         "cacheSize": 1000,
@@ -54,6 +54,22 @@ def test_the_json_names_are_those_of_the_status_too():
         *("conditions", "storageCapacity", "claimUID", "swarmId", "nextBackup", "lastVerifiedBackup"),
         "restoredFrom",
     }
+
+
+@pytest.mark.parametrize(
+    ("spec", "policy"),
+    [
+        ({}, "Backup"),
+        ({"backupOnDelete": True}, "Backup"),
+        ({"backupOnDelete": False}, "Delete"),
+        ({"backupOnDelete": True, "deletionPolicy": "Delete"}, "Delete"),
+        ({"backupOnDelete": False, "deletionPolicy": "Backup"}, "Backup"),
+        # As the default of earlier releases is stored.
+        ({"backupOnDelete": True, "deletionPolicy": "Retain"}, "Retain"),
+    ],
+)
+def test_the_policy_goes_before_the_older_field_and_a_backup_is_the_default(spec, policy):
+    assert store(**spec).deletion_policy == policy
 
 
 def test_a_store_without_a_swarm_is_its_own():

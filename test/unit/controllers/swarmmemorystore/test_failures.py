@@ -200,7 +200,7 @@ class TestOneChildsFailure:
         client.refusals["apply", "PersistentVolumeClaim"] = error
         with pytest.raises(type(error)):
             await reconciler.reconcile(KEY)
-        assert client.writes() == [("apply", "PersistentVolumeClaim", "bees-data")]
+        assert client.writes()[-1] == ("apply", "PersistentVolumeClaim", "bees-data")
 
     @pytest.mark.parametrize("exists", [True, False])
     async def test_a_namespace_that_is_being_deleted_ends_the_pass_at_once(
@@ -214,4 +214,4 @@ class TestOneChildsFailure:
         cause = Cause("", "", "NamespaceTerminating")
         client.refusals["apply", "PersistentVolumeClaim"] = ForbiddenError("terminating", status=403, causes=(cause,))
         assert await reconciler.reconcile(KEY) == Result()
-        assert client.writes() == [("apply", "PersistentVolumeClaim", "bees-data")]
+        assert client.writes()[-1] == ("apply", "PersistentVolumeClaim", "bees-data")

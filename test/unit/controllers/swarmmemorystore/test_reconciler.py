@@ -25,6 +25,7 @@ async def test_a_store_gets_its_children_in_an_order_that_can_be_cut_anywhere(re
     seen(STORE, store_object())
     await reconciler.reconcile(KEY)
     assert client.writes() == [
+        ("merge", "SwarmMemoryStore", "bees"),
         ("apply", "PersistentVolumeClaim", "bees-data"),
         ("create", "Secret", "bees-auth"),
         ("apply", "Service", "bees"),
@@ -41,6 +42,7 @@ async def test_a_store_gets_its_children_in_an_order_that_can_be_cut_anywhere(re
 @pytest.mark.parametrize(
     "cut",
     [
+        ("merge", "SwarmMemoryStore"),
         ("apply", "PersistentVolumeClaim"),
         ("create", "Secret"),
         ("apply", "Service"),

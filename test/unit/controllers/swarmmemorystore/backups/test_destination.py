@@ -27,12 +27,19 @@ BUCKET = {
         ({}, False),
         ({"backupRetention": 3, "backupOnDelete": False}, False),
         ({"backupInterval": "1h"}, True),
-        ({"backupOnDelete": True}, True),
+        ({"backupOnDelete": True}, False),
         ({"backup": {}}, True),
     ],
 )
 def test_a_place_is_made_only_for_stores_that_ask_for_backups(store, spec, asks):
     assert asks_for_backups(store(**spec)) is asks
+
+
+@pytest.mark.parametrize(("policy", "asks"), [("Backup", True), ("Retain", False), ("Delete", False)])
+def test_a_place_is_made_for_the_final_backup_when_the_store_is_deleted(store, policy, asks):
+    deleted = store(deletionPolicy=policy)
+    deleted.metadata.deletion_timestamp = "2026-11-23T12:00:00Z"
+    assert asks_for_backups(deleted) is asks
 
 
 def test_backups_are_kept_on_a_volume_of_the_store_s_unless_an_object_store_is_named(store):
