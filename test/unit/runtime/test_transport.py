@@ -1,49 +1,14 @@
 import ssl
-from datetime import timedelta
-from ipaddress import ip_address
 
 import aiohttp
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from kubernetes_asyncio.client.configuration import Configuration
+from support.authority import Authority
 
 from swarm_operator.runtime.transport import Transport
 
 TIMEOUT = aiohttp.ClientTimeout(total=5)
-
-
-class Authority:
-    """A CA and what it signs."""
-
-    def __init__(self, name, now):
-        self.now = now
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.certificate = self._sign(self.name, self.key, x509.BasicConstraints(ca=True, path_length=None))
-
-    def _sign(self, name, key, *extensions):
-        builder = (
-            x509.CertificateBuilder(self.name, name, key.public_key(), x509.random_serial_number())
-            .not_valid_before(self.now - timedelta(days=1))
-            .not_valid_after(self.now + timedelta(days=3650))
-        )
-        for extension in extensions:
-            builder = builder.add_extension(extension, critical=False)
-        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    def server(self, path):
-        """A file with a key and a certificate for 127.0.0.1."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        path.write_bytes(private + self._sign(x509.Name([]), key, names))
-        return path
 
 
 @pytest.fixture
