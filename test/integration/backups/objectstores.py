@@ -69,14 +69,14 @@ def built(*command: str) -> str:
 
 
 @contextlib.contextmanager
-def running(port: int, *command: str, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(port: int, *command: str, cwd: Path, host: str = "127.0.0.1") -> Iterator[subprocess.Popen[bytes]]:
     """Run a server until it listens, and to the end of the block."""
     with (cwd / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=cwd, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 60
         while True:
-            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection((host, port)):
                 break
             assert process.poll() is None, (cwd / "server.log").read_text()
             assert time.monotonic() < deadline
@@ -88,15 +88,27 @@ def running(port: int, *command: str, cwd: Path) -> Iterator[subprocess.Popen[by
 
 
 @contextlib.contextmanager
-def versitygw(directory: Path) -> Iterator[ObjectStore]:
-    """S3."""
+def versitygw(
+    directory: Path,
+    *,
+    host: str = "127.0.0.1",
+    certificate: Path | None = None,
+    bucket: str = "bucket",
+    region: str = "us-east-1",
+) -> Iterator[ObjectStore]:
+    """S3. With a certificate, a file that has its key too, over HTTPS."""
     program, port = built("versitygw/build.sh"), free_port()
-    (directory / "s3/bucket").mkdir(parents=True)
-    command = (program, "--port", f"127.0.0.1:{port}", "--access", "user", "--secret", SECRET, "--quiet", "posix", "s3")
-    with running(port, *command, cwd=directory) as process:
-        options = {"endpoint": f"http://127.0.0.1:{port}", "region": "us-east-1", "allow_http": True}
+    (directory / "s3" / bucket).mkdir(parents=True)
+    tls = ("--cert", str(certificate), "--key", str(certificate)) if certificate else ()
+    command = (
+        *(program, "--port", f"{host}:{port}", "--access", "user", "--secret", SECRET, "--region", region, "--quiet"),
+        *(*tls, "posix", "s3"),
+    )
+    with running(port, *command, cwd=directory, host=host) as process:
+        scheme = "https" if certificate else "http"
+        options = {"endpoint": f"{scheme}://{host}:{port}", "region": region, "allow_http": not certificate}
         keys = {"access_key_id": "user", "AWS_SECRET_ACCESS_KEY": SECRET}
-        yield ObjectStore("s3://bucket/pre/fix", port, options, keys, process)
+        yield ObjectStore(f"s3://{bucket}/pre/fix", port, options, keys, process)
 
 
 @contextlib.contextmanager
