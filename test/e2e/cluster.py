@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -65,3 +66,19 @@ def container_id(pod: dict[str, Any]) -> str:
 def kill_9(pod: dict[str, Any]) -> None:
     """kill -9 of a pod's process, from the node: inside the pod it is process 1, which ignores it."""
     run("docker", "exec", NODE, "ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", container_id(pod))
+
+
+def kill_operator() -> bool:
+    """kill -9 of the operator, as soon as it runs."""
+    pods = json.loads(kubectl("-n", SYSTEM, "get", "pods", "-l", "control-plane=controller-manager", "-o", "json"))
+    (pod,) = pods["items"]
+    kill_9(pod)
+    # A pod whose process is killed again and again is held back longer each time; a new one starts at once.
+    kubectl("-n", SYSTEM, "delete", "pod", pod["metadata"]["name"])
+    return True
+
+
+def host_address() -> str:
+    """Return the address at which pods reach a server of this host: the node's gateway."""
+    route = run("docker", "exec", NODE, "ip", "-4", "route", "show", "default")
+    return route.split()[2]

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from e2e.cluster import CONTEXT, SYSTEM, eventually, kill_9, kubectl
+from e2e.cluster import CONTEXT, SYSTEM, eventually, kill_9, kill_operator, kubectl
 
 from swarm_operator.memory.sqlite.database.driver import has_wal_reset_bug
 
@@ -146,16 +146,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-def kill_operator() -> bool:
-    """kill -9 of the operator, as soon as it runs."""
-    pods = json.loads(kubectl("-n", SYSTEM, "get", "pods", "-l", "control-plane=controller-manager", "-o", "json"))
-    (pod,) = pods["items"]
-    kill_9(pod)
-    # A pod whose process is killed again and again is held back longer each time; a new one starts at once.
-    kubectl("-n", SYSTEM, "delete", "pod", pod["metadata"]["name"])
-    return True
 
 
 def test_nothing_acknowledged_is_lost_when_memory_and_operator_are_killed_under_load(space):
