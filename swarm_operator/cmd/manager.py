@@ -24,6 +24,8 @@ from swarm_operator.cmd.options import PREFIX, parse
 from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
 from swarm_operator.controllers.swarmmemorybackup import SwarmMemoryBackupReconciler
 from swarm_operator.controllers.swarmmemorybackup.service import HttpBackupService
+from swarm_operator.controllers.swarmmemoryrestore import SwarmMemoryRestoreReconciler
+from swarm_operator.controllers.swarmmemoryrestore.service import HttpRestoreService
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
 from swarm_operator.controllers.swarmmemorystore.stats import Observer
 from swarm_operator.runtime import stacks
@@ -162,15 +164,20 @@ def assemble(
         deadline=options.backup_deadline,
         final_deadline=options.final_backup_deadline,
     )
+    restores = SwarmMemoryRestoreReconciler(
+        cache, recorder, HttpRestoreService(options.memory_url), deadline=options.backup_deadline
+    )
     workers = options.max_concurrent_reconciles
     controllers = [
         Controller("swarmcluster", clusters, cache, workers=workers),
         Controller("swarmmemorystore", stores, cache, workers=workers),
         Controller("swarmmemorybackup", backups, cache, workers=workers),
+        Controller("swarmmemoryrestore", restores, cache, workers=workers),
     ]
     clusters.set_up(controllers[0])
     stores.set_up(controllers[1])
     backups.set_up(controllers[2])
+    restores.set_up(controllers[3])
     return Manager(
         cache,
         recorder,

@@ -43,6 +43,7 @@ STATS = {
 WATCHED = (
     *(kinds.SWARM_CLUSTER, kinds.SWARM_MEMORY_STORE, kinds.PERSISTENT_VOLUME_CLAIM),
     *(kinds.SECRET, kinds.SERVICE, kinds.STATEFUL_SET, kinds.SWARM_MEMORY_BACKUP),
+    kinds.SWARM_MEMORY_RESTORE,
 )
 
 
@@ -152,7 +153,7 @@ async def test_200_ready_stores_cost_no_write_and_only_the_reads_of_the_status_p
     assert min(gaps) > 0.8 * INTERVAL, "a store was looked at before its interval was over"
     assert await versions(objects) == before
 
-    clusters, stores, _ = assembled._controllers
+    clusters, stores, *_ = assembled._controllers
     client.requests.clear()
     for turn in range(50):
         for controller, of_this_turn in (

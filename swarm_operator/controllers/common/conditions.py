@@ -36,6 +36,7 @@ WAITING_REASONS = frozenset(
         "WaitingForBackup",
         "Restoring",
     }
+    | {"BackupNotVerified", "Fetching", "Planning", "BackingUp", "Swapping", "Writing"}
 )
 """Reasons of normal progress, which emit no warning."""
 

@@ -18,15 +18,18 @@ from swarm_operator.controllers.common.reconciliation import PAUSED
 from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
 from swarm_operator.controllers.swarmmemorybackup import SwarmMemoryBackupReconciler
 from swarm_operator.controllers.swarmmemorybackup.service import HttpBackupService
+from swarm_operator.controllers.swarmmemoryrestore import SwarmMemoryRestoreReconciler
+from swarm_operator.controllers.swarmmemoryrestore.service import HttpRestoreService
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
 from swarm_operator.controllers.swarmmemorystore.stats import Observer
 from swarm_operator.memory.core.errors import DiskFullError, NewerSchemaError
 from swarm_operator.memory.transfer.backups import errors
 from swarm_operator.memory.transfer.backups.errors import DestinationError
+from swarm_operator.memory.transfer.restores.states import Phase as RestorePhase
 from swarm_operator.runtime.errors import ApiError, ForbiddenError, InvalidError
 
 FOLDER = Path(controllers.__file__).parent
-OUTCOMES = {"done": 0, "waiting": 0, "failed": 0, "Outcome": 1, "_wait": 1, "_fail": 1}
+OUTCOMES = {"done": 0, "waiting": 0, "failed": 0, "SourceError": 0, "Outcome": 1, "_wait": 1, "_fail": 1}
 """Functions that take a reason, with its place among their arguments."""
 NOT_SHOWN = {"Deleted", "JobSucceeded"}
 """Reasons of outcomes of which no condition is made: the object is gone, or waits for nothing more."""
@@ -74,14 +77,17 @@ def reasons_of_errors():
 
 
 def reasons_of_the_service():
-    """What the memory service, or its image in a Job, says of a backup, and how far it is."""
+    """What the memory service, or its image in a Job, says of a backup or a restore, and how far it is."""
     failures = [
         error for error in vars(errors).values() if isinstance(error, type) and issubclass(error, DestinationError)
     ]
-    others = (errors.BackupDamagedError, errors.BackupNotFoundError, errors.DatabaseExistsError)
-    codes = {error.code for error in (*failures, *others, DiskFullError, NewerSchemaError)}
-    codes |= {"", NO_DATABASE}
-    return {"AnotherBackupRuns", "ServiceBusy", "Running", "Verifying"} | {reason_of(code) for code in codes}
+    others = (errors.BackupDamagedError, errors.BackupInterruptedError, errors.BackupNotFoundError)
+    lasting = (errors.DatabaseExistsError, NewerSchemaError, DiskFullError)
+    codes = {error.code for error in (*failures, *others, *lasting)} | {"", NO_DATABASE}
+    restoring = {phase.value for phase in RestorePhase if not phase.ended}
+    return (
+        {"AnotherBackupRuns", "ServiceBusy", "Running", "Verifying"} | {reason_of(code) for code in codes} | restoring
+    )
 
 
 def test_reasons_are_the_same_in_the_code_and_in_the_docs():
@@ -103,11 +109,12 @@ def types(cache, recorder):
     return {
         "SwarmMemoryStore": of(store) | OF_STORES_WITH_BACKUPS | {PAUSED},
         "SwarmMemoryBackup": of(backup),
+        "SwarmMemoryRestore": of(SwarmMemoryRestoreReconciler(cache, recorder, HttpRestoreService(""))),
         "SwarmCluster": of(SwarmClusterReconciler(cache, recorder)) | {PAUSED},
     }
 
 
-@pytest.mark.parametrize("kind", ["SwarmMemoryStore", "SwarmMemoryBackup", "SwarmCluster"])
+@pytest.mark.parametrize("kind", ["SwarmMemoryStore", "SwarmMemoryBackup", "SwarmMemoryRestore", "SwarmCluster"])
 def test_conditions_are_the_same_in_the_code_and_in_the_docs(types, kind):
     assert {row[0] for row in rows()[kind] if not row[0].startswith("*")} == types[kind]
 
