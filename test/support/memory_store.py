@@ -280,13 +280,14 @@ class MemoryStore(Store):
     def resume_writes(self):
         self._takes_writes = True
 
-    async def replace(self, file, *, before):
+    async def replace(self, file, *, former, before):
         dump = json.loads(await asyncio.to_thread(Path(file).read_bytes))
         entries = [Entry(*row[:2], row[2].encode(), *row[3:]) for row in dump["entries"]]
         known = max([self._highest_deleted, dump["highest_deleted"], *(row.version for row in self._rows.values())])
         offset = max([known, *(entry.version for entry in entries)])
         newest = max(self._newest, dump["newest"]) + 2
         await before(newest)
+        await self.backup(former)
         self._rows = {each[:2]: each._replace(version=each.version + offset) for each in entries}
         self._highest_deleted, self._newest, self._changes = offset, newest, []
         self._wake()

@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
         "--safety-backup",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="make a backup of the memory first; default: if everything is restored",
+        help="back up what is replaced; default: if everything is restored",
     )
     add_client(
         commands, "restores", _list, "list the last restores of a running service; needs the admin token", admin=True,

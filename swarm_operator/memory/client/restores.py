@@ -23,10 +23,10 @@ class RestoreState:
 
     Attributes:
         name: name of the restore.
-        phase: Fetching, Planning, Verifying, BackingUp, Swapping, Writing, Completed or Failed.
+        phase: Fetching, Planning, Verifying, Swapping, BackingUp, Writing, Completed or Failed.
         plan: `backup`, `entries`, `bytes`, `entries_new`, `entries_changed`, `entries_removed`; None: not known yet.
         progress: `done` and `of`; None: not known.
-        safety_backup: name of the backup that was made before; None: none was made.
+        safety_backup: name of the backup of what was replaced; None: none was made.
         problem: `code` and `detail` of the failure; None: it did not fail.
     """
 
@@ -88,7 +88,7 @@ class RestoresClient:
             key_prefix: restore entries whose keys have this prefix only.
             dry_run: only find out what would change.
             allow_other_swarm: take a backup of another swarm.
-            safety_backup: whether a backup of the store is made first; None: if everything is restored.
+            safety_backup: whether a backup of what is replaced is made; None: if everything is restored.
 
         Raises:
             MemoryStateError: another restore or a backup is running, the restore of that name is another one, or the

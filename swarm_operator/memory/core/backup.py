@@ -1,10 +1,11 @@
-"""Results of a backup."""
+"""Backups: what they are made of, and their results."""
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +34,23 @@ class Snapshot:
     file: BinaryIO
     size: int
     sha256: bytes
+
+
+class BackupSource(Protocol):
+    """What a backup is made of: a store, or the file of a former one. Methods are those of Store."""
+
+    @property
+    def swarm_id(self) -> str:
+        """Return the swarm that the data belong to."""
+
+    async def backup(self, path: Path) -> Backup:
+        """Write a copy to a new file."""
+
+    def snapshot(self, directory: Path | None = None) -> AbstractAsyncContextManager[Snapshot]:
+        """Make a copy without a name, for reading."""
+
+    async def stop_writes(self) -> None:
+        """Refuse writes from now on."""
+
+    def resume_writes(self) -> None:
+        """Accept writes again."""

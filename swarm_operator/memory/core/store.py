@@ -277,15 +277,19 @@ class Store(EntryReads, EntryWrites, Protocol):
         """Accept writes again after `stop_writes`."""
 
     @abstractmethod
-    async def replace(self, file: Path, *, before: Callable[[int], Awaitable[None]]) -> None:
+    async def replace(self, file: Path, *, former: Path, before: Callable[[int], Awaitable[None]]) -> None:
         """Replace all data by those of a backup, while reads go on.
 
         Afterwards no version and no position that was ever given out is known: conditions on versions fail, and watches
         get MissedChangesError. After an error the data are unchanged and writes are accepted.
 
+        The former data have each write that was acknowledged. They are the caller's, who makes a backup of them.
+
         Args:
             file: a verified backup, in a directory of its own on the store's file system. The store changes the file,
                 and on success the file is the store's.
+            former: where the former data lie afterwards, in a directory beside the store's file. There must be no such
+                file. After an error it may be another name of the store's file, which the caller deletes.
             before: awaited once the copy is ready and writes are refused with RestoringError, with the position that
                 the store will have. If it raises, nothing is replaced.
 

@@ -413,10 +413,10 @@ class SqliteStore:
         """Accept writes again, see Store.resume_writes."""
         self._writer.resume(DELETING)
 
-    async def replace(self, file: Path, *, before: Callable[[int], Awaitable[None]]) -> None:
+    async def replace(self, file: Path, *, former: Path, before: Callable[[int], Awaitable[None]]) -> None:
         """Replace all data by those of a backup, see Store.replace and backup.replace."""
         self._check_open()
-        await self._replacer.replace(file, before, self._now())
+        await self._replacer.replace(file, former, before, self._now())
 
     async def stats(self) -> StoreStats:
         """Return counts and sizes. The cost grows with the number of namespaces and uncollected expired entries."""

@@ -270,10 +270,10 @@ class AuthorizedStore(Store):
         self._principal.check_admin()
         self._store.resume_writes()
 
-    async def replace(self, file: Path, *, before: Callable[[int], Awaitable[None]]) -> None:
+    async def replace(self, file: Path, *, former: Path, before: Callable[[int], Awaitable[None]]) -> None:
         """Require an admin."""
         self._principal.check_admin()
-        await self._store.replace(file, before=before)
+        await self._store.replace(file, former=former, before=before)
 
     async def stats(self) -> StoreStats:
         """Require read permission for all namespaces."""

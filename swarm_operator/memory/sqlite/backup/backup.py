@@ -44,7 +44,8 @@ _PAGES_AT_ONCE: Final = 1024
 """Pages per copy step (4 MiB). Cancellation is checked between steps."""
 INSTRUCTIONS: Final = 10_000
 """SQLite VM instructions between cancellation checks: well under 1 ms."""
-_CHUNK: Final = 1024 * 1024
+CHUNK: Final = 1024 * 1024
+"""Bytes of a file that are read at one time."""
 _BY_TEXT: Final = {
     "database or disk is full": DiskFullError,
     "disk I/O error": StorageIOError,
@@ -92,10 +93,10 @@ class Backups:
             target = (directory or self._path.parent) / f"{self._path.name}-snapshot"
             async with self._make_copy(target) as (file, stop):
                 opened = stack.enter_context(file.path.open("rb"))
-                digest = await run_stoppable(lambda: _digest(opened, stop), stop)
+                found = await run_stoppable(lambda: digest(opened, stop), stop)
                 size = opened.tell()
             opened.seek(0)
-            yield Snapshot(opened, size, digest)
+            yield Snapshot(opened, size, found)
 
     async def close(self) -> None:
         """Cancel running backups and wait until their files are removed."""
@@ -206,10 +207,11 @@ def _backup_error(error: sqlite3.Error) -> MemoryStoreError:
     return type(reason)(f"the backup: {reason}")
 
 
-def _digest(file: BinaryIO, stop: threading.Event) -> bytes:
-    digest = hashlib.sha256()
-    while chunk := file.read(_CHUNK):
+def digest(file: BinaryIO, stop: threading.Event) -> bytes:
+    """Return the SHA-256 digest of a file. Raise StoppedError."""
+    found = hashlib.sha256()
+    while chunk := file.read(CHUNK):
         if stop.is_set():
             raise StoppedError
-        digest.update(chunk)
-    return digest.digest()
+        found.update(chunk)
+    return found.digest()

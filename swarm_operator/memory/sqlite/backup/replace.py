@@ -2,11 +2,12 @@
 
     prepare    on a copy beside the database, while others read and write: migrate, raise versions, check the pages
     pause      writes are refused, and those that were accepted are committed
-    exchange   close all connections, rename the copy over the database, open all connections
+    exchange   close all connections, give the database a second name, rename the copy over it, open all connections
 
 Crashes: a kill at any step leaves the old or the new file, whole, and never a new file beside a log of the old one. The
 log is empty before the last connection closes, which deletes it; the deletion is synced before the rename, and the
-rename is atomic. If a step fails, the old file, which has a second name until the new one is open, is put back.
+rename is atomic. If a step fails, the old file is put back by its second name. On success that name is the caller's:
+the old file is complete without a log, so a backup can be made of it while the store goes on with the new one.
 
 Versions: those of the copy are raised above all that the store has given out, and so is the position of its change
 log, of which one change stays. So no known version matches an entry of the copy, and no known position can be resumed.
@@ -110,13 +111,13 @@ class Replacer:
         self._lock = asyncio.Lock()
         self._stop = threading.Event()
 
-    async def replace(self, file: Path, before: Callable[[int], Awaitable[None]], now: int) -> None:
+    async def replace(self, file: Path, former: Path, before: Callable[[int], Awaitable[None]], now: int) -> None:
         """Replace the database by a file, see SqliteStore.replace."""
         async with self._lock:
             if self._stop.is_set():
                 raise StoreClosedError("the store is closed")
             try:
-                await self._replace(file, before, now)
+                await self._replace(file, former, before, now)
             except StoppedError:
                 raise StoreClosedError("the store is closed") from None
             except sqlite3.Error as error:
@@ -130,22 +131,23 @@ class Replacer:
         async with self._lock:
             pass
 
-    async def _replace(self, file: Path, before: Callable[[int], Awaitable[None]], now: int) -> None:
+    async def _replace(self, file: Path, former: Path, before: Callable[[int], Awaitable[None]], now: int) -> None:
         stop = threading.Event()
         known = await self._backups.read(given, stop)
         position = await run_stoppable(lambda: self._prepare(file, known, now, stop), stop)
-        refusal = RestoringError("a restore is being completed; writes wait for its end")
-        try:
-            await self._writer.pause(refusal)
-            newest = await self._worker.run(lambda db: changes.bounds(db)[1])
-            if newest - known.position > MARGIN:
-                known = await self._backups.read(given, stop)
-                position = await run_stoppable(lambda: self._prepare(file, known, now, stop), stop)
-            await before(position)
-            async with self._backups.excluded():
-                await run_to_completion(self._exchange(file, position), stop)
-        finally:
-            self._writer.resume(refusal)
+        # A backup may take minutes: it is waited for while writes go on.
+        async with self._backups.excluded():
+            refusal = RestoringError("a restore is being completed; writes wait for its end")
+            try:
+                await self._writer.pause(refusal)
+                newest = await self._worker.run(lambda db: changes.bounds(db)[1])
+                if newest - known.position > MARGIN:
+                    known = await self._backups.read(given, stop)
+                    position = await run_stoppable(lambda: self._prepare(file, known, now, stop), stop)
+                await before(position)
+                await run_to_completion(self._exchange(file, former, position), stop)
+            finally:
+                self._writer.resume(refusal)
 
     def _prepare(self, file: Path, known: Given, now: int, stop: threading.Event) -> int:
         """Bring the copy to the state in which it is opened. Return the position of its last change."""
@@ -170,18 +172,17 @@ class Replacer:
             os.close(descriptor)
         return position
 
-    async def _exchange(self, file: Path, position: int) -> None:
+    async def _exchange(self, file: Path, former: Path, position: int) -> None:
         """Close the connections, exchange the files and open the connections. After an error the old file is open."""
         workers = (*self._readers.own_workers, self._worker)
-        former = file.with_name(f"{file.name}-former")
         try:
             if self._config.enable_wal:
                 await self._worker.run(checkpoint.truncate)
             for worker in workers:
                 await worker.suspend()
-            await asyncio.to_thread(former.unlink, missing_ok=True)
+            await asyncio.to_thread(set_aside, self._path, former)
             try:
-                await asyncio.to_thread(put_in_place, file, self._path, former)
+                await asyncio.to_thread(put_in_place, file, self._path)
                 opened = await self._open()
             except BaseException:
                 await asyncio.to_thread(put_back, former, self._path)
@@ -192,8 +193,6 @@ class Replacer:
         self._forget(position)
         for worker, fresh in zip(workers, opened, strict=True):
             worker.resume(fresh)
-        with contextlib.suppress(OSError):  # only the name of the old file
-            await asyncio.to_thread(former.unlink, missing_ok=True)
 
     async def _reopen(self, workers: tuple[Worker, ...]) -> None:
         """Continue with the file that is there. If it can't be opened, the store is not alive any more."""
@@ -265,26 +264,29 @@ def prepare(
     return position
 
 
-def put_in_place(file: Path, path: Path, former: Path) -> None:
-    """Rename a prepared file over the database, which no process has open. `former` becomes a name of the old file.
+def set_aside(path: Path, former: Path) -> None:
+    """Give the database, which no process has open, a second name.
 
     Raises:
-        StorageIOError: a log is left beside one of the files, so another program has it open. Nothing was changed.
-        OSError: the disk failed, or has no hard links; `put_back` undoes what was done.
+        StorageIOError: a log is left beside the file, so another program has it open.
+        OSError: the disk failed, has no hard links, or there is a file of that name.
     """
-    _check_alone(file)
     _check_alone(path)
     os.link(path, former)
-    # A power cut must not bring the old log back beside the new file.
+    sync_directory(former.parent)
+    # The name of the directory; and a power cut must not bring the old log back beside the new file.
     sync_directory(path.parent)
+
+
+def put_in_place(file: Path, path: Path) -> None:
+    """Rename a prepared file over the database. Raise StorageIOError or OSError; `put_back` undoes what was done."""
+    _check_alone(file)
     file.rename(path)
     sync_directory(path.parent)
 
 
 def put_back(former: Path, path: Path) -> None:
     """Undo `put_in_place`, whole or in part. Nobody knows of a commit in the new file, so its log is not needed."""
-    if not former.exists():
-        return
     for suffix in _SIDECARS:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     sync_directory(path.parent)

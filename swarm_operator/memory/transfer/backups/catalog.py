@@ -18,6 +18,7 @@ from typing import BinaryIO, Final
 
 import swarm_operator
 from swarm_operator.memory.atomicfile import AtomicFile, remove_stale
+from swarm_operator.memory.core.backup import BackupSource
 from swarm_operator.memory.core.errors import (
     CorruptDatabaseError,
     DiskFullError,
@@ -27,7 +28,6 @@ from swarm_operator.memory.core.errors import (
     ReadOnlyError,
     from_os,
 )
-from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.sqlite.backup.facts import Facts, read_facts
 from swarm_operator.memory.swarm.times import to_text
 from swarm_operator.memory.transfer.backups import manifest as manifests
@@ -113,7 +113,7 @@ class Catalog:
 
     Args:
         destination: the folder.
-        source: the store of which `make` makes backups; None: `make` is not used.
+        source: the store of which `make` makes backups; None: it is given to `make`.
         scratch: directory for copies on their way to and from an object store.
         clock: seconds since the Unix epoch.
     """
@@ -123,7 +123,7 @@ class Catalog:
         destination: Destination,
         *,
         scratch: Path,
-        source: Store | None = None,
+        source: BackupSource | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.destination = destination
@@ -135,18 +135,27 @@ class Catalog:
         """Return the URL of a backup."""
         return f"{self.destination.url}/{name}"
 
-    async def make(self, name: str, reason: str, *, progress: Progress | None = None) -> Manifest:
+    async def make(
+        self, name: str, reason: str, *, source: BackupSource | None = None, progress: Progress | None = None
+    ) -> Manifest:
         """Make and verify a backup. Return the manifest of the one of that name if it is complete.
 
         What an earlier attempt left is replaced. After an error nothing of the backup counts. Before the copy of a
         final backup is made, the store stops to accept writes, so that it holds all that was ever acknowledged.
+
+        Args:
+            name: name of the backup.
+            reason: why it is made.
+            source: what it is made of; None: the catalog's.
+            progress: told how far it is.
 
         Raises:
             InvalidInputError: the name or the reason is not allowed.
             DestinationError, BackupDamagedError: the destination failed; nothing counts.
             StorageError, StoreClosedError: the copy of the database could not be made.
         """
-        assert self._source is not None  # noqa: S101 - see the class
+        source = source or self._source
+        assert source is not None  # noqa: S101 - see the class
         progress = progress or Progress()
         started = self._now()
         check_reason(reason)
@@ -155,11 +164,11 @@ class Catalog:
         await self.delete(name)
         try:
             if reason == FINAL_BACKUP:
-                await self._source.stop_writes()
-            size, digest = await self._copy(self._source, f"{name}/{COPY}", progress)
+                await source.stop_writes()
+            size, digest = await self._copy(source, f"{name}/{COPY}", progress)
             completed = self._now()
             manifest = Manifest(
-                name=name, reason=reason, swarm_id=self._source.swarm_id, started_at=started, completed_at=completed,
+                name=name, reason=reason, swarm_id=source.swarm_id, started_at=started, completed_at=completed,
                 verified_at=None, size=size, sha256=digest, entries=0, schema_version=0, feed_position=0, version=0,
                 made_by=f"swarm-memory {swarm_operator.__version__}",
             )  # fmt: skip
@@ -168,7 +177,7 @@ class Catalog:
             return await self._write(_with_facts(manifest, facts, verified_at=self._now()))
         except BaseException as error:
             if reason == FINAL_BACKUP:
-                self._source.resume_writes()
+                source.resume_writes()
             if isinstance(error, Exception):
                 with contextlib.suppress(MemoryStoreError):
                     await self.delete(name)
@@ -310,7 +319,7 @@ class Catalog:
         await self.destination.put(f"{manifest.name}/{MANIFEST}", parts(), len(text))
         return manifest
 
-    async def _copy(self, source: Store, path: str, progress: Progress) -> tuple[int, str]:
+    async def _copy(self, source: BackupSource, path: str, progress: Progress) -> tuple[int, str]:
         """Copy the database to the destination. Return the copy's size and digest."""
         place = await self.destination.place(path)
         if place is None:
@@ -329,7 +338,7 @@ class Catalog:
             progress.bytes += len(part)
         return size, digest.hexdigest()
 
-    async def _upload(self, source: Store, path: str, progress: Progress) -> tuple[int, str]:
+    async def _upload(self, source: BackupSource, path: str, progress: Progress) -> tuple[int, str]:
         async with source.snapshot(self._scratch) as snapshot:
             progress.begin(snapshot.size, verifying=False)
             digest = hashlib.sha256()

@@ -56,6 +56,13 @@ class BackupInterruptedError(MemoryStoreError):
     transient = True
 
 
+class SafetyBackupError(MemoryStoreError):
+    """The backup of the data that a restore replaced failed. The data are kept."""
+
+    code = "safety-backup-failed"
+    transient = True
+
+
 class DestinationError(MemoryStoreError):
     """The destination of backups failed. The message names the destination and never a credential."""
 

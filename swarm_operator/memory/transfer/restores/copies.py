@@ -1,4 +1,4 @@
-"""Opens copies of backups as stores, for reading."""
+"""Opens database files that are not the store's own: copies of backups, for reading, and the former data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
+from swarm_operator.memory.core.backup import BackupSource
 from swarm_operator.memory.core.store import Store
+from swarm_operator.memory.sqlite.backup.closed import ClosedDatabase
 from swarm_operator.memory.sqlite.config import StoreConfig
 from swarm_operator.memory.sqlite.store import SqliteStore
 
@@ -29,3 +31,13 @@ async def open_copy(copy: Path, *, like: Store) -> AsyncIterator[SqliteStore]:
     """
     async with SqliteStore.open(copy, _CONFIG, clock=lambda: like.now() / 1000) as store:
         yield store
+
+
+def source_of(former: Path, *, like: Store) -> BackupSource:
+    """Return the former data of a store as the source of a backup.
+
+    Args:
+        former: the file, see Store.replace.
+        like: the store.
+    """
+    return ClosedDatabase(former, like.swarm_id)

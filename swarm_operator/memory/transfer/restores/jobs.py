@@ -1,11 +1,13 @@
 """Restores that are asked for and go on by themselves: one at a time, by name, with outcomes that survive a restart.
 
-A whole restore fetches and prepares the copy while others read and write. Then writes wait until the safety backup is
-made and the files are exchanged, so that the safety backup has every write that was acknowledged.
+A whole restore fetches and prepares the copy while others read and write. Writes wait only while the files are
+exchanged. The former file, which has every write that was acknowledged, is kept in a folder of its own until it is the
+safety backup and that is verified. The exchange is not undone if the safety backup fails: that would lose what was
+written since.
 
 The position that the exchange gives to the feed is on disk before the exchange. So the next start knows whether a kill
-came before it, and the restore is to be asked for again, or after it, and the restore is complete: asking again must
-not undo what was written since.
+came before it, and the restore is to be asked for again, or after it, and only the safety backup is left to do: asking
+again must not undo what was written since.
 """
 
 from __future__ import annotations
@@ -15,27 +17,31 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from swarm_operator.memory.atomicfile import sync_directory
+from swarm_operator.memory.core.backup import BackupSource
 from swarm_operator.memory.core.errors import DiskFullError, MemoryStoreError, StoreClosedError, from_os
 from swarm_operator.memory.core.store import Store
-from swarm_operator.memory.swarm.times import to_text
+from swarm_operator.memory.swarm.times import from_text, to_text
 from swarm_operator.memory.transfer.backups.catalog import Catalog
 from swarm_operator.memory.transfer.backups.catalog import Progress as CopyProgress
 from swarm_operator.memory.transfer.backups.errors import (
     BackupConflictError,
     BackupInterruptedError,
     BackupNotFoundError,
+    DestinationConfigError,
+    SafetyBackupError,
 )
 from swarm_operator.memory.transfer.backups.jobs import Failure
 from swarm_operator.memory.transfer.backups.location import split_location
 from swarm_operator.memory.transfer.backups.manifest import MAX_NAME, Manifest, check_name
 from swarm_operator.memory.transfer.restores import partial
-from swarm_operator.memory.transfer.restores.copies import open_copy
+from swarm_operator.memory.transfer.restores.copies import open_copy, source_of
 from swarm_operator.memory.transfer.restores.partial import Changes
 from swarm_operator.memory.transfer.restores.states import (
     MAX_REMEMBERED,
@@ -50,6 +56,7 @@ from swarm_operator.memory.transfer.restores.states import (
 
 REASON: Final = "PreRestore"
 _FOLDER: Final = "restoring"
+_FORMER: Final = "former"
 _FILE: Final = "restore-jobs.json"
 _INTERRUPTED: Final = Failure(BackupInterruptedError.code, "interrupted; ask again")
 _DEFECT: Final = Failure(MemoryStoreError.code, "a defect of the service; its log has the details")
@@ -59,7 +66,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Job:
+    """A running restore. `outcome` is its state at the end, which is told when it is saved and another may begin."""
+
     state: State
+    outcome: State | None = None
     copying: CopyProgress | None = None
     task: asyncio.Task[None] | None = None
 
@@ -87,6 +97,7 @@ class RestoreJobs:
         self._store = store
         self._catalog = catalog
         self._open_catalog = open_catalog
+        self._directory = directory
         self._folder = directory / _FOLDER
         self._file = directory / _FILE
         self._slot = slot
@@ -95,19 +106,19 @@ class RestoreJobs:
         self._closed = False
 
     async def open(self) -> None:
-        """Read the outcomes of an earlier process, and remove what it left."""
-        async with self._store.watch() as watch:
-            position = watch.position
-        for state in await load(self._file):
-            self._states[state.name] = state
-            if not state.phase.ended:
-                exchanged = state.position is not None and position >= state.position
-                self._end(state, None if exchanged else _INTERRUPTED)
-                await self._save_if_possible()
+        """Read the outcomes of an earlier process, and remove what it left. Go on with what it had exchanged."""
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        self._states = {state.name: state for state in await load(self._file)}
+        for state in [state for state in self._states.values() if not state.phase.ended]:
+            if await self._exchanged(state):
+                state.phase = Phase.BACKING_UP
+                self._start(state)
+            else:
+                self._states[state.name] = self._outcome(state, _INTERRUPTED)
+                await self._save_if_possible()
 
     async def close(self) -> None:
-        """Cancel the running restore. If its files are being exchanged, it completes."""
+        """Cancel the running restore. What is left to do after its exchange is done by the next start."""
         self._closed = True
         if self._job is not None and self._job.task is not None:
             self._job.task.cancel()
@@ -126,27 +137,38 @@ class RestoreJobs:
         if self._closed:
             raise StoreClosedError("the service is stopping")
         known = self._states.get(name)
-        if known is not None and known.phase is not Phase.FAILED:
-            if known.request != request:
+        exchanged = known is not None and known.position is not None
+        if known is not None and (exchanged or known.phase is not Phase.FAILED):
+            if not _same(known.request, request, ended=known.phase is Phase.FAILED):
                 raise BackupConflictError("exists", f"name: {name} is another restore; give this one another name")
-            return known
+            if known.phase is not Phase.FAILED:
+                return known
         if self._job is not None:
             raise BackupConflictError("running", f"the restore {self._job.state.name} is running; one at a time")
-        if self._catalog is None and (request.location is None or request.needs_safety_backup):
+        fetches = request.location is None and not exchanged
+        if self._catalog is None and (fetches or request.needs_safety_backup):
             raise BackupConflictError(
                 "no-destination",
                 "the service has no destination for backups; start it with --backups, or give a location and "
                 "safety_backup: false",
             )
+        if known is None or not exchanged:
+            state = State(name, request, Phase.FETCHING, self._now())
+        else:  # only the safety backup is left to do, or not even that
+            state = replace(known, request=request, phase=Phase.BACKING_UP, completed_at=None, failure=None)
+        self._start(state)
+        return state
+
+    def _start(self, state: State) -> None:
+        """Start the job of a restore. Raise BackupConflictError."""
         slot = contextlib.ExitStack()
         slot.enter_context(self._slot())
-        self._states.pop(name, None)
-        state = self._states[name] = State(name, request, Phase.FETCHING, self._now())
+        self._states.pop(state.name, None)
+        self._states[state.name] = state
         job = self._job = _Job(state)
         job.task = asyncio.create_task(self._run(job), name="memory-restore")
         # A task that is cancelled before its first step runs no code of its own.
         job.task.add_done_callback(lambda _: self._ended(job, slot))
-        return state
 
     def get(self, name: str) -> State:
         """Return a restore. Raise BackupNotFoundError."""
@@ -163,41 +185,58 @@ class RestoreJobs:
         return [self.get(name) for name in self._states]
 
     def _ended(self, job: _Job, slot: contextlib.ExitStack) -> None:
-        if not job.state.phase.ended:
-            self._end(job.state, _INTERRUPTED)
+        if job.outcome is None and job.state.position is None:
+            job.outcome = self._outcome(job.state, _INTERRUPTED)
+        if job.outcome is not None:
+            self._states[job.state.name] = job.outcome
         self._job = None
         slot.close()
 
     async def _run(self, job: _Job) -> None:
-        state = job.state
-        while len(self._states) > MAX_REMEMBERED:
-            del self._states[next(iter(self._states))]
+        state, failure = job.state, None
+        self._forget_oldest()
         try:
             await self._save()
-            async with self._fetched(job) as (copy, manifest):
-                await self._restore(job, copy, manifest)
+            if state.position is None:
+                async with self._fetched(job) as (copy, manifest):
+                    await self._restore(job, copy, manifest)
+            if state.position is not None:
+                await self._keep_former(job)
         except asyncio.CancelledError:
-            # The exchange is not interrupted: what the feed says is what was done.
-            async with self._store.watch() as watch:
-                exchanged = state.position is not None and watch.position >= state.position
-            self._end(state, None if exchanged else _INTERRUPTED)
+            failure = _INTERRUPTED
         except MemoryStoreError as error:
-            self._end(state, Failure(error.code, str(error)))
+            failure = Failure(error.code, str(error))
         except OSError as error:
             reason = from_os(error, f"{self._folder.name}")
-            self._end(state, Failure(reason.code, str(reason)))
+            failure = Failure(reason.code, str(reason))
         except Exception:  # noqa: BLE001 - a job has no caller to raise to
             _log.exception("restore failed", restore=state.name)
-            self._end(state, _DEFECT)
-        else:
-            self._end(state, None)
-        await self._save_if_possible()
+            failure = _DEFECT
+        exchanged = await self._exchanged(state)
+        if not (exchanged and failure is _INTERRUPTED):  # the next start goes on
+            job.outcome = self._outcome(state, failure)
+        await self._save_if_possible(job.outcome)
 
-    def _end(self, state: State, failure: Failure | None) -> None:
-        state.phase = Phase.COMPLETED if failure is None else Phase.FAILED
-        state.failure, state.progress, state.completed_at = failure, None, self._now()
+    def _forget_oldest(self) -> None:
+        """Keep MAX_REMEMBERED restores, and those whose former data are kept."""
+        for name, state in list(self._states.items())[:-MAX_REMEMBERED]:
+            if state.phase is Phase.COMPLETED or state.position is None:
+                del self._states[name]
+
+    async def _exchanged(self, state: State) -> bool:
+        """Return whether the files were exchanged: what the feed says is what was done. If not, undo the rest."""
+        async with self._store.watch() as watch:
+            if state.position is not None and watch.position < state.position:
+                state.position = None
+        if state.position is None:
+            await asyncio.to_thread(_remove_folder, self._former(state).parent)
+        return state.position is not None
+
+    def _outcome(self, state: State, failure: Failure | None) -> State:
+        phase = Phase.COMPLETED if failure is None else Phase.FAILED
         told = {} if failure is None else {"code": failure.code, "reason": failure.detail}
-        _log.info("restore ended", restore=state.name, phase=state.phase.value, **told)
+        _log.info("restore ended", restore=state.name, phase=phase.value, **told)
+        return replace(state, phase=phase, failure=failure, progress=None, completed_at=self._now())
 
     @contextlib.asynccontextmanager
     async def _fetched(self, job: _Job) -> AsyncIterator[tuple[Path, Manifest]]:
@@ -236,12 +275,11 @@ class RestoreJobs:
         state = job.state
         state.plan = Plan(manifest.name, manifest.entries, manifest.size)
         if state.request.scope.whole and not state.request.dry_run:
-            state.phase = Phase.VERIFYING
-            await self._store.replace(copy, before=lambda position: self._before_exchange(state, position))
+            await self._replace(state, copy)
             return
         async with open_copy(copy, like=self._store) as backup:
             if state.request.needs_safety_backup:
-                await self._make_safety_backup(state)
+                await self._make_safety_backup(job, None)
             state.phase = Phase.PLANNING if state.request.dry_run else Phase.WRITING
             work = partial.plan if state.request.dry_run else partial.restore
 
@@ -251,32 +289,86 @@ class RestoreJobs:
             changes = await work(backup, self._store, state.request.scope, progress)
             state.plan = _plan(manifest, changes)
 
-    async def _before_exchange(self, state: State, position: int) -> None:
-        """Make the safety backup while writes wait, and remember which position says that the files are exchanged."""
-        if state.request.needs_safety_backup:
-            await self._make_safety_backup(state)
-        state.phase, state.position = Phase.SWAPPING, position
+    async def _replace(self, state: State, copy: Path) -> None:
+        state.phase = Phase.VERIFYING
+        if state.request.needs_safety_backup and self._catalog is not None:
+            # A destination that does not answer is found before anything is changed.
+            with contextlib.suppress(BackupNotFoundError):
+                await self._catalog.get(_safety_name(state))
+
+        async def before(position: int) -> None:
+            """Remember which position says that the files are exchanged."""
+            state.phase, state.position = Phase.SWAPPING, position
+            await self._save()
+
+        former = self._former(state)
+        await asyncio.to_thread(_make_folder, former.parent)
+        await self._store.replace(copy, former=former, before=before)
+
+    async def _keep_former(self, job: _Job) -> None:
+        """Make the safety backup of the former data, and remove them."""
+        former = self._former(job.state)
+        if job.state.request.needs_safety_backup and former.exists():
+            try:
+                await self._make_safety_backup(job, source_of(former, like=self._store))
+            except MemoryStoreError as error:
+                raise SafetyBackupError(
+                    f"the data of the backup are in use; the backup of the former data, which are kept, failed: {error}"
+                ) from error
+        await asyncio.to_thread(_remove_folder, former.parent)
+
+    async def _make_safety_backup(self, job: _Job, source: BackupSource | None) -> None:
+        if self._catalog is None:  # ask has seen one: the service was started again without it
+            raise DestinationConfigError("the service has no destination; start it with --backups")
+        state = job.state
+        state.phase, job.copying = Phase.BACKING_UP, CopyProgress()
+        await self._save_if_possible()
+        try:
+            await self._catalog.make(_safety_name(state), REASON, source=source, progress=job.copying)
+        finally:
+            job.copying = None
+        state.safety_backup, state.progress = _safety_name(state), None
         await self._save()
 
-    async def _make_safety_backup(self, state: State) -> None:
-        assert self._catalog is not None  # noqa: S101 - see ask
-        state.phase = Phase.BACKING_UP
-        # A name of its own for each attempt: a backup that an earlier one made lacks what was written since.
-        suffix = f".before-{self._store.now()}"
-        name = state.name[: MAX_NAME - len(suffix)].rstrip("-.") + suffix
-        await self._catalog.make(name, REASON)
-        state.safety_backup = name
+    def _former(self, state: State) -> Path:
+        """Return where the former data lie until they are the safety backup."""
+        return self._directory / _FORMER / state.name / "memory.db"
 
-    async def _save(self) -> None:
-        await save(self._file, list(self._states.values()))
+    async def _save(self, outcome: State | None = None) -> None:
+        """Write the states, that of a restore which ends now in place of its last one."""
+        states = self._states if outcome is None else self._states | {outcome.name: outcome}
+        await save(self._file, list(states.values()))
 
-    async def _save_if_possible(self) -> None:
-        """Write the outcomes. A full disk must not turn a success into a failure."""
+    async def _save_if_possible(self, outcome: State | None = None) -> None:
+        """Write the states. A full disk must not turn a success into a failure."""
         with contextlib.suppress(OSError):
-            await self._save()
+            await self._save(outcome)
 
     def _now(self) -> str:
         return to_text(self._store.now())
+
+
+def _same(known: Request, asked: Request, *, ended: bool) -> bool:
+    """Return whether a request is a known one. One that has ended may give up its safety backup."""
+    return asked == (replace(known, safety_backup=False) if ended and asked.safety_backup is False else known)
+
+
+def _make_folder(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True)
+    sync_directory(folder.parent)
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a folder, and the one above if it is empty then."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
+
+
+def _safety_name(state: State) -> str:
+    """Return the name of the safety backup: another one for each attempt to exchange the files."""
+    suffix = f".before-{from_text(state.started_at)}"
+    return state.name[: MAX_NAME - len(suffix)].rstrip("-.") + suffix
 
 
 def _plan(manifest: Manifest, changes: Changes) -> Plan:

@@ -17,7 +17,7 @@ from swarm_operator.memory.transfer.backups.manifest import check_name
 from swarm_operator.memory.transfer.restores.scope import Scope
 
 MAX_REMEMBERED: Final = 100
-"""Maximum number of restores in the file; the oldest are dropped."""
+"""Maximum number of restores in the file, besides those whose safety backup failed; the oldest are dropped."""
 _MAX_LOCATION: Final = 2048
 
 
@@ -31,8 +31,9 @@ class Phase(StrEnum):
     VERIFYING = "Verifying"
     """The copy is migrated, its versions are raised, and it is checked again."""
     BACKING_UP = "BackingUp"
-    """The safety backup is made; of a whole restore, while writes wait."""
+    """The safety backup is made: of a whole restore of the former data, after the files were exchanged."""
     SWAPPING = "Swapping"
+    """The files are exchanged, while writes wait."""
     WRITING = "Writing"
     COMPLETED = "Completed"
     FAILED = "Failed"
@@ -53,7 +54,7 @@ class Request:
         scope: the entries to restore.
         dry_run: only compare.
         allow_other_swarm: whether the backup may belong to another swarm.
-        safety_backup: whether a backup of the store is made first; None: for a whole restore.
+        safety_backup: whether a backup of what is replaced is made; None: for a whole restore.
     """
 
     backup: str | None
@@ -91,7 +92,7 @@ class Request:
 
     @property
     def needs_safety_backup(self) -> bool:
-        """Return whether a backup of the store is made first."""
+        """Return whether a backup of what is replaced is made."""
         if self.dry_run:
             return False
         return self.scope.whole if self.safety_backup is None else self.safety_backup
@@ -136,11 +137,12 @@ class State:
         phase: its phase.
         started_at: time of the request, RFC 3339.
         completed_at: time of its end; None: it runs.
-        safety_backup: name of the backup that was made before; None: none was made.
+        safety_backup: name of the backup of what was replaced; None: none was made.
         plan: what it changes; None: not known yet.
         failure: why it failed.
         progress: how far its phase is; None: not known.
         position: position that the store's feed has after the files are exchanged; None: they are not exchanged yet.
+            When the restore has ended, they are exchanged unless it is None.
     """
 
     name: str
@@ -159,7 +161,7 @@ async def load(file: Path) -> list[State]:
     """Return the states in a file; none if the file is missing or was not written by this program."""
     try:
         text = await asyncio.to_thread(file.read_bytes)
-        return [_state(each) for each in json.loads(text)["restores"][:MAX_REMEMBERED]]
+        return [_state(each) for each in json.loads(text)["restores"]]
     except (OSError, ValueError, TypeError, KeyError):
         return []
 

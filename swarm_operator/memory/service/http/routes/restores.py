@@ -45,7 +45,7 @@ _MEMBERS: Final[dict[str, Schema]] = {
     "dry_run": {"type": "boolean"},
     "started_at": _TIME,
     "completed_at": _TIME,
-    "safety_backup": nullable(text("Name of the backup that was made before.")),
+    "safety_backup": nullable(text("Name of the backup of what was replaced.")),
     "plan": nullable(_PLAN),
     "progress": nullable(object_of({"done": whole(), "of": whole("0: not known yet.")}, ("done", "of"))),
     "problem": nullable(object_of({"code": text(), "detail": text("For people.")}, ("code", "detail"))),
@@ -68,7 +68,10 @@ _ASK: Final = Operation(
             "dry_run": {**SWITCH, "description": "Only say what would change."},
             "allow_other_swarm": {**SWITCH, "description": "Take a backup of another swarm."},
             "safety_backup": nullable(
-                {"type": "boolean", "description": "Make a backup first; null: if everything is restored."}
+                {
+                    "type": "boolean",
+                    "description": "Make a backup of what is replaced; null: if everything is restored.",
+                }
             ),
         }
     ),

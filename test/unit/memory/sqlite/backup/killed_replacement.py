@@ -65,7 +65,7 @@ async def replaced(directory, config, number):
         threading.settrace(killer.trace)
         sys.settrace(killer.trace)
         # The tracing of this frame's callees begins with their next call.
-        await store.replace(copy, before=before)
+        await store.replace(copy, former=directory / "restore" / "former.db", before=before)
         os._exit(3)  # it was not killed
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import hypothesis
@@ -25,7 +26,7 @@ from swarm_operator.memory.core.errors import (
     VersionConflictError,
 )
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
-from swarm_operator.memory.sqlite.backup import replace
+from swarm_operator.memory.sqlite.backup import backup, replace
 from swarm_operator.memory.sqlite.backup.verify import check
 from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
@@ -42,6 +43,15 @@ def place(tmp_path):
 
 async def nothing(_):
     """What a caller does who does nothing before the exchange."""
+
+
+async def swap(store, file, before=nothing):
+    """Replace the data by those of a file, and forget the former ones."""
+    former = file.with_name("former.db")
+    try:
+        await store.replace(file, former=former, before=before)
+    finally:
+        former.unlink(missing_ok=True)
 
 
 async def entries(store, namespace="n"):
@@ -70,7 +80,7 @@ async def test_afterwards_the_store_has_what_the_backup_has(either_store, place,
     before = await values(store)
     assert len(before) == 25
     clock.advance(56)
-    await store.replace(place, before=nothing)
+    await swap(store, place)
     assert await values(store) == {f"k{number}": f"old word{number}" for number in range(20)}
     assert (await store.get("n", "k7")).value == "old word7"
     assert [each.namespace for each in (await store.namespaces()).namespaces] == ["n"]
@@ -98,7 +108,7 @@ async def test_afterwards_no_version_that_was_known_is_good_for_anything(either_
     await store.delete("n", "gone later")
     known = {("n", key): set(range(1, version + 3)) for key, (_, version) in (await entries(store)).items()}
     known["n", "gone later"] = {1, 2, 3}
-    await store.replace(place, before=nothing)
+    await swap(store, place)
     for (namespace, key), versions in known.items():
         for version in versions:
             with pytest.raises(VersionConflictError):
@@ -124,7 +134,7 @@ async def test_watches_and_positions_of_before_miss_changes(either_store, place)
     async with store.watch("n") as open_watch, store.watch(since=0) as behind:
         position = open_watch.position
         assert await open_watch.next(0) == []
-        await store.replace(place, before=nothing)
+        await swap(store, place)
         for watch in (open_watch, behind):
             with pytest.raises(MissedChangesError):
                 await watch.next(5)
@@ -145,7 +155,7 @@ async def test_a_backup_without_entries_has_a_position_too(either_store, place):
     await either_store.backup(place)
     await either_store.put("n", "k", 1)
     async with either_store.watch() as watch:
-        await either_store.replace(place, before=nothing)
+        await swap(either_store, place)
         with pytest.raises(MissedChangesError):
             await watch.next(5)
     assert (await either_store.stats()).entries == 0
@@ -165,7 +175,7 @@ async def test_access_times_are_those_of_the_backup(store, place, clock):
     clock.advance(10)
     await store.get("n", "k")
     assert (await store.list("n")).entries[0].accessed_at == accessed + 10_000
-    await store.replace(place, before=nothing)
+    await swap(store, place)
     assert (await store.list("n")).entries[0].accessed_at == accessed
 
 
@@ -190,28 +200,46 @@ async def test_writes_are_refused_before_the_caller_is_asked_and_reads_go_on(eit
         assert (await store.get("n", "k")).value == "new"
         assert await values(store) == {"k": "new"}
         assert (await store.search(Query.create(text="new"))).hits
-        await store.backup(place.with_name("safety.db"))
 
     await store.put("n", "k", "new")
-    await store.replace(place, before=before)
+    await swap(store, place, before)
     async with store.watch() as watch:
         assert asked == [watch.position]
     assert await values(store) == {"k": "old"}
-    async with SqliteStore.open(place.with_name("safety.db")) as safety:
-        assert await values(safety) == {"k": "new"}
 
 
-async def test_what_was_accepted_is_committed_before_the_caller_is_asked(store, place):
-    """A write is in the safety backup, or it was refused."""
+async def test_the_former_file_has_all_that_was_acknowledged(store, place):
+    """A write is in it, or it was refused. The file is whole without a log."""
+    await store.put("n", "before", 1)
     await store.backup(place)
     writes = [asyncio.ensure_future(store.put("n", f"k{number}", number)) for number in range(500)]
 
     async def before(_):
         await asyncio.wait(writes)
-        accepted = {f"k{number}": number for number, write in enumerate(writes) if write.exception() is None}
+        accepted.update((f"k{number}", number) for number, write in enumerate(writes) if write.exception() is None)
         assert await values(store) == accepted
 
-    await store.replace(place, before=before)
+    accepted, former = {"before": 1}, place.with_name("former.db")
+    await store.replace(place, former=former, before=before)
+    assert await values(store) == {"before": 1}
+    await store.put("n", "after", 1)
+    assert [path.name for path in place.parent.iterdir()] == ["former.db"]
+    assert findings(former) == []
+    async with SqliteStore.open(former) as kept:
+        assert await values(kept) == accepted
+
+
+async def test_a_file_that_is_there_is_not_taken_for_the_former_one(store, place):
+    await store.put("n", "k", "old")
+    await store.backup(place)
+    await store.put("n", "k", "new")
+    other = place.with_name("former.db")
+    other.write_bytes(b"of somebody else")
+    with pytest.raises(StorageIOError):
+        await store.replace(place, former=other, before=nothing)
+    assert other.read_bytes() == b"of somebody else"
+    assert await values(store) == {"k": "new"}
+    await store.put("n", "k", "newer", if_version=2)
 
 
 async def test_a_caller_that_fails_leaves_everything_as_it_was(either_store, place):
@@ -224,7 +252,7 @@ async def test_a_caller_that_fails_leaves_everything_as_it_was(either_store, pla
         raise LookupError
 
     with pytest.raises(LookupError):
-        await store.replace(place, before=before)
+        await swap(store, place, before)
     assert await values(store) == {"k": "new"}
     entry, _ = await store.put("n", "k", "newer", if_version=2)
     assert entry.version == 3
@@ -277,10 +305,41 @@ async def test_readers_wait_and_see_the_old_data_or_the_new(store, place):
         for _ in range(3):
             await store.put("n", "x", "y", ttl=1)
             await store.delete("n", "x")
-        await store.replace(place, before=nothing)
+        await swap(store, place)
         replaced.set()
         await everybody.wait()
         done.set()
+
+
+async def test_writes_go_on_while_a_backup_is_waited_for(store, place, tmp_path, monkeypatch):
+    await store.put("n", "k", "old")
+    await store.backup(place)
+    finish, inside, let = backup._finish, asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def hold(*arguments):
+        loop.call_soon_threadsafe(inside.set)
+        let.wait()
+        finish(*arguments)
+
+    monkeypatch.setattr(backup, "_finish", hold)
+    prepared, excluded = asyncio.Event(), backup.Backups.excluded
+    monkeypatch.setattr(backup.Backups, "excluded", lambda self: prepared.set() or excluded(self))
+    copying = asyncio.ensure_future(store.backup(tmp_path / "during.db"))
+    await inside.wait()
+    asked = []
+
+    async def before(position):
+        asked.append(position)
+
+    replacing = asyncio.ensure_future(swap(store, place, before))
+    await prepared.wait()
+    for number in range(20):
+        await store.put("n", "k", number)
+    assert asked == []
+    let.set()
+    await asyncio.gather(copying, replacing)
+    assert await values(store) == {"k": "old"}
 
 
 async def test_a_backup_that_runs_is_waited_for_and_a_new_one_waits(store, place, tmp_path, monkeypatch):
@@ -296,7 +355,7 @@ async def test_a_backup_that_runs_is_waited_for_and_a_new_one_waits(store, place
         real(*arguments)
 
     monkeypatch.setattr(replace, "put_in_place", put_in_place)
-    replacing = asyncio.ensure_future(store.replace(place, before=nothing))
+    replacing = asyncio.ensure_future(swap(store, place))
     await inside.wait()
     copying = asyncio.ensure_future(store.backup(tmp_path / "during.db"))
     reading = asyncio.ensure_future(store.get("n", "nowhere"))
@@ -311,7 +370,7 @@ async def test_a_backup_that_runs_is_waited_for_and_a_new_one_waits(store, place
         assert await values(copy) == {"k": "old"}
 
 
-@pytest.mark.parametrize("step", ["put_in_place", "open_writer", "open_reader", "sync_directory"])
+@pytest.mark.parametrize("step", ["set_aside", "put_in_place", "open_writer", "open_reader", "sync_directory"])
 async def test_a_step_that_fails_leaves_the_old_file_in_use(store, place, monkeypatch, step):
     """Whatever fails, before the rename or after it."""
     await store.put("n", "k", "old")
@@ -322,14 +381,14 @@ async def test_a_step_that_fails_leaves_the_old_file_in_use(store, place, monkey
     def fail(*arguments):
         calls.append(arguments)
         # Of the directory: the sync after the rename.
-        if len(calls) == (2 if step == "sync_directory" else 1):
+        if len(calls) == (3 if step == "sync_directory" else 1):
             raise OSError(5, "the disk is broken")
         return real(*arguments)
 
     monkeypatch.setattr(replace, step, fail)
     async with store.watch() as watch:
         with pytest.raises(StorageIOError):
-            await store.replace(place, before=nothing)
+            await swap(store, place)
         assert await values(store) == {"k": "new"}
         entry, _ = await store.put("n", "k", "newer", if_version=2)
         assert entry.version == 3
@@ -349,7 +408,7 @@ async def test_a_file_that_cannot_be_opened_again_ends_the_store_and_nobody_wait
 
     monkeypatch.setattr(replace, "open_writer", fail)
     with pytest.raises(StorageIOError):
-        await store.replace(place, before=nothing)
+        await swap(store, place)
     assert not store.alive
     with pytest.raises(StoreClosedError):
         await store.list("n")
@@ -372,13 +431,13 @@ async def test_another_program_that_has_the_database_open_stops_it(store, place)
     try:
         await program.stdout.readline()
         with pytest.raises(StorageIOError, match="no other program"):
-            await store.replace(place, before=nothing)
+            await swap(store, place)
         assert await values(store) == {"k": "new"}
         await store.put("n", "k", "newer")
     finally:
         await program.communicate(b"\n")
     await store.backup(place.with_name("again.db"))
-    await store.replace(place.with_name("again.db"), before=nothing)
+    await swap(store, place.with_name("again.db"))
     assert await values(store) == {"k": "newer"}
 
 
@@ -403,7 +462,7 @@ async def test_what_is_no_backup_is_refused(store, place):
         (empty, CorruptDatabaseError),
     ):  # fmt: skip
         with pytest.raises(error):
-            await store.replace(path, before=nothing)
+            await swap(store, path)
     assert await values(store) == {"k": "here"}
     await store.put("n", "k", 2)
 
@@ -417,7 +476,7 @@ async def test_a_backup_of_an_older_release_is_migrated(store, place):
         )  # fmt: skip
         db.execute("INSERT INTO namespaces VALUES ('n', 1, 1)")
     await store.put("n", "k", 1)
-    await store.replace(place, before=nothing)
+    await swap(store, place)
     assert await values(store) == {"ancient": 1}
     assert [hit.entry.key for hit in (await store.search(Query.create(tags=["t"]))).hits] == ["ancient"]
     assert [hit.entry.key for hit in (await store.search(Query.create(text="ancient"))).hits] == ["ancient"]
@@ -445,7 +504,7 @@ async def test_more_changes_than_the_margin_raise_the_copy_again(store, place, m
 
     monkeypatch.setattr(replace, "prepare", prepare)
     async with store.watch() as watch:
-        await store.replace(place, before=nothing)
+        await swap(store, place)
         with pytest.raises(MissedChangesError):
             await watch.next(5)
     assert len(prepared) == 2
@@ -477,13 +536,13 @@ async def test_a_full_disk_leaves_everything_as_it_was(small_disk, tmp_path):
         room = shutil.disk_usage(small_disk).free
         (small_disk / "ballast").write_bytes(b"\0" * (room - 2 * MIB))
         with pytest.raises(DiskFullError):
-            await store.replace(copy, before=nothing)
+            await swap(store, copy)
         assert await values(store) == {"k": "here"}
         copy.unlink()
         await store.put("n", "k2", "written")
         (small_disk / "ballast").unlink()
         await asyncio.to_thread(shutil.copyfile, tmp_path / "copy.db", copy)
-        await store.replace(copy, before=nothing)
+        await swap(store, copy)
         assert len(await values(store)) == 200
 
 
@@ -502,7 +561,7 @@ async def test_closing_the_store_ends_a_replacement_that_prepares(tmp_path, plac
     async with SqliteStore.open(tmp_path / "store.db") as store:
         await store.put("n", "k", "here")
         await store.backup(place)
-        replacing = asyncio.ensure_future(store.replace(place, before=nothing))
+        replacing = asyncio.ensure_future(swap(store, place))
         await inside.wait()
     with pytest.raises(StoreClosedError):
         await replacing
@@ -523,7 +582,7 @@ async def test_a_caller_who_gives_up_during_the_exchange_finds_it_complete(store
         real(*arguments)
 
     monkeypatch.setattr(replace, "put_in_place", put_in_place)
-    replacing = asyncio.ensure_future(store.replace(place, before=nothing))
+    replacing = asyncio.ensure_future(swap(store, place))
     with pytest.raises(asyncio.CancelledError):
         await replacing
     assert inside.is_set()
@@ -570,7 +629,7 @@ def test_versions_and_positions_only_grow_whatever_is_restored(tmp_path, steps):
                     (directory / "restore").mkdir(exist_ok=True)
                     copy = directory / "restore" / "copy.db"
                     shutil.copyfile(path, copy)
-                    await store.replace(copy, before=nothing)
+                    await swap(store, copy)
                     there = await entries(store)
                     assert {key: value for key, (value, _) in there.items()} == wanted
                     for key, (value, version) in there.items():

@@ -302,7 +302,7 @@ async def test_from_a_final_backup_on_writes_are_refused_and_reads_go_on(catalog
         assert watch.position == made.feed_position, "it has all that was acknowledged"
     assert (await catalog.make("another", "Final")).entries == made.entries, "it can be made again"
     with pytest.raises(DeletingError):  # a restore does not lift the refusal
-        await store.replace(await _copy(store, catalog), before=None)
+        await store.replace(await _copy(store, catalog), former=catalog._scratch / "former.db", before=None)
     with pytest.raises(DeletingError):
         await store.put("n", "k", 2)
 

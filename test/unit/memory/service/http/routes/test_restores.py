@@ -26,11 +26,14 @@ from swarm_operator.memory.client import (
 from swarm_operator.memory.service.grpc.memory_pb2 import Problem, PutRequest, WatchRequest
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
+from swarm_operator.memory.sqlite.backup.replace import MARGIN
 from swarm_operator.memory.sqlite.backup.verify import check
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.transfer.backups.catalog import Catalog
+from swarm_operator.memory.transfer.backups.errors import DestinationFullError
 from swarm_operator.memory.transfer.backups.folder import FolderDestination
 from swarm_operator.memory.transfer.restores import jobs
+from swarm_operator.memory.transfer.restores.states import Phase
 
 ADMIN = "admin-0123456789abcdef"
 TOKEN = "client-0123456789abcdef"
@@ -57,22 +60,24 @@ async def admin(service):
 
 @pytest.fixture
 def held(monkeypatch):
-    """Holds each safety backup: writes wait until the gate is opened. `reached` says that they do."""
+    """Holds each restore before its exchange: writes wait until the gate is opened. `reached` says that they do."""
+    gate, save = Gate(), jobs.save
 
-    class Gate:
-        def __init__(self):
-            self.reached, self.opened = asyncio.Event(), asyncio.Event()
-
-    gate, make = Gate(), Catalog.make
-
-    async def wait(self, name, reason, **options):
-        if reason == jobs.REASON:
+    async def wait(file, states):
+        await save(file, states)
+        if any(state.phase is Phase.SWAPPING for state in states):
             gate.reached.set()
             await gate.opened.wait()
-        return await make(self, name, reason, **options)
 
-    monkeypatch.setattr(Catalog, "make", wait)
+    monkeypatch.setattr(jobs, "save", wait)
     return gate
+
+
+class Gate:
+    """What waits at `opened` says so by `reached`."""
+
+    def __init__(self):
+        self.reached, self.opened = asyncio.Event(), asyncio.Event()
 
 
 async def backed_up(admin, name):
@@ -85,6 +90,18 @@ async def backed_up(admin, name):
 async def ended(admin, name):
     async with asyncio.timeout(90):
         return await admin.restores.wait(name)
+
+
+FORMER = {"former", "former/back", "former/back/memory.db"}
+
+
+def left(service):
+    """What restores leave in the data directory."""
+    folder = service.store.path.parent
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*") if path.relative_to(folder).parts[0] in {"restoring", "former"}
+    }  # fmt: skip
 
 
 async def values(store, namespace="n"):
@@ -124,7 +141,7 @@ async def test_everything_is_as_it_was_and_what_was_there_is_in_the_safety_backu
     assert (await ended(admin, "forth")).safety_backup is None
     assert await values(service.store) == {"k": "new"}
     assert await values(service.store, "other") == {"k": 1}
-    assert not (service.store.path.parent / "restoring").exists()
+    assert left(service) == set()
     metrics = await service.metrics()
     assert "swarm_memory_entries_total 2.0" in metrics
     assert 'swarm_memory_quota_held{resource="restores"} 0.0' in metrics
@@ -173,7 +190,7 @@ async def test_what_protocols_say_while_writes_wait(service, admin, held):
     ):
         await admin.restores.ask("back", backup="monday")
         await held.reached.wait()
-        assert (await admin.restores.get("back")).phase == "BackingUp"
+        assert (await admin.restores.get("back")).phase == "Swapping"
         for method, path, body in (
             ("PUT", "/v1/entries/n/k", {"value": 1}),
             ("DELETE", "/v1/entries/n/k", None),
@@ -290,7 +307,7 @@ async def test_one_restore_at_a_time_and_none_beside_a_backup(service, admin, he
     await backed_up(admin, "monday")
     await admin.restores.ask("first", backup="monday")
     await held.reached.wait()
-    assert (await admin.restores.ask("first", backup="monday")).phase == "BackingUp"
+    assert (await admin.restores.ask("first", backup="monday")).phase == "Swapping"
     with pytest.raises(MemoryStateError) as caught:
         await admin.restores.ask("second", backup="monday")
     assert (caught.value.status, caught.value.reason) == (409, "running")
@@ -364,6 +381,119 @@ async def test_a_backup_that_cannot_be_used_is_refused_and_nothing_is_changed(se
     assert await values(service.store) == {"k": "foreign"}
 
 
+@pytest.fixture
+def full(monkeypatch):
+    """Makes safety backups fail until it is told otherwise."""
+    make, full = Catalog.make, asyncio.Event()
+    full.set()
+
+    async def fail(self, name, reason, **options):
+        if reason == jobs.REASON and full.is_set():
+            raise DestinationFullError("no room left")
+        return await make(self, name, reason, **options)
+
+    monkeypatch.setattr(Catalog, "make", fail)
+    return full
+
+
+async def test_the_former_data_are_kept_until_they_are_the_safety_backup(service, admin, root, full):
+    await admin.put("n", "k", "old")
+    await backed_up(admin, "monday")
+    await admin.put("n", "k", "new")
+    await admin.restores.ask("back", backup="monday")
+    failed = await ended(admin, "back")
+    assert (failed.phase, failed.problem["code"], failed.safety_backup) == ("Failed", "safety-backup-failed", None)
+    assert "no room left" in failed.problem["detail"]
+    assert await values(service.store) == {"k": "old"}
+    assert left(service) == FORMER
+    await admin.put("n", "k", "written")
+    with pytest.raises(MemoryStateError) as caught:
+        await admin.restores.ask("back", backup="monday", allow_other_swarm=True)
+    assert caught.value.reason == "exists"
+    # Another restore leaves them alone.
+    await admin.restores.ask("other", backup="monday", namespaces=["none"])
+    assert (await ended(admin, "other")).phase == "Completed"
+    full.clear()
+    assert (await admin.restores.ask("back", backup="monday")).phase == "BackingUp"
+    done = await ended(admin, "back")
+    assert (done.phase, done.problem) == ("Completed", None)
+    assert await values(service.store) == {"k": "written"}
+    assert left(service) == set()
+    assert (await admin.restores.ask("back", backup="monday")).raw == done.raw
+    async with SqliteStore.open(root / "default" / done.safety_backup / "memory.db") as safety:
+        assert await values(safety) == {"k": "new"}
+
+
+async def test_former_data_are_given_up_when_no_safety_backup_is_wanted_any_more(service, admin, full, monkeypatch):
+    monkeypatch.setattr(jobs, "MAX_REMEMBERED", 2)
+    await admin.put("n", "k", "old")
+    await backed_up(admin, "monday")
+    await admin.restores.ask("back", backup="monday")
+    assert (await ended(admin, "back")).phase == "Failed"
+    for number in range(4):  # a restore whose former data are kept is not forgotten
+        await admin.restores.ask(f"r{number}", backup="none")
+        await ended(admin, f"r{number}")
+    assert [state.name for state in await admin.restores.list()] == ["back", "r2", "r3"]
+    await admin.put("n", "k", "written")
+    await admin.restores.ask("back", backup="monday", safety_backup=False)
+    done = await ended(admin, "back")
+    assert (done.phase, done.safety_backup) == ("Completed", None)
+    assert left(service) == set()
+    assert await values(service.store) == {"k": "written"}
+
+
+async def test_a_destination_that_is_gone_is_found_before_anything_is_changed(service, admin, root):
+    await admin.put("n", "k", "old")
+    await backed_up(admin, "monday")
+    await admin.put("n", "k", "new")
+    root.rename(root.with_name("elsewhere"))
+    await admin.restores.ask("back", location=f"file://{root.with_name('elsewhere')}/default/monday")
+    failed = await ended(admin, "back")
+    assert (failed.phase, failed.problem["code"]) == ("Failed", "destination-missing")
+    assert await values(service.store) == {"k": "new"}
+    assert left(service) == set()
+
+
+@pytest.mark.parametrize("destination", [True, False])
+async def test_the_next_start_makes_the_safety_backup(start_service, root, monkeypatch, destination):
+    """The service stops when the files are exchanged and the safety backup is being made."""
+    gate, make = Gate(), Catalog.make
+
+    async def wait(self, name, reason, **options):
+        if reason == jobs.REASON:
+            gate.reached.set()
+            await gate.opened.wait()
+        return await make(self, name, reason, **options)
+
+    monkeypatch.setattr(Catalog, "make", wait)
+    async with (
+        start_service(backups=f"file://{root}") as service,
+        MemoryClient(f"http://127.0.0.1:{service.port}", token=ADMIN, retries=0) as admin,
+    ):
+        await admin.put("n", "k", "old")
+        await backed_up(admin, "monday")
+        await admin.put("n", "k", "new")
+        await admin.restores.ask("back", backup="monday")
+        await gate.reached.wait()
+        assert (await admin.restores.get("back")).phase == "BackingUp"
+        await admin.put("n", "k", "written")
+    gate.opened.set()
+    async with (
+        start_service(backups=f"file://{root}" if destination else None) as service,
+        MemoryClient(f"http://127.0.0.1:{service.port}", token=ADMIN, retries=0) as admin,
+    ):
+        done = await ended(admin, "back")
+        assert await values(service.store) == {"k": "written"}
+        if not destination:
+            assert (done.phase, done.problem["code"]) == ("Failed", "safety-backup-failed")
+            assert left(service) == FORMER
+            return
+        assert done.phase == "Completed"
+        assert left(service) == set()
+    async with SqliteStore.open(root / "default" / done.safety_backup / "memory.db") as safety:
+        assert await values(safety) == {"k": "new"}
+
+
 async def test_a_volume_without_room_is_said_before_it_is_full(service, admin, monkeypatch):
     await admin.put("n", "k", 1)
     state = await backed_up(admin, "monday")
@@ -429,7 +559,7 @@ async def test_the_next_start_knows_whether_the_files_were_exchanged(start_servi
         start_service(backups=f"file://{root}") as service,
         MemoryClient(f"http://127.0.0.1:{service.port}", token=ADMIN, retries=0) as admin,
     ):
-        state = await admin.restores.get("back")
+        state = await ended(admin, "back")
         assert state.phase == ("Completed" if exchanged else "Failed")
         assert (state.problem or {}).get("code") == (None if exchanged else "interrupted")
         assert not (root.parent / "restoring").exists()
@@ -447,14 +577,17 @@ async def test_outcomes_are_bounded(service, admin, monkeypatch):
     assert [state.name for state in await admin.restores.list()] == ["r2", "r3", "r4"]
 
 
-async def test_under_load_no_read_fails_and_writers_wait_by_themselves(service, admin):
-    """Clients with the client's own retries see nothing; a plain writer sees 503 with Retry-After and nothing else."""
+async def test_under_load_no_read_fails_and_writers_wait_by_themselves(service, admin, root):
+    """Clients with the client's own retries see nothing; a plain writer sees 503 with Retry-After and nothing else.
+
+    What was acknowledged is in the safety backup or in the new data.
+    """
     for number in range(50):
         await admin.put("n", f"k{number}", "old")
     await backed_up(admin, "monday")
     for number in range(50):
         await admin.put("n", f"k{number}", "new")
-    done, refusals, stale, acknowledged = asyncio.Event(), [], [], {}
+    done, refusals, stale, acknowledged, before = asyncio.Event(), [], [], {}, {}
     url = f"http://127.0.0.1:{service.port}"
 
     async def read(client):
@@ -472,6 +605,8 @@ async def test_under_load_no_read_fails_and_writers_wait_by_themselves(service, 
             number += 1
             head = await client.put("w", name, number)
             acknowledged[name] = (head.version, number)
+            if head.version < MARGIN:
+                before[name] = (head.version, number)
 
     async def write_plainly():
         number = 0
@@ -493,7 +628,7 @@ async def test_under_load_no_read_fails_and_writers_wait_by_themselves(service, 
 
     async with (
         MemoryClient(url, token=TOKEN, retries=0) as plain,
-        MemoryClient(url, token=TOKEN, retry_for=60, backoff=0.01) as patient,
+        MemoryClient(url, token=TOKEN) as patient,
     ):
         async with asyncio.TaskGroup() as tasks:
             for _ in range(3):
@@ -503,7 +638,8 @@ async def test_under_load_no_read_fails_and_writers_wait_by_themselves(service, 
             tasks.create_task(write_plainly())
             tasks.create_task(compare_and_set(patient))
             await admin.restores.ask("back", backup="monday")
-            assert (await ended(admin, "back")).phase == "Completed"
+            restored = await ended(admin, "back")
+            assert restored.phase == "Completed"
             former = dict(acknowledged)
             async with asyncio.timeout(60):
                 while any(acknowledged[name] == former[name] for name in former):  # noqa: ASYNC110 - a poll of counters
@@ -515,6 +651,15 @@ async def test_under_load_no_read_fails_and_writers_wait_by_themselves(service, 
         for name, (version, number) in acknowledged.items():
             entry = await plain.get("w", name)
             assert (entry.version, entry.value) == (version, number)
+    async with SqliteStore.open(root / "default" / restored.safety_backup / "memory.db") as safety:
+        for name, (version, number) in before.items():
+            entry = await safety.get("w", name)
+            # A write may be in it whose answer never came.
+            assert (entry.version, entry.value) >= (version, number)
+        assert set((await values(safety)).values()) == {"new"}
+
+
+AFTER_VERIFYING = {"Swapping", "BackingUp", "Completed"}
 
 
 @pytest.mark.timeout(300)
@@ -532,19 +677,21 @@ async def test_a_kill_at_any_moment_of_a_restore(fork_process, root):
         async with MemoryClient(process.url, token=token, retry_for=30) as admin:
             await admin.batch([{"op": "put", "namespace": "n", "key": key, "value": "new"} for key in wanted])
             await admin.restores.ask(f"r{cycle}", backup="monday")
-            while cycle % 2 and (await admin.restores.get(f"r{cycle}")).phase not in {"BackingUp", "Completed"}:  # noqa: ASYNC110
+            while cycle % 2 and (await admin.restores.get(f"r{cycle}")).phase not in AFTER_VERIFYING:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         await asyncio.sleep(random.uniform(0, 0.15))
         await process.stop(signal.SIGKILL)
         process = await fork_process(*flags)
         async with MemoryClient(process.url, token=token) as admin:
             found = {entry.value async for entry in admin.iterate("n")}
-            state = await admin.restores.get(f"r{cycle}")
+            state = await ended(admin, f"r{cycle}")
             outcomes.add((*found, None if state is None else state.phase))
             assert found in ({"old"}, {"new"})
-            assert state is None or state.ended
             if state is not None:
                 assert (state.phase == "Completed") == (found == {"old"})
+            if state is not None and state.phase == "Completed":
+                async with SqliteStore.open(root / "default" / state.safety_backup / "memory.db") as safety:
+                    assert set((await values(safety)).values()) == {"new"}
             await admin.put("m", "after", cycle)
             await admin.restores.ask(f"r{cycle}", backup="monday")
             assert (await ended(admin, f"r{cycle}")).phase == "Completed"
@@ -554,3 +701,43 @@ async def test_a_kill_at_any_moment_of_a_restore(fork_process, root):
     assert await process.stop(signal.SIGTERM) == 0
     assert check(process.data_dir / "swarm-memory.db").ok
     assert {found for found, _ in outcomes} == {"old", "new"}
+
+
+@pytest.mark.timeout(300)
+async def test_a_part_that_a_kill_cut_off_has_whole_batches_and_is_completed_when_it_is_asked_for_again(
+    fork_process, root
+):
+    flags = ("--backups", f"file://{root}")
+    keys = [f"k{number:03}" for number in range(1000)]
+
+    async def write(admin, namespace, value):
+        await admin.batch([{"op": "put", "namespace": namespace, "key": key, "value": value} for key in keys])
+
+    process = await fork_process(*flags)
+    token = (process.data_dir / "tokens" / "admin-token").read_text().strip()
+    async with MemoryClient(process.url, token=token) as admin:
+        await write(admin, "n", "old")
+        await write(admin, "other", "old")
+        await backed_up(admin, "monday")
+        await write(admin, "other", "new")
+    for cycle in range(4):
+        async with MemoryClient(process.url, token=token) as admin:
+            await write(admin, "n", "new")
+            await admin.restores.ask(f"r{cycle}", backup="monday", namespaces=["n"])
+            # Each time after one more batch, or later on a machine that is slow.
+            while (await admin.get("n", keys[100 * cycle])).value == "new":
+                pass
+        await process.stop(signal.SIGKILL)
+        process = await fork_process(*flags)
+        async with MemoryClient(process.url, token=token) as admin:
+            found = [entry.value async for entry in admin.iterate("n")]
+            assert len(found) == 1000
+            restored = found.count("old")
+            assert found == ["old"] * restored + ["new"] * (1000 - restored)
+            assert restored % 100 == 0
+            state = await admin.restores.get(f"r{cycle}")
+            assert (state.phase == "Completed") <= (restored == 1000)
+            await admin.restores.ask(f"r{cycle}", backup="monday", namespaces=["n"])
+            assert (await ended(admin, f"r{cycle}")).phase == "Completed"
+            assert {entry.value async for entry in admin.iterate("n")} == {"old"}
+            assert {entry.value async for entry in admin.iterate("other")} == {"new"}
