@@ -7,11 +7,9 @@ pod to be ready, it says so in the StatefulSet's status, as that controller woul
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
-import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -28,8 +26,10 @@ from support.controlplane import (
     run_control_plane,
     stop,
 )
+from support.zygote import MANAGER, MEMORY, Child, Zygote
 
 from swarm_operator.controllers.common import kinds
+from swarm_operator.memory.client import MemoryClient
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.errors import NotFoundError
@@ -40,16 +40,47 @@ NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Of several processes one has the kind cluster, and one the control plane; they begin with these tests."""
+    """Of several processes one has the kind cluster, and one the control plane; they begin with these tests.
+
+    Then come the files with the longest time-outs: a long test that begins last would run alone.
+    """
     folders = Path(__file__).parent
     groups = {"e2e": "kind", "integration": "control-plane", "fault": "control-plane"}
-    place: dict[pytest.Item, int] = {}
+    group: dict[pytest.Item, str] = {}
+    longest: dict[str, float] = {"kind": math.inf, "control-plane": math.inf}
     for item in items:
         folder, *_ = item.path.relative_to(folders).parts
-        item.add_marker(pytest.mark.xdist_group(groups.get(folder, item.path.name)))
-        place[item] = list(groups.values()).index(groups[folder]) if folder in groups else len(groups)
+        group[item] = groups.get(folder, item.path.name)
+        item.add_marker(pytest.mark.xdist_group(group[item]))
+        timeout = item.get_closest_marker("timeout")
+        longest[group[item]] = max(longest.get(group[item], 0), timeout.args[0] if timeout else 0)
     yield
-    items.sort(key=place.__getitem__)
+    items.sort(key=lambda item: (-longest[group[item]], group[item] != "kind"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_clients() -> Iterator[None]:
+    """Let clients wait for a machine that stands still for seconds; a test of a time-out names its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("timeout", "connect_timeout"):
+            patch.setitem(MemoryClient.__init__.__kwdefaults__, name, 60.0)
+        yield
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """A process that forks memory services."""
+    forking = Zygote(MEMORY)
+    yield forking
+    forking.stop()
+
+
+@pytest.fixture(scope="session")
+def manager_zygote() -> Iterator[Zygote]:
+    """A process that forks operators."""
+    forking = Zygote(MANAGER)
+    yield forking
+    forking.stop()
 
 
 @pytest.fixture(scope="session")
@@ -99,12 +130,13 @@ async def namespace(admin: Client):
 
 
 @pytest.fixture
-def start_operator(control_plane: ControlPlane, namespace: str, tmp_path: Path):
+def start_operator(control_plane: ControlPlane, namespace: str, tmp_path: Path, manager_zygote: Zygote):
     """Make operators; at the end none of them may have been refused a right that it needs."""
     made: list[Operator] = []
 
     def start(*flags: str, plane: ControlPlane = control_plane, **options: Any) -> Operator:
-        operator = Operator(plane, namespace, tmp_path / f"operator-{len(made)}.log", flags, **options)
+        log = tmp_path / f"operator-{len(made)}.log"
+        operator = Operator(plane, namespace, log, flags, zygote=manager_zygote, **options)
         made.append(operator)
         operator.start()
         return operator
@@ -119,7 +151,7 @@ def start_operator(control_plane: ControlPlane, namespace: str, tmp_path: Path):
         assert "something unforeseen" not in log, log
 
 
-async def eventually(check: Callable[[], Awaitable[object]], *, seconds: float = 30.0) -> object:
+async def eventually(check: Callable[[], Awaitable[object]], *, seconds: float = 60.0) -> object:
     """Wait until `check` returns something true without failing, and return that; else fail as it last failed."""
     deadline = time.monotonic() + seconds
     while True:
@@ -227,9 +259,9 @@ class MemoryService:
 
 
 @pytest.fixture
-def memory_service(tmp_path: Path):
+def memory_service(tmp_path: Path, zygote: Zygote):
     """Start a memory service with the tokens of a Secret."""
-    processes: list[subprocess.Popen[bytes]] = []
+    processes: list[Child] = []
 
     def start(data: dict[str, str], port: int, *flags: str) -> None:
         import base64
@@ -238,12 +270,12 @@ def memory_service(tmp_path: Path):
         tokens.mkdir()
         for name, value in data.items():
             (tokens / name).write_bytes(base64.b64decode(value))
-        program = shutil.which("swarm-memory", path=str(Path(sys.executable).parent))
-        command = [
-            *(program, "serve", "--data-dir", tmp_path / "data", "--token-dir", tokens, "--swarm-id", "test"),
+        arguments = [
+            *("serve", "--data-dir", tmp_path / "data", "--token-dir", tokens, "--swarm-id", "test"),
             *("--http-port", port, "--grpc-port", "0", "--metrics-port", free_port(), *flags),
         ]
-        processes.append(subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL))
+        with (tmp_path / "memory.log").open("ab") as log:
+            processes.append(zygote.start(*map(str, arguments), output=log.fileno()))
 
     yield start
     for process in processes:

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import yaml
 
+from support.zygote import Child, Zygote
+
 TOP = Path(__file__).resolve().parents[2]
 OPERATOR_ACCOUNT = "system:serviceaccount:swarm-operator-system:swarm-operator-controller-manager"
 
@@ -148,11 +150,11 @@ def run_control_plane(
         yield plane
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes] | Child) -> None:
     """SIGTERM, and SIGKILL if that does not help."""
     process.terminate()
     try:
-        process.wait(20)
+        process.wait(60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -193,19 +195,25 @@ class Operator:
     namespace: str
     log: Path
     flags: tuple[str, ...] = ()
-    program: tuple[str, ...] = ("-m", "swarm_operator.cmd.manager")
+    program: tuple[str, ...] = ()
+    """What Python runs in place of the manager."""
     metrics_port: int = field(default_factory=free_port)
     health_port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
+    zygote: Zygote | None = None
+    """What forks the manager; without it, and any other program, starts by itself."""
+    process: subprocess.Popen[bytes] | Child | None = None
 
     def start(self) -> None:
-        command = [
-            *(sys.executable, *self.program),
+        arguments = [
             *("--kubeconfig", self.plane.kubeconfig("operator"), "--watch-namespaces", self.namespace),
             *("--metrics-bind-address", f"127.0.0.1:{self.metrics_port}", "--no-metrics-secure"),
             *("--health-probe-bind-address", f"127.0.0.1:{self.health_port}", *self.flags),
         ]
         with self.log.open("ab") as log:
+            if self.zygote and not self.program:
+                self.process = self.zygote.start(*arguments, output=log.fileno())
+                return
+            command = [sys.executable, *(self.program or ("-m", "swarm_operator.cmd.manager")), *arguments]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
     def kill(self) -> None:
@@ -222,13 +230,13 @@ class Operator:
 
     def metric(self, name: str) -> float:
         """A sample's value, by its name with labels; samples that differ in further labels are added up."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=60) as answer:
             lines = answer.read().decode().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
     def ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/readyz", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/readyz", timeout=60) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -236,7 +244,7 @@ class Operator:
     def writes(self) -> float:
         """Write requests sent so far, by every method that writes."""
         methods = ("POST", "PUT", "PATCH", "DELETE")
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=60) as answer:
             lines = answer.read().decode().splitlines()
         counted = [line for line in lines if line.startswith("rest_client_requests_total{")]
         return sum(float(line.rsplit(" ", 1)[1]) for line in counted if any(f'method="{m}"' in line for m in methods))

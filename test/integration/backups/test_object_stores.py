@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from integration.backups.objectstores import SECRET, ObjectStore, Proxy, azurite, versitygw
 from support.memory_process import Process
-from support.zygote import Zygote
 
 from swarm_operator.cmd import memory as command
 from swarm_operator.memory.client import MemoryClient, MemoryClientError, MemoryServerError
@@ -187,13 +186,6 @@ async def test_cancelling_an_upload_leaves_nothing_that_counts(s3, proxy, catalo
     proxy.rate = None
     assert [stored for stored in await catalog.list() if stored.complete] == []
     assert [path.name for path in tmp_path.iterdir() if ".swarm-partial" in path.name] == []
-
-
-@pytest.fixture
-async def zygote():
-    forking = await Zygote.start()
-    yield forking
-    await forking.stop()
 
 
 @pytest.fixture

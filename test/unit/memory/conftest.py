@@ -11,7 +11,6 @@ import orjson
 import pytest
 import uvicorn
 from support.memory_process import Process
-from support.zygote import Zygote
 
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.app import MemoryApp
@@ -144,7 +143,9 @@ async def listening(app, connections):
     )
     config.load()
     state = uvicorn.server.ServerState()
-    sock = socket.create_server(("127.0.0.1", 0))
+    # Of sockets whose protocol is not named asyncio lets Nagle's algorithm hold up answers for 40 ms; uvloop does not.
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock.bind(("127.0.0.1", 0))
     server = Acceptor(
         sock, lambda: config.http_protocol_class(config=config, server_state=state, app_state={}), backlog=2048
     )
@@ -225,7 +226,10 @@ async def service(start_service, clock):
 
 @pytest.fixture
 async def start_process(tmp_path):
-    """start_process(*flags, limits=...) starts `swarm-memory serve` on tmp_path/data; all are killed at the end."""
+    """start_process(*flags, limits=...) starts `swarm-memory serve` on tmp_path/data; all are killed at the end.
+
+    It is for tests of how a process begins, or that limit one: the others fork_process.
+    """
     started = []
 
     async def start(*arguments, data_dir=tmp_path / "data", **options):
@@ -239,9 +243,8 @@ async def start_process(tmp_path):
 
 
 @pytest.fixture
-async def fork_process(tmp_path):
+async def fork_process(tmp_path, zygote):
     """fork_process(*flags) does as start_process, ten times as fast: the process need not import its modules."""
-    zygote = await Zygote.start()
     started = []
 
     async def start(*arguments, data_dir=tmp_path / "data"):
@@ -254,4 +257,3 @@ async def fork_process(tmp_path):
     yield start
     for process in started:
         await process.stop(signal.SIGKILL)
-    await zygote.stop()

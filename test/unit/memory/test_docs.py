@@ -79,8 +79,8 @@ def test_an_answer_that_differs_is_noticed():
 
 
 @pytest.mark.timeout(400)
-async def test_the_command_lines_page_runs_and_answers_as_it_says(start_process, tmp_path):
-    process = await start_process()
+async def test_the_command_lines_page_runs_and_answers_as_it_says(fork_process, tmp_path):
+    process = await fork_process()
     shown = to_run("docs/command-line.md", __file__)
     outputs = await answers(shown, tmp_path, seconds=360, SWARM_MEMORY_URL=process.url)
     for command, output in zip(shown, outputs, strict=True):
@@ -127,8 +127,8 @@ def of_the_service_s_page(*, curl):
     return [each for each in to_run("docs/memory-service.md", __file__) if each.text.startswith("curl ") is curl]
 
 
-async def test_the_service_s_page_answers_as_it_says(start_process, tmp_path, monkeypatch):
-    process = await start_process()
+async def test_the_service_s_page_answers_as_it_says(fork_process, tmp_path, monkeypatch):
+    process = await fork_process()
     folder = process.data_dir.parent
     monkeypatch.chdir(folder)
     assert process.data_dir.name == "data"
@@ -200,9 +200,9 @@ async def test_the_page_about_backups_runs_and_answers_as_it_says(tmp_path):
         assert await restored.stop(signal.SIGTERM) == 0
 
 
-async def test_the_page_about_restoring_runs(start_process, tmp_path):
+async def test_the_page_about_restoring_runs(fork_process, tmp_path):
     (tmp_path / "backups").mkdir()
-    process = await start_process("--backups", f"file://{tmp_path}/backups")
+    process = await fork_process("--backups", f"file://{tmp_path}/backups")
     admin = (process.data_dir / "tokens" / "admin-token").read_text().strip()
     async with MemoryClient(process.url, token=admin) as memory:
         await memory.put("team:a", "task:1", 1)

@@ -6,7 +6,6 @@ import random
 import signal
 
 import pytest
-from support.zygote import Zygote
 
 from swarm_operator.memory.client import MemoryClient
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
@@ -68,13 +67,6 @@ async def test_what_is_refused_leaves_no_database(fork_process, location, tmp_pa
     assert said in process.log[-1]["reason"]
     left = [path.name for path in (tmp_path / "data").iterdir()]
     assert [name for name in left if name.endswith((".db", ".swarm-partial"))] == []
-
-
-@pytest.fixture
-async def zygote():
-    forking = await Zygote.start()
-    yield forking
-    await forking.stop()
 
 
 async def test_a_kill_in_between_leaves_no_half_database(fork_process, zygote, location, tmp_path):

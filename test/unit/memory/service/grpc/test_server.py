@@ -40,7 +40,7 @@ async def test_who_has_no_token_is_refused_before_the_message_is_taken_in(served
             f"/{SERVICE}/Put", request_serializer=pb.PutRequest.SerializeToString, response_deserializer=bytes
         )
         call = put()  # it is begun, and the message never comes
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             status, problem = await served.problem(call)
         assert (status, problem.code) == (grpc.StatusCode.UNAUTHENTICATED, "unauthorized")
 
@@ -120,15 +120,15 @@ async def test_calls_under_way_are_answered_and_new_ones_are_not(served, monkeyp
     assert (await answering).value == b"1"
 
 
-async def test_a_process_serves_it_and_sigterm_ends_its_watches(start_process, connecting):
-    process = await start_process()
+async def test_a_process_serves_it_and_sigterm_ends_its_watches(fork_process, connecting):
+    process = await fork_process()
     port = process.log[-1]["grpc_port"]
     async with connecting(port, process.token) as channel:
         stub = MemoryStub(channel)
         await stub.Put(pb.PutRequest(namespace="n", key="k", value=b"1"))
         watch = stub.Watch(pb.WatchRequest(since=0))
         assert (await watch.read()).HasField("ready")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(15):  # less than the grace that requests get
             assert await process.stop(signal.SIGTERM) == 0
 
 
@@ -139,6 +139,6 @@ async def test_a_port_that_is_taken_ends_it_with_a_clear_message(start_process, 
     assert f"cannot listen on 127.0.0.1 port {port} for gRPC" in second.log[-1]["reason"]
 
 
-async def test_it_can_be_switched_off_and_is_then_not_loaded(start_process):
-    process = await start_process("--grpc-port", "off")
+async def test_it_can_be_switched_off_and_is_then_not_loaded(fork_process):
+    process = await fork_process("--grpc-port", "off")
     assert process.log[-1]["grpc_port"] is None

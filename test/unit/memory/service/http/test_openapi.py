@@ -47,14 +47,14 @@ async def test_each_operation_has_its_route_and_takes_the_token_that_it_says(ser
     assert set(other.headers["allow"].split(", ")) == listed | ({"HEAD"} if "GET" in listed else set())
 
 
-async def test_schemathesis_runs_clean_over_it(start_process, tmp_path):
+async def test_schemathesis_runs_clean_over_it(fork_process, tmp_path):
     """Requests that keep the schemas and that break them, and what is answered to each.
 
     Left out: that every request that keeps its schema is accepted. Lengths are counted in bytes and in characters,
     integers end at 64 bits, cursors come from answers, tasks depend on tasks that exist: no schema says that.
     A watch has no end, and an import is no JSON.
     """
-    process = await start_process()
+    process = await fork_process()
     (tmp_path / "openapi.json").write_text(json.dumps(openapi.document()))
     token = (process.data_dir / "tokens" / "admin-token").read_text().strip()
     run = await asyncio.create_subprocess_exec(

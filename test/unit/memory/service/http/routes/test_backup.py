@@ -37,7 +37,7 @@ def client(service, token=ADMIN_TOKEN, **options):
 
 
 async def until(condition):
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - files, which tell nobody
             await asyncio.sleep(0.005)
 
@@ -217,8 +217,8 @@ def test_a_file_that_takes_no_more_is_an_error_of_the_file(tmp_path):
     assert done.stdout == "File too large []\n", done.stderr
 
 
-async def test_a_backup_is_restored_by_putting_it_in_the_databases_place(start_process, tmp_path):
-    first = await start_process()
+async def test_a_backup_is_restored_by_putting_it_in_the_databases_place(fork_process, tmp_path):
+    first = await fork_process()
     admin = (first.data_dir / "tokens" / "admin-token").read_text().strip()
     async with MemoryClient(first.url, token=admin) as memory:
         await memory.put("n", "k", "kept", tags=["t"])
@@ -229,7 +229,7 @@ async def test_a_backup_is_restored_by_putting_it_in_the_databases_place(start_p
     for name in ("swarm-memory.db", "swarm-memory.db-wal", "swarm-memory.db-shm"):
         (first.data_dir / name).unlink()
     (tmp_path / "b.db").rename(first.data_dir / "swarm-memory.db")
-    second = await start_process()
+    second = await fork_process()
     async with MemoryClient(second.url, token=admin) as memory:
         entry = await memory.get("n", "k")
         assert (entry.value, entry.tags, entry.version) == ("kept", ["t"], 1)
@@ -239,8 +239,8 @@ async def test_a_backup_is_restored_by_putting_it_in_the_databases_place(start_p
     assert check(first.data_dir / "swarm-memory.db").findings == ()
 
 
-async def test_a_stop_of_the_service_cuts_a_backup_off_and_leaves_nothing(start_process, tmp_path):
-    process = await start_process()
+async def test_a_stop_of_the_service_cuts_a_backup_off_and_leaves_nothing(fork_process, tmp_path):
+    process = await fork_process()
     admin = (process.data_dir / "tokens" / "admin-token").read_text().strip()
     async with MemoryClient(process.url, token=admin) as memory:
         for number in range(8):

@@ -28,10 +28,10 @@ async def work_until_it_dies(url, token, agent, claimed, completed, enough):
                 return
 
 
-async def test_agents_go_on_where_a_killed_service_left_them(start_process):
+async def test_agents_go_on_where_a_killed_service_left_them(fork_process):
     claimed, completed = {}, {}
     for cycle in range(CYCLES + 1):
-        process = await start_process()
+        process = await fork_process()
         async with MemoryClient(process.url, token=process.token) as memory:
             if cycle == 0:
                 for number in range(TASKS):

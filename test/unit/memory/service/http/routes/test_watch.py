@@ -243,13 +243,13 @@ async def test_the_command_line_watches(service, capsys):
     assert "watching from 0 on" in printed.err
 
 
-async def test_an_open_watch_does_not_keep_the_service_from_stopping(start_process, tmp_path):
-    process = await start_process()
+async def test_an_open_watch_does_not_keep_the_service_from_stopping(fork_process, tmp_path):
+    process = await fork_process()
     async with MemoryClient(process.url, token=process.token, retries=0) as memory:
         ready = asyncio.Event()
         following = asyncio.ensure_future(anext(memory.watch(on_ready=lambda _: ready.set())))
         await ready.wait()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(15):  # less than the grace that requests get
             assert await process.stop(signal.SIGTERM) == 0
         with pytest.raises(Exception, match=r"127\.0\.0\.1"):
             await following
