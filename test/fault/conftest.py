@@ -32,7 +32,7 @@ def new_world(control_plane, admin):
 def in_time(eventually):
     async def wait(check):
         try:
-            return await eventually(check, seconds=40)
+            return await eventually(check, seconds=90)
         except NotFoundError as error:
             raise AssertionError(str(error)) from error
 
