@@ -8,6 +8,8 @@ MEMORY_IMG ?= swarm-memory:dev
 KUBECTL ?= kubectl
 PLATFORMS ?= linux/amd64,linux/arm64
 export IMG MEMORY_IMG KUBECTL PLATFORMS
+# Tests start hundreds of processes: without bytecode each of them would compile this package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What hack/kind built (kubectl, kind, etcd, kube-apiserver) is found behind what you have installed yourself.
 TOOLS := $(shell hack/kind/binaries.sh where)
