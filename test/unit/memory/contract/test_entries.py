@@ -352,7 +352,7 @@ async def over_grpc(service, clock):
 async def mcp(service, clock):
     token = (service.tokens / "client-token").read_text().strip()
     async with (
-        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=30) as client,
+        httpx2.AsyncClient(verify=False, headers={"Authorization": f"Bearer {token}"}, timeout=30) as client,
         Client(streamable_http_client(f"http://127.0.0.1:{service.port}/mcp", http_client=client)) as connected,
     ):
         yield Mcp(connected, clock)

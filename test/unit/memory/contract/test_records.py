@@ -113,7 +113,9 @@ async def test_the_tools_keep_the_contract(scenario, start_service, clock, era):
     async with contextlib.AsyncExitStack() as stack:
         service = await stack.enter_async_context(start_service(clock=clock, mcp=True))
         token = (service.tokens / "client-token").read_text().strip()
-        http = await stack.enter_async_context(httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}))
+        http = await stack.enter_async_context(
+            httpx2.AsyncClient(verify=False, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+        )
         transport = streamable_http_client(f"http://127.0.0.1:{service.port}/mcp", http_client=http)
         client = await stack.enter_async_context(Client(transport, mode=era))
         await play(scenario, Mcp(client), clock)

@@ -177,7 +177,7 @@ async def test_mcp_never_fails(start_service):
     async with start_service(mcp=True) as service:
         token = (service.tokens / "client-token").read_text().strip()
         async with (
-            httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=30) as http,
+            httpx2.AsyncClient(verify=False, headers={"Authorization": f"Bearer {token}"}, timeout=30) as http,
             Client(streamable_http_client(f"http://127.0.0.1:{service.port}/mcp", http_client=http)) as client,
         ):
             for number, name in enumerate(NAMES):

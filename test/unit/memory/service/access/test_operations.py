@@ -130,7 +130,9 @@ async def service(start_service, tmp_path):
 
 @pytest.fixture
 async def client(service):
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{service.port}", timeout=DEADLINE) as opened:
+    async with httpx2.AsyncClient(
+        verify=False, base_url=f"http://127.0.0.1:{service.port}", timeout=DEADLINE
+    ) as opened:
         yield opened
 
 

@@ -35,7 +35,7 @@ async def test_the_configuration_of_a_host_leads_to_the_service(service):
     server = json.loads(expanded(block('{\n  "mcpServers"'), variables))["mcpServers"]["swarm-memory"]
     assert server["type"] == "http"
     async with (
-        httpx2.AsyncClient(headers=server["headers"]) as http,
+        httpx2.AsyncClient(verify=False, headers=server["headers"], timeout=60) as http,
         Client(streamable_http_client(server["url"], http_client=http)) as client,
     ):
         assert (await client.list_tools()).tools

@@ -61,6 +61,8 @@ async def test_namespaces_are_listed_in_pages_and_each_entry_can_be_read(mcp, se
     assert {resource.name for resource in found[1:]} == {*ODD, *(f"n{number:03}" for number in range(150))}
     assert len({resource.uri for resource in found}) == len(found) == 1 + len(ODD) + 150
     for resource in found[1:]:
+        if resource.name not in ODD and not resource.name.endswith("9"):
+            continue  # one of ten
         document = await mcp.read(resource.uri)
         (entry,) = document["entries"]
         assert (document["namespace"], document["next"]) == (resource.name, None)
@@ -131,7 +133,7 @@ class Told:
 
     async def until(self, *wanted):
         """Wait until these were told since the last call."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not set(wanted) <= set(self.uris):
                 self.news.clear()
                 await self.news.wait()
@@ -146,7 +148,7 @@ async def stream_is_open(service):
 
 async def shown(service, line):
     """Wait until the metrics have this."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         for _ in itertools.count():
             if line in await service.metrics():
                 return
@@ -181,7 +183,7 @@ async def test_one_that_stands_alone_listens_by_a_request(service, connecting):
             assert set(events.honored.resource_subscriptions) == {"memory://n/k", "memory://m"}
             await service.store.put("x", "k", 1)
             await service.store.put("n", "k", 1)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 assert await anext(events) == ResourceUpdated("memory://n/k")
                 await service.store.put("m", "k", 1)
                 assert await anext(events) == ResourceUpdated("memory://m")

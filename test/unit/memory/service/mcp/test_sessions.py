@@ -195,7 +195,7 @@ async def test_a_session_ends_with_the_token_that_opened_it(service):
 
 
 async def test_a_subscription_after_a_rotation_delivers(service):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         former = await begin(service)
         async with streaming(service, former) as old:
             assert (await ask(service, former, "resources/subscribe", uri="memory://n")).status == 200

@@ -7,6 +7,8 @@ import json
 import pytest
 from unit.memory.conftest import FakeClock, running_service
 
+from swarm_operator.memory.client import MemoryClient
+
 TOKEN, ADMIN = "client-0123456789abcdef", "admin-0123456789abcdef"
 
 
@@ -88,7 +90,8 @@ async def test_a_mistake_in_the_file_is_named_by_its_place_and_not_quoted(admin,
     assert "sec ret" not in str(error)
 
 
-async def test_a_peer_that_refuses_or_is_not_there_is_an_error_and_nothing_is_lost(admin, service, east):
+async def test_a_peer_that_refuses_or_is_not_there_is_an_error_and_nothing_is_lost(admin, service, east, monkeypatch):
+    monkeypatch.setitem(MemoryClient.__init__.__kwdefaults__, "retry_for", 0.1)
     await service.store.put("n", "k", 1)
     know(service, peer(east, token="wrong"), {"name": "away", "url": "http://127.0.0.1:9", "token": TOKEN})
     refused = await admin.fail("memory_sync", target="east")
