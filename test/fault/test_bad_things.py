@@ -85,7 +85,7 @@ async def lose_the_service(objects, name: str) -> None:
 
 
 def is_alive(operator) -> bool:
-    with urllib.request.urlopen(f"http://127.0.0.1:{operator.health_port}/healthz", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{operator.health_port}/healthz", timeout=60) as answer:
         return answer.status == 200 and operator.process.poll() is None
 
 

@@ -24,7 +24,7 @@ async def cache(admin, namespace, background):
     for resource in (STORE, kinds.SERVICE):
         for informer in made.add(resource):
             background(informer.run())
-    await asyncio.wait_for(made.wait_synced(), 10)
+    await asyncio.wait_for(made.wait_synced(), 60)
     return made
 
 

@@ -22,7 +22,7 @@ def control_plane(binaries, tmp_path_factory):
 async def test_its_api_server_is_not_reached_over_ipv4(control_plane):
     port = int(control_plane.url.rpartition(":")[2])
     with pytest.raises(OSError, match="refused"):
-        socket.create_connection(("127.0.0.1", port), timeout=5)
+        socket.create_connection(("127.0.0.1", port), timeout=60)
 
 
 async def test_a_store_gets_services_of_ipv6_and_a_pod_that_answers_over_ipv6(

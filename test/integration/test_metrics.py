@@ -121,5 +121,5 @@ async def test_with_a_certificate_of_one_s_own_the_scraper_can_check_who_answers
 
 async def test_a_folder_without_a_certificate_ends_it_with_what_is_wanted(start_operator, tmp_path):
     operator = start_operator("--metrics-secure", "--metrics-cert-dir", str(tmp_path))
-    assert await asyncio.to_thread(operator.process.wait, 20) == 1
+    assert await asyncio.to_thread(operator.process.wait, 60) == 1
     assert "must have tls.crt and tls.key" in operator.log.read_text()

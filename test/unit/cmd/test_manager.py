@@ -177,13 +177,13 @@ def test_a_second_signal_ends_the_process_at_once(program, first, second, goes_o
     process.send_signal(first)
     assert process.stdout.readline() == "stopping\n"
     process.send_signal(second)
-    assert process.wait(20) == 1
+    assert process.wait(60) == 1
 
 
 def test_the_first_signal_ends_it_in_order(program):
     process = program("return")
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert '"event": "stopped"' in process.stderr.read()
 
 
@@ -195,7 +195,7 @@ def test_sigusr1_logs_what_it_does_and_it_goes_on(program):
         entries.append(json.loads(process.stderr.readline()))
     assert any("await stop.wait()" in entry.get("stack", "") or "in run" in entry.get("stack", "") for entry in entries)
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
 
 
 def test_an_old_variable_is_told_in_the_log(program):
@@ -272,7 +272,7 @@ class ApiServer:
 
     async def wait_asked(self, count):
         async with self._asked:
-            await asyncio.wait_for(self._asked.wait_for(lambda: len(self.asked) >= count), 10)
+            await asyncio.wait_for(self._asked.wait_for(lambda: len(self.asked) >= count), 60)
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ class ScriptedServer:
 
     async def wait_asked(self, count):
         async with self._news:
-            await asyncio.wait_for(self._news.wait_for(lambda: len(self.asked) >= count), 10)
+            await asyncio.wait_for(self._news.wait_for(lambda: len(self.asked) >= count), 60)
         return self.asked[count - 1]
 
     async def handle(self, request):
@@ -320,7 +320,7 @@ async def server():
 async def client(server):
     configuration = Configuration()
     configuration.host = server.url
-    async with Client(configuration, timeout=5.0) as connected:
+    async with Client(configuration, timeout=60.0) as connected:
         yield connected
 
 

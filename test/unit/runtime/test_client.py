@@ -144,7 +144,7 @@ async def test_a_request_waits_for_its_turn_no_longer_than_for_an_answer(server,
 async def test_watches_take_no_turn_from_requests(server, widgets, widget):
     configuration = Configuration()
     configuration.host = server.url
-    async with Client(configuration, max_requests=1, timeout=5.0) as client, contextlib.AsyncExitStack() as stack:
+    async with Client(configuration, max_requests=1, timeout=60.0) as client, contextlib.AsyncExitStack() as stack:
         for _ in range(150):
             server.then(server.stream({"type": "BOOKMARK"}, hold=True))
             watch = client.watch(widgets, resource_version="1", timeout_seconds=300, idle_seconds=60.0)
@@ -380,20 +380,20 @@ class TestWatch:
 
         def serve_until_closed(listener):
             plain, _ = listener.accept()
-            plain.settimeout(10)
+            plain.settimeout(60)
             with context.wrap_socket(plain, server_side=True) as tls, socket.socket(fileno=os.dup(tls.fileno())) as raw:
                 tls.recv(65536)
                 tls.sendall(
                     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b'15\r\n{"type": "BOOKMARK"}\n\r\n'
                 )
-                raw.settimeout(10)
+                raw.settimeout(60)
                 # Read past TLS, so that a TLS shutdown is never answered.
                 with contextlib.suppress(ConnectionResetError):
                     while raw.recv(65536):
                         pass
 
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            listener.settimeout(10)
+            listener.settimeout(60)
             serving = asyncio.ensure_future(asyncio.to_thread(serve_until_closed, listener))
             configuration = Configuration()
             configuration.host = f"https://127.0.0.1:{listener.getsockname()[1]}"

@@ -308,9 +308,9 @@ async def test_health_and_metrics_are_served_before_anything_else_runs_and_until
 
     parts.recorder.run = run
     running = background(make(health_address=address, metrics_address=metrics_address).run(stop))
-    await asyncio.wait_for(begun.wait(), 5)
+    await asyncio.wait_for(begun.wait(), 60)
     stop.set()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 60)
     assert answers == [200, 200, 200]
     with pytest.raises(aiohttp.ClientConnectionError):
         await get(address, "/healthz")
@@ -322,7 +322,7 @@ async def test_healthz_fails_from_the_moment_a_part_has_ended(make, parts, addre
     parts.controller.stop = draining.set
     running = background(make(health_address=address).run(asyncio.Event()))
     parts.informer.fate.set_exception(LookupError("broken"))
-    await asyncio.wait_for(draining.wait(), 5)
+    await asyncio.wait_for(draining.wait(), 60)
     assert await get(address, "/healthz") == 500
     assert await get(address, "/healthz/ping") == 200
     parts.controller.fate.set_result(None)

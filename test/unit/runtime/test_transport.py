@@ -8,7 +8,7 @@ from support.authority import Authority
 
 from swarm_operator.runtime.transport import Transport
 
-TIMEOUT = aiohttp.ClientTimeout(total=5)
+TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ SILENCE = None
 @contextlib.asynccontextmanager
 async def scripted(*answers, **options):
     """Start a server that sends these responses in turn, and a client that does not wait between attempts."""
-    options = {"token": "t", "timeout": 0.2, **options}
+    options = {"token": "t", "timeout": 60, "connect_timeout": 60, **options}
     requests, pauses, left = [], [], list(answers)
     done = asyncio.Event()
 

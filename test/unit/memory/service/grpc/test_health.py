@@ -111,10 +111,10 @@ async def test_an_unknown_method_is_refused_without_a_line_in_the_log(served, co
 
 
 async def test_health_watches_end_when_the_server_stops(start_grpc, connecting):
-    async with start_grpc() as served, connecting(served.server.port, None) as channel:
+    async with start_grpc(grace=600) as served, connecting(served.server.port, None) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(request())
         await watch.read()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             served.server.stop()
             with pytest.raises(grpc.aio.AioRpcError):
                 await watch.read()

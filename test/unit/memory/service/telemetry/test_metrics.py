@@ -123,7 +123,7 @@ async def test_reads_that_run_or_wait_are_shown(service):
     await began.wait()
     waiting = asyncio.create_task(service.call("GET", "/v1/entries/n/k"))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while samples(await service.metrics())["swarm_memory_readers", ("kind", "entries")] != 1:
                 pass
     finally:
