@@ -21,6 +21,7 @@ RUN_BY = {
     "docs/installing.md": _API_SERVER,
     "docs/mcp.md": "test/e2e/test_mcp_clients.py",
     "docs/memory-service.md": _MEMORY,
+    "docs/migration.md": _MEMORY,
     "docs/operator-backups.md": _API_SERVER,
     "docs/operator-restores.md": _API_SERVER,
     "docs/operator.md": _API_SERVER,

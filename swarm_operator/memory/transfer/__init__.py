@@ -1,1 +1,1 @@
-"""Export, import and restore of a store's entries."""
+"""Export, import, restore and migration of a store's entries."""

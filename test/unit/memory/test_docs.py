@@ -5,8 +5,10 @@ import json
 import re
 import signal
 import textwrap
+from dataclasses import replace
 
 import pytest
+from support import legacy
 from support.memory_process import Process
 from support.page_runs import to_run
 from support.pages import DOCS, blocks, commands, exchanges, one_line, pattern
@@ -93,9 +95,24 @@ async def test_the_command_lines_page_runs_and_answers_as_it_says(fork_process, 
     from swarm_operator.cmd import memory
 
     action = next(each for each in memory._parser()._actions if isinstance(each.choices, dict))
-    elsewhere = {command.text.split("swarm-memory ", 1)[1].split()[0] for command in commands("docs/restoring.md")}
+    others = [*commands("docs/restoring.md"), *commands("docs/migration.md")]
+    elsewhere = {command.text.split("swarm-memory ", 1)[1].split()[0] for command in others}
     assert ran | elsewhere == set(action.choices) - {"serve"}
     assert all(f"`{name}" in page for name in action.choices)
+
+
+async def test_the_page_about_migration_runs_and_answers_as_it_says(start_service, tmp_path):
+    (tmp_path / "legacy").mkdir()
+    legacy.hive(tmp_path / "legacy" / "hive.db", swarms=("swarm-1",))
+    shown = to_run("docs/migration.md", __file__)
+    async with start_service() as service:
+        here, token = f"127.0.0.1:{service.port}", str(service.tokens / "client-token")
+        moved = [replace(each, text=each.text.replace("127.0.0.1:8080", here)) for each in shown]
+        outputs = await answers(moved, tmp_path, SWARM_MEMORY_TOKEN_FILE=token)
+    for command, output in zip(shown, outputs, strict=True):
+        answer = command.answer.replace("127.0.0.1:8080", here)
+        assert re.search(re.escape(answer).replace(r"\.\.\.", ".*"), output), (command, output)
+    assert json.loads((tmp_path / "report.json").read_text())["complete"]
 
 
 VOLATILE = {

@@ -6,6 +6,7 @@ metadata as `legacy`: the store's own times say when it wrote the entry.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -32,11 +33,13 @@ _MAPPED: Final = frozenset({"key", "value", "namespace", "tags", "metadata", "si
 """Columns and members that have a place of their own, or that describe how the value was stored."""
 
 
+@functools.lru_cache(maxsize=1024)
 def snake(name: str) -> str:
     """Return a member's name as columns are written: createdAt is created_at."""
     return "".join(f"_{character.lower()}" if character.isupper() else character for character in name).lstrip("_")
 
 
+@functools.lru_cache(maxsize=1024)
 def camel(name: str) -> str:
     """Return a column's name as members are written: created_at is createdAt."""
     head, *rest = name.split("_")

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
+from swarm_operator.memory.atomicfile import SUFFIX
 from swarm_operator.memory.transfer.migration.database_copies import SIDECARS
 from swarm_operator.memory.transfer.migration.databases import MAGIC
 from swarm_operator.memory.transfer.migration.items import Ignored, Kind, Notice, Reason, Refusal
@@ -93,6 +94,8 @@ def _below(folder: Path, prefix: str, avoided: set[str]) -> Iterator[Sighted]:
         return
     names = {each.name for each in found}
     for each in found:
+        if each.name.endswith(SUFFIX):  # a file that this program is writing
+            continue
         path, label = folder / each.name, _label(prefix + each.name)
         if _real(path) in avoided:
             yield label, Notice(Ignored.OUTPUT)
