@@ -19,6 +19,15 @@ SWARM = "test"
 """The swarm of the memory service that conftest starts."""
 
 
+async def succeed(objects, job):
+    """Be the controller of Jobs."""
+    now = "2026-11-26T03:00:00Z"
+    why = {"status": "True", "lastTransitionTime": now, "reason": "CompletionsReached"}
+    complete = [{"type": kind, **why} for kind in ("SuccessCriteriaMet", "Complete")]
+    status = {"conditions": complete, "startTime": now, "completionTime": now, "succeeded": 1}
+    await objects.status(kinds.JOB, job["metadata"]["name"], status)
+
+
 async def all_backups(objects):
     return (await objects.client.list(BACKUP, namespace=objects.namespace))[0]
 
@@ -125,7 +134,7 @@ async def test_killed_at_any_time_the_operator_makes_each_backup_once(
 async def test_when_the_store_is_gone_a_job_deletes_the_data(
     objects, serving, backup, finished, copies, eventually, folder, tmp_path
 ):
-    await serving()
+    await serving(deletionPolicy="Retain")
     await backup("b1")
     await finished("b1")
     await objects.delete(STORE, "s")
@@ -144,19 +153,14 @@ async def test_when_the_store_is_gone_a_job_deletes_the_data(
     ran = await asyncio.to_thread(subprocess.run, [program, *container["args"]], capture_output=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert copies() == []
-    complete = [{"type": kind, "status": "True"} for kind in ("SuccessCriteriaMet", "Complete")]
-    now = "2026-11-26T03:00:00Z"
-    status = {"conditions": complete, "startTime": now, "completionTime": now, "succeeded": 1}
-    for condition in complete:
-        condition |= {"lastTransitionTime": now, "reason": "CompletionsReached"}
-    await objects.status(kinds.JOB, job["metadata"]["name"], status)
+    await succeed(objects, job)
     await eventually(lambda: objects.missing(BACKUP, "b1"))
 
 
 async def test_the_annotation_lets_an_object_go_whose_data_nobody_can_delete(
     objects, serving, backup, finished, eventually
 ):
-    await serving()
+    await serving(deletionPolicy="Retain")
     await backup("b1")
     await finished("b1")
     await objects.delete(STORE, "s")
