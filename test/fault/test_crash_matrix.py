@@ -11,10 +11,11 @@ import asyncio
 import contextlib
 import re
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from fault.world import LIFE, QUIET, World
+from fault.world import BACKED_UP, DELETION, LIFE, QUIET, Step, World
 
 from swarm_operator.cmd import manager
 from swarm_operator.runtime.client import Client
@@ -107,7 +108,7 @@ class Lived:
     successors: int = 0
 
 
-async def live(world: World, client: Client, *, eventually) -> Lived:
+async def live(world: World, client: Client, *, eventually, life: Iterable[Step] = LIFE) -> Lived:
     """Live a cluster's life with an operator that has this client; a dead one is replaced by a healthy one."""
     lived = Lived()
     async with contextlib.AsyncExitStack() as stack:
@@ -121,7 +122,7 @@ async def live(world: World, client: Client, *, eventually) -> Lived:
         running = start(current)
         seen: dict[tuple[str, str], str] = {}
         try:
-            for act, done in LIFE:
+            for act, done in life:
                 await act(world)
 
                 async def arrived(done=done) -> bool:
@@ -168,6 +169,36 @@ async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(new_
         lives = [group.create_task(killed_after(k)) for k in range(1, clean.writes + 1)]
     # Events that come together are one write or two, so the last kill or so may find nothing left to interrupt.
     assert sum(life.result() for life in lives) >= clean.writes - 2
+
+
+async def test_killed_after_any_of_its_writes_a_deletion_with_a_final_backup_ends_as_if_it_had_not_been(
+    new_world, in_time, configuration
+):
+    turns, writes = asyncio.Semaphore(4), 0
+
+    async def end(k: int) -> tuple[dict[str, object], int]:
+        """Return what is left when the operator is killed at its k-th write since the deletion, and how often."""
+        client = Mortal(configuration, 0)
+
+        def life() -> Iterator[Step]:
+            nonlocal writes
+            yield from BACKED_UP
+            before = client.writes
+            if k:
+                client.last_write = before + k
+            yield from DELETION
+            writes = client.writes - before if not k else writes
+
+        async with turns:
+            lived = await live(await new_world(), client, eventually=in_time, life=life())
+        return lived.pictures[-1], lived.successors
+
+    reference, _ = await end(0)
+    assert list(reference) == ["PersistentVolumeClaim/c-memory-backups"]
+    assert writes >= 12
+    ends = await asyncio.gather(*map(end, range(1, writes + 1)))
+    assert [picture for picture, _ in ends] == [reference] * writes
+    assert sum(successors for _, successors in ends) >= writes - 3
 
 
 @pytest.mark.parametrize("fault", ["409", "429", "500", "503", "connection reset", "answer lost"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -87,8 +89,13 @@ class World:
                     continue
                 with contextlib.suppress(NotFoundError):
                     await self.admin.delete(resource, self.namespace, metadata["name"], uid=metadata["uid"])
-                    patch = {"metadata": {"finalizers": []}}
-                    await self.admin.merge(resource, self.namespace, metadata["name"], patch, field_manager="kubelet")
+        for claim in (await self.admin.list(kinds.PERSISTENT_VOLUME_CLAIM, namespace=self.namespace))[0]:
+            if claim["metadata"].get("deletionTimestamp"):
+                name, patch = claim["metadata"]["name"], {"metadata": {"finalizers": []}}
+                with contextlib.suppress(NotFoundError):
+                    await self.admin.merge(
+                        kinds.PERSISTENT_VOLUME_CLAIM, self.namespace, name, patch, field_manager="kubelet"
+                    )
 
     async def uids(self) -> dict[tuple[str, str], str]:
         found = {}
@@ -118,6 +125,7 @@ def masked(value: object, namespace: str) -> object:
         "clusterIP",
         "clusterIPs",
         "nextBackup",
+        "deletionTimestamp",
     }
     if isinstance(value, dict):
         if value.get("kind") == "Secret":
@@ -130,7 +138,10 @@ def masked(value: object, namespace: str) -> object:
         }
     if isinstance(value, list):
         return [masked(part, namespace) for part in value]
-    return value.replace(namespace, "NAMESPACE") if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    # A final backup has a hash of its store's uid in its name.
+    return re.sub(r"-final-[0-9a-f]{10}", "-final-HASH", value.replace(namespace, "NAMESPACE"))
 
 
 async def create(world: World) -> None:
@@ -187,6 +198,53 @@ async def is_gone(world: World) -> bool:
     return not await world.uids()
 
 
+async def create_backed_up(world: World) -> None:
+    """A user makes a cluster whose data is backed up before it is deleted."""
+    await world.cluster(size="1Gi", deletionPolicy="Backup")
+
+
+async def delete_all(world: World) -> None:
+    """A user deletes the cluster, and the garbage collector its store."""
+    await delete(world)
+    await world.collect_garbage()
+
+
+async def is_being_backed_up(world: World) -> bool:
+    """Whether the pod is stopped and a Job at work, and the store says so."""
+    workload = await world.get(kinds.STATEFUL_SET, "c-memory")
+    store = await world.get(kinds.SWARM_MEMORY_STORE, "c-memory")
+    assert workload["spec"]["replicas"] == 0
+    assert [c["message"] for c in store["status"]["conditions"] if "the copy is being made" in c["message"]]
+    return len((await world.admin.list(kinds.JOB, namespace=world.namespace))[0]) == 1
+
+
+async def finish_job(world: World) -> None:
+    """The Job's pod makes the backup, and the Job is complete."""
+    (job,) = (await world.admin.list(kinds.JOB, namespace=world.namespace))[0]
+    template, now = job["spec"]["template"], "2026-11-26T03:00:00Z"
+    metadata = {"name": "job-pod", "namespace": world.namespace, **template["metadata"]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+    await world.admin.create(kinds.POD, pod, field_manager="kubelet")
+    report = {"verified_at": now, "completed_at": now, "size": 4096, "entries": 3, "sha256": "0" * 64}
+    state = {"terminated": {"exitCode": 0, "message": json.dumps(report)}}
+    container = {"name": "make", "image": "x", "imageID": "x", "ready": False, "restartCount": 0, "state": state}
+    await world.status(kinds.POD, "job-pod", {"phase": "Succeeded", "containerStatuses": [container]})
+    why = {"status": "True", "lastTransitionTime": now, "reason": "CompletionsReached"}
+    complete = [{"type": kind, **why} for kind in ("SuccessCriteriaMet", "Complete")]
+    status = {"conditions": complete, "startTime": now, "completionTime": now, "succeeded": 1}
+    await world.status(kinds.JOB, job["metadata"]["name"], status)
+
+
+async def is_gone_but_for_the_backup(world: World) -> bool:
+    await world.collect_garbage()
+    (backup,) = (await world.admin.list(kinds.SWARM_MEMORY_BACKUP, namespace=world.namespace))[0]
+    assert (backup["status"]["phase"], backup["status"]["entries"]) == ("Completed", 3)
+    assert len((await world.admin.list(kinds.JOB, namespace=world.namespace))[0]) == 1
+    return {name for _, name in await world.uids()} == {"c-memory-backups"}
+
+
 Step = tuple[Callable[[World], Awaitable[None]], Callable[[World], Awaitable[bool]]]
 SCENARIO: tuple[Step, ...] = ((create, World.settled), (change, has_env), (become_ready, is_ready))
 LIFE: tuple[Step, ...] = (*SCENARIO, (resize, has_grown), (delete, is_gone))
+BACKED_UP: tuple[Step, ...] = ((create_backed_up, World.settled), (become_ready, is_ready))
+DELETION: tuple[Step, ...] = ((delete_all, is_being_backed_up), (finish_job, is_gone_but_for_the_backup))

@@ -263,7 +263,7 @@ async def test_a_growth_that_is_refused_can_be_taken_back_and_freezes_nothing(ob
 
 async def test_a_volume_outlives_its_store_and_serves_the_next(objects, start_operator, eventually):
     start_operator()
-    first = await objects.store("s", storageSize="1Gi")
+    first = await objects.store("s", storageSize="1Gi", deletionPolicy="Retain")
     await settled(objects, eventually)
     claim = await objects.get(kinds.PERSISTENT_VOLUME_CLAIM, "s-data")
     assert "ownerReferences" not in claim["metadata"]

@@ -151,7 +151,6 @@ async def test_an_empty_store_gets_the_documented_defaults(objects):
         "backupTimeZone": "UTC",
         "backupRetention": 7,
         "migrateFromLegacy": False,
-        "deletionPolicy": "Retain",
         "onVolumeLoss": "Stop",
         "mcpMode": True,
         "enableWAL": True,

@@ -19,7 +19,7 @@ RESTORE = "restoreFrom"
 FIXED = ("type", "swarmId", "storageClass", "storageSize", "backup", RESTORE)
 """Fields that cannot be changed, or only one way and only with a bound volume; and the place of backups, whose volume
 stays once it was asked for."""
-ASKING = ("backupInterval", "backupSchedule", "backupOnDelete")
+ASKING = ("backupInterval", "backupSchedule")
 """Fields that ask for backups without saying where they are kept."""
 
 EXAMPLES = {
