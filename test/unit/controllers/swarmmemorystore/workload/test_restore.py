@@ -121,6 +121,7 @@ async def test_the_data_comes_first_and_then_the_pod_of_any_other_store(
     assert restored() == ("False", "Restoring", "Job bees-restore restores SwarmMemoryBackup b1")
     assert (status()["phase"], status().get("restoredFrom")) == ("Restoring", None)
 
+    forget(BACKUP, "b1")
     job_is(**DONE)
     assert (await reconcile()).requeue_after < 0.1
     assert status()["restoredFrom"] == {
@@ -130,7 +131,6 @@ async def test_the_data_comes_first_and_then_the_pod_of_any_other_store(
     }
     assert (kinds.STATEFUL_SET, KEY) not in client.objects, "what was done is stored first"
     forget(JOB, "bees-restore")
-    forget(BACKUP, "b1")
     await reconcile()
     assert restored() == ("True", "Restored", "SwarmMemoryBackup b1 was restored")
     assert job() is None, "it is not restored again"
@@ -375,6 +375,29 @@ async def test_a_pod_that_is_refused_is_told(a_store, a_backup, reconcile, resto
     clock.advance(6)
     await reconcile()
     assert restored()[1:] == ("FailedCreate", "pods is forbidden: exceeded quota")
+
+
+@pytest.mark.parametrize(
+    ("controller", "reason", "note"),
+    [
+        ("kubelet", "FailedMount", 'MountVolume.SetUp failed for volume "backups" : secret "keys" not found'),
+        ("attachdetach-controller", "FailedAttachVolume", "Multi-Attach error for volume: it is used by pod old-0"),
+    ],
+)
+async def test_a_volume_that_cannot_be_mounted_is_told_until_it_is(
+    a_store, a_backup, reconcile, restored, tell, clock, pod_is, controller, reason, note
+):
+    a_backup()
+    a_store()
+    await reconcile()
+    pod_is({"state": {"waiting": {"reason": "ContainerCreating"}}})
+    tell(kinds.POD, "bees-restore-x", controller, reason, note)
+    clock.advance(6)
+    await reconcile()
+    assert restored()[1:] == (reason, f"SwarmMemoryBackup b1: {note}")
+    pod_is({"state": {"running": {}}})
+    await reconcile()
+    assert restored()[1] == "Restoring"
 
 
 async def test_a_job_that_ended_without_success_is_told(a_store, a_backup, reconcile, restored, job_is):
