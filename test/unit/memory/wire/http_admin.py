@@ -1,5 +1,6 @@
 """Export and import, statistics, collection, tidying, backups, health and the OpenAPI document over HTTP."""
 
+from unit.memory.wire.http_backups import WITHOUT_DESTINATION
 from unit.memory.wire.steps import ADMIN, TEAM, Http, Scenario, get, post, put
 
 _HEAD = '{"format":"swarm-memory-export","version":1,"swarmId":"default","exportedAt":"2019-01-01T00:00:00.000Z"}\n'
@@ -135,4 +136,4 @@ BACKUP = [
     Http("backup with another method", "POST", "/admin/backup", token=ADMIN),
     Http("backup head", "HEAD", "/admin/backup", token=ADMIN),
 ]
-SCENARIO = Scenario("http_admin", [*HEALTH, *STATS, *TRANSFER, *CLEANUP, *BACKUP])
+SCENARIO = Scenario("http_admin", [*HEALTH, *STATS, *TRANSFER, *CLEANUP, *BACKUP, *WITHOUT_DESTINATION])

@@ -19,6 +19,7 @@ _NUMBERS = re.compile(
     r'(\\?"(?:duration_seconds|mean_ms|database_size_bytes|free_bytes|wal_size_bytes|given_back_bytes|seconds'
     r'|backup_bytes)\\?":)-?\d+(?:\.\d+)?(?:e-?\d+)?'
 )
+_BACKUP_SIZE = re.compile(r'("size":|"bytes":)\d+(?=,"entries":|,"entries_new":null)')
 _VERSIONS = re.compile(r'(\\?"(?:sqlite_version)\\?":\\?")([0-9.]+)')
 _OWN_VERSION = re.compile(r'(\\?"version\\?":\\?")' + re.escape(swarm_operator.__version__) + r'(?=\\?")')
 _PORT = re.compile(r"(127\.0\.0\.1|localhost):\d{4,5}")
@@ -26,6 +27,7 @@ _PYDANTIC = re.compile(r"(errors\.pydantic\.dev/)[0-9.]+")
 _SHA256 = re.compile(r'(\\?"sha256\\?":\\?")[0-9a-f]{64}')
 _REPLACED = {
     _NUMBERS: r"\1<number>",
+    _BACKUP_SIZE: r"\1<number>",
     _VERSIONS: r"\1<version>",
     _OWN_VERSION: r"\1<version>",
     _PORT: r"\1:<port>",

@@ -32,7 +32,7 @@ def play(scenario, directory):
         (directory / "data").mkdir()
         shutil.copy(RECORDED / scenario.store, directory / "data" / "swarm-memory.db")
     with (
-        serving(directory, *scenario.flags) as service,
+        serving(directory, *(flag.format(directory=directory) for flag in scenario.flags)) as service,
         Player(service, times=scenario.times) as player,
     ):
         player.play(scenario.steps)

@@ -3,6 +3,7 @@
 from unit.memory.wire import (
     grpc_scenario,
     http_admin,
+    http_backups,
     http_entries,
     http_records,
     http_rights,
@@ -11,7 +12,18 @@ from unit.memory.wire import (
 )
 
 SCENARIOS = [
-    *(each.SCENARIO for each in (http_entries, http_records, http_admin, http_rights, grpc_scenario, mcp_scenario)),
+    *(
+        each.SCENARIO
+        for each in (
+            http_entries,
+            http_records,
+            http_admin,
+            http_backups,
+            http_rights,
+            grpc_scenario,
+            mcp_scenario,
+        )
+    ),
     store_of_before.READ,
     store_of_before.WRITTEN,
 ]

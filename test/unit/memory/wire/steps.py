@@ -40,6 +40,7 @@ class Http:
         headers: further ones, as they are sent.
         keep: names, and the regular expressions whose first group in the answer is kept under them.
         opaque: the body of the answer is a file of which only the first bytes are compared.
+        until: a regular expression; the request is sent again until it is in the answer, which is the one recorded.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Http:
     headers: tuple[str, ...] = ()
     keep: dict[str, str] = field(default_factory=dict)
     opaque: bool = False
+    until: str = ""
 
 
 @dataclass
@@ -115,7 +117,7 @@ class Scenario:
     Attributes:
         name: of the file of its recording.
         steps: in their order.
-        flags: of the service.
+        flags: of the service; `{directory}` in them is its directory.
         store: the name of a file in recorded/ that the service finds as its database.
         times: whether times are replaced; those of a recorded database are not.
     """
