@@ -46,21 +46,21 @@ async def _run(folder: Path, megabytes: int, turns: int) -> None:
     (folder / "vault").mkdir()
     process = await Process.start(folder / "data", "--backups", f"file://{folder}/vault")
     try:
-        await _fill(process, megabytes)
+        await fill(process, megabytes)
         await _measure(process, turns)
-        restored = await _seconds(lambda: _restore(folder))
+        restored = await seconds(lambda: _restore(folder))
         print(f"restore into a new store, until it serves: {restored:.1f} s")
     finally:
         await process.stop(signal.SIGTERM)
     database = folder / "data" / "swarm-memory.db"
-    print(
-        f"cp of the same file, synced: {await _seconds(lambda: asyncio.to_thread(_cp, database, folder / 'cp')):.1f} s"
-    )
-    own = await _seconds(lambda: asyncio.to_thread(_backup, database, folder / "own"))
+    copied = await seconds(lambda: asyncio.to_thread(copy_file, database, folder / "cp"))
+    print(f"cp of the same file, synced: {copied:.1f} s")
+    own = await seconds(lambda: asyncio.to_thread(copy_with_sqlite, database, folder / "own"))
     print(f"SQLite's own backup of it, not verified: {own:.1f} s")
 
 
-async def _fill(process: Process, megabytes: int) -> None:
+async def fill(process: Process, megabytes: int) -> None:
+    """Write entries of VALUE bytes."""
     async with MemoryClient(process.url, token=process.token, timeout=120) as memory:
         for start in range(0, megabytes * MIB // VALUE, 100):
             await memory.batch([
@@ -135,18 +135,21 @@ async def _restore(folder: Path) -> None:
     await process.stop(signal.SIGTERM)
 
 
-def _cp(database: Path, target: Path) -> None:
+def copy_file(database: Path, target: Path) -> None:
+    """Copy a file and sync the copy."""
     shutil.copyfile(database, target)
     with target.open("rb") as file:
         os.fsync(file.fileno())
 
 
-def _backup(database: Path, target: Path) -> None:
+def copy_with_sqlite(database: Path, target: Path) -> None:
+    """Copy a database as SQLite does."""
     with contextlib.closing(sqlite3.connect(database)) as source, contextlib.closing(sqlite3.connect(target)) as copy:
         source.backup(copy)
 
 
-async def _seconds(work: Callable[[], object]) -> float:
+async def seconds(work: Callable[[], object]) -> float:
+    """Return how long an awaitable takes."""
     began = time.perf_counter()
     await work()  # type: ignore[misc]
     return time.perf_counter() - began
