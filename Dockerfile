@@ -25,7 +25,7 @@ RUN for program in operator memory; do \
         cp -r /src/swarm_operator "$site/" \
         && python3 -m compileall -q --invalidation-mode unchecked-hash "$site/swarm_operator" || exit 1; \
     done \
-    && cd /venv/operator/lib/python3*/site-packages/swarm_operator/memory && rm -rf core sqlite swarm transfer service
+    && cd /venv/operator/lib/python3*/site-packages/swarm_operator/memory && rm -rf agent core sqlite swarm transfer service
 
 FROM ${PYTHON_IMAGE} AS base
 # The public Python images carry pip; nothing is ever installed here.

@@ -31,6 +31,7 @@ PRELOADED = {
         "swarm_operator.memory.service.server",
         "swarm_operator.memory.service.grpc.server",
         "swarm_operator.memory.service.mcp.server",
+        "swarm_operator.memory.agent",
     ),
 }
 """The programs, and what they import when they run."""

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import swarm_operator
 from swarm_operator.cmd.memory import (
+    agent,
     backups,
     checking,
     completing,
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {swarm_operator.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (serving, entries, finding, swarm, upkeep, backups, restoring, migrating, checking):
+    for module in (serving, agent, entries, finding, swarm, upkeep, backups, restoring, migrating, checking):
         module.add(commands)
     completing.add(commands, parser)
     return parser

@@ -42,19 +42,33 @@ def add_client(
     """
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(run=lambda options: _call(options, run, columns))
-    flag = Flags(parser)
-    flag("--url", "SWARM_MEMORY_URL", "http://127.0.0.1:8080", url, "where the service is")
-    add_service(flag, admin=admin)
+    add_connection(parser, admin=admin)
+    _add_retries(Flags(parser))
     add_output(parser)
     return parser
 
 
+def add_connection(parser: argparse.ArgumentParser, *, admin: bool = False) -> None:
+    """Add `--url` and `--token-file`."""
+    flag = Flags(parser)
+    flag("--url", "SWARM_MEMORY_URL", "http://127.0.0.1:8080", url, "where the service is")
+    _add_token(flag, admin=admin)
+
+
 def add_service(flag: Flags, *, admin: bool = False) -> None:
     """Add the flags about a service besides its URL."""
+    _add_token(flag, admin=admin)
+    _add_retries(flag)
+
+
+def _add_token(flag: Flags, *, admin: bool) -> None:
     laptop = _LAPTOP_ADMIN_TOKEN if admin else _LAPTOP_TOKEN
     variable = "SWARM_MEMORY_ADMIN_TOKEN_FILE" if admin else "SWARM_MEMORY_TOKEN_FILE"
     default = str(laptop) if laptop.exists() else ""
     flag("--token-file", variable, default, str, f"holds the token; default: {laptop}, if there")
+
+
+def _add_retries(flag: Flags) -> None:
     flag(
         "--retry-for", "SWARM_MEMORY_RETRY_FOR", "2", whole(0, 86_400),
         "seconds for which a request is tried again while the service is not there",

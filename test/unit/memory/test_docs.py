@@ -95,8 +95,8 @@ async def test_the_command_lines_page_runs_and_answers_as_it_says(fork_process, 
     from swarm_operator.cmd import memory
 
     action = next(each for each in memory._parser()._actions if isinstance(each.choices, dict))
-    others = [*commands("docs/restoring.md"), *commands("docs/migration.md")]
-    elsewhere = {command.text.split("swarm-memory ", 1)[1].split()[0] for command in others}
+    others = [*commands("docs/restoring.md"), *commands("docs/migration.md"), *commands("docs/agents.md")]
+    elsewhere = {found for each in others for found in re.findall(r"swarm-memory ([a-z]+)", each.text)}
     assert ran | elsewhere == set(action.choices) - {"serve"}
     assert all(f"`{name}" in page for name in action.choices)
 
@@ -215,6 +215,14 @@ async def test_the_page_about_backups_runs_and_answers_as_it_says(tmp_path):
             assert (await memory.get("n", "k")).value == 1
     finally:
         assert await restored.stop(signal.SIGTERM) == 0
+
+
+async def test_the_page_about_agents_runs_and_answers_as_it_says(service, tmp_path):
+    url = f"http://127.0.0.1:{service.port}"
+    await check(
+        to_run("docs/agents.md", __file__), tmp_path, U=url, H="Authorization: Bearer client-0123456789abcdef",
+        SWARM_MEMORY_URL=url, SWARM_MEMORY_TOKEN_FILE=str(service.tokens / "client-token"),
+    )  # fmt: skip
 
 
 async def test_the_page_about_restoring_runs(fork_process, tmp_path):

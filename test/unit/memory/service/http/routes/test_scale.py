@@ -58,3 +58,10 @@ async def test_the_example_reads_a_number_that_is_there(service, memory):
     (reference,) = example["TriggerAuthentication"]["spec"]["secretTargetRef"]
     assert trigger["authenticationRef"]["name"] == example["TriggerAuthentication"]["metadata"]["name"]
     assert (settings["authMode"], reference["parameter"], reference["key"]) == ("bearer", "token", "client-token")
+
+
+def test_the_example_scales_the_example_of_agents():
+    deployment = documents("deployment.yaml")["Deployment"]
+    target = documents("scaled-object.yaml")["ScaledObject"]["spec"]["scaleTargetRef"]
+    assert target == {"name": deployment["metadata"]["name"]}
+    assert deployment["spec"]["selector"]["matchLabels"] == deployment["spec"]["template"]["metadata"]["labels"]

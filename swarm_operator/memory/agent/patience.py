@@ -1,0 +1,44 @@
+"""Errors of the memory that pass, such as a restart, and calls that are repeated until they have passed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import structlog
+
+from swarm_operator.memory.client import MemoryAuthError, MemoryClientError, MemoryConflictError, MemoryRequestError
+
+PAUSE: Final = 1.0
+"""Seconds between two attempts of a call, beyond the retries of the client."""
+
+_T = TypeVar("_T")
+_log = structlog.get_logger(__name__)
+
+
+def passes(error: MemoryClientError) -> bool:
+    """Return whether the same call may succeed later.
+
+    A missing or refused token (401) is one of these: the file of a token that is being replaced is behind for a while.
+    A token that may not do something (403), and a request that is not allowed, stay so.
+    """
+    if isinstance(error, MemoryAuthError):
+        return error.status == 401
+    return not isinstance(error, (MemoryRequestError, MemoryConflictError))
+
+
+async def persist(call: Callable[[], Awaitable[_T]]) -> _T:
+    """Repeat a call until it succeeds, and return its result. The caller limits the time.
+
+    Raises:
+        MemoryClientError: an error that does not pass.
+    """
+    while True:
+        try:
+            return await call()
+        except MemoryClientError as error:
+            if not passes(error):
+                raise
+            _log.warning("waiting for the memory", reason=str(error))
+            await asyncio.sleep(PAUSE)

@@ -1,0 +1,93 @@
+"""Flags of `swarm-memory agent`."""
+
+import socket
+
+import pytest
+import yaml
+from support.pages import DOCS, TOP
+
+from swarm_operator.cmd import memory as command
+
+VARIABLES = (
+    "SWARM_MEMORY_URL", "SWARM_MEMORY_TOKEN_FILE", "SWARM_ID", "AGENT_ID", "AGENT_TASK_TYPES", "AGENT_EXEC",
+    "AGENT_LEASE", "AGENT_POLL", "AGENT_HEARTBEAT", "AGENT_GRACE", "LOG_LEVEL",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch, tmp_path):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def parse(*arguments):
+    return command._parser().parse_args(["agent", *arguments])
+
+
+def test_the_defaults():
+    options = parse()
+    assert (options.url, options.token_file, options.swarm_id) == ("http://127.0.0.1:8080", "", "")
+    assert (options.agent_id, options.type, options.exec) == (socket.gethostname(), (), ())
+    assert (options.lease, options.poll, options.heartbeat, options.grace) == (60, 1, 20, 30)
+
+
+def test_the_environment_gives_defaults_and_flags_win(monkeypatch):
+    monkeypatch.setenv("SWARM_ID", "blue")
+    monkeypatch.setenv("AGENT_ID", "agent-0")
+    monkeypatch.setenv("AGENT_TASK_TYPES", "coder, reviewer,,coder")
+    monkeypatch.setenv("AGENT_EXEC", "sh -c 'cat; true'")
+    options = parse("--agent-id", "agent-1")
+    assert (options.swarm_id, options.agent_id) == ("blue", "agent-1")
+    assert options.type == ("coder", "reviewer")
+    assert options.exec == ("sh", "-c", "cat; true")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        ("--agent-id", "", "1 to 512 bytes"),
+        ("--agent-id", "x" * 513, "1 to 512 bytes"),
+        ("--swarm-id", "x" * 256, "1 to 255 bytes"),
+        ("--type", "x" * 129, "at most 64 types of at most 128 bytes"),
+        ("--type", ",".join(map(str, range(65))), "at most 64 types of at most 128 bytes"),
+        ("--exec", "'", "No closing quotation"),
+        ("--lease", "0", "1s or longer"),
+        ("--grace", "-1s", "1s or longer"),
+        ("--url", "memory:8080", "http://HOST:PORT"),
+    ],
+)
+def test_what_is_not_allowed_is_named(capsys, flag, value, said):
+    with pytest.raises(SystemExit) as caught:
+        parse(f"{flag}={value}")
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert flag in error
+    assert said in error
+
+
+def test_a_wrong_address_is_said_in_one_line(capsys, monkeypatch):
+    monkeypatch.setattr("swarm_operator.cmd.logs.configure", lambda _: None)
+    assert command.main(["agent", "--url", "http://user@host"]) == 1
+    assert "base_url: 'http://user@host' is not allowed" in capsys.readouterr().err
+
+
+def test_the_page_has_every_flag_and_its_variable():
+    page = (DOCS / "agents.md").read_text()
+    flags = [action for action in command._parser()._actions if isinstance(action.choices, dict)]
+    for action in flags[0].choices["agent"]._actions:
+        if action.metavar:
+            assert f"`{action.option_strings[0]}`" in page
+            assert f"`{action.metavar}`" in page
+
+
+def test_the_example_s_pod_outlives_its_agent():
+    """The grace period, then the end of the work, the release and the deregistration."""
+    template = yaml.safe_load((TOP / "examples/agents/deployment.yaml").read_text())["spec"]["template"]["spec"]
+    (container,) = template["containers"]
+    program, *arguments = container["command"]
+    assert program == "swarm-memory"
+    options = command._parser().parse_args(arguments)
+    assert template["terminationGracePeriodSeconds"] >= options.grace + 15
+    variables = {each["name"] for each in container["env"]}
+    assert variables == {"SWARM_ID", "AGENT_ID", "SWARM_MEMORY_URL", "SWARM_MEMORY_TOKEN_FILE"}
