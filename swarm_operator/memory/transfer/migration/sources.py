@@ -69,7 +69,7 @@ def find(root: Path, *, outputs: Collection[Path] = ()) -> Iterator[Sighted]:
     status = root.stat()
     avoided = {_real(path) for path in outputs}
     if not stat.S_ISDIR(status.st_mode):
-        yield root.name, _look(root, root.name, avoided)
+        yield root.name, Notice(Ignored.OUTPUT) if _real(root) in avoided else _look(root, root.name)
         return
     with os.scandir(root):
         pass  # a root that can't be read is an error, not a finding
@@ -105,7 +105,7 @@ def _below(folder: Path, prefix: str, avoided: set[str]) -> Iterator[Sighted]:
             if prefix or each.name != _LOST_AND_FOUND:
                 yield from _below(path, f"{prefix}{each.name}/", avoided)
         elif (database := _database_of(each.name)) is None:
-            yield label, _look(path, label, avoided)
+            yield label, _look(path, label)
         elif database not in names:
             yield label, Notice(Ignored.ORPHAN, f"{_label(database)} is not there")
 
@@ -115,9 +115,7 @@ def _database_of(name: str) -> str | None:
     return next((name.removesuffix(suffix) for suffix in SIDECARS if name.endswith(suffix) and name != suffix), None)
 
 
-def _look(path: Path, label: str, avoided: set[str]) -> Source | Refusal | Notice:
-    if _real(path) in avoided:
-        return Notice(Ignored.OUTPUT)
+def _look(path: Path, label: str) -> Source | Refusal | Notice:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

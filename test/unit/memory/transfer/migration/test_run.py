@@ -209,6 +209,8 @@ async def test_files_of_the_migration_are_no_sources_and_a_clean_run_removes_an_
     assert not (inside / "quarantine.json").exists()
     report = await place.migrate(**places)
     assert report["ignored"]["counts"] == {"output-of-this-migration": 3}
+    report = await place.migrate(**{**places, "source": inside / "store.db"})
+    assert (report["totals"]["found"], report["ignored"]["counts"]) == (0, {"output-of-this-migration": 1})
 
 
 async def test_a_target_that_is_in_use_or_of_another_program_is_left_alone(place):

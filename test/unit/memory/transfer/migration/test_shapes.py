@@ -174,14 +174,24 @@ async def test_rows_that_are_only_in_the_log_or_rolled_back_by_a_journal_are_rea
     made = place.root / "journal.db"
     with closing(sqlite3.connect(made, isolation_level=None)) as db:
         db.execute("CREATE TABLE memories (namespace TEXT, key TEXT, value TEXT)")
-        db.execute("INSERT INTO memories VALUES ('j', 'k', 'committed')")
+        rows = [("j", str(number), "committed" + "x" * 1000) for number in range(50)]
+        db.executemany("INSERT INTO memories VALUES (?, ?, ?)", rows)
         db.execute("PRAGMA cache_size = 1")
         db.execute("BEGIN")
-        db.execute("UPDATE memories SET value = 'not committed'")
-        db.executemany("INSERT INTO memories VALUES ('j', ?, ?)", ((str(number), "x" * 5000) for number in range(50)))
+        db.execute("UPDATE memories SET value = 'interrupted' || substr(value, 12)")
         for suffix in ("", "-journal"):
             (place.source / f"journal.db{suffix}").write_bytes(made.with_name(made.name + suffix).read_bytes())
         db.execute("ROLLBACK")
+    assert b"interrupted" in (place.source / "journal.db").read_bytes()
     await place.migrate()
-    entries = await place.entries()
-    assert {key: entry.value for (namespace, key), entry in entries.items() if namespace == "j"} == {"k": "committed"}
+    found = {entry.value[:9] for (namespace, _), entry in (await place.entries()).items() if namespace == "j"}
+    assert found == {"committed"}
+
+
+async def test_an_expiry_time_that_is_more_than_a_century_away_is_none(place):
+    entries = [{"key": "k", "value": 1, "timestamp": 1, "expiresAt": "2400-01-01T00:00:00Z"}]
+    (place.source / "a.json").write_text(json.dumps(entries))
+    await place.migrate()
+    (entry,) = (await place.entries()).values()
+    assert (entry.expires_at, entry.metadata["legacy"]["expiresAt"]) == (None, "2400-01-01T00:00:00.000Z")
+    assert (await place.migrate())["totals"]["unchanged"] == 1
