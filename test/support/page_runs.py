@@ -48,6 +48,7 @@ NOT_RUN = {
     ("README.md", "make check test"): "this is what runs",
     ("README.md", "docker push"): "needs a registry",
     ("README.md", "make deploy"): "its images are in no registry that the cluster knows; docs/installing.md has it too",
+    ("docs/agents.md", "python3 examples/"): "needs a model: the example's own test has a server with a script",
     ("docs/operator-backups.md", "kubectl annotate"): "NAME is the reader's",
     ("docs/installing.md", "make docker-build IMG="): "README.md has it too, and its test has Docker",
     ("docs/installing.md", "make docker-buildx"): "needs a registry; test/unit/hack has its commands",

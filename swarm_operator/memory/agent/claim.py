@@ -101,7 +101,7 @@ class Claim:
 
     async def _finish(self, working: asyncio.Future[Any]) -> None:
         """Complete the task, or let it fail with the work's error. The renewals have ended: the lease must suffice."""
-        tasks, error = self._client.tasks, working.exception()
+        tasks, error = self._client.tasks, _cause(working.exception())
         if error is None:
             try:
                 await self._report(
@@ -149,3 +149,10 @@ class Claim:
         except MemoryClientError as error:
             return str(error)
         return None
+
+
+def _cause(error: BaseException | None) -> BaseException | None:
+    """Return the only error of a group: task groups, which work may use, wrap each error in one."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        (error,) = error.exceptions
+    return error

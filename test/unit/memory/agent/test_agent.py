@@ -52,7 +52,13 @@ async def test_an_agent_registers_claims_completes_and_leaves(memory, start_agen
 
 
 @pytest.mark.parametrize(
-    ("error", "said"), [(WorkError("no compiler"), "no compiler"), (KeyError(), "KeyError"), (1 + 2j, "result")]
+    ("error", "said"),
+    [
+        (WorkError("no compiler"), "no compiler"),
+        (ExceptionGroup("of a task group", [WorkError("no compiler")]), "no compiler"),
+        (KeyError(), "KeyError"),
+        (1 + 2j, "result"),
+    ],
 )
 async def test_work_that_fails_fails_the_task(memory, start_agent, working, eventually, error, said):
     await memory.tasks.create(id="t1")
