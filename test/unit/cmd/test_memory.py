@@ -29,33 +29,9 @@ def parse(*arguments):
 
 
 @pytest.fixture
-def service(tmp_path):
+def service(serve):
     """A service on tmp_path/data, where the client commands look for its token by themselves."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "swarm_operator.cmd.memory",
-            "serve",
-            "--http-port",
-            "0",
-            "--grpc-port",
-            "0",
-            "--metrics-port",
-            "0",
-        ],
-        stderr=subprocess.PIPE,
-        cwd=tmp_path,
-    )
-    for line in process.stderr:
-        event = json.loads(line)
-        if event["event"] == "serving":
-            break
-    yield event["http"]
-    process.send_signal(signal.SIGTERM)
-    process.stderr.read()
-    process.stderr.close()
-    assert process.wait() == 0
+    return serve("--grpc-port", "0")
 
 
 def test_the_defaults_are_the_documented_ones():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 
@@ -14,24 +13,13 @@ PROGRAM = [sys.executable, "-m", "swarm_operator.cmd.memory"]
 
 
 @pytest.fixture
-def service(tmp_path, monkeypatch):
+def service(tmp_path, monkeypatch, serve):
     """A service on tmp_path/data with a destination, where the commands look for its tokens by themselves."""
     for name in ("SWARM_MEMORY_TOKEN_FILE", "SWARM_MEMORY_ADMIN_TOKEN_FILE", "SWARM_MEMORY_OUTPUT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "vault").mkdir()
-    ports = ("--http-port", "0", "--grpc-port", "off", "--metrics-port", "0", "--backups", f"file://{tmp_path}/vault")
-    process = subprocess.Popen([*PROGRAM, "serve", *ports], stderr=subprocess.PIPE, cwd=tmp_path)
-    for line in process.stderr:
-        event = json.loads(line)
-        if event["event"] == "serving":
-            break
-    monkeypatch.setenv("SWARM_MEMORY_URL", event["http"])
-    yield process
-    process.send_signal(signal.SIGTERM)
-    process.stderr.read()
-    process.stderr.close()
-    assert process.wait() == 0
+    monkeypatch.setenv("SWARM_MEMORY_URL", serve("--grpc-port", "off", "--backups", f"file://{tmp_path}/vault"))
 
 
 def run(*arguments, code=0):

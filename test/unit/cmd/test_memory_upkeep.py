@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import re
-import signal
 import subprocess
 import sys
 
@@ -28,20 +27,9 @@ def _clean_environment(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def service(tmp_path, monkeypatch):
+def service(serve, monkeypatch):
     """A service on tmp_path/data, where the commands look for its tokens by themselves."""
-    ports = ("--http-port", "0", "--grpc-port", "off", "--metrics-port", "0")
-    process = subprocess.Popen([*PROGRAM, "serve", *ports], stderr=subprocess.PIPE, cwd=tmp_path)
-    for line in process.stderr:
-        event = json.loads(line)
-        if event["event"] == "serving":
-            break
-    monkeypatch.setenv("SWARM_MEMORY_URL", event["http"])
-    yield process
-    process.send_signal(signal.SIGTERM)
-    process.stderr.read()
-    process.stderr.close()
-    assert process.wait() == 0
+    monkeypatch.setenv("SWARM_MEMORY_URL", serve("--grpc-port", "off"))
 
 
 def run(*arguments):

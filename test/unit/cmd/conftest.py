@@ -1,0 +1,33 @@
+"""A memory service for the client commands."""
+
+import json
+import os
+
+import pytest
+
+
+@pytest.fixture
+def serve(tmp_path, zygote):
+    """serve(*flags) starts a service on tmp_path/data, gives its address, and must end it cleanly."""
+    started = []
+
+    def start(*flags):
+        reading, output = os.pipe()
+        ports = ("--http-port", "0", "--metrics-port", "0")
+        log = os.fdopen(reading)
+        started.append(
+            (zygote.start("serve", "--data-dir", str(tmp_path / "data"), *ports, *flags, output=output), log)
+        )
+        os.close(output)
+        for line in log:
+            event = json.loads(line)
+            if event["event"] == "serving":
+                return event["http"]
+        raise AssertionError("it does not serve")
+
+    yield start
+    for process, log in started:
+        process.terminate()
+        log.read()
+        log.close()
+        assert process.wait(60) == 0
