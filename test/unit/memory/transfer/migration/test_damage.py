@@ -281,12 +281,15 @@ async def test_a_disk_without_room_for_a_copy_fails_the_migration(place, monkeyp
 async def test_ctrl_c_ends_a_migration_while_it_reads(place):
     (place.source / "a.json").write_text(store(*((str(number), number) for number in range(1000))))
 
+    told = []
+
     def cancel(progress):
-        if progress.phase == "reading":
-            task.cancel()
+        told.append(progress.phase)
+        task.cancel()
 
     task = asyncio.create_task(place.migrate(progress=cancel))
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert told == ["reading", "reading"]  # at the start, and when the loop had its first turn
     assert list((place.root / "scratch").iterdir()) == []
     assert not place.quarantine.exists()
