@@ -54,6 +54,13 @@ async def test_only_our_finalizer_is_removed(start, stored, client):
     assert client.requests == [("merge", "SwarmMemoryStore", "bees")]
 
 
+@pytest.mark.parametrize("metadata", [{}, {"deletionTimestamp": "2026-11-23T12:00:00Z"}])
+async def test_only_an_object_that_is_being_deleted_is_released(start, metadata):
+    r = start(OURS, **metadata)
+    await finalizers.remove(r, OURS)
+    assert r.released is bool(metadata), "the status of one that lives on is written"
+
+
 async def test_an_object_that_is_gone_needs_no_removal(start, client):
     r = start(OURS, deletionTimestamp="2026-11-23T12:00:00Z")
     client.objects.clear()
