@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import venv
 from pathlib import Path
+from typing import Any
 
 import pytest
 from e2e.cluster import CONTEXT, eventually, kubectl, run
@@ -80,6 +82,35 @@ async def test_the_page_about_trouble_shows_how_to_look_without_showing_secrets(
     for text in (*outputs, *written):
         assert "a value of its own" not in text
         assert not any(value in text for value in secret.values())
+
+
+async def test_on_the_worst_day_what_the_page_says_helps(space, shell, tmp_path):
+    space.apply_example()
+    space.start_agent()
+    space.memory("put", "demo", "kept", '"what it was"')
+    space.memory("put", "scratch", "k", "1")
+    folder = checkout(tmp_path)
+    commands = to_run("docs/worst-day.md", __file__)
+    plan = next(number for number, command in enumerate(commands) if "plan.yaml" in command.text)
+    end = next(number for number, command in enumerate(commands) if "swarmcluster/my-cluster --ignore" in command.text)
+    await check(commands[:plan], folder, seconds=400, **shell)
+    # What the page deletes for the sake of room is there again, for the page then restores everything.
+    assert space.memory("get", "scratch", "k")["value"] == 1
+    space.memory("put", "demo", "kept", '"nonsense"')
+    await check(commands[plan:end], folder, seconds=400, **shell)
+    assert space.memory("get", "demo", "kept")["value"] == "what it was"
+    space.memory("put", "demo", "later", "1")
+    await check(commands[end:], folder, seconds=600, **shell)
+    (backup,) = [name for name in space.kubectl("get", "smb", "-o", "name").split() if "-final-" in name]
+    store = space.get("swarmmemorystore/second-cluster-memory")
+    assert store["status"]["restoredFrom"]["backup"] == backup.rpartition("/")[2]
+    token = ("--token-file", "/etc/swarm-memory/tokens/client-token")
+    listed = space.kubectl("exec", "second-cluster-memory-0", "--", "swarm-memory", "list", "demo", *token)
+    assert [(entry["key"], entry["value"]) for entry in lines(listed)] == [("kept", "what it was"), ("later", 1)]
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
 
 
 async def test_the_operator_prints_its_stacks_as_its_page_says(shell, tmp_path):

@@ -32,6 +32,7 @@ RUN_BY = {
     "docs/tokens.md": _MEMORY,
     "docs/troubleshooting.md": _KIND,
     "docs/watch.md": _MEMORY,
+    "docs/worst-day.md": _KIND,
 }
 """The test of a page's commands."""
 
