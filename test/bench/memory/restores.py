@@ -100,7 +100,7 @@ async def _restore(process: Process, admin: MemoryClient, name: str) -> None:
         await _compare(client, seen)
         seen.stop.set()
     assert seen.gone
-    await admin.backups.delete(state.safety_backup or "")
+    await admin.backups.delete(str(state.safety_backup))
     times = ", ".join(f"{phase} from {at:.1f}" for phase, at in phases.items())
     refused = max(seen.refused) - min(seen.refused) if seen.refused else 0
     print(
@@ -151,7 +151,7 @@ async def _compare(client: MemoryClient, seen: _Seen) -> None:
 
 async def _watch(client: MemoryClient, seen: _Seen) -> None:
     try:
-        async for _ in client.watch("w"):
+        async for _ in client.watch(namespace="w"):
             pass
     except MemoryGoneError:
         seen.gone = True
