@@ -30,6 +30,7 @@ from swarm_operator.memory.sqlite.backup import backup, replace
 from swarm_operator.memory.sqlite.backup.verify import check
 from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.write.writer import Writer
 
 MIB = 1024 * 1024
 
@@ -227,6 +228,24 @@ async def test_the_former_file_has_all_that_was_acknowledged(store, place):
     assert findings(former) == []
     async with SqliteStore.open(former) as kept:
         assert await values(kept) == accepted
+
+
+async def test_what_waits_to_be_committed_is_in_the_former_file(tmp_path, place, monkeypatch):
+    """Each write is a batch of its own here, so many wait when writes begin to be refused."""
+    pause, writes, former = Writer.pause, [], place.with_name("former.db")
+    async with SqliteStore.open(tmp_path / "queued.db", StoreConfig(max_batch=1)) as store:
+        await store.backup(place)
+
+        async def late(self, refusal):
+            writes.extend(asyncio.ensure_future(store.put("n", f"k{number}", number)) for number in range(100))
+            await asyncio.sleep(0)
+            await pause(self, refusal)
+
+        monkeypatch.setattr(Writer, "pause", late)
+        await store.replace(place, former=former, before=nothing)
+        await asyncio.gather(*writes)
+    async with SqliteStore.open(former) as kept:
+        assert len(await values(kept)) == 100
 
 
 async def test_a_file_that_is_there_is_not_taken_for_the_former_one(store, place):
