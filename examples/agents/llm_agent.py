@@ -32,7 +32,7 @@ INSTRUCTIONS = (
 async def work(task: dict) -> str:
     """Carry out a task and return the model's answer."""
     async with (
-        httpx2.AsyncClient(headers=bearer(token())) as to_memory,
+        httpx2.AsyncClient(headers=bearer(token()), timeout=60) as to_memory,
         Client(streamable_http_client(f"{URL}/mcp", http_client=to_memory)) as memory,
         httpx2.AsyncClient(headers=bearer(os.environ["OPENAI_API_KEY"]), timeout=300) as to_model,
     ):

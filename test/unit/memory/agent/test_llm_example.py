@@ -67,7 +67,7 @@ async def complete(start_service, monkeypatch, background, eventually):
                         task = await memory.tasks.get("t1")
                         return task if task["status"] in {"completed", "failed"} else None
 
-                    task = await eventually(ended)
+                    task = await eventually(ended, seconds=90)
                     agent.stop()
                     await running
                     return task, await memory.get("decisions", "queue")
