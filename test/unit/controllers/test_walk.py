@@ -92,7 +92,7 @@ class Server:
             return web.json_response(self.put(f"{path}/{sent['metadata']['name']}", sent))
         path = path.removesuffix("/status")
         if request.content_type == "application/merge-patch+json":
-            sent["metadata"] = self._objects[path]["metadata"] | sent["metadata"]
+            sent["metadata"] = self._objects[path]["metadata"] | sent.get("metadata", {})
         return web.json_response(self.put(path, copy.deepcopy(self._objects.get(path, {})) | sent))
 
     async def _stream(self, request):
