@@ -200,9 +200,8 @@ class SwarmMemoryStoreStatus(StatusModel):
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, StorageReady, AuthReady, Restored, BackupStorageReady, BackupSucceeded, Reachable, Writable, Degraded, and
-    Paused;
-    docs/status-conditions.md has the table of reasons."""
+    """Ready, StorageReady, AuthReady, Restored, BackupStorageReady, BackupSucceeded, Reachable, Writable, Upgraded,
+    Degraded and Paused; docs/status-conditions.md has the table of reasons."""
 
 
 class SwarmMemoryStore(ApiModel):

@@ -11,7 +11,7 @@ from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.resource import Object
 
 EVENT_CONDITIONS = frozenset(
-    {"Ready", "StorageReady", "AuthReady", "Restored", "BackupSucceeded", "Writable", "Degraded", "Paused"}
+    {"Ready", "StorageReady", "AuthReady", "Restored", "BackupSucceeded", "Writable", "Upgraded", "Degraded", "Paused"}
 )
 """Conditions whose changes emit events."""
 
@@ -22,7 +22,16 @@ QUIET = frozenset({("AuthReady", "True"), ("Writable", "True"), ("Writable", "Un
 """Conditions that are normal from the start, and emit no event."""
 
 WAITING_REASONS = frozenset(
-    {"WaitingForPod", "Hibernating", "Hibernated", "WaitingForVolume", "Resizing", "WaitingForStore", "Disabled"}
+    {
+        "WaitingForPod",
+        "PreUpgradeBackup",
+        "Hibernating",
+        "Hibernated",
+        "WaitingForVolume",
+        "Resizing",
+        "WaitingForStore",
+        "Disabled",
+    }
     | {
         "Asking",
         "Queued",

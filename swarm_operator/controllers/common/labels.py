@@ -29,6 +29,8 @@ SKIP_DATA_DELETION = "swarm.claudeflow.io/skip-data-deletion"
 RESTORE_SOURCE = "swarm.claudeflow.io/restore-source"
 """Annotation of a Job: the backup that it restores, as in status.restoredFrom of a store."""
 
+SKIP_UPGRADE_BACKUP = "swarm.claudeflow.io/skip-upgrade-backup"
+"""Annotation of a SwarmMemoryStore: `true` lets its pod have another image without a backup before."""
 ROTATE_TOKENS = "swarm.claudeflow.io/rotate-tokens"
 """Annotation of a SwarmMemoryStore: a value other than the last one asks for new tokens. The Secret has the value for
 which its tokens were made."""

@@ -33,7 +33,7 @@ OUTCOMES = {"done": 0, "waiting": 0, "failed": 0, "SourceError": 0, "Outcome": 1
 """Functions that take a reason, with its place among their arguments."""
 NOT_SHOWN = {"Deleted", "JobSucceeded"}
 """Reasons of outcomes of which no condition is made: the object is gone, or waits for nothing more."""
-OF_STORES_WITH_BACKUPS = {"Restored", "BackupStorageReady", "BackupSucceeded"}
+OF_STORES_WITH_BACKUPS = {"Restored", "BackupStorageReady", "BackupSucceeded", "Upgraded"}
 
 
 def rows():

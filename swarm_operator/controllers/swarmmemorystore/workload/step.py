@@ -12,6 +12,7 @@ from swarm_operator.controllers.swarmmemorystore.auth import Auth
 from swarm_operator.controllers.swarmmemorystore.backups.destination import with_backups
 from swarm_operator.controllers.swarmmemorystore.backups.volume import mounted_destination
 from swarm_operator.controllers.swarmmemorystore.storage import Storage
+from swarm_operator.controllers.swarmmemorystore.workload import upgrade
 from swarm_operator.controllers.swarmmemorystore.workload.availability import availability
 from swarm_operator.controllers.swarmmemorystore.workload.creation import PodCreation
 from swarm_operator.controllers.swarmmemorystore.workload.restore import Restore
@@ -43,10 +44,12 @@ class Workload(Step[SwarmMemoryStore]):
 
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
-        wanted = stateful_set(r.parsed, image=image_of(r.parsed, self.image), pull_secrets=self.pull_secrets)
+        image = image_of(r.parsed, self.image)
+        wanted = stateful_set(r.parsed, image=image, pull_secrets=self.pull_secrets)
         if destination := mounted_destination(r):
             wanted = with_backups(wanted, destination)
-        live = await children.ensure(r, kinds.STATEFUL_SET, wanted)
+        # As a whole: an older image may not know what else has changed in the template.
+        live = await upgrade.keeps_waiting(r, image) or await children.ensure(r, kinds.STATEFUL_SET, wanted)
         namespace, name = key_of(live)
         # The StatefulSet controller gives the only pod of a set this name.
         pod = r.cache.get(kinds.POD, Key(namespace, f"{name}-0"))
