@@ -52,7 +52,7 @@ check: lint ## lint, and fail when generated files are stale
 
 test: $(VENV) control-plane cluster docker-build ## Every test: unit, integration (a real kube-apiserver and etcd) and end to end (kind)
 	hack/docker-build.sh prometheus
-	$(PYTHON) -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(PYTHON) -m pytest -n 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-unit: $(VENV) ## Unit tests
 	$(PYTHON) -m pytest test/unit $(ARGS)

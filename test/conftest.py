@@ -40,14 +40,14 @@ NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Of several processes one has the kind cluster, and one the control plane; they begin with these tests.
+    """Of several processes one has the kind cluster, and two a control plane; they begin with these tests.
 
     Then come the files with the longest time-outs: a long test that begins last would run alone.
     """
     folders = Path(__file__).parent
-    groups = {"e2e": "kind", "integration": "control-plane", "fault": "control-plane"}
+    groups = {"e2e": "kind", "integration": "control-plane", "fault": "faults"}
     group: dict[pytest.Item, str] = {}
-    longest: dict[str, float] = {"kind": math.inf, "control-plane": math.inf}
+    longest: dict[str, float] = {"kind": math.inf, "control-plane": math.inf, "faults": math.inf}
     for item in items:
         folder, *_ = item.path.relative_to(folders).parts
         group[item] = groups.get(folder, item.path.name)
