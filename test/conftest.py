@@ -46,16 +46,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """
     folders = Path(__file__).parent
     groups = {"e2e": "kind", "integration": "control-plane", "fault": "faults"}
-    group: dict[pytest.Item, str] = {}
     longest: dict[str, float] = {"kind": math.inf, "control-plane": math.inf, "faults": math.inf}
     for item in items:
         folder, *_ = item.path.relative_to(folders).parts
-        group[item] = groups.get(folder, item.path.name)
-        item.add_marker(pytest.mark.xdist_group(group[item]))
+        group = groups.get(folder, item.path.name)
+        item.add_marker(pytest.mark.xdist_group(group))
         timeout = item.get_closest_marker("timeout")
-        longest[group[item]] = max(longest.get(group[item], 0), timeout.args[0] if timeout else 0)
+        longest[group] = max(longest.get(group, 0), timeout.args[0] if timeout else 0)
     yield
-    items.sort(key=lambda item: (-longest[group[item]], group[item] != "kind"))
+
+    def place(item: pytest.Item) -> tuple[float, bool]:
+        group = item.get_closest_marker("xdist_group").args[0]
+        return -longest[group], group != "kind"
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)
