@@ -9,7 +9,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from swarm_operator.memory.core.errors import DiskFullError
+from swarm_operator.memory.core.errors import DiskFullError, ReadOnlyError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 
@@ -54,8 +54,10 @@ async def test_health_needs_no_token_and_follows_readiness(served, connecting, e
             return answer.status == status
 
         await eventually(lambda: says(health_pb2.HealthCheckResponse.SERVING))
-        monkeypatch.setattr(type(served.store), "fault", DiskFullError("full"))
+        monkeypatch.setattr(type(served.store), "fault", ReadOnlyError("no writes"))
         await eventually(lambda: says(health_pb2.HealthCheckResponse.NOT_SERVING))
+        monkeypatch.setattr(type(served.store), "fault", DiskFullError("full"))
+        await eventually(lambda: says(health_pb2.HealthCheckResponse.SERVING))
 
 
 async def test_reflection_tells_the_api(served, connecting):
