@@ -217,7 +217,7 @@ class BodyReader:
         _check_encoding(headers)
         # The server has validated Content-Length and enforces it.
         announced = int(headers.get(b"content-length", b"0"))
-        if announced > largest_request(holder, self.limit):
+        if announced > self.limit or (announced > self._SMALL and announced > largest_request(holder, self.limit)):
             await self._drain(announced, receive)
             raise too_large(holder, self.limit)
         message = await self._next(receive)
