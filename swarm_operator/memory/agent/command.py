@@ -61,6 +61,8 @@ class CommandWork:
             for part in (writing, *reading):
                 part.cancel()
             await asyncio.wait([writing, *reading])
+            # asyncio closes a pipe at its end only, and a process that the program has left may hold that.
+            process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001
         if code:
             said = complaint.decode(errors="replace").strip()
             raise WorkError(f"exec: {self._command[0]} exited with {code}" + (f": {said}" if said else ""))
