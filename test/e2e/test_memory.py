@@ -86,8 +86,12 @@ def test_a_changed_setting_reaches_the_service_and_keeps_the_data(space):
     assert space.memory("get", "demo", "k")["value"] == 1
 
 
+RETAIN = '{"spec": {"memory": {"deletionPolicy": "Retain"}}}'
+
+
 def test_deleting_the_cluster_removes_all_that_it_owned_and_a_new_one_has_its_memory(space):
     space.apply_example()
+    space.kubectl("patch", "swarmcluster/my-cluster", "--type=merge", "-p", RETAIN)
     space.start_agent()
     space.memory("put", "demo", "k", "1")
     uid = space.get("persistentvolumeclaim/my-cluster-memory-data")["metadata"]["uid"]

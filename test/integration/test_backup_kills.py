@@ -66,13 +66,6 @@ class Service:
 
 
 @pytest.fixture
-async def zygote():
-    forking = await Zygote.start()
-    yield forking
-    await forking.stop()
-
-
-@pytest.fixture
 async def service(zygote, tmp_path, memory_port):
     """A service that is started by the test, and killed at its end."""
     made = Service(zygote, tmp_path, memory_port)

@@ -28,11 +28,13 @@ def plane(binaries, tmp_path_factory):
 async def shell(plane, tmp_path, background):
     """What the commands need of their environment: kubectl that leads to the control plane, as `make` sees it too."""
     background(namespace_controller(plane))
-    return {
+    yield {
         "KUBECONFIG": plane.kubeconfig("admin"),
         "PATH": f"{plane.kubectl.parent}:{os.environ['PATH']}",
         "KUBECTL": str(plane.kubectl),
     }
+    # Two pages make it.
+    plane.kubectl_run("delete", "--ignore-not-found", "clusterrolebinding", "prometheus-swarm-operator")
 
 
 async def namespace_controller(plane) -> None:

@@ -82,7 +82,7 @@ async def test_everything_comes_back_once_and_what_was_there_is_a_backup(
 async def test_a_plan_changes_nothing_and_each_refusal_says_why(
     objects, serving, backup, finished, restore, reason, memory, folder, eventually
 ):
-    await serving()
+    await serving(deletionPolicy="Retain")
     await backup("b1")
     backed_up = await finished("b1")
     await memory.put("n", "k1", "changed")

@@ -494,5 +494,6 @@ async def test_a_name_that_is_taken_leaves_no_condition_out(objects, start_opera
         "StorageReady": ("Unknown", "Pending"),
         "AuthReady": ("True", "TokensValid"),
         "Reachable": ("Unknown", "Pending"),
+        "Writable": ("Unknown", "Pending"),
         "Degraded": ("False", "AsExpected"),
     }

@@ -155,6 +155,8 @@ async def test_an_empty_store_gets_the_documented_defaults(objects):
         "mcpMode": True,
         "enableWAL": True,
         "enableVacuum": True,
+        "hibernated": False,
+        "paused": False,
     }
 
 

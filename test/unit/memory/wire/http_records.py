@@ -116,6 +116,8 @@ TASKS = [
     _patch("task update status", "/v1/tasks/design", {"status": "completed"}),
     _patch("task update priority", "/v1/tasks/design", {"priority": True}),
     _patch("task update a circle", "/v1/tasks/design", {"dependencies": ["build"]}),
+    get("scale of no tasks", "/v1/scale/none"),
+    get("scale of a bad pool", "/v1/scale/two%20words"),
     post("task claim blocked", "/v1/tasks/build/claim", {"agent": "coder-1"}),
     post("task claim", "/v1/tasks/design/claim", {"agent": "coder-1", "lease": 60}),
     post("task claim again", "/v1/tasks/design/claim", {"agent": "coder-1"}),

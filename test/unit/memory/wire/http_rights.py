@@ -25,6 +25,7 @@ OPERATIONS = [
     ("DELETE", "/v1/agents/none", None),
     ("POST", "/v1/agents/none/heartbeat", {}),
     ("GET", "/v1/tasks", None),
+    ("GET", "/v1/scale/made", None),
     ("POST", "/v1/tasks", {"id": "made"}),
     ("POST", "/v1/tasks/claim", _AGENT),
     ("GET", "/v1/tasks/none", None),

@@ -2,7 +2,7 @@
 
 import grpc
 import pytest
-from unit.memory.service.grpc.conftest import READER_TOKEN
+from unit.memory.service.grpc.conftest import TOKEN
 
 from swarm_operator.memory.core.entry import MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_TAGS
 from swarm_operator.memory.core.errors import InvalidInputError
@@ -60,7 +60,7 @@ def test_what_is_cut_off_is_no_message(end):
 
 async def test_a_message_of_many_fields_is_the_callers_error(served, connecting):
     _, raw = bomb("operations")
-    async with connecting(served.server.port, READER_TOKEN) as channel:
+    async with connecting(served.server.port, TOKEN) as channel:
         call = channel.unary_unary("/swarm.memory.v1.Memory/Batch", request_serializer=bytes)
         status, problem = await served.problem(call(raw))
     assert (status, problem.code) == (grpc.StatusCode.INVALID_ARGUMENT, "invalid-input")
