@@ -21,6 +21,8 @@ from swarm_operator.memory.core.errors import BatchItemError, VersionConflictErr
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 
+pytestmark = pytest.mark.timeout(600)
+
 NAMESPACES = st.sampled_from(["swarm:agents", "swarm:tasks", "a/b"])
 KEYS = st.sampled_from(["k", "k1", "k2", "é", "z/1", "\U0010ffff"])
 WORDS = ["alpha", "beta", "gamma"]
