@@ -483,7 +483,7 @@ class SqliteStore:
         self._lookup.forget()
         self._accesses.forget()
         self._feed.restart(position)
-        self._writer.fault = None
+        self._writer.forget_fault()
 
     async def _close(self) -> None:
         self._closed = True

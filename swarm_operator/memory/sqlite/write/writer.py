@@ -279,6 +279,10 @@ class Writer:
         if self._refusal is refusal:
             self._refusal = None
 
+    def forget_fault(self) -> None:
+        """Forget the fault of a database that was replaced. A disk that is full stays so until there is room."""
+        self.fault = DiskFullError(_FULL) if self._reserve.given_up else None
+
     async def close(self) -> None:
         """Reject new requests, commit queued requests and stop. Raise the exception that stopped the loop, if any."""
         self._closing = True

@@ -65,6 +65,17 @@ async def test_a_full_disk_takes_deletes_and_then_writes_again(disk, recorder, e
         assert {entry.key for entry in found} == {*written, "new"} - deleted
 
 
+async def test_a_database_that_is_replaced_on_a_full_disk_takes_writes_when_there_is_room(disk, recorder):
+    (disk / "ballast").write_bytes(b"\0" * 12 * MIB)
+    async with SqliteStore.open(disk / "db", config(reserve_bytes=4 * MIB), observer=recorder) as store:
+        await fill(store)
+        store._forget(0)  # as a replacement ends
+        assert isinstance(store.fault, DiskFullError)
+        (disk / "ballast").unlink()
+        await recorder.recoveries.wait()
+        await store.put("n", "new", 1)
+
+
 async def test_without_a_reserve_nothing_can_be_deleted(disk):
     async with SqliteStore.open(disk / "db", config()) as store:
         await fill(store)
