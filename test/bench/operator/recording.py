@@ -36,13 +36,16 @@ async def record(binaries: Path, path: Path) -> list[str]:
 
 
 def _recording(entries: list[dict], uid: str) -> dict:
-    children, events, status = [], [], None
+    children, finalizers, events, status = [], [], [], None
     for entry in entries:
         if entry["verb"] not in audit.WRITES or "requestObject" not in entry:
             continue
         if entry["responseStatus"]["code"] >= 300:
             continue
         body, target = entry["requestObject"], entry["objectRef"]
+        if "apiVersion" not in body:  # a merge patch: the operator writes none but of its finalizers
+            finalizers = body["metadata"]["finalizers"]
+            continue
         template = {
             "apiVersion": body["apiVersion"],
             "kind": body["kind"],
@@ -60,7 +63,7 @@ def _recording(entries: list[dict], uid: str) -> dict:
             children.append({**template, "name": _blank(body["metadata"]["name"], uid), "digest": digest})
     if status is None:
         raise RuntimeError("the operator wrote no status")
-    return {"children": children, "status": status, "events": events}
+    return {"finalizers": finalizers, "children": children, "status": status, "events": events}
 
 
 def _blank(text: str, uid: str) -> str:

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/json"
 )
 
@@ -40,6 +41,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if store.GetDeletionTimestamp() != nil {
 		return ctrl.Result{}, nil
 	}
+	if err := r.addFinalizers(ctx, store); err != nil {
+		return ctrl.Result{}, err
+	}
 	fill := strings.NewReplacer(
 		"{name}", store.GetName(), "{namespace}", store.GetNamespace(), "{uid}", string(store.GetUID()))
 	for _, child := range r.recorded.Children {
@@ -51,6 +55,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: time.Duration(float64(r.interval) * (0.9 + 0.2*rand.Float64()))}, nil
+}
+
+func (r *Reconciler) addFinalizers(ctx context.Context, store *unstructured.Unstructured) error {
+	patch := client.MergeFromWithOptions(store.DeepCopy(), client.MergeFromWithOptimisticLock{})
+	added := false
+	for _, name := range r.recorded.Finalizers {
+		added = controllerutil.AddFinalizer(store, name) || added
+	}
+	if !added {
+		return nil
+	}
+	return r.Patch(ctx, store, patch, client.FieldOwner("swarm-operator"))
 }
 
 func (r *Reconciler) ensure(

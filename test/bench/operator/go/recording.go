@@ -9,9 +9,10 @@ import (
 
 // Recording is what swarm-operator wrote for one store. Texts hold {name}, {namespace} and {uid} of the store.
 type Recording struct {
-	Children []Child  `json:"children"`
-	Status   Template `json:"status"`
-	Events   []Event  `json:"events"`
+	Finalizers []string `json:"finalizers"`
+	Children   []Child  `json:"children"`
+	Status     Template `json:"status"`
+	Events     []Event  `json:"events"`
 }
 
 // Child is one object that a store owns.
