@@ -15,8 +15,6 @@ from collections.abc import Sequence
 
 import structlog
 import uvloop
-from kubernetes_asyncio.client.configuration import Configuration
-from kubernetes_asyncio.config import ConfigException
 
 from swarm_operator import __version__
 from swarm_operator.cmd import logs
@@ -35,6 +33,7 @@ from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.delegated_auth import DelegatedAuth
 from swarm_operator.runtime.events import EventRecorder
+from swarm_operator.runtime.kubernetes_asyncio import ConfigException, Configuration
 from swarm_operator.runtime.leader_election import LeaderElector
 from swarm_operator.runtime.manager import Manager, TaskEndedError
 from swarm_operator.runtime.serving_cert import BadCertificateError, ServingCertificate

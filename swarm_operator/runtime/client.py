@@ -17,11 +17,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
-from kubernetes_asyncio.client.configuration import Configuration
-from kubernetes_asyncio.config import ConfigException
 
 from swarm_operator.runtime import errors, metrics
 from swarm_operator.runtime.credentials import Credentials
+from swarm_operator.runtime.kubernetes_asyncio import ConfigException, Configuration
 from swarm_operator.runtime.resource import Object, Resource
 from swarm_operator.runtime.transport import Transport
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kubernetes_asyncio.client.configuration import Configuration
-from kubernetes_asyncio.config import KUBE_CONFIG_DEFAULT_LOCATION, load_incluster_config, load_kube_config
-from kubernetes_asyncio.config.exec_provider import ExecProvider
-from kubernetes_asyncio.config.incluster_config import SERVICE_TOKEN_FILENAME
-from kubernetes_asyncio.config.kube_config import KubeConfigLoader
-
 from swarm_operator.runtime import credentials
+from swarm_operator.runtime.kubernetes_asyncio import (
+    KUBE_CONFIG_DEFAULT_LOCATION,
+    SERVICE_TOKEN_FILENAME,
+    Configuration,
+    ExecProvider,
+    KubeConfigLoader,
+    load_incluster_config,
+    load_kube_config,
+)
 
 
 async def load_config(kubeconfig: str | None = None, context: str | None = None) -> Configuration:

@@ -20,11 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from kubernetes_asyncio.client.configuration import Configuration
-from kubernetes_asyncio.config import ConfigException
-from kubernetes_asyncio.config.exec_provider import ExecProvider
 
 from swarm_operator.runtime.clock import Clock, SystemClock
+from swarm_operator.runtime.kubernetes_asyncio import ConfigException, Configuration, ExecProvider
 
 log = structlog.get_logger(__name__)
 

@@ -19,10 +19,9 @@ from typing import Any
 
 import aiohttp
 import structlog
-from kubernetes_asyncio.client.configuration import Configuration
-from kubernetes_asyncio.client.rest import RESTClientObject
 
 from swarm_operator.runtime.clock import Clock, SystemClock
+from swarm_operator.runtime.kubernetes_asyncio import Configuration, RESTClientObject
 from swarm_operator.runtime.resource import Object
 
 log = structlog.get_logger(__name__)

@@ -15,7 +15,6 @@ import urllib.request
 import pytest
 import yaml
 from fault.world import QUIET
-from kubernetes_asyncio.client.configuration import Configuration
 from support.audited import Audited
 
 from swarm_operator.cmd import manager
@@ -24,6 +23,7 @@ from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.credentials import of_token_file
 from swarm_operator.runtime.errors import ApiError, ForbiddenError, NotFoundError, UnauthorizedError
 from swarm_operator.runtime.events import EVENTS
+from swarm_operator.runtime.kubernetes_asyncio import Configuration
 from swarm_operator.runtime.resource import Key, Resource, key_of
 
 pytestmark = pytest.mark.timeout(200)

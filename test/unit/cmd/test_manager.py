@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from kubernetes_asyncio.client.configuration import Configuration
 
 from swarm_operator.cmd import manager
 from swarm_operator.runtime import metrics
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.errors import FencedError
+from swarm_operator.runtime.kubernetes_asyncio import Configuration
 from swarm_operator.runtime.leader_election import LEASES
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from kubernetes_asyncio.client.configuration import Configuration
 from support.pages import DOCS
 
 import swarm_operator
@@ -24,6 +23,7 @@ from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.events import EventRecorder
+from swarm_operator.runtime.kubernetes_asyncio import Configuration
 
 PACKAGE = Path(swarm_operator.__file__).parent
 

@@ -15,12 +15,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import structlog
 from aiohttp import web
-from kubernetes_asyncio.client.configuration import Configuration
 from structlog.testing import LogCapture
 
 from swarm_operator.runtime import metrics
 from swarm_operator.runtime.backoff import Backoff
 from swarm_operator.runtime.client import Client
+from swarm_operator.runtime.kubernetes_asyncio import Configuration
 from swarm_operator.runtime.reflector import Reflector
 from swarm_operator.runtime.resource import Resource
 

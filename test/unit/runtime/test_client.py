@@ -5,12 +5,12 @@ import os
 import socket
 
 import pytest
-from kubernetes_asyncio.client.configuration import Configuration
 from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
 
 from swarm_operator.runtime import errors
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.credentials import of_token_file
+from swarm_operator.runtime.kubernetes_asyncio import Configuration
 from swarm_operator.runtime.serving_cert import ServingCertificate
 
 

@@ -2,10 +2,10 @@ import json
 
 import pytest
 import yaml
-from kubernetes_asyncio.config import ConfigException
 
 from swarm_operator.runtime import config
 from swarm_operator.runtime.client import Client
+from swarm_operator.runtime.kubernetes_asyncio import ConfigException
 
 
 @pytest.fixture(autouse=True)

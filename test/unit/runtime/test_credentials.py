@@ -6,12 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from kubernetes_asyncio.client.configuration import Configuration
-from kubernetes_asyncio.config import ConfigException
-from kubernetes_asyncio.config.exec_provider import ExecProvider
 
 from swarm_operator.runtime import credentials
 from swarm_operator.runtime.credentials import Credential, Credentials, credential_of, of_plugin, of_token_file
+from swarm_operator.runtime.kubernetes_asyncio import ConfigException, Configuration, ExecProvider
 
 V1 = "client.authentication.k8s.io/v1"
 

@@ -3,9 +3,9 @@ import ssl
 import aiohttp
 import pytest
 from aiohttp import web
-from kubernetes_asyncio.client.configuration import Configuration
 from support.authority import Authority
 
+from swarm_operator.runtime.kubernetes_asyncio import Configuration
 from swarm_operator.runtime.transport import Transport
 
 TIMEOUT = aiohttp.ClientTimeout(total=60)
