@@ -135,6 +135,15 @@ class Cache:
         """Return the objects of a kind that an index has under a value. In it are those of `namespace`, at least."""
         return self._informer(resource, namespace).store.by_index(index, value)
 
+    def everywhere(self, resource: Resource, index: str, value: str) -> list[Object]:
+        """Return the objects of a kind that an index has under a value, in all watched namespaces."""
+        informers = self._informers[resource].values()
+        return [obj for informer in informers for obj in informer.store.by_index(index, value)]
+
+    def watches(self, namespace: str) -> bool:
+        """Return whether objects of a namespace are in the cache."""
+        return "" in self._namespaces or namespace in self._namespaces
+
     def owned(self, resource: Resource, owner: Object) -> list[Object]:
         """Return the objects of a kind whose controller is `owner`."""
         return self.by_index(resource, owner["metadata"].get("namespace", ""), OWNER_INDEX, owner["metadata"]["uid"])

@@ -38,6 +38,16 @@ def enqueue_by_label(label: str) -> Mapper:
     return map_to_named
 
 
+def enqueue_by_labels(*, namespace: str, name: str) -> Mapper:
+    """Return a mapper to the object that two labels name: for children in another namespace than their owner's."""
+
+    def map_to_named(obj: Object) -> Iterable[Key]:
+        found = obj["metadata"].get("labels") or {}
+        return (Key(found[namespace], found[name]),) if namespace in found and name in found else ()
+
+    return map_to_named
+
+
 def keys_of(change: Change, mapper: Mapper) -> set[Key]:
     """Return the keys of the old and the new state: a change of owner concerns both owners."""
     return {key for obj in (change.old, change.new) if obj for key in mapper(obj)}

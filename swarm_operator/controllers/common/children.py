@@ -3,6 +3,10 @@
 `ensure` compares a child with the cache before it sends anything: each wanted field must have its value, and the hash
 of all wanted fields must be the one that was applied last. The fields reveal changes by others, the hash reveals
 fields that are no longer wanted. Only then is the child applied, server-side.
+
+A child in its owner's namespace has an owner reference, so Kubernetes deletes it with its owner. A child in another
+namespace (`metadata.namespace` of the wanted object) has labels in its place: the owner must have a finalizer before
+the child is made, and its cleanup deletes the child. See labels.owner_elsewhere.
 """
 
 from __future__ import annotations
@@ -22,6 +26,15 @@ from swarm_operator.runtime.errors import ApiError, ConflictError, NotFoundError
 from swarm_operator.runtime.resource import Object, Resource, controller_of, key_of, owner_reference
 
 log = structlog.get_logger(__name__)
+
+ELSEWHERE_INDEX = "cluster-uid"
+"""Index of the kinds whose objects may be in another namespace than their owner: by the owner's uid."""
+
+
+def by_owner_elsewhere(obj: Object) -> Iterable[str]:
+    """Index function: the uid of an owner in another namespace."""
+    uid = (obj["metadata"].get("labels") or {}).get(labels.CLUSTER_UID)
+    return (uid,) if uid else ()
 
 
 def matches(wanted: Any, live: Any) -> bool:
@@ -54,7 +67,8 @@ async def ensure(
     Args:
         r: the pass.
         resource: the child's kind. The cache must have its informer.
-        wanted: the wanted fields, with metadata.name. Values must be in the server's canonical form.
+        wanted: the wanted fields, with metadata.name; metadata.namespace is the owner's by default. Values must be in
+            the server's canonical form.
         controlled: whether the pass's object becomes the child's controller, so that deleting the object deletes it.
         adopted_by: labels that make an object without a controller one of ours. By default no label does.
         on_refusal: gets the error of an update that failed. By default it is recorded in `r`.
@@ -98,28 +112,28 @@ async def create_once(r: Reconciliation[Any], resource: Resource, wanted: Object
     The child is read from the server, so its kind need not be watched: watching takes the right to list every object.
 
     Args:
-        r: the pass; its object becomes the child's controller.
+        r: the pass; its object becomes the child's owner.
         resource: the child's kind.
-        wanted: the object to create, with metadata.name.
+        wanted: the object to create, with metadata.name; metadata.namespace is the owner's by default.
 
     Raises:
         NameTakenError: an object that this pass's object does not own has the name.
         ApiError: the server refused.
     """
-    namespace, name = r.obj["metadata"]["namespace"], wanted["metadata"]["name"]
+    wanted = _named(r.obj, resource, wanted, controlled=True)
+    namespace, name = key_of(wanted)
     try:
         live = await r.cache.client.get(resource, namespace, name)
     except NotFoundError:
         try:
-            live = await r.cache.client.create(
-                resource, _named(r.obj, resource, wanted, controlled=True), field_manager=labels.FIELD_MANAGER
-            )
+            live = await r.cache.client.create(resource, wanted, field_manager=labels.FIELD_MANAGER)
         except ConflictError:  # another worker was faster
             live = await r.cache.client.get(resource, namespace, name)
         else:
             r.recorder.event(r.obj, "Normal", "Created", f"created {resource.kind} {name}", action="Create")
     references = live["metadata"].get("ownerReferences") or ()
-    if all(reference["uid"] != r.obj["metadata"]["uid"] for reference in references):
+    owned = any(reference["uid"] == r.obj["metadata"]["uid"] for reference in references)
+    if not owned and not is_ours(r.obj, live, None):
         raise NameTakenError(resource, name)
     return _remember(r, resource, live)
 
@@ -139,17 +153,28 @@ async def prune(r: Reconciliation[Any], resource: Resource, keep: Iterable[str])
     """Delete the children of a kind that are no longer wanted. One failure does not stop the others: it is recorded.
 
     Args:
-        r: the pass; only children that its object controls are deleted.
-        resource: the children's kind. The cache must have its informer.
+        r: the pass; only children of its object are deleted.
+        resource: the children's kind. The cache must have its informer with ELSEWHERE_INDEX.
         keep: names of the children that are still wanted.
     """
     wanted = frozenset(keep)
-    for child in r.cache.owned(resource, r.obj):
+    for child in owned(r, resource):
         if child["metadata"]["name"] not in wanted:
             try:
                 await delete(r, resource, child)
             except ApiError as error:
                 r.record_error(error)
+
+
+def owned(r: Reconciliation[Any], resource: Resource) -> list[Object]:
+    """Return the children of a kind, in all namespaces. The cache must have its informer with ELSEWHERE_INDEX."""
+    return [*r.cache.owned(resource, r.obj), *elsewhere(r, resource)]
+
+
+def elsewhere(r: Reconciliation[Any], resource: Resource) -> list[Object]:
+    """Return the children of a kind that are in other namespaces than their owner."""
+    found = r.cache.everywhere(resource, ELSEWHERE_INDEX, r.obj["metadata"]["uid"])
+    return [child for child in found if is_ours(r.obj, child, None)]
 
 
 def _remember(r: Reconciliation[Any], resource: Resource, child: Object) -> Object:
@@ -158,10 +183,13 @@ def _remember(r: Reconciliation[Any], resource: Resource, child: Object) -> Obje
 
 
 def _named(owner: Object, resource: Resource, wanted: Object, *, controlled: bool) -> Object:
-    """Return a copy with the fields that every child has: kind, namespace and, if controlled, its controller."""
-    metadata = {**wanted["metadata"], "namespace": owner["metadata"]["namespace"]}
-    if controlled:
+    """Return a copy with the fields that every child has: kind, namespace and, if controlled, its owner."""
+    home = owner["metadata"]["namespace"]
+    metadata = {"namespace": home, **wanted["metadata"]}
+    if controlled and metadata["namespace"] == home:
         metadata["ownerReferences"] = [owner_reference(owner)]
+    elif controlled:
+        metadata["labels"] = {**metadata.get("labels", {}), **labels.owner_elsewhere(owner)}
     return {**wanted, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
 
 
@@ -174,12 +202,14 @@ def _complete(owner: Object, resource: Resource, wanted: Object, *, controlled: 
 
 
 def is_ours(owner: Object, live: Object, adopted_by: Mapping[str, str] | None) -> bool:
-    """Return whether `owner` controls the object, or nobody does and it has the labels of ours."""
+    """Return whether `owner` owns the object, or nobody does and it has the labels of ours."""
     controller = controller_of(live)
-    if controller is None:
-        found = live["metadata"].get("labels") or {}
-        return adopted_by is not None and adopted_by.items() <= found.items()
-    return bool(controller["uid"] == owner["metadata"]["uid"])
+    if controller is not None:
+        return bool(controller["uid"] == owner["metadata"]["uid"])
+    found = live["metadata"].get("labels") or {}
+    if key_of(live).namespace != key_of(owner).namespace and labels.CLUSTER_UID in found:
+        return bool(found[labels.CLUSTER_UID] == owner["metadata"]["uid"])
+    return adopted_by is not None and adopted_by.items() <= found.items()
 
 
 def _check_ours(owner: Object, resource: Resource, live: Object, adopted_by: Mapping[str, str] | None) -> None:

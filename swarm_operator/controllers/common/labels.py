@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
+from swarm_operator.runtime.resource import Object
 
 FIELD_MANAGER = "swarm-operator"
 
@@ -12,6 +13,10 @@ MANAGED = f"{MANAGED_BY}={FIELD_MANAGER}"
 
 STORE = "swarm.claudeflow.io/memory-store"
 CLUSTER = "swarm.claudeflow.io/cluster"
+CLUSTER_NAME = "swarm.claudeflow.io/cluster-name"
+CLUSTER_NAMESPACE = "swarm.claudeflow.io/cluster-namespace"
+CLUSTER_UID = "swarm.claudeflow.io/cluster-uid"
+"""Labels of what a SwarmCluster has in another namespace, where an owner reference cannot point to it."""
 SWARM_ID = "swarm.claudeflow.io/swarm-id"
 
 BACKUP_REASON = "swarm.claudeflow.io/backup-reason"
@@ -39,6 +44,12 @@ TOKENS_ROTATED = "swarm.claudeflow.io/tokens-rotated"
 
 APPLIED = "swarm.claudeflow.io/applied-configuration"
 """Annotation with the hash of the applied fields: only the hash reveals fields that are no longer wanted."""
+
+
+def owner_elsewhere(owner: Object) -> dict[str, str]:
+    """Return the labels that stand in for an owner reference where the owner is in another namespace."""
+    metadata = owner["metadata"]
+    return {CLUSTER_NAME: metadata["name"], CLUSTER_NAMESPACE: metadata["namespace"], CLUSTER_UID: metadata["uid"]}
 
 
 def selector(store: SwarmMemoryStore) -> dict[str, str]:

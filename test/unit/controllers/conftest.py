@@ -12,6 +12,7 @@ from structlog.testing import LogCapture
 
 from swarm_operator.api.v1alpha1 import SwarmCluster, SwarmMemoryStore
 from swarm_operator.controllers.common import kinds
+from swarm_operator.controllers.common.children import ELSEWHERE_INDEX, by_owner_elsewhere
 from swarm_operator.controllers.common.reconciliation import Reconciliation
 from swarm_operator.controllers.swarmmemorystore.backups.objects import STORE_INDEX, by_store
 from swarm_operator.runtime.cache import Cache
@@ -174,6 +175,7 @@ async def cache(client):
         kinds.JOB,
     ):
         made.add(resource)
+        made.add_index(resource, ELSEWHERE_INDEX, by_owner_elsewhere)
     made.add_index(kinds.SWARM_MEMORY_BACKUP, STORE_INDEX, by_store)
     return made
 

@@ -129,6 +129,15 @@ def test_objects_are_found_by_further_indexes_in_each_namespace(widgets, widget)
         (found,) = cache.by_index(widgets, namespace, "name", "a")
         assert found["metadata"]["namespace"] == namespace
     assert cache.by_index(widgets, "one", "name", "b") == []
+    everywhere = cache.everywhere(widgets, "name", "a")
+    assert [obj["metadata"]["namespace"] for obj in everywhere] == ["one", "two"]
+    assert cache.everywhere(widgets, "name", "b") == []
+
+
+def test_it_is_known_which_namespaces_are_watched():
+    assert Cache(None).watches("any")
+    watching = Cache(None, namespaces=["one"])
+    assert (watching.watches("one"), watching.watches("two")) == (True, False)
 
 
 def test_each_named_namespace_has_an_informer_of_its_own(widgets, widget):

@@ -44,6 +44,13 @@ def test_a_label_names_an_object_in_the_same_namespace(widget):
     assert list(mapper(widget("a"))) == []
 
 
+def test_two_labels_name_an_object_in_another_namespace(widget):
+    mapper = handlers.enqueue_by_labels(namespace="home", name="belongs-to")
+    assert list(mapper(widget("a", labels={"belongs-to": "boss", "home": "office"}))) == [Key("office", "boss")]
+    for labels in ({"belongs-to": "boss"}, {"home": "office"}, None):
+        assert list(mapper(widget("a", labels=labels))) == []
+
+
 def test_an_object_that_changes_hands_concerns_both_owners(widget):
     change = Change(widget("a", 1, owner="old"), widget("a", 2, owner="new"))
     assert handlers.keys_of(change, handlers.enqueue_owner(OWNERS)) == {Key("ns", "old"), Key("ns", "new")}

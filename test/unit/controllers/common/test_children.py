@@ -286,6 +286,82 @@ async def test_an_update_that_the_server_did_not_answer_ends_the_pass(ensure, cl
         await ensure(wanted(type="NodePort"))
 
 
+def away(name="child", **spec):
+    return {"metadata": {"name": name, "namespace": "far", "labels": {"x": "y"}}, "spec": spec}
+
+
+LABELS_OF_OWNER = {
+    "swarm.claudeflow.io/cluster-name": "bees",
+    "swarm.claudeflow.io/cluster-namespace": "ns",
+    "swarm.claudeflow.io/cluster-uid": "uid-bees",
+}
+
+
+class TestElsewhere:
+    async def test_a_child_in_another_namespace_has_labels_in_place_of_an_owner_reference(self, ensure, cache):
+        created = await ensure(away(type="ClusterIP"))
+        assert created["metadata"]["namespace"] == "far"
+        assert created["metadata"]["labels"] == {"x": "y"} | LABELS_OF_OWNER
+        assert "ownerReferences" not in created["metadata"]
+        assert cache.get(SERVICE, Key("far", "child")) == created
+
+    async def test_it_is_kept_as_wanted_and_written_only_when_it_differs(self, ensure, client, seen):
+        created = await ensure(away(type="ClusterIP"))
+        client.requests.clear()
+        await ensure(away(type="ClusterIP"))
+        assert client.requests == []
+        seen(SERVICE, created | {"spec": {"type": "NodePort"}})
+        assert (await ensure(away(type="ClusterIP")))["spec"] == {"type": "ClusterIP"}
+
+    @pytest.mark.parametrize("uid", ["another", None])
+    async def test_what_another_owner_has_there_is_never_taken_over(self, ensure, client, seen, uid):
+        theirs = foreign(type="ClusterIP")
+        theirs["metadata"] |= {"namespace": "far", "labels": LABELS_OF_OWNER | {labels.CLUSTER_UID: uid} if uid else {}}
+        seen(SERVICE, theirs)
+        with pytest.raises(NameTakenError):
+            await ensure(away(type="ClusterIP"))
+        assert client.writes() == []
+
+    async def test_a_controller_counts_for_more_than_the_labels(self, ensure, seen, owner):
+        theirs = foreign(type="ClusterIP")
+        theirs["metadata"] |= {"namespace": "far", "labels": LABELS_OF_OWNER}
+        theirs["metadata"]["ownerReferences"] = [owner_reference(owner) | {"uid": "another"}]
+        seen(SERVICE, theirs)
+        with pytest.raises(NameTakenError):
+            await ensure(away(type="ClusterIP"))
+
+    async def test_labels_count_for_nothing_in_the_owner_s_own_namespace(self, ensure, seen):
+        theirs = foreign(type="ClusterIP")
+        theirs["metadata"]["labels"] = LABELS_OF_OWNER
+        seen(SERVICE, theirs)
+        with pytest.raises(NameTakenError):
+            await ensure(wanted(type="ClusterIP"))
+
+    async def test_children_everywhere_are_found_and_pruned(self, ensure, reconciliation, owner, client, seen):
+        await ensure({"metadata": {"name": "here"}, "spec": {}})
+        await ensure(away("there"))
+        await ensure(away("kept"))
+        theirs = foreign()
+        theirs["metadata"]["labels"] = LABELS_OF_OWNER
+        seen(SERVICE, theirs)
+        r = reconciliation(owner)
+        assert [child["metadata"]["name"] for child in children.owned(r, SERVICE)] == ["here", "there", "kept"]
+        assert [child["metadata"]["name"] for child in children.elsewhere(r, SERVICE)] == ["there", "kept"]
+        client.requests.clear()
+        await children.prune(r, SERVICE, ["kept"])
+        assert client.requests == [("delete", "Service", "here"), ("delete", "Service", "there")]
+
+    async def test_what_is_created_once_has_the_labels_too(self, reconciliation, owner, client):
+        secret = {"metadata": {"name": "child", "namespace": "far"}, "data": {}}
+        for _ in range(2):
+            made = await children.create_once(reconciliation(owner), kinds.SECRET, secret)
+            assert made["metadata"]["labels"] == LABELS_OF_OWNER
+        assert client.writes() == [("create", "Secret", "child")]
+        client.put(kinds.SECRET, {"metadata": {"name": "child", "namespace": "far", "uid": "theirs"}})
+        with pytest.raises(NameTakenError):
+            await children.create_once(reconciliation(owner), kinds.SECRET, secret)
+
+
 class TestCreateOnce:
     @pytest.fixture
     def create(self, reconciliation, owner):
