@@ -11,10 +11,10 @@ from swarm_operator.api.v1alpha1 import SwarmMemoryBackup, SwarmMemoryStore
 from swarm_operator.api.v1alpha1.backups import BackupDestination
 from swarm_operator.controllers.common import jobs, kinds, labels
 from swarm_operator.controllers.common.conditions import reason_of
+from swarm_operator.controllers.common.pods import pod_problem
 from swarm_operator.controllers.common.reconciliation import Reconciliation
 from swarm_operator.controllers.swarmmemorybackup.job import JobNameTakenError, ensure_job, making_job
 from swarm_operator.controllers.swarmmemorybackup.service import Answer
-from swarm_operator.controllers.swarmmemorystore.workload.availability import pod_problem
 from swarm_operator.memory.client import BackupState
 from swarm_operator.runtime.clock import rfc3339
 from swarm_operator.runtime.resource import Object

@@ -17,16 +17,11 @@ from swarm_operator.api.v1alpha1.backups import BackupDestination, RestoreSource
 from swarm_operator.controllers.common import children, jobs, kinds, labels
 from swarm_operator.controllers.common.child_events import ChildEvents
 from swarm_operator.controllers.common.conditions import reason_of
+from swarm_operator.controllers.common.pod_creation import PodCreation
+from swarm_operator.controllers.common.pods import how_it_ended, last_end, last_line, pod_problem
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.controllers.swarmmemorystore.backups.source import find_source
 from swarm_operator.controllers.swarmmemorystore.storage import Storage
-from swarm_operator.controllers.swarmmemorystore.workload.availability import (
-    how_it_ended,
-    last_end,
-    last_line,
-    pod_problem,
-)
-from swarm_operator.controllers.swarmmemorystore.workload.creation import PodCreation
 from swarm_operator.controllers.swarmmemorystore.workload.restore_job import job_name, restore_job
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of
 from swarm_operator.runtime.resource import Key, Object

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import children, kinds
+from swarm_operator.controllers.common.pod_creation import PodCreation
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, waiting
 from swarm_operator.controllers.swarmmemorystore.auth import Auth
 from swarm_operator.controllers.swarmmemorystore.backups.destination import with_backups
@@ -14,7 +15,6 @@ from swarm_operator.controllers.swarmmemorystore.backups.volume import mounted_d
 from swarm_operator.controllers.swarmmemorystore.storage import Storage
 from swarm_operator.controllers.swarmmemorystore.workload import upgrade
 from swarm_operator.controllers.swarmmemorystore.workload.availability import availability
-from swarm_operator.controllers.swarmmemorystore.workload.creation import PodCreation
 from swarm_operator.controllers.swarmmemorystore.workload.restore import Restore
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of, stateful_set
 from swarm_operator.runtime.resource import Key, Object, key_of

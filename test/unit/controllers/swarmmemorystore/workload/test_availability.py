@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from swarm_operator.controllers.swarmmemorystore.workload import availability as module
+from swarm_operator.controllers.common import pods as module
 from swarm_operator.controllers.swarmmemorystore.workload.availability import availability
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)

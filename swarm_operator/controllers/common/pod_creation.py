@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from swarm_operator.api.v1alpha1 import SwarmMemoryStore
+from typing import Any
+
 from swarm_operator.controllers.common.child_events import ChildEvents
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, failed
 from swarm_operator.runtime.resource import Object, Resource
@@ -21,7 +22,7 @@ class PodCreation:
         self._events = ChildEvents(workload, controller)
         self._condition = condition
 
-    async def refusal(self, r: Reconciliation[SwarmMemoryStore], workload: Object) -> Outcome | None:
+    async def refusal(self, r: Reconciliation[Any], workload: Object) -> Outcome | None:
         """Return the outcome FailedCreate of a workload whose pod is refused; None if none is known to be."""
         event = await self._events.newest(r, workload, condition=self._condition)
         if event is None or event["reason"] != "FailedCreate":
