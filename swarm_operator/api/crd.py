@@ -24,6 +24,8 @@ class Kind(Protocol):
     PLURAL: str
     SHORT_NAMES: list[str]
     COLUMNS: list[dict[str, Any]]
+    SCALE: dict[str, str]
+    """Paths of the scale subresource. A kind without one has no SCALE."""
 
 
 def render(model: type[BaseModel]) -> Schema:
@@ -65,7 +67,7 @@ def render(model: type[BaseModel]) -> Schema:
                     "name": kind.VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    "subresources": {"status": {}, **({"scale": kind.SCALE} if hasattr(kind, "SCALE") else {})},
                     "additionalPrinterColumns": kind.COLUMNS,
                     "schema": {"openAPIV3Schema": root},
                 }

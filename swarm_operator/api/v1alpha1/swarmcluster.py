@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from swarm_operator.api.quantity import Interval, StorageSize
+from swarm_operator.api.v1alpha1.agents import AGENT_RULES, MAX_AGENTS, AgentTemplate, Autoscaling, Topology
 from swarm_operator.api.v1alpha1.backups import (
     OTHER_STORE,
     RESTORED_ONCE,
@@ -23,6 +24,7 @@ from swarm_operator.api.v1alpha1.common import (
     Int64,
     ObjectMeta,
     StatusModel,
+    Timestamp,
     never_below_capacity,
     rule,
     unchanged,
@@ -32,6 +34,9 @@ from swarm_operator.shared.limits import CACHE_MEMORY_MB, CACHE_SIZE
 
 STORE_SUFFIX = "-memory"
 """A cluster's store is named after it."""
+
+AGENTS_SUFFIX = "-agent"
+"""A cluster's agents are named after it."""
 
 _MAX_CLUSTER_NAME = MAX_NAME - len(STORE_SUFFIX)
 
@@ -102,6 +107,24 @@ class MemorySpec(ApiModel):
 class SwarmClusterSpec(ApiModel):
     """What the user wants of a swarm."""
 
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": [*AGENT_RULES]})
+
+    topology: Topology = "mesh"
+    """Which agents are an agent's peers. mesh: all others. ring: the one before and the one after. star: the first
+    agent. hierarchical: the parent in a tree in which each agent has at most two children. The first agent of a star or
+    a tree has no peers."""
+    agents: Annotated[int, Field(ge=0, le=MAX_AGENTS)] = 1
+    """Number of agents. `kubectl scale` and autoscalers write it. A number below minAgents or above maxAgents is
+    accepted and counts as that bound, which the condition AgentsReady says. Without an agentTemplate there are no
+    agents."""
+    min_agents: Annotated[int, Field(ge=0, le=MAX_AGENTS)] = 0
+    """Smallest number of agents."""
+    max_agents: Annotated[int, Field(ge=0, le=MAX_AGENTS)] | None = None
+    """Largest number of agents."""
+    agent_template: AgentTemplate | None = None
+    """How an agent runs. Without it there are no agents; taking it away ends them."""
+    autoscaling: Autoscaling | None = None
+    """How the number of agents follows their work."""
     memory: Annotated[MemorySpec, Field(json_schema_extra={"default": {}})] = Field(default_factory=MemorySpec)
     """The swarm's shared memory."""
     paused: bool = False
@@ -118,10 +141,18 @@ class SwarmClusterStatus(StatusModel):
     """Phase of the swarm's memory store; Disabled when it has none because enableMemoryStore is false."""
     storage_capacity: Annotated[str, Field(max_length=32)] | None = None
     """Size that the memory's volume has, as a quantity."""
+    ready_agents: Int64 | None = None
+    """Agents that are ready. Absent without an agentTemplate, as the next three are."""
+    total_agents: Int64 | None = None
+    """Agents that there are, those that start or end included."""
+    agent_selector: Annotated[str, Field(max_length=512)] | None = None
+    """Labels of the agents' pods, as the scale subresource has them."""
+    last_scale_time: Timestamp | None = None
+    """When the number of agents was last changed."""
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, MemoryReady and Paused; docs/status-conditions.md has the table of reasons."""
+    """Ready, MemoryReady, AgentsReady and Paused; docs/status-conditions.md has the table of reasons."""
 
 
 class SwarmCluster(ApiModel):
@@ -150,6 +181,11 @@ class SwarmCluster(ApiModel):
     KIND: ClassVar = "SwarmCluster"
     PLURAL: ClassVar = "swarmclusters"
     SHORT_NAMES: ClassVar[list[str]] = []
+    SCALE: ClassVar = {
+        "specReplicasPath": ".spec.agents",
+        "statusReplicasPath": ".status.totalAgents",
+        "labelSelectorPath": ".status.agentSelector",
+    }
     COLUMNS: ClassVar = [
         {"name": "Memory", "type": "string", "jsonPath": ".spec.memory.type"},
         {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
@@ -165,3 +201,17 @@ class SwarmCluster(ApiModel):
     def store_name(self) -> str:
         """Name of the memory store that this cluster has or would have."""
         return self.metadata.name + STORE_SUFFIX
+
+    @property
+    def agents_name(self) -> str:
+        """Name of the agents' StatefulSet, and of all else of theirs; their own names begin with it."""
+        return self.metadata.name + AGENTS_SUFFIX
+
+    @property
+    def agents(self) -> int:
+        """Number of agents: what the spec asks for, within its bounds."""
+        spec = self.spec
+        if spec.agent_template is None:
+            return 0
+        most = MAX_AGENTS if spec.max_agents is None else spec.max_agents
+        return max(spec.min_agents, min(spec.agents, most))

@@ -14,6 +14,7 @@ STRUCTURAL = {
     *("type", "format", "description", "default", "enum", "properties", "items", "required", "pattern"),
     *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
     *("x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
+    "x-kubernetes-preserve-unknown-fields",
 }
 
 
@@ -120,9 +121,13 @@ def test_conditions_are_merged_by_type(schema):
     assert set(conditions["items"]["required"]) == {"type", "status", "reason", "lastTransitionTime"}
 
 
-def test_the_status_is_a_subresource(manifest):
+def test_the_status_is_a_subresource_and_a_swarm_can_be_scaled(kind, manifest, schema):
     (version,) = manifest["spec"]["versions"]
+    scale = version["subresources"].pop("scale", {})
     assert version["subresources"] == {"status": {}}
+    assert bool(scale) == (kind.KIND == "SwarmCluster")
+    types = {path: part["type"] for path, part in nodes(schema)}
+    assert [types[path] for path in scale.values()] == ["integer", "integer", "string"][: len(scale)]
     assert version["served"] is version["storage"] is True
 
 

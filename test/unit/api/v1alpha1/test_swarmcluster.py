@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from swarm_operator.api.v1alpha1 import SwarmCluster
-from swarm_operator.api.v1alpha1.swarmcluster import STORE_SUFFIX
+from swarm_operator.api.v1alpha1.swarmcluster import AGENTS_SUFFIX, STORE_SUFFIX
 from swarm_operator.api.v1alpha1.swarmmemorystore import MAX_NAME
 
 
@@ -22,6 +22,12 @@ def test_every_field_has_the_default_that_is_documented():
             "sqliteConfig": None,
         },
         "paused": False,
+        "topology": "mesh",
+        "agents": 1,
+        "minAgents": 0,
+        "maxAgents": None,
+        "agentTemplate": None,
+        "autoscaling": None,
     }
 
 
@@ -41,6 +47,7 @@ def test_the_store_is_named_after_the_cluster():
 def test_the_longest_name_of_a_cluster_leaves_room_for_its_store_s():
     rule, *_ = SwarmCluster.model_json_schema()["x-kubernetes-validations"]
     assert f"size(self.metadata.name) <= {MAX_NAME - len(STORE_SUFFIX)}" in rule["rule"]
+    assert len(AGENTS_SUFFIX) <= len(STORE_SUFFIX)
 
 
 @pytest.mark.parametrize(
@@ -57,3 +64,49 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_field(memory, field):
     with pytest.raises(ValidationError) as caught:
         cluster(**memory)
     assert [error["loc"] for error in caught.value.errors()] == [("spec", "memory", *field)]
+
+
+def test_agents_have_the_defaults_that_are_documented():
+    spec = SwarmCluster.model_validate(
+        {"metadata": {"name": "hive"}, "spec": {"agentTemplate": {}, "autoscaling": {}}}
+    ).spec
+    assert spec.agent_template.model_dump(by_alias=True) == {
+        "image": None,
+        "command": None,
+        "args": None,
+        "env": [],
+        "capabilities": [],
+        "cognitivePatterns": [],
+        "terminationGracePeriod": "30s",
+    }
+    assert spec.autoscaling.model_dump(by_alias=True) == {
+        "enabled": False,
+        "minAgents": None,
+        "maxAgents": None,
+        "targetUtilization": None,
+        "stabilizationWindow": "5m",
+        "metrics": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "agents"),
+    [
+        ({}, 1),
+        ({"agents": 7}, 7),
+        ({"agents": 0}, 0),
+        ({"agents": 0, "minAgents": 2}, 2),
+        ({"minAgents": 3, "maxAgents": 9}, 3),
+        ({"agents": 10, "maxAgents": 9}, 9),
+        ({"agents": 9, "minAgents": 3, "maxAgents": 9}, 9),
+        ({"agents": 4, "minAgents": 3, "maxAgents": 9}, 4),
+        ({"agents": 4, "maxAgents": 0}, 0),
+    ],
+)
+def test_the_number_of_agents_is_kept_within_its_bounds(spec, agents):
+    body = {"metadata": {"name": "hive"}, "spec": {"agentTemplate": {}, **spec}}
+    assert SwarmCluster.model_validate(body).agents == agents
+
+
+def test_without_a_template_there_are_no_agents():
+    assert SwarmCluster.model_validate({"metadata": {"name": "hive"}, "spec": {"minAgents": 3}}).agents == 0
