@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.swarmmemorystore.backups.destination import BackupAccess
 from swarm_operator.controllers.swarmmemorystore.workload.security import CONTAINER_SECURITY, POD_SECURITY
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_pull_secrets
@@ -55,3 +56,10 @@ def command_pod(
         "volumes": [*destination.volumes, *volumes, {"name": "tmp", "emptyDir": {}}],
         **image_pull_secrets(pull_secrets),
     }
+
+
+def near_pods_of(store: str) -> Object:
+    """Return the part of a pod's spec that prefers the node of a store's pods: most volumes mount on one node only."""
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {labels.STORE: store}}}
+    preferred = [{"weight": 100, "podAffinityTerm": term}]
+    return {"affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}}

@@ -15,13 +15,12 @@ from typing import Any, ClassVar
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.api.v1alpha1.backups import BackupDestination, RestoreSource
 from swarm_operator.controllers.common import children, jobs, kinds, labels
-from swarm_operator.controllers.common.child_events import ChildEvents
 from swarm_operator.controllers.common.conditions import reason_of
-from swarm_operator.controllers.common.pod_creation import PodCreation
-from swarm_operator.controllers.common.pods import how_it_ended, last_end, last_line, pod_problem
+from swarm_operator.controllers.common.pods import how_it_ended, last_end, last_line
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.controllers.swarmmemorystore.backups.source import find_source
 from swarm_operator.controllers.swarmmemorystore.storage import Storage
+from swarm_operator.controllers.swarmmemorystore.workload.job_pods import JobPods
 from swarm_operator.controllers.swarmmemorystore.workload.restore_job import job_name, restore_job
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of
 from swarm_operator.runtime.resource import Key, Object
@@ -30,10 +29,6 @@ _CONDITION = "Restored"
 _LOOK_INTERVAL = 10.0
 """Seconds between two looks at what a restore waits for."""
 _AT_ONCE = 0.001
-_MOUNTING = ("kubelet", "attachdetach-controller")
-"""Components of Kubernetes that bring a pod its volumes."""
-_UNMOUNTED = frozenset({"FailedMount", "FailedAttachVolume"})
-"""Reasons of their events: no such Secret; a volume that a pod on another node has."""
 _SAID = re.compile(r"swarm-memory: ([a-z]+(?:-[a-z]+)*): (.+)")
 """Last line of a command that failed: a code and a message."""
 
@@ -49,14 +44,8 @@ class Restore(Step[SwarmMemoryStore]):
     """The memory service's image, for stores that name no version."""
     pull_secrets: tuple[str, ...] = ()
     """Names of the Secrets with which the image is pulled, in each store's namespace."""
-    creation: PodCreation = field(
-        default_factory=lambda: PodCreation(kinds.JOB, "job-controller", condition=_CONDITION)
-    )
-    """What the Job's controller says of a pod that it cannot create."""
-    mounting: tuple[ChildEvents, ...] = field(
-        default_factory=lambda: tuple(ChildEvents(kinds.POD, component) for component in _MOUNTING)
-    )
-    """What these components say of the Job's pod."""
+    pods: JobPods = field(default_factory=lambda: JobPods(condition=_CONDITION))
+    """What keeps the Job's pod from running."""
 
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
@@ -101,23 +90,11 @@ class Restore(Step[SwarmMemoryStore]):
         # A pod that has failed is replaced by the Job; its container is not started again.
         pods = [pod for pod in r.cache.owned(kinds.POD, job) if (pod.get("status") or {}).get("phase") != "Failed"]
         for pod in pods:
-            problem = _last_failure(pod) or pod_problem(pod, now=r.clock.now()) or await self._unmounted(r, pod)
+            problem = _last_failure(pod) or await self.pods.problem(r, pod)
             if problem:
                 reason, message = problem
                 return failed(reason, f"{name}: {message}")
-        return (None if pods else await self.creation.refusal(r, job)) or restoring
-
-    async def _unmounted(self, r: Reconciliation[SwarmMemoryStore], pod: Object) -> tuple[str, str] | None:
-        """Return reason and message of what keeps the volumes from a pod: they are in its events only."""
-        containers = (pod.get("status") or {}).get("containerStatuses") or ()
-        states = [(container.get("state") or {}).get("waiting") or {} for container in containers]
-        if not any(state.get("reason") == "ContainerCreating" for state in states):
-            return None
-        for events in self.mounting:
-            event = await events.newest(r, pod, condition=_CONDITION)
-            if event is not None and event["reason"] in _UNMOUNTED:
-                return event["reason"], event.get("note", "")
-        return None
+        return (None if pods else await self.pods.refusal(r, job)) or restoring
 
 
 def _name(source: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.swarmmemorystore.backups.destination import access
 from swarm_operator.controllers.swarmmemorystore.backups.source import Source
-from swarm_operator.controllers.swarmmemorystore.workload.command import command_pod
+from swarm_operator.controllers.swarmmemorystore.workload.command import command_pod, near_pods_of
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import DATA_DIR, data_volume, resources
 from swarm_operator.runtime.resource import Object
 
@@ -66,14 +66,8 @@ def restore_job(
                         mounts=[{"name": "data", "mountPath": DATA_DIR}],
                         volumes=[data_volume(store)],
                     ),
-                    **(_affinity(near) if near else {}),
+                    **(near_pods_of(near) if near else {}),
                 },
             },
         },
     }
-
-
-def _affinity(store: str) -> Object:
-    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {labels.STORE: store}}}
-    preferred = [{"weight": 100, "podAffinityTerm": term}]
-    return {"affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}}
