@@ -14,12 +14,15 @@ from typing import Any, Final
 
 from swarm_operator.cmd.memory.calling import add_output, add_service
 from swarm_operator.cmd.memory.codes import FAILED, OK, complain
-from swarm_operator.cmd.memory.flags import Flags
+from swarm_operator.cmd.memory.flags import Flags, add_object_store
 from swarm_operator.cmd.memory.output import Output
 from swarm_operator.cmd.memory.progress import bar
 from swarm_operator.cmd.memory.values import swarm_id
 
 _QUARANTINE: Final = "migration-quarantine.ndjson"
+_SUMMARY: Final = ("complete", "problem", "totals", "kinds")
+_LONGEST_PROBLEM: Final = 1000
+"""Characters: a message of a container that has ended has at most 4 KiB."""
 _INTERVAL: Final = 1.0
 """Seconds between two lines about the progress."""
 
@@ -45,11 +48,19 @@ def add(commands: Any) -> None:
         help=f"takes what can't be migrated; default: {_QUARANTINE} beside the report; a dry run writes none by itself",
     )  # fmt: skip
     parser.add_argument(
+        "--archive", metavar="DESTINATION",
+        help="copy report and quarantine to DESTINATION/SWARM/~migration; a folder, or the URL of an object store",
+    )  # fmt: skip
+    parser.add_argument(
+        "--summary", metavar="FILE", type=Path, help="write the totals, or the problem, as JSON into FILE"
+    )
+    parser.add_argument(
         "--accept-quarantine", action="store_true", help="exit with 0 although something is in quarantine"
     )
     flag = Flags(parser)
     flag("--scratch", "SCRATCH", "", str, "directory for copies of the sources; default: the system's temporary one")
-    flag("--swarm-id", "SWARM_ID", "default", swarm_id, "the swarm of a database file; a service knows its own")
+    flag("--swarm-id", "SWARM_ID", "default", swarm_id, "the swarm of a database file or of an archive")
+    add_object_store(flag)
     add_service(flag)
     add_output(parser)
 
@@ -78,19 +89,41 @@ def _migrate(options: argparse.Namespace) -> int:
         except ValueError as error:  # the URL
             return complain(error)
     document = report.document()
+    problem = report.problem
     if options.report is not None:
         try:
             _write(options.report, document)
         except OSError as error:
-            return complain(f"{options.report}: {error.strerror or error}")
+            problem = problem or f"{options.report}: {error.strerror or error}"
+    if options.archive:
+        problem = asyncio.run(_archive(options, document)) or problem
+    if options.summary is not None:
+        short = {name: document[name] for name in _SUMMARY} | {"problem": problem and problem[:_LONGEST_PROBLEM]}
+        options.summary.write_text(json.dumps(short))
     Output(options.output).document(document)
-    if report.problem is not None:
-        return complain(report.problem)
+    if problem is not None:
+        return complain(problem)
     if report.quarantined:
         place = f": see {report.quarantine}" if report.quarantine else ""
         complain(f"{report.quarantined} items can't be migrated{place}")
         return OK if options.accept_quarantine else FAILED
     return OK
+
+
+async def _archive(options: argparse.Namespace, report: dict[str, Any]) -> str | None:
+    """Copy the report and the quarantine to a destination. Return what went wrong, or None."""
+    from swarm_operator.memory.core.errors import MemoryStoreError  # noqa: PLC0415
+    from swarm_operator.memory.transfer.backups.location import open_destination  # noqa: PLC0415
+    from swarm_operator.memory.transfer.migration.archive import archive  # noqa: PLC0415
+
+    try:
+        destination = open_destination(
+            options.archive, options=options.backups_options, credentials=options.backups_credentials
+        )
+        await archive(destination, options.swarm_id, report)
+    except (MemoryStoreError, OSError) as error:
+        return f"archive: {error}"
+    return None
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:

@@ -50,6 +50,37 @@ def test_the_report_is_printed_and_written_and_the_quarantine_lies_beside_it(fol
     assert not (folder / "migration-quarantine.ndjson").exists()
 
 
+def test_report_and_quarantine_are_archived_where_backups_are_kept_and_are_no_backups(folder, capsys):
+    legacy.json_entries(folder / "legacy" / "entries.json")
+    (folder / "legacy" / "bad.json").write_text('[{"key": 1')
+    (folder / "backups").mkdir()
+    flags = ["--target", "store.db", "--accept-quarantine", "--archive", f"file://{folder}/backups", "--swarm-id", "bees"]
+    report, _ = run(capsys, *flags, "--summary", "summary.json")
+    archived = folder / "backups" / "bees" / "~migration"
+    quarantine = archived / "quarantine.ndjson"
+    assert quarantine.read_bytes() == (folder / "migration-quarantine.ndjson").read_bytes()
+    assert json.loads((archived / "report.json").read_text()) == {**report, "quarantine": f"file://{quarantine}"}
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary == {name: report[name] for name in ("complete", "problem", "totals", "kinds")}
+    assert main(["backups", "list", "backups/bees"]) == 0
+    assert capsys.readouterr().out == ""
+    (folder / "legacy" / "bad.json").unlink()
+    run(capsys, *flags)
+    assert [path.name for path in archived.iterdir()] == ["report.json"], "nothing is in quarantine any more"
+
+
+def test_a_migration_whose_report_is_nowhere_has_failed(folder, capsys):
+    legacy.json_entries(folder / "legacy" / "entries.json")
+    flags = ["--target", "store.db", "--archive", f"file://{folder}/none", "--summary", "summary.json"]
+    report, lines = run(capsys, *flags, code=1)
+    assert report["complete"]
+    assert "none does not exist" in lines[-1]
+    assert json.loads((folder / "summary.json").read_text())["problem"] in lines[-1]
+    long = "x" * 5000
+    run(capsys, *flags[:2], "--source", long, "--summary", "summary.json", code=1)
+    assert len((folder / "summary.json").read_bytes()) < 4096, "as much as a message of a container holds"
+
+
 def test_progress_is_lines_of_json_unless_there_is_a_terminal(folder, capsys, monkeypatch):
     legacy.json_entries(folder / "legacy" / "entries.json")
     size = (folder / "legacy" / "entries.json").stat().st_size

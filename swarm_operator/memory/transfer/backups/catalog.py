@@ -39,7 +39,7 @@ from swarm_operator.memory.transfer.backups.errors import (
     DestinationFullError,
     ForeignBackupError,
 )
-from swarm_operator.memory.transfer.backups.manifest import Manifest, check_name, check_reason
+from swarm_operator.memory.transfer.backups.manifest import Manifest, check_name, check_reason, is_name
 
 COPY: Final = "memory.db"
 FINAL_BACKUP: Final = "Final"
@@ -245,7 +245,7 @@ class Catalog:
         folders: dict[str, list[StoredFile]] = {}
         for file in await self.destination.list():
             folder, slash, _ = file.path.rpartition("/")
-            if slash:
+            if slash and is_name(folder.rpartition("/")[2]):  # a migration's report lies beside the backups
                 folders.setdefault(folder, []).append(file)
         turns = asyncio.Semaphore(_CONCURRENT_READS)
 

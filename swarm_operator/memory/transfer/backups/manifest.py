@@ -89,9 +89,14 @@ class Manifest:
 
 def check_name(name: Any, field: str = "name") -> str:
     """Return a backup's name. Raise InvalidInputError."""
-    if type(name) is not str or len(name) > MAX_NAME or not _NAME.fullmatch(name):
+    if type(name) is not str or not is_name(name):
         raise InvalidInputError(field, _ALLOWED_NAME)
     return name
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can be the name of a backup."""
+    return len(text) <= MAX_NAME and _NAME.fullmatch(text) is not None
 
 
 def check_reason(reason: Any, field: str = "reason") -> str:
