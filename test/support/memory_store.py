@@ -41,7 +41,7 @@ from swarm_operator.memory.core.errors import (
 from swarm_operator.memory.core.namespaces import covers
 from swarm_operator.memory.core.pages import Hit, NamespaceCount, NamespacePage, Page, SearchPage
 from swarm_operator.memory.core.query import Order
-from swarm_operator.memory.core.stats import GcRun, GcStats, StoreStats
+from swarm_operator.memory.core.stats import GcRun, GcStats, StoreStats, VolumeStats
 from swarm_operator.memory.core.store import Store, Watch
 from swarm_operator.memory.core.writes import Delete, Put
 
@@ -305,6 +305,7 @@ class MemoryStore(Store):
         )  # fmt: skip
         return StoreStats(
             **nothing, entries=len(live), value_bytes=sum(entry.size for entry in live), gc=self._gc, reads={},
+            volume=VolumeStats(0, 0),
             agents=totals["swarm:agents"], tasks=totals["swarm:tasks"], patterns=totals["swarm:patterns"],
             library_version="", settings={},
         )  # fmt: skip

@@ -218,6 +218,10 @@ class Stats:
     patterns: int
     database_size_bytes: int
     wal_size_bytes: int
+    volume_size_bytes: int | None
+    """Size of the file system that the database is on. None: the service is older."""
+    volume_free_bytes: int | None
+    """Bytes of it that the service may still take up. None: the service is older."""
     cache_hit_rate: float | None
     """0 to 1; None before the first lookup."""
     fault: str | None
@@ -238,6 +242,8 @@ class Stats:
             patterns=document["patterns"],
             database_size_bytes=document["database_size_bytes"],
             wal_size_bytes=document["wal_size_bytes"],
+            volume_size_bytes=document.get("volume_size_bytes"),
+            volume_free_bytes=document.get("volume_free_bytes"),
             cache_hit_rate=document["cache"]["hit_rate"],
             fault=document.get("fault"),
             settings=document["settings"],

@@ -51,6 +51,19 @@ class GcStats:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeStats:
+    """File system that the database is on.
+
+    Attributes:
+        size_bytes: its size.
+        free_bytes: what this process may still take up.
+    """
+
+    size_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStats:
     """State of the store at one time. Sizes are bytes. Counts are of live entries, `compressed_*` of stored rows."""
 
@@ -61,6 +74,7 @@ class StoreStats:
     patterns: int
     database_size_bytes: int
     wal_size_bytes: int
+    volume: VolumeStats
     cache_hits: int
     cache_misses: int
     cache_evictions: int

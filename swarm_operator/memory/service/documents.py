@@ -96,6 +96,8 @@ def statistics(store: Store, stats: StoreStats) -> bytes:
             "database_size_bytes": stats.database_size_bytes,
             "free_bytes": stats.free_bytes,
             "wal_size_bytes": stats.wal_size_bytes,
+            "volume_size_bytes": stats.volume.size_bytes,
+            "volume_free_bytes": stats.volume.free_bytes,
             "fault": None if store.fault is None else store.fault.code,
             "cache": {
                 "hits": stats.cache_hits,

@@ -50,7 +50,7 @@ from swarm_operator.memory.sqlite.backup.backup import Backups
 from swarm_operator.memory.sqlite.backup.replace import Replacer
 from swarm_operator.memory.sqlite.changes import Feed, Watch
 from swarm_operator.memory.sqlite.config import MIB, StoreConfig
-from swarm_operator.memory.sqlite.database import checkpoint, connect, driver
+from swarm_operator.memory.sqlite.database import checkpoint, connect, driver, volume
 from swarm_operator.memory.sqlite.database.connection import Worker
 from swarm_operator.memory.sqlite.database.lock import ProcessLock
 from swarm_operator.memory.sqlite.gc.collector import GarbageCollector
@@ -434,6 +434,7 @@ class SqliteStore:
             patterns=patterns,
             database_size_bytes=totals.database_bytes,
             wal_size_bytes=checkpoint.wal_size(self.path),
+            volume=volume.measure(self.path.parent),
             cache_hits=cache.hits,
             cache_misses=cache.misses,
             cache_evictions=cache.evictions,

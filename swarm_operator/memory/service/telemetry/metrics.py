@@ -211,6 +211,9 @@ class StoreCollector(Collector):
         )
         yield GaugeMetricFamily("swarm_memory_compressed_entries", "Compressed values.", stats.compressed_entries)
         yield GaugeMetricFamily("swarm_memory_wal_size_bytes", "The write-ahead log's file.", stats.wal_size_bytes)
+        size, free = stats.volume.size_bytes, stats.volume.free_bytes
+        yield GaugeMetricFamily("swarm_memory_volume_size_bytes", "The database's file system.", size)
+        yield GaugeMetricFamily("swarm_memory_volume_free_bytes", "Bytes of it that may still be taken up.", free)
         yield GaugeMetricFamily("swarm_memory_cache_entries", "Entries in the cache.", stats.cache_entries)
         yield GaugeMetricFamily("swarm_memory_cache_bytes", "Bytes that they take.", stats.cache_bytes)
         yield CounterMetricFamily("swarm_memory_cache_hits", "Lookups that the cache answered.", stats.cache_hits)

@@ -16,8 +16,8 @@ _ID = re.compile(r"comm:\d{13}-[0-9a-f]{10}|(?<![0-9a-f])[0-9a-f]{12}-[0-9a-f]{1
 _NOW = re.compile(r"(?<![0-9])1[789]\d{11}(?![0-9])")
 _CURSOR = re.compile(r'((?:\\?"(?:next_cursor|cursor|nextCursor)\\?":\\?"|[?&]cursor=))([A-Za-z0-9_-]+)')
 _NUMBERS = re.compile(
-    r'(\\?"(?:duration_seconds|mean_ms|database_size_bytes|free_bytes|wal_size_bytes|given_back_bytes|seconds'
-    r'|backup_bytes)\\?":)-?\d+(?:\.\d+)?(?:e-?\d+)?'
+    r'(\\?"(?:duration_seconds|mean_ms|database_size_bytes|free_bytes|wal_size_bytes|volume_size_bytes'
+    r'|volume_free_bytes|given_back_bytes|seconds|backup_bytes)\\?":)-?\d+(?:\.\d+)?(?:e-?\d+)?'
 )
 _BACKUP_SIZE = re.compile(r'("size":|"bytes":)\d+(?=,"entries":|,"entries_new":null)')
 _VERSIONS = re.compile(r'(\\?"(?:sqlite_version)\\?":\\?")([0-9.]+)')

@@ -30,6 +30,8 @@ async def test_the_promised_series_are_there_with_their_types(service):
         "swarm_memory_sqlite_info": "gauge",
         "swarm_memory_errors_total": "counter",
         "swarm_memory_writable": "gauge",
+        "swarm_memory_volume_size_bytes": "gauge",
+        "swarm_memory_volume_free_bytes": "gauge",
     }.items():
         assert f"# TYPE {name} {kind}\n" in text
     assert "_created" not in text

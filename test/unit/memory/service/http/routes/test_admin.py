@@ -1,5 +1,7 @@
 """Lists, namespaces, statistics, health."""
 
+import shutil
+
 import pytest
 
 import swarm_operator
@@ -49,6 +51,8 @@ async def test_statistics_show_counts_sizes_and_what_is_applied(start_service):
         assert stats["database_size_bytes"] % 4096 == 0
         assert stats["database_size_bytes"] > 0
         assert stats["wal_size_bytes"] > 0
+        assert stats["volume_size_bytes"] == shutil.disk_usage(service.store.path.parent).total
+        assert 0 < stats["volume_free_bytes"] < stats["volume_size_bytes"]
         cache = stats["cache"]
         assert (cache["hits"], cache["misses"], cache["hit_rate"], cache["entries"]) == (3, 1, 0.75, 5)
         assert (cache["max_entries"], cache["max_bytes"]) == (2000, 100 * 1024 * 1024)
