@@ -32,7 +32,7 @@ def parse_quantity(text: str) -> int:
 
 
 def canonical_quantity(text: str) -> str:
-    """The form in which the API server stores a quantity in a built-in type: the largest suffix without a fraction.
+    """Return a quantity as the API server stores it in a built-in type: with the largest suffix without a fraction.
 
     The family (powers of 1024 or of 1000) of the given suffix stays. Objects that we apply must carry this form, or
     they would look changed for ever.

@@ -121,7 +121,7 @@ def _add_leader_election(flags: _Flags) -> None:
 
 
 def _own_namespace() -> str:
-    """The namespace of the pod that this runs in, or default."""
+    """Return the namespace of the pod that this runs in, or default."""
     try:
         return Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read_text(encoding="utf-8").strip()
     except OSError:
@@ -139,7 +139,11 @@ def _level(text: str) -> str:
 
 
 def _switch(variable: str, *, default: bool) -> bool:
-    """A flag's default from the environment: true or false. Raises SystemExit for anything else, as argparse does."""
+    """Return a flag's default from the environment: true or false.
+
+    Raises:
+        SystemExit: the value is anything else; argparse does the same.
+    """
     text = os.environ.get(variable, "").lower()
     if text not in {"", "true", "false"}:
         sys.stderr.write(f"swarm-operator: error: ${variable}: {text!r} is not allowed; true and false are\n")

@@ -15,7 +15,7 @@ class Clock(Protocol):
         """Seconds since some fixed moment; never goes back."""
 
     def now(self) -> datetime:
-        """The wall clock, in UTC. For what people read; never for measuring a delay."""
+        """Return the wall clock, in UTC. For what people read; never for measuring a delay."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -38,10 +38,10 @@ class SystemClock:
 
 
 def rfc3339(moment: datetime) -> str:
-    """A metav1.Time: UTC, whole seconds."""
+    """Return a metav1.Time: UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def rfc3339_micro(moment: datetime) -> str:
-    """A metav1.MicroTime: UTC, microseconds."""
+    """Return a metav1.MicroTime: UTC, microseconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -79,7 +79,7 @@ class Answers(Generic[T]):
     _asked: dict[Hashable, asyncio.Task[T]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """Number of answers that are kept, believable or not."""
+        """Return the number of answers that are kept, believable or not."""
         return len(self._kept)
 
     async def get(self, question: Hashable, ask: Callable[[], Awaitable[T]]) -> T:

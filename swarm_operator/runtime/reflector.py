@@ -44,13 +44,13 @@ class Sink(Protocol):
     """Where the objects go. The methods are called in the order of events and must not wait."""
 
     def replaced(self, objects: list[Object], version: str, *, restored: bool = False) -> None:
-        """A full list has come. `restored`: the server went back in time; nothing known before it counts any more."""
+        """Take a full list. `restored`: the server went back in time; nothing known before it counts any more."""
 
     def changed(self, obj: Object) -> None:
-        """An object was added or modified."""
+        """Take an object that was added or modified."""
 
     def deleted(self, obj: Object) -> None:
-        """An object was deleted; `obj` is its last state."""
+        """Take the last state of an object that was deleted."""
 
 
 class State(Enum):

@@ -52,7 +52,7 @@ def key_of(obj: Object) -> Key:
 
 
 def controller_of(obj: Object) -> Object | None:
-    """The owner reference that has `controller: true`, if any (metav1.GetControllerOf)."""
+    """Return the owner reference that has `controller: true`, if any (metav1.GetControllerOf)."""
     for reference in obj["metadata"].get("ownerReferences") or ():
         if reference.get("controller"):
             found: Object = reference
@@ -61,7 +61,7 @@ def controller_of(obj: Object) -> Object | None:
 
 
 def owner_reference(owner: Object) -> Object:
-    """A controller reference to `owner`, for an object in its namespace (controllerutil.SetControllerReference)."""
+    """Return a controller reference to `owner` for objects in its namespace (controllerutil.SetControllerReference)."""
     return {
         "apiVersion": owner["apiVersion"],
         "kind": owner["kind"],

@@ -114,7 +114,7 @@ class ServingCertificate:
 
 
 def self_signed(now: datetime) -> bytes:
-    """A key and a certificate for localhost and for this machine's name, good for a year, in one PEM."""
+    """Return a key and a certificate for localhost and for this machine's name, good for a year, in one PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     host = socket.gethostname()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])

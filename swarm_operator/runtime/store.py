@@ -68,7 +68,7 @@ class Store:
         return iter(list(self._objects.values()))
 
     def get(self, key: Key) -> Object | None:
-        """The object, or None."""
+        """Return the object, or None."""
         return self._objects.get(key)
 
     def add_index(self, index: str, function: IndexFunction) -> None:

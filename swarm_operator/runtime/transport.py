@@ -124,7 +124,7 @@ class Transport:
         return configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file
 
     def _fingerprint(self) -> str | None:
-        """A digest of all these files; None while one of them cannot be read."""
+        """Return a digest of all these files; None while one of them cannot be read."""
         digest = hashlib.sha256()
         for name in self._files():
             try:

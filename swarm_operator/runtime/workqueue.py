@@ -74,7 +74,7 @@ class WorkQueue(Generic[K]):
             self._depth_changed(priority, 0)  # the series are there from the start
 
     def __len__(self) -> int:
-        """Number of keys that are ready, without those that wait for their time or are being worked on."""
+        """Return the number of keys that are ready, without those that wait for their time or are being worked on."""
         return sum(self._depth.values())
 
     def add(self, key: K, *, priority: int = 0, after: float = 0.0) -> None:

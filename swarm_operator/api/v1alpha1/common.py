@@ -19,7 +19,7 @@ _ACRONYMS = {"Mb": "MB", "Pvc": "PVC", "Uid": "UID", "Wal": "WAL"}
 
 
 def _json_name(field: str) -> str:
-    """The JSON name of a field: camelCase, with the API's acronyms in capitals."""
+    """Return the JSON name of a field: camelCase, with the API's acronyms in capitals."""
     return re.sub("|".join(_ACRONYMS), lambda match: _ACRONYMS[match[0]], to_camel(field))
 
 

@@ -37,7 +37,7 @@ def print_rows(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, hea
 
 
 def _widths(columns: Sequence[str], lines: Sequence[Sequence[Text]], room: int) -> list[int]:
-    """What each column takes: those that name an entry first, and the others share what they leave."""
+    """Return the width of each column: those that name an entry first, and the others share what they leave."""
     widths = [max(line[number].cell_len for line in lines) for number in range(len(columns))]
     rest = room - _GAP * len(columns)
     for number, name in enumerate(columns):

@@ -10,12 +10,12 @@ _CONTROLS: Final = {number: f"\\u{number:04x}" for number in range(0x7F, 0xA0)}
 
 
 def plain(text: str) -> str:
-    """The text with each character that is not printable (controls, line breaks, marks of direction) as its escape."""
+    """Return the text with each unprintable character (controls, line breaks, marks of direction) as its escape."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def json_line(document: Any) -> str:
-    """The document as one line of JSON, without controls of a terminal."""
+    """Return the document as one line of JSON, without controls of a terminal."""
     return json.dumps(document, ensure_ascii=False).translate(_CONTROLS)

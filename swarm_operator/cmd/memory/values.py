@@ -16,7 +16,7 @@ _FALSE: Final = frozenset({"false", "0", "no", "off"})
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """A whole number in that range."""
+    """Return a whole number in that range."""
     allowed = f"a whole number from {least} to {most}" if most is not None else f"a whole number from {least}"
 
     def parse(text: str) -> int:
@@ -52,14 +52,14 @@ def one_of(*names: str) -> Callable[[str], str]:
 
 
 def switch(text: str) -> bool:
-    """True or false, and what else means that."""
+    """Return true or false, also of other words that mean it."""
     if text.lower() in _TRUE | _FALSE:
         return text.lower() in _TRUE
     raise argparse.ArgumentTypeError(f"{text!r} is not allowed: true or false")
 
 
 def port_or_off(text: str) -> int | None:
-    """A port; None for off."""
+    """Return a port; None for off."""
     if text == "off":
         return None
     try:
@@ -92,7 +92,7 @@ def toolsets(text: str) -> tuple[str, ...]:
 
 
 def swarm_id(text: str) -> str:
-    """A swarm's name."""
+    """Return a swarm's name."""
     if 1 <= len(text.encode(errors="surrogateescape")) <= 255:
         return text
     raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: 1 to 255 bytes")
