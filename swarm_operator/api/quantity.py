@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from decimal import ROUND_CEILING, Decimal
+from fractions import Fraction
+from math import ceil
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -14,6 +16,8 @@ QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?([KMGTPE]i|[kMGTPE])?$"
 
 _BINARY = {suffix: 1024**power for power, suffix in enumerate(("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))}
 _DECIMAL = {suffix: 1000**power for power, suffix in enumerate(("", "k", "M", "G", "T", "P", "E"))}
+_SUFFIXES = {-9: "n", -6: "u", -3: "m", **{3 * power: suffix for power, suffix in enumerate(_DECIMAL)}}
+_FACTORS = {**_BINARY, **{suffix: Fraction(10) ** power for power, suffix in _SUFFIXES.items()}}
 
 
 def parse_quantity(text: str) -> int:
@@ -44,6 +48,33 @@ def canonical_quantity(text: str) -> str:
         if value and value % factor == 0:
             return f"{value // factor}{suffix}"
     return str(value)
+
+
+def canonical_amount(value: str | float) -> str:
+    """Return the form in which the API server stores an amount of a pod's resources, such as 500m for 0.5 of a CPU.
+
+    Amounts are rounded up to a thousandth. In contrast to canonical_quantity a fraction of a byte is kept.
+
+    Raises:
+        ValueError: it is no quantity, or has a sign.
+    """
+    text = str(value)
+    match = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2}|[KMGTPE]i|[numkMGTPE]?)", text)
+    if match is None or isinstance(value, bool):
+        raise ValueError(f"{text!r} is not a quantity; allowed: a number with a suffix, such as 500m or 1Gi")
+    suffix = match[2]
+    is_exponent = len(suffix) > 1 and suffix[0] in "eE"
+    thousandths = ceil(Fraction(match[1]) * (Fraction(f"1{suffix}") if is_exponent else _FACTORS[suffix]) * 1000)
+    whole, rest = divmod(thousandths, 1000)
+    # A size below 1 Ki, and one with a fraction of a byte, is written in powers of 1000.
+    if suffix.endswith("i") and not rest and whole >= 1024:
+        return canonical_quantity(f"{whole // 1024}Ki") if whole % 1024 == 0 else str(whole)
+    power = -3
+    while thousandths and thousandths % 1000 == 0 and (is_exponent or power < 18):
+        thousandths, power = thousandths // 1000, power + 3
+    if thousandths == 0 or power == 0:
+        return str(thousandths)
+    return f"{thousandths}e{power}" if is_exponent else f"{thousandths}{_SUFFIXES[power]}"
 
 
 def _check_size(text: str) -> str:
