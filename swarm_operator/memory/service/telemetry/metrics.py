@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from swarm_operator.memory.core.errors import MemoryStoreError
 from swarm_operator.memory.core.stats import StoreStats
 from swarm_operator.memory.core.store import Store
+from swarm_operator.memory.service.telemetry.plain import Observations, PlainCounter, PlainHistogram
 
 OPERATIONS: Final = (
     "put",
@@ -37,6 +38,7 @@ OPERATIONS: Final = (
     "backup",
 )
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"})
+_CODES: Final = {status: str(status) for status in range(100, 600)}
 _ERROR_CODES: Final = (
     "invalid-input", "overloaded", "closed", "internal", "disk-full", "read-only", "io-error", "busy", "corrupt",
     "corrupt-value", "gone", "restoring",
@@ -57,47 +59,47 @@ class ServiceMetrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._batch_size = Histogram(
+        self._batch_size = PlainHistogram(
             "swarm_memory_commit_batch_size",
             "Writes that were committed together.",
-            buckets=_BATCH,
+            _BATCH,
             registry=self.registry,
-        )
-        self._commit_seconds = Histogram(
+        ).labels()
+        self._commit_seconds = PlainHistogram(
             "swarm_memory_commit_duration_seconds",
             "From handing a batch to the writer's thread to its being on disk.",
-            buckets=_SECONDS,
+            _SECONDS,
             registry=self.registry,
-        )
-        self._durations = Histogram(
+        ).labels()
+        self._durations = PlainHistogram(
             "swarm_memory_operation_duration_seconds",
             "From the complete request to the complete answer, by operation.",
-            ["operation"],
-            buckets=_SECONDS,
+            _SECONDS,
+            label="operation",
             registry=self.registry,
         )
-        self.operations: dict[str, Histogram] = {}
+        self.operations: dict[str, Observations] = {}
         """Duration histograms by operation. `measure` adds operations."""
         self.measure(OPERATIONS)
-        self._requests = Counter(
-            "swarm_memory_http_requests_total",
+        requests = PlainCounter(
+            "swarm_memory_http_requests",
             "Requests that were answered.",
             ["method", "route", "code"],
             registry=self.registry,
         )
-        self._request_series: dict[tuple[str, str, int], Counter] = {}
+        self._requests = requests.counts
         errors = Counter(
             "swarm_memory_errors_total", "Requests, commits, checkpoints and collections that failed.", ["code"],
             registry=self.registry,
         )  # fmt: skip
         self._errors = {code: errors.labels(code) for code in _ERROR_CODES}
         self._failing: set[str] = set()
-        self._gc_seconds = Histogram(
+        self._gc_seconds = PlainHistogram(
             "swarm_memory_gc_duration_seconds",
             "Garbage collections, from the first step to the last.",
-            buckets=_SECONDS,
+            _SECONDS,
             registry=self.registry,
-        )
+        ).labels()
         self._gc_expired = Counter(
             "swarm_memory_gc_expired_total", "Expired entries that were collected.", registry=self.registry
         )
@@ -138,13 +140,9 @@ class ServiceMetrics:
 
     def answered(self, method: str, route: str, status: int) -> None:
         """Count a response. Unknown methods share one series, because clients choose the method names."""
-        key = (method, route, status)
-        series = self._request_series.get(key)
-        if series is None:
-            series = self._requests.labels(method if method in _METHODS else "other", route, str(status))
-            if method in _METHODS:
-                self._request_series[key] = series
-        series.inc()
+        series = (method if method in _METHODS else "other", route, _CODES[status])
+        counts = self._requests
+        counts[series] = counts[series] + 1 if series in counts else 1
 
     def refused(self, code: str) -> None:
         """Count an error that was returned to a caller."""
