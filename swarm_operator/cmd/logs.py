@@ -7,7 +7,7 @@ import sys
 
 import structlog
 
-LEVELS = ("debug", "info", "warning", "error")
+from swarm_operator.shared.log_level import LEVELS, set_log_level
 
 
 def configure(level: str) -> None:
@@ -24,9 +24,14 @@ def configure(level: str) -> None:
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        # The level is that of the standard library's loggers, which can be changed: loggers in use keep their class.
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[0]),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -41,7 +46,4 @@ def configure(level: str) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    for noisy in ("aiosqlite", "kubernetes_asyncio", "asyncio", "uvicorn.error"):
-        # They log bodies at debug, with values and tokens in them, or say in prose what we say ourselves.
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    set_log_level(level)

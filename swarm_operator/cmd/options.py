@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from swarm_operator import __version__
-from swarm_operator.cmd import logs
 from swarm_operator.runtime.leader_election import check_times
 from swarm_operator.runtime.server import parse_address
+from swarm_operator.shared.log_level import LEVELS
 
 PREFIX: Final = "SWARM_OPERATOR_"
 """Prefix of the environment variables. Without it LOG_LEVEL or MEMORY_URL, which others set for themselves, would be
@@ -106,7 +106,7 @@ def _add_manager(flags: _Flags) -> None:
     flags.add("--health-probe-bind-address", _address, ":8081", "where /healthz and /readyz are served")
     grace = "seconds that reconciles under way have to end when the process is told to stop"
     flags.add("--graceful-shutdown-timeout", _grace, 30.0, grace)
-    flags.add("--log-level", _level, "info", f"the least that is logged: {', '.join(logs.LEVELS)}")
+    flags.add("--log-level", _level, "info", f"the least that is logged: {', '.join(LEVELS)}")
 
 
 def _add_leader_election(flags: _Flags) -> None:
@@ -133,8 +133,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _level(text: str) -> str:
-    if text not in logs.LEVELS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; {', '.join(logs.LEVELS)} are")
+    if text not in LEVELS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; {', '.join(LEVELS)} are")
     return text
 
 

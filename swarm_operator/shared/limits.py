@@ -21,6 +21,8 @@ CACHE_MEMORY_MB = Range(1, 65_536)
 """MiB."""
 COMPRESSION_THRESHOLD = Range(0, 2**31 - 1)
 """Bytes."""
+GC_INTERVAL = Range(1, 10**10)
+"""Seconds."""
 NAMESPACE_BYTES = Range(1, 255)
 """Length of a namespace as UTF-8."""
 KEY_BYTES = Range(1, 1024)

@@ -29,6 +29,7 @@ from swarm_operator.memory.core.entry import (
 )
 from swarm_operator.memory.core.errors import (
     BatchItemError,
+    ConfigError,
     DeletingError,
     InternalStoreError,
     InvalidInputError,
@@ -75,6 +76,7 @@ class MemoryStore(Store):
         self._changes = []
         self._newest = 0
         self._takes_writes = True
+        self._settings = {}
         self._watches = set()
         self._gc = GcStats()
         self._closed = False
@@ -280,6 +282,15 @@ class MemoryStore(Store):
     def resume_writes(self):
         self._takes_writes = True
 
+    @property
+    def settings(self):
+        return self._settings
+
+    def configure(self, **settings):
+        for name in settings.keys() - self._settings.keys():
+            raise ConfigError(f"{name}: no such setting")
+        self._settings |= settings
+
     async def replace(self, file, *, former, before):
         dump = json.loads(await asyncio.to_thread(Path(file).read_bytes))
         entries = [Entry(*row[:2], row[2].encode(), *row[3:]) for row in dump["entries"]]
@@ -307,7 +318,7 @@ class MemoryStore(Store):
             **nothing, entries=len(live), value_bytes=sum(entry.size for entry in live), gc=self._gc, reads={},
             volume=VolumeStats(0, 0),
             agents=totals["swarm:agents"], tasks=totals["swarm:tasks"], patterns=totals["swarm:patterns"],
-            library_version="", settings={},
+            library_version="", settings=self.settings,
         )  # fmt: skip
 
     @property

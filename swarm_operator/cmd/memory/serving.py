@@ -13,6 +13,7 @@ from typing import Any, Final
 from swarm_operator.cmd.memory.flags import Flags, add_object_store
 from swarm_operator.cmd.memory.values import interval, one_of, origins, port_or_off, swarm_id, switch, toolsets, whole
 from swarm_operator.shared import limits
+from swarm_operator.shared.log_level import LEVELS
 
 _MIB: Final = 1024 * 1024
 
@@ -104,7 +105,7 @@ def add(commands: Any) -> None:
     flag("--max-grpc-calls", "MAX_GRPC_CALLS", "512", whole(1), "concurrent gRPC calls, watches included")
     flag("--max-grpc-connections", "MAX_GRPC_CONNECTIONS", "256", whole(1), "connections to the gRPC port")
     flag("--mcp-max-sessions", "MCP_MAX_SESSIONS", "500", whole(1), "concurrent MCP sessions, and concurrent listeners")
-    flag("--log-level", "LOG_LEVEL", "info", one_of("debug", "info", "warning", "error"), "the least that is logged")
+    flag("--log-level", "LOG_LEVEL", "info", one_of(*LEVELS), "the least that is logged")
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -31,6 +31,7 @@ from swarm_operator.memory.client.models import (
 )
 from swarm_operator.memory.client.restores import RestoresClient
 from swarm_operator.memory.client.retrying import RetryPolicy
+from swarm_operator.memory.client.settings import SettingsClient
 from swarm_operator.memory.client.transfer import TransferClient
 from swarm_operator.memory.client.transport import WRITTEN, Transport, url_path, with_query
 
@@ -59,6 +60,7 @@ class MemoryClient:
         swarm: counts, export, import and cleanup of all records.
         backups: named backups at the service's destination.
         restores: restores of backups into the service.
+        settings: settings that can be changed while the service runs.
 
     Raises:
         ValueError: `base_url` is not a URL of that form.
@@ -93,6 +95,7 @@ class MemoryClient:
         self.swarm = TransferClient(transport)
         self.backups = BackupsClient(transport)
         self.restores = RestoresClient(transport)
+        self.settings = SettingsClient(transport)
 
     async def __aenter__(self) -> Self:
         await self._transport.open()

@@ -19,6 +19,7 @@ from swarm_operator.memory.client.backups import BackupsClient
 from swarm_operator.memory.client.client import MemoryClient
 from swarm_operator.memory.client.loop_thread import LoopThread
 from swarm_operator.memory.client.restores import RestoresClient
+from swarm_operator.memory.client.settings import SettingsClient
 from swarm_operator.memory.client.transfer import TransferClient
 
 _C = TypeVar("_C")
@@ -174,6 +175,13 @@ class SyncRestoresClient(_Facade[RestoresClient]):
     wait = _call(RestoresClient.wait)
 
 
+class SyncSettingsClient(_Facade[SettingsClient]):
+    """`/admin/settings`."""
+
+    get = _call(SettingsClient.get)
+    change = _call(SettingsClient.change)
+
+
 class SyncMemoryClient(_Facade[MemoryClient]):
     """MemoryClient without `await`: the same parameters, operations and errors. Use it as a context manager.
 
@@ -195,6 +203,7 @@ class SyncMemoryClient(_Facade[MemoryClient]):
         self.swarm = SyncTransferClient(client.swarm, loop)
         self.backups = SyncBackupsClient(client.backups, loop)
         self.restores = SyncRestoresClient(client.restores, loop)
+        self.settings = SyncSettingsClient(client.settings, loop)
 
     def __enter__(self) -> Self:
         self._loop.start()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import builtins
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -296,6 +296,20 @@ class Store(EntryReads, EntryWrites, Protocol):
         Raises:
             ForeignDatabaseError, NewerSchemaError, CorruptDatabaseError: the file can't be used.
             StorageError, StoreClosedError: nothing was replaced.
+        """
+
+    @property
+    @abstractmethod
+    def settings(self) -> Mapping[str, Any]:
+        """Return the settings in force, as in StoreStats.settings."""
+
+    @abstractmethod
+    def configure(self, **settings: Any) -> None:
+        """Change some settings while requests go on.
+
+        Raises:
+            ConfigError: a value is out of range, or a setting cannot be changed; nothing was changed.
+            StoreClosedError: nothing was changed.
         """
 
     @abstractmethod

@@ -14,8 +14,9 @@ from swarm_operator.memory.core import Entry, Query
 from swarm_operator.memory.core.pages import Hit, NamespaceCount, SearchPage
 from swarm_operator.memory.core.stats import GcRun, StoreStats
 from swarm_operator.memory.core.store import Store
+from swarm_operator.shared.log_level import log_level
 
-_SETTINGS: Final = {
+SETTINGS: Final = {
     "cache_size": "cache_size",
     "cache_memory_mb": "cache_memory_mb",
     "enable_wal": "enable_wal",
@@ -27,6 +28,7 @@ _SETTINGS: Final = {
     "checkpoint_bytes": "checkpoint_bytes",
     "wal_limit_bytes": "wal_limit_bytes",
 }
+"""Names of the settings of a store in documents, with those of the store."""
 
 
 @functools.lru_cache(maxsize=256)  # a batch has one time, and a new entry has two equal times
@@ -124,7 +126,10 @@ def statistics(store: Store, stats: StoreStats) -> bytes:
                 "last_run": None if stats.gc.last is None else _collection(stats.gc.last),
                 "last_error": stats.gc.last_error,
             },
-            "settings": {name: settings[setting] for name, setting in _SETTINGS.items()},
+            "settings": {
+                **{name: settings[setting] for name, setting in SETTINGS.items()},
+                "log_level": log_level(),
+            },
         }
     )
 

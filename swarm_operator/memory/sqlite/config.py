@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
 
 from swarm_operator.memory.core.errors import ConfigError
 from swarm_operator.shared import limits
 
 MIB = 1024 * 1024
+
+LIVE: Final = frozenset({"cache_size", "cache_memory_mb", "compression_threshold", "gc_interval", "enable_vacuum"})
+"""Settings that can be changed while the store is in use. The others are fixed when the store is opened."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +100,16 @@ class StoreConfig:
                 raise ConfigError(f"{name}: a number from {least} to {most}, not {value!r}")
         if not 1 <= len(self.swarm_id.encode()) <= 255:
             raise ConfigError("swarm_id: a string of 1 to 255 bytes")
+
+    def changed(self, **settings: Any) -> Self:
+        """Return the configuration with other values of some settings of LIVE.
+
+        Raises:
+            ConfigError: a value is out of range, or a setting cannot be changed.
+        """
+        for name in settings.keys() - LIVE:
+            raise ConfigError(f"{name}: cannot be changed while the store is in use; {', '.join(sorted(LIVE))} can")
+        return replace(self, **settings)
 
 
 _RANGES = (

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,6 @@ from swarm_operator.memory.core.errors import (
     InvalidInputError,
     MemoryStoreError,
     MissedChangesError,
-    OverloadedError,
     StorageError,
     StoreClosedError,
 )
@@ -57,8 +56,8 @@ from swarm_operator.memory.sqlite.gc.collector import GarbageCollector
 from swarm_operator.memory.sqlite.read.entries import EntryCache, EntryReader
 from swarm_operator.memory.sqlite.read.pool import Readers
 from swarm_operator.memory.sqlite.search.index import prepare_opened
-from swarm_operator.memory.sqlite.tables import compression
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
+from swarm_operator.memory.sqlite.tables.compression import StoredValue
 from swarm_operator.memory.sqlite.tables.ranges import after_prefix
 from swarm_operator.memory.sqlite.write.apply import (
     BatchOperation,
@@ -67,6 +66,7 @@ from swarm_operator.memory.sqlite.write.apply import (
     TransactionOperation,
     UpdateOperation,
 )
+from swarm_operator.memory.sqlite.write.packing import Packer
 from swarm_operator.memory.sqlite.write.writer import DELETING, CheckpointPolicy, Writer
 
 RECORD_NAMESPACES = ("swarm:agents", "swarm:tasks", "swarm:patterns")
@@ -103,7 +103,7 @@ class SqliteStore:
         fetch = functools.partial(readers.entries, max_bytes=config.max_value_bytes)
         self._lookup = EntryReader(self._cache, fetch, now=now, accesses=self._accesses)
         self._closed = False
-        self._packing = 0
+        self._packer = Packer(config)
         self._feed = Feed(readers.changes)
         self._writer = Writer(
             worker, config, now=now, checkpoints=self._checkpoints, invalidation=self._lookup,
@@ -208,7 +208,7 @@ class SqliteStore:
         """Write an entry, see Store.write."""
         if len(draft.value_json) > self.config.max_value_bytes:
             raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
-        packed = self._pack_inline(draft.value_json) or await self._pack(draft.value_json)
+        packed = self._packer.pack_inline(draft.value_json) or await self._pack(draft.value_json)
         result: tuple[Entry, bool] = await self._writer.submit(PutOperation(draft, packed, create_only, if_version))
         return result
 
@@ -254,7 +254,7 @@ class SqliteStore:
             value = write.draft.value_json
             if len(value) > self.config.max_value_bytes:
                 raise InvalidInputError(f"operations[{index}].value", f"at most {self.config.max_value_bytes} bytes")
-            stored = self._pack_inline(value) or await self._pack(value)
+            stored = self._packer.pack_inline(value) or await self._pack(value)
             operations.append(PutOperation(write.draft, stored, write.create_only, write.if_version))
         results: list[Any] = await self._writer.submit(BatchOperation(operations, atomic))
         return results
@@ -263,7 +263,7 @@ class SqliteStore:
         self, identities: Sequence[Identity], decide: Callable[[list[Entry | None], int], Sequence[Write]]
     ) -> list[Any]:
         """Read, decide and write as one transaction, see Store.transact. `decide` runs on the writer's thread."""
-        results: list[Any] = await self._writer.submit(TransactionOperation(identities, decide, self._pack_now))
+        results: list[Any] = await self._writer.submit(TransactionOperation(identities, decide, self._packer.pack_now))
         return results
 
     async def update(
@@ -284,7 +284,9 @@ class SqliteStore:
             InvalidInputError, OverloadedError, StorageError, StoreClosedError: see `put`.
         """
         identity = (check_namespace(namespace), check_key(key))
-        result: tuple[Entry | None, bool] = await self._writer.submit(UpdateOperation(identity, change, self._pack_now))
+        result: tuple[Entry | None, bool] = await self._writer.submit(
+            UpdateOperation(identity, change, self._packer.pack_now)
+        )
         return result
 
     async def delete_range(self, namespace: str, *, prefix: str = "") -> int:
@@ -418,6 +420,19 @@ class SqliteStore:
         self._check_open()
         await self._replacer.replace(file, former, before, self._now())
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Return the settings in force."""
+        return asdict(self.config)
+
+    def configure(self, **settings: Any) -> None:
+        """Change settings of config.LIVE, see Store.configure."""
+        self._check_open()
+        config = self.config.changed(**settings)
+        self.config = self._packer.config = config
+        self._lookup.resize_cache(max_entries=config.cache_size, max_bytes=config.cache_memory_mb * MIB)
+        self._collector.configure(config)
+
     async def stats(self) -> StoreStats:
         """Return counts and sizes. The cost grows with the number of namespaces and uncollected expired entries."""
         self._check_open()
@@ -447,33 +462,13 @@ class SqliteStore:
             compressed_raw_bytes=packed_raw,
             compressed_stored_bytes=packed_stored,
             library_version=self.sqlite_version,
-            settings=asdict(self.config),
+            settings=self.settings,
             gc=replace(self._collector.stats),
         )
 
-    def _pack_inline(self, raw: bytes) -> compression.StoredValue | None:
-        """Return the value in its stored form; None if compression would block the event loop."""
-        threshold = self.config.compression_threshold
-        if not 0 < threshold < len(raw):
-            return compression.StoredValue(compression.Codec.PLAIN, raw)
-        return compression.compress(raw, threshold) if len(raw) <= compression.INLINE_BYTES else None
-
-    async def _pack(self, raw: bytes) -> compression.StoredValue:
-        """Return the value in its stored form, compressed on a thread."""
+    async def _pack(self, raw: bytes) -> StoredValue:
         self._check_open()
-        # Values that wait for a thread use memory like values in the writer's queue.
-        if self._packing and self._packing + len(raw) > self.config.max_queue_bytes:
-            raise OverloadedError(f"{self._packing} bytes of values are waiting to be compressed")
-        self._packing += len(raw)
-        try:
-            return await asyncio.to_thread(compression.compress, raw, self.config.compression_threshold)
-        finally:
-            self._packing -= len(raw)
-
-    def _pack_now(self, raw: bytes) -> compression.StoredValue:
-        if len(raw) > self.config.max_value_bytes:
-            raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
-        return compression.compress(raw, self.config.compression_threshold)
+        return await self._packer.pack(raw)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -274,6 +274,17 @@ class AuthorizedStore(Store):
         """Require an admin."""
         self._principal.check_admin()
         await self._store.replace(file, former=former, before=before)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Require an admin."""
+        self._principal.check_admin()
+        return self._store.settings
+
+    def configure(self, **settings: Any) -> None:
+        """Require an admin."""
+        self._principal.check_admin()
+        self._store.configure(**settings)
 
     async def stats(self) -> StoreStats:
         """Require read permission for all namespaces."""

@@ -25,6 +25,7 @@ from swarm_operator.memory.service.http.routes import (
     records,
     restores,
     scale,
+    settings,
     tasks,
     transfer,
     watch,
@@ -183,6 +184,7 @@ ENDPOINTS: Final = (
     *transfer.ENDPOINTS,
     *backups.ENDPOINTS,
     *restores.ENDPOINTS,
+    *settings.ENDPOINTS,
     Endpoint(_ITSELF, _openapi),
 )
 """All documented endpoints, in the order of the document."""

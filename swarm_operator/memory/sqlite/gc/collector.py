@@ -66,6 +66,14 @@ class GarbageCollector:
         """Start periodic runs, every gc_interval seconds."""
         self._loop = asyncio.create_task(self._run_for_ever(), name="memory-collector")
 
+    def configure(self, config: StoreConfig) -> None:
+        """Use other settings from now on. Another interval begins now; a run that goes on is not affected."""
+        waits_anew = config.gc_interval != self._config.gc_interval
+        self._config = config
+        if waits_anew and self._loop is not None:
+            self._loop.cancel()
+            self.start()
+
     async def collect(self) -> GcRun:
         """Delete all entries that have expired by now. The run continues if the caller is cancelled.
 

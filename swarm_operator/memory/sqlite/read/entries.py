@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
@@ -20,6 +21,8 @@ from swarm_operator.memory.core.entry import Entry, Identity
 from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
 
+_RESIZE_SECONDS = 0.001
+"""Duration of a step of EntryCache.resize: freeing a large value takes a million times as long as a small one."""
 _MAX_READS = 128
 """Maximum number of entries per batch: amortizes the thread switch and keeps the wait of other reads short."""
 
@@ -68,9 +71,21 @@ class EntryCache:
         self._entries[identity] = entry
         self.bytes += weight
         while len(self._entries) > self.max_entries or self.bytes > self.max_bytes:
-            _, oldest = self._entries.popitem(last=False)
-            self.bytes -= oldest.weight
-            self.evictions += 1
+            self._evict()
+
+    def resize(self, *, max_entries: int, max_bytes: int) -> bool:
+        """Bring the limits one short step closer to new ones. Return whether these are in force.
+
+        Until then the limits are what the cache still holds, so that no `put` removes many entries at once.
+        """
+        deadline = time.perf_counter() + _RESIZE_SECONDS
+        while len(self._entries) > max_entries or self.bytes > max_bytes:
+            self._evict()
+            if time.perf_counter() > deadline:
+                break
+        self.max_entries = max(max_entries, len(self._entries))
+        self.max_bytes = max(max_bytes, self.bytes)
+        return (self.max_entries, self.max_bytes) == (max_entries, max_bytes)
 
     def discard(self, identity: Identity) -> None:
         """Remove the entry if cached."""
@@ -82,6 +97,11 @@ class EntryCache:
         """Remove all entries. The counters stay."""
         self._entries.clear()
         self.bytes = 0
+
+    def _evict(self) -> None:
+        _, oldest = self._entries.popitem(last=False)
+        self.bytes -= oldest.weight
+        self.evictions += 1
 
 
 class _Read:
@@ -118,6 +138,7 @@ class EntryReader:
         self._shared: dict[Identity, _Read] = {}
         self._queue: list[_Read] = []
         self._drain: asyncio.Task[None] | None = None
+        self._resizing: asyncio.Task[None] | None = None
 
     async def get(self, identity: Identity) -> Entry | None:
         """Return the live entry, or None. Record the access."""
@@ -189,10 +210,22 @@ class EntryReader:
         self._shared.clear()
         self._cache.clear()
 
+    def resize_cache(self, *, max_entries: int, max_bytes: int) -> None:
+        """Change the limits of the cache. Entries beyond them are removed in steps, while reads and writes go on."""
+        if self._resizing is not None:
+            self._resizing.cancel()
+        self._resizing = asyncio.create_task(self._resize_cache(max_entries, max_bytes), name="memory-cache-resize")
+
     async def close(self) -> None:
         """Wait for in-flight reads."""
+        if self._resizing is not None:
+            self._resizing.cancel()
         if self._drain is not None:
             await self._drain
+
+    async def _resize_cache(self, max_entries: int, max_bytes: int) -> None:
+        while not self._cache.resize(max_entries=max_entries, max_bytes=max_bytes):  # noqa: ASYNC110 - it is work
+            await asyncio.sleep(0)
 
     def _begin(self, identity: Identity) -> asyncio.Future[Entry | None]:
         """Begin a read, or share one. Return its result, whose future may be cancelled."""

@@ -21,6 +21,7 @@ from swarm_operator.memory.client.sync import _Facade
 RECORDS = (
     "agents", "tasks", "patterns", "consensus", "communications", "coordination", "metrics", "swarm", "backups",
     "restores",
+    "settings",
 )  # fmt: skip
 
 

@@ -55,6 +55,31 @@ STATS = [
     get("stats after a collection", "/v1/stats", token=ADMIN),
     Http("gc with a parameter", "POST", "/admin/gc?x=1", token=ADMIN),
 ]
+SETTINGS = [
+    get("settings", "/admin/settings", token=ADMIN),
+    get("settings with a client's token", "/admin/settings"),
+    Http("settings changed", "PATCH", "/admin/settings", {"cache_size": 7, "enable_vacuum": False}, ADMIN),
+    Http(
+        "settings all changed",
+        "PATCH",
+        "/admin/settings",
+        {
+            "cache_size": 9,
+            "cache_memory_mb": 8,
+            "compression_threshold": 7,
+            "gc_interval_seconds": 66.5,
+            "enable_vacuum": True,
+            "log_level": "warning",
+        },
+        ADMIN,
+    ),
+    Http("settings unchanged", "PATCH", "/admin/settings", {}, ADMIN),
+    Http("settings refused", "PATCH", "/admin/settings", {"cache_size": 1, "gc_interval_seconds": "5m"}, ADMIN),
+    Http("settings unknown", "PATCH", "/admin/settings", {"enable_wal": False}, ADMIN),
+    Http("settings changed with a client's token", "PATCH", "/admin/settings", {"cache_size": 7}),
+    Http("settings put", "PUT", "/admin/settings", {"cache_size": 7}, ADMIN),
+    get("settings at the end", "/admin/settings", token=ADMIN),
+]
 TRANSFER = [
     Http("agent for the export", "PUT", "/v1/agents/a1", {"type": "coder"}),
     Http("task for the export", "POST", "/v1/tasks", {"id": "t0"}),
@@ -136,4 +161,4 @@ BACKUP = [
     Http("backup with another method", "POST", "/admin/backup", token=ADMIN),
     Http("backup head", "HEAD", "/admin/backup", token=ADMIN),
 ]
-SCENARIO = Scenario("http_admin", [*HEALTH, *STATS, *TRANSFER, *CLEANUP, *BACKUP, *WITHOUT_DESTINATION])
+SCENARIO = Scenario("http_admin", [*HEALTH, *STATS, *TRANSFER, *CLEANUP, *BACKUP, *WITHOUT_DESTINATION, *SETTINGS])

@@ -110,6 +110,43 @@ async def test_it_runs_every_interval(tmp_path, clock, recorder):
         assert set(sleep.asked) == {120}
 
 
+async def test_another_interval_begins_when_it_is_set(tmp_path, clock, recorder):
+    sleep = Sleeper()
+    config = StoreConfig(gc_interval=3600)
+    async with SqliteStore.open(tmp_path / "db", config, clock=clock, sleep=sleep, observer=recorder) as store:
+        await sleep.waiting.wait()
+        sleep.waiting.clear()
+        store.configure(gc_interval=60)
+        await sleep.waiting.wait()
+        assert sleep.asked == [3600, 60]
+        store.configure(cache_size=5)
+        await asyncio.sleep(0)
+        assert sleep.asked == [3600, 60], "the same interval goes on"
+        await sleep.wake()
+        assert recorder.collections == 1
+        assert sleep.asked == [3600, 60, 60]
+
+
+async def test_another_interval_ends_no_run(tmp_path, clock, recorder, monkeypatch):
+    sleep, begun, ended = Sleeper(), asyncio.Event(), asyncio.Event()
+    async with SqliteStore.open(tmp_path / "db", clock=clock, sleep=sleep, observer=recorder) as store:
+        run_exclusive = store._writer.run_exclusive
+
+        async def slow(step):
+            begun.set()
+            await ended.wait()
+            return await run_exclusive(step)
+
+        monkeypatch.setattr(store._writer, "run_exclusive", slow)
+        waking = asyncio.ensure_future(sleep.wake())
+        await begun.wait()
+        store.configure(gc_interval=60)
+        await waking
+        ended.set()
+        await store.collect_garbage()
+        assert recorder.collections == 2, "the run that went on, and the one that was asked for"
+
+
 @pytest.mark.parametrize("enable_wal", [True, False])
 async def test_a_collection_that_fails_is_told_and_tried_again(tmp_path, clock, recorder, enable_wal):
     sleep = Sleeper()

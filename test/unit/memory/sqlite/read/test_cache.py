@@ -3,6 +3,7 @@
 import pytest
 
 from swarm_operator.memory.core import Draft, Entry
+from swarm_operator.memory.sqlite.read import entries
 from swarm_operator.memory.sqlite.read.entries import EntryCache
 
 
@@ -54,3 +55,25 @@ def test_an_expired_entry_is_dropped_when_it_is_asked_for(now, found):
     assert (cache.get(("n", "a"), now) is not None) is found
     assert (len(cache), cache.bytes > 0) == (int(found), found)
     assert (cache.hits, cache.misses) == (int(found), int(not found))
+
+
+def test_new_limits_are_reached_in_steps_and_no_put_removes_many_entries(monkeypatch):
+    monkeypatch.setattr(entries, "_RESIZE_SECONDS", -1.0)
+    cache = EntryCache(max_entries=10, max_bytes=100_000)
+    for number in range(10):
+        cache.put(entry(f"k{number}"))
+    weight = entry("k0").weight
+    assert not cache.resize(max_entries=100, max_bytes=7 * weight)
+    assert (len(cache), cache.max_bytes) == (9, 9 * weight)
+    cache.put(entry("kx"))
+    assert (len(cache), cache.evictions) == (9, 2), "one in each step, and one for the new entry"
+    while not cache.resize(max_entries=100, max_bytes=7 * weight):
+        pass
+    assert (len(cache), cache.max_entries, cache.max_bytes) == (7, 100, 7 * weight)
+    assert cache.get(("n", "kx"), 0) is not None
+
+
+def test_an_empty_cache_takes_any_limits_at_once():
+    cache = EntryCache(max_entries=10, max_bytes=1000)
+    assert cache.resize(max_entries=1, max_bytes=1)
+    assert (cache.max_entries, cache.max_bytes) == (1, 1)

@@ -13,6 +13,7 @@ from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.tables import compression
 from swarm_operator.memory.sqlite.tables.compression import Codec, compress, decompress
+from swarm_operator.memory.sqlite.write import packing
 
 LONG = {"notes": ["the same words again and again"] * 2000}
 NOISE = os.urandom(20_000).hex()  # hexadecimal digits: half of it can be saved
@@ -177,19 +178,19 @@ async def test_a_file_of_version_1_is_brought_forward(tmp_path, monkeypatch):
 
 async def test_large_values_are_compressed_off_the_event_loop_and_small_ones_on_it(tmp_path, monkeypatch):
     threads = []
-    real = compression.compress
+    real = packing.compress
 
     def spy(raw, threshold):
         threads.append(threading.current_thread())
         return real(raw, threshold)
 
-    monkeypatch.setattr(compression, "compress", spy)
+    monkeypatch.setattr(packing, "compress", spy)
     async with SqliteStore.open(tmp_path / "db") as store:
         await store.put("n", "small", "x" * 20_000)
         await store.put("n", "large", "x" * 200_000)
         assert threads[0] is threading.main_thread()
         assert threads[1] is not threading.main_thread()
-        assert store._packing == 0
+        assert store._packer._packing == 0
 
 
 @pytest.mark.parametrize("threshold", [-1, 2**31, True])

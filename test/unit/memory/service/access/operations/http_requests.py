@@ -146,6 +146,8 @@ CASES = {
     "restore-list": _admin("GET", "/admin/restores"),
     "restore-get": [Case(ADMIN, ("GET", "/admin/restores/none", None), statuses=(404,))],
     "restore-ask": [Case(ADMIN, ("PUT", "/admin/restores/asked", {"backup": "none"}), statuses=(202,))],
+    "settings": _admin("GET", "/admin/settings"),
+    "settings-change": [Case(ADMIN, ("PATCH", "/admin/settings", {"cache_size": 1000}))],
     # What is inside is MCP's; these lack the headers of a message.
     "mcp": [
         Case(TOKEN, ("POST", "/mcp", {}), statuses=(400, 406)),

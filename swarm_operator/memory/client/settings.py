@@ -1,0 +1,37 @@
+"""Settings of the running service: `/admin/settings`. All calls require the admin token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from swarm_operator.memory.client.encoding import to_json
+from swarm_operator.memory.client.transport import Transport
+
+_PATH: Final = "/admin/settings"
+
+
+class SettingsClient:
+    """`/admin/settings`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def get(self) -> Mapping[str, Any]:
+        """Return the settings in force that can be changed."""
+        return await self._transport.request("GET", _PATH, _read)
+
+    async def change(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Change settings until the next start of the service. Return all that are in force.
+
+        Args:
+            settings: names and values, as `get` returns them. Settings that are not named stay.
+
+        Raises:
+            MemoryRequestError: a value is invalid, or there is no such setting; nothing was changed.
+        """
+        return await self._transport.request("PATCH", _PATH, _read, body=to_json(dict(settings)))
+
+
+def _read(answer: Any) -> Mapping[str, Any]:
+    return dict(answer)
