@@ -65,22 +65,6 @@ async def test_what_is_not_known_is_absent_and_never_zero(objects, start_operato
     assert not status.keys() & {"entryCount", "databaseSize", "agentCount", "cacheHitRate", "lastBackup"}
 
 
-async def test_parts_that_do_not_work_yet_are_named_in_a_condition_and_an_event(objects, start_operator, eventually):
-    start_operator()
-    await objects.store("s", migrateFromLegacy=True, legacyDataPVC="old", mcpMode=True)
-    await settled(objects, eventually)
-    degraded = await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "Degraded")
-    assert (degraded["status"], degraded["reason"]) == ("True", "NotImplemented")
-    assert "migrateFromLegacy" in degraded["message"]
-    assert "mcpMode" not in degraded["message"]
-
-    async def told() -> bool:
-        events, _ = await objects.client.list(EVENTS, namespace=objects.namespace)
-        return any(e["reason"] == "NotImplemented" and e["regarding"]["name"] == "s" for e in events)
-
-    await eventually(told)
-
-
 async def test_a_ready_pod_makes_the_store_ready_with_the_services_own_numbers(
     objects, start_operator, eventually, memory_service, memory_port
 ):
@@ -495,5 +479,4 @@ async def test_a_name_that_is_taken_leaves_no_condition_out(objects, start_opera
         "AuthReady": ("True", "TokensValid"),
         "Reachable": ("Unknown", "Pending"),
         "Writable": ("Unknown", "Pending"),
-        "Degraded": ("False", "AsExpected"),
     }

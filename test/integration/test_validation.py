@@ -169,6 +169,7 @@ CLUSTER_REFUSED = {
         {"restoreFrom": {"storeRef": {"name": "bad-memory"}}},
         ["spec.memory.restoreFrom.storeRef.name", "must be another store"],
     ),
+    "migration without a source": ({"migrateFromLegacy": True}, ["spec.memory.legacyDataPVC", "is required when"]),
     "a store that does not persist": (
         {"persistence": False, "enableMemoryStore": True},
         ["spec.memory.persistence", "must be true when enableMemoryStore is true"],
@@ -197,7 +198,13 @@ async def test_a_cluster_without_a_spec_gets_a_memory_of_type_sqlite(control_pla
     applied = control_plane.kubectl_run("apply", "-f", "-", stdin=text)
     assert applied.returncode == 0, applied.stderr
     memory = (await objects.get(kinds.SWARM_CLUSTER, "bare"))["spec"]["memory"]
-    assert memory == {"type": "sqlite", "size": "10Gi", "persistence": True, "enableMemoryStore": False}
+    assert memory == {
+        "type": "sqlite",
+        "size": "10Gi",
+        "persistence": True,
+        "enableMemoryStore": False,
+        "migrateFromLegacy": False,
+    }
 
 
 async def test_the_backup_of_a_swarm_is_not_changed_later(control_plane, objects):

@@ -40,6 +40,7 @@ ELSEWHERE = {
     ("docs/operator.md", "kubectl exec"): _KIND,
     ("docs/operator.md", "kubectl logs"): _KIND,
     ("docs/mcp.md", "export SWARM_MEMORY_TOKEN="): _API_SERVER,
+    ("docs/migration.md", "kubectl"): "test/e2e/test_migration.py",
     ("docs/tokens.md", "kubectl"): _API_SERVER,
 }
 """The test of those commands of a page that begin so."""

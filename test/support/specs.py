@@ -19,8 +19,8 @@ RESTORE = "restoreFrom"
 FIXED = ("type", "swarmId", "version", "storageClass", "storageSize", "backup", RESTORE)
 """Fields that cannot be changed, or only one way and only with a bound volume; and the place of backups, whose volume
 stays once it was asked for."""
-ASKING = ("backupInterval", "backupSchedule")
-"""Fields that ask for backups without saying where they are kept."""
+ASKING = ("backupInterval", "backupSchedule", "migrateFromLegacy")
+"""Fields that ask for a place for backups without saying where that is."""
 
 EXAMPLES = {
     "backup": [{}, {"volume": {}}, {"volume": {"size": "2Gi"}}, {"objectStore": {"url": "s3://bucket/prefix"}}],

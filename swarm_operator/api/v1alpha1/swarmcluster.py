@@ -29,7 +29,13 @@ from swarm_operator.api.v1alpha1.common import (
     rule,
     unchanged,
 )
-from swarm_operator.api.v1alpha1.swarmmemorystore import MAX_NAME, NAME_PATTERN, DeletionPolicy
+from swarm_operator.api.v1alpha1.swarmmemorystore import (
+    LEGACY_CLAIM_REQUIRED,
+    MAX_NAME,
+    NAME_PATTERN,
+    DeletionPolicy,
+    LegacyClaim,
+)
 from swarm_operator.shared.limits import CACHE_MEMORY_MB, CACHE_SIZE
 
 STORE_SUFFIX = "-memory"
@@ -78,6 +84,7 @@ class MemorySpec(ApiModel):
                     "must be true when enableMemoryStore is true: a memory store always persists",
                     ".persistence",
                 ),
+                LEGACY_CLAIM_REQUIRED,
                 unchanged("restoreFrom", RESTORED_ONCE),
             ]
         }
@@ -100,6 +107,10 @@ class MemorySpec(ApiModel):
     """Make a SwarmMemoryStore `NAME-memory` for this swarm. Setting it back to false keeps the store and its data."""
     restore_from: RestoreSource | None = None
     """The backup that becomes the data of the swarm's memory before it serves. Cannot be changed."""
+    migrate_from_legacy: bool = False
+    """Bring legacy memory in once, from legacyDataPVC, when the memory serves. What the memory has already stays."""
+    legacy_data_pvc: LegacyClaim | None = None
+    """PersistentVolumeClaim with the legacy data, in the same namespace. It is only read."""
     sqlite_config: SQLiteMemoryConfig | None = None
     """Fine-tuning of the SQLite memory."""
 

@@ -41,6 +41,14 @@ _LABEL_VALUE = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 DeletionPolicy = Literal["Backup", "Retain", "Delete"]
 """What happens to the data volume of a store that is deleted."""
 
+LegacyClaim = Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)]
+"""Name of the PersistentVolumeClaim with legacy data."""
+LEGACY_CLAIM_REQUIRED = rule(
+    "!has(self.migrateFromLegacy) || !self.migrateFromLegacy || has(self.legacyDataPVC)",
+    "is required when migrateFromLegacy is true: the claim that holds the legacy data",
+    ".legacyDataPVC",
+)
+
 _SWARM_ID = "(has({0}.spec.swarmId) ? {0}.spec.swarmId : {0}.metadata.name)"
 
 
@@ -50,11 +58,7 @@ class SwarmMemoryStoreSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
-                rule(
-                    "!has(self.migrateFromLegacy) || !self.migrateFromLegacy || has(self.legacyDataPVC)",
-                    "is required when migrateFromLegacy is true: the claim that holds the legacy data",
-                    ".legacyDataPVC",
-                ),
+                LEGACY_CLAIM_REQUIRED,
                 rule(
                     "!has(self.backupSchedule) || !has(self.backupInterval)",
                     "cannot be given with backupInterval: one of them says when backups are made",
@@ -111,9 +115,9 @@ class SwarmMemoryStoreSpec(ApiModel):
     """The backup that becomes the data of this store before it serves. The store keeps its own swarmId. A volume that
     has a database already is never overwritten. Cannot be changed."""
     migrate_from_legacy: bool = False
-    """Import legacy memory once, from legacyDataPVC."""
-    legacy_data_pvc: Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)] | None = None
-    """PersistentVolumeClaim with the legacy data, in the same namespace."""
+    """Bring legacy memory in once, from legacyDataPVC, when the pod is ready. What the store has already stays."""
+    legacy_data_pvc: LegacyClaim | None = None
+    """PersistentVolumeClaim with the legacy data, in the same namespace. It is only read."""
     backup_on_delete: bool | None = None
     """Make a final backup when the store is deleted: true means deletionPolicy Backup, false Delete. A deletionPolicy
     that is given counts instead."""
@@ -155,6 +159,29 @@ class RestoredFrom(ApiModel):
     """When the data was in place, verified."""
 
 
+class MigrationStatus(StatusModel):
+    """What became of the legacy data. Numbers are exact, and absent before the migration is completed."""
+
+    job: Annotated[str, Field(max_length=63)] | None = None
+    """Name of the Job that ended last."""
+    location: Annotated[str, Field(max_length=1024)] | None = None
+    """URL of the folder with the report and the quarantine file."""
+    entries: Int64 | None = None
+    """Legacy entries, and rows of other tables, that the store has."""
+    agents: Int64 | None = None
+    """Legacy agents that the store has."""
+    tasks: Int64 | None = None
+    """Legacy tasks that the store has."""
+    patterns: Int64 | None = None
+    """Legacy patterns that the store has."""
+    consensus: Int64 | None = None
+    """Legacy decisions by consensus that the store has."""
+    kept: Int64 | None = None
+    """Items of which the store had another value, which stays."""
+    quarantined: Int64 | None = None
+    """Items that could not be migrated: they are in the quarantine file."""
+
+
 class SwarmMemoryStoreStatus(StatusModel):
     """What was observed. A number that was never known is absent, never zero; large ones have three digits."""
 
@@ -192,16 +219,18 @@ class SwarmMemoryStoreStatus(StatusModel):
     next_backup: Timestamp | None = None
     """When the schedule makes the next one."""
     migration_completed: bool | None = None
-    """Whether the legacy data is imported."""
+    """Whether the legacy data is in the store; absent unless migrateFromLegacy asks for it."""
     migration_time: Timestamp | None = None
-    """When it was."""
+    """When the migration was completed."""
+    migration: MigrationStatus | None = None
+    """What became of the legacy data."""
     endpoints: Endpoints | None = None
     """Where clients reach the store."""
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
     """Ready, StorageReady, AuthReady, Restored, BackupStorageReady, BackupSucceeded, Reachable, Writable, Upgraded,
-    Degraded and Paused; docs/status-conditions.md has the table of reasons."""
+    Migrated and Paused; docs/status-conditions.md has the table of reasons."""
 
 
 class SwarmMemoryStore(ApiModel):

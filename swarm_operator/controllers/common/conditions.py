@@ -11,14 +11,11 @@ from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.resource import Object
 
 EVENT_CONDITIONS = frozenset(
-    {"Ready", "StorageReady", "AuthReady", "Restored", "BackupSucceeded", "Writable", "Upgraded", "Degraded", "Paused"}
+    {"Ready", "StorageReady", "AuthReady", "Restored", "BackupSucceeded", "Writable", "Upgraded", "Migrated", "Paused"}
 )
 """Conditions whose changes emit events."""
 
-NEGATIVE_CONDITIONS = frozenset({"Degraded"})
-"""Conditions of negative polarity: True is a problem."""
-
-QUIET = frozenset({("AuthReady", "True"), ("Writable", "True"), ("Writable", "Unknown"), ("Degraded", "False")})
+QUIET = frozenset({("AuthReady", "True"), ("Writable", "True"), ("Writable", "Unknown")})
 """Conditions that are normal from the start, and emit no event."""
 
 WAITING_REASONS = frozenset(
@@ -44,6 +41,7 @@ WAITING_REASONS = frozenset(
         "NoBackupYet",
         "WaitingForBackup",
         "Restoring",
+        "Migrating",
     }
     | {"BackupNotVerified", "Fetching", "Planning", "BackingUp", "Swapping", "Writing"}
 )
@@ -127,6 +125,6 @@ def emit_event(recorder: EventRecorder, obj: Object, condition: Object) -> None:
     type_, status, reason = condition["type"], condition["status"], condition["reason"]
     if type_ not in EVENT_CONDITIONS or (type_, status) in QUIET or reason == PENDING:
         return
-    warns = type_ in NEGATIVE_CONDITIONS or (status != "True" and reason not in WAITING_REASONS)
+    warns = status != "True" and reason not in WAITING_REASONS
     note = f"{type_} is {status}: {condition['message'] or reason}"
     recorder.event(obj, "Warning" if warns else "Normal", reason, note, action="Reconcile")

@@ -42,6 +42,11 @@ which its tokens were made."""
 TOKENS_ROTATED = "swarm.claudeflow.io/tokens-rotated"
 """Annotation of the Secret: when its tokens were last replaced."""
 
+RETRY_MIGRATION = "swarm.claudeflow.io/retry-migration"
+"""Annotation of a SwarmMemoryStore: a value other than the last one tries a failed migration again."""
+MIGRATION_SOURCE = "swarm.claudeflow.io/migration-source"
+"""Annotation of a Job: the claim with the legacy data that it migrates."""
+
 APPLIED = "swarm.claudeflow.io/applied-configuration"
 """Annotation with the hash of the applied fields: only the hash reveals fields that are no longer wanted."""
 

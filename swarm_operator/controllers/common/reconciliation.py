@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from swarm_operator.api.v1alpha1.common import ApiModel
 from swarm_operator.controllers.common import labels
-from swarm_operator.controllers.common.conditions import NEGATIVE_CONDITIONS, Conditions, emit_event
+from swarm_operator.controllers.common.conditions import Conditions, emit_event
 from swarm_operator.controllers.common.errors import REPORTABLE_ERRORS, NameTakenError, StepError, ends_pass, explain
 from swarm_operator.runtime import handlers
 from swarm_operator.runtime.cache import Cache
@@ -116,8 +116,7 @@ class Reconciliation(Generic[Model]):
 
     def set_condition(self, type: str, outcome: Outcome) -> None:  # noqa: A002 - the API's word
         """Set a condition to what an outcome says."""
-        status = outcome.is_done != (type in NEGATIVE_CONDITIONS)
-        self.conditions.set(type, status=status, reason=outcome.reason, message=outcome.message)
+        self.conditions.set(type, status=outcome.is_done, reason=outcome.reason, message=outcome.message)
 
     async def write_status(self, status: dict[str, Any]) -> None:
         """Apply the status if it differs from the stored one, and emit events of the changed conditions.

@@ -39,6 +39,7 @@ def memory_store(cluster: SwarmCluster) -> Object:
     memory = cluster.spec.memory
     tuning = memory.sqlite_config.model_dump(by_alias=True, exclude_none=True) if memory.sqlite_config else {}
     source = memory.restore_from.model_dump(by_alias=True, exclude_none=True) if memory.restore_from else None
+    legacy = {"migrateFromLegacy": True, "legacyDataPVC": memory.legacy_data_pvc}
     return {
         "metadata": {
             "name": cluster.store_name,
@@ -51,6 +52,7 @@ def memory_store(cluster: SwarmCluster) -> Object:
             "storageSize": memory.size,
             **({"deletionPolicy": memory.deletion_policy} if memory.deletion_policy else {}),
             **({"restoreFrom": source} if source else {}),
+            **(legacy if memory.migrate_from_legacy else {}),
             **tuning,
         },
     }

@@ -12,10 +12,10 @@ from swarm_operator.controllers.swarmmemorystore.backups.objects import STORE_IN
 from swarm_operator.controllers.swarmmemorystore.backups.step import Backups
 from swarm_operator.controllers.swarmmemorystore.backups.volume import BackupsVolume
 from swarm_operator.controllers.swarmmemorystore.deletion import FinalBackup
+from swarm_operator.controllers.swarmmemorystore.migration.step import Migration
 from swarm_operator.controllers.swarmmemorystore.network import ClientService, HeadlessService
 from swarm_operator.controllers.swarmmemorystore.stats import Observer, Poller, StatsPoll
 from swarm_operator.controllers.swarmmemorystore.storage import FINALIZER, Storage
-from swarm_operator.controllers.swarmmemorystore.unsupported import Unsupported
 from swarm_operator.controllers.swarmmemorystore.workload.restore import Restore
 from swarm_operator.controllers.swarmmemorystore.workload.step import Workload
 from swarm_operator.runtime import handlers
@@ -73,7 +73,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
             Workload(image, pull_secrets),
             StatsPoll(self.poller),
             Backups(),
-            Unsupported(),
+            Migration(image, pull_secrets),
         )
         super().__init__(
             kinds.SWARM_MEMORY_STORE,

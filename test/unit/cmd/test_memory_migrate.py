@@ -54,8 +54,7 @@ def test_report_and_quarantine_are_archived_where_backups_are_kept_and_are_no_ba
     legacy.json_entries(folder / "legacy" / "entries.json")
     (folder / "legacy" / "bad.json").write_text('[{"key": 1')
     (folder / "backups").mkdir()
-    flags = ["--target", "store.db", "--accept-quarantine"]
-    flags += ["--archive", f"file://{folder}/backups", "--swarm-id", "bees"]
+    flags = ["--target", "store.db", "--accept-quarantine", "--archive", "backups", "--swarm-id", "bees"]
     report, _ = run(capsys, *flags, "--summary", "summary.json")
     archived = folder / "backups" / "bees" / "~migration"
     quarantine = archived / "quarantine.ndjson"

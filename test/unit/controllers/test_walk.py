@@ -203,7 +203,7 @@ async def test_an_event_of_a_store(server, operate, store_object, eventually):
         return server[workload] and server[store]["status"]
 
     await eventually(made)
-    server.change(claim, status={"phase": "Bound"})
+    server.change(claim, status={"phase": "Bound", "capacity": {"storage": "1Gi"}})
     revisions = {"readyReplicas": 1, "currentRevision": "a", "updateRevision": "a"}
     server.change(workload, status={"observedGeneration": 1, **revisions})
 
@@ -219,7 +219,7 @@ async def test_an_event_of_a_store(server, operate, store_object, eventually):
 
     before = server.polls
     with files_that_run() as found:
-        server.change(store, spec={"storageSize": "2Gi", "migrateFromLegacy": True})
+        server.change(store, spec={"storageSize": "2Gi"})
         await eventually(carried_out)
     assert server[claim]["spec"]["resources"]["requests"]["storage"] == "2Gi"
     assert sorted(found) == sorted([*MACHINERY, *STORE])

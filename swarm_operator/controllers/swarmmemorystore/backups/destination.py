@@ -53,12 +53,14 @@ def claim_name(store: SwarmMemoryStore) -> str:
 def asks_for_backups(store: SwarmMemoryStore) -> bool:
     """Return whether the store asks for backups, and so for a place to keep them.
 
-    A store that asks for nothing but a final backup needs the place when it is deleted, and not before.
+    A store that asks for nothing but a final backup needs the place when it is deleted, and not before. A migration
+    leaves its report there.
     """
     spec = store.spec
     scheduled = spec.backup_interval is not None or spec.backup_schedule is not None
     final = store.metadata.deletion_timestamp is not None and store.deletion_policy == "Backup"
-    return spec.backup is not None or scheduled or final
+    migrates = spec.migrate_from_legacy and not store.status.migration_completed
+    return spec.backup is not None or scheduled or final or migrates
 
 
 def destination_of(store: SwarmMemoryStore) -> BackupDestination:

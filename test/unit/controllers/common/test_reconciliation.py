@@ -131,11 +131,6 @@ class TestConditionsComeFromOutcomes:
             "Ready": ("True", "Available", "it answers"),
         }
 
-    @pytest.mark.parametrize(("outcome", "degraded"), [(failed("Odd", "oh"), "True"), (done("AsExpected"), "False")])
-    async def test_degraded_is_true_when_its_step_fails(self, run, conditions, outcome, degraded):
-        await run(step("Odd", outcome, condition="Degraded"), ready())
-        assert conditions()["Degraded"] == (degraded, outcome.reason, outcome.message)
-
     async def test_of_several_steps_the_first_that_is_not_done_decides_ready(self, run, conditions):
         await run(
             step("A", done("Available"), condition="Ready"),
@@ -158,7 +153,7 @@ class TestAllConditionsAreThere:
 
         def make(error):
             first = step("First", error, condition="StorageReady")
-            second = step("Second", done("Fine"), type(first), condition="Degraded")
+            second = step("Second", done("Fine"), type(first), condition="Writable")
             third = step("Third", done("Fine"), reports=("Reachable",))
             return first, second, third, ready()
 
@@ -169,7 +164,7 @@ class TestAllConditionsAreThere:
         unknown = ("Unknown", "Pending", "not judged yet: see Ready")
         assert conditions()["Ready"][:2] == ("False", "NameTaken")
         assert {name: found for name, found in conditions().items() if name != "Ready"} == dict.fromkeys(
-            ("StorageReady", "Degraded", "Reachable"), unknown
+            ("StorageReady", "Writable", "Reachable"), unknown
         )
         assert recorder.reasons == ["NameTaken"]
 
@@ -179,7 +174,7 @@ class TestAllConditionsAreThere:
             await run(*steps(done()))
         assert {name: found[1] for name, found in conditions().items()} == {
             "Ready": "InvalidSpec",
-            **dict.fromkeys(("StorageReady", "Degraded", "Reachable"), "Pending"),
+            **dict.fromkeys(("StorageReady", "Writable", "Reachable"), "Pending"),
         }
 
     async def test_what_was_judged_before_stays(self, run, steps, conditions):

@@ -27,6 +27,12 @@ def test_what_the_cluster_states_is_passed_on_and_nothing_else(cluster_object):
     }
 
 
+def test_a_migration_is_passed_on_with_its_source(cluster_object):
+    legacy = {"migrateFromLegacy": True, "legacyDataPVC": "old"}
+    assert made(cluster_object, **legacy)["spec"].items() >= legacy.items()
+    assert not legacy.keys() & made(cluster_object, legacyDataPVC="old")["spec"].keys()
+
+
 def test_every_setting_is_one_that_the_store_has(cluster_object):
     settings = {"cacheSize": 1, "cacheMemoryMB": 2, "enableWAL": False, "enableVacuum": False}
     backup = {"objectStore": {"url": "s3://bucket", "credentialsSecretRef": {"name": "keys"}}}

@@ -79,15 +79,6 @@ async def test_when_everything_is_as_wanted_nothing_is_written(reconciler, clien
     assert client.writes() == before
 
 
-async def test_what_is_not_carried_out_yet_is_told(reconciler, seen, store_object, condition):
-    seen(STORE, store_object(migrateFromLegacy=True, legacyDataPVC="old", mcpMode=True))
-    await reconciler.reconcile(KEY)
-    degraded = condition("Degraded")
-    assert (degraded["status"], degraded["reason"]) == ("True", "NotImplemented")
-    assert "migrateFromLegacy" in degraded["message"]
-    assert "mcpMode" not in degraded["message"]
-
-
 async def test_a_spec_that_is_not_valid_makes_no_children(reconciler, client, seen, store_object, condition):
     seen(STORE, store_object(storageSize="lots"))
     with pytest.raises(TerminalError, match="storageSize"):

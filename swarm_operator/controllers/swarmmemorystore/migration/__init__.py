@@ -1,0 +1,1 @@
+"""Legacy memory that is brought into a store."""
