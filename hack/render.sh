@@ -41,6 +41,11 @@ if [ -n "${WATCH_NAMESPACES:-}" ]; then
       kind: ClusterRoleBinding
       metadata: {name: swarm-operator-manager}
       \$patch: delete
+  - patch: |-
+      apiVersion: rbac.authorization.k8s.io/v1
+      kind: ClusterRoleBinding
+      metadata: {name: swarm-operator-namespaces}
+      \$patch: delete
 YAML
 fi
 if [ "${3:-}" = without-crds ]; then

@@ -29,11 +29,12 @@ if [[ -n $objects && ${DELETE_STORES:-} != yes ]]; then
 fi
 "$kube" delete --ignore-not-found --wait=false -k config/crd
 # A final backup is an object of a kind that is being deleted, and there may be no operator any more.
-ours='[{"op": "test", "path": "/metadata/finalizers/0", "value": "swarm.claudeflow.io/final-backup"},
-	{"op": "remove", "path": "/metadata/finalizers/0"}]'
+declare -A ours=([SwarmMemoryStore]=final-backup [SwarmCluster]=other-namespaces)
 while read -r namespace kind name; do
-	[[ $kind != SwarmMemoryStore ]] ||
-		"$kube" patch "$kind" --namespace="$namespace" "$name" --type=json --patch="$ours" >/dev/null 2>&1 || true
+	[[ -n $kind && -n ${ours[$kind]:-} ]] || continue # there may be no object: one empty line
+	patch='[{"op": "test", "path": "/metadata/finalizers/0", "value": "swarm.claudeflow.io/'${ours[$kind]}'"},
+		{"op": "remove", "path": "/metadata/finalizers/0"}]'
+	"$kube" patch "$kind" --namespace="$namespace" "$name" --type=json --patch="$patch" >/dev/null 2>&1 || true
 done <<<"$objects"
 "$kube" wait --for=delete --timeout=120s "${there[@]/#/crd/}"
 [[ -z $objects ]] || echo "Volumes of stores without deletionPolicy Delete are still there: $kube get pvc -A -l app.kubernetes.io/managed-by=swarm-operator"

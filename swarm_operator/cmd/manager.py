@@ -20,6 +20,7 @@ from swarm_operator import __version__
 from swarm_operator.cmd import logs
 from swarm_operator.cmd.options import PREFIX, parse
 from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
+from swarm_operator.controllers.swarmcluster.placement import DefaultNamespaces
 from swarm_operator.controllers.swarmmemorybackup import SwarmMemoryBackupReconciler
 from swarm_operator.controllers.swarmmemorybackup.service import HttpBackupService
 from swarm_operator.controllers.swarmmemoryrestore import SwarmMemoryRestoreReconciler
@@ -143,7 +144,8 @@ def assemble(
     auth, certificate = metrics_guard or (None, None)
     recorder = EventRecorder(client, controller="swarm-operator", instance=instance)
     cache = Cache(client, namespaces=options.watch_namespaces)
-    clusters = SwarmClusterReconciler(cache, recorder)
+    namespaces = DefaultNamespaces(options.swarm_namespace, options.hive_mind_namespace)
+    clusters = SwarmClusterReconciler(cache, recorder, defaults=namespaces)
     stores = SwarmMemoryStoreReconciler(
         cache,
         recorder,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -86,6 +87,10 @@ def _add_memories(flags: _Flags) -> None:
     flags.add("--memory-image-pull-secrets", _names, "", secrets)
     url = "http://{name}.{namespace}.svc:8080"
     flags.add("--memory-url", str, url, "where the memory service of store {name} in {namespace} is reached")
+    swarm = "namespace of the swarm of a SwarmCluster that asks for namespaces and names none"
+    flags.add("--swarm-namespace", _namespace, "claude-flow-swarm", swarm)
+    hive = "the same for its hive mind"
+    flags.add("--hive-mind-namespace", _namespace, "claude-flow-hivemind", hive)
     flags.add("--status-interval", _seconds, 30.0, "seconds between two looks at a ready store's numbers")
     flags.add("--max-concurrent-backups", _positive, 4, "backups that are made at one time")
     deadline = "seconds for which a backup or a restore waits at most for what it needs"
@@ -130,6 +135,12 @@ def _own_namespace() -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _namespace(text: str) -> str:
+    if not re.fullmatch(r"(?!kube-)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; the name of a namespace without kube- is")
+    return text
 
 
 def _level(text: str) -> str:

@@ -75,7 +75,7 @@ class World:
         assert reachable["reason"] == ("NoAnswer" if ready[0]["status"] == "True" else "PodNotReady")
         theirs = [c for c in cluster["status"]["conditions"] if c["type"] == "Ready"]
         assert theirs[0]["reason"] == ready[0]["reason"]
-        assert cluster["status"]["memoryStatus"] == store["status"]["phase"]
+        assert cluster["status"]["memoryStatus"]["available"] == (ready[0]["status"] == "True")
         return True
 
     async def collect_garbage(self) -> None:

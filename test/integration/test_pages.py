@@ -134,6 +134,16 @@ async def test_the_crds_stay_as_long_as_there_are_stores_unless_told(plane, shel
     await make("install", folder, shell)
 
 
+async def test_what_the_page_about_namespaces_says_works(plane, shell):
+    """As far as it goes without an operator: the examples are taken, and the commands lead somewhere."""
+    *_, deleted, applied, shown = await answers(to_run("docs/NAMESPACE_AND_GITHUB_GUIDE.md", __file__), TOP, **shell)
+    assert "deleted" in deleted
+    assert "swarmcluster.swarm.claudeflow.io/bees created" in applied
+    assert "bees" in shown
+    gone = plane.kubectl_run("delete", "swarmcluster/bees", "namespace/research", "namespace/shared", "--wait=false")
+    assert gone.returncode == 0, gone.stderr
+
+
 async def test_both_pods_are_pulled_with_the_secrets_that_deploy_names(plane, shell, tmp_path):
     folder = checkout(tmp_path)
     code, output = await make("deploy", folder, shell, IMAGE_PULL_SECRETS="first,second")

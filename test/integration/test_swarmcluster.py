@@ -54,7 +54,7 @@ async def test_the_cluster_is_ready_when_its_store_is(objects, start_operator, e
 
     async def ready() -> bool:
         status = (await objects.get(kinds.SWARM_CLUSTER, "c"))["status"]
-        return (status["phase"], status["memoryStatus"]) == ("Ready", "Ready")
+        return (status["phase"], status["memoryStatus"]["available"]) == ("Ready", True)
 
     await eventually(ready)
 

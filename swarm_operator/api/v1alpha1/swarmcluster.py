@@ -29,6 +29,8 @@ from swarm_operator.api.v1alpha1.common import (
     rule,
     unchanged,
 )
+from swarm_operator.api.v1alpha1.hivemind import HIVE_MIND_SUFFIX, HiveMindSpec, HiveMindStatus, enough_room_for_name
+from swarm_operator.api.v1alpha1.namespaces import NamespaceConfig, unchanged_config
 from swarm_operator.api.v1alpha1.swarmmemorystore import (
     LEGACY_CLAIM_REQUIRED,
     MAX_NAME,
@@ -118,7 +120,7 @@ class MemorySpec(ApiModel):
 class SwarmClusterSpec(ApiModel):
     """What the user wants of a swarm."""
 
-    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": [*AGENT_RULES]})
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": [*AGENT_RULES, unchanged_config()]})
 
     topology: Topology = "mesh"
     """Which agents are an agent's peers. mesh: all others. ring: the one before and the one after. star: the first
@@ -138,18 +140,39 @@ class SwarmClusterSpec(ApiModel):
     """How the number of agents follows their work."""
     memory: Annotated[MemorySpec, Field(json_schema_extra={"default": {}})] = Field(default_factory=MemorySpec)
     """The swarm's shared memory."""
+    hive_mind: Annotated[HiveMindSpec, Field(json_schema_extra={"default": {}})] = Field(default_factory=HiveMindSpec)
+    """What the swarm decides and knows together."""
+    namespace_config: NamespaceConfig | None = None
+    """Namespaces of the swarm's parts. Absent: all are in the cluster's own. Cannot be added or removed later."""
     paused: bool = False
     """Leave everything of this swarm as it is, until this is false again. Its store has a switch of its own. Deletion
     is carried out."""
 
 
+class MemoryStatus(ApiModel):
+    """What was observed of the memory."""
+
+    available: bool
+    """Whether the memory store is Ready."""
+    used: Int64 | None = None
+    """Size of its database, in bytes."""
+    hit_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of reads that its cache answered."""
+
+
 class SwarmClusterStatus(StatusModel):
     """What was observed."""
 
-    phase: Literal["Initializing", "Ready", "Error"] | None = None
+    phase: Literal["Initializing", "Ready", "Error", "Deleting"] | None = None
     """Summary of the conditions, for people."""
-    memory_status: str | None = None
-    """Phase of the swarm's memory store; Disabled when it has none because enableMemoryStore is false."""
+    memory_status: MemoryStatus | None = None
+    """The swarm's memory store. Absent for a swarm without one."""
+    hive_mind_status: HiveMindStatus | None = None
+    """The swarm's hive mind. Absent for a swarm without one."""
+    swarm_namespace: Annotated[str, Field(max_length=63)] | None = None
+    """Namespace of the memory and the agents of a swarm with namespaceConfig."""
+    hive_mind_namespace: Annotated[str, Field(max_length=63)] | None = None
+    """Namespace of the hive mind of a swarm with namespaceConfig."""
     storage_capacity: Annotated[str, Field(max_length=32)] | None = None
     """Size that the memory's volume has, as a quantity."""
     ready_agents: Int64 | None = None
@@ -163,7 +186,8 @@ class SwarmClusterStatus(StatusModel):
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, MemoryReady, AgentsReady and Paused; docs/status-conditions.md has the table of reasons."""
+    """Ready, NamespacesReady, MemoryReady, HiveMindReady, AgentsReady and Paused; docs/status-conditions.md has the
+    table of reasons."""
 
 
 class SwarmCluster(ApiModel):
@@ -184,6 +208,7 @@ class SwarmCluster(ApiModel):
                     ".spec.memory.restoreFrom.storeRef.name",
                 ),
                 never_below_capacity("spec.memory.size"),
+                enough_room_for_name(MAX_NAME - len(HIVE_MIND_SUFFIX)),
             ]
         }
     )
@@ -191,16 +216,15 @@ class SwarmCluster(ApiModel):
     VERSION: ClassVar = VERSION
     KIND: ClassVar = "SwarmCluster"
     PLURAL: ClassVar = "swarmclusters"
-    SHORT_NAMES: ClassVar[list[str]] = []
+    SHORT_NAMES: ClassVar = ["swarm"]
     SCALE: ClassVar = {
         "specReplicasPath": ".spec.agents",
         "statusReplicasPath": ".status.totalAgents",
         "labelSelectorPath": ".status.agentSelector",
     }
     COLUMNS: ClassVar = [
-        {"name": "Memory", "type": "string", "jsonPath": ".spec.memory.type"},
+        {"name": "Memory", "type": "boolean", "jsonPath": ".status.memoryStatus.available"},
         {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
-        {"name": "Memory-Status", "type": "string", "jsonPath": ".status.memoryStatus"},
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     ]
 
@@ -226,3 +250,8 @@ class SwarmCluster(ApiModel):
             return 0
         most = MAX_AGENTS if spec.max_agents is None else spec.max_agents
         return max(spec.min_agents, min(spec.agents, most))
+
+    @property
+    def hive_mind_name(self) -> str:
+        """Name of the hive mind's store that this cluster has or would have."""
+        return self.metadata.name + HIVE_MIND_SUFFIX

@@ -138,14 +138,22 @@ async def create_once(r: Reconciliation[Any], resource: Resource, wanted: Object
     return _remember(r, resource, live)
 
 
-async def delete(r: Reconciliation[Any], resource: Resource, child: Object) -> None:
-    """Delete a child, with an event, unless it is being deleted. A newer object of the same name is left alone."""
+async def delete(r: Reconciliation[Any], resource: Resource, child: Object, *, propagation: str = "Background") -> None:
+    """Delete a child, with an event, unless it is being deleted. A newer object of the same name is left alone.
+
+    Args:
+        r: the pass.
+        resource: the child's kind.
+        child: the child.
+        propagation: see Client.delete. Foreground keeps the child until what it owns is gone.
+    """
     metadata = child["metadata"]
     if metadata.get("deletionTimestamp"):
         return
     # NotFound and, because of the uid, Conflict: the child is gone.
     with contextlib.suppress(NotFoundError, ConflictError):
-        await r.cache.client.delete(resource, metadata["namespace"], metadata["name"], uid=metadata["uid"])
+        namespace, name = key_of(child)
+        await r.cache.client.delete(resource, namespace, name, uid=metadata["uid"], propagation=propagation)
         r.recorder.event(r.obj, "Normal", "Deleted", f"deleted {resource.kind} {metadata['name']}", action="Delete")
 
 

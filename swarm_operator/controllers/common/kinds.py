@@ -16,8 +16,10 @@ SWARM_MEMORY_RESTORE = Resource(
     SwarmMemoryRestore.GROUP, SwarmMemoryRestore.VERSION, SwarmMemoryRestore.KIND, SwarmMemoryRestore.PLURAL
 )
 JOB = Resource("batch", "v1", "Job", "jobs")
+NAMESPACE = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 PERSISTENT_VOLUME_CLAIM = Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 POD = Resource("", "v1", "Pod", "pods")
+RESOURCE_QUOTA = Resource("", "v1", "ResourceQuota", "resourcequotas")
 SECRET = Resource("", "v1", "Secret", "secrets")
 SERVICE = Resource("", "v1", "Service", "services")
 STATEFUL_SET = Resource("apps", "v1", "StatefulSet", "statefulsets")

@@ -19,6 +19,10 @@ CLUSTER_UID = "swarm.claudeflow.io/cluster-uid"
 """Labels of what a SwarmCluster has in another namespace, where an owner reference cannot point to it."""
 SWARM_ID = "swarm.claudeflow.io/swarm-id"
 
+ALLOW_CLUSTERS_FROM = "swarm.claudeflow.io/allow-clusters-from"
+"""Annotation of a Namespace: the namespaces, separated by commas, whose SwarmClusters may have their parts in it; `*`
+for all. A label could hold one name only."""
+
 BACKUP_REASON = "swarm.claudeflow.io/backup-reason"
 """Label of a SwarmMemoryBackup: why it is made."""
 BACKUP_REQUESTED = "swarm.claudeflow.io/backup-requested"

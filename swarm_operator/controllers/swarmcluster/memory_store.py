@@ -1,11 +1,15 @@
-"""The SwarmMemoryStore that a SwarmCluster asks for."""
+"""The SwarmMemoryStores that a SwarmCluster asks for: its memory, and what it shares with the hive mind's."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from swarm_operator.api.v1alpha1 import SwarmCluster
 from swarm_operator.controllers.common import children, kinds, labels
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
-from swarm_operator.runtime.resource import Object
+from swarm_operator.controllers.swarmcluster.namespaces import SwarmNamespace
+from swarm_operator.controllers.swarmcluster.placement import swarm_namespace
+from swarm_operator.runtime.resource import Key, Object
 
 
 class MemoryStore(Step[SwarmCluster]):
@@ -13,21 +17,20 @@ class MemoryStore(Step[SwarmCluster]):
 
     condition = "Ready"
     reports = ("MemoryReady",)
+    needs = (SwarmNamespace,)
 
     async def run(self, r: Reconciliation[SwarmCluster]) -> Outcome:
         """See Step.run."""
         enabled = r.parsed.spec.memory.enable_memory_store
         if enabled:
-            store = await children.ensure(r, kinds.SWARM_MEMORY_STORE, memory_store(r.parsed))
-            outcome = store_outcome(store)
+            store: Object | None = await children.ensure(r, kinds.SWARM_MEMORY_STORE, memory_store(r.parsed))
+            outcome = store_outcome(store or {})
         else:
-            store = next(iter(r.cache.owned(kinds.SWARM_MEMORY_STORE, r.obj)), {})
-            message = f"SwarmMemoryStore {r.parsed.store_name} is kept with its data and no longer kept in step"
-            if not store:
-                message = "the swarm has no memory store; set spec.memory.enableMemoryStore to true to make one"
-            outcome = done("Disabled", message)
-        its_status = store.get("status") or {}
-        r.status["memoryStatus"] = its_status.get("phase") if store else "Disabled"
+            store = kept_store(r, swarm_namespace(r.parsed), r.parsed.store_name)
+            message = "the swarm has no memory store; set spec.memory.enableMemoryStore to true to make one"
+            outcome = disabled(r.parsed.store_name, store, message)
+        its_status = (store or {}).get("status") or {}
+        r.status["memoryStatus"] = memory_status(store)
         r.status["storageCapacity"] = its_status.get("storageCapacity")
         status = enabled and outcome.is_done
         r.conditions.set("MemoryReady", status=status, reason=outcome.reason, message=outcome.message)
@@ -40,22 +43,78 @@ def memory_store(cluster: SwarmCluster) -> Object:
     tuning = memory.sqlite_config.model_dump(by_alias=True, exclude_none=True) if memory.sqlite_config else {}
     source = memory.restore_from.model_dump(by_alias=True, exclude_none=True) if memory.restore_from else None
     legacy = {"migrateFromLegacy": True, "legacyDataPVC": memory.legacy_data_pvc}
+    settings = {
+        "storageSize": memory.size,
+        **({"restoreFrom": source} if source else {}),
+        **(legacy if memory.migrate_from_legacy else {}),
+        **tuning,
+    }
+    return store_of(cluster, cluster.store_name, swarm_namespace(cluster), cluster.metadata.name, settings)
+
+
+def store_of(cluster: SwarmCluster, name: str, namespace: str, swarm_id: str, settings: dict[str, Any]) -> Object:
+    """Return a store of the cluster.
+
+    Args:
+        cluster: the cluster.
+        name: the store's name.
+        namespace: the store's namespace.
+        swarm_id: the swarm whose memory it is.
+        settings: fields of its spec.
+    """
+    policy = cluster.spec.memory.deletion_policy
     return {
         "metadata": {
-            "name": cluster.store_name,
+            "name": name,
+            "namespace": namespace,
             "labels": {labels.MANAGED_BY: labels.FIELD_MANAGER, labels.CLUSTER: cluster.metadata.name},
         },
         "spec": {
-            "type": memory.type,
-            "swarmId": cluster.metadata.name,
+            "type": cluster.spec.memory.type,
+            "swarmId": swarm_id,
             "swarmClusterRef": cluster.metadata.name,
-            "storageSize": memory.size,
-            **({"deletionPolicy": memory.deletion_policy} if memory.deletion_policy else {}),
-            **({"restoreFrom": source} if source else {}),
-            **(legacy if memory.migrate_from_legacy else {}),
-            **tuning,
+            **({"deletionPolicy": policy} if policy else {}),
+            **settings,
         },
     }
+
+
+def kept_store(r: Reconciliation[SwarmCluster], namespace: str, name: str) -> Object | None:
+    """Return a store of the cluster that it does not ask for any more, or None."""
+    if not r.cache.watches(namespace):
+        return None
+    found = r.cache.get(kinds.SWARM_MEMORY_STORE, Key(namespace, name))
+    return found if found and children.is_ours(r.obj, found, None) else None
+
+
+def disabled(name: str, store: Object | None, message: str) -> Outcome:
+    """Return the outcome of a store that is not asked for.
+
+    Args:
+        name: the store's name.
+        store: the store, if it is there all the same.
+        message: how to get one.
+    """
+    if store:
+        message = f"SwarmMemoryStore {name} is kept with its data and no longer kept in step"
+    return done("Disabled", message)
+
+
+def memory_status(store: Object | None) -> dict[str, Any] | None:
+    """Return status.memoryStatus, or None for a swarm without a store."""
+    return None if store is None else available(store, used="databaseSize", hitRate="cacheHitRate")
+
+
+def available(store: Object, **fields: str) -> dict[str, Any]:
+    """Return whether a store is Ready, and the numbers of its status that are known.
+
+    Args:
+        store: the store.
+        fields: for each number its name in the store's status.
+    """
+    status = store.get("status") or {}
+    numbers = {name: status[field] for name, field in fields.items() if status.get(field) is not None}
+    return {"available": store_outcome(store).is_done, **numbers}
 
 
 def store_outcome(store: Object) -> Outcome:

@@ -3,23 +3,55 @@
 from __future__ import annotations
 
 from swarm_operator.api.v1alpha1 import SwarmCluster
-from swarm_operator.controllers.common import kinds
+from swarm_operator.controllers.common import children, kinds, labels
 from swarm_operator.controllers.common.reconciliation import StepReconciler
+from swarm_operator.controllers.swarmcluster.deletion import CleanUp
+from swarm_operator.controllers.swarmcluster.hive_mind import HiveMind
 from swarm_operator.controllers.swarmcluster.memory_store import MemoryStore
+from swarm_operator.controllers.swarmcluster.namespaces import FINALIZER, HiveMindNamespace, SwarmNamespace
+from swarm_operator.controllers.swarmcluster.placement import DefaultNamespaces
 from swarm_operator.runtime import handlers
 from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.clock import Clock
 from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.events import EventRecorder
 
+_MAP_FROM_ELSEWHERE = handlers.enqueue_by_labels(namespace=labels.CLUSTER_NAMESPACE, name=labels.CLUSTER_NAME)
+
 
 class SwarmClusterReconciler(StepReconciler[SwarmCluster]):
-    """Reconciler of SwarmClusters."""
+    """Reconciler of SwarmClusters.
 
-    def __init__(self, cache: Cache, recorder: EventRecorder, clock: Clock | None = None) -> None:
-        super().__init__(kinds.SWARM_CLUSTER, SwarmCluster, (MemoryStore(),), cache, recorder, clock)
+    Args:
+        cache: where to read and write.
+        recorder: where events go.
+        clock: the time; None for the system's.
+        defaults: names of the namespaces of clusters that ask for them without naming them.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        recorder: EventRecorder,
+        clock: Clock | None = None,
+        *,
+        defaults: DefaultNamespaces = DefaultNamespaces(),  # noqa: B008 - frozen
+    ) -> None:
+        # The last step that decides Ready gives its reason when all are done: the memory is what most swarms have.
+        steps = (SwarmNamespace(defaults), HiveMindNamespace(), HiveMind(), MemoryStore())
+        super().__init__(kinds.SWARM_CLUSTER, SwarmCluster, steps, cache, recorder, clock, finalizer=FINALIZER)
+        # Agents end before their memory does.
+        self._placed = tuple(dict.fromkeys(kind for step in steps for kind in step.owns))
+        self.cleanup = (CleanUp((*self._placed, kinds.SWARM_MEMORY_STORE), defaults),)
 
     def set_up(self, controller: Controller) -> None:
-        """Watch clusters and their stores; users make stores too, so stores are watched with or without our label."""
+        """Watch clusters, what they have in their own namespace and elsewhere, and all stores.
+
+        Users make stores too, so stores are watched with or without our label.
+        """
         super().set_up(controller)
         controller.watch(kinds.SWARM_MEMORY_STORE, handlers.enqueue_owner(kinds.SWARM_CLUSTER))
+        for kind in (*self._placed, kinds.SWARM_MEMORY_STORE):
+            selector = "" if kind == kinds.SWARM_MEMORY_STORE else labels.MANAGED
+            controller.watch(kind, _MAP_FROM_ELSEWHERE, label_selector=selector)
+            self.cache.add_index(kind, children.ELSEWHERE_INDEX, children.by_owner_elsewhere)

@@ -143,13 +143,13 @@ def test_names_belong_together(kind, manifest):
 
 def test_short_names_and_columns_are_those_that_users_know(kind, manifest):
     names = {
-        "SwarmCluster": [],
+        "SwarmCluster": ["swarm"],
         "SwarmMemoryStore": ["sms"],
         "SwarmMemoryBackup": ["smb"],
         "SwarmMemoryRestore": ["smr"],
     }
     columns = {
-        "SwarmCluster": ["Memory", "Phase", "Memory-Status", "Age"],
+        "SwarmCluster": ["Memory", "Phase", "Age"],
         "SwarmMemoryStore": ["Type", "SwarmID", "Phase", "Storage", "Entries", "Age"],
         "SwarmMemoryBackup": ["Store", "Reason", "Phase", "Size", "Entries", "Verified", "Age"],
         "SwarmMemoryRestore": [

@@ -104,7 +104,7 @@ class FakeClient:
                 raise ConflictError(f"another {precondition}", status=409)
         return copy.deepcopy(self.put(resource, _merged(live, patch)))
 
-    async def delete(self, resource, namespace, name, *, uid):
+    async def delete(self, resource, namespace, name, *, uid, propagation="Background"):
         self._note("delete", resource, name)
         live = self.objects.get((resource, Key(namespace, name)))
         if live is None:

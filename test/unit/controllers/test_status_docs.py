@@ -29,7 +29,7 @@ from swarm_operator.memory.transfer.restores.states import Phase as RestorePhase
 from swarm_operator.runtime.errors import ApiError, ForbiddenError, InvalidError
 
 FOLDER = Path(controllers.__file__).parent
-OUTCOMES = {"done": 0, "waiting": 0, "failed": 0, "SourceError": 0, "Outcome": 1, "_wait": 1, "_fail": 1}
+OUTCOMES = {"done": 0, "waiting": 0, "failed": 0, "SourceError": 0, "Outcome": 1, "_wait": 1, "_fail": 1, "_refused": 0}
 """Functions that take a reason, with its place among their arguments."""
 NOT_SHOWN = {"Deleted", "JobSucceeded"}
 """Reasons of outcomes of which no condition is made: the object is gone, or waits for nothing more."""

@@ -184,7 +184,7 @@ async def test_an_event_of_a_cluster(server, operate, cluster_object, eventually
         await eventually(lambda: reported(3))
     assert server[store]["spec"]["storageSize"] == "2Gi"
     assert sorted(found) == sorted([*MACHINERY, *CLUSTER])
-    assert len(found) <= 18
+    assert len(found) <= 21
 
 
 async def test_an_event_of_a_store(server, operate, store_object, eventually):

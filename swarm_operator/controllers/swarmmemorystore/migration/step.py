@@ -15,6 +15,7 @@ from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.api.v1alpha1.swarmmemorystore import MigrationStatus
 from swarm_operator.controllers.common import children, jobs, kinds, labels
 from swarm_operator.controllers.common.errors import NameTakenError, ends_pass, explain
+from swarm_operator.controllers.common.pods import how_it_ended, last_end
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.controllers.swarmmemorystore.auth import Auth
 from swarm_operator.controllers.swarmmemorystore.migration.job import (
@@ -27,7 +28,6 @@ from swarm_operator.controllers.swarmmemorystore.migration.job import (
     summary,
 )
 from swarm_operator.controllers.swarmmemorystore.network import ClientService
-from swarm_operator.controllers.swarmmemorystore.workload.availability import how_it_ended, last_end
 from swarm_operator.controllers.swarmmemorystore.workload.job_pods import JobPods
 from swarm_operator.controllers.swarmmemorystore.workload.step import Workload
 from swarm_operator.runtime.errors import ApiError, ConflictError, NotFoundError

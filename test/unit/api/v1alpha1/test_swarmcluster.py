@@ -21,6 +21,8 @@ def test_every_field_has_the_default_that_is_documented():
             "restoreFrom": None,
             "sqliteConfig": None,
         },
+        "hiveMind": {"enabled": False, "databaseSize": "10Gi", "backupEnabled": False, "backupInterval": "1h"},
+        "namespaceConfig": None,
         "paused": False,
         "topology": "mesh",
         "agents": 1,

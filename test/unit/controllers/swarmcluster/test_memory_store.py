@@ -10,6 +10,7 @@ def test_the_store_belongs_to_its_cluster(cluster_object):
     store = made(cluster_object)
     assert store["metadata"] == {
         "name": "hive-memory",
+        "namespace": "ns",
         "labels": {"app.kubernetes.io/managed-by": "swarm-operator", "swarm.claudeflow.io/cluster": "hive"},
     }
     assert store["spec"] == {"type": "sqlite", "swarmId": "hive", "swarmClusterRef": "hive", "storageSize": "10Gi"}

@@ -1,7 +1,6 @@
 import pytest
 
 from swarm_operator.controllers.common import kinds
-from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
 from swarm_operator.runtime.controller import Controller, Result
 from swarm_operator.runtime.errors import TerminalError
 from swarm_operator.runtime.resource import Key, owner_reference
@@ -11,30 +10,16 @@ CLUSTER, STORE = kinds.SWARM_CLUSTER, kinds.SWARM_MEMORY_STORE
 
 
 @pytest.fixture
-def reconciler(cache, recorder, clock):
-    return SwarmClusterReconciler(cache, recorder, clock)
-
-
-@pytest.fixture
-def status(cache):
-    return lambda: cache.get(CLUSTER, KEY)["status"]
-
-
-@pytest.fixture
 def judged(status):
-    """Status and reason of both conditions."""
-    return lambda: {c["type"]: (c["status"], c["reason"]) for c in status()["conditions"]}
+    """Status and reason of the conditions of a swarm that has all in its own namespace and no hive mind."""
 
+    def read():
+        found = {c["type"]: (c["status"], c["reason"]) for c in status()["conditions"]}
+        assert found.pop("HiveMindReady", None) in {None, ("False", "Disabled"), ("Unknown", "Pending")}
+        assert found.pop("NamespacesReady", None) in {None, ("True", "OwnNamespace"), ("Unknown", "Pending")}
+        return found
 
-@pytest.fixture
-def store_says(seen, cache):
-    def say(phase, status, reason, message="so it is"):
-        store = cache.get(STORE, STORE_KEY)
-        ready = {"type": "Ready", "status": status, "reason": reason, "message": message}
-        generation = store["metadata"]["generation"]
-        seen(STORE, store | {"status": {"phase": phase, "observedGeneration": generation, "conditions": [ready]}})
-
-    return say
+    return read
 
 
 async def test_a_cluster_that_is_gone_is_left_alone(reconciler, client, seen, cluster_object):
@@ -46,20 +31,20 @@ async def test_a_cluster_that_is_gone_is_left_alone(reconciler, client, seen, cl
     assert client.requests == []
 
 
-async def test_a_cluster_without_memory_is_ready(reconciler, client, seen, cluster_object, status, judged):
+async def test_a_cluster_without_memory_is_ready(reconciler, client, seen, cluster_object, status, judged, message):
     seen(CLUSTER, cluster_object())
     assert await reconciler.reconcile(KEY) == Result()
     assert client.writes() == [("apply status", "SwarmCluster", "hive")]
     assert judged() == {"MemoryReady": ("False", "Disabled"), "Ready": ("True", "Disabled")}
-    assert (status()["phase"], status()["memoryStatus"]) == ("Ready", "Disabled")
-    for condition in status()["conditions"]:
-        assert "set spec.memory.enableMemoryStore to true" in condition["message"]
+    assert (status()["phase"], "memoryStatus" in status()) == ("Ready", False)
+    for condition in ("Ready", "MemoryReady"):
+        assert "set spec.memory.enableMemoryStore to true" in message(condition)
 
 
-async def test_a_cluster_with_an_empty_spec_says_that_it_has_no_memory(reconciler, seen, cluster_object, status):
+async def test_a_cluster_with_an_empty_spec_says_that_it_has_no_memory(reconciler, seen, cluster_object, judged):
     seen(CLUSTER, cluster_object() | {"spec": {}})
     await reconciler.reconcile(KEY)
-    assert status()["memoryStatus"] == "Disabled"
+    assert judged()["Ready"] == ("True", "Disabled")
 
 
 async def test_a_cluster_with_memory_gets_a_store_that_it_owns(reconciler, seen, cluster_object, cache, judged, status):
@@ -82,15 +67,15 @@ async def test_a_cluster_with_memory_gets_a_store_that_it_owns(reconciler, seen,
     ],
 )
 async def test_the_cluster_says_what_its_store_says(
-    reconciler, seen, cluster_object, store_says, status, judged, phase, ready, reason, shown
+    reconciler, seen, cluster_object, store_says, status, judged, message, phase, ready, reason, shown
 ):
     seen(CLUSTER, cluster_object(enableMemoryStore=True))
     await reconciler.reconcile(KEY)
     store_says(phase, ready, reason)
     await reconciler.reconcile(KEY)
     assert judged() == {"MemoryReady": (ready, reason), "Ready": (ready, reason)}
-    assert (status()["phase"], status()["memoryStatus"]) == (shown, phase)
-    assert status()["conditions"][0]["message"] == "SwarmMemoryStore hive-memory: so it is"
+    assert (status()["phase"], status()["memoryStatus"]) == (shown, {"available": ready == "True"})
+    assert message("Ready") == "SwarmMemoryStore hive-memory: so it is"
 
 
 async def test_what_a_store_says_of_an_older_spec_does_not_count(
@@ -110,7 +95,7 @@ async def test_what_a_store_says_of_an_older_spec_does_not_count(
 
 
 async def test_taking_the_flag_back_keeps_the_store_and_says_so(
-    reconciler, seen, cluster_object, client, store_says, status, judged
+    reconciler, seen, cluster_object, client, store_says, status, judged, message
 ):
     seen(CLUSTER, cluster_object(enableMemoryStore=True))
     await reconciler.reconcile(KEY)
@@ -120,8 +105,8 @@ async def test_taking_the_flag_back_keeps_the_store_and_says_so(
     await reconciler.reconcile(KEY)
     assert client.requests == [("apply status", "SwarmCluster", "hive")]
     assert judged()["Ready"] == ("True", "Disabled")
-    assert "is kept with its data" in status()["conditions"][0]["message"]
-    assert status()["memoryStatus"] == "Ready"
+    assert "is kept with its data" in message("Ready")
+    assert status()["memoryStatus"] == {"available": True}
 
 
 async def test_when_everything_is_as_wanted_nothing_is_written(reconciler, seen, cluster_object, client, store_says):
@@ -175,6 +160,14 @@ async def test_a_changed_spec_is_reconciled_and_a_changed_status_is_not(reconcil
     assert not await due("4", metadata={"generation": 2}, status={"phase": "Error"})
 
 
+async def test_the_numbers_of_its_store_are_the_cluster_s(reconciler, seen, cluster_object, store_says, status):
+    seen(CLUSTER, cluster_object(enableMemoryStore=True))
+    await reconciler.reconcile(KEY)
+    store_says("Ready", "True", "Available", databaseSize=4096, cacheHitRate=0.25)
+    await reconciler.reconcile(KEY)
+    assert status()["memoryStatus"] == {"available": True, "used": 4096, "hitRate": 0.25}
+
+
 async def test_a_change_of_its_store_is_a_reason_to_look(reconciler, cache, client, cluster_object):
     fresh = type(cache)(client)
     controller = Controller("watching-clusters", reconciler, fresh)
@@ -184,4 +177,8 @@ async def test_a_change_of_its_store_is_a_reason_to_look(reconciler, cache, clie
     assert watched.keys() == {CLUSTER, STORE}
     metadata = {"name": "hive-memory", "namespace": "ns", "ownerReferences": [owner_reference(cluster_object())]}
     watched[STORE].changed({"metadata": metadata, "status": {}})
+    assert await controller.queue.get() == (KEY, 0)
+    controller.queue.done(KEY)
+    labels = {"swarm.claudeflow.io/cluster-namespace": "ns", "swarm.claudeflow.io/cluster-name": "hive"}
+    watched[STORE].changed({"metadata": {"name": "hive-hivemind", "namespace": "far", "labels": labels}})
     assert await controller.queue.get() == (KEY, 0)
