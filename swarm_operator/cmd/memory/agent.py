@@ -25,7 +25,9 @@ def add(commands: Any) -> None:
     flag = Flags(parser)
     flag("--swarm-id", "SWARM_ID", "", _swarm_or_any, "whose memory it must be; default: anybody's")
     flag("--agent-id", "AGENT_ID", socket.gethostname(), _agent_id, "who the agent is, among those that run")
-    flag("--type", "AGENT_TASK_TYPES", "", _types, "types of tasks to claim, with commas between; default: all")
+    flag("--type", "AGENT_TASK_TYPES", "", _words, "types of tasks to claim, with commas between; default: all")
+    patterns = "ways of thinking to register with, such as divergent, with commas between; default: none"
+    flag("--cognitive-patterns", "AGENT_COGNITIVE_PATTERNS", "", _words, patterns)
     flag(
         "--exec", "AGENT_EXEC", "", _command,
         "program for each task: it reads the task as JSON and prints the result; default: store and search",
@@ -46,6 +48,7 @@ def _agent(options: argparse.Namespace) -> int:
         agent_id=options.agent_id,
         swarm_id=options.swarm_id,
         types=options.type,
+        cognitive_patterns=options.cognitive_patterns,
         lease=options.lease,
         poll=options.poll,
         heartbeat=options.heartbeat,
@@ -79,11 +82,11 @@ def _agent_id(text: str) -> str:
     raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: 1 to 512 bytes")
 
 
-def _types(text: str) -> tuple[str, ...]:
-    types = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if len(types) > 64 or any(len(each.encode(errors="surrogateescape")) > 128 for each in types):
-        raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: at most 64 types of at most 128 bytes")
-    return types
+def _words(text: str) -> tuple[str, ...]:
+    words = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if len(words) > 64 or any(len(each.encode(errors="surrogateescape")) > 128 for each in words):
+        raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: at most 64 words of at most 128 bytes")
+    return words
 
 
 def _command(text: str) -> tuple[str, ...]:

@@ -52,6 +52,7 @@ class AgentSettings:
         agent_id: ID of the agent; no other agent that runs has it.
         swarm_id: the swarm whose memory it must be; "" accepts any.
         types: types of tasks to claim, which are also the agent's capabilities; empty claims all.
+        cognitive_patterns: ways of thinking that the agent registers with, such as divergent.
         lease: seconds until the memory gives the task of an agent that is gone to another one.
         renew_every: seconds between two renewals of the lease; None is a third of the lease.
         poll: seconds between two attempts to claim a task while there is none.
@@ -62,6 +63,7 @@ class AgentSettings:
     agent_id: str
     swarm_id: str = ""
     types: Sequence[str] = ()
+    cognitive_patterns: Sequence[str] = ()
     lease: float = 60.0
     renew_every: float | None = None
     poll: float = 1.0
@@ -195,8 +197,14 @@ class Agent:
         return Claim(self._client, settings.agent_id, task, sent=sent, lease=settings.lease, renew_every=renew_every)
 
     async def _register(self) -> dict[str, Any]:
+        settings = self._settings
+        # None removes what a former process of this agent has registered with.
         return await self._client.agents.register(
-            self._settings.agent_id, type="worker", status=self._status, capabilities=[*self._settings.types]
+            settings.agent_id,
+            type="worker",
+            status=self._status,
+            capabilities=[*settings.types],
+            cognitivePatterns=[*settings.cognitive_patterns] or None,
         )
 
     async def _beat(self) -> None:

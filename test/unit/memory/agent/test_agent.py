@@ -33,10 +33,11 @@ async def told(events, eventually, text):
 async def test_an_agent_registers_claims_completes_and_leaves(memory, start_agent, working, eventually):
     await memory.tasks.create(id="other", type="reviewer")
     await memory.tasks.create(id="t1", type="coder")
-    agent, running = start_agent(working, types=("coder",))
+    agent, running = start_agent(working, types=("coder",), cognitive_patterns=("lateral", "critical"))
     assert await working.begun.get() == "t1"
     record = await memory.agents.get("a1")
     assert (record["type"], record["capabilities"]) == ("worker", ["coder"])
+    assert record["cognitivePatterns"] == ["lateral", "critical"]
 
     async def busy():
         return (await memory.agents.get("a1"))["status"] == "busy"
