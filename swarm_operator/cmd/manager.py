@@ -144,8 +144,13 @@ def assemble(
     auth, certificate = metrics_guard or (None, None)
     recorder = EventRecorder(client, controller="swarm-operator", instance=instance)
     cache = Cache(client, namespaces=options.watch_namespaces)
-    namespaces = DefaultNamespaces(options.swarm_namespace, options.hive_mind_namespace)
-    clusters = SwarmClusterReconciler(cache, recorder, defaults=namespaces)
+    clusters = SwarmClusterReconciler(
+        cache,
+        recorder,
+        image=options.memory_image,
+        pull_secrets=options.memory_image_pull_secrets,
+        defaults=DefaultNamespaces(options.swarm_namespace, options.hive_mind_namespace),
+    )
     stores = SwarmMemoryStoreReconciler(
         cache,
         recorder,

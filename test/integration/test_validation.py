@@ -177,6 +177,35 @@ CLUSTER_REFUSED = {
 }
 
 
+AGENTS_REFUSED = [
+    ({"minAgents": 3, "maxAgents": 2}, "spec.minAgents: .*must be at most maxAgents"),
+    ({"agents": 101}, "spec.agents: .*less than or equal to 100"),
+    ({"agents": -1}, "spec.agents: .*greater than or equal to 0"),
+    ({"topology": "line"}, "spec.topology: Unsupported value"),
+    ({"autoscaling": {"enabled": True}}, "spec.autoscaling.maxAgents: .*is required when enabled is true"),
+    ({"minAgents": 3, "autoscaling": {"minAgents": 2}}, "spec.autoscaling.minAgents: .*at least minAgents"),
+    ({"maxAgents": 3, "autoscaling": {"maxAgents": 4}}, "spec.autoscaling.maxAgents: .*at most maxAgents"),
+    ({"autoscaling": {"minAgents": 3, "maxAgents": 2}}, "spec.autoscaling.minAgents: .*at most maxAgents"),
+    ({"maxAgents": 2, "autoscaling": {"minAgents": 3}}, "spec.autoscaling.minAgents: .*at most maxAgents"),
+    ({"minAgents": 3, "autoscaling": {"maxAgents": 2}}, "spec.autoscaling.maxAgents: .*at least minAgents"),
+    ({"autoscaling": {"stabilizationWindow": "61m"}}, "spec.autoscaling.stabilizationWindow: .*at most 1h"),
+    ({"autoscaling": {"stabilizationWindow": "soon"}}, "spec.autoscaling.stabilizationWindow: .*should match"),
+    ({"agentTemplate": {"terminationGracePeriod": "25h"}}, "terminationGracePeriod: .*at most 24h"),
+    ({"agentTemplate": {"env": [{"name": "AGENT_ID", "value": "x"}]}}, r"env\[0\].name: .*is set by the operator"),
+    ({"agentTemplate": {"env": [{"name": "A", "value": "x", "valueFrom": {}}]}}, "valueFrom: .*cannot be given with"),
+    ({"agentTemplate": {"capabilities": ["a,b"]}}, r"capabilities\[0\]: .*should match"),
+    ({"agentTemplate": {"command": []}}, "command: .*at least 1 item"),
+]
+
+
+async def test_agents_that_cannot_be_are_refused_by_field_with_what_is_allowed(objects):
+    for spec, said in AGENTS_REFUSED:
+        with pytest.raises(InvalidError, match=said):
+            await objects.apply(kinds.SWARM_CLUSTER, "bad", spec)
+    most = {"minAgents": 100, "agents": 100, "maxAgents": 100, "agentTemplate": {"terminationGracePeriod": "24h"}}
+    await objects.apply(kinds.SWARM_CLUSTER, "good", most)
+
+
 @pytest.mark.parametrize(("memory", "said"), CLUSTER_REFUSED.values(), ids=CLUSTER_REFUSED)
 async def test_a_bad_cluster_is_refused_by_field_with_what_is_allowed(control_plane, objects, memory, said):
     text = manifest("SwarmCluster", "bad", {"memory": memory}, objects.namespace)

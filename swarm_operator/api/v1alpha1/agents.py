@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, WithJsonSchema
 from swarm_operator.api.duration import DURATION_PATTERN
 from swarm_operator.api.quantity import Interval
 from swarm_operator.api.v1alpha1.common import ApiModel, rule
+from swarm_operator.api.v1alpha1.pod_template import PodTemplate
 
 Topology = Literal["mesh", "ring", "star", "hierarchical"]
 """How agents are connected."""
@@ -101,6 +102,8 @@ class AgentTemplate(ApiModel):
     cognitive_patterns: Annotated[list[Word], Field(max_length=16)] = Field(default_factory=list)
     """Ways of thinking of the agents, such as divergent, in AGENT_COGNITIVE_PATTERNS. The reference agent registers
     with them."""
+    pod_template: PodTemplate | None = None
+    """What is added to the agents' pods. Their container is named agent."""
     termination_grace_period: Interval = "30s"
     """Time that an agent has to finish its task when it is scaled away or replaced. Its pod has 20 seconds more, in
     which the reference agent releases the task and deregisters."""

@@ -43,6 +43,7 @@ WAITING_REASONS = frozenset(
         "Restoring",
         "Migrating",
     }
+    | {"WaitingForMemory", "WaitingForAgents"}
     | {"BackupNotVerified", "Fetching", "Planning", "BackingUp", "Swapping", "Writing"}
 )
 """Reasons of normal progress, which emit no warning."""

@@ -15,6 +15,8 @@ SWARM_MEMORY_BACKUP = Resource(
 SWARM_MEMORY_RESTORE = Resource(
     SwarmMemoryRestore.GROUP, SwarmMemoryRestore.VERSION, SwarmMemoryRestore.KIND, SwarmMemoryRestore.PLURAL
 )
+CONFIG_MAP = Resource("", "v1", "ConfigMap", "configmaps")
+HORIZONTAL_POD_AUTOSCALER = Resource("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 JOB = Resource("batch", "v1", "Job", "jobs")
 NAMESPACE = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 PERSISTENT_VOLUME_CLAIM = Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
@@ -22,4 +24,5 @@ POD = Resource("", "v1", "Pod", "pods")
 RESOURCE_QUOTA = Resource("", "v1", "ResourceQuota", "resourcequotas")
 SECRET = Resource("", "v1", "Secret", "secrets")
 SERVICE = Resource("", "v1", "Service", "services")
+SERVICE_ACCOUNT = Resource("", "v1", "ServiceAccount", "serviceaccounts")
 STATEFUL_SET = Resource("apps", "v1", "StatefulSet", "statefulsets")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swarm_operator.api.v1alpha1 import SwarmMemoryStore
+from swarm_operator.api.v1alpha1 import SwarmCluster, SwarmMemoryStore
 from swarm_operator.runtime.resource import Object
 
 FIELD_MANAGER = "swarm-operator"
@@ -18,6 +18,10 @@ CLUSTER_NAMESPACE = "swarm.claudeflow.io/cluster-namespace"
 CLUSTER_UID = "swarm.claudeflow.io/cluster-uid"
 """Labels of what a SwarmCluster has in another namespace, where an owner reference cannot point to it."""
 SWARM_ID = "swarm.claudeflow.io/swarm-id"
+AGENTS = "swarm.claudeflow.io/agents"
+"""Label of an agent's pod: the SwarmCluster in the same namespace."""
+SCALED_AT = "swarm.claudeflow.io/scaled-at"
+"""Annotation of the agents' StatefulSet: when their number was last changed. It is written together with the number."""
 
 ALLOW_CLUSTERS_FROM = "swarm.claudeflow.io/allow-clusters-from"
 """Annotation of a Namespace: the namespaces, separated by commas, whose SwarmClusters may have their parts in it; `*`
@@ -81,3 +85,17 @@ def of_store(store: SwarmMemoryStore) -> dict[str, str]:
     if store.spec.swarm_cluster_ref:
         labels[CLUSTER] = store.spec.swarm_cluster_ref
     return labels
+
+
+def agents_selector(cluster: SwarmCluster) -> dict[str, str]:
+    """Return the labels that select the pods of a swarm's agents. They are in immutable fields: never change them."""
+    return {"app.kubernetes.io/name": "swarm-agent", "app.kubernetes.io/instance": cluster.metadata.name}
+
+
+def of_agents(cluster: SwarmCluster) -> dict[str, str]:
+    """Return the labels of all objects of a swarm's agents."""
+    return {
+        **agents_selector(cluster),
+        MANAGED_BY: FIELD_MANAGER,
+        "app.kubernetes.io/part-of": "swarm",
+    }

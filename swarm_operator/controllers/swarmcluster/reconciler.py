@@ -5,6 +5,8 @@ from __future__ import annotations
 from swarm_operator.api.v1alpha1 import SwarmCluster
 from swarm_operator.controllers.common import children, kinds, labels
 from swarm_operator.controllers.common.reconciliation import StepReconciler
+from swarm_operator.controllers.swarmcluster.agents.autoscaling import Autoscaling
+from swarm_operator.controllers.swarmcluster.agents.step import Agents
 from swarm_operator.controllers.swarmcluster.deletion import CleanUp
 from swarm_operator.controllers.swarmcluster.hive_mind import HiveMind
 from swarm_operator.controllers.swarmcluster.memory_store import MemoryStore
@@ -26,6 +28,8 @@ class SwarmClusterReconciler(StepReconciler[SwarmCluster]):
         cache: where to read and write.
         recorder: where events go.
         clock: the time; None for the system's.
+        image: the memory service's image, for agents whose template names none.
+        pull_secrets: names of the Secrets with which it is pulled, in each swarm's namespace.
         defaults: names of the namespaces of clusters that ask for them without naming them.
     """
 
@@ -35,23 +39,33 @@ class SwarmClusterReconciler(StepReconciler[SwarmCluster]):
         recorder: EventRecorder,
         clock: Clock | None = None,
         *,
+        image: str,
+        pull_secrets: tuple[str, ...] = (),
         defaults: DefaultNamespaces = DefaultNamespaces(),  # noqa: B008 - frozen
     ) -> None:
         # The last step that decides Ready gives its reason when all are done: the memory is what most swarms have.
-        steps = (SwarmNamespace(defaults), HiveMindNamespace(), HiveMind(), MemoryStore())
+        steps = (
+            SwarmNamespace(defaults),
+            HiveMindNamespace(),
+            HiveMind(),
+            MemoryStore(),
+            Agents(image, pull_secrets),
+            Autoscaling(),
+        )
         super().__init__(kinds.SWARM_CLUSTER, SwarmCluster, steps, cache, recorder, clock, finalizer=FINALIZER)
         # Agents end before their memory does.
         self._placed = tuple(dict.fromkeys(kind for step in steps for kind in step.owns))
         self.cleanup = (CleanUp((*self._placed, kinds.SWARM_MEMORY_STORE), defaults),)
 
     def set_up(self, controller: Controller) -> None:
-        """Watch clusters, what they have in their own namespace and elsewhere, and all stores.
+        """Watch clusters, what they have in their own namespace and elsewhere, all stores, and the agents' pods.
 
         Users make stores too, so stores are watched with or without our label.
         """
         super().set_up(controller)
         controller.watch(kinds.SWARM_MEMORY_STORE, handlers.enqueue_owner(kinds.SWARM_CLUSTER))
-        for kind in (*self._placed, kinds.SWARM_MEMORY_STORE):
+        controller.watch(kinds.POD, handlers.enqueue_by_label(labels.AGENTS), label_selector=labels.MANAGED)
+        for kind in (*self._placed, kinds.SWARM_MEMORY_STORE, kinds.POD):
             selector = "" if kind == kinds.SWARM_MEMORY_STORE else labels.MANAGED
             controller.watch(kind, _MAP_FROM_ELSEWHERE, label_selector=selector)
             self.cache.add_index(kind, children.ELSEWHERE_INDEX, children.by_owner_elsewhere)

@@ -173,6 +173,8 @@ async def cache(client):
         kinds.PERSISTENT_VOLUME_CLAIM,
         kinds.POD,
         kinds.JOB,
+        kinds.CONFIG_MAP,
+        kinds.HORIZONTAL_POD_AUTOSCALER,
     ):
         made.add(resource)
         made.add_index(resource, ELSEWHERE_INDEX, by_owner_elsewhere)

@@ -16,6 +16,7 @@ from swarm_operator.controllers.common.conditions import reason_of
 from swarm_operator.controllers.common.errors import NameTakenError, explain
 from swarm_operator.controllers.common.reconciliation import PAUSED
 from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
+from swarm_operator.controllers.swarmcluster.agents.step import CONDITION as AGENTS_READY
 from swarm_operator.controllers.swarmmemorybackup import SwarmMemoryBackupReconciler
 from swarm_operator.controllers.swarmmemorybackup.service import HttpBackupService
 from swarm_operator.controllers.swarmmemoryrestore import SwarmMemoryRestoreReconciler
@@ -110,7 +111,7 @@ def types(cache, recorder):
         "SwarmMemoryStore": of(store) | OF_STORES_THAT_ASK | {PAUSED},
         "SwarmMemoryBackup": of(backup),
         "SwarmMemoryRestore": of(SwarmMemoryRestoreReconciler(cache, recorder, HttpRestoreService(""))),
-        "SwarmCluster": of(SwarmClusterReconciler(cache, recorder)) | {PAUSED},
+        "SwarmCluster": of(SwarmClusterReconciler(cache, recorder, image="image")) | {AGENTS_READY, PAUSED},
     }
 
 

@@ -79,6 +79,7 @@ def test_agents_have_the_defaults_that_are_documented():
         "env": [],
         "capabilities": [],
         "cognitivePatterns": [],
+        "podTemplate": None,
         "terminationGracePeriod": "30s",
     }
     assert spec.autoscaling.model_dump(by_alias=True) == {

@@ -9,7 +9,7 @@ KEY, STORE_KEY = Key("ns", "hive"), Key("ns", "hive-memory")
 
 @pytest.fixture
 def reconciler(cache, recorder, clock):
-    return SwarmClusterReconciler(cache, recorder, clock)
+    return SwarmClusterReconciler(cache, recorder, clock, image="swarm-memory:v1")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import pytest
 
 from swarm_operator.controllers.common import kinds
+from swarm_operator.controllers.common.children import ELSEWHERE_INDEX, by_owner_elsewhere
 from swarm_operator.controllers.swarmcluster.namespaces import FINALIZER
 from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.errors import ConflictError, ForbiddenError
@@ -147,8 +148,9 @@ async def test_a_namespace_that_the_operator_does_not_watch_gets_nothing(
 ):
     separate()
     watching = Cache(client, namespaces=["ns"])
-    for kind in (kinds.SWARM_CLUSTER, STORE):
+    for kind in dict.fromkeys((kinds.SWARM_CLUSTER, STORE, *(kind for step in reconciler.steps for kind in step.owns))):
         watching.add(kind)
+        watching.add_index(kind, ELSEWHERE_INDEX, by_owner_elsewhere)
     watching.add(kinds.SWARM_CLUSTER)[0].changed(cache.get(kinds.SWARM_CLUSTER, KEY))
     reconciler.cache = watching
     await reconciler.reconcile(KEY)

@@ -1,0 +1,190 @@
+"""The StatefulSet of a swarm's agents, and the Service that gives each agent a DNS name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from swarm_operator.api.duration import parse_duration
+from swarm_operator.api.v1alpha1 import SwarmCluster, SwarmMemoryStore
+from swarm_operator.api.v1alpha1.agents import AgentTemplate
+from swarm_operator.controllers.common import labels
+from swarm_operator.controllers.common.pod_template import customised, operators_part
+from swarm_operator.controllers.swarmcluster.agents import config
+from swarm_operator.controllers.swarmmemorystore import auth, network
+from swarm_operator.controllers.swarmmemorystore.workload.security import CONTAINER_SECURITY, POD_SECURITY
+from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_pull_secrets
+from swarm_operator.runtime.resource import Object
+from swarm_operator.shared.tokens import CLIENT_FILE
+
+FAREWELL: Final = 20
+"""Seconds that a pod has beyond terminationGracePeriod: the reference agent stops its work, releases its task and
+deregisters in them."""
+
+_REFERENCE_AGENT: Final = "agent"
+"""The command of the memory's image that works through tasks."""
+_CONTAINER: Final = "agent"
+_OPEN: Final = ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe", "workingDir")
+_PROTECTED: Final = operators_part(_CONTAINER) - {f"spec.containers[{_CONTAINER}].{name}" for name in _OPEN}
+_AT: Final = "spec.agentTemplate.podTemplate"
+_CONFIG_DIR: Final = "/etc/swarm"
+_TOKEN_DIR: Final = "/etc/swarm-memory/tokens"  # noqa: S105 - a path
+_LAUNCH: Final = 'read -r SWARM_PEERS <"$SWARM_PEERS_FILE" && export SWARM_PEERS && exec "$@"'
+"""A template cannot give each pod another environment, so a shell reads the pod's own file."""
+
+
+def stateful_set(
+    cluster: SwarmCluster,
+    template: AgentTemplate,
+    store: SwarmMemoryStore,
+    *,
+    image: str,
+    scaled_at: str,
+    pull_secrets: Sequence[str] = (),
+) -> Object:
+    """Return the StatefulSet. Its template does not depend on the number of agents.
+
+    Args:
+        cluster: the swarm.
+        template: how its agents run.
+        store: the swarm's memory, in whose namespace they run.
+        image: the memory service's image.
+        scaled_at: when the number of agents was last changed.
+        pull_secrets: names of Secrets in that namespace with which the memory service's image is pulled.
+
+    Raises:
+        PodTemplateError: the template's podTemplate sets what it must not.
+    """
+    pod = {
+        "metadata": {
+            "labels": _pod_labels(cluster, store.metadata.namespace),
+            "annotations": {"kubectl.kubernetes.io/default-container": _CONTAINER},
+        },
+        "spec": _pod_spec(cluster, template, store, image) | image_pull_secrets(pull_secrets),
+    }
+    return {
+        "metadata": {
+            "name": cluster.agents_name,
+            "namespace": store.metadata.namespace,
+            "labels": labels.of_agents(cluster),
+            "annotations": {labels.SCALED_AT: scaled_at},
+        },
+        "spec": {
+            "replicas": cluster.agents,
+            "serviceName": cluster.agents_name,
+            # Agents do not wait for each other.
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": labels.agents_selector(cluster)},
+            "template": customised(pod, template.pod_template, _PROTECTED, at=_AT) if template.pod_template else pod,
+        },
+    }
+
+
+def _pod_labels(cluster: SwarmCluster, namespace: str) -> dict[str, str]:
+    """Return the labels of an agent's pod, which lead to the cluster."""
+    found = labels.of_agents(cluster)
+    if namespace == cluster.metadata.namespace:
+        return {**found, labels.AGENTS: cluster.metadata.name}
+    return {**found, **labels.owner_elsewhere({"metadata": cluster.metadata.model_dump()})}
+
+
+def service(cluster: SwarmCluster, *, namespace: str) -> Object:
+    """Return the headless Service: PEER.NAME is the DNS name of a peer, also before that is ready."""
+    return {
+        "metadata": {"name": cluster.agents_name, "namespace": namespace, "labels": labels.of_agents(cluster)},
+        "spec": {
+            "clusterIP": "None",
+            "ipFamilyPolicy": "PreferDualStack",
+            "publishNotReadyAddresses": True,
+            "selector": labels.agents_selector(cluster),
+        },
+    }
+
+
+def service_account(cluster: SwarmCluster, *, namespace: str) -> Object:
+    """Return the ServiceAccount, which has no rights."""
+    return {
+        "metadata": {"name": cluster.agents_name, "namespace": namespace, "labels": labels.of_agents(cluster)},
+        "automountServiceAccountToken": False,
+    }
+
+
+def _pod_spec(cluster: SwarmCluster, template: AgentTemplate, store: SwarmMemoryStore, image: str) -> Object:
+    grace = parse_duration(template.termination_grace_period)
+    return {
+        "serviceAccountName": cluster.agents_name,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": math.ceil(grace) + FAREWELL,
+        "securityContext": POD_SECURITY,
+        "containers": [
+            {
+                "name": _CONTAINER,
+                "image": template.image or image,
+                "imagePullPolicy": "IfNotPresent",
+                # A condition then has the last line of an agent that cannot start.
+                "terminationMessagePolicy": "FallbackToLogsOnError",
+                **_program(template),
+                "env": _environment(cluster, template, store),
+                "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+                "securityContext": CONTAINER_SECURITY,
+                "volumeMounts": [
+                    {"name": "swarm", "mountPath": _CONFIG_DIR, "readOnly": True},
+                    {"name": "token", "mountPath": _TOKEN_DIR, "readOnly": True},
+                    {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod
+                ],
+            }
+        ],
+        "volumes": [
+            {"name": "swarm", "configMap": {"name": cluster.agents_name, "defaultMode": 0o444}},
+            {
+                "name": "token",
+                "secret": {
+                    "secretName": auth.secret_name(store),
+                    "defaultMode": 0o440,
+                    # The admin's token is in the same Secret.
+                    "items": [{"key": CLIENT_FILE, "path": CLIENT_FILE}],
+                },
+            },
+            {"name": "tmp", "emptyDir": {}},
+        ],
+    }
+
+
+def _program(template: AgentTemplate) -> Object:
+    """Return command and arguments of the container."""
+    if template.command is not None:
+        program = [*template.command, *(template.args or ())]
+    elif template.image is None:
+        program = ["swarm-memory", *(template.args or [_REFERENCE_AGENT])]
+    else:
+        return {"args": template.args} if template.args else {}
+    return {"command": ["/bin/sh", "-c", _LAUNCH, _CONTAINER], "args": program}
+
+
+def _environment(cluster: SwarmCluster, template: AgentTemplate, store: SwarmMemoryStore) -> list[dict[str, Any]]:
+    token = {"secretKeyRef": {"name": auth.secret_name(store), "key": CLIENT_FILE}}
+    values = {
+        "SWARM_ID": store.swarm_id,
+        "SWARM_TOPOLOGY": cluster.spec.topology,
+        "SWARM_PEERS_FILE": f"{_CONFIG_DIR}/{config.peers_file('$(AGENT_ID)')}",
+        "SWARM_MEMORY_URL": network.endpoints(store)["http"],
+        "SWARM_MEMORY_TOKEN_FILE": f"{_TOKEN_DIR}/{CLIENT_FILE}",
+        "SWARM_MCP_CONFIG": f"{_CONFIG_DIR}/{config.MCP_FILE}",
+        "AGENT_GRACE": template.termination_grace_period,
+        "AGENT_TASK_TYPES": ",".join(template.capabilities),
+        "AGENT_COGNITIVE_PATTERNS": ",".join(template.cognitive_patterns),
+    }
+    return [
+        # First, since other variables refer to it.
+        {"name": "AGENT_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        *({"name": name, "value": value} for name, value in values.items() if value),
+        {"name": config.TOKEN_VARIABLE, "valueFrom": token},
+        # The API server leaves out an empty value, and what is compared with its answer must not have one.
+        *(variable.model_dump(by_alias=True, exclude_none=True) for variable in map(_without_empty, template.env)),
+    ]
+
+
+def _without_empty(variable: Any) -> Any:
+    return variable.model_copy(update={"value": variable.value or None})

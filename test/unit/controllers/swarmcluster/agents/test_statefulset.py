@@ -1,0 +1,188 @@
+import json
+import os
+import subprocess
+
+import pytest
+
+from swarm_operator.api.v1alpha1.agents import RESERVED
+from swarm_operator.controllers.common import labels
+from swarm_operator.controllers.swarmcluster.agents.config import config_map
+from swarm_operator.controllers.swarmcluster.agents.statefulset import FAREWELL, service, service_account, stateful_set
+
+
+@pytest.fixture
+def made(swarm, memory):
+    def make(template=None, **spec):
+        cluster = swarm(template, **spec)
+        return stateful_set(cluster, cluster.spec.agent_template, memory, image="swarm-memory:v1", scaled_at="then")
+
+    return make
+
+
+def pod_of(workload):
+    return workload["spec"]["template"]["spec"]
+
+
+def container_of(workload):
+    (container,) = pod_of(workload)["containers"]
+    return container
+
+
+def environment(workload):
+    return {each["name"]: each.get("value", each.get("valueFrom")) for each in container_of(workload)["env"]}
+
+
+def test_agents_have_stable_names_and_do_not_wait_for_each_other(made):
+    workload = made(agents=4)
+    assert workload["metadata"]["name"] == "hive-agent"
+    spec = workload["spec"]
+    assert (spec["replicas"], spec["serviceName"], spec["podManagementPolicy"]) == (4, "hive-agent", "Parallel")
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+
+
+def test_the_template_does_not_depend_on_the_number_of_agents(made):
+    """Otherwise each scaling would replace all agents."""
+    templates = [made(agents=count, minAgents=low)["spec"]["template"] for count, low in ((1, 0), (5, 3), (100, 50))]
+    assert templates == [templates[0]] * 3
+
+
+def test_an_agent_is_told_who_it_is_and_where_its_memory_is(made):
+    found = environment(made({"capabilities": ["coder", "tester"], "cognitivePatterns": ["lateral"]}, topology="ring"))
+    secret = {"secretKeyRef": {"name": "hive-memory-auth", "key": "client-token"}}
+    assert found == {
+        "AGENT_ID": {"fieldRef": {"fieldPath": "metadata.name"}},
+        "SWARM_ID": "hive",
+        "SWARM_TOPOLOGY": "ring",
+        "SWARM_PEERS_FILE": "/etc/swarm/$(AGENT_ID).peers",
+        "SWARM_MEMORY_URL": "http://hive-memory.ns.svc:8080",
+        "SWARM_MEMORY_TOKEN_FILE": "/etc/swarm-memory/tokens/client-token",
+        "SWARM_MEMORY_TOKEN": secret,
+        "SWARM_MCP_CONFIG": "/etc/swarm/mcp.json",
+        "AGENT_GRACE": "30s",
+        "AGENT_TASK_TYPES": "coder,tester",
+        "AGENT_COGNITIVE_PATTERNS": "lateral",
+    }
+    assert {*found, "SWARM_PEERS"} == {*RESERVED}
+    assert container_of(made())["env"][0]["name"] == "AGENT_ID", "others refer to it"
+
+
+def test_users_add_variables(made):
+    source = {"secretKeyRef": {"name": "model", "key": "key"}}
+    env = [{"name": "A", "value": "$(AGENT_ID)"}, {"name": "KEY", "valueFrom": source}, {"name": "EMPTY", "value": ""}]
+    assert container_of(made({"env": env}))["env"][-3:] == [env[0], env[1], {"name": "EMPTY"}]
+
+
+def test_the_pod_is_restricted_and_has_the_client_s_token_and_no_other(made):
+    pod, container = pod_of(made()), container_of(made())
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("hive-agent", False)
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    (token,) = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
+    assert token["items"] == [{"key": "client-token", "path": "client-token"}]
+
+
+@pytest.mark.parametrize(("period", "seconds"), [(None, 30), ("2m", 120), ("1500ms", 2)])
+def test_an_agent_has_its_grace_period_and_time_to_release_its_task(made, period, seconds):
+    workload = made({"terminationGracePeriod": period} if period else {})
+    assert pod_of(workload)["terminationGracePeriodSeconds"] == seconds + FAREWELL
+    assert environment(workload)["AGENT_GRACE"] == (period or "30s")
+
+
+def test_an_image_is_pulled_with_the_secrets_of_the_memory_s(swarm, memory):
+    cluster = swarm()
+    workload = stateful_set(
+        cluster, cluster.spec.agent_template, memory, image="i", scaled_at="then", pull_secrets=("a", "b")
+    )
+    assert pod_of(workload)["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]
+    assert workload["metadata"]["annotations"] == {labels.SCALED_AT: "then"}
+
+
+SHELL = ["/bin/sh", "-c"]
+
+
+@pytest.mark.parametrize(
+    ("template", "image", "program"),
+    [
+        ({}, "swarm-memory:v1", ["swarm-memory", "agent"]),
+        ({"args": ["agent", "--exec", "wc -w"]}, "swarm-memory:v1", ["swarm-memory", "agent", "--exec", "wc -w"]),
+        ({"command": ["python3", "a.py"]}, "swarm-memory:v1", ["python3", "a.py"]),
+        ({"image": "mine", "command": ["/run"], "args": ["--fast"]}, "mine", ["/run", "--fast"]),
+    ],
+)
+def test_a_program_that_is_known_is_started_by_a_shell_that_sets_the_peers(made, template, image, program):
+    container = container_of(made(template))
+    assert (container["image"], container["command"][:2], container["args"]) == (image, SHELL, program)
+
+
+@pytest.mark.parametrize(("args", "wanted"), [(None, {}), ([], {}), (["--fast"], {"args": ["--fast"]})])
+def test_an_image_s_own_program_is_started_as_the_image_says(made, args, wanted):
+    container = container_of(made({"image": "mine"} | ({} if args is None else {"args": args})))
+    assert {name: container[name] for name in ("command", "args") if name in container} == wanted
+
+
+def launch(container, tmp_path, **environment):
+    """Start the program of a container here, as the kubelet would with its file of peers in tmp_path."""
+    variables = {"PATH": os.environ["PATH"], "SWARM_PEERS_FILE": str(tmp_path / "hive-agent-1.peers"), **environment}
+    return subprocess.run(
+        [*container["command"], *container["args"]], env=variables, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("agents", [1, 2, 5])
+@pytest.mark.parametrize("topology", ["mesh", "ring", "star", "hierarchical"])
+def test_each_agent_has_its_peers_in_its_environment(made, swarm, tmp_path, topology, agents):
+    command = {"command": ["sh", "-c", 'echo "$SWARM_PEERS:$0:$1"'], "args": ["a b", "$c"]}
+    found = config_map(swarm(agents=agents, topology=topology), namespace="ns", mcp_url=None)["data"]
+    for name, text in found.items():
+        (tmp_path / name).write_text(text)
+        started = launch(container_of(made(command)), tmp_path, SWARM_PEERS_FILE=str(tmp_path / name))
+        assert (started.stdout, started.returncode) == (f"{text.strip()}:a b:$c\n", 0), started.stderr
+    assert len(found) == agents
+
+
+def test_an_agent_whose_peers_are_not_there_yet_does_not_start(made, tmp_path):
+    started = launch(container_of(made({"command": ["echo", "started"]})), tmp_path)
+    assert started.returncode != 0
+    assert "hive-agent-1.peers" in started.stderr
+    assert started.stdout == ""
+
+
+def test_peers_have_dns_names_before_they_are_ready(made, swarm):
+    found = service(swarm(), namespace="ns")
+    assert found["metadata"]["name"] == made()["spec"]["serviceName"]
+    assert (found["spec"]["clusterIP"], found["spec"]["publishNotReadyAddresses"]) == ("None", True)
+    assert found["spec"]["selector"] == made()["spec"]["selector"]["matchLabels"]
+
+
+def test_the_account_has_no_token_mounted(swarm):
+    found = service_account(swarm(), namespace="ns")
+    assert (found["metadata"]["name"], found["automountServiceAccountToken"]) == ("hive-agent", False)
+
+
+def test_an_mcp_client_finds_the_memory_and_takes_the_token_from_its_environment(swarm):
+    url = "http://hive-memory.ns.svc:8080/mcp"
+    found = config_map(swarm(), namespace="ns", mcp_url=url)["data"]["mcp.json"]
+    assert json.loads(found)["mcpServers"] == {
+        "swarm-memory": {"type": "http", "url": url, "headers": {"Authorization": "Bearer ${SWARM_MEMORY_TOKEN}"}}
+    }
+
+
+def test_the_peers_of_the_largest_swarm_with_the_longest_name_fit_into_a_config_map(swarm, agents_object):
+    obj = agents_object(agents=100)
+    obj["metadata"]["name"] = "a" * 45
+    cluster = type(swarm()).model_validate(obj)
+    assert len(json.dumps(config_map(cluster, namespace="ns", mcp_url="http://x"))) < 1024 * 1024
+
+
+def test_pods_in_another_namespace_carry_the_way_to_their_swarm(swarm, memory, made):
+    assert made()["spec"]["template"]["metadata"]["labels"][labels.AGENTS] == "hive"
+    memory.metadata.namespace = "far"
+    cluster = swarm()
+    workload = stateful_set(cluster, cluster.spec.agent_template, memory, image="i", scaled_at="then")
+    found = workload["spec"]["template"]["metadata"]["labels"]
+    assert labels.AGENTS not in found
+    assert found.items() >= labels.owner_elsewhere({"metadata": cluster.metadata.model_dump()}).items()
