@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -87,9 +88,14 @@ def fill(server: Server) -> None:
                 for number in range(first, first + 1000)
             ]
         }
-        headers = {"Authorization": f"Bearer {server.token}"}
-        url = f"http://127.0.0.1:{server.port}/v1/batch"
-        urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers)).close()
+        post(server, "/v1/batch", body)
+
+
+def post(server: Server, path: str, document: object) -> None:
+    """Send a document to a server."""
+    headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
+    url = f"http://127.0.0.1:{server.port}{path}"
+    urllib.request.urlopen(urllib.request.Request(url, json.dumps(document).encode(), headers)).close()
 
 
 def put(server: Server, connections: int, seconds: float) -> Rate:
@@ -116,20 +122,43 @@ def grpc(server: Server, method: str, callers: int, seconds: float) -> Rate:
     return Rate(*json.loads(done.stdout))
 
 
-def redis(server: Server, test: str, connections: int, requests: int, *, pipeline: int = 1) -> Rate:
-    """SET or GET of values of 200 bytes."""
+def redis(
+    server: Server, test: str, connections: int, requests: int, *, pipeline: int = 1, keys: int = KEYS, size: int = 200
+) -> Rate:
+    """SET or GET of values of so many bytes."""
     command = ["redis-benchmark", "-p", str(server.port), "-t", test, "-c", str(connections), "-n", str(requests)]
-    command += ["-r", str(KEYS), "-d", "200", "-P", str(pipeline), "--csv"]
+    command += ["-r", str(keys), "-d", str(size), "-P", str(pipeline), "--csv"]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     (row,) = csv.DictReader(io.StringIO(done.stdout))
     return Rate(float(row["rps"]), float(row["p50_latency_ms"]), float(row["p99_latency_ms"]))
 
 
 def _wrk(server: Server, connections: int, seconds: float, request: str, *, keys: int = KEYS) -> Rate:
+    script = _SCRIPT % {"token": server.token, "words": WORDS, "keys": keys, "request": request}
+    return wrk(server, connections, seconds, script)
+
+
+def wrk(server: Server, connections: int, seconds: float, script: str) -> Rate:
+    """Send what a script in Lua says.
+
+    Raises:
+        RuntimeError: the server refused a request.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "load.lua"
-        path.write_text(_SCRIPT % {"token": server.token, "words": WORDS, "keys": keys, "request": request})
-        command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds:g}s", "--latency", "-s", str(path)]
+        path.write_text(script)
+        command = [
+            "wrk",
+            "-t",
+            "1",
+            "-c",
+            str(connections),
+            "-d",
+            f"{math.ceil(seconds)}s",
+            "--latency",
+            "-s",
+            str(path),
+        ]
         command.append(f"http://127.0.0.1:{server.port}")
         said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     if refused := re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)", said):

@@ -32,12 +32,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def swarm_memory(data: Path, *flags: str) -> Iterator[Server]:
+def swarm_memory(data: Path, *flags: str, program: str | None = None) -> Iterator[Server]:
     """swarm-memory with its defaults on a data directory, that is, with tokens and metrics."""
-    program = shutil.which("swarm-memory", path=str(Path(sys.executable).parent)) or "swarm-memory"
+    program = program or shutil.which("swarm-memory", path=str(Path(sys.executable).parent)) or "swarm-memory"
     port, grpc_port, metrics = free_port(), free_port(), free_port()
     ports = ("--http-port", str(port), "--grpc-port", str(grpc_port), "--metrics-port", str(metrics))
-    with _running([program, "serve", "--data-dir", str(data), *ports, *flags], port, "/readyz") as server:
+    with running([program, "serve", "--data-dir", str(data), *ports, *flags], port, "/readyz") as server:
         server.token = (data / "tokens/client-token").read_text().strip()
         server.grpc_port = grpc_port
         yield server
@@ -47,7 +47,7 @@ def swarm_memory(data: Path, *flags: str) -> Iterator[Server]:
 def bare() -> Iterator[Server]:
     """See bare.py."""
     port = free_port()
-    with _running([sys.executable, str(Path(__file__).parent / "bare.py"), str(port)], port, "/") as server:
+    with running([sys.executable, str(Path(__file__).parent / "bare.py"), str(port)], port, "/") as server:
         server.token = secrets.token_urlsafe(32)  # as long as the service's, and looked at by nobody
         yield server
 
@@ -59,12 +59,13 @@ def redis(data: Path) -> Iterator[Server]:
     data.mkdir()
     durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", *durable, "--dir", str(data)]
-    with _running(command, port, None) as server:
+    with running(command, port, None) as server:
         yield server
 
 
 @contextlib.contextmanager
-def _running(command: list[str], port: int, path: str | None) -> Iterator[Server]:
+def running(command: list[str], port: int, path: str | None) -> Iterator[Server]:
+    """A server while it runs, from when it accepts connections, or from when the path answers 200."""
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
