@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from fault.world import BACKED_UP, DELETION, LIFE, QUIET, Step, World
+from fault.world import BACKED_UP, DELETION, LIFE, MIGRATION, QUIET, UNMIGRATED, Step, World
 
 from swarm_operator.cmd import manager
 from swarm_operator.runtime.client import Client
@@ -171,31 +171,39 @@ async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(new_
     assert sum(life.result() for life in lives) >= clean.writes - 2
 
 
-async def test_killed_after_any_of_its_writes_a_deletion_with_a_final_backup_ends_as_if_it_had_not_been(
-    new_world, in_time, configuration
+@pytest.mark.parametrize(
+    ("before", "part", "least", "left"),
+    [
+        pytest.param(BACKED_UP, DELETION, 12, {"PersistentVolumeClaim/c-memory-backups"}, id="deletion"),
+        pytest.param(UNMIGRATED, MIGRATION, 5, None, id="migration"),
+    ],
+)
+async def test_killed_after_any_of_its_writes_a_part_of_a_life_ends_as_if_it_had_not_been(
+    new_world, in_time, configuration, before, part, least, left
 ):
+    """A deletion with a final backup; a migration of legacy memory."""
     turns, writes = asyncio.Semaphore(4), 0
 
     async def end(k: int) -> tuple[dict[str, object], int]:
-        """Return what is left when the operator is killed at its k-th write since the deletion, and how often."""
+        """Return what is left when the operator is killed at its k-th write in this part, and how often."""
         client = Mortal(configuration, 0)
 
         def life() -> Iterator[Step]:
             nonlocal writes
-            yield from BACKED_UP
-            before = client.writes
+            yield from before
+            first = client.writes
             if k:
-                client.last_write = before + k
-            yield from DELETION
-            writes = client.writes - before if not k else writes
+                client.last_write = first + k
+            yield from part
+            writes = client.writes - first if not k else writes
 
         async with turns:
             lived = await live(await new_world(), client, eventually=in_time, life=life())
         return lived.pictures[-1], lived.successors
 
     reference, _ = await end(0)
-    assert list(reference) == ["PersistentVolumeClaim/c-memory-backups"]
-    assert writes >= 12
+    assert left is None or reference.keys() == left
+    assert writes >= least
     ends = await asyncio.gather(*map(end, range(1, writes + 1)))
     assert [picture for picture, _ in ends] == [reference] * writes
     assert sum(successors for _, successors in ends) >= writes - 3

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.errors import NotFoundError
-from swarm_operator.runtime.resource import Object, Resource
+from swarm_operator.runtime.resource import Object, Resource, owner_reference
 
 WATCHED = (
     kinds.SWARM_CLUSTER,
@@ -140,8 +140,8 @@ def masked(value: object, namespace: str) -> object:
         return [masked(part, namespace) for part in value]
     if not isinstance(value, str):
         return value
-    # A final backup has a hash of its store's uid in its name.
-    return re.sub(r"-final-[0-9a-f]{10}", "-final-HASH", value.replace(namespace, "NAMESPACE"))
+    # A final backup and the Job of a migration have a hash of their store's uid in their names.
+    return re.sub(r"-(final|migrate)-[0-9a-f]{10}", r"-\1-HASH", value.replace(namespace, "NAMESPACE"))
 
 
 async def create(world: World) -> None:
@@ -220,14 +220,22 @@ async def is_being_backed_up(world: World) -> bool:
 
 async def finish_job(world: World) -> None:
     """The Job's pod makes the backup, and the Job is complete."""
+    now = "2026-11-26T03:00:00Z"
+    report = {"verified_at": now, "completed_at": now, "size": 4096, "entries": 3, "sha256": "0" * 64}
+    await complete_job(world, report)
+
+
+async def complete_job(world: World, report: Object) -> None:
+    """The pod of the only Job reports, and the Job is complete."""
     (job,) = (await world.admin.list(kinds.JOB, namespace=world.namespace))[0]
     template, now = job["spec"]["template"], "2026-11-26T03:00:00Z"
     metadata = {"name": "job-pod", "namespace": world.namespace, **template["metadata"]}
+    metadata["ownerReferences"] = [owner_reference(job)]
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
     await world.admin.create(kinds.POD, pod, field_manager="kubelet")
-    report = {"verified_at": now, "completed_at": now, "size": 4096, "entries": 3, "sha256": "0" * 64}
     state = {"terminated": {"exitCode": 0, "message": json.dumps(report)}}
-    container = {"name": "make", "image": "x", "imageID": "x", "ready": False, "restartCount": 0, "state": state}
+    name = template["spec"]["containers"][0]["name"]
+    container = {"name": name, "image": "x", "imageID": "x", "ready": False, "restartCount": 0, "state": state}
     await world.status(kinds.POD, "job-pod", {"phase": "Succeeded", "containerStatuses": [container]})
     why = {"status": "True", "lastTransitionTime": now, "reason": "CompletionsReached"}
     complete = [{"type": kind, **why} for kind in ("SuccessCriteriaMet", "Complete")]
@@ -243,8 +251,40 @@ async def is_gone_but_for_the_backup(world: World) -> bool:
     return {name for _, name in await world.uids()} == {"c-memory-backups"}
 
 
+async def create_migrating(world: World) -> None:
+    """A user makes a cluster that takes over what lies on a claim."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    body = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": spec}
+    body["metadata"] = {"name": "old", "namespace": world.namespace}
+    await world.admin.create(kinds.PERSISTENT_VOLUME_CLAIM, body, field_manager="user")
+    await world.cluster(size="1Gi", migrateFromLegacy=True, legacyDataPVC="old")
+
+
+async def is_migrating(world: World) -> bool:
+    """Whether one Job is at work, and the cluster says so."""
+    assert (await world.get(kinds.SWARM_CLUSTER, "c"))["status"]["memoryStatus"] == "Migrating"
+    (job,) = (await world.admin.list(kinds.JOB, namespace=world.namespace))[0]
+    assert not job["metadata"].get("deletionTimestamp")
+    return await world.settled()
+
+
+async def finish_migration(world: World) -> None:
+    """The Job's pod migrates everything, and the Job is complete."""
+    kinds_ = {"entry": {"created": 5}, "agent": {"created": 1}}
+    await complete_job(world, {"problem": None, "totals": {"kept": 0, "quarantined": 0}, "kinds": kinds_})
+
+
+async def is_migrated(world: World) -> bool:
+    status = (await world.get(kinds.SWARM_MEMORY_STORE, "c-memory"))["status"]
+    assert (status["migrationCompleted"], status["migration"]["entries"], status["phase"]) == (True, 5, "Ready")
+    assert len((await world.admin.list(kinds.JOB, namespace=world.namespace))[0]) == 1
+    return await world.settled()
+
+
 Step = tuple[Callable[[World], Awaitable[None]], Callable[[World], Awaitable[bool]]]
 SCENARIO: tuple[Step, ...] = ((create, World.settled), (change, has_env), (become_ready, is_ready))
 LIFE: tuple[Step, ...] = (*SCENARIO, (resize, has_grown), (delete, is_gone))
 BACKED_UP: tuple[Step, ...] = ((create_backed_up, World.settled), (become_ready, is_ready))
+UNMIGRATED: tuple[Step, ...] = ((create_migrating, World.settled),)
+MIGRATION: tuple[Step, ...] = ((become_ready, is_migrating), (finish_migration, is_migrated))
 DELETION: tuple[Step, ...] = ((delete_all, is_being_backed_up), (finish_job, is_gone_but_for_the_backup))

@@ -99,8 +99,36 @@ async def versions(objects) -> dict[tuple[str, str], str]:
     return found
 
 
+async def migrate(objects, eventually, name: str) -> None:
+    """Have a store migrate legacy memory, and be the Job's controller when it has succeeded."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    await objects.apply(kinds.PERSISTENT_VOLUME_CLAIM, "old", spec)
+    await objects.store(name, backupInterval=SELDOM, migrateFromLegacy=True, legacyDataPVC="old")
+
+    async def at_work() -> str:
+        jobs, _ = await objects.client.list(kinds.JOB, namespace=objects.namespace)
+        assert len(jobs) == 1
+        return jobs[0]["metadata"]["name"]
+
+    job, now = await eventually(at_work, seconds=60), "2026-11-26T03:00:00Z"
+    complete = [
+        {"type": kind, "status": "True", "lastTransitionTime": now, "reason": "CompletionsReached"}
+        for kind in ("SuccessCriteriaMet", "Complete")
+    ]
+    times = {"startTime": now, "completionTime": now}
+    await objects.status(kinds.JOB, job, {"conditions": complete, "succeeded": 1, **times})
+
+    async def migrated() -> bool:
+        return (await objects.condition(kinds.SWARM_MEMORY_STORE, name, "Migrated"))["status"] == "True"
+
+    await eventually(migrated, seconds=60)
+
+
 async def make_ready(objects, eventually) -> list[str]:
-    """200 stores with a schedule, 20 of them of clusters, all Ready with their numbers. Returns their names."""
+    """200 stores with a schedule, 20 of them of clusters, all Ready with their numbers. Returns their names.
+
+    One has migrated legacy memory.
+    """
     names = [f"s{number}" for number in range(STORES)] + [f"c{number}-memory" for number in range(CLUSTERS)]
     await in_batches([objects.store(f"s{number}", backupInterval=SELDOM) for number in range(STORES)])
     seldom = {"backupInterval": SELDOM}
@@ -113,6 +141,7 @@ async def make_ready(objects, eventually) -> list[str]:
 
     await eventually(made, seconds=180)
     await in_batches([objects.pretend_ready(name) for name in names])
+    await migrate(objects, eventually, "s0")
 
     async def ready() -> bool:
         stores, _ = await objects.client.list(kinds.SWARM_MEMORY_STORE, namespace=objects.namespace)
