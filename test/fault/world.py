@@ -20,6 +20,7 @@ WATCHED = (
     kinds.SECRET,
     kinds.SERVICE,
     kinds.STATEFUL_SET,
+    kinds.CONFIG_MAP,
 )
 
 STORAGE_CLASSES = Resource("storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False)
@@ -175,10 +176,11 @@ async def delete(world: World) -> None:
     await world.admin.delete(kinds.SWARM_CLUSTER, world.namespace, "c", uid=uid)
 
 
-async def has_env(world: World) -> bool:
+async def has_settings(world: World) -> bool:
+    settings = (await world.get(kinds.CONFIG_MAP, "c-memory-settings"))["data"]
+    assert (settings["CACHE_SIZE"], settings["CACHE_MEMORY_MB"]) == ("1000", "77")
     (container,) = (await world.get(kinds.STATEFUL_SET, "c-memory"))["spec"]["template"]["spec"]["containers"]
-    env = {e["name"]: e["value"] for e in container["env"]}
-    assert (env["CACHE_SIZE"], env["CACHE_MEMORY_MB"]) == ("1000", "77")
+    assert container["resources"]["requests"]["memory"] == "269Mi"
     return await world.settled()
 
 
@@ -282,7 +284,7 @@ async def is_migrated(world: World) -> bool:
 
 
 Step = tuple[Callable[[World], Awaitable[None]], Callable[[World], Awaitable[bool]]]
-SCENARIO: tuple[Step, ...] = ((create, World.settled), (change, has_env), (become_ready, is_ready))
+SCENARIO: tuple[Step, ...] = ((create, World.settled), (change, has_settings), (become_ready, is_ready))
 LIFE: tuple[Step, ...] = (*SCENARIO, (resize, has_grown), (delete, is_gone))
 BACKED_UP: tuple[Step, ...] = ((create_backed_up, World.settled), (become_ready, is_ready))
 UNMIGRATED: tuple[Step, ...] = ((create_migrating, World.settled),)

@@ -15,6 +15,7 @@ CHILDREN = (
     (kinds.SECRET, "{}-memory-auth"),
     (kinds.SERVICE, "{}-memory"),
     (kinds.SERVICE, "{}-memory-headless"),
+    (kinds.CONFIG_MAP, "{}-memory-settings"),
     (kinds.STATEFUL_SET, "{}-memory"),
 )
 

@@ -28,6 +28,7 @@ CHILDREN = {
     kinds.PERSISTENT_VOLUME_CLAIM: ("{}-data",),
     kinds.SECRET: ("{}-auth",),
     kinds.SERVICE: ("{}", "{}-headless"),
+    kinds.CONFIG_MAP: ("{}-settings",),
     kinds.STATEFUL_SET: ("{}",),
 }
 

@@ -146,11 +146,11 @@ async def test_what_others_add_is_left_alone(objects, start_operator, eventually
     await settled(objects, eventually)
     patch = {"metadata": {"annotations": {"their/note": "x"}, "labels": {"team": "blue"}}}
     await objects.client.merge(kinds.STATEFUL_SET, objects.namespace, "s", patch, field_manager="somebody")
-    await objects.store("s", cacheSize=7)
+    await objects.store("s", enableWAL=False)
 
     async def applied() -> bool:
         (container,) = (await objects.get(kinds.STATEFUL_SET, "s"))["spec"]["template"]["spec"]["containers"]
-        return {"name": "CACHE_SIZE", "value": "7"} in container["env"]
+        return {"name": "ENABLE_WAL", "value": "false"} in container["env"]
 
     await eventually(applied)
     metadata = (await objects.get(kinds.STATEFUL_SET, "s"))["metadata"]
@@ -229,17 +229,17 @@ async def test_a_growth_that_is_refused_can_be_taken_back_and_freezes_nothing(ob
 
     await eventually(known)
     # The claim has no class that allows it to grow.
-    await objects.store("s", storageSize="2Gi", cacheSize=7)
+    await objects.store("s", storageSize="2Gi", enableWAL=False)
     await settled(objects, eventually)
     told = await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "StorageReady")
     assert (told["status"], told["reason"]) == ("False", "ResizeRefused")
     assert (await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "Ready"))["reason"] == "WaitingForPod"
     (container,) = (await objects.get(kinds.STATEFUL_SET, "s"))["spec"]["template"]["spec"]["containers"]
-    assert {"name": "CACHE_SIZE", "value": "7"} in container["env"]
+    assert {"name": "ENABLE_WAL", "value": "false"} in container["env"]
     before = operator.writes()
     with pytest.raises(InvalidError, match="can only grow"):
-        await objects.store("s", storageSize="1023Mi", cacheSize=7)
-    await objects.store("s", storageSize="1Gi", cacheSize=7)
+        await objects.store("s", storageSize="1023Mi", enableWAL=False)
+    await objects.store("s", storageSize="1Gi", enableWAL=False)
     await settled(objects, eventually)
     assert (await objects.condition(kinds.SWARM_MEMORY_STORE, "s", "StorageReady"))["reason"] == "Bound"
     assert operator.writes() - before <= 6
@@ -285,7 +285,7 @@ async def test_a_claim_that_somebody_deletes_is_not_replaced(objects, start_oper
 
     await eventually(says("VolumeTerminating"))
     workload = await objects.get(kinds.STATEFUL_SET, "s")
-    await objects.store("s", storageSize="1Gi", cacheSize=7)
+    await objects.store("s", storageSize="1Gi", enableWAL=False)
     await settled(objects, eventually)
     unchanged = (await objects.get(kinds.STATEFUL_SET, "s"))["metadata"]
     assert unchanged["resourceVersion"] == workload["metadata"]["resourceVersion"]

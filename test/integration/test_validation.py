@@ -152,6 +152,7 @@ async def test_an_empty_store_gets_the_documented_defaults(objects):
         "backupRetention": 7,
         "migrateFromLegacy": False,
         "onVolumeLoss": "Stop",
+        "logLevel": "info",
         "mcpMode": True,
         "enableWAL": True,
         "enableVacuum": True,

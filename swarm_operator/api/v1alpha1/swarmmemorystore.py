@@ -95,7 +95,7 @@ class SwarmMemoryStoreSpec(ApiModel):
     cache_size: Annotated[int, Field(ge=CACHE_SIZE.least, le=CACHE_SIZE.most)] = 1000
     """Largest number of entries in the cache."""
     cache_memory_mb: Annotated[int, Field(ge=CACHE_MEMORY_MB.least, le=CACHE_MEMORY_MB.most)] = 50
-    """Largest size of the cache, in MiB. The pod's memory limit grows with it."""
+    """Largest size of the cache, in MiB. The pod's memory limit grows with it, which takes a restart."""
     compression_threshold: Annotated[int, Field(ge=COMPRESSION_THRESHOLD.least, le=COMPRESSION_THRESHOLD.most)] = 10240
     """Values larger than this, in bytes, are compressed where that saves space; 0 is never."""
     gc_interval: Interval = "5m"
@@ -121,6 +121,8 @@ class SwarmMemoryStoreSpec(ApiModel):
     backup_on_delete: bool | None = None
     """Make a final backup when the store is deleted: true means deletionPolicy Backup, false Delete. A deletionPolicy
     that is given counts instead."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Minimum level of the memory service's log."""
     mcp_mode: bool = True
     """Serve the Model Context Protocol, at /mcp of the HTTP API's port."""
     enable_wal: bool = True
@@ -229,8 +231,8 @@ class SwarmMemoryStoreStatus(StatusModel):
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, StorageReady, AuthReady, Restored, BackupStorageReady, BackupSucceeded, Reachable, Writable, Upgraded,
-    Migrated and Paused; docs/status-conditions.md has the table of reasons."""
+    """Ready, StorageReady, AuthReady, Restored, BackupStorageReady, BackupSucceeded, Reachable, Writable,
+    SettingsApplied, Upgraded, Migrated and Paused; docs/status-conditions.md has the table of reasons."""
 
 
 class SwarmMemoryStore(ApiModel):

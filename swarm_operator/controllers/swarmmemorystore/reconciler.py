@@ -14,6 +14,7 @@ from swarm_operator.controllers.swarmmemorystore.backups.volume import BackupsVo
 from swarm_operator.controllers.swarmmemorystore.deletion import FinalBackup
 from swarm_operator.controllers.swarmmemorystore.migration.step import Migration
 from swarm_operator.controllers.swarmmemorystore.network import ClientService, HeadlessService
+from swarm_operator.controllers.swarmmemorystore.settings import LiveSettings
 from swarm_operator.controllers.swarmmemorystore.stats import Observer, Poller, StatsPoll
 from swarm_operator.controllers.swarmmemorystore.storage import FINALIZER, Storage
 from swarm_operator.controllers.swarmmemorystore.workload.restore import Restore
@@ -68,6 +69,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
             Auth(),
             ClientService(),
             HeadlessService(),
+            LiveSettings(),
             BackupsVolume(),
             Restore(image, pull_secrets),
             Workload(image, pull_secrets),

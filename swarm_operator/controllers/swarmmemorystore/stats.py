@@ -1,4 +1,4 @@
-"""Numbers of a store in its status, read from the memory service.
+"""Numbers of a store in its status, read from the memory service, whose settings are brought in step with the spec.
 
 A poll is a task of its own: a service that does not answer holds up no reconcile. A poll that finds something new
 enqueues its store.
@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import structlog
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import kinds
-from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed
+from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
+from swarm_operator.controllers.swarmmemorystore import settings
 from swarm_operator.controllers.swarmmemorystore.auth import Auth, secret_name, token_of
 from swarm_operator.controllers.swarmmemorystore.network import ClientService
+from swarm_operator.controllers.swarmmemorystore.workload.memory import suffices
 from swarm_operator.controllers.swarmmemorystore.workload.step import Workload
 from swarm_operator.memory.client import MemoryClient, MemoryClientError, Stats
 from swarm_operator.runtime.resource import Key, key_of
+from swarm_operator.shared.tokens import ADMIN_FILE
 
 log = structlog.get_logger(__name__)
 
@@ -31,17 +34,31 @@ NUMBERS = ("databaseSize", "entryCount", "agentCount", "taskCount", "patternCoun
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What a poll needs of a store besides its name."""
+
+    token: str | None
+    """The client token."""
+    admin_token: str | None
+    settings: Mapping[str, Any]
+    """The settings that are to be in force, by their names in the service's API."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
-    """Numbers of a store; None if the service did not answer."""
+    """Numbers and settings of a store; None if the service did not answer."""
 
     stats: Stats | None = None
     error: str = ""
     """Why there are no numbers."""
+    refusal: str = ""
+    """Why the service did not change its settings."""
 
     @property
     def news(self) -> tuple[Any, ...]:
         """Return what the status is made of."""
-        return self.to_status(), self.error, self.stats and self.stats.fault
+        stats = self.stats
+        return self.to_status(), self.error, self.refusal, stats and (stats.fault, stats.settings)
 
     def to_status(self) -> dict[str, Any]:
         """Return the status fields; none if nothing is known."""
@@ -61,29 +78,48 @@ def rounded(number: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """Reads the numbers of memory services."""
+    """Reads the numbers of memory services, and changes their settings."""
 
     url: str
     """Address of a service, with {name} and {namespace} of its store."""
     timeout: float = 5.0
     """Seconds for one answer."""
 
-    async def observe(self, store: SwarmMemoryStore, token: str | None) -> Observation:
-        """Read the numbers once. No answer is an empty observation: the pod may still serve its clients."""
+    async def observe(self, store: SwarmMemoryStore, target: Target) -> Observation:
+        """Read the numbers once, and change settings that differ from the target's.
+
+        No answer is an empty observation: the pod may still serve its clients.
+        """
         url = self.url.format(name=store.metadata.name, namespace=store.metadata.namespace)
         try:
-            # No retries, since the next poll comes soon; no session is kept, since stores come and go.
-            async with MemoryClient(url, token=token, timeout=self.timeout, retries=0, connections=1) as memory:
-                return Observation(await memory.stats())
+            async with self._client(url, target.token) as memory:
+                stats = await memory.stats()
         except MemoryClientError as error:
             log.warning("the memory service's numbers could not be read", url=url, error=str(error))
             return Observation(error=str(error))
+        changes = settings.differing(target.settings, stats.settings)
+        if not changes:
+            return Observation(stats)
+        try:
+            async with self._client(url, target.admin_token) as memory:
+                in_force = await memory.settings.change(changes)
+        except MemoryClientError as error:
+            log.warning("the memory service did not change its settings", url=url, changes=changes, error=str(error))
+            return Observation(stats, refusal=str(error))
+        log.info("settings changed", url=url, **changes)
+        return Observation(replace(stats, settings={**stats.settings, **in_force}))
+
+    def _client(self, url: str, token: str | None) -> MemoryClient:
+        # No retries, since the next poll comes soon; no session is kept, since stores come and go.
+        return MemoryClient(url, token=token, timeout=self.timeout, retries=0, connections=1)
 
 
 @dataclass(slots=True)
 class _Poll:
     due: float
     """When the next one is to start, by the clock's monotonic time."""
+    settings: Mapping[str, Any]
+    """The settings that the newest pass asked for."""
     observation: Observation | None = None
     """What is known; None before the first poll has ended."""
     missed: bool = False
@@ -132,14 +168,18 @@ class Poller:
         """Return the seconds until the next poll of a service."""
         return (self._interval if answers else self._waiting_interval) * self._rng.uniform(0.9, 1.1)
 
-    def poll(self, store: SwarmMemoryStore, token: str | None) -> tuple[Observation | None, float]:
-        """Start a poll if one is due. Return what the last one found, and the seconds until the next is due."""
+    def poll(self, store: SwarmMemoryStore, target: Target) -> tuple[Observation | None, float]:
+        """Start a poll if one is due. Return what the last one found, and the seconds until the next is due.
+
+        Other settings than those of the pass before are due now.
+        """
         key, now = Key(store.metadata.namespace, store.metadata.name), self._monotonic()
-        poll = self._polls.setdefault(key, _Poll(now))
-        if poll.due <= now:
+        poll = self._polls.setdefault(key, _Poll(now, target.settings))
+        if poll.due <= now or poll.settings != target.settings:
             poll.due = now + self.delay(answers=poll.answers)
+            poll.settings = target.settings
             if poll.task is None:
-                poll.task = asyncio.create_task(self._run(key, poll, store, token), name=f"poll {key}")
+                poll.task = asyncio.create_task(self._run(key, poll, store, target), name=f"poll {key}")
         return poll.observation, poll.due - now
 
     def forget(self, key: Key) -> None:
@@ -148,14 +188,18 @@ class Poller:
         if poll is not None and poll.task is not None:
             poll.task.cancel()
 
-    async def _run(self, key: Key, poll: _Poll, store: SwarmMemoryStore, token: str | None) -> None:
+    async def _run(self, key: Key, poll: _Poll, store: SwarmMemoryStore, target: Target) -> None:
         try:
             async with self._turns:
-                found = await self._observer.observe(store, token)
+                found = await self._observer.observe(store, target)
         except Exception as error:
             log.exception("a poll failed", store=str(key))
             found = Observation(error=f"{type(error).__name__}: {error}")
         poll.task = None
+        if poll.settings != target.settings:  # a pass asked for others meanwhile
+            poll.due = self._monotonic()
+            self.enqueue(key)
+            return
         answered, known = poll.answers, poll.observation
         # One lost answer is no news, as with a kubelet's probe: it is told when the next poll brings none, too.
         poll.missed = answered and found.stats is None and not poll.missed
@@ -172,13 +216,13 @@ class Poller:
 
 @dataclass(frozen=True, slots=True)
 class StatsPoll(Step[SwarmMemoryStore]):
-    """Report the numbers of a store whose pod is ready, and whether its service is reached and writes.
+    """Report the numbers of a store whose pod is ready, and the conditions that the service's answers decide.
 
-    The numbers of before stay while the service does not answer: the condition Reachable tells their age. The token is
-    sent to our own Service only.
+    The numbers of before stay while the service does not answer: the condition Reachable tells their age. The tokens
+    are sent to our own Service only.
     """
 
-    reports: ClassVar = ("Reachable", "Writable")
+    reports: ClassVar = ("Reachable", "Writable", "SettingsApplied")
     needs: ClassVar = (Auth, ClientService, Workload)
 
     poller: Poller
@@ -189,12 +233,21 @@ class StatsPoll(Step[SwarmMemoryStore]):
         r.status |= {name: stored.get(name) for name in NUMBERS}
         if not r.outcomes[Workload].is_done:
             self.poller.forget(key_of(r.obj))
-            for condition in self.reports:
+            for condition in ("Reachable", "Writable"):
                 r.conditions.set(condition, status=None, reason="PodNotReady", message="the pod is not ready")
+            r.set_condition(
+                "SettingsApplied", waiting("WaitingForService", "the pod is not ready; it starts with them")
+            )
             # Changes of the pod enqueue the store at once; this looks at the Secret, and at events of children.
             return done(requeue_after=self.poller.delay(answers=False))
-        token = token_of(r.children[kinds.SECRET, secret_name(r.parsed)])
-        observation, delay = self.poller.poll(r.parsed, token)
+        secret = r.children[kinds.SECRET, secret_name(r.parsed)]
+        asked = settings.live(r.parsed)
+        # A larger cache waits for a pod with more memory.
+        if not suffices(r.cache.get(kinds.STATEFUL_SET, key_of(r.obj)), r.parsed):
+            del asked[settings.CACHE_MEMORY]
+        target = Target(token_of(secret), token_of(secret, ADMIN_FILE), asked)
+        observation, delay = self.poller.poll(r.parsed, target)
+        r.set_condition("SettingsApplied", settings_outcome(r.parsed, asked, observation))
         if observation is not None:
             r.status |= observation.to_status()
             if observation.stats is None:
@@ -207,6 +260,29 @@ class StatsPoll(Step[SwarmMemoryStore]):
     def forget(self, key: Key) -> None:
         """See Step.forget."""
         self.poller.forget(key)
+
+
+def settings_outcome(store: SwarmMemoryStore, asked: Mapping[str, Any], observation: Observation | None) -> Outcome:
+    """Return the outcome of the settings, as the service reported them last.
+
+    Args:
+        store: the store.
+        asked: the settings that the polls bring in force.
+        observation: what is known.
+
+    Returns:
+        Reasons: Applied, WaitingForService, RestartNeeded or Refused.
+    """
+    if observation is None or observation.stats is None:
+        return waiting("WaitingForService", "the service does not report its settings; it is asked again")
+    in_force = observation.stats.settings
+    if changes := settings.differing(asked, in_force):
+        if observation.refusal:
+            return failed("Refused", f"{settings.fields_of(changes)}: {observation.refusal}")
+        return waiting("WaitingForService", f"{settings.fields_of(changes)}: the service is asked to change them")
+    if held := settings.differing(settings.reported(store), in_force):
+        return waiting("RestartNeeded", f"{settings.fields_of(held)}: in force when the pod has been replaced")
+    return done("Applied")
 
 
 def _writable(fault: str | None) -> Outcome:

@@ -11,7 +11,8 @@ from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.swarmmemorystore.backups.destination import access
 from swarm_operator.controllers.swarmmemorystore.backups.source import Source
 from swarm_operator.controllers.swarmmemorystore.workload.command import command_pod, near_pods_of
-from swarm_operator.controllers.swarmmemorystore.workload.statefulset import DATA_DIR, data_volume, resources
+from swarm_operator.controllers.swarmmemorystore.workload.memory import resources
+from swarm_operator.controllers.swarmmemorystore.workload.statefulset import DATA_DIR, data_volume
 from swarm_operator.runtime.resource import Object
 
 _RETRIES = 2**31 - 1
@@ -61,7 +62,7 @@ def restore_job(
                         ["backups", "restore", source.location, f"--data-dir={DATA_DIR}"],
                         replace(found, mounts=[{**mount, "readOnly": True} for mount in found.mounts]),
                         image=image,
-                        resources=resources(store),
+                        resources=resources(store.spec.cache_memory_mb),
                         pull_secrets=pull_secrets,
                         mounts=[{"name": "data", "mountPath": DATA_DIR}],
                         volumes=[data_volume(store)],

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from swarm_operator.api.quantity import canonical_quantity
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import labels
-from swarm_operator.controllers.swarmmemorystore import auth, network, storage
+from swarm_operator.controllers.swarmmemorystore import auth, network, settings, storage
+from swarm_operator.controllers.swarmmemorystore.workload.memory import resources
 from swarm_operator.controllers.swarmmemorystore.workload.security import CONTAINER_SECURITY, POD_SECURITY
 from swarm_operator.runtime.resource import Object
-
-_BASE_MEMORY_MB = 192
-"""Interpreter, SQLite's own caches and in-flight requests; the entry cache comes on top."""
 
 DATA_DIR = "/data"
 """Where a pod of the store mounts the data volume."""
@@ -78,7 +75,7 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 # Every address of both families; the service falls back to IPv4 where the node has no IPv6.
                 "args": ["serve", "--host=::"],
-                "env": [{"name": name, "value": value} for name, value in _environment(store).items()],
+                "env": _environment(store),
                 "ports": [
                     {"name": "http", "containerPort": network.HTTP_PORT, "protocol": "TCP"},
                     {"name": "grpc", "containerPort": network.GRPC_PORT, "protocol": "TCP"},
@@ -88,7 +85,7 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
                 "startupProbe": {**_probe("/healthz"), "periodSeconds": 1, "failureThreshold": 600},
                 "livenessProbe": {**_probe("/healthz"), "periodSeconds": 10, "failureThreshold": 3},
                 "readinessProbe": {**_probe("/readyz"), "periodSeconds": 3, "failureThreshold": 2},
-                "resources": resources(store),
+                "resources": resources(store.spec.cache_memory_mb),
                 "securityContext": CONTAINER_SECURITY,
                 "volumeMounts": [
                     {"name": "data", "mountPath": DATA_DIR},
@@ -110,35 +107,22 @@ def data_volume(store: SwarmMemoryStore) -> Object:
     return {"name": "data", "persistentVolumeClaim": {"claimName": storage.data_claim_name(store)}}
 
 
-def resources(store: SwarmMemoryStore) -> Object:
-    """Return what a pod of the store requests, and its limits."""
-    memory = _BASE_MEMORY_MB + store.spec.cache_memory_mb
-    return {
-        "requests": {"cpu": "50m", "memory": canonical_quantity(f"{memory}Mi")},
-        "limits": {"memory": canonical_quantity(f"{2 * memory}Mi")},
-    }
-
-
 def image_pull_secrets(names: Sequence[str]) -> Object:
     """Return the part of a pod's spec that names the Secrets with which its images are pulled."""
     # Without names the field is absent: a new field in the template would replace the pods of all stores at an upgrade.
     return {"imagePullSecrets": [{"name": name} for name in names]} if names else {}
 
 
-def _environment(store: SwarmMemoryStore) -> dict[str, str]:
+def _environment(store: SwarmMemoryStore) -> list[Object]:
     spec = store.spec
-    return {
+    fixed = {
         "SWARM_ID": store.swarm_id,
         "DATA_DIR": DATA_DIR,
         "TOKEN_DIR": _TOKEN_DIR,
-        "CACHE_SIZE": str(spec.cache_size),
-        "CACHE_MEMORY_MB": str(spec.cache_memory_mb),
         "ENABLE_WAL": str(spec.enable_wal).lower(),
-        "COMPRESSION_THRESHOLD": str(spec.compression_threshold),
-        "GC_INTERVAL": spec.gc_interval,
-        "ENABLE_VACUUM": str(spec.enable_vacuum).lower(),
         "MCP_MODE": str(spec.mcp_mode).lower(),
     }
+    return [*({"name": name, "value": value} for name, value in fixed.items()), *settings.variables(store)]
 
 
 def _probe(path: str) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from swarm_operator.controllers.common.reconciliation import Outcome, Reconcilia
 from swarm_operator.controllers.swarmmemorystore.auth import Auth
 from swarm_operator.controllers.swarmmemorystore.backups.destination import with_backups
 from swarm_operator.controllers.swarmmemorystore.backups.volume import mounted_destination
+from swarm_operator.controllers.swarmmemorystore.settings import LiveSettings
 from swarm_operator.controllers.swarmmemorystore.storage import Storage
 from swarm_operator.controllers.swarmmemorystore.workload import upgrade
 from swarm_operator.controllers.swarmmemorystore.workload.availability import availability
+from swarm_operator.controllers.swarmmemorystore.workload.memory import with_present_memory
 from swarm_operator.controllers.swarmmemorystore.workload.restore import Restore
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of, stateful_set
 from swarm_operator.runtime.resource import Key, Object, key_of
@@ -25,13 +27,13 @@ _UNEXPLAINED = frozenset({"WaitingForPod", "Unschedulable"})
 
 @dataclass(frozen=True, slots=True)
 class Workload(Step[SwarmMemoryStore]):
-    """Ensure the StatefulSet. Its pod must mount a volume and tokens of ours, and never those of somebody else.
+    """Ensure the StatefulSet. Its pod must use a volume, tokens and settings of ours, and never those of somebody else.
 
     It exists when the data of a store that restores has come.
     """
 
     condition: ClassVar = "Ready"
-    needs: ClassVar = (Storage, Auth, Restore)
+    needs: ClassVar = (Storage, Auth, LiveSettings, Restore)
     owns: ClassVar = (kinds.STATEFUL_SET,)
 
     image: str
@@ -48,6 +50,7 @@ class Workload(Step[SwarmMemoryStore]):
         wanted = stateful_set(r.parsed, image=image, pull_secrets=self.pull_secrets)
         if destination := mounted_destination(r):
             wanted = with_backups(wanted, destination)
+        wanted = with_present_memory(wanted, r.cache.get(kinds.STATEFUL_SET, key_of(r.obj)))
         # As a whole: an older image may not know what else has changed in the template.
         live = await upgrade.keeps_waiting(r, image) or await children.ensure(r, kinds.STATEFUL_SET, wanted)
         namespace, name = key_of(live)

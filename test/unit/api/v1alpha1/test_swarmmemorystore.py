@@ -34,6 +34,7 @@ def test_every_field_has_the_default_that_is_documented():
         "migrateFromLegacy": False,
         "legacyDataPVC": None,
         "backupOnDelete": None,
+        "logLevel": "info",
         "mcpMode": True,
         "enableWAL": True,
         "enableVacuum": True,

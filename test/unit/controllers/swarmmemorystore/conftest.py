@@ -19,14 +19,14 @@ class FakeObserver:
         self.asked = []
         self.answer = Observation()
 
-    async def observe(self, store, token):
-        self.asked.append((store.metadata.name, token))
+    async def observe(self, store, target):
+        self.asked.append((store.metadata.name, target))
         return self.answer
 
 
 class Numbers:
     entries, agents, tasks, patterns, database_size_bytes, cache_hit_rate = 5, 1, 2, 3, 4096, 0.5
-    fault = None
+    fault, settings = None, {}
 
 
 @pytest.fixture

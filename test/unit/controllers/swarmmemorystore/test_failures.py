@@ -64,7 +64,7 @@ async def test_an_error_that_lasts_is_told(reconciler, client, seen, store_objec
     queue.forget(KEY)
     assert condition("Ready")["reason"] == "WaitingForPod"
     client.refusals["apply", "StatefulSet"] = error
-    seen(STORE, cache.get(STORE, KEY) | {"spec": {"cacheSize": 7}})
+    seen(STORE, cache.get(STORE, KEY) | {"spec": {"enableWAL": False}})
     await fail()
     assert condition("Ready")["reason"] == "WaitingForPod", "it is counted from the start again"
 
@@ -105,7 +105,7 @@ class TestOneChildsFailure:
         self, running, change, reconciler, client, condition, status, ready
     ):
         client.refusals["apply", "PersistentVolumeClaim"] = InvalidError("cannot grow", status=422)
-        change(storageSize="20Gi", cacheSize=7)
+        change(storageSize="20Gi", enableWAL=False)
         result = await reconciler.reconcile(KEY)
         assert 0 < result.requeue_after <= RESIZE_INTERVAL
         assert client.writes() == [
@@ -178,7 +178,7 @@ class TestOneChildsFailure:
         self, running, change, reconciler, client, status
     ):
         client.refusals["apply", "PersistentVolumeClaim"] = ServerError("webhook failed", status=500)
-        change(storageSize="20Gi", cacheSize=7)
+        change(storageSize="20Gi", enableWAL=False)
         with pytest.raises(ServerError):
             await reconciler.reconcile(KEY)
         assert client.writes() == [("apply", "PersistentVolumeClaim", "bees-data"), ("apply", "StatefulSet", "bees")]
@@ -208,7 +208,7 @@ class TestOneChildsFailure:
         seen(STORE, store_object())
         if exists:
             await reconciler.reconcile(KEY)
-            change(storageSize="20Gi", cacheSize=7)
+            change(storageSize="20Gi", enableWAL=False)
             client.requests.clear()
         cause = Cause("", "", "NamespaceTerminating")
         client.refusals["apply", "PersistentVolumeClaim"] = ForbiddenError("terminating", status=403, causes=(cause,))

@@ -35,7 +35,9 @@ async def test_the_service_is_asked_with_the_secret_s_token(reconcile, client, s
     ready()
     await reconcile()
     secret = client.objects[kinds.SECRET, Key("ns", "bees-auth")]
-    assert observer.asked == [("bees", base64.b64decode(secret["data"]["client-token"]).decode())]
+    ((name, target),) = observer.asked
+    tokens = [base64.b64decode(secret["data"][file]).decode() for file in ("client-token", "admin-token")]
+    assert (name, [target.token, target.admin_token]) == ("bees", tokens)
 
 
 async def test_numbers_stay_while_the_service_does_not_answer(

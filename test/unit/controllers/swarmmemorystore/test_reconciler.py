@@ -30,6 +30,7 @@ async def test_a_store_gets_its_children_in_an_order_that_can_be_cut_anywhere(re
         ("create", "Secret", "bees-auth"),
         ("apply", "Service", "bees"),
         ("apply", "Service", "bees-headless"),
+        ("apply", "ConfigMap", "bees-settings"),
         ("apply", "StatefulSet", "bees"),
         ("apply status", "SwarmMemoryStore", "bees"),
     ]
@@ -46,6 +47,7 @@ async def test_a_store_gets_its_children_in_an_order_that_can_be_cut_anywhere(re
         ("apply", "PersistentVolumeClaim"),
         ("create", "Secret"),
         ("apply", "Service"),
+        ("apply", "ConfigMap"),
         ("apply", "StatefulSet"),
         ("apply status", "SwarmMemoryStore"),
     ],
@@ -64,6 +66,7 @@ async def test_a_reconcile_that_was_cut_off_goes_on_where_it_was(reconciler, cli
         "bees-auth",
         "bees-data",
         "bees-headless",
+        "bees-settings",
     ]
 
 

@@ -1,20 +1,23 @@
 import asyncio
 import random
+from dataclasses import dataclass, replace
 
 import pytest
 from aiohttp import web
 
 from swarm_operator.controllers.swarmmemorystore import stats
-from swarm_operator.controllers.swarmmemorystore.stats import Observation, Observer, Poller, rounded
+from swarm_operator.controllers.swarmmemorystore.stats import Observation, Observer, Poller, Target, rounded
 from swarm_operator.memory.client import MemoryClientError, MemoryUnavailableError, Stats
 from swarm_operator.runtime.resource import Key
+
+TARGET = Target("t0ken", "adm1n", {})
 
 
 class Numbers:
     """Stands for Stats: only what is read of it."""
 
     entries, agents, tasks, patterns, database_size_bytes, cache_hit_rate = 5, 0, 2, 3, 4096, 0.98765
-    fault = None
+    fault, settings = None, {}
 
 
 def test_the_numbers_become_fields_of_the_status():
@@ -64,15 +67,51 @@ def memory(monkeypatch):
                 raise seen["answer"]
             return seen["answer"]
 
+        @property
+        def settings(self):
+            return self
+
+        async def change(self, settings):
+            seen["changes"] = settings
+            if "refusal" in seen:
+                raise seen["refusal"]
+            return settings
+
     monkeypatch.setattr(stats, "MemoryClient", Double)
     return seen
 
 
 async def test_a_store_is_asked_once_under_its_name_with_its_token(memory, store):
-    found = await Observer("http://{name}.{namespace}.svc:8080", timeout=3.0).observe(store(), "t0ken")
+    found = await Observer("http://{name}.{namespace}.svc:8080", timeout=3.0).observe(store(), TARGET)
     assert found.stats is memory["answer"]
     assert (memory["url"], memory["token"]) == ("http://bees.ns.svc:8080", "t0ken")
     assert (memory["timeout"], memory["retries"], memory["closed"]) == (3.0, 0, True)
+
+
+@dataclass
+class Reported:
+    """Stands for Stats with settings."""
+
+    settings: dict
+
+
+async def test_settings_that_differ_are_changed_with_the_admin_token(memory, store):
+    memory["answer"] = Reported({"cache_size": 1, "enable_vacuum": True, "full_text": True})
+    target = Target("t0ken", "adm1n", {"cache_size": 7, "enable_vacuum": True, "newer": 1})
+    found = await Observer("http://{name}").observe(store(), target)
+    assert (memory["changes"], memory["token"]) == ({"cache_size": 7}, "adm1n")
+    assert found.stats.settings == {"cache_size": 7, "enable_vacuum": True, "full_text": True}
+    del memory["changes"]
+    memory["answer"] = found.stats
+    assert await Observer("http://{name}").observe(store(), target) == found
+    assert "changes" not in memory, "they are in force"
+    assert memory["token"] == "t0ken"
+
+
+async def test_a_refusal_has_the_service_s_words_and_the_numbers_are_kept(memory, store):
+    memory.update(answer=Reported({"cache_size": 1}), refusal=MemoryClientError("cache_size: too many"))
+    found = await Observer("http://{name}").observe(store(), Target("t0ken", "adm1n", {"cache_size": 7}))
+    assert (found.stats, found.refusal) == (Reported({"cache_size": 1}), "cache_size: too many")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +119,7 @@ async def test_a_store_is_asked_once_under_its_name_with_its_token(memory, store
 )
 async def test_no_answer_is_an_empty_observation_and_no_error(memory, store, error, logged):
     memory["answer"] = error
-    assert await Observer("http://{name}").observe(store(), "t0ken") == Observation(error=str(error))
+    assert await Observer("http://{name}").observe(store(), TARGET) == Observation(error=str(error))
     assert memory["closed"]
     (entry,) = logged
     assert "t0ken" not in str(entry)
@@ -98,7 +137,7 @@ async def test_a_service_that_answers_nonsense_is_an_empty_observation(store, to
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        found = await Observer(url).observe(store(), token)
+        found = await Observer(url).observe(store(), Target(token, None, {}))
         assert found.stats is None
         assert "not a response of the memory" in found.error
     finally:
@@ -106,7 +145,7 @@ async def test_a_service_that_answers_nonsense_is_an_empty_observation(store, to
 
 
 async def test_a_service_that_is_not_there_is_an_empty_observation(store, unused_tcp_port):
-    found = await Observer(f"http://127.0.0.1:{unused_tcp_port}", timeout=1.0).observe(store(), None)
+    found = await Observer(f"http://127.0.0.1:{unused_tcp_port}", timeout=1.0).observe(store(), Target(None, None, {}))
     assert found.stats is None
     assert str(unused_tcp_port) in found.error
 
@@ -127,7 +166,7 @@ class Slow:
         self.answer = asyncio.Event()
         self.found = Observation(error="nothing yet")
 
-    async def observe(self, store, token):
+    async def observe(self, store, target):
         self.asked.append(store.metadata.name)
         await self.answer.wait()
         if isinstance(self.found, Exception):
@@ -152,38 +191,38 @@ class TestPoller:
             await asyncio.sleep(0)
 
     async def test_it_waits_for_no_answer(self, poller, observer, store):
-        observation, delay = poller.poll(store(), "t0ken")
+        observation, delay = poller.poll(store(), TARGET)
         assert observation is None
         assert delay > 0
         await self.turn()
-        poller.poll(store(), "t0ken")
+        poller.poll(store(), TARGET)
         assert observer.asked == ["bees"], "one is under way"
 
     async def test_what_is_new_enqueues_the_store_and_what_is_known_does_not(self, poller, observer, store, clock):
         observer.answer.set()
         for _ in range(3):
-            poller.poll(store(), None)
+            poller.poll(store(), TARGET)
             await self.turn()
             clock.advance(33)
         assert self.enqueued == [Key("ns", "bees")]
         observer.found = Observation(Numbers())
-        poller.poll(store(), None)
+        poller.poll(store(), TARGET)
         await self.turn()
         assert self.enqueued == [Key("ns", "bees")] * 2
         clock.advance(33)
         observer.found = Observation(Numbers())
         observer.found.stats.fault = "disk-full"
-        poller.poll(store(), None)
+        poller.poll(store(), TARGET)
         await self.turn()
         assert self.enqueued == [Key("ns", "bees")] * 3
-        assert poller.poll(store(), None)[0] == observer.found
+        assert poller.poll(store(), TARGET)[0] == observer.found
 
     async def test_one_lost_answer_is_asked_for_again_soon_and_the_second_is_told(self, poller, observer, store, clock):
         async def found(observation):
             observer.found = observation
-            poller.poll(store(), None)
+            poller.poll(store(), TARGET)
             await self.turn()
-            return poller.poll(store(), None)
+            return poller.poll(store(), TARGET)
 
         observer.answer.set()
         answer, lost = Observation(Numbers()), Observation(error="timed out")
@@ -198,9 +237,32 @@ class TestPoller:
         clock.advance(6)
         assert await found(lost) == (lost, pytest.approx(5, rel=0.11))
 
+    async def test_other_settings_are_due_at_once(self, poller, observer, store):
+        observer.answer.set()
+        poller.poll(store(), TARGET)
+        await self.turn()
+        for settings in ({"cache_size": 7}, {"cache_size": 7}, {"cache_size": 8}):
+            _, delay = poller.poll(store(), replace(TARGET, settings=settings))
+            assert delay > 0
+            await self.turn()
+        assert len(observer.asked) == 3
+
+    async def test_settings_that_change_during_a_poll_are_due_when_it_ends(self, poller, observer, store):
+        poller.poll(store(), TARGET)
+        await self.turn()
+        newer = replace(TARGET, settings={"cache_size": 7})
+        poller.poll(store(), newer)
+        observer.answer.set()
+        await self.turn()
+        assert (self.enqueued, len(observer.asked)) == ([Key("ns", "bees")], 1)
+        poller.poll(store(), newer)
+        await self.turn()
+        assert len(observer.asked) == 2
+        assert poller.poll(store(), newer)[0] == observer.found
+
     async def test_only_some_are_asked_at_one_time(self, poller, observer, store):
         for number in range(5):
-            poller.poll(store(f"s{number}"), None)
+            poller.poll(store(f"s{number}"), TARGET)
         await self.turn()
         assert observer.asked == ["s0", "s1"]
         observer.answer.set()
@@ -208,18 +270,18 @@ class TestPoller:
         assert len(observer.asked) == 5
 
     async def test_a_store_that_is_gone_is_not_asked_any_more(self, poller, observer, store):
-        poller.poll(store(), None)
+        poller.poll(store(), TARGET)
         await self.turn()
         poller.forget(Key("ns", "bees"))
         observer.answer.set()
         await self.turn()
         assert self.enqueued == []
-        assert poller.poll(store(), None)[0] is None
+        assert poller.poll(store(), TARGET)[0] is None
 
     async def test_an_error_of_the_poll_itself_is_told(self, poller, observer, store, logged):
         observer.found = RuntimeError("a bug")
         observer.answer.set()
-        poller.poll(store(), None)
+        poller.poll(store(), TARGET)
         await self.turn()
-        assert "a bug" in poller.poll(store(), None)[0].error
+        assert "a bug" in poller.poll(store(), TARGET)[0].error
         assert logged[0]["event"] == "a poll failed"

@@ -30,7 +30,7 @@ async def test_a_claim_on_its_way_out_keeps_its_pod_and_the_numbers_as_they_are(
     claim = cache.get(kinds.PERSISTENT_VOLUME_CLAIM, Key("ns", "bees-data"))
     terminating = claim["metadata"] | {"deletionTimestamp": "2026-11-23T12:00:00Z"}
     seen(kinds.PERSISTENT_VOLUME_CLAIM, claim | {"metadata": terminating})
-    seen(STORE, cache.get(STORE, KEY) | {"spec": {"cacheSize": 7}})
+    seen(STORE, cache.get(STORE, KEY) | {"spec": {"enableWAL": False}})
     client.requests.clear()
     await reconciler.reconcile(KEY)
     assert client.writes() == [("apply status", "SwarmMemoryStore", "bees")]

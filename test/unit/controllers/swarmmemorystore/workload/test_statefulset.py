@@ -5,6 +5,7 @@ import pytest
 
 from swarm_operator.api.quantity import canonical_quantity, parse_quantity
 from swarm_operator.api.v1alpha1.swarmmemorystore import SwarmMemoryStoreSpec
+from swarm_operator.controllers.swarmmemorystore.settings import config_map
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of, stateful_set
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.sqlite import StoreConfig
@@ -78,35 +79,27 @@ def test_the_pod_may_write_to_its_volume_and_to_tmp_only(pod, container):
 def test_tokens_are_mounted_as_files_that_others_cannot_read(pod, container):
     (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "tokens"]
     assert volume["secret"] == {"secretName": "bees-auth", "defaultMode": 0o440}
-    assert not [variable for variable in container["env"] if "valueFrom" in variable or "TOKEN" in variable["value"]]
+    assert not [variable for variable in container["env"] if "secretKeyRef" in variable.get("valueFrom", {})]
+    assert not [variable for variable in container["env"] if "TOKEN" in variable.get("value", "")]
 
 
 def test_the_environment_carries_the_spec(store):
     made = stateful_set(
         store(
             swarmId="hive",
-            cacheSize=7,
-            cacheMemoryMB=9,
             enableWAL=False,
-            compressionThreshold=0,
-            gcInterval="1h30m",
-            enableVacuum=False,
             mcpMode=False,
         ),
         image="registry/swarm-memory:v2",
     )
     (container,) = made["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "registry/swarm-memory:v2"
-    assert {variable["name"]: variable["value"] for variable in container["env"]} == {
+    fixed = {variable["name"]: variable["value"] for variable in container["env"] if "value" in variable}
+    assert fixed == {
         "SWARM_ID": "hive",
         "DATA_DIR": "/data",
         "TOKEN_DIR": "/etc/swarm-memory/tokens",
-        "CACHE_SIZE": "7",
-        "CACHE_MEMORY_MB": "9",
         "ENABLE_WAL": "false",
-        "COMPRESSION_THRESHOLD": "0",
-        "GC_INTERVAL": "1h30m",
-        "ENABLE_VACUUM": "false",
         "MCP_MODE": "false",
     }
 
@@ -159,8 +152,7 @@ def test_the_service_takes_every_number_that_the_crd_takes(store, bound):
     fields = SwarmMemoryStoreSpec.model_json_schema(by_alias=True)["properties"]
     extremes = {name: field[bound] for name, field in fields.items() if bound in field}
     assert {"cacheSize", "cacheMemoryMB", "compressionThreshold"} <= extremes.keys()
-    (container,) = stateful_set(store(**extremes), image="i")["spec"]["template"]["spec"]["containers"]
-    environment = {variable["name"]: variable["value"] for variable in container["env"]}
+    environment = config_map(store(**extremes))["data"]
     StoreConfig(
         cache_size=int(environment["CACHE_SIZE"]),
         cache_memory_mb=int(environment["CACHE_MEMORY_MB"]),
