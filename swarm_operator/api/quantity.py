@@ -58,23 +58,38 @@ def canonical_amount(value: str | float) -> str:
     Raises:
         ValueError: it is no quantity, or has a sign.
     """
-    text = str(value)
-    match = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2}|[KMGTPE]i|[numkMGTPE]?)", text)
-    if match is None or isinstance(value, bool):
-        raise ValueError(f"{text!r} is not a quantity; allowed: a number with a suffix, such as 500m or 1Gi")
-    suffix = match[2]
-    is_exponent = len(suffix) > 1 and suffix[0] in "eE"
-    thousandths = ceil(Fraction(match[1]) * (Fraction(f"1{suffix}") if is_exponent else _FACTORS[suffix]) * 1000)
+    thousandths, suffix = _amount(value)
     whole, rest = divmod(thousandths, 1000)
     # A size below 1 Ki, and one with a fraction of a byte, is written in powers of 1000.
     if suffix.endswith("i") and not rest and whole >= 1024:
         return canonical_quantity(f"{whole // 1024}Ki") if whole % 1024 == 0 else str(whole)
+    is_exponent = len(suffix) > 1 and suffix[0] in "eE"
     power = -3
     while thousandths and thousandths % 1000 == 0 and (is_exponent or power < 18):
         thousandths, power = thousandths // 1000, power + 3
     if thousandths == 0 or power == 0:
         return str(thousandths)
     return f"{thousandths}e{power}" if is_exponent else f"{thousandths}{_SUFFIXES[power]}"
+
+
+def whole_amount(value: str | float) -> int:
+    """Return an amount of a pod's resources, such as bytes of memory, rounded up.
+
+    Raises:
+        ValueError: it is no quantity, or has a sign.
+    """
+    return -(-_amount(value)[0] // 1000)
+
+
+def _amount(value: str | float) -> tuple[int, str]:
+    """Return thousandths, rounded up, and suffix of an amount. Raises ValueError: it is no quantity."""
+    text = str(value)
+    match = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2}|[KMGTPE]i|[numkMGTPE]?)", text)
+    if match is None or isinstance(value, bool):
+        raise ValueError(f"{text!r} is not a quantity; allowed: a number with a suffix, such as 500m or 1Gi")
+    suffix = match[2]
+    is_exponent = len(suffix) > 1 and suffix[0] in "eE"
+    return ceil(Fraction(match[1]) * (Fraction(f"1{suffix}") if is_exponent else _FACTORS[suffix]) * 1000), suffix
 
 
 def _check_size(text: str) -> str:

@@ -27,6 +27,11 @@ EXAMPLES = {
     "backupSchedule": ["0 3 * * *", "*/15 * * * mon-fri"],
     "hibernated": [False],
     "paused": [False],
+    "podTemplate": [
+        {},
+        {"metadata": {"labels": {"team": "bees"}}, "spec": {"nodeSelector": {"disk": "ssd"}}},
+        {"spec": {"containers": [{"name": "memory", "resources": {"requests": {"cpu": 0.5}}}]}},
+    ],
     "backupTimeZone": ["UTC", "Europe/Berlin"],
     "restoreFrom": [
         {"backupRef": {"name": "b1"}},
@@ -96,6 +101,8 @@ def _bad(name: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     if name == "backup":
         both = {"volume": {}, "objectStore": {"url": "s3://bucket/prefix"}}
         return st.sampled_from([1, True, [], "", both, {"objectStore": {"url": "ftp://x"}}, {"objectStore": {}}])
+    if name == "podTemplate":
+        return st.sampled_from([1, [], "x", {"spec": []}, {"spec": "x"}, {"metadata": {"labels": {"a": 1}}}])
     if name == RESTORE:
         two = {"backupRef": {"name": "b1"}, "storeRef": {"name": "other"}}
         elsewhere = {"location": "s3://a/s/b1", "destination": {"claimName": "c"}}

@@ -31,6 +31,7 @@ from swarm_operator.api.v1alpha1.common import (
 )
 from swarm_operator.api.v1alpha1.hivemind import HIVE_MIND_SUFFIX, HiveMindSpec, HiveMindStatus, enough_room_for_name
 from swarm_operator.api.v1alpha1.namespaces import NamespaceConfig, unchanged_config
+from swarm_operator.api.v1alpha1.pod_template import PodTemplate
 from swarm_operator.api.v1alpha1.swarmmemorystore import (
     LEGACY_CLAIM_REQUIRED,
     MAX_NAME,
@@ -115,6 +116,8 @@ class MemorySpec(ApiModel):
     """PersistentVolumeClaim with the legacy data, in the same namespace. It is only read."""
     sqlite_config: SQLiteMemoryConfig | None = None
     """Fine-tuning of the SQLite memory."""
+    pod_template: PodTemplate | None = None
+    """What is added to the pod of the swarm's memory."""
 
 
 class SwarmClusterSpec(ApiModel):

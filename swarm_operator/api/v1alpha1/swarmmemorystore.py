@@ -29,6 +29,7 @@ from swarm_operator.api.v1alpha1.common import (
     rule,
     unchanged,
 )
+from swarm_operator.api.v1alpha1.pod_template import PodTemplate
 from swarm_operator.shared.limits import CACHE_MEMORY_MB, CACHE_SIZE, COMPRESSION_THRESHOLD
 
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -129,6 +130,9 @@ class SwarmMemoryStoreSpec(ApiModel):
     """Use SQLite's write-ahead log; otherwise a rollback journal, which is slower but works on any file system."""
     enable_vacuum: bool = True
     """Give space that deleted entries leave back to the volume."""
+    pod_template: PodTemplate | None = None
+    """What is added to the pod: labels, annotations, and fields of its spec, by the rules of a strategic merge patch.
+    The container is named memory. Jobs of the store get what says where pods run and with which Secrets."""
     hibernated: bool = False
     """Run no pod, and keep everything else: the data, the tokens, the addresses, the backups. Scheduled backups are
     left out. Setting it back to false wakes the store."""
@@ -232,7 +236,8 @@ class SwarmMemoryStoreStatus(StatusModel):
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
     """Ready, StorageReady, AuthReady, Restored, BackupStorageReady, BackupSucceeded, Reachable, Writable,
-    SettingsApplied, Upgraded, Migrated and Paused; docs/status-conditions.md has the table of reasons."""
+    SettingsApplied, PodTemplateApplied, Upgraded, Migrated and Paused; docs/status-conditions.md has the table of
+    reasons."""
 
 
 class SwarmMemoryStore(ApiModel):

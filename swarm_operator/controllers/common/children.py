@@ -23,7 +23,7 @@ from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.common.errors import NameTakenError
 from swarm_operator.controllers.common.reconciliation import Reconciliation
 from swarm_operator.runtime.errors import ApiError, ConflictError, NotFoundError
-from swarm_operator.runtime.resource import Object, Resource, controller_of, key_of, owner_reference
+from swarm_operator.runtime.resource import Key, Object, Resource, controller_of, key_of, owner_reference
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +51,29 @@ def matches(wanted: Any, live: Any) -> bool:
     return bool(wanted == live)
 
 
+Settled = dict[Key, tuple[str, int]]
+"""By child: uid and generation that an apply has led to. A spec that differs then from what was applied differs in form
+only, such as 0.50 and 500m, until its generation changes."""
+
+
+def is_applied(wanted: Object, live: Object, settled: Settled | None = None) -> bool:
+    """Return whether a child is as it was last applied, and has the wanted fields.
+
+    Args:
+        wanted: the wanted fields, as they are applied.
+        live: the child.
+        settled: what was applied so far, of children with fields of a user's.
+    """
+    if matches(wanted, live):
+        return True
+    has_form_of_server = settled is not None and settled.get(key_of(live)) == _form(live)
+    return has_form_of_server and matches(wanted["metadata"], live["metadata"])
+
+
+def _form(live: Object) -> tuple[str, int]:
+    return live["metadata"]["uid"], live["metadata"].get("generation", 0)
+
+
 async def ensure(
     r: Reconciliation[Any],
     resource: Resource,
@@ -59,6 +82,7 @@ async def ensure(
     controlled: bool = True,
     adopted_by: Mapping[str, str] | None = None,
     on_refusal: Callable[[ApiError], None] | None = None,
+    settled: Settled | None = None,
 ) -> Object:
     """Make one child as wanted, with an event if it is created.
 
@@ -72,6 +96,7 @@ async def ensure(
         controlled: whether the pass's object becomes the child's controller, so that deleting the object deletes it.
         adopted_by: labels that make an object without a controller one of ours. By default no label does.
         on_refusal: gets the error of an update that failed. By default it is recorded in `r`.
+        settled: for children with fields of a user's, which may not be in canonical form: what was applied so far.
 
     Returns:
         The child as it is now. If it is being deleted (deletionTimestamp), nothing was written.
@@ -92,15 +117,19 @@ async def ensure(
             # Without force the server refuses to change the values of an object that was created just now.
             live = await r.cache.apply(resource, wanted, field_manager=labels.FIELD_MANAGER, force=False)
             _check_ours(r.obj, resource, live, adopted_by)
+            if settled is not None:
+                settled[key_of(live)] = _form(live)
             r.recorder.event(r.obj, "Normal", "Created", f"created {resource.kind} {name}", action="Create")
             return _remember(r, resource, live)
     _check_ours(r.obj, resource, live, adopted_by)
-    if not live["metadata"].get("deletionTimestamp") and not matches(wanted, live):
+    if not live["metadata"].get("deletionTimestamp") and not is_applied(wanted, live, settled):
         log.info("applying", kind=resource.kind, child=name)
         # The uid makes the server refuse if the cache is stale and another object has the name now.
         exactly = {**wanted, "metadata": {**wanted["metadata"], "uid": live["metadata"]["uid"]}}
         try:
             live = await r.cache.apply(resource, exactly, field_manager=labels.FIELD_MANAGER)
+            if settled is not None:
+                settled[key_of(live)] = _form(live)
         except ApiError as error:
             (on_refusal or r.record_error)(error)
     return _remember(r, resource, live)

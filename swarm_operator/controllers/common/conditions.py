@@ -12,6 +12,7 @@ from swarm_operator.runtime.resource import Object
 
 EVENT_CONDITIONS = frozenset(
     {"Ready", "StorageReady", "AuthReady", "Restored", "BackupSucceeded", "Writable", "Upgraded", "Migrated", "Paused"}
+    | {"PodTemplateApplied"}
 )
 """Conditions whose changes emit events."""
 

@@ -43,10 +43,12 @@ def memory_store(cluster: SwarmCluster) -> Object:
     tuning = memory.sqlite_config.model_dump(by_alias=True, exclude_none=True) if memory.sqlite_config else {}
     source = memory.restore_from.model_dump(by_alias=True, exclude_none=True) if memory.restore_from else None
     legacy = {"migrateFromLegacy": True, "legacyDataPVC": memory.legacy_data_pvc}
+    template = memory.pod_template.model_dump(by_alias=True, exclude_unset=True) if memory.pod_template else None
     settings = {
         "storageSize": memory.size,
         **({"restoreFrom": source} if source else {}),
         **(legacy if memory.migrate_from_legacy else {}),
+        **({"podTemplate": template} if template else {}),
         **tuning,
     }
     return store_of(cluster, cluster.store_name, swarm_namespace(cluster), cluster.metadata.name, settings)

@@ -14,6 +14,7 @@ from swarm_operator.controllers.swarmmemorystore.backups.destination import acce
 from swarm_operator.controllers.swarmmemorystore.backups.objects import FINAL
 from swarm_operator.controllers.swarmmemorystore.storage import data_claim_name
 from swarm_operator.controllers.swarmmemorystore.workload.command import command_pod
+from swarm_operator.controllers.swarmmemorystore.workload.customisation import with_placement
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of
 from swarm_operator.runtime.errors import ConflictError, NotFoundError
 from swarm_operator.runtime.resource import Key, Object, key_of
@@ -108,7 +109,8 @@ def making_job(
         mounts=[{"name": "data", "mountPath": "/data"}],
         volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": data_claim_name(store)}}],
     )
-    return _job(backup, MAKE, pod, found.annotations, deadline=deadline, retries=_FINAL_RETRIES)
+    job = _job(backup, MAKE, pod, found.annotations, deadline=deadline, retries=_FINAL_RETRIES)
+    return {**job, "spec": {**job["spec"], "template": with_placement(job["spec"]["template"], store)}}
 
 
 def _job(

@@ -34,7 +34,7 @@ OUTCOMES = {"done": 0, "waiting": 0, "failed": 0, "SourceError": 0, "Outcome": 1
 """Functions that take a reason, with its place among their arguments."""
 NOT_SHOWN = {"Deleted", "JobSucceeded"}
 """Reasons of outcomes of which no condition is made: the object is gone, or waits for nothing more."""
-OF_STORES_THAT_ASK = {"Restored", "BackupStorageReady", "BackupSucceeded", "Upgraded", "Migrated"}
+OF_SOME_STORES = {"Restored", "BackupStorageReady", "BackupSucceeded", "Upgraded", "PodTemplateApplied", "Migrated"}
 
 
 def rows():
@@ -108,7 +108,7 @@ def types(cache, recorder):
     store = SwarmMemoryStoreReconciler(cache, recorder, Observer(""), "image")
     backup = SwarmMemoryBackupReconciler(cache, recorder, HttpBackupService(""), "image", most=1, deadline=1.0)
     return {
-        "SwarmMemoryStore": of(store) | OF_STORES_THAT_ASK | {PAUSED},
+        "SwarmMemoryStore": of(store) | OF_SOME_STORES | {PAUSED},
         "SwarmMemoryBackup": of(backup),
         "SwarmMemoryRestore": of(SwarmMemoryRestoreReconciler(cache, recorder, HttpRestoreService(""))),
         "SwarmCluster": of(SwarmClusterReconciler(cache, recorder, image="image")) | {AGENTS_READY, PAUSED},

@@ -19,9 +19,14 @@ _BASE_MB = 192
 _MIB = 1024 * 1024
 
 
+def needed_mb(cache_mb: int) -> int:
+    """Return what the service needs with a full cache of that size, in MiB."""
+    return _BASE_MB + cache_mb
+
+
 def resources(cache_mb: int) -> Object:
     """Return what a container with a cache of that size requests, and its limits."""
-    memory = _BASE_MB + cache_mb
+    memory = needed_mb(cache_mb)
     return {
         "requests": {"cpu": "50m", "memory": canonical_quantity(f"{memory}Mi")},
         "limits": {"memory": canonical_quantity(f"{2 * memory}Mi")},

@@ -11,6 +11,7 @@ from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.swarmmemorystore.backups.destination import access
 from swarm_operator.controllers.swarmmemorystore.backups.source import Source
 from swarm_operator.controllers.swarmmemorystore.workload.command import command_pod, near_pods_of
+from swarm_operator.controllers.swarmmemorystore.workload.customisation import with_placement
 from swarm_operator.controllers.swarmmemorystore.workload.memory import resources
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import DATA_DIR, data_volume
 from swarm_operator.runtime.resource import Object
@@ -49,26 +50,29 @@ def restore_job(
         "spec": {
             "backoffLimit": _RETRIES,
             "ttlSecondsAfterFinished": _KEPT,
-            "template": {
-                # Not the labels of the pod that serves: the Services would select this one.
-                "metadata": {"labels": labels.identity(store), "annotations": found.annotations},
-                "spec": {
-                    # The last failure then stays in the status of one pod.
-                    "restartPolicy": "OnFailure",
-                    # A kill leaves no half database.
-                    "terminationGracePeriodSeconds": 1,
-                    **command_pod(
-                        "restore",
-                        ["backups", "restore", source.location, f"--data-dir={DATA_DIR}"],
-                        replace(found, mounts=[{**mount, "readOnly": True} for mount in found.mounts]),
-                        image=image,
-                        resources=resources(store.spec.cache_memory_mb),
-                        pull_secrets=pull_secrets,
-                        mounts=[{"name": "data", "mountPath": DATA_DIR}],
-                        volumes=[data_volume(store)],
-                    ),
-                    **(near_pods_of(near) if near else {}),
+            "template": with_placement(
+                {
+                    # Not the labels of the pod that serves: the Services would select this one.
+                    "metadata": {"labels": labels.identity(store), "annotations": found.annotations},
+                    "spec": {
+                        # The last failure then stays in the status of one pod.
+                        "restartPolicy": "OnFailure",
+                        # A kill leaves no half database.
+                        "terminationGracePeriodSeconds": 1,
+                        **command_pod(
+                            "restore",
+                            ["backups", "restore", source.location, f"--data-dir={DATA_DIR}"],
+                            replace(found, mounts=[{**mount, "readOnly": True} for mount in found.mounts]),
+                            image=image,
+                            resources=resources(store.spec.cache_memory_mb),
+                            pull_secrets=pull_secrets,
+                            mounts=[{"name": "data", "mountPath": DATA_DIR}],
+                            volumes=[data_volume(store)],
+                        ),
+                        **(near_pods_of(near) if near else {}),
+                    },
                 },
-            },
+                store,
+            ),
         },
     }

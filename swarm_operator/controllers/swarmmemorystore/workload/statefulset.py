@@ -12,6 +12,9 @@ from swarm_operator.controllers.swarmmemorystore.workload.memory import resource
 from swarm_operator.controllers.swarmmemorystore.workload.security import CONTAINER_SECURITY, POD_SECURITY
 from swarm_operator.runtime.resource import Object
 
+CONTAINER = "memory"
+"""Name of the container of the service."""
+
 DATA_DIR = "/data"
 """Where a pod of the store mounts the data volume."""
 
@@ -50,7 +53,7 @@ def stateful_set(store: SwarmMemoryStore, *, image: str, pull_secrets: Sequence[
                     "annotations": {
                         "prometheus.io/scrape": "true",
                         "prometheus.io/port": str(network.METRICS_PORT),
-                        "kubectl.kubernetes.io/default-container": "memory",
+                        "kubectl.kubernetes.io/default-container": CONTAINER,
                     },
                 },
                 "spec": _pod_spec(store, image) | image_pull_secrets(pull_secrets),
@@ -68,7 +71,7 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
         "securityContext": POD_SECURITY,
         "containers": [
             {
-                "name": "memory",
+                "name": CONTAINER,
                 "image": image,
                 "imagePullPolicy": "IfNotPresent",
                 # The condition Ready then has the last line of a service that cannot start.

@@ -31,6 +31,7 @@ def test_every_field_has_the_default_that_is_documented():
         "backupRetention": 7,
         "backup": None,
         "restoreFrom": None,
+        "podTemplate": None,
         "migrateFromLegacy": False,
         "legacyDataPVC": None,
         "backupOnDelete": None,
@@ -53,7 +54,7 @@ def test_the_json_names_are_those_of_the_status_too():
         *("phase", "storageReady", "databaseSize", "entryCount", "agentCount", "taskCount", "patternCount"),
         *("cacheHitRate", "lastBackup", "migrationCompleted", "migrationTime", "endpoints", "observedGeneration"),
         *("conditions", "storageCapacity", "claimUID", "swarmId", "nextBackup", "lastVerifiedBackup"),
-        "restoredFrom",
+        *("restoredFrom", "migration"),
     }
 
 

@@ -287,7 +287,8 @@ def amounts(value):
     """Every amount of a template."""
     if isinstance(value, dict):
         for name, part in value.items():
-            yield from part.values() if name in {"limits", "requests"} and isinstance(part, dict) else amounts(part)
+            is_list = name in {"limits", "requests"} and isinstance(part, dict)
+            yield from (found for found in part.values() if isinstance(found, str)) if is_list else amounts(part)
     elif isinstance(value, list):
         for part in value:
             yield from amounts(part)
