@@ -157,6 +157,7 @@ def assemble(
         Observer(options.memory_url),
         options.memory_image,
         pull_secrets=options.memory_image_pull_secrets,
+        operator_namespace=options.operator_namespace,
         status_interval=options.status_interval,
         final_deadline=options.final_backup_deadline,
     )

@@ -91,6 +91,8 @@ def _add_memories(flags: _Flags) -> None:
     flags.add("--swarm-namespace", _namespace, "claude-flow-swarm", swarm)
     hive = "the same for its hive mind"
     flags.add("--hive-mind-namespace", _namespace, "claude-flow-hivemind", hive)
+    own = "namespace of the operator's pods, which NetworkPolicies of stores let in; a pod's default is its own"
+    flags.add("--operator-namespace", str, _own_namespace(), own)
     flags.add("--status-interval", _seconds, 30.0, "seconds between two looks at a ready store's numbers")
     flags.add("--max-concurrent-backups", _positive, 4, "backups that are made at one time")
     deadline = "seconds for which a backup or a restore waits at most for what it needs"
@@ -118,7 +120,7 @@ def _add_leader_election(flags: _Flags) -> None:
     elect = "reconcile only while holding the lease; needed as soon as there is a second replica"
     flags.switch("--leader-elect", elect, default=False)
     flags.add("--leader-election-id", str, "swarm-operator", "name of the lease")
-    own = _own_namespace()
+    own = _own_namespace() or "default"
     flags.add("--leader-election-namespace", str, own, "namespace of the lease; a pod's default is its own")
     flags.add("--leader-election-lease-duration", _seconds, 15.0, "seconds until another takes over")
     flags.add("--leader-election-renew-deadline", _seconds, 10.0, "seconds until the leader gives up")
@@ -126,11 +128,11 @@ def _add_leader_election(flags: _Flags) -> None:
 
 
 def _own_namespace() -> str:
-    """Return the namespace of the pod that this runs in, or default."""
+    """Return the namespace of the pod that this runs in; empty if it runs in none."""
     try:
         return Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read_text(encoding="utf-8").strip()
     except OSError:
-        return "default"
+        return ""
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -123,6 +123,10 @@ class Cache:
         for informer in self._informers[resource].values():
             informer.store.add_index(index, function)
 
+    def has_index(self, resource: Resource, index: str) -> bool:
+        """Return whether objects of a kind are found by this index."""
+        return all(informer.store.has_index(index) for informer in self._informers[resource].values())
+
     async def wait_synced(self) -> None:
         """Wait until every informer has its first list."""
         await asyncio.gather(*(informer.wait_synced() for informer in self.informers))

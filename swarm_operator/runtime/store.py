@@ -79,6 +79,10 @@ class Store:
             for value in function(obj):
                 found[value][key] = None
 
+    def has_index(self, index: str) -> bool:
+        """Return whether objects are found by this index."""
+        return index in self._indexes
+
     def by_index(self, index: str, value: str) -> list[Object]:
         """All objects that the index function named `index` puts under `value`."""
         return [self._objects[key] for key in self._indexes[index].get(value, ())]

@@ -21,6 +21,8 @@ WATCHED = (
     kinds.SERVICE,
     kinds.STATEFUL_SET,
     kinds.CONFIG_MAP,
+    kinds.NETWORK_POLICY,
+    kinds.POD_DISRUPTION_BUDGET,
 )
 
 STORAGE_CLASSES = Resource("storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False)
@@ -126,17 +128,15 @@ def masked(value: object, namespace: str) -> object:
         "clusterIP",
         "clusterIPs",
         "nextBackup",
+        "swarm.claudeflow.io/autogrown",
+        # The hash covers the owner's uid.
+        "swarm.claudeflow.io/applied-configuration",
         "deletionTimestamp",
     }
     if isinstance(value, dict):
         if value.get("kind") == "Secret":
             return sorted(value["data"])
-        return {
-            name: masked(part, namespace)
-            for name, part in value.items()
-            # The hash covers the owner's uid.
-            if name not in volatile and name != "swarm.claudeflow.io/applied-configuration"
-        }
+        return {name: masked(part, namespace) for name, part in value.items() if name not in volatile}
     if isinstance(value, list):
         return [masked(part, namespace) for part in value]
     if not isinstance(value, str):
@@ -170,6 +170,12 @@ async def resize(world: World) -> None:
     await world.cluster(size="2Gi", sqliteConfig={"cacheMemoryMB": 77})
 
 
+async def fill(world: World) -> None:
+    """The volume is nearly full, as was last known, and may grow by itself."""
+    await world.status(kinds.SWARM_MEMORY_STORE, "c-memory", {"volumeUsedPercent": 95})
+    await world.cluster(size="2Gi", sqliteConfig={"cacheMemoryMB": 77}, autogrow={"max": "4Gi"})
+
+
 async def delete(world: World) -> None:
     """A user deletes the cluster."""
     uid = (await world.get(kinds.SWARM_CLUSTER, "c"))["metadata"]["uid"]
@@ -192,6 +198,12 @@ async def is_ready(world: World) -> bool:
 async def has_grown(world: World) -> bool:
     claim = await world.get(kinds.PERSISTENT_VOLUME_CLAIM, "c-memory-data")
     assert claim["spec"]["resources"]["requests"]["storage"] == "2Gi"
+    return await world.settled()
+
+
+async def has_grown_by_itself(world: World) -> bool:
+    claim = await world.get(kinds.PERSISTENT_VOLUME_CLAIM, "c-memory-data")
+    assert claim["spec"]["resources"]["requests"]["storage"] == "2458Mi", "by a fifth, once"
     return await world.settled()
 
 
@@ -285,7 +297,12 @@ async def is_migrated(world: World) -> bool:
 
 Step = tuple[Callable[[World], Awaitable[None]], Callable[[World], Awaitable[bool]]]
 SCENARIO: tuple[Step, ...] = ((create, World.settled), (change, has_settings), (become_ready, is_ready))
-LIFE: tuple[Step, ...] = (*SCENARIO, (resize, has_grown), (delete, is_gone))
+LIFE: tuple[Step, ...] = (
+    *SCENARIO,
+    (resize, has_grown),
+    (fill, has_grown_by_itself),
+    (delete, is_gone),
+)
 BACKED_UP: tuple[Step, ...] = ((create_backed_up, World.settled), (become_ready, is_ready))
 UNMIGRATED: tuple[Step, ...] = ((create_migrating, World.settled),)
 MIGRATION: tuple[Step, ...] = ((become_ready, is_migrating), (finish_migration, is_migrated))

@@ -17,6 +17,8 @@ CHILDREN = (
     (kinds.SERVICE, "{}-memory-headless"),
     (kinds.CONFIG_MAP, "{}-memory-settings"),
     (kinds.STATEFUL_SET, "{}-memory"),
+    (kinds.NETWORK_POLICY, "{}-memory"),
+    (kinds.POD_DISRUPTION_BUDGET, "{}-memory"),
 )
 
 

@@ -73,7 +73,7 @@ async def test_what_the_page_about_installing_says_works(plane, shell, tmp_path)
     pod = deployment["spec"]["template"]["spec"]
     assert pod["containers"][0]["image"] == "registry.example.com/swarm-operator:0.2.0"
     assert {"swarmcluster-sample"} == names(plane, "swarmclusters")
-    assert {"swarm-operator-controller-manager", "swarm-memory"} == names(plane, "networkpolicies")
+    assert {"swarm-operator-controller-manager"} == names(plane, "networkpolicies")
     assert {"swarm-operator-memories"} == names(plane, "podmonitors")
     await answers(commands[delete:undeploy], folder, seconds=120, **shell)
     assert names(plane, "swarmclusters") | names(plane, "swarmmemorystores") == set()

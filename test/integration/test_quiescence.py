@@ -33,6 +33,8 @@ STATS = {
     "patterns": 0,
     "database_size_bytes": 4096,
     "wal_size_bytes": 0,
+    "volume_size_bytes": 10 * 2**30,
+    "volume_free_bytes": 3 * 2**30,
     "cache": {"hit_rate": 0.5},
     "settings": {},
     "swarm_id": "s",
@@ -43,6 +45,7 @@ STATS = {
 WATCHED = (
     *(kinds.SWARM_CLUSTER, kinds.SWARM_MEMORY_STORE, kinds.PERSISTENT_VOLUME_CLAIM),
     *(kinds.SECRET, kinds.SERVICE, kinds.STATEFUL_SET, kinds.SWARM_MEMORY_BACKUP),
+    *(kinds.NETWORK_POLICY, kinds.POD_DISRUPTION_BUDGET),
     *(kinds.SWARM_MEMORY_RESTORE, kinds.CONFIG_MAP),
 )
 
@@ -131,10 +134,9 @@ async def make_ready(objects, eventually) -> list[str]:
     """
     names = [f"s{number}" for number in range(STORES)] + [f"c{number}-memory" for number in range(CLUSTERS)]
     await in_batches([objects.store(f"s{number}", backupInterval=SELDOM) for number in range(STORES)])
-    seldom = {"backupInterval": SELDOM}
-    await in_batches(
-        [objects.cluster(f"c{number}", enableMemoryStore=True, sqliteConfig=seldom) for number in range(CLUSTERS)]
-    )
+    # Their volumes are as full as this, and their class does not let them grow.
+    memory = {"sqliteConfig": {"backupInterval": SELDOM}, "autogrow": {"threshold": 70, "max": "50Gi"}}
+    await in_batches([objects.cluster(f"c{number}", enableMemoryStore=True, **memory) for number in range(CLUSTERS)])
 
     async def made() -> bool:
         return len((await objects.client.list(kinds.STATEFUL_SET, namespace=objects.namespace))[0]) == len(names)

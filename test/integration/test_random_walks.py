@@ -30,7 +30,12 @@ CHILDREN = {
     kinds.SERVICE: ("{}", "{}-headless"),
     kinds.CONFIG_MAP: ("{}-settings",),
     kinds.STATEFUL_SET: ("{}",),
+    kinds.NETWORK_POLICY: ("{}",),
+    kinds.POD_DISRUPTION_BUDGET: ("{}",),
 }
+
+OPTIONAL = (kinds.NETWORK_POLICY, kinds.POD_DISRUPTION_BUDGET)
+"""Children that a spec may do without."""
 
 drawn = settings(
     deadline=None,
@@ -69,6 +74,8 @@ async def picture(objects, name: str) -> dict[str, object]:
     found = {}
     for resource, patterns in CHILDREN.items():
         for pattern in patterns:
+            if resource in OPTIONAL and await objects.missing(resource, pattern.format(name)):
+                continue
             obj = await objects.get(resource, pattern.format(name))
             found[f"{resource.kind} {pattern}"] = without_generations(masked(obj, name))
     return found

@@ -24,6 +24,8 @@ CHILDREN = (
     (kinds.SERVICE, "s"),
     (kinds.SERVICE, "s-headless"),
     (kinds.STATEFUL_SET, "s"),
+    (kinds.NETWORK_POLICY, "s"),
+    (kinds.POD_DISRUPTION_BUDGET, "s"),
 )
 
 

@@ -24,6 +24,13 @@ ASKING = ("backupInterval", "backupSchedule", "migrateFromLegacy")
 
 EXAMPLES = {
     "backup": [{}, {"volume": {}}, {"volume": {"size": "2Gi"}}, {"objectStore": {"url": "s3://bucket/prefix"}}],
+    "autogrow": [{"max": "50Gi"}, {"threshold": 90, "step": "1Gi", "max": "20Gi"}],
+    "networkPolicy": [
+        {},
+        {"enabled": False},
+        {"from": [], "metricsFrom": [{"namespaceSelector": {}}]},
+        {"from": [{"podSelector": {"matchLabels": {"role": "agent"}}}, {"ipBlock": {"cidr": "10.0.0.0/16"}}]},
+    ],
     "backupSchedule": ["0 3 * * *", "*/15 * * * mon-fri"],
     "hibernated": [False],
     "paused": [False],
@@ -98,6 +105,13 @@ def _bad(name: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     if schema["type"] == "integer":
         wrong = st.sampled_from(["1", "many", 1.5, True, [], {}])
         return wrong | st.integers(max_value=schema["minimum"] - 1) | st.integers(min_value=schema["maximum"] + 1)
+    if name == "autogrow":
+        limits = [{"max": "1Gi", "threshold": value} for value in (0, 9, 100)]
+        return st.sampled_from([1, [], "10Gi", {}, {"max": "0"}, {"max": "1Gi", "step": "0Gi"}, *limits])
+    if name == "networkPolicy":
+        both = {"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}
+        peers = [{}, both, {"ipBlock": {"cidr": "10.0.0.0/99"}}, {"podSelector": {"matchExpressions": [{"key": "a"}]}}]
+        return st.sampled_from([1, [], "all", {"enabled": "no"}, *({"from": [peer]} for peer in peers)])
     if name == "backup":
         both = {"volume": {}, "objectStore": {"url": "s3://bucket/prefix"}}
         return st.sampled_from([1, True, [], "", both, {"objectStore": {"url": "ftp://x"}}, {"objectStore": {}}])

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 
 from swarm_operator.api.quantity import Interval, StorageSize
 from swarm_operator.api.v1alpha1.agents import AGENT_RULES, MAX_AGENTS, AgentTemplate, Autoscaling, Topology
+from swarm_operator.api.v1alpha1.autogrow import Autogrow
 from swarm_operator.api.v1alpha1.backups import (
     OTHER_STORE,
     RESTORED_ONCE,
@@ -31,6 +32,7 @@ from swarm_operator.api.v1alpha1.common import (
 )
 from swarm_operator.api.v1alpha1.hivemind import HIVE_MIND_SUFFIX, HiveMindSpec, HiveMindStatus, enough_room_for_name
 from swarm_operator.api.v1alpha1.namespaces import NamespaceConfig, unchanged_config
+from swarm_operator.api.v1alpha1.network_policy import NetworkPolicySettings
 from swarm_operator.api.v1alpha1.pod_template import PodTemplate
 from swarm_operator.api.v1alpha1.swarmmemorystore import (
     LEGACY_CLAIM_REQUIRED,
@@ -100,6 +102,8 @@ class MemorySpec(ApiModel):
     """Kind of memory. Only sqlite exists."""
     size: StorageSize = "10Gi"
     """Size of the store's volume. It can grow, if the storage class allows. It cannot be less than the volume has."""
+    autogrow: Autogrow | None = None
+    """Let the volume grow by itself when it fills up. Default: it does not."""
     deletion_policy: DeletionPolicy | None = None
     """What happens to the volume when the swarm is deleted. Backup, the default: a final backup is made and verified,
     then the volume is deleted. Retain: its claim stays, and a new swarm of the same name uses it. Delete: it is
@@ -114,6 +118,10 @@ class MemorySpec(ApiModel):
     """Bring legacy memory in once, from legacyDataPVC, when the memory serves. What the memory has already stays."""
     legacy_data_pvc: LegacyClaim | None = None
     """PersistentVolumeClaim with the legacy data, in the same namespace. It is only read."""
+    network_policy: NetworkPolicySettings | None = None
+    """Who may reach the memory's pod. Default: its own namespace and the operator, and everybody for the metrics."""
+    enable_disruption_budget: bool | None = None
+    """Keep evictions from ending the memory's pod. Default: true."""
     sqlite_config: SQLiteMemoryConfig | None = None
     """Fine-tuning of the SQLite memory."""
     pod_template: PodTemplate | None = None

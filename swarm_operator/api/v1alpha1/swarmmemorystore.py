@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from swarm_operator.api.quantity import Interval, StorageSize
+from swarm_operator.api.v1alpha1.autogrow import Autogrow
 from swarm_operator.api.v1alpha1.backups import (
     OTHER_STORE,
     RESTORED_ONCE,
@@ -29,6 +30,7 @@ from swarm_operator.api.v1alpha1.common import (
     rule,
     unchanged,
 )
+from swarm_operator.api.v1alpha1.network_policy import NetworkPolicySettings
 from swarm_operator.api.v1alpha1.pod_template import PodTemplate
 from swarm_operator.shared.limits import CACHE_MEMORY_MB, CACHE_SIZE, COMPRESSION_THRESHOLD
 
@@ -82,6 +84,8 @@ class SwarmMemoryStoreSpec(ApiModel):
     """Name of the SwarmCluster in the same namespace that this store belongs to; its pod carries it as a label."""
     storage_size: StorageSize = "10Gi"
     """Size of the data volume. It can grow, if the storage class allows. It cannot be less than the volume has."""
+    autogrow: Autogrow | None = None
+    """Let the data volume grow by itself when it fills up. Default: it does not."""
     storage_class: Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)] | None = None
     """StorageClass of the volumes. Default: the cluster's default class. Cannot be changed."""
     deletion_policy: DeletionPolicy | None = None
@@ -133,6 +137,11 @@ class SwarmMemoryStoreSpec(ApiModel):
     pod_template: PodTemplate | None = None
     """What is added to the pod: labels, annotations, and fields of its spec, by the rules of a strategic merge patch.
     The container is named memory. Jobs of the store get what says where pods run and with which Secrets."""
+    network_policy: NetworkPolicySettings | None = None
+    """Who may reach the store's pod. Default: its own namespace and the operator, and everybody for the metrics."""
+    enable_disruption_budget: bool = True
+    """Keep evictions from ending the pod: a node is drained when this is false, or the store hibernates. A node that is
+    removed takes a volume on its own disk along."""
     hibernated: bool = False
     """Run no pod, and keep everything else: the data, the tokens, the addresses, the backups. Scheduled backups are
     left out. Setting it back to false wakes the store."""
@@ -204,6 +213,8 @@ class SwarmMemoryStoreStatus(StatusModel):
     """Size that the data volume has, as a quantity."""
     claim_uid: Annotated[str, Field(max_length=64)] | None = None
     """uid of the claim of the data volume, by which its loss is noticed."""
+    volume_used_percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Percent of the data volume that are used; 100 while it takes no writes."""
     database_size: Int64 | None = None
     """Bytes of the database file."""
     entry_count: Int64 | None = None
@@ -236,8 +247,8 @@ class SwarmMemoryStoreStatus(StatusModel):
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
     """Ready, StorageReady, AuthReady, Restored, BackupStorageReady, BackupSucceeded, Reachable, Writable,
-    SettingsApplied, PodTemplateApplied, Upgraded, Migrated and Paused; docs/status-conditions.md has the table of
-    reasons."""
+    SpaceAvailable, SettingsApplied, PodTemplateApplied, Upgraded, Migrated and Paused; docs/status-conditions.md has
+    the table of reasons."""
 
 
 class SwarmMemoryStore(ApiModel):

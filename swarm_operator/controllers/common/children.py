@@ -209,7 +209,9 @@ def owned(r: Reconciliation[Any], resource: Resource) -> list[Object]:
 
 
 def elsewhere(r: Reconciliation[Any], resource: Resource) -> list[Object]:
-    """Return the children of a kind that are in other namespaces than their owner."""
+    """Return the children of a kind that are in other namespaces than their owner. Only kinds with the index have any."""
+    if not r.cache.has_index(resource, ELSEWHERE_INDEX):
+        return []
     found = r.cache.everywhere(resource, ELSEWHERE_INDEX, r.obj["metadata"]["uid"])
     return [child for child in found if is_ours(r.obj, child, None)]
 

@@ -12,11 +12,14 @@ from swarm_operator.runtime.resource import Object
 
 EVENT_CONDITIONS = frozenset(
     {"Ready", "StorageReady", "AuthReady", "Restored", "BackupSucceeded", "Writable", "Upgraded", "Migrated", "Paused"}
-    | {"PodTemplateApplied"}
+    | {"PodTemplateApplied", "SpaceAvailable"}
 )
 """Conditions whose changes emit events."""
 
-QUIET = frozenset({("AuthReady", "True"), ("Writable", "True"), ("Writable", "Unknown")})
+QUIET = frozenset(
+    {("AuthReady", "True"), ("Writable", "True"), ("Writable", "Unknown")}
+    | {("SpaceAvailable", "True"), ("SpaceAvailable", "Unknown")}
+)
 """Conditions that are normal from the start, and emit no event."""
 
 WAITING_REASONS = frozenset(

@@ -54,6 +54,9 @@ RETRY_MIGRATION = "swarm.claudeflow.io/retry-migration"
 """Annotation of a SwarmMemoryStore: a value other than the last one tries a failed migration again."""
 MIGRATION_SOURCE = "swarm.claudeflow.io/migration-source"
 """Annotation of a Job: the claim with the legacy data that it migrates."""
+AUTOGROWN = "swarm.claudeflow.io/autogrown"
+"""Annotation of a data volume's claim: `TIME from BYTES`, when spec.autogrow last made it larger, and the size that its
+file system had; the time alone once the memory service has seen a larger file system."""
 
 APPLIED = "swarm.claudeflow.io/applied-configuration"
 """Annotation with the hash of the applied fields: only the hash reveals fields that are no longer wanted."""

@@ -11,6 +11,9 @@ from swarm_operator.controllers.swarmcluster.namespaces import SwarmNamespace
 from swarm_operator.controllers.swarmcluster.placement import swarm_namespace
 from swarm_operator.runtime.resource import Key, Object
 
+_PASSED_ON = {"autogrow", "enable_disruption_budget", "network_policy", "restore_from"}
+"""Fields of the cluster's memory that the store has under the same name."""
+
 
 class MemoryStore(Step[SwarmCluster]):
     """Ensure the store and report its state. Disabling it keeps an existing store and its data."""
@@ -41,12 +44,11 @@ def memory_store(cluster: SwarmCluster) -> Object:
     """Return the store with the settings that the cluster states; the other settings keep their own defaults."""
     memory = cluster.spec.memory
     tuning = memory.sqlite_config.model_dump(by_alias=True, exclude_none=True) if memory.sqlite_config else {}
-    source = memory.restore_from.model_dump(by_alias=True, exclude_none=True) if memory.restore_from else None
     legacy = {"migrateFromLegacy": True, "legacyDataPVC": memory.legacy_data_pvc}
     template = memory.pod_template.model_dump(by_alias=True, exclude_unset=True) if memory.pod_template else None
     settings = {
         "storageSize": memory.size,
-        **({"restoreFrom": source} if source else {}),
+        **memory.model_dump(by_alias=True, exclude_none=True, include=_PASSED_ON),
         **(legacy if memory.migrate_from_legacy else {}),
         **({"podTemplate": template} if template else {}),
         **tuning,

@@ -12,9 +12,12 @@ from swarm_operator.controllers.swarmmemorystore.backups.objects import STORE_IN
 from swarm_operator.controllers.swarmmemorystore.backups.step import Backups
 from swarm_operator.controllers.swarmmemorystore.backups.volume import BackupsVolume
 from swarm_operator.controllers.swarmmemorystore.deletion import FinalBackup
+from swarm_operator.controllers.swarmmemorystore.disruption_budget import DisruptionBudget
 from swarm_operator.controllers.swarmmemorystore.migration.step import Migration
 from swarm_operator.controllers.swarmmemorystore.network import ClientService, HeadlessService
+from swarm_operator.controllers.swarmmemorystore.network_policy import NetworkPolicy
 from swarm_operator.controllers.swarmmemorystore.settings import LiveSettings
+from swarm_operator.controllers.swarmmemorystore.space import Space
 from swarm_operator.controllers.swarmmemorystore.stats import Observer, Poller, StatsPoll
 from swarm_operator.controllers.swarmmemorystore.storage import FINALIZER, Storage
 from swarm_operator.controllers.swarmmemorystore.workload.restore import Restore
@@ -35,6 +38,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
         observer: reads the numbers of memory services.
         image: the memory service's image, for stores that name no version.
         pull_secrets: names of the Secrets with which the image is pulled, in each store's namespace.
+        operator_namespace: namespace of the operator's pods, which NetworkPolicies let in; empty for none.
         status_interval: seconds between two polls of a ready store, plus or minus a tenth.
         waiting_interval: the same for a store that is not ready or whose numbers are unknown.
         final_deadline: seconds after the deletion of a store until which its final backup is tried.
@@ -50,6 +54,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
         image: str,
         *,
         pull_secrets: tuple[str, ...] = (),
+        operator_namespace: str = "",
         status_interval: float = 30.0,
         waiting_interval: float = 5.0,
         final_deadline: float = 3600.0,
@@ -69,11 +74,14 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
             Auth(),
             ClientService(),
             HeadlessService(),
+            NetworkPolicy(operator_namespace),
+            DisruptionBudget(),
             LiveSettings(),
             BackupsVolume(),
             Restore(image, pull_secrets),
             Workload(image, pull_secrets),
             StatsPoll(self.poller),
+            Space(self.poller),
             Backups(),
             Migration(image, pull_secrets),
         )

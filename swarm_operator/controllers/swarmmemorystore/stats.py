@@ -57,8 +57,20 @@ class Observation:
     @property
     def news(self) -> tuple[Any, ...]:
         """Return what the status is made of."""
+        stats, used = self.stats, self.volume_used
+        told = stats and (stats.fault, stats.settings)
+        return self.to_status(), self.error, self.refusal, told, used if used is None else int(used)
+
+    @property
+    def volume_used(self) -> float | None:
+        """Return the percent of the volume that are used; None if that is not known."""
         stats = self.stats
-        return self.to_status(), self.error, self.refusal, stats and (stats.fault, stats.settings)
+        if stats is None or not stats.volume_size_bytes or stats.volume_free_bytes is None:
+            return None
+        # What is left of a full disk is the reserve, which writes do not get.
+        if stats.fault == "disk-full":
+            return 100.0
+        return 100 * (stats.volume_size_bytes - stats.volume_free_bytes) / stats.volume_size_bytes
 
     def to_status(self) -> dict[str, Any]:
         """Return the status fields; none if nothing is known."""
@@ -181,6 +193,11 @@ class Poller:
             if poll.task is None:
                 poll.task = asyncio.create_task(self._run(key, poll, store, target), name=f"poll {key}")
         return poll.observation, poll.due - now
+
+    def newest(self, key: Key) -> Observation | None:
+        """Return what the last poll of a store found; None if the store is not polled."""
+        poll = self._polls.get(key)
+        return poll.observation if poll else None
 
     def forget(self, key: Key) -> None:
         """Stop polling a store."""

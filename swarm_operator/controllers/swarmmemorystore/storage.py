@@ -50,30 +50,15 @@ class Storage(Step[SwarmMemoryStore]):
             r.recorder.event(
                 r.obj, "Warning", "VolumeLost", "the memory begins empty: its volume is gone", action="Create"
             )
-        refusals: list[ApiError] = []
-
-        def on_refusal(error: ApiError) -> None:
-            if isinstance(error, ForbiddenError | InvalidError) and not ends_pass(error):
-                refusals.append(error)
-            else:
-                r.record_error(error)
-
-        claim = await children.ensure(
-            r,
-            kinds.PERSISTENT_VOLUME_CLAIM,
-            data_claim(store, live),
-            controlled=store.deletion_policy == "Delete",
-            adopted_by=labels.identity(store),
-            on_refusal=on_refusal,
-        )
+        claim, refusal = await apply_claim(r, data_claim(store, live))
         if store.deletion_policy != "Backup":
             await finalizers.remove(r, FINALIZER)
         status = claim.get("status") or {}
         r.status["claimUID"] = claim["metadata"]["uid"]
         r.status["storageReady"] = status.get("phase") == "Bound"
         r.status["storageCapacity"] = (status.get("capacity") or {}).get("storage")
-        if refusals:
-            message = f"the volume keeps its size; {refusals[0].message}"
+        if refusal is not None:
+            message = f"the volume keeps its size; {refusal.message}"
             return failed("ResizeRefused", message, requeue_after=RESIZE_INTERVAL)
         outcome = claim_outcome(claim)
         if outcome.reason != "WaitingForVolume":
@@ -81,6 +66,31 @@ class Storage(Step[SwarmMemoryStore]):
         event = await self._events.newest(r, claim, condition=self.condition)
         missing = class_outcome(claim, event) if event else None
         return missing or outcome
+
+
+async def apply_claim(r: Reconciliation[SwarmMemoryStore], wanted: Object) -> tuple[Object, ApiError | None]:
+    """Make the claim of the data volume as wanted. Return it, and why the API server refused to change it, or None.
+
+    Raises:
+        NameTakenError, ApiError: see children.ensure.
+    """
+    refusals: list[ApiError] = []
+
+    def on_refusal(error: ApiError) -> None:
+        if isinstance(error, ForbiddenError | InvalidError) and not ends_pass(error):
+            refusals.append(error)
+        else:
+            r.record_error(error)
+
+    claim = await children.ensure(
+        r,
+        kinds.PERSISTENT_VOLUME_CLAIM,
+        wanted,
+        controlled=r.parsed.deletion_policy == "Delete",
+        adopted_by=labels.identity(r.parsed),
+        on_refusal=on_refusal,
+    )
+    return claim, next(iter(refusals), None)
 
 
 def data_claim_name(store: SwarmMemoryStore) -> str:
@@ -91,7 +101,8 @@ def data_claim_name(store: SwarmMemoryStore) -> str:
 def data_claim(store: SwarmMemoryStore, live: Object | None = None) -> Object:
     """Return the claim of the data volume. Its size is the larger of the store's and that of the live claim.
 
-    ReadWriteOnce limits the volume to one node; the service's own lock limits the database to one process.
+    What the live claim says of its growth by itself stays, too. ReadWriteOnce limits the volume to one node; the
+    service's own lock limits the database to one process.
     """
     size = canonical_quantity(store.spec.storage_size)
     requested = live["spec"]["resources"]["requests"]["storage"] if live else size
@@ -100,7 +111,11 @@ def data_claim(store: SwarmMemoryStore, live: Object | None = None) -> Object:
     spec: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
     if store.spec.storage_class:
         spec["storageClassName"] = store.spec.storage_class
-    return {"metadata": {"name": data_claim_name(store), "labels": labels.of_store(store)}, "spec": spec}
+    metadata: dict[str, Any] = {"name": data_claim_name(store), "labels": labels.of_store(store)}
+    annotations = (live["metadata"].get("annotations") or {}) if live else {}
+    if labels.AUTOGROWN in annotations:
+        metadata["annotations"] = {labels.AUTOGROWN: annotations[labels.AUTOGROWN]}
+    return {"metadata": metadata, "spec": spec}
 
 
 def claim_outcome(claim: Object) -> Outcome:

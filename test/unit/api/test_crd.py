@@ -12,7 +12,7 @@ BASES = Path(__file__).parents[3] / "config" / "crd" / "bases"
 
 STRUCTURAL = {
     *("type", "format", "description", "default", "enum", "properties", "items", "required", "pattern"),
-    *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
+    *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "additionalProperties", "maxProperties"),
     *("x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
     *("x-kubernetes-preserve-unknown-fields", "additionalProperties"),
 }

@@ -46,22 +46,6 @@ def test_the_operator_s_policy_lets_scrapes_in_alone(operator):
     assert policy["policyTypes"] == ["Ingress"]
 
 
-def test_the_memory_s_policy_lets_its_namespace_the_operator_and_scrapes_in(operator, memory):
-    policy = read("network-policy/memory/policy.yaml")["spec"]
-    assert policy["podSelector"]["matchLabels"].items() <= labels(memory)
-    agents, polls, scrapes = policy["ingress"]
-    assert agents["from"] == [{"podSelector": {}}]
-    assert {port["port"] for port in agents["ports"]} == {"http", "grpc"}
-    (poll,) = polls["from"]
-    assert poll["podSelector"]["matchLabels"].items() <= labels(operator)
-    assert poll["namespaceSelector"]["matchLabels"] == {
-        "kubernetes.io/metadata.name": read("default/kustomization.yaml")["namespace"]
-    }
-    assert {port["port"] for port in polls["ports"]} == {"http"}
-    assert {port["port"] for port in scrapes["ports"]} == {"metrics"}
-    assert {"http", "grpc", "metrics"} <= ports(memory)
-
-
 def test_the_monitors_find_both_programs(memory):
     service, monitor = read("manager/metrics_service.yaml"), read("prometheus/operator.yaml")["spec"]
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()

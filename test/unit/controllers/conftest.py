@@ -175,6 +175,8 @@ async def cache(client):
         kinds.JOB,
         kinds.CONFIG_MAP,
         kinds.HORIZONTAL_POD_AUTOSCALER,
+        kinds.NETWORK_POLICY,
+        kinds.POD_DISRUPTION_BUDGET,
     ):
         made.add(resource)
         made.add_index(resource, ELSEWHERE_INDEX, by_owner_elsewhere)

@@ -40,6 +40,8 @@ STATS = {
     "patterns": 0,
     "database_size_bytes": 4096,
     "wal_size_bytes": 0,
+    "volume_size_bytes": 1000,
+    "volume_free_bytes": 900,
     "cache": {"hit_rate": 0.5},
     "settings": {},
     "swarm_id": "s",

@@ -39,6 +39,9 @@ def test_every_field_has_the_default_that_is_documented():
         "mcpMode": True,
         "enableWAL": True,
         "enableVacuum": True,
+        "autogrow": None,
+        "networkPolicy": None,
+        "enableDisruptionBudget": True,
         "hibernated": False,
         "paused": False,
     }
@@ -54,7 +57,7 @@ def test_the_json_names_are_those_of_the_status_too():
         *("phase", "storageReady", "databaseSize", "entryCount", "agentCount", "taskCount", "patternCount"),
         *("cacheHitRate", "lastBackup", "migrationCompleted", "migrationTime", "endpoints", "observedGeneration"),
         *("conditions", "storageCapacity", "claimUID", "swarmId", "nextBackup", "lastVerifiedBackup"),
-        *("restoredFrom", "migration"),
+        *("restoredFrom", "migration", "volumeUsedPercent"),
     }
 
 

@@ -40,8 +40,14 @@ def test_every_setting_is_one_that_the_store_has(cluster_object):
     times = {"backupInterval": "2h", "backupSchedule": "0 3 * * *", "backupTimeZone": "UTC", "backupRetention": 3}
     tuning = settings | {"gcInterval": "9m", "backup": backup} | times
     source = {"location": "s3://bucket/hive/b1", "destination": {"objectStore": {"url": "s3://bucket"}}}
-    store = made(cluster_object, deletionPolicy="Delete", restoreFrom=source, sqliteConfig=tuning)
+    passed_on = {
+        "deletionPolicy": "Delete",
+        "restoreFrom": source,
+        "autogrow": {"threshold": 90, "step": "1Gi", "max": "20Gi"},
+        "networkPolicy": {"enabled": True, "from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}]},
+        "enableDisruptionBudget": False,
+    }
+    store = made(cluster_object, **passed_on, sqliteConfig=tuning)
     read = SwarmMemoryStore.model_validate(store)
     assert read.spec.model_dump(by_alias=True, exclude_unset=True) == store["spec"]
-    assert store["spec"].keys() >= {*tuning, "deletionPolicy"}
-    assert store["spec"]["restoreFrom"] == source
+    assert store["spec"].items() >= {**tuning, **passed_on}.items()

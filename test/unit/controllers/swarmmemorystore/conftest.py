@@ -26,7 +26,7 @@ class FakeObserver:
 
 class Numbers:
     entries, agents, tasks, patterns, database_size_bytes, cache_hit_rate = 5, 1, 2, 3, 4096, 0.5
-    fault, settings = None, {}
+    fault, settings, volume_size_bytes, volume_free_bytes = None, {}, 1000, 900
 
 
 @pytest.fixture
@@ -48,15 +48,25 @@ def reconciler(cache, recorder, observer, clock):
 
 
 @pytest.fixture
-def reconcile(reconciler):
+def turn():
+    """Lets a poll that was started end."""
+
+    async def let_end():
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    return let_end
+
+
+@pytest.fixture
+def reconcile(reconciler, turn):
     """Reconcile, let the poll that this starts end, and reconcile again if it found something new."""
     enqueued = []
     reconciler.poller.enqueue = enqueued.append
 
     async def passes():
         result = await reconciler.reconcile(KEY)
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await turn()
         if enqueued:
             enqueued.clear()
             result = await reconciler.reconcile(KEY)

@@ -30,6 +30,8 @@ async def test_a_store_gets_its_children_in_an_order_that_can_be_cut_anywhere(re
         ("create", "Secret", "bees-auth"),
         ("apply", "Service", "bees"),
         ("apply", "Service", "bees-headless"),
+        ("apply", "NetworkPolicy", "bees"),
+        ("apply", "PodDisruptionBudget", "bees"),
         ("apply", "ConfigMap", "bees-settings"),
         ("apply", "StatefulSet", "bees"),
         ("apply status", "SwarmMemoryStore", "bees"),
@@ -47,6 +49,8 @@ async def test_a_store_gets_its_children_in_an_order_that_can_be_cut_anywhere(re
         ("apply", "PersistentVolumeClaim"),
         ("create", "Secret"),
         ("apply", "Service"),
+        ("apply", "NetworkPolicy"),
+        ("apply", "PodDisruptionBudget"),
         ("apply", "ConfigMap"),
         ("apply", "StatefulSet"),
         ("apply status", "SwarmMemoryStore"),
@@ -61,8 +65,7 @@ async def test_a_reconcile_that_was_cut_off_goes_on_where_it_was(reconciler, cli
     client.refusals = {}
     await reconciler.reconcile(KEY)
     assert sorted(key.name for kind, key in client.objects if kind != STORE) == [
-        "bees",
-        "bees",
+        *["bees"] * 4,
         "bees-auth",
         "bees-data",
         "bees-headless",

@@ -17,7 +17,7 @@ class Numbers:
     """Stands for Stats: only what is read of it."""
 
     entries, agents, tasks, patterns, database_size_bytes, cache_hit_rate = 5, 0, 2, 3, 4096, 0.98765
-    fault, settings = None, {}
+    fault, settings, volume_size_bytes, volume_free_bytes = None, {}, 1000, 900
 
 
 def test_the_numbers_become_fields_of_the_status():

@@ -1,5 +1,6 @@
 import pytest
 
+from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.swarmmemorystore.storage import claim_outcome, data_claim, data_claim_name
 
 
@@ -16,8 +17,14 @@ def test_a_class_is_named_only_where_the_store_names_one(store):
 
 @pytest.mark.parametrize(("live", "wanted"), [("1Gi", "2Gi"), ("2Gi", "2Gi"), ("3Gi", "3Gi"), ("2000M", "2Gi")])
 def test_a_claim_never_asks_for_less_than_it_has(store, live, wanted):
-    claim = {"spec": {"resources": {"requests": {"storage": live}}}}
+    claim = {"metadata": {}, "spec": {"resources": {"requests": {"storage": live}}}}
     assert data_claim(store(storageSize="2Gi"), claim)["spec"]["resources"]["requests"]["storage"] == wanted
+
+
+def test_a_claim_keeps_what_it_says_of_its_growth(store):
+    spec = {"resources": {"requests": {"storage": "1Gi"}}}
+    live = {"metadata": {"annotations": {labels.AUTOGROWN: "2026-11-23T12:00:00Z", "other": "x"}}, "spec": spec}
+    assert data_claim(store(), live)["metadata"]["annotations"] == {labels.AUTOGROWN: "2026-11-23T12:00:00Z"}
 
 
 @pytest.mark.parametrize(("capacity", "reason"), [("1Gi", "Resizing"), ("2Gi", "Bound"), ("3Gi", "Bound")])
