@@ -481,4 +481,5 @@ async def test_a_name_that_is_taken_leaves_no_condition_out(objects, start_opera
         "AuthReady": ("True", "TokensValid"),
         "Reachable": ("Unknown", "Pending"),
         "Writable": ("Unknown", "Pending"),
+        "SettingsApplied": ("Unknown", "Pending"),
     }

@@ -209,7 +209,7 @@ def owned(r: Reconciliation[Any], resource: Resource) -> list[Object]:
 
 
 def elsewhere(r: Reconciliation[Any], resource: Resource) -> list[Object]:
-    """Return the children of a kind that are in other namespaces than their owner. Only kinds with the index have any."""
+    """Return the children of a kind that are in other namespaces than their owner; none of a kind without an index."""
     if not r.cache.has_index(resource, ELSEWHERE_INDEX):
         return []
     found = r.cache.everywhere(resource, ELSEWHERE_INDEX, r.obj["metadata"]["uid"])
