@@ -117,7 +117,8 @@ async def test_another_interval_begins_when_it_is_set(tmp_path, clock, recorder)
         await sleep.waiting.wait()
         sleep.waiting.clear()
         store.configure(gc_interval=60)
-        await sleep.waiting.wait()
+        async with asyncio.timeout(30):
+            await sleep.waiting.wait()
         assert sleep.asked == [3600, 60]
         store.configure(cache_size=5)
         await asyncio.sleep(0)

@@ -57,19 +57,23 @@ def test_an_expired_entry_is_dropped_when_it_is_asked_for(now, found):
     assert (cache.hits, cache.misses) == (int(found), int(not found))
 
 
-def test_new_limits_are_reached_in_steps_and_no_put_removes_many_entries(monkeypatch):
+@pytest.mark.parametrize("limit", ["entries", "bytes"])
+def test_new_limits_are_reached_in_steps_and_no_put_removes_many_entries(monkeypatch, limit):
     monkeypatch.setattr(entries, "_RESIZE_SECONDS", -1.0)
     cache = EntryCache(max_entries=10, max_bytes=100_000)
     for number in range(10):
         cache.put(entry(f"k{number}"))
     weight = entry("k0").weight
-    assert not cache.resize(max_entries=100, max_bytes=7 * weight)
-    assert (len(cache), cache.max_bytes) == (9, 9 * weight)
+    limits = (
+        {"max_entries": 100, "max_bytes": 7 * weight} if limit == "bytes" else {"max_entries": 7, "max_bytes": 10**6}
+    )
+    assert not cache.resize(**limits)
+    assert (len(cache), cache.max_bytes if limit == "bytes" else cache.max_entries * weight) == (9, 9 * weight)
     cache.put(entry("kx"))
     assert (len(cache), cache.evictions) == (9, 2), "one in each step, and one for the new entry"
-    while not cache.resize(max_entries=100, max_bytes=7 * weight):
+    while not cache.resize(**limits):
         pass
-    assert (len(cache), cache.max_entries, cache.max_bytes) == (7, 100, 7 * weight)
+    assert (len(cache), cache.max_entries, cache.max_bytes) == (7, *limits.values())
     assert cache.get(("n", "kx"), 0) is not None
 
 
