@@ -477,6 +477,7 @@ async def test_a_name_that_is_taken_leaves_no_condition_out(objects, start_opera
     status = (await objects.get(kinds.SWARM_MEMORY_STORE, "s"))["status"]
     assert {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]} == {
         "Ready": ("False", "NameTaken"),
+        "Stalled": ("True", "NameTaken"),
         "StorageReady": ("Unknown", "Pending"),
         "AuthReady": ("True", "TokensValid"),
         "Reachable": ("Unknown", "Pending"),

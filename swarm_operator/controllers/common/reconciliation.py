@@ -38,8 +38,15 @@ NAME_TAKEN_INTERVAL = 60.0
 PAUSED = "Paused"
 """Type and reason of the condition of an object that is left alone; it is there only then."""
 
+RECONCILING, STALLED = "Reconciling", "Stalled"
+"""Types of the conditions by which kstatus, and so Flux and Argo CD, tell progress from failure:
+https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md. They are there only while True."""
+
 LASTING = 10
 """Failures in a row after which any error is reported: with the queue's delays they take 5 seconds."""
+
+_FAILED = "Error"
+"""Phase of an object with a problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ def waiting(reason: str, message: str, *, blocks: bool = False, requeue_after: f
 
 def failed(reason: str, message: str, *, blocks: bool = False, requeue_after: float = 0.0) -> Outcome:
     """Return the outcome of a concern that has a problem."""
-    return Outcome("Error", reason, message, requeue_after, blocks)
+    return Outcome(_FAILED, reason, message, requeue_after, blocks)
 
 
 @dataclass(slots=True)
@@ -117,6 +124,16 @@ class Reconciliation(Generic[Model]):
     def set_condition(self, type: str, outcome: Outcome) -> None:  # noqa: A002 - the API's word
         """Set a condition to what an outcome says."""
         self.conditions.set(type, status=outcome.is_done, reason=outcome.reason, message=outcome.message)
+
+    def set_ready(self, outcome: Outcome) -> None:
+        """Set the condition Ready to what an outcome says, and with it Reconciling or Stalled."""
+        self.set_condition("Ready", outcome)
+        is_failed = outcome.phase == _FAILED
+        for type_, holds in ((STALLED, is_failed), (RECONCILING, not outcome.is_done and not is_failed)):
+            if holds:
+                self.conditions.set(type_, status=True, reason=outcome.reason, message=outcome.message)
+            else:
+                self.conditions.remove(type_)
 
     async def write_status(self, status: dict[str, Any]) -> None:
         """Apply the status if it differs from the stored one, and emit events of the changed conditions.
@@ -269,7 +286,7 @@ class StepReconciler(Generic[Model]):
         skipped = reported or any(outcome.blocks for outcome in r.outcomes.values())
         status = {**(r.obj.get("status") or {}), **r.status} if skipped else r.status
         if reported or not r.errors:
-            r.set_condition("Ready", ready)
+            r.set_ready(ready)
             r.conditions.complete(type_ for step in steps for type_ in (step.condition, *step.reports) if type_)
             phase = ready.phase if reported else r.status.get("phase", ready.phase)
             await r.write_status({**status, "phase": phase})

@@ -88,7 +88,13 @@ def status(cache, stored):
 
 @pytest.fixture
 def conditions(status):
-    return lambda: {c["type"]: (c["status"], c["reason"], c["message"]) for c in status()["conditions"]}
+    """All conditions but those that follow from Ready: see TestProgress."""
+
+    def read():
+        found = {c["type"]: (c["status"], c["reason"], c["message"]) for c in status()["conditions"]}
+        return {type_: said for type_, said in found.items() if type_ not in {"Reconciling", "Stalled"}}
+
+    return read
 
 
 def step(name, does, *needs, **attributes):
@@ -144,6 +150,37 @@ class TestConditionsComeFromOutcomes:
             await run(ready(), step("Odd", InvalidError("odd", status=422), condition="StorageReady"))
         unknown = ("Unknown", "Pending", "not judged yet: see Ready")
         assert conditions() == {"Ready": ("False", "Refused", "odd"), "StorageReady": unknown}
+
+
+class TestProgress:
+    """kstatus: an object with neither is as wanted if it is Ready; each says so only while it is True."""
+
+    @pytest.fixture
+    def progress(self, status):
+        def read():
+            found = {c["type"]: c for c in status()["conditions"] if c["type"] in {"Reconciling", "Stalled"}}
+            assert all((c["status"], c["observedGeneration"]) == ("True", 1) for c in found.values())
+            return {type_: (c["reason"], c["message"]) for type_, c in found.items()}
+
+        return read
+
+    async def test_each_is_there_while_it_is_true(self, run, progress):
+        await run(ready(waiting("WaitingForPod", "not yet")))
+        assert progress() == {"Reconciling": ("WaitingForPod", "not yet")}
+        await run(ready(failed("CrashLoopBackOff", "oh")))
+        assert progress() == {"Stalled": ("CrashLoopBackOff", "oh")}
+        await run(ready(waiting("WaitingForPod", "again")))
+        assert progress() == {"Reconciling": ("WaitingForPod", "again")}
+        await run(ready())
+        assert progress() == {}
+
+    async def test_an_error_that_is_reported_stalls(self, run, progress):
+        await run(ready(), step("Odd", NameTakenError(kinds.SERVICE, "bees")))
+        assert progress().keys() == {"Stalled"}
+
+    async def test_neither_is_told_by_an_event(self, run, recorder):
+        await run(ready(failed("CrashLoopBackOff", "oh")))
+        assert recorder.reasons == ["CrashLoopBackOff"]
 
 
 class TestAllConditionsAreThere:

@@ -15,6 +15,9 @@ def judged(status):
 
     def read():
         found = {c["type"]: (c["status"], c["reason"]) for c in status()["conditions"]}
+        is_ready = found["Ready"][0] == "True"
+        assert [type_ in found for type_ in ("Stalled", "Reconciling")].count(True) == (not is_ready)
+        found = {type_: said for type_, said in found.items() if type_ not in {"Stalled", "Reconciling"}}
         assert found.pop("HiveMindReady", None) in {None, ("False", "Disabled"), ("Unknown", "Pending")}
         assert found.pop("NamespacesReady", None) in {None, ("True", "OwnNamespace"), ("Unknown", "Pending")}
         return found

@@ -125,7 +125,7 @@ def status(cache):
 @pytest.fixture
 def ready(status):
     def get(name="b1"):
-        (condition,) = status(name)["conditions"]
+        (condition,) = (found for found in status(name)["conditions"] if found["type"] == "Ready")
         return condition["status"], condition["reason"], condition["message"]
 
     return get

@@ -124,7 +124,7 @@ def stored(client):
 @pytest.fixture
 def ready(stored):
     def get():
-        (condition,) = stored()["status"]["conditions"]
+        (condition,) = (found for found in stored()["status"]["conditions"] if found["type"] == "Ready")
         return condition["status"], condition["reason"], condition["message"]
 
     return get
