@@ -77,9 +77,10 @@ class CleanUp(Step[SwarmCluster]):
         r.status["phase"] = "Deleting"
         for kind in self._order:
             left = children.elsewhere(r, kind)
+            # Foreground: agents are there until their pods have ended. A store's own finalizer sees to its pod.
+            propagation = "Background" if kind == kinds.SWARM_MEMORY_STORE else "Foreground"
             for child in left:
-                # Foreground: the object is there until its pods have ended.
-                await children.delete(r, kind, child, propagation="Foreground")
+                await children.delete(r, kind, child, propagation=propagation)
             if left:
                 names = ", ".join(str(key_of(child)) for child in left)
                 return waiting("Deleting", f"{kind.kind} {names} is being deleted")
