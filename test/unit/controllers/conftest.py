@@ -174,6 +174,7 @@ async def cache(client):
         kinds.POD,
         kinds.JOB,
         kinds.CONFIG_MAP,
+        kinds.SERVICE_ACCOUNT,
         kinds.HORIZONTAL_POD_AUTOSCALER,
         kinds.NETWORK_POLICY,
         kinds.POD_DISRUPTION_BUDGET,

@@ -13,7 +13,8 @@ from swarm_operator.controllers.common.pod_template import PodTemplateError
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, failed, waiting
 from swarm_operator.controllers.swarmcluster.agents import config, statefulset
 from swarm_operator.controllers.swarmcluster.agents.readiness import readiness, ready_agents, total_agents
-from swarm_operator.controllers.swarmcluster.memory_store import MemoryStore
+from swarm_operator.controllers.swarmcluster.memory_store import MemoryStore, kept_store
+from swarm_operator.controllers.swarmcluster.placement import swarm_namespace
 from swarm_operator.controllers.swarmmemorystore import network
 from swarm_operator.runtime.clock import rfc3339
 from swarm_operator.runtime.errors import ApiError
@@ -34,7 +35,7 @@ class Agents(Step[SwarmCluster]):
 
     condition: ClassVar = "Ready"
     needs: ClassVar = (MemoryStore,)
-    owns: ClassVar = (kinds.STATEFUL_SET, kinds.SERVICE, kinds.CONFIG_MAP)
+    owns: ClassVar = (kinds.STATEFUL_SET, kinds.SERVICE, kinds.CONFIG_MAP, kinds.SERVICE_ACCOUNT)
 
     image: str
     """The memory service's image, for agents whose template names none."""
@@ -62,7 +63,7 @@ class Agents(Step[SwarmCluster]):
 
     async def _agents(self, r: Reconciliation[SwarmCluster]) -> Outcome:
         live = _workload(r)
-        store = next(iter(children.owned(r, kinds.SWARM_MEMORY_STORE)), None)
+        store = kept_store(r, swarm_namespace(r.parsed), r.parsed.store_name)
         if store is None:
             return failed("NoMemory", "agents need a memory: set spec.memory.enableMemoryStore to true")
         if live is None and not r.outcomes[MemoryStore].is_done:
@@ -82,7 +83,7 @@ class Agents(Step[SwarmCluster]):
         cluster, template, namespace = r.parsed, r.parsed.spec.agent_template, store.metadata.namespace
         assert template is not None  # noqa: S101 - for mypy
         mcp_url = network.endpoints(store).get("mcp")
-        await children.create_once(r, kinds.SERVICE_ACCOUNT, statefulset.service_account(cluster, namespace=namespace))
+        await children.ensure(r, kinds.SERVICE_ACCOUNT, statefulset.service_account(cluster, namespace=namespace))
         await children.ensure(r, kinds.SERVICE, statefulset.service(cluster, namespace=namespace))
         # Before the StatefulSet: a new agent reads its peers when it starts.
         await children.ensure(r, kinds.CONFIG_MAP, config.config_map(cluster, namespace=namespace, mcp_url=mcp_url))

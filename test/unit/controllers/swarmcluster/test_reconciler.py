@@ -176,7 +176,14 @@ async def test_a_change_of_its_store_is_a_reason_to_look(reconciler, cache, clie
     controller = Controller("watching-clusters", reconciler, fresh)
     reconciler.cache = fresh
     reconciler.set_up(controller)
-    children = (kinds.STATEFUL_SET, kinds.SERVICE, kinds.CONFIG_MAP, kinds.HORIZONTAL_POD_AUTOSCALER, kinds.POD)
+    children = (
+        kinds.STATEFUL_SET,
+        kinds.SERVICE,
+        kinds.CONFIG_MAP,
+        kinds.SERVICE_ACCOUNT,
+        kinds.HORIZONTAL_POD_AUTOSCALER,
+        kinds.POD,
+    )
     watched = {informer.resource: informer for informer in fresh.informers}
     assert watched.keys() == {CLUSTER, STORE, *children}
     metadata = {"name": "hive-memory", "namespace": "ns", "ownerReferences": [owner_reference(cluster_object())]}

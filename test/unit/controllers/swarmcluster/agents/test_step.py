@@ -101,7 +101,7 @@ async def test_when_all_is_as_wanted_nothing_is_written(run, memory_serves, agen
     client.requests.clear()
     for _ in range(20):
         await run()
-    assert {(verb, kind) for verb, kind, _ in client.requests} == {("get", "ServiceAccount")}
+    assert client.requests == []
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ async def test_taking_the_template_away_ends_the_agents(run, memory_serves, clie
     for kind in (SET, kinds.CONFIG_MAP, kinds.HORIZONTAL_POD_AUTOSCALER):
         assert "hive-agent" in named(client, kind)
     status = await run(cluster_object(enableMemoryStore=True))
-    for kind in (SET, kinds.SERVICE, kinds.CONFIG_MAP, kinds.HORIZONTAL_POD_AUTOSCALER):
+    for kind in (SET, kinds.SERVICE, kinds.CONFIG_MAP, kinds.SERVICE_ACCOUNT, kinds.HORIZONTAL_POD_AUTOSCALER):
         assert named(client, kind) == [], kind
     assert "AgentsReady" not in status["conditions"]
     assert "readyAgents" not in status
@@ -211,3 +211,15 @@ async def test_a_pod_template_that_is_refused_changes_no_agent(run, memory_serve
     assert status["conditions"]["AgentsReady"][:2] == ("False", "PodTemplateRefused")
     assert "spec.agentTemplate.podTemplate.spec.hostNetwork" in status["conditions"]["Ready"][2]
     assert workload() == before
+
+
+async def test_agents_use_the_swarm_s_memory_and_not_the_hive_mind_s(
+    run, memory_serves, agents_object, workload, seen, cache
+):
+    obj = agents_object()
+    obj["spec"]["hiveMind"] = {"enabled": True}
+    await memory_serves(obj)
+    assert cache.get(kinds.SWARM_MEMORY_STORE, Key("ns", "hive-hivemind")) is not None
+    await run()
+    (container,) = workload()["spec"]["template"]["spec"]["containers"]
+    assert {"name": "SWARM_MEMORY_URL", "value": "http://hive-memory.ns.svc:8080"} in container["env"]
