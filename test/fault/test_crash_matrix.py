@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from fault.world import BACKED_UP, DELETION, LIFE, MIGRATION, QUIET, UNMIGRATED, Step, World
+from fault.world import AGENTS, BACKED_UP, DELETION, LIFE, MIGRATION, QUIET, UNMIGRATED, WITH_AGENTS, Step, World
 
 from swarm_operator.cmd import manager
 from swarm_operator.runtime.client import Client
@@ -176,12 +176,13 @@ async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(new_
     [
         pytest.param(BACKED_UP, DELETION, 12, {"PersistentVolumeClaim/c-memory-backups"}, id="deletion"),
         pytest.param(UNMIGRATED, MIGRATION, 5, None, id="migration"),
+        pytest.param(WITH_AGENTS, AGENTS, 12, None, id="agents"),
     ],
 )
 async def test_killed_after_any_of_its_writes_a_part_of_a_life_ends_as_if_it_had_not_been(
     new_world, in_time, configuration, before, part, least, left
 ):
-    """A deletion with a final backup; a migration of legacy memory."""
+    """A deletion with a final backup; a migration of legacy memory; agents that are made and scaled."""
     turns, writes = asyncio.Semaphore(4), 0
 
     async def end(k: int) -> tuple[dict[str, object], int]:

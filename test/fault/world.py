@@ -23,6 +23,8 @@ WATCHED = (
     kinds.CONFIG_MAP,
     kinds.NETWORK_POLICY,
     kinds.POD_DISRUPTION_BUDGET,
+    kinds.SERVICE_ACCOUNT,
+    kinds.HORIZONTAL_POD_AUTOSCALER,
 )
 
 STORAGE_CLASSES = Resource("storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False)
@@ -46,12 +48,12 @@ class World:
     admin: Client
     namespace: str
 
-    async def cluster(self, **memory: object) -> None:
+    async def cluster(self, *, spec: Object | None = None, **memory: object) -> None:
         body = {
             "apiVersion": kinds.SWARM_CLUSTER.api_version,
             "kind": "SwarmCluster",
             "metadata": {"name": "c", "namespace": self.namespace},
-            "spec": {"memory": {"enableMemoryStore": True, "deletionPolicy": "Delete", **memory}},
+            "spec": {"memory": {"enableMemoryStore": True, "deletionPolicy": "Delete", **memory}, **(spec or {})},
         }
         await self.admin.apply(kinds.SWARM_CLUSTER, body, field_manager="user")
 
@@ -125,6 +127,8 @@ def masked(value: object, namespace: str) -> object:
         "creationTimestamp",
         "managedFields",
         "lastTransitionTime",
+        "lastScaleTime",
+        "swarm.claudeflow.io/scaled-at",
         "clusterIP",
         "clusterIPs",
         "nextBackup",
@@ -295,6 +299,53 @@ async def is_migrated(world: World) -> bool:
     return await world.settled()
 
 
+def _agents(count: int) -> Object:
+    scaling = {"enabled": True, "maxAgents": 9, "targetUtilization": 50}
+    return {"agents": count, "topology": "ring", "agentTemplate": {"capabilities": ["coder"]}, "autoscaling": scaling}
+
+
+async def create_with_agents(world: World) -> None:
+    """A user makes a cluster with a memory and three agents."""
+    await world.cluster(spec=_agents(3), size="1Gi")
+
+
+async def scale(world: World) -> None:
+    """The agents are ready, and a user wants five."""
+    generation = (await world.get(kinds.STATEFUL_SET, "c-agent"))["metadata"]["generation"]
+    ready = {"replicas": 3, "readyReplicas": 3, "currentRevision": "r", "updateRevision": "r"}
+    await world.status(kinds.STATEFUL_SET, "c-agent", {"observedGeneration": generation, **ready})
+    await world.cluster(spec=_agents(5), size="1Gi")
+
+
+async def wait_for_memory(world: World) -> bool:
+    """Whether the agents wait for the memory."""
+    return await _agents_say(world, "WaitingForMemory")
+
+
+async def have(world: World, count: int, message: str) -> bool:
+    workload = await world.get(kinds.STATEFUL_SET, "c-agent")
+    peers = (await world.get(kinds.CONFIG_MAP, "c-agent"))["data"]
+    assert workload["spec"]["replicas"] == count
+    assert [name for name in peers if name.endswith(".peers")] == [f"c-agent-{number}.peers" for number in range(count)]
+    await world.get(kinds.HORIZONTAL_POD_AUTOSCALER, "c-agent")
+    return await _agents_say(world, "WaitingForAgents", message)
+
+
+async def have_three(world: World) -> bool:
+    return await have(world, 3, "0 of 3 agents are ready")
+
+
+async def have_five(world: World) -> bool:
+    return await have(world, 5, "3 of 5 agents are ready")
+
+
+async def _agents_say(world: World, reason: str, message: str = "") -> bool:
+    cluster = await world.get(kinds.SWARM_CLUSTER, "c")
+    assert cluster["status"]["observedGeneration"] == cluster["metadata"]["generation"]
+    condition = {c["type"]: c for c in cluster["status"]["conditions"]}["AgentsReady"]
+    return condition["reason"] == reason and message in condition["message"]
+
+
 Step = tuple[Callable[[World], Awaitable[None]], Callable[[World], Awaitable[bool]]]
 SCENARIO: tuple[Step, ...] = ((create, World.settled), (change, has_settings), (become_ready, is_ready))
 LIFE: tuple[Step, ...] = (
@@ -307,3 +358,5 @@ BACKED_UP: tuple[Step, ...] = ((create_backed_up, World.settled), (become_ready,
 UNMIGRATED: tuple[Step, ...] = ((create_migrating, World.settled),)
 MIGRATION: tuple[Step, ...] = ((become_ready, is_migrating), (finish_migration, is_migrated))
 DELETION: tuple[Step, ...] = ((delete_all, is_being_backed_up), (finish_job, is_gone_but_for_the_backup))
+WITH_AGENTS: tuple[Step, ...] = ((create_with_agents, wait_for_memory),)
+AGENTS: tuple[Step, ...] = ((become_ready, have_three), (scale, have_five))

@@ -20,6 +20,9 @@ pytestmark = pytest.mark.timeout(400)
 CLUSTERS, STORES = 20, 180
 """Clusters with a store each, and stores that stand alone: 200 stores."""
 
+WITH_AGENTS = 4
+"""Clusters of these that have agents, which an autoscaler scales."""
+
 INTERVAL = 3.0
 """Seconds between two looks at a store: as short as 2 cores can keep up with."""
 
@@ -46,7 +49,7 @@ WATCHED = (
     *(kinds.SWARM_CLUSTER, kinds.SWARM_MEMORY_STORE, kinds.PERSISTENT_VOLUME_CLAIM),
     *(kinds.SECRET, kinds.SERVICE, kinds.STATEFUL_SET, kinds.SWARM_MEMORY_BACKUP),
     *(kinds.NETWORK_POLICY, kinds.POD_DISRUPTION_BUDGET),
-    *(kinds.SWARM_MEMORY_RESTORE, kinds.CONFIG_MAP),
+    *(kinds.SWARM_MEMORY_RESTORE, kinds.CONFIG_MAP, kinds.SERVICE_ACCOUNT, kinds.HORIZONTAL_POD_AUTOSCALER),
 )
 
 
@@ -135,8 +138,14 @@ async def make_ready(objects, eventually) -> list[str]:
     names = [f"s{number}" for number in range(STORES)] + [f"c{number}-memory" for number in range(CLUSTERS)]
     await in_batches([objects.store(f"s{number}", backupInterval=SELDOM) for number in range(STORES)])
     # Their volumes are as full as this, and their class does not let them grow.
-    memory = {"sqliteConfig": {"backupInterval": SELDOM}, "autogrow": {"threshold": 70, "max": "50Gi"}}
-    await in_batches([objects.cluster(f"c{number}", enableMemoryStore=True, **memory) for number in range(CLUSTERS)])
+    memory = {
+        "enableMemoryStore": True,
+        "sqliteConfig": {"backupInterval": SELDOM},
+        "autogrow": {"threshold": 70, "max": "50Gi"},
+    }
+    agents = {"agents": 3, "agentTemplate": {}, "autoscaling": {"enabled": True, "maxAgents": 9}}
+    specs = [{"memory": memory, **(agents if number < WITH_AGENTS else {})} for number in range(CLUSTERS)]
+    await in_batches([objects.apply(kinds.SWARM_CLUSTER, f"c{number}", spec) for number, spec in enumerate(specs)])
 
     async def made() -> bool:
         return len((await objects.client.list(kinds.STATEFUL_SET, namespace=objects.namespace))[0]) == len(names)
@@ -144,6 +153,13 @@ async def make_ready(objects, eventually) -> list[str]:
     await eventually(made, seconds=180)
     await in_batches([objects.pretend_ready(name) for name in names])
     await migrate(objects, eventually, "s0")
+
+    async def run(agents: str) -> None:
+        await eventually(lambda: objects.get(kinds.STATEFUL_SET, agents))
+        ready = {"replicas": 3, "readyReplicas": 3, "currentRevision": "r", "updateRevision": "r"}
+        await objects.status(kinds.STATEFUL_SET, agents, {"observedGeneration": 1, **ready})
+
+    await in_batches([run(f"c{number}-agent") for number in range(WITH_AGENTS)])
 
     async def ready() -> bool:
         stores, _ = await objects.client.list(kinds.SWARM_MEMORY_STORE, namespace=objects.namespace)
