@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
+from support.controlplane import TOP
 
 from swarm_operator.controllers.common import kinds
 
@@ -120,3 +122,30 @@ async def test_agents_end_with_their_template_and_the_memory_stays(objects, star
     for kind in (SET, kinds.CONFIG_MAP, kinds.SERVICE):
         await eventually(lambda kind=kind: objects.missing(kind, "c-agent"))
     assert not await objects.missing(SET, "c-memory")
+
+
+EXAMPLES = {
+    "topology-mesh": "swarm-mesh-agent-0,swarm-mesh-agent-2,swarm-mesh-agent-3,swarm-mesh-agent-4",
+    "topology-ring": "swarm-ring-agent-0,swarm-ring-agent-2",
+    "topology-star": "swarm-star-agent-0",
+    "topology-hierarchical": "swarm-hierarchical-agent-0",
+    "swarm-with-agents": "my-cluster-agent-0,my-cluster-agent-2",
+}
+
+
+async def test_the_examples_get_their_agents_and_each_agent_its_peers(
+    objects, control_plane, start_operator, eventually
+):
+    start_operator()
+    files = [argument for name in EXAMPLES for argument in ("-f", str(TOP / f"examples/{name}.yaml"))]
+    applied = control_plane.kubectl_run("-n", objects.namespace, "apply", *files)
+    assert applied.returncode == 0, applied.stderr
+    clusters = [yaml.safe_load((TOP / f"examples/{name}.yaml").read_text()) for name in EXAMPLES]
+    for cluster, peers in zip(clusters, EXAMPLES.values(), strict=True):
+        name = cluster["metadata"]["name"]
+        await eventually(lambda name=name: objects.get(SET, f"{name}-memory"))
+        await objects.pretend_ready(f"{name}-memory")
+        workload = await eventually(lambda name=name: objects.get(SET, f"{name}-agent"))
+        assert workload["spec"]["replicas"] == cluster["spec"]["agents"]
+        found = await objects.get(kinds.CONFIG_MAP, f"{name}-agent")
+        assert found["data"][f"{name}-agent-1.peers"] == f"{peers}\n"

@@ -234,6 +234,9 @@ class SwarmCluster(ApiModel):
         "labelSelectorPath": ".status.agentSelector",
     }
     COLUMNS: ClassVar = [
+        {"name": "Topology", "type": "string", "jsonPath": ".spec.topology"},
+        {"name": "Agents", "type": "integer", "jsonPath": ".status.totalAgents"},
+        {"name": "Ready", "type": "integer", "jsonPath": ".status.readyAgents"},
         {"name": "Memory", "type": "boolean", "jsonPath": ".status.memoryStatus.available"},
         {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},

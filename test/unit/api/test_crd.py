@@ -149,7 +149,7 @@ def test_short_names_and_columns_are_those_that_users_know(kind, manifest):
         "SwarmMemoryRestore": ["smr"],
     }
     columns = {
-        "SwarmCluster": ["Memory", "Phase", "Age"],
+        "SwarmCluster": ["Topology", "Agents", "Ready", "Memory", "Phase", "Age"],
         "SwarmMemoryStore": ["Type", "SwarmID", "Phase", "Storage", "Entries", "Age"],
         "SwarmMemoryBackup": ["Store", "Reason", "Phase", "Size", "Entries", "Verified", "Age"],
         "SwarmMemoryRestore": [
