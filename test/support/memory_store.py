@@ -276,10 +276,10 @@ class MemoryStore(Store):
         dump = self._dump()
         yield Snapshot(io.BytesIO(dump), len(dump), hashlib.sha256(dump).digest())
 
-    async def stop_writes(self):
+    async def stop_writes(self, backup):
         self._takes_writes = False
 
-    def resume_writes(self):
+    async def resume_writes(self, backup):
         self._takes_writes = True
 
     @property

@@ -96,11 +96,13 @@ async def _make(options: argparse.Namespace) -> int:
 async def _make_from(database: Path, options: argparse.Namespace) -> Any:
     """Make a backup of a database that no service has open, and return its manifest."""
     from swarm_operator.memory.sqlite import SqliteStore, StoreConfig  # noqa: PLC0415
+    from swarm_operator.memory.transfer.backups.catalog import FINAL_BACKUP  # noqa: PLC0415
     from swarm_operator.memory.transfer.backups.location import split_location  # noqa: PLC0415
 
     folder, name = split_location(options.location)
     url, _, swarm = folder.rpartition("/")
-    config = StoreConfig(swarm_id=options.swarm_id, enable_wal=options.enable_wal)
+    final = name if options.reason == FINAL_BACKUP else None
+    config = StoreConfig(swarm_id=options.swarm_id, enable_wal=options.enable_wal, final_backup=final)
     async with SqliteStore.open(database, config) as store:
         # The destination exists; the first backup makes the swarm's folder in it.
         with _catalog(options, url, below=swarm, source=store) as catalog:

@@ -94,6 +94,10 @@ def add(commands: Any) -> None:
         "--restore-from", "RESTORE_FROM", "", str,
         "location of a backup that becomes the database if there is none yet",
     )  # fmt: skip
+    flag(
+        "--final-backup", "FINAL_BACKUP", "", str,
+        "name of the backup after which this memory is deleted: from its beginning on writes are refused for good",
+    )  # fmt: skip
     flag("--max-share", "MAX_SHARE", "50", whole(1, 100), "percentage of each limit below that one token may hold")
     flag(
         "--max-held-body-bytes", "MAX_HELD_BODY_BYTES", "134217728", whole(_MIB),
@@ -163,6 +167,7 @@ def _serve(options: argparse.Namespace) -> int:
         enable_vacuum=options.enable_vacuum,
         reserve_bytes=options.reserve_bytes,
         full_text=options.full_text,
+        final_backup=options.final_backup or None,
     )
     return uvloop.run(server.serve(settings, config))
 

@@ -49,8 +49,8 @@ class BackupSource(Protocol):
     def snapshot(self, directory: Path | None = None) -> AbstractAsyncContextManager[Snapshot]:
         """Make a copy without a name, for reading."""
 
-    async def stop_writes(self) -> None:
-        """Refuse writes from now on."""
+    async def stop_writes(self, backup: str) -> None:
+        """Refuse writes from now on, for a final backup of that name."""
 
-    def resume_writes(self) -> None:
+    async def resume_writes(self, backup: str) -> None:
         """Accept writes again."""

@@ -265,16 +265,21 @@ class Store(EntryReads, EntryWrites, Protocol):
         """
 
     @abstractmethod
-    async def stop_writes(self) -> None:
+    async def stop_writes(self, backup: str) -> None:
         """Refuse writes with DeletingError from now on, and return when those that were accepted are on disk.
 
+        The refusal outlives the process if the store was told that it is deleted after this backup.
+
+        Args:
+            backup: name of the final backup.
+
         Raises:
-            StorageError, StoreClosedError, RestoringError: writes are not refused.
+            StorageError, StoreClosedError, RestoringError: writes are not refused, unless they were before.
         """
 
     @abstractmethod
-    def resume_writes(self) -> None:
-        """Accept writes again after `stop_writes`."""
+    async def resume_writes(self, backup: str) -> None:
+        """Accept writes again if they are refused for this backup. Raise StorageError, after which they still are."""
 
     @abstractmethod
     async def replace(self, file: Path, *, former: Path, before: Callable[[int], Awaitable[None]]) -> None:

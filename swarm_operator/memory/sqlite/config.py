@@ -90,6 +90,10 @@ class StoreConfig:
     """Bytes that a file beside the database takes up. They are given up when the disk is full, so that entries can
     still be deleted then, and taken up again when twice as much is free; until then only deletes succeed. 0: none."""
 
+    final_backup: str | None = None
+    """Name of the backup after which the store is deleted. From its beginning on writes are refused, also after a
+    restart. None: it has no such backup, and a refusal of writes ends with the process."""
+
     probe_interval: float = 2.0
     """Seconds between trial writes after a failed write. The first successful trial makes the store ready."""
 

@@ -51,6 +51,7 @@ from swarm_operator.memory.sqlite.changes import Feed, Watch
 from swarm_operator.memory.sqlite.config import MIB, StoreConfig
 from swarm_operator.memory.sqlite.database import checkpoint, connect, driver, volume
 from swarm_operator.memory.sqlite.database.connection import Worker
+from swarm_operator.memory.sqlite.database.deletion import DeletionNote
 from swarm_operator.memory.sqlite.database.lock import ProcessLock
 from swarm_operator.memory.sqlite.gc.collector import GarbageCollector
 from swarm_operator.memory.sqlite.read.entries import EntryCache, EntryReader
@@ -87,7 +88,7 @@ class SqliteStore:
 
     def __init__(
         self, path: Path, config: StoreConfig, *, worker: Worker, readers: Readers, now: Callable[[], int],
-        sleep: Callable[[float], Awaitable[object]], observer: Observer,
+        sleep: Callable[[float], Awaitable[object]], observer: Observer, note: DeletionNote, deleting: bool,
     ) -> None:  # fmt: skip
         self.path = path
         self.config = config
@@ -107,8 +108,10 @@ class SqliteStore:
         self._feed = Feed(readers.changes)
         self._writer = Writer(
             worker, config, now=now, checkpoints=self._checkpoints, invalidation=self._lookup,
-            publish=self._feed.publish, observer=observer,
+            publish=self._feed.publish, observer=observer, refusal=DELETING if deleting else None,
         )  # fmt: skip
+        self._note = note
+        self._final = note.backup if deleting else None
         self.stopped = self._writer.start()
         """Task of the writer. Done after closing, or after an unexpected exception, which the task then holds."""
         self._backups = Backups(path, config, writer=worker, checkpoints=self._checkpoints)
@@ -158,8 +161,11 @@ class SqliteStore:
             await worker.run(lambda db: prepare_opened(db, config))
             readers = await Readers.open(path, config, worker)
             stack.push_async_callback(readers.close)
-            watching = observer or SilentObserver()
-            store = cls(path, config, worker=worker, readers=readers, now=now, sleep=sleep, observer=watching)
+            note = DeletionNote(path, config.final_backup)
+            store = cls(
+                path, config, worker=worker, readers=readers, now=now, sleep=sleep,
+                observer=observer or SilentObserver(), note=note, deleting=await asyncio.to_thread(note.read),
+            )  # fmt: skip
             stack.push_async_callback(store._close)
             await store._feed.start()
             yield store
@@ -407,12 +413,27 @@ class SqliteStore:
         async with self._backups.snapshot(directory) as snapshot:
             yield snapshot
 
-    async def stop_writes(self) -> None:
+    async def stop_writes(self, backup: str) -> None:
         """Refuse writes for the final backup, see Store.stop_writes."""
         await self._writer.pause(DELETING)
+        if self._final is not None:
+            return  # another one counts already
+        self._final = backup
+        try:
+            if backup == self._note.backup:
+                await self._writer.run_paused(self._note.write)
+        except BaseException:
+            self._final = None
+            self._writer.resume(DELETING)
+            raise
 
-    def resume_writes(self) -> None:
+    async def resume_writes(self, backup: str) -> None:
         """Accept writes again, see Store.resume_writes."""
+        if backup != self._final:
+            return
+        if backup == self._note.backup:
+            await self._writer.run_paused(self._note.remove)
+        self._final = None
         self._writer.resume(DELETING)
 
     async def replace(self, file: Path, *, former: Path, before: Callable[[int], Awaitable[None]]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.swarmmemorystore import auth, network, settings, storage
+from swarm_operator.controllers.swarmmemorystore.backups.objects import final_name
 from swarm_operator.controllers.swarmmemorystore.workload.memory import resources
 from swarm_operator.controllers.swarmmemorystore.workload.security import CONTAINER_SECURITY, POD_SECURITY
 from swarm_operator.runtime.resource import Object
@@ -124,6 +125,9 @@ def _environment(store: SwarmMemoryStore) -> list[Object]:
         "TOKEN_DIR": _TOKEN_DIR,
         "ENABLE_WAL": str(spec.enable_wal).lower(),
         "MCP_MODE": str(spec.mcp_mode).lower(),
+        # The pod of a deleted store takes no writes after its final backup, also when it is started again. A later
+        # store that uses the same volume has a final backup of another name.
+        "FINAL_BACKUP": final_name(store),
     }
     return [*({"name": name, "value": value} for name, value in fixed.items()), *settings.variables(store)]
 

@@ -260,15 +260,15 @@ class AuthorizedStore(Store):
         async with self._store.snapshot(directory) as snapshot:
             yield snapshot
 
-    async def stop_writes(self) -> None:
+    async def stop_writes(self, backup: str) -> None:
         """Require an admin."""
         self._principal.check_admin()
-        await self._store.stop_writes()
+        await self._store.stop_writes(backup)
 
-    def resume_writes(self) -> None:
+    async def resume_writes(self, backup: str) -> None:
         """Require an admin."""
         self._principal.check_admin()
-        self._store.resume_writes()
+        await self._store.resume_writes(backup)
 
     async def replace(self, file: Path, *, former: Path, before: Callable[[int], Awaitable[None]]) -> None:
         """Require an admin."""

@@ -62,10 +62,10 @@ class ClosedDatabase:
         except OSError as error:
             raise from_os(error, f"the file {self._path}") from error
 
-    async def stop_writes(self) -> None:
+    async def stop_writes(self, backup: str) -> None:
         """Do nothing: nobody writes to it."""
 
-    def resume_writes(self) -> None:
+    async def resume_writes(self, backup: str) -> None:
         """Do nothing: nobody writes to it."""
 
     def _write(self, target: Path, stop: threading.Event) -> int:

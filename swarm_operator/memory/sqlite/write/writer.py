@@ -141,6 +141,7 @@ class Writer:
         invalidation: CacheInvalidation,
         publish: Callable[[Sequence[Change]], None],
         observer: Observer,
+        refusal: MemoryStoreError | None = None,
     ) -> None:
         self.fault: StorageError | None = None
         self._reserve = checkpoints.reserve
@@ -157,7 +158,7 @@ class Writer:
         self._queued_entries = 0
         self._wakeup = asyncio.Event()
         self._closing = False
-        self._refusal: MemoryStoreError | None = None
+        self._refusal = refusal
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -273,6 +274,17 @@ class Writer:
 
         while not await self._enqueue(drained):
             pass
+
+    async def run_paused(self, step: Callable[[], None]) -> None:
+        """Run a function on the writer's thread, although requests and tasks are refused.
+
+        Raises:
+            StoreClosedError: the store is closing.
+            StorageError: raised by the function. A full disk frees the reserve, as after a write.
+        """
+        if self._closing or not self.alive:
+            raise StoreClosedError("the store is closing")
+        await self._enqueue(lambda: self._worker.run(lambda _: step()))
 
     def resume(self, refusal: MemoryStoreError) -> None:
         """Accept requests again, unless another error than this one refuses them."""

@@ -141,7 +141,8 @@ class Catalog:
         """Make and verify a backup. Return the manifest of the one of that name if it is complete.
 
         What an earlier attempt left is replaced. After an error nothing of the backup counts. Before the copy of a
-        final backup is made, the store stops to accept writes, so that it holds all that was ever acknowledged.
+        final backup is made, the store stops to accept writes, so that it holds all that was ever acknowledged. It
+        accepts them again after an error, unless the backup may be complete all the same: see `delete`.
 
         Args:
             name: name of the backup.
@@ -161,10 +162,11 @@ class Catalog:
         check_reason(reason)
         with contextlib.suppress(BackupNotFoundError, BackupDamagedError):
             return (await self.get(name)).usable()
-        await self.delete(name)
+        await self._remove(name)
+        published = False
         try:
             if reason == FINAL_BACKUP:
-                await source.stop_writes()
+                await source.stop_writes(name)
             size, digest = await self._copy(source, f"{name}/{COPY}", progress)
             completed = self._now()
             manifest = Manifest(
@@ -174,13 +176,16 @@ class Catalog:
             )  # fmt: skip
             async with self._read_back(manifest, progress) as path:
                 facts = await _examine(path)
+            published = True
             return await self._write(_with_facts(manifest, facts, verified_at=self._now()))
         except BaseException as error:
-            if reason == FINAL_BACKUP:
-                source.resume_writes()
-            if isinstance(error, Exception):
+            with contextlib.suppress(MemoryStoreError):
+                if isinstance(error, Exception):
+                    await self._remove(name)
+                    published = False
+            if reason == FINAL_BACKUP and not published:
                 with contextlib.suppress(MemoryStoreError):
-                    await self.delete(name)
+                    await source.resume_writes(name)
             raise
 
     async def verify(self, name: str, *, progress: Progress | None = None) -> Manifest:
@@ -263,7 +268,18 @@ class Catalog:
         return await self._stored(name, files)
 
     async def delete(self, name: str) -> None:
-        """Delete a backup, or what is there of it. The manifest goes first, so that no part counts meanwhile."""
+        """Delete a backup, or what is there of it. If it is the store's final one, the store then accepts writes again.
+
+        Raises:
+            DestinationError: the destination failed; the backup may still be there.
+            StorageError: the store goes on to refuse writes.
+        """
+        await self._remove(name)
+        if self._source is not None:
+            await self._source.resume_writes(name)
+
+    async def _remove(self, name: str) -> None:
+        """Delete what is there of a backup. The manifest goes first, so that no part counts meanwhile."""
         await self.destination.delete(f"{check_name(name)}/{MANIFEST}")
         for file in await self.destination.list(name):
             await self.destination.delete(file.path)

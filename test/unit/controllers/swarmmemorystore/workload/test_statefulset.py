@@ -5,6 +5,7 @@ import pytest
 
 from swarm_operator.api.quantity import canonical_quantity, parse_quantity
 from swarm_operator.api.v1alpha1.swarmmemorystore import SwarmMemoryStoreSpec
+from swarm_operator.controllers.swarmmemorystore.backups.objects import final_name
 from swarm_operator.controllers.swarmmemorystore.settings import config_map
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of, stateful_set
 from swarm_operator.memory.service.settings import ServiceSettings
@@ -101,6 +102,7 @@ def test_the_environment_carries_the_spec(store):
         "TOKEN_DIR": "/etc/swarm-memory/tokens",
         "ENABLE_WAL": "false",
         "MCP_MODE": "false",
+        "FINAL_BACKUP": final_name(store()),
     }
 
 

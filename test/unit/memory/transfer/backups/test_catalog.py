@@ -357,3 +357,54 @@ async def test_a_final_backup_that_is_not_made_refuses_nothing(catalog, store, r
         with pytest.raises(asyncio.CancelledError):
             await making
     await store.put("n", "k", 2)
+
+
+@pytest.mark.parametrize(
+    ("end", "gone", "taken"),
+    [("failed", True, True), ("failed", False, False), ("cancelled", False, False)],
+)
+async def test_writes_stay_refused_while_a_final_backup_may_be_complete(catalog, store, monkeypatch, end, gone, taken):
+    """The manifest is written, and the destination says that it was not, or does not say so in time."""
+    real = catalog.destination.put
+
+    async def put(path, parts, size):
+        await real(path, parts, size)
+        if path.endswith("manifest.json"):
+            if not gone:
+                monkeypatch.setattr(catalog.destination, "delete", fails)
+            raise asyncio.CancelledError if end == "cancelled" else DestinationError("cut off")
+
+    async def fails(_):
+        raise DestinationError("cut off")
+
+    monkeypatch.setattr(catalog.destination, "put", put)
+    with pytest.raises(asyncio.CancelledError if end == "cancelled" else DestinationError):
+        await catalog.make("last", "Final")
+    if taken:
+        await store.put("n", "k", 2)
+        with pytest.raises(BackupNotFoundError):
+            await catalog.get("last")
+        return
+    with pytest.raises(DeletingError):
+        await store.put("n", "k", 2)
+    monkeypatch.undo()
+    assert (await catalog.get("last")).complete
+
+
+async def test_a_final_backup_that_is_deleted_is_called_off(catalog, store):
+    await catalog.make("other", "Requested")
+    await catalog.make("last", "Final")
+    await catalog.delete("other")
+    with pytest.raises(DeletingError):
+        await store.put("n", "k", 2)
+    await catalog.delete("last")
+    await store.put("n", "k", 2)
+
+
+async def test_nothing_is_written_while_what_is_left_of_a_final_backup_is_replaced(catalog, store, root, monkeypatch):
+    await store.stop_writes("last")
+    left = root / folder_of(store.swarm_id) / "last" / "memory.db"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    monkeypatch.setattr(store, "resume_writes", None)  # not called
+    assert (await catalog.make("last", "Final")).entries > 0
