@@ -41,6 +41,7 @@ WAITING_REASONS = frozenset(
         "AnotherBackupRuns",
         "StoreNotReady",
         "Deleting",
+        "InUse",
         "JobRunning",
         "NoBackupYet",
         "WaitingForBackup",

@@ -1,4 +1,4 @@
-"""Deletion of a backup's data: by the memory service while its store is there, else by a Job."""
+"""Deletion of a backup's data that no restore reads: by the memory service while its store is there, else by a Job."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from swarm_operator.controllers.common import finalizers, jobs, kinds, labels
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.controllers.swarmmemorybackup.copy import FINALIZER
 from swarm_operator.controllers.swarmmemorybackup.job import MAKE, JobNameTakenError, deletion_job, ensure_job, job_name
+from swarm_operator.controllers.swarmmemorybackup.readers import readers_of
 from swarm_operator.controllers.swarmmemorybackup.service import BackupService, Calls, find_service
 from swarm_operator.controllers.swarmmemorystore.backups.destination import destination_in_use
 from swarm_operator.controllers.swarmmemorystore.backups.objects import FINAL
@@ -55,6 +56,10 @@ class DataDeletion(Step[SwarmMemoryBackup]):
         if r.parsed.metadata.annotations.get(labels.SKIP_DATA_DELETION) == "true":
             r.recorder.event(r.obj, "Warning", "DataKept", f"{_location(r)} was not deleted", action="Delete")
             return await self._release(r)
+        readers = readers_of(r.parsed, r.cache)
+        if readers:
+            message = f"{', '.join(readers)} reads the data, which is deleted when that has ended"
+            return waiting("InUse", message, requeue_after=_RETRY_INTERVAL)
         found = self._store(r)
         if found is not None:
             pending = await self._ask(r, *found)

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from unit.controllers.swarmmemorybackup.conftest import KEY
 
@@ -194,3 +196,76 @@ def test_a_job_has_a_name_that_its_pods_can_carry(name, backup_object):
     assert len(made["metadata"]["name"]) <= 63
     assert "." not in made["metadata"]["name"]
     assert backup_of(made) == (Key("ns", name),)
+
+
+LOCATION = "s3://bucket/p/bees/b1"
+
+
+@pytest.fixture
+def restore(seen):
+    """Makes a restore in a phase, which reads a location."""
+
+    def make(phase, location=LOCATION, namespace="ns"):
+        status = {name: value for name, value in {"phase": phase, "location": location}.items() if value}
+        metadata = {"name": "back", "namespace": namespace, "uid": "uid-back"}
+        return seen(kinds.SWARM_MEMORY_RESTORE, {"metadata": metadata, "spec": {}, "status": status})
+
+    return make
+
+
+@pytest.fixture
+def new_store_job(seen):
+    """Makes the Job of a store with restoreFrom."""
+
+    def make(location=LOCATION, ended=None):
+        annotations = {labels.RESTORE_SOURCE: json.dumps({"location": location})}
+        conditions = [{"type": ended, "status": "True"}] if ended else []
+        metadata = {"name": "new-restore", "namespace": "ns", "uid": "uid-job", "annotations": annotations}
+        return seen(kinds.JOB, {"metadata": metadata, "spec": {}, "status": {"conditions": conditions}})
+
+    return make
+
+
+async def test_a_restore_that_reads_it_is_waited_for(passes, deleted, restore, finalizers, ready, job, status):
+    deleted(destination=BUCKET)
+    restore("Fetching")
+    result = await passes()
+    assert (status()["phase"], ready()[1], result.requeue_after) == ("Deleting", "InUse", 5)
+    assert "SwarmMemoryRestore back" in ready()[2]
+    assert (FINALIZER in finalizers(), job()) == (True, None)
+    restore("Completed")
+    await passes()
+    assert (ready()[1], job() is not None) == ("JobRunning", True)
+
+
+async def test_a_job_that_makes_a_new_store_from_it_is_waited_for(passes, deleted, new_store_job, finalizers, ready):
+    deleted(destination=BUCKET)
+    new_store_job()
+    await passes()
+    assert (ready()[1], "Job new-restore" in ready()[2], FINALIZER in finalizers()) == ("InUse", True, True)
+    new_store_job(ended="Complete")
+    await passes()
+    assert ready()[1] == "JobRunning"
+
+
+@pytest.mark.parametrize(
+    ("phase", "location", "namespace"),
+    [
+        ("Failed", LOCATION, "ns"),
+        ("Pending", None, "ns"),
+        ("Fetching", "s3://bucket/p/bees/b2", "ns"),
+        ("Fetching", LOCATION, "other"),
+    ],
+)
+async def test_other_restores_are_not_waited_for(passes, deleted, restore, ready, phase, location, namespace):
+    deleted(destination=BUCKET)
+    restore(phase, location, namespace)
+    await passes()
+    assert ready()[1] == "JobRunning"
+
+
+async def test_the_annotation_lets_one_go_that_is_read(passes, deleted, restore, finalizers):
+    deleted(destination=BUCKET, annotations={labels.SKIP_DATA_DELETION: "true"})
+    restore("Fetching")
+    await passes()
+    assert finalizers() == ["other"]
