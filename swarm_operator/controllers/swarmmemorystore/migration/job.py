@@ -135,7 +135,8 @@ def summary(ended: Object) -> dict[str, Any] | None:
         document = json.loads(ended.get("message") or "")
     except ValueError:
         return None
-    return document if isinstance(document, dict) and isinstance(document.get("kinds"), dict) else None
+    whole = isinstance(document, dict) and all(isinstance(document.get(part), dict) for part in ("kinds", "totals"))
+    return document if whole else None
 
 
 def counts(found: dict[str, Any]) -> dict[str, int]:
@@ -145,4 +146,4 @@ def counts(found: dict[str, Any]) -> dict[str, int]:
         field: sum(kinds.get(kind, {}).get(outcome, 0) for kind in members for outcome in _MIGRATED)
         for field, members in KINDS.items()
     }
-    return {**migrated, "kept": totals["kept"], "quarantined": totals["quarantined"]}
+    return {**migrated, "kept": totals.get("kept", 0), "quarantined": totals.get("quarantined", 0)}

@@ -211,7 +211,7 @@ async def test_numbers_come_into_the_status_and_it_is_never_run_again(
     assert client.writes() == before
 
 
-@pytest.mark.parametrize("message", ["", "no JSON", "[]", '{"kinds": 1}'])
+@pytest.mark.parametrize("message", ["", "no JSON", "[]", '{"kinds": {}}', '{"kinds": {}, "totals": 1}'])
 async def test_a_job_that_succeeded_is_completed_also_when_nobody_knows_how_much(
     serving, reconcile, job_is, pod_is, migrated, status, clock, message
 ):
