@@ -61,25 +61,12 @@ def _api_client(*args: Any, **kwargs: Any) -> Any:
 if "kubernetes_asyncio" not in sys.modules:
     _register_packages()
 
-from kubernetes_asyncio.client.configuration import Configuration  # noqa: E402
-from kubernetes_asyncio.client.rest import RESTClientObject  # noqa: E402
-from kubernetes_asyncio.config.config_exception import ConfigException  # noqa: E402
-from kubernetes_asyncio.config.exec_provider import ExecProvider  # noqa: E402
-from kubernetes_asyncio.config.incluster_config import SERVICE_TOKEN_FILENAME, load_incluster_config  # noqa: E402
-from kubernetes_asyncio.config.kube_config import (  # noqa: E402
-    KUBE_CONFIG_DEFAULT_LOCATION,
-    KubeConfigLoader,
-    load_kube_config,
-)
-
-__all__ = [
-    "KUBE_CONFIG_DEFAULT_LOCATION",
-    "SERVICE_TOKEN_FILENAME",
-    "ConfigException",
-    "Configuration",
-    "ExecProvider",
-    "KubeConfigLoader",
-    "RESTClientObject",
-    "load_incluster_config",
-    "load_kube_config",
-]
+from kubernetes_asyncio.client.configuration import Configuration as Configuration
+from kubernetes_asyncio.client.rest import RESTClientObject as RESTClientObject
+from kubernetes_asyncio.config.config_exception import ConfigException as ConfigException
+from kubernetes_asyncio.config.exec_provider import ExecProvider as ExecProvider
+from kubernetes_asyncio.config.incluster_config import SERVICE_TOKEN_FILENAME as SERVICE_TOKEN_FILENAME
+from kubernetes_asyncio.config.incluster_config import load_incluster_config as load_incluster_config
+from kubernetes_asyncio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION as KUBE_CONFIG_DEFAULT_LOCATION
+from kubernetes_asyncio.config.kube_config import KubeConfigLoader as KubeConfigLoader
+from kubernetes_asyncio.config.kube_config import load_kube_config as load_kube_config
