@@ -108,12 +108,14 @@ class Lived:
     successors: int = 0
 
 
-async def live(world: World, client: Client, *, eventually, life: Iterable[Step] = LIFE) -> Lived:
+async def live(
+    world: World, client: Client, *, eventually, life: Iterable[Step] = LIFE, flags: Iterable[str] = ()
+) -> Lived:
     """Live a cluster's life with an operator that has this client; a dead one is replaced by a healthy one."""
     lived = Lived()
     async with contextlib.AsyncExitStack() as stack:
         configuration = await load_config(world.plane.kubeconfig("operator"))
-        options = manager.parse(["--watch-namespaces", world.namespace, *QUIET])
+        options = manager.parse(["--watch-namespaces", world.namespace, *QUIET, *flags])
 
         def start(client: Client) -> asyncio.Task[None]:
             return asyncio.create_task(manager.assemble(client, options, instance="test").run(asyncio.Event()))
