@@ -1,4 +1,4 @@
-"""Backups in object stores, against real servers: versitygw for S3, azurite for Azure."""
+"""Backups in object stores, against real servers: versitygw for S3 and the interface of GCS, azurite for Azure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from integration.backups.gcs import gcs
 from integration.backups.objectstores import SECRET, ObjectStore, Proxy, azurite, versitygw
 from support.memory_process import Process
 
@@ -47,6 +48,12 @@ def az(tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="session")
+def gs(s3):
+    with gcs(s3) as server:
+        yield server
+
+
 @pytest.fixture
 async def store(tmp_path):
     """A store of 20 MB: a copy has three parts."""
@@ -78,7 +85,7 @@ def catalog_of(store, tmp_path):
     return make
 
 
-@pytest.mark.parametrize("kind", ["s3", "az"])
+@pytest.mark.parametrize("kind", ["s3", "gs", "az"])
 async def test_a_backup_is_made_verified_listed_fetched_and_deleted(request, kind, catalog_of, tmp_path):
     catalog = catalog_of(request.getfixturevalue(kind))
     assert await catalog.list() == []
@@ -108,7 +115,7 @@ async def parts(text: bytes):
     yield text
 
 
-@pytest.mark.parametrize("kind", ["s3", "az"])
+@pytest.mark.parametrize("kind", ["s3", "gs", "az"])
 async def test_a_bucket_that_is_not_there_is_named(request, kind, catalog_of):
     catalog = catalog_of(request.getfixturevalue(kind), bucket="nowhere")
     for use in (catalog.list, lambda: catalog.make("a", "Requested"), lambda: catalog.get("a")):
