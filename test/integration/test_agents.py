@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import yaml
 from support.controlplane import TOP
+from support.page_runs import to_run
+from support.pages import Command
+from support.shell import answers
 
 from swarm_operator.controllers.common import kinds
 
@@ -129,23 +133,29 @@ EXAMPLES = {
     "topology-ring": "swarm-ring-agent-0,swarm-ring-agent-2",
     "topology-star": "swarm-star-agent-0",
     "topology-hierarchical": "swarm-hierarchical-agent-0",
-    "swarm-with-agents": "my-cluster-agent-0,my-cluster-agent-2",
+    "swarm-with-agents": "my-cluster-agent-0,my-cluster-agent-2,my-cluster-agent-3,my-cluster-agent-4",
 }
 
 
 async def test_the_examples_get_their_agents_and_each_agent_its_peers(
-    objects, control_plane, start_operator, eventually
+    objects, control_plane, start_operator, eventually, tmp_path
 ):
     start_operator()
+    namespace, config = objects.namespace, tmp_path / "config"
     files = [argument for name in EXAMPLES for argument in ("-f", str(TOP / f"examples/{name}.yaml"))]
-    applied = control_plane.kubectl_run("-n", objects.namespace, "apply", *files)
+    applied = control_plane.kubectl_run("-n", namespace, "apply", *files)
     assert applied.returncode == 0, applied.stderr
-    clusters = [yaml.safe_load((TOP / f"examples/{name}.yaml").read_text()) for name in EXAMPLES]
-    for cluster, peers in zip(clusters, EXAMPLES.values(), strict=True):
-        name = cluster["metadata"]["name"]
-        await eventually(lambda name=name: objects.get(SET, f"{name}-memory"))
-        await objects.pretend_ready(f"{name}-memory")
-        workload = await eventually(lambda name=name: objects.get(SET, f"{name}-agent"))
-        assert workload["spec"]["replicas"] == cluster["spec"]["agents"]
-        found = await objects.get(kinds.CONFIG_MAP, f"{name}-agent")
-        assert found["data"][f"{name}-agent-1.peers"] == f"{peers}\n"
+    config.write_text(control_plane.kubectl_run("config", "view", "--raw").stdout)
+    config.chmod(0o600)
+    env = {"KUBECONFIG": str(config), "PATH": f"{control_plane.kubectl.parent}:{os.environ['PATH']}"}
+    here = Command(f"kubectl config set-context --current --namespace={namespace}", "")
+    *_, shown = await answers([here, *to_run("docs/agents.md", __file__)], TOP, **env)
+    assert "mesh" in shown
+    for name, peers in EXAMPLES.items():
+        cluster = yaml.safe_load((TOP / f"examples/{name}.yaml").read_text())["metadata"]["name"]
+        await eventually(lambda cluster=cluster: objects.get(SET, f"{cluster}-memory"))
+        await objects.pretend_ready(f"{cluster}-memory")
+        workload = await eventually(lambda cluster=cluster: objects.get(SET, f"{cluster}-agent"))
+        assert workload["spec"]["replicas"] == 5
+        found = await objects.get(kinds.CONFIG_MAP, f"{cluster}-agent")
+        assert found["data"][f"{cluster}-agent-1.peers"] == f"{peers}\n"

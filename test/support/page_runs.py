@@ -38,6 +38,7 @@ RUN_BY = {
 """The test of a page's commands."""
 
 ELSEWHERE = {
+    ("docs/agents.md", "kubectl"): "test/integration/test_agents.py",
     ("docs/operator.md", "kubectl exec"): _KIND,
     ("docs/operator.md", "kubectl logs"): _KIND,
     ("docs/mcp.md", "export SWARM_MEMORY_TOKEN="): _API_SERVER,
