@@ -193,3 +193,15 @@ async def test_a_change_of_its_store_is_a_reason_to_look(reconciler, cache, clie
     labels = {"swarm.claudeflow.io/cluster-namespace": "ns", "swarm.claudeflow.io/cluster-name": "hive"}
     watched[STORE].changed({"metadata": {"name": "hive-hivemind", "namespace": "far", "labels": labels}})
     assert await controller.queue.get() == (KEY, 0)
+
+
+async def test_a_paused_cluster_says_so_and_its_store_stays_as_it_is(
+    reconciler, client, seen, cluster_object, cache, judged
+):
+    seen(CLUSTER, cluster_object(enableMemoryStore=True))
+    await reconciler.reconcile(KEY)
+    seen(CLUSTER, cache.get(CLUSTER, KEY) | {"spec": {"paused": True, "memory": {"enableMemoryStore": False}}})
+    client.requests.clear()
+    await reconciler.reconcile(KEY)
+    assert judged()["Paused"] == ("True", "Paused")
+    assert client.writes() == [("apply status", "SwarmCluster", "hive")]

@@ -245,3 +245,23 @@ async def test_a_service_that_is_slow_holds_up_no_pass(
     await passes()
     await passes()
     assert status()["phase"] == "Completed"
+
+
+@pytest.mark.parametrize("reason", ["AnotherBackupRuns", "ServiceBusy"])
+async def test_a_service_that_is_busy_is_waited_for(passes, seen, backup_object, ready_store, service, ready, reason):
+    ready_store()
+    seen(KIND, backup_object())
+    service.answers = [Answer(reason=reason, message="one at a time"), state()]
+    assert (await passes()).requeue_after == 5.0
+    assert ready() == ("False", reason, "one at a time")
+    await passes()
+    assert ready()[:2] == ("True", "Verified")
+
+
+@pytest.mark.parametrize("what", ["missing", "full", "invalid", "failed"])
+async def test_what_a_destination_says_is_the_reason(passes, seen, backup_object, ready_store, service, ready, what):
+    ready_store()
+    seen(KIND, backup_object())
+    service.answers = [state("Failed", problem=(f"destination-{what}", "the bucket: so it is"))]
+    await passes()
+    assert ready() == ("False", f"Destination{what.capitalize()}", "the bucket: so it is")

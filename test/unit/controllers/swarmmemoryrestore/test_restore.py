@@ -1,7 +1,17 @@
 import asyncio
 
 import pytest
-from unit.controllers.swarmmemoryrestore.conftest import DEADLINE, KEY, KIND, LOCATION, NAME, PART, SAFETY, observed
+from unit.controllers.swarmmemoryrestore.conftest import (
+    DEADLINE,
+    KEY,
+    KIND,
+    LOCATION,
+    NAME,
+    PART,
+    SAFETY,
+    WHOLE,
+    observed,
+)
 
 from swarm_operator.api.v1alpha1.swarmmemoryrestore import SwarmMemoryRestoreStatus
 from swarm_operator.controllers.common import kinds
@@ -328,3 +338,18 @@ async def test_metrics_have_the_duration_and_the_failures_by_reason(asked_for, p
     await passes(Key("ns", "r2"))
     assert value("duration_seconds_sum") - before[0] == 5.0
     assert value("failures_total", reason="DiskFull") - before[1] == 1.0
+
+
+async def test_a_plan_is_told_while_it_is_made_and_a_busy_service_is_waited_for(asked_for, passes, service, ready):
+    asked_for(dryRun=True)
+    service.answers = [
+        Answer(reason="ServiceBusy", message="try later"),
+        observed("Planning"),
+        observed(plan=WHOLE | PART),
+    ]
+    assert (await passes()).requeue_after == 5.0
+    assert ready() == ("False", "ServiceBusy", "try later")
+    await passes()
+    assert ready()[:2] == ("False", "Planning")
+    await passes()
+    assert ready()[:2] == ("True", "Planned")

@@ -6,8 +6,9 @@ import pytest
 
 from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.swarmmemorystore.stats import Observation
+from swarm_operator.runtime.clock import rfc3339
 from swarm_operator.runtime.errors import ForbiddenError, ServerError, UnreachableError
-from swarm_operator.runtime.resource import Key
+from swarm_operator.runtime.resource import Key, owner_reference
 
 KEY = Key("ns", "bees")
 STORE = kinds.SWARM_MEMORY_STORE
@@ -210,3 +211,27 @@ class TestAPodThatCannotBeCreated:
         client.refusals["list", "Event"] = UnreachableError("no answer")
         with pytest.raises(UnreachableError):
             await reconciler.reconcile(KEY)
+
+
+async def test_what_keeps_pod_and_volume_is_told(reconcile, seen, store_object, ready, condition, cache, clock):
+    seen(STORE, store_object())
+    await reconcile()
+    ready()
+    claim = cache.get(kinds.PERSISTENT_VOLUME_CLAIM, Key("ns", "bees-data"))
+    for states, reason in (
+        ({}, "Resizing"),
+        ({"allocatedResourceStatuses": {"storage": "NodeResizeInfeasible"}}, "ResizeInfeasible"),
+    ):
+        status = {"phase": "Bound", "capacity": {"storage": "1Gi"}, **states}
+        seen(kinds.PERSISTENT_VOLUME_CLAIM, claim | {"status": status})
+        await reconcile()
+        assert (condition("StorageReady")["status"], condition("StorageReady")["reason"]) == ("False", reason)
+    workload = cache.get(kinds.STATEFUL_SET, KEY)
+    seen(kinds.STATEFUL_SET, workload | {"status": {**workload["status"], "readyReplicas": 0}})
+    end = {"reason": "OOMKilled", "exitCode": 137, "finishedAt": rfc3339(clock.now())}
+    container = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": end}}
+    metadata = {"name": "bees-0", "namespace": "ns", "uid": "pod", "ownerReferences": [owner_reference(workload)]}
+    status = {"phase": "Running", "containerStatuses": [{"name": "memory", "restartCount": 9, **container}]}
+    seen(kinds.POD, {"metadata": metadata, "status": status})
+    await reconcile()
+    assert (condition("Ready")["status"], condition("Ready")["reason"]) == ("False", "CrashLooping")

@@ -9,7 +9,7 @@ from swarm_operator.controllers.swarmmemorystore.backups.metrics import LAST_VER
 from swarm_operator.controllers.swarmmemorystore.backups.step import Backups
 from swarm_operator.controllers.swarmmemorystore.workload.step import Workload
 from swarm_operator.runtime.clock import rfc3339
-from swarm_operator.runtime.errors import ConflictError, ForbiddenError, ServerError
+from swarm_operator.runtime.errors import ConflictError, ForbiddenError, InvalidError, ServerError
 from swarm_operator.runtime.resource import Key
 
 KIND, STORE = kinds.SWARM_MEMORY_BACKUP, kinds.SWARM_MEMORY_STORE
@@ -276,3 +276,10 @@ async def test_a_server_that_fails_is_asked_again(a_store, run, client, clock):
     client.refusals = {("create", "SwarmMemoryBackup"): ServerError("down", status=500)}
     r, outcome = await run()
     assert (condition(r)[1], r.status["nextBackup"], outcome.requeue_after > 0) == ("RequestFailed", due, True)
+
+
+async def test_a_backup_that_the_server_finds_invalid_is_told(a_store, run, client, clock):
+    a_store(backupInterval="1h", status={"nextBackup": rfc3339(clock.now())})
+    client.refusals = {("create", "SwarmMemoryBackup"): InvalidError("metadata.name: too long", status=422)}
+    r, _ = await run()
+    assert condition(r) == ("False", "Refused", "metadata.name: too long")

@@ -319,6 +319,8 @@ SAID = "swarm-memory: destination-denied: s3://bucket: the keys are wrong"
             "DestinationDenied",
             "s3://bucket: the keys are wrong",
         ),
+        ({"state": ended("swarm-memory: newer-schema: schema 9")}, "NewerSchema", "schema 9"),
+        ({"state": ended("swarm-memory: database-exists: there is one")}, "DatabaseExists", "there is one"),
         ({"state": ended(reason="OOMKilled", code=137)}, "RestoreFailed", "OOMKilled, exit code 137"),
         ({"state": ended("KeyError: 1")}, "RestoreFailed", "Error, exit code 1: KeyError: 1"),
         (
