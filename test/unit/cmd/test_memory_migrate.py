@@ -53,6 +53,7 @@ def test_the_report_is_printed_and_written_and_the_quarantine_lies_beside_it(fol
 def test_report_and_quarantine_are_archived_where_backups_are_kept_and_are_no_backups(folder, capsys):
     legacy.json_entries(folder / "legacy" / "entries.json")
     (folder / "legacy" / "bad.json").write_text('[{"key": 1')
+    (folder / "legacy" / "empty.json").touch()
     (folder / "backups").mkdir()
     flags = ["--target", "store.db", "--accept-quarantine", "--archive", "backups", "--swarm-id", "bees"]
     report, _ = run(capsys, *flags, "--summary", "summary.json")

@@ -79,7 +79,7 @@ class Report:
 
     def ignore(self, label: str, notice: Notice) -> None:
         """Note a file that was left alone."""
-        self.ignored_counts[notice.reason] += 1
+        self.ignored_counts[notice.reason.value] += 1
         if len(self.ignored) < _MOST_IGNORED:
             self.ignored.append((label, notice))
 
