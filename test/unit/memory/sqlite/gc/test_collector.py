@@ -142,7 +142,8 @@ async def test_another_interval_ends_no_run(tmp_path, clock, recorder, monkeypat
         waking = asyncio.ensure_future(sleep.wake())
         await begun.wait()
         store.configure(gc_interval=60)
-        await waking
+        async with asyncio.timeout(30):
+            await waking
         ended.set()
         await store.collect_garbage()
         assert recorder.collections == 2, "the run that went on, and the one that was asked for"
