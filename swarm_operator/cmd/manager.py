@@ -160,6 +160,7 @@ def assemble(
         operator_namespace=options.operator_namespace,
         status_interval=options.status_interval,
         final_deadline=options.final_backup_deadline,
+        most_restarts=options.max_concurrent_restarts,
     )
     backups = SwarmMemoryBackupReconciler(
         cache,

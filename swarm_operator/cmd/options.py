@@ -95,6 +95,7 @@ def _add_memories(flags: _Flags) -> None:
     flags.add("--operator-namespace", str, _own_namespace(), own)
     flags.add("--status-interval", _seconds, 30.0, "seconds between two looks at a ready store's numbers")
     flags.add("--max-concurrent-backups", _positive, 4, "backups that are made at one time")
+    flags.add("--max-concurrent-restarts", _positive, 1, "stores whose pods are replaced at one time")
     deadline = "seconds for which a backup or a restore waits at most for what it needs"
     flags.add("--backup-deadline", _seconds, 3600.0, deadline)
     final = "seconds after a store's deletion until which its final backup is tried; then its volume is kept"

@@ -156,6 +156,7 @@ async def test_both_pods_are_pulled_with_the_secrets_that_deploy_names(plane, sh
 
 async def test_what_the_pages_about_the_operator_say_works(plane, shell, tmp_path):
     await check(to_run("docs/operator.md", __file__), tmp_path, **shell)
+    await check(to_run("docs/upgrading.md", __file__), tmp_path, **shell)
     await answers(to_run("docs/operator-backups.md", __file__), tmp_path, **shell)
     await answers(to_run("docs/operator-restores.md", __file__), tmp_path, **shell)
     assert "prometheus-swarm-operator" in names(plane, "clusterrolebindings")

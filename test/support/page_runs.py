@@ -32,6 +32,7 @@ RUN_BY = {
     "docs/swarm-records.md": "test/unit/memory/swarm/test_docs.py",
     "docs/tokens.md": _MEMORY,
     "docs/troubleshooting.md": _KIND,
+    "docs/upgrading.md": _API_SERVER,
     "docs/watch.md": _MEMORY,
     "docs/worst-day.md": _KIND,
 }

@@ -142,6 +142,12 @@ class SwarmMemoryStoreSpec(ApiModel):
     enable_disruption_budget: bool = True
     """Keep evictions from ending the pod: a node is drained when this is false, or the store hibernates. A node that is
     removed takes a volume on its own disk along."""
+    update_strategy: Literal["Rolling", "OnDelete"] = "Rolling"
+    """When the pod gets a new template. Rolling: at once, some stores after the others. OnDelete: when somebody deletes
+    the pod."""
+    upgrade_deadline: Interval = "10m"
+    """Time that a pod with another image has until it is ready; then the former image is put back. The recovery of a
+    large database takes minutes."""
     hibernated: bool = False
     """Run no pod, and keep everything else: the data, the tokens, the addresses, the backups. Scheduled backups are
     left out. Setting it back to false wakes the store."""
@@ -197,6 +203,21 @@ class MigrationStatus(StatusModel):
     """Items that could not be migrated: they are in the quarantine file."""
 
 
+class RolledBack(ApiModel):
+    """An image with which the pod did not get ready, and which is not tried again."""
+
+    image: Annotated[str, Field(max_length=1024)]
+    """The image."""
+    generation: Int64
+    """The metadata.generation that asked for it."""
+    time: Timestamp
+    """When that was found out."""
+    reason: Annotated[str, Field(max_length=1024)]
+    """Why the pod was not ready, in one word."""
+    message: Annotated[str, Field(max_length=32768)]
+    """The same, for people."""
+
+
 class SwarmMemoryStoreStatus(StatusModel):
     """What was observed. A number that was never known is absent, never zero; large ones have three digits."""
 
@@ -215,6 +236,10 @@ class SwarmMemoryStoreStatus(StatusModel):
     """uid of the claim of the data volume, by which its loss is noticed."""
     volume_used_percent: Annotated[int, Field(ge=0, le=100)] | None = None
     """Percent of the data volume that are used; 100 while it takes no writes."""
+    image: Annotated[str, Field(max_length=1024)] | None = None
+    """Image with which the pod was last ready."""
+    rolled_back: RolledBack | None = None
+    """The image that is not tried again, since the pod did not get ready with it."""
     database_size: Int64 | None = None
     """Bytes of the database file."""
     entry_count: Int64 | None = None

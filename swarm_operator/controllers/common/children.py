@@ -56,6 +56,13 @@ Settled = dict[Key, tuple[str, int]]
 only, such as 0.50 and 500m, until its generation changes."""
 
 
+def differs(
+    r: Reconciliation[Any], resource: Resource, wanted: Object, live: Object, settled: Settled | None = None
+) -> bool:
+    """Return whether `ensure` would write this child."""
+    return not is_applied(_complete(r.obj, resource, wanted, controlled=True), live, settled)
+
+
 def is_applied(wanted: Object, live: Object, settled: Settled | None = None) -> bool:
     """Return whether a child is as it was last applied, and has the wanted fields.
 

@@ -26,6 +26,9 @@ WAITING_REASONS = frozenset(
     {
         "WaitingForPod",
         "PreUpgradeBackup",
+        "WaitingForTurn",
+        "WaitingForDeletion",
+        "Upgrading",
         "Hibernating",
         "Hibernated",
         "WaitingForVolume",

@@ -16,6 +16,7 @@ SWARM_MEMORY_RESTORE = Resource(
     SwarmMemoryRestore.GROUP, SwarmMemoryRestore.VERSION, SwarmMemoryRestore.KIND, SwarmMemoryRestore.PLURAL
 )
 CONFIG_MAP = Resource("", "v1", "ConfigMap", "configmaps")
+CONTROLLER_REVISION = Resource("apps", "v1", "ControllerRevision", "controllerrevisions")
 HORIZONTAL_POD_AUTOSCALER = Resource("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 JOB = Resource("batch", "v1", "Job", "jobs")
 NAMESPACE = Resource("", "v1", "Namespace", "namespaces", namespaced=False)

@@ -22,6 +22,7 @@ from swarm_operator.controllers.swarmmemorystore.stats import Observer, Poller, 
 from swarm_operator.controllers.swarmmemorystore.storage import FINALIZER, Storage
 from swarm_operator.controllers.swarmmemorystore.workload.restore import Restore
 from swarm_operator.controllers.swarmmemorystore.workload.step import Workload
+from swarm_operator.controllers.swarmmemorystore.workload.turns import Turns
 from swarm_operator.runtime import handlers
 from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.clock import Clock, SystemClock
@@ -42,6 +43,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
         status_interval: seconds between two polls of a ready store, plus or minus a tenth.
         waiting_interval: the same for a store that is not ready or whose numbers are unknown.
         final_deadline: seconds after the deletion of a store until which its final backup is tried.
+        most_restarts: number of stores whose pods are replaced at one time.
         clock: the time; None for the system's.
         rng: spreads the polls.
     """
@@ -58,6 +60,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
         status_interval: float = 30.0,
         waiting_interval: float = 5.0,
         final_deadline: float = 3600.0,
+        most_restarts: int = 1,
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -69,6 +72,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
             rng=rng or random.Random(),  # noqa: S311 - no secret
             monotonic=timing.monotonic,
         )
+        self.turns = Turns(most_restarts)
         steps = (
             Storage(),
             Auth(),
@@ -79,7 +83,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
             LiveSettings(),
             BackupsVolume(),
             Restore(image, pull_secrets),
-            Workload(image, pull_secrets),
+            Workload(image, pull_secrets, turns=self.turns),
             StatsPoll(self.poller),
             Space(self.poller),
             Backups(),
@@ -99,7 +103,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
     def set_up(self, controller: Controller) -> None:
         """Watch stores, their children and backups, claims, which may have no owner, and pods, which the set owns."""
         super().set_up(controller)
-        self.poller.enqueue = controller.queue.add
+        self.poller.enqueue = self.turns.enqueue = controller.queue.add
         controller.watch(kinds.SWARM_MEMORY_BACKUP, store_of)
         self.cache.add_index(kinds.SWARM_MEMORY_BACKUP, STORE_INDEX, by_store)
         for kind in (kinds.PERSISTENT_VOLUME_CLAIM, kinds.POD):

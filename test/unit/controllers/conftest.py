@@ -69,8 +69,13 @@ class FakeClient:
         made["metadata"].setdefault("uid", f"uid-{obj['metadata']['name']}")
         return copy.deepcopy(self.put(resource, made))
 
-    async def list(self, resource, *, namespace, field_selector):
-        self._note("list", resource, field_selector)
+    async def list(self, resource, *, namespace, field_selector="", label_selector=""):
+        self._note("list", resource, field_selector or label_selector)
+        if label_selector:
+            labels = dict(part.split("=") for part in label_selector.split(","))
+            found = [obj for (its, key), obj in self.objects.items() if (its, key.namespace) == (resource, namespace)]
+            ours = [obj for obj in found if labels.items() <= obj["metadata"]["labels"].items()]
+            return copy.deepcopy(ours), str(self.version)
         field, _, kind = field_selector.partition("=")
         assert (resource, field) == (EVENTS, "regarding.kind")
         events = [obj for (its, key), obj in self.objects.items() if (its, key.namespace) == (resource, namespace)]

@@ -28,7 +28,10 @@ def availability(workload: Object, pods: list[Object], *, now: datetime) -> Outc
             return looping
     status = workload.get("status") or {}
     current = status.get("observedGeneration") == workload["metadata"].get("generation")
-    if current and status.get("readyReplicas") and status.get("currentRevision") == status.get("updateRevision"):
+    # Where the pod waits for its deletion, one of a former template serves on.
+    waits = ((workload.get("spec") or {}).get("updateStrategy") or {}).get("type") == "OnDelete"
+    newest = status.get("currentRevision") == status.get("updateRevision") or waits
+    if current and status.get("readyReplicas") and newest:
         return done("Available", "the memory service answers")
     for pod in pods:
         problem = pod_problem(pod, now=now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -15,12 +16,16 @@ from swarm_operator.controllers.swarmmemorystore.backups.destination import with
 from swarm_operator.controllers.swarmmemorystore.backups.volume import mounted_destination
 from swarm_operator.controllers.swarmmemorystore.settings import LiveSettings
 from swarm_operator.controllers.swarmmemorystore.storage import Storage
-from swarm_operator.controllers.swarmmemorystore.workload import customisation, upgrade
+from swarm_operator.controllers.swarmmemorystore.workload import customisation, rollback, rollout, upgrade
 from swarm_operator.controllers.swarmmemorystore.workload.availability import availability
 from swarm_operator.controllers.swarmmemorystore.workload.customisation import with_pod_template
 from swarm_operator.controllers.swarmmemorystore.workload.memory import with_present_memory
 from swarm_operator.controllers.swarmmemorystore.workload.restore import Restore
+from swarm_operator.controllers.swarmmemorystore.workload.rollback import Attempt
+from swarm_operator.controllers.swarmmemorystore.workload.serving import running_workload
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of, stateful_set
+from swarm_operator.controllers.swarmmemorystore.workload.turns import WAIT_INTERVAL, Turns
+from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.errors import ApiError, BadRequestError, InvalidError
 from swarm_operator.runtime.resource import Key, Object, key_of
 
@@ -31,6 +36,11 @@ _NOT_TYPED = "typed patch object"
 """Part of what the API server says, with status 500, of a field that it does not know or that has another type."""
 _REFUSED_INTERVAL = 60.0
 """Seconds until a refused podTemplate is tried again: an admission webhook may have changed its mind."""
+
+_MARGIN = 120.0
+"""Seconds that a turn lasts longer than a pod may take: the former pod ends in them."""
+_NAMED = 3
+"""Number of other stores that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,9 @@ class Workload(Step[SwarmMemoryStore]):
         default_factory=lambda: PodCreation(kinds.STATEFUL_SET, "statefulset-controller", condition="Ready")
     )
 
+    turns: Turns = field(default_factory=lambda: Turns(1))
+    """Which stores may have their pod replaced now."""
+
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
         image = image_of(r.parsed, self.image)
@@ -61,36 +74,121 @@ class Workload(Step[SwarmMemoryStore]):
         if destination := mounted_destination(r):
             wanted = with_backups(wanted, destination)
         wanted = with_present_memory(wanted, r.cache.get(kinds.STATEFUL_SET, key_of(r.obj)))
-        live = await self._ensure(r, wanted, image)
+        r.status["image"] = r.parsed.status.image
+        delays: list[float] = []
+        live = await self._ensure(r, wanted, image, delays)
         if isinstance(live, Outcome):
             return live
-        namespace, name = key_of(live)
-        # The StatefulSet controller gives the only pod of a set this name.
-        pod = r.cache.get(kinds.POD, Key(namespace, f"{name}-0"))
+        pod = _pod(r)
         if r.parsed.spec.hibernated:
+            self.turns.end(key_of(r.obj))
             return _hibernation(r, pod)
         outcome = availability(live, [pod] if pod else [], now=r.clock.now())
+        if outcome.is_done and (not rollout.waits_for_deletion(live) or (pod and rollout.is_newest(live, pod))):
+            r.status["image"] = rollout.image_of_template(live["spec"]["template"])
         if pod is None and not outcome.is_done:
             missing = waiting("WaitingForPod", "the memory service's pod does not exist yet")
             outcome = await self.creation.refusal(r, live) or missing
         storage = r.outcomes[Storage]
-        return storage if outcome.reason in _UNEXPLAINED and storage.reason == "StorageClassMissing" else outcome
+        if outcome.reason in _UNEXPLAINED and storage.reason == "StorageClassMissing":
+            outcome = storage
+        soonest = min((delay for delay in (*delays, outcome.requeue_after) if delay), default=0.0)
+        return dataclasses.replace(outcome, requeue_after=soonest)
 
     def forget(self, key: Key) -> None:
         """See Step.forget."""
         self.settled.pop(key, None)
+        self.turns.end(key)
 
-    async def _ensure(self, r: Reconciliation[SwarmMemoryStore], wanted: Object, image: str) -> Object | Outcome:
+    async def _ensure(
+        self, r: Reconciliation[SwarmMemoryStore], wanted: Object, image: str, delays: list[float]
+    ) -> Object | Outcome:
         """Return the StatefulSet, or the outcome of a store that has none because its podTemplate is refused."""
+        r.conditions.remove(upgrade.CONDITION)
         if r.parsed.spec.pod_template is None:
             r.conditions.remove(customisation.CONDITION)
         try:
             wanted = with_pod_template(wanted, r.parsed)
         except PodTemplateError as error:
             return await self._keep(r, wanted, str(error))
-        # As a whole: an older image may not know what else has changed in the template.
-        if held := await upgrade.keeps_waiting(r, image):
-            return held
+        live = running_workload(r.parsed, r.cache)
+        if live is not None and not r.parsed.spec.hibernated:
+            held = await self._hold(Attempt(r, image, live, _pod(r)), wanted, delays)
+            if held is not None:
+                return held
+        applied = await self._apply(r, wanted)
+        if isinstance(applied, dict) and not r.parsed.spec.hibernated:
+            await self._follow(Attempt(r, image, applied, _pod(r)), delays)
+        return applied
+
+    async def _hold(self, attempt: Attempt, wanted: Object, delays: list[float]) -> Object | None:
+        """Return the StatefulSet if it is not to get the wanted template now; None to go on.
+
+        It stays as a whole: an older image may not know what else has changed in the template.
+        """
+        r, live, key = attempt.r, attempt.workload, key_of(attempt.r.obj)
+        if rollback.is_refused(attempt):
+            self.turns.end(key)
+            if not rollback.is_stored(attempt):
+                delays.append(rollback.AT_ONCE)
+            elif rollout.image_of_template(live["spec"]["template"]) == attempt.image:
+                template = await rollback.former_template(attempt, wanted)
+                former = {**wanted, "spec": {**wanted["spec"], "template": template}}
+                live = await children.ensure(r, kinds.STATEFUL_SET, former, settled=self.settled)
+            await rollback.replace_outdated(dataclasses.replace(attempt, workload=live))
+            return live
+        if not children.differs(r, kinds.STATEFUL_SET, wanted, live, self.settled):
+            return None
+        runs = rollout.image_of_template(live["spec"]["template"])
+        works = availability(live, [attempt.pod] if attempt.pod else [], now=r.clock.now()).is_done
+        if works and attempt.image != runs and r.parsed.status.image is None:
+            # What may have to be put back is in the status before it is replaced.
+            delays.append(rollback.AT_ONCE)
+            return live
+        if works and r.parsed.spec.update_strategy == "Rolling" and not self._takes_turn(attempt):
+            others = ", ".join(f"{other.namespace}/{other.name}" for other in self.turns.others(key)[:_NAMED])
+            message = f"the pod of {others or 'another store'} is being replaced (limit: {self.turns.most})"
+            r.set_condition(upgrade.CONDITION, waiting("WaitingForTurn", message))
+            delays.append(WAIT_INTERVAL)
+            return live
+        pending = await upgrade.waits_for(r, attempt.image)
+        if pending is None:
+            return None
+        r.set_condition(upgrade.CONDITION, pending)
+        if pending.phase == "Error":
+            self.turns.end(key)  # somebody has to decide, and others need not wait for that
+        delays.append(WAIT_INTERVAL)
+        return live
+
+    def _takes_turn(self, attempt: Attempt) -> bool:
+        """Return whether it is this store's turn to have its pod replaced."""
+        r, now = attempt.r, attempt.r.clock.monotonic()
+        lasts = rollback.deadline(r.parsed) + _MARGIN
+        self.turns.seed(lambda: _under_way(r.cache), until=now + lasts)
+        return self.turns.take(key_of(r.obj), now, lasts=lasts)
+
+    async def _follow(self, attempt: Attempt, delays: list[float]) -> None:
+        """Follow the pod until it is that of the newest template, and ready; then the next store has its turn."""
+        r, live, pod = attempt.r, attempt.workload, attempt.pod
+        await rollback.replace_outdated(attempt)
+        if rollout.waits_for_deletion(live):
+            self.turns.end(key_of(r.obj))
+            if pod and rollout.is_outdated(live, pod):
+                message = f"pod {pod['metadata']['name']} has a former template until it is deleted"
+                r.set_condition(upgrade.CONDITION, waiting("WaitingForDeletion", f"{message}: updateStrategy OnDelete"))
+        elif not rollout.is_under_way(live):
+            self.turns.end(key_of(r.obj))
+        elif pod and rollout.is_newest(live, pod):
+            left = rollback.deadline(r.parsed) - rollout.age(pod, r.clock.now())
+            if left > 0:
+                delays.append(left)
+            else:
+                self.turns.end(key_of(r.obj))
+        if left := rollback.report(attempt):
+            delays.append(left)
+
+    async def _apply(self, r: Reconciliation[SwarmMemoryStore], wanted: Object) -> Object | Outcome:
+        """Return the StatefulSet with the wanted template, or as it was if that is refused."""
         refusals: list[ApiError] = []
 
         def on_refusal(error: ApiError) -> None:
@@ -107,6 +205,7 @@ class Workload(Step[SwarmMemoryStore]):
                 raise
             refusals.append(error)
         if live is None or refusals:
+            self.turns.end(key_of(r.obj))
             return await self._keep(r, wanted, refusals[0].message)
         if r.parsed.spec.pod_template is not None:
             r.set_condition(customisation.CONDITION, done("Applied", "the pod has what spec.podTemplate adds"))
@@ -124,6 +223,20 @@ class Workload(Step[SwarmMemoryStore]):
             return live
         kept = {**wanted, "spec": {**wanted["spec"], "template": live["spec"]["template"]}}
         return await children.ensure(r, kinds.STATEFUL_SET, kept)
+
+
+def _pod(r: Reconciliation[SwarmMemoryStore]) -> Object | None:
+    # The StatefulSet controller gives the only pod of a set this name.
+    return r.cache.get(kinds.POD, Key(r.parsed.metadata.namespace, f"{r.parsed.metadata.name}-0"))
+
+
+def _under_way(cache: Cache) -> list[Key]:
+    """Return the stores whose pods are being replaced."""
+    return [
+        key_of(workload)
+        for workload in cache.list(kinds.STATEFUL_SET)
+        if rollout.is_under_way(workload) and not rollout.waits_for_deletion(workload)
+    ]
 
 
 def _is_refusal(error: ApiError) -> bool:

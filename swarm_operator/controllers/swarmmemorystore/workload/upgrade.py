@@ -11,10 +11,11 @@ from typing import Final
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryBackup, SwarmMemoryStore
 from swarm_operator.controllers.common import kinds, labels
-from swarm_operator.controllers.common.reconciliation import Reconciliation, failed, waiting
+from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, failed, waiting
 from swarm_operator.controllers.swarmmemorystore.backups import objects
 from swarm_operator.controllers.swarmmemorystore.backups.destination import destination_in_use, is_used_by
 from swarm_operator.controllers.swarmmemorystore.workload.availability import availability
+from swarm_operator.controllers.swarmmemorystore.workload.rollout import image_of_template
 from swarm_operator.controllers.swarmmemorystore.workload.serving import running_workload
 from swarm_operator.runtime.resource import Key, Object
 
@@ -24,16 +25,20 @@ PRE_UPGRADE: Final = "PreUpgrade"
 """Reason of the backup."""
 
 
-async def keeps_waiting(r: Reconciliation[SwarmMemoryStore], image: str) -> Object | None:
-    """Return the StatefulSet that is to stay as it is, since the backup is not verified yet; None to go on.
+async def waits_for(r: Reconciliation[SwarmMemoryStore], image: str) -> Outcome | None:
+    """Return what the StatefulSet waits for before its pod gets another image; None if the backup is verified.
 
     Args:
         r: the pass.
         image: the image that the pod is to have.
+
+    Returns:
+        Reasons: PreUpgradeBackup or PreUpgradeBackupFailed.
     """
-    r.conditions.remove(CONDITION)
     workload = running_workload(r.parsed, r.cache)
-    if workload is None or r.parsed.spec.hibernated or _image(workload) == image or not _works(r, workload):
+    if workload is None or r.parsed.spec.hibernated:
+        return None
+    if image_of_template(workload["spec"]["template"]) == image or not _works(r, workload):
         return None
     if r.parsed.metadata.annotations.get(labels.SKIP_UPGRADE_BACKUP) == "true":
         return None
@@ -51,15 +56,8 @@ async def keeps_waiting(r: Reconciliation[SwarmMemoryStore], image: str) -> Obje
     if backup is not None and backup.status.phase == "Failed":
         why = next((c.message for c in backup.status.conditions if c.type == "Ready"), "")
         help_ = f"delete it to try again, or annotate the store with {labels.SKIP_UPGRADE_BACKUP}=true"
-        r.set_condition(CONDITION, failed("PreUpgradeBackupFailed", f"{said}; it has failed: {why}; {help_}"))
-    else:
-        r.set_condition(CONDITION, waiting("PreUpgradeBackup", said))
-    return workload
-
-
-def _image(workload: Object) -> str:
-    image: str = workload["spec"]["template"]["spec"]["containers"][0]["image"]
-    return image
+        return failed("PreUpgradeBackupFailed", f"{said}; it has failed: {why}; {help_}")
+    return waiting("PreUpgradeBackup", said)
 
 
 def _works(r: Reconciliation[SwarmMemoryStore], workload: Object) -> bool:

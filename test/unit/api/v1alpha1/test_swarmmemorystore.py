@@ -32,6 +32,8 @@ def test_every_field_has_the_default_that_is_documented():
         "backup": None,
         "restoreFrom": None,
         "podTemplate": None,
+        "updateStrategy": "Rolling",
+        "upgradeDeadline": "10m",
         "migrateFromLegacy": False,
         "legacyDataPVC": None,
         "backupOnDelete": None,
@@ -57,7 +59,7 @@ def test_the_json_names_are_those_of_the_status_too():
         *("phase", "storageReady", "databaseSize", "entryCount", "agentCount", "taskCount", "patternCount"),
         *("cacheHitRate", "lastBackup", "migrationCompleted", "migrationTime", "endpoints", "observedGeneration"),
         *("conditions", "storageCapacity", "claimUID", "swarmId", "nextBackup", "lastVerifiedBackup"),
-        *("restoredFrom", "migration", "volumeUsedPercent"),
+        *("restoredFrom", "migration", "volumeUsedPercent", "image", "rolledBack"),
     }
 
 

@@ -8,6 +8,7 @@ from unit.controllers.swarmmemorystore.conftest import KEY, STORE, Numbers
 from swarm_operator.api.v1alpha1.swarmmemorystore import SwarmMemoryStoreSpec
 from swarm_operator.cmd.memory import _parser
 from swarm_operator.controllers.common import kinds
+from swarm_operator.controllers.common.reconciliation import waiting
 from swarm_operator.controllers.swarmmemorystore import settings
 from swarm_operator.controllers.swarmmemorystore.stats import Observation
 from swarm_operator.memory.service.http.routes.settings import _SETTINGS as OF_THE_SERVICE
@@ -175,16 +176,13 @@ async def test_a_setting_that_takes_another_pod_is_not_in_force_before(service, 
     assert applied() == ("False", "RestartNeeded", "enableWAL: in force when the pod has been replaced")
 
 
-async def test_a_larger_cache_waits_for_the_memory_of_another_pod(
-    service, change, applied, reconcile, seen, client, store_object, monkeypatch
-):
+async def test_a_larger_cache_waits_for_the_memory_of_another_pod(service, change, applied, monkeypatch):
     """An upgrade that waits for its backup keeps the StatefulSet as it is."""
-    held = copy.deepcopy(client.objects[SET, KEY])
 
-    async def keeps_waiting(*_):
-        return held
+    async def waits_for(*_):
+        return waiting("PreUpgradeBackup", "a backup is made first")
 
-    monkeypatch.setattr("swarm_operator.controllers.swarmmemorystore.workload.upgrade.keeps_waiting", keeps_waiting)
+    monkeypatch.setattr("swarm_operator.controllers.swarmmemorystore.workload.upgrade.waits_for", waits_for)
     await change(cacheMemoryMB=51, cacheSize=7)
     assert (service.in_force["cache_memory_mb"], service.in_force["cache_size"]) == (50, 7)
     assert applied() == ("False", "RestartNeeded", "cacheMemoryMB: in force when the pod has been replaced")
