@@ -67,7 +67,7 @@ async def test_the_example_is_applied_and_refusals_are_told(objects, start_opera
         ({"tolerations": [{"operator": "Sometimes"}]}, "Sometimes"),
         ({"nonsense": 1}, "nonsense"),
     ):
-        patch = {"spec": {"podTemplate": {"spec": wrong}}}
+        patch = {"spec": {"podTemplate": {"spec": {"containers": None, "tolerations": None, **wrong}}}}
         await objects.client.merge(kinds.SWARM_MEMORY_STORE, objects.namespace, "bees", patch, field_manager="user")
 
         async def refused(said=said):

@@ -40,7 +40,6 @@ def stateful_set(store: SwarmMemoryStore, *, image: str, pull_secrets: Sequence[
         image: image of the memory service.
         pull_secrets: names of Secrets in the store's namespace with which the kubelet pulls the image.
     """
-    waits = store.spec.update_strategy == "OnDelete"
     return {
         "metadata": {"name": store.metadata.name, "labels": labels.of_store(store)},
         "spec": {
@@ -48,8 +47,6 @@ def stateful_set(store: SwarmMemoryStore, *, image: str, pull_secrets: Sequence[
             "serviceName": network.headless_name(store),
             # OrderedReady would never replace a pod that does not get ready.
             "podManagementPolicy": "Parallel",
-            # Null: the API server sets it for the other strategy, and refuses it for this one.
-            **({"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}} if waits else {}),
             "selector": {"matchLabels": labels.selector(store)},
             "template": {
                 "metadata": {

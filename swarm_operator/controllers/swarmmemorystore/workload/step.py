@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
-from swarm_operator.controllers.common import children, kinds
+from swarm_operator.controllers.common import children, kinds, labels
 from swarm_operator.controllers.common.pod_creation import PodCreation
 from swarm_operator.controllers.common.pod_template import PodTemplateError
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
@@ -113,6 +113,7 @@ class Workload(Step[SwarmMemoryStore]):
             return await self._keep(r, wanted, str(error))
         live = running_workload(r.parsed, r.cache)
         if live is not None and not r.parsed.spec.hibernated:
+            live = await _with_strategy(r, live)
             held = await self._hold(Attempt(r, image, live, _pod(r)), wanted, delays)
             if held is not None:
                 return held
@@ -228,6 +229,21 @@ class Workload(Step[SwarmMemoryStore]):
 def _pod(r: Reconciliation[SwarmMemoryStore]) -> Object | None:
     # The StatefulSet controller gives the only pod of a set this name.
     return r.cache.get(kinds.POD, Key(r.parsed.metadata.namespace, f"{r.parsed.metadata.name}-0"))
+
+
+async def _with_strategy(r: Reconciliation[SwarmMemoryStore], live: Object) -> Object:
+    """Return the StatefulSet with the strategy that the spec names, which must be there before a new template is.
+
+    It is patched: rollingUpdate, a default of the API server, has to go with OnDelete, and an apply removes no field
+    that nobody applied.
+    """
+    waits = r.parsed.spec.update_strategy == "OnDelete"
+    if waits == rollout.waits_for_deletion(live):
+        return live
+    strategy = {"type": "OnDelete" if waits else "RollingUpdate", "rollingUpdate": None}
+    patch = {"metadata": {"uid": live["metadata"]["uid"]}, "spec": {"updateStrategy": strategy}}
+    namespace, name = key_of(live)
+    return await r.cache.merge(kinds.STATEFUL_SET, namespace, name, patch, field_manager=labels.FIELD_MANAGER)
 
 
 def _under_way(cache: Cache) -> list[Key]:

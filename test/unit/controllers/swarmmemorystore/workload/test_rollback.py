@@ -267,7 +267,7 @@ class TestOnDelete:
     async def test_the_pod_serves_on_until_somebody_deletes_it(
         self, changed, kubernetes, condition, status, client, clock, reconcile
     ):
-        assert kubernetes.workload["spec"]["updateStrategy"] == {"type": "OnDelete"}
+        assert kubernetes.workload["spec"]["updateStrategy"]["type"] == "OnDelete"
         assert (kubernetes.image, status()["image"]) == (NEW, OLD)
         assert condition("Ready")["status"] == "True"
         assert (condition("Upgraded")["status"], condition("Upgraded")["reason"]) == ("False", "WaitingForDeletion")
