@@ -131,11 +131,14 @@ async def migrate(objects, eventually, name: str) -> None:
 
 
 async def make_ready(objects, eventually) -> list[str]:
-    """200 stores with a schedule, 20 of them of clusters, all Ready with their numbers. Returns their names.
+    """201 stores with a schedule, 21 of them of clusters, one a hive mind, all Ready. Returns their names.
 
     One has migrated legacy memory.
     """
     names = [f"s{number}" for number in range(STORES)] + [f"c{number}-memory" for number in range(CLUSTERS)]
+    names.append("hive-hivemind")
+    hive = {"enabled": True, "backupEnabled": True, "backupInterval": SELDOM}
+    await objects.apply(kinds.SWARM_CLUSTER, "hive", {"hiveMind": hive})
     await in_batches([objects.store(f"s{number}", backupInterval=SELDOM) for number in range(STORES)])
     # Their volumes are as full as this, and their class does not let them grow.
     memory = {
