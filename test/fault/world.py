@@ -71,17 +71,23 @@ class World:
 
     async def settled(self) -> bool:
         """Whether the operator has judged the newest specs, and the cluster says what its store says."""
-        store = await self.get(kinds.SWARM_MEMORY_STORE, "c-memory")
+        store = await self.settled_store()
         cluster = await self.get(kinds.SWARM_CLUSTER, "c")
-        for obj in (store, cluster):
-            assert obj["status"]["observedGeneration"] == obj["metadata"]["generation"]
+        assert cluster["status"]["observedGeneration"] == cluster["metadata"]["generation"]
         ready = [c for c in store["status"]["conditions"] if c["type"] == "Ready"]
-        reachable = {c["type"]: c for c in store["status"]["conditions"]}["Reachable"]
-        assert reachable["reason"] == ("NoAnswer" if ready[0]["status"] == "True" else "PodNotReady")
         theirs = [c for c in cluster["status"]["conditions"] if c["type"] == "Ready"]
         assert theirs[0]["reason"] == ready[0]["reason"]
         assert cluster["status"]["memoryStatus"]["available"] == (ready[0]["status"] == "True")
         return True
+
+    async def settled_store(self) -> Object:
+        """Return the store once the operator has judged its newest spec, and has found that its service is away."""
+        store = await self.get(kinds.SWARM_MEMORY_STORE, "c-memory")
+        assert store["status"]["observedGeneration"] == store["metadata"]["generation"]
+        conditions = {c["type"]: c for c in store["status"]["conditions"]}
+        away = "NoAnswer" if conditions["Ready"]["status"] == "True" else "PodNotReady"
+        assert conditions["Reachable"]["reason"] == away
+        return store
 
     async def collect_garbage(self) -> None:
         """Be the controllers that delete what no owner is left of, and claims that no pod uses."""
@@ -340,6 +346,7 @@ async def have_five(world: World) -> bool:
 
 
 async def _agents_say(world: World, reason: str, message: str = "") -> bool:
+    await world.settled_store()
     cluster = await world.get(kinds.SWARM_CLUSTER, "c")
     assert cluster["status"]["observedGeneration"] == cluster["metadata"]["generation"]
     condition = {c["type"]: c for c in cluster["status"]["conditions"]}["AgentsReady"]
