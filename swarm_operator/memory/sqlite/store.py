@@ -47,6 +47,7 @@ from swarm_operator.memory.core.stats import GcRun, StoreStats
 from swarm_operator.memory.core.writes import Delete, Write
 from swarm_operator.memory.sqlite.backup.backup import Backups
 from swarm_operator.memory.sqlite.backup.replace import Replacer
+from swarm_operator.memory.sqlite.callbacks import SqliteCallbacks
 from swarm_operator.memory.sqlite.changes import Feed, Watch
 from swarm_operator.memory.sqlite.config import MIB, StoreConfig
 from swarm_operator.memory.sqlite.database import checkpoint, connect, driver, volume
@@ -83,6 +84,7 @@ class SqliteStore:
     Attributes:
         config: the settings.
         path: the database file.
+        callbacks: the operations without coroutines.
         sqlite_version: version of the SQLite library, e.g. "3.53.4".
     """
 
@@ -112,6 +114,7 @@ class SqliteStore:
         )  # fmt: skip
         self._note = note
         self._final = note.backup if deleting else None
+        self.callbacks = SqliteCallbacks(self._lookup, self._writer, self._packer, check_open=self._check_open)
         self.stopped = self._writer.start()
         """Task of the writer. Done after closing, or after an unexpected exception, which the task then holds."""
         self._backups = Backups(path, config, writer=worker, checkpoints=self._checkpoints)

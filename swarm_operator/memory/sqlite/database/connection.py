@@ -23,10 +23,15 @@ T = TypeVar("T")
 
 
 class Worker:
-    """Runs functions sequentially on the thread that owns an SQLite connection."""
+    """Runs functions sequentially on the thread that owns an SQLite connection.
+
+    Attributes:
+        closed: whether `run` raises StoreClosedError.
+    """
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
+        self.closed = False
         self._suspended: asyncio.Event | None = None
         """Set when the suspension ends; None while the worker is not suspended."""
 
@@ -73,6 +78,7 @@ class Worker:
 
     async def close(self) -> None:
         """Run the queued functions, close the connection and stop the thread."""
+        self.closed = True
         await self._connection.close()
 
     async def suspend(self) -> None:
@@ -82,6 +88,7 @@ class Worker:
 
     def resume(self, other: Worker | None) -> None:
         """Continue with the connection of another worker, which its caller must not use any more; None: stay closed."""
+        self.closed = other is None
         if other is not None:
             self._connection = other._connection  # noqa: SLF001 - of its own class
         if self._suspended is not None:

@@ -17,6 +17,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+from swarm_operator.memory.core.callbacks import Receiver
 from swarm_operator.memory.core.entry import Entry, Identity
 from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
@@ -51,20 +52,26 @@ class EntryCache:
 
     def get(self, identity: Identity, now: int) -> Entry | None:
         """Return the entry if cached and live at `now` (milliseconds). Drop an expired entry. Count a hit or miss."""
-        entry = self._entries.get(identity)
-        if entry is not None:
-            if entry.live_at(now):
-                self.hits += 1
-                self._entries.move_to_end(identity)
-                return entry
+        entry = self.hit(identity, now)
+        if entry is None:
             self.discard(identity)
-        self.misses += 1
-        return None
+            self.misses += 1
+        return entry
+
+    def hit(self, identity: Identity, now: int) -> Entry | None:
+        """Return the entry if cached and live at `now` (milliseconds), and count the hit. Count no miss."""
+        entry = self._entries.get(identity)
+        if entry is None or ((expiry := entry.expires_at) is not None and expiry <= now):
+            return None
+        self.hits += 1
+        self._entries.move_to_end(identity)
+        return entry
 
     def put(self, entry: Entry) -> None:
         """Store or replace the entry. Do not store an entry larger than the cache."""
         identity = (entry.namespace, entry.key)
-        self.discard(identity)
+        if identity in self._entries:
+            self.discard(identity)
         weight = entry.weight
         if weight > self.max_bytes:
             return
@@ -105,18 +112,36 @@ class EntryCache:
 
 
 class _Read:
-    """A read of one entry, with the futures of its callers."""
+    """A read of one entry, with those who wait for it."""
 
     __slots__ = ("identity", "waiters")
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
-        self.waiters: list[asyncio.Future[Entry | None]] = []
+        self.waiters: list[Receiver] = []
 
     @property
     def wanted(self) -> bool:
         """Return whether anybody still waits for the entry."""
         return not all(waiter.done() for waiter in self.waiters)
+
+
+class _Access:
+    """Receiver of a read by key: passes on what is live, and records the access."""
+
+    __slots__ = ("_identity", "_reader", "_receiver", "done")
+
+    def __init__(self, reader: EntryReader, identity: Identity, receiver: Receiver) -> None:
+        self._reader = reader
+        self._identity = identity
+        self._receiver = receiver
+        self.done = receiver.done
+
+    def set_result(self, entry: Entry | None, /) -> None:
+        self._receiver.set_result(self._reader.live(self._identity, entry))
+
+    def set_exception(self, error: BaseException, /) -> None:
+        self._receiver.set_exception(error)
 
 
 class EntryReader:
@@ -145,10 +170,28 @@ class EntryReader:
         now = self._now()
         entry = self._cache.get(identity, now)
         if entry is None:
-            entry = await self._begin(identity)
-            now = self._now()
-            if entry is None or not entry.live_at(now):
-                return None
+            return self.live(identity, await self._begin(identity))
+        self._accesses.note(identity, now)
+        return entry
+
+    def cached(self, identity: Identity) -> Entry | None:
+        """Return the live entry if it is cached, and record the access. A miss is counted by `begin`."""
+        now = self._now()
+        entry = self._cache.hit(identity, now)
+        if entry is not None:
+            self._accesses.note(identity, now)
+        return entry
+
+    def begin(self, identity: Identity, receiver: Receiver) -> None:
+        """Read an entry that `cached` did not find. The result is that of `get`."""
+        self._cache.misses += 1
+        self._share(identity, _Access(self, identity, receiver))
+
+    def live(self, identity: Identity, entry: Entry | None) -> Entry | None:
+        """Return an entry that was read by its key, and record the access; None if there is none or it has expired."""
+        now = self._now()
+        if entry is None or not entry.live_at(now):
+            return None
         self._accesses.note(identity, now)
         return entry
 
@@ -183,18 +226,15 @@ class EntryReader:
             entry = read if isinstance(read, Entry) else await read
         except MemoryStoreError as error:
             return error
-        now = self._now()
-        if entry is None or not entry.live_at(now):
-            return None
-        self._accesses.note(identity, now)
-        return entry
+        return self.live(identity, entry)
 
-    def before_commit(self, identities: Iterable[Identity]) -> None:
+    def before_commit(self, identities: Sequence[Identity]) -> None:
         """Drop cached copies and stop sharing reads of entries that are about to change."""
         self._writing = frozenset(identities)
         for identity in self._writing:
             self._cache.discard(identity)
-            self._shared.pop(identity, None)
+            if self._shared:
+                self._shared.pop(identity, None)
 
     def after_commit(self, states: Iterable[tuple[Identity, Entry | None]]) -> None:
         """Cache the new states after a commit. A failed commit has no states."""
@@ -229,6 +269,11 @@ class EntryReader:
 
     def _begin(self, identity: Identity) -> asyncio.Future[Entry | None]:
         """Begin a read, or share one. Return its result, whose future may be cancelled."""
+        waiter: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
+        self._share(identity, waiter)
+        return waiter
+
+    def _share(self, identity: Identity, waiter: Receiver) -> None:
         read = self._shared.get(identity)
         if read is None:
             read = _Read(identity)
@@ -237,9 +282,7 @@ class EntryReader:
                 self._shared[identity] = read
             if self._drain is None:
                 self._drain = asyncio.create_task(self._run(), name="memory-lookup")
-        waiter: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
         read.waiters.append(waiter)
-        return waiter
 
     async def _run(self) -> None:
         try:

@@ -6,9 +6,8 @@ before decompression. LZ4 was chosen for speed: compressing a value costs a writ
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import lz4.frame
 
@@ -32,8 +31,7 @@ class Codec(IntEnum):
     LZ4 = 1
 
 
-@dataclass(frozen=True, slots=True)
-class StoredValue:
+class StoredValue(NamedTuple):
     """A value in its stored form."""
 
     codec: Codec

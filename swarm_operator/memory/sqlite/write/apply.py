@@ -16,7 +16,7 @@ import copy
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from swarm_operator.memory.core.changes import Change, Op
 from swarm_operator.memory.core.entry import Draft, Entry, Identity
@@ -64,8 +64,7 @@ class Operation(Protocol):
         """Run inside a savepoint and return the result for the caller. An exception rolls back only this operation."""
 
 
-@dataclass(frozen=True, slots=True)
-class PutOperation:
+class PutOperation(NamedTuple):
     """Writes an entry. The result is (entry, created).
 
     Attributes:
@@ -141,8 +140,7 @@ class PutOperation:
         return entry, not live
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteOperation:
+class DeleteOperation(NamedTuple):
     """Deletes an entry. The result is whether a live entry existed.
 
     Attributes:

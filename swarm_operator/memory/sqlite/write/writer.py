@@ -2,7 +2,7 @@
 
 Requests wait in a bounded queue. New requests queue while a batch is being committed, so batches grow with the load and
 a single request is committed without delay. A batch is one transaction in one call on the writer's thread (see
-write.apply), with a savepoint per request: a failed request is rolled back alone. Futures are resolved after COMMIT
+write.apply), with a savepoint per request: a failed request is rolled back alone. Results are delivered after COMMIT
 returns. With synchronous=FULL the WAL is synced by then, so acknowledged writes are on disk.
 """
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
+from swarm_operator.memory.core.callbacks import Receiver
 from swarm_operator.memory.core.changes import Change
 from swarm_operator.memory.core.entry import Entry, Identity
 from swarm_operator.memory.core.errors import (
@@ -57,7 +58,7 @@ D = TypeVar("D", bound=Deletable)
 class CacheInvalidation(Protocol):
     """Hooks for caches of entries (see read.entries), called on the event loop before and after each commit."""
 
-    def before_commit(self, identities: Iterable[Identity]) -> None:
+    def before_commit(self, identities: Sequence[Identity]) -> None:
         """Drop copies of entries that the commit may change."""
 
     def after_commit(self, states: Iterable[tuple[Identity, Entry | None]]) -> None:
@@ -113,7 +114,7 @@ class _Request:
     operation: Operation
     identities: Sequence[Identity]
     weight: int
-    future: asyncio.Future[Any]
+    receiver: Receiver
 
 
 @dataclass(slots=True)
@@ -157,7 +158,8 @@ class Writer:
         self._queued_bytes = 0
         self._queued_entries = 0
         self._wakeup = asyncio.Event()
-        self._closing = False
+        self._accepting = False
+        """Whether the loop takes requests: it was started, `close` was not called, and nothing has stopped it."""
         self._refusal = refusal
         self._task: asyncio.Task[None] | None = None
 
@@ -168,6 +170,7 @@ class Writer:
 
     def start(self) -> asyncio.Task[None]:
         """Start the loop. Return its task, which ends after `close` or with the exception that stopped the loop."""
+        self._accepting = True
         self._task = asyncio.create_task(self._run(), name="memory-writer")
         return self._task
 
@@ -175,30 +178,39 @@ class Writer:
         """Queue the operation and wait until it is on disk. Cancellation does not roll back a started operation.
 
         Raises:
-            OverloadedError: the queue is full; nothing was written.
-            StoreClosedError: the store is closing; nothing was written.
-            DiskFullError: the disk is full, and the operation may add to it.
+            OverloadedError, StoreClosedError, DiskFullError: see `enqueue`.
             StorageError: the whole batch failed; nothing was written, except as described in StorageError.
             MemoryStoreError: raised by the operation, or given to `pause`; nothing was written.
         """
-        self._check_accepting()
-        if not self._has_room_for(operation):
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.enqueue(operation, future)
+        return await future
+
+    def enqueue(self, operation: Operation, receiver: Receiver) -> None:
+        """Queue the operation. The receiver gets its result once it is on disk.
+
+        Raises:
+            OverloadedError: the queue is full; nothing was written.
+            StoreClosedError: the store is closing; nothing was written.
+            DiskFullError: the disk is full, and the operation may add to it.
+            MemoryStoreError: given to `pause`; nothing was written.
+        """
+        if not self._accepting or self._worker.closed or self._refusal is not None:
+            self._refuse()
+        if self._reserve.given_up and not only_deletes(operation):
             raise DiskFullError(_FULL)
         weight, identities = operation.weight, operation.identities
         entries = len(identities)
-        if self._queue and self._queued_entries + entries > self._config.max_queue:
+        queue = self._queue
+        if queue and self._queued_entries + entries > self._config.max_queue:
             raise OverloadedError(f"{self._queued_entries} writes are waiting")
-        if self._queue and self._queued_bytes + weight > self._config.max_queue_bytes:
+        if queue and self._queued_bytes + weight > self._config.max_queue_bytes:
             raise OverloadedError(f"{self._queued_bytes} bytes of values are waiting to be written")
-        request = _Request(operation, identities, weight, asyncio.get_running_loop().create_future())
-        self._queue.append(request)
+        if not queue:
+            self._wakeup.set()
+        queue.append(_Request(operation, identities, weight, receiver))
         self._queued_bytes += weight
         self._queued_entries += entries
-        self._wakeup.set()
-        return await request.future
-
-    def _has_room_for(self, operation: Operation) -> bool:
-        return not self._reserve.given_up or only_deletes(operation)
 
     async def run_exclusive(self, step: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function on the writer's connection while no batch is being committed.
@@ -227,7 +239,7 @@ class Writer:
             found = await self._worker.run(find)
             if not found:
                 return found
-            self._invalidation.before_commit(row.identity for row in found)
+            self._invalidation.before_commit([row.identity for row in found])
             done: Sequence[Change] = ()
             try:
                 done = await self._worker.run(lambda db: delete(db, found))
@@ -242,16 +254,17 @@ class Writer:
 
     async def _queue_task(self, step: Callable[[], Awaitable[T]]) -> T:
         """Run a step between two batches. Steps and batches alternate while both are queued."""
-        self._check_accepting()
-        return await self._enqueue(step)
+        self._refuse()
+        return await self._run_task(step)
 
-    def _check_accepting(self) -> None:
-        if self._closing or not self.alive:
+    def _refuse(self) -> None:
+        """Raise the error for requests while there is one."""
+        if not self._accepting or self._worker.closed:
             raise StoreClosedError("the store is closing")
         if self._refusal is not None:
             raise copy.copy(self._refusal)
 
-    async def _enqueue(self, step: Callable[[], Awaitable[T]]) -> T:
+    async def _run_task(self, step: Callable[[], Awaitable[T]]) -> T:
         task = _MaintenanceTask(step, asyncio.get_running_loop().create_future())
         self._tasks.append(task)
         self._wakeup.set()
@@ -266,13 +279,13 @@ class Writer:
         """
         if self._refusal is refusal:
             return
-        self._check_accepting()
+        self._refuse()
         self._refusal = refusal
 
         async def drained() -> bool:  # runs while no batch is being committed
             return not self._queue and not self._tasks
 
-        while not await self._enqueue(drained):
+        while not await self._run_task(drained):
             pass
 
     async def run_paused(self, step: Callable[[], None]) -> None:
@@ -282,9 +295,9 @@ class Writer:
             StoreClosedError: the store is closing.
             StorageError: raised by the function. A full disk frees the reserve, as after a write.
         """
-        if self._closing or not self.alive:
+        if not self._accepting or self._worker.closed:
             raise StoreClosedError("the store is closing")
-        await self._enqueue(lambda: self._worker.run(lambda _: step()))
+        await self._run_task(lambda: self._worker.run(lambda _: step()))
 
     def resume(self, refusal: MemoryStoreError) -> None:
         """Accept requests again, unless another error than this one refuses them."""
@@ -297,7 +310,7 @@ class Writer:
 
     async def close(self) -> None:
         """Reject new requests, commit queued requests and stop. Raise the exception that stopped the loop, if any."""
-        self._closing = True
+        self._accepting = False
         self._wakeup.set()
         if self._task is not None:
             await asyncio.shield(self._task)
@@ -307,23 +320,23 @@ class Writer:
             await self._worker.run(lambda _: self._reserve.hold())
             while True:
                 if not self._queue and not self._tasks:
-                    if self._closing:
+                    if not self._accepting:
                         return
                     await self._wait()
                 if batch := self._take():
                     await self._commit(batch)
-                elif self.fault is not None and not self._closing and not self._tasks:
+                elif self.fault is not None and self._accepting and not self._tasks:
                     await self._try_disk()
                 if self._tasks:
                     await self._do(self._tasks.popleft())
                 if self._checkpoints.due:
                     await self._checkpoint()
         finally:
+            self._accepting = False
             # Requests remain only after an unexpected exception. Their callers must not wait forever.
-            waiting: list[_Request | _MaintenanceTask] = [*self._queue, *self._tasks]
-            for each in waiting:
-                if not each.future.done():
-                    each.future.set_exception(InternalStoreError("the writer has stopped"))
+            waiting: list[Receiver] = [request.receiver for request in self._queue]
+            waiting += [task.future for task in self._tasks]
+            _deliver(waiting, [InternalStoreError("the writer has stopped") for _ in waiting])
             self._queue.clear()
             self._queued_bytes = self._queued_entries = 0
             self._tasks.clear()
@@ -345,30 +358,31 @@ class Writer:
         So are those that would take up what a reserve left for deletes: they were queued before the disk was full.
         """
         batch: list[_Request] = []
+        queue, most_bytes, most_entries = self._queue, self._config.max_batch_bytes, self._config.max_batch
         weight = entries = 0
-        while self._queue:
-            request = self._queue[0]
-            fits = (
-                weight + request.weight <= self._config.max_batch_bytes
-                and entries + len(request.identities) <= self._config.max_batch
-            )
-            if batch and not fits:
+        while queue:
+            request = queue[0]
+            count = len(request.identities)
+            if batch and (weight + request.weight > most_bytes or entries + count > most_entries):
                 break
-            self._queue.popleft()
+            queue.popleft()
             self._queued_bytes -= request.weight
-            self._queued_entries -= len(request.identities)
-            if not self._has_room_for(request.operation) and not request.future.done():
-                request.future.set_exception(DiskFullError(_FULL))
-            if not request.future.done():
-                weight += request.weight
-                entries += len(request.identities)
-                batch.append(request)
+            self._queued_entries -= count
+            if request.receiver.done():
+                continue
+            if self._reserve.given_up and not only_deletes(request.operation):
+                request.receiver.set_exception(DiskFullError(_FULL))
+                continue
+            weight += request.weight
+            entries += count
+            batch.append(request)
         return batch
 
     async def _commit(self, batch: list[_Request]) -> None:
         operations, config = [request.operation for request in batch], self._config
+        receivers = [request.receiver for request in batch]
         started = time.perf_counter()
-        self._invalidation.before_commit(identity for request in batch for identity in request.identities)
+        self._invalidation.before_commit([identity for request in batch for identity in request.identities])
         try:
             outcome = await self._worker.run(
                 lambda db: commit_batch(
@@ -377,19 +391,12 @@ class Writer:
             )
         except BaseException:
             self._invalidation.after_commit(())
-            for request in batch:
-                if not request.future.done():
-                    request.future.set_exception(InternalStoreError("the writer has stopped"))
+            _deliver(receivers, [InternalStoreError("the writer has stopped") for _ in receivers])
             raise
         self._invalidation.after_commit(outcome.states)
         self._publish(outcome.changes)
-        for request, result in zip(batch, outcome.results, strict=True):
-            if request.future.done():
-                continue
-            if isinstance(result, MemoryStoreError):
-                request.future.set_exception(result)
-            else:
-                request.future.set_result(result)
+        # Receivers render responses. They are called while the writer's thread commits the next batch, not before.
+        asyncio.get_running_loop().call_soon(_deliver, receivers, outcome.results)
         if outcome.failure is not None:
             self._failed(outcome.failure)
             return
@@ -448,3 +455,14 @@ class Writer:
         if self.fault is not None and self.fault.transient and not self._reserve.given_up:
             self.fault = None
             self._observer.recovered()
+
+
+def _deliver(receivers: Sequence[Receiver], results: Sequence[Any]) -> None:
+    """Give each receiver its result or its error."""
+    for receiver, result in zip(receivers, results, strict=True):
+        if receiver.done():
+            continue
+        if isinstance(result, MemoryStoreError):
+            receiver.set_exception(result)
+        else:
+            receiver.set_result(result)

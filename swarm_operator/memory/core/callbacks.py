@@ -1,0 +1,54 @@
+"""Calls of a store that return at once and report their result to a receiver, for requests that have no task.
+
+A task, a future and a coroutine for each layer cost more than the operation itself. The guarantees are those of Store.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Protocol
+
+from swarm_operator.memory.core.entry import Draft, Entry, Identity
+
+
+class Receiver(Protocol):
+    """Receives the result of an operation, once, on the event loop. A future is a receiver. The methods never raise."""
+
+    @abstractmethod
+    def done(self) -> bool:
+        """Return whether the result is not wanted any more. An operation that has not begun is then left out."""
+
+    @abstractmethod
+    def set_result(self, result: Any, /) -> None:
+        """Take the result."""
+
+    @abstractmethod
+    def set_exception(self, error: BaseException, /) -> None:
+        """Take the error with which the operation has failed."""
+
+
+class CallbackStore(Protocol):
+    """Operations on single entries. The caller has checked the names (see core.entry) and the permissions.
+
+    Each method raises MemoryStoreError if nothing was begun, and then does not call the receiver.
+    """
+
+    @abstractmethod
+    def cached(self, identity: Identity) -> Entry | None:
+        """Return a live entry that is in memory, and record the access; None: `begin_get` finds out."""
+
+    @abstractmethod
+    def begin_get(self, identity: Identity, receiver: Receiver) -> None:
+        """Read an entry. The result is the live entry, or None."""
+
+    @abstractmethod
+    def begin_put(self, draft: Draft, receiver: Receiver) -> bool:
+        """Write an entry. The result is the entry, and True if it is new.
+
+        Returns:
+            False, with nothing begun, if the value is compressed on a thread first: see Store.write.
+        """
+
+    @abstractmethod
+    def begin_delete(self, identity: Identity, receiver: Receiver) -> None:
+        """Delete an entry. The result is whether it existed."""
