@@ -29,11 +29,11 @@ from swarm_operator.memory.service.asgi import (
     combined,
     disconnected,
     percent_decode,
-    problem_reply,
 )
 from swarm_operator.memory.service.errors import ClientGoneError
 from swarm_operator.memory.service.http import openapi
 from swarm_operator.memory.service.http.endpoint import Answer, Call, Context
+from swarm_operator.memory.service.http.failures import failure_reply
 from swarm_operator.memory.service.http.router import OTHER, Match, Router
 from swarm_operator.memory.service.mcp.endpoint import McpEndpoint
 from swarm_operator.memory.service.problems import describe
@@ -113,15 +113,12 @@ class MemoryApp:
         except ClientGoneError:
             return
         except Exception as error:  # noqa: BLE001 - unexpected errors are logged and answered with 500
-            problem = describe(error)
-            self._metrics.refused(problem.code)
             if sender is not None and sender.started:
                 # The missing end of the body tells the client that the response is incomplete.
+                self._metrics.refused(describe(error).code)
                 _log.warning("answer cut off", method=method, route=route, reason=str(error), exc_info=error)
                 return
-            if problem.status == 500:
-                _log.error("request failed", method=method, route=route, exc_info=error)
-            answer = problem_reply(problem)
+            answer = failure_reply(error, method=method, route=route, metrics=self._metrics)
         self._metrics.answered(method, route, answer.status)
         if header is not None:
             answer.headers = _with_header(answer.headers, header)

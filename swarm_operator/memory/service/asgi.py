@@ -53,6 +53,14 @@ class Reply:
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 
+    def encode(self, fields: Iterable[tuple[bytes, bytes]], *, close: bool = False) -> bytes:
+        """Return the bytes of the HTTP/1.1 response, with further header fields before those of the response."""
+        headers = [*fields, *self.headers, (b"content-length", b"%d" % len(self.body))]
+        if close:
+            headers.append((b"connection", b"close"))
+        line = b"HTTP/1.1 %d %b\r\n" % (self.status, HTTPStatus(self.status).phrase.encode())
+        return b"".join([line, *(b"%b: %b\r\n" % header for header in headers), b"\r\n", self.body])
+
 
 async def _nothing() -> AsyncGenerator[bytes, None]:
     return

@@ -31,6 +31,7 @@ from swarm_operator.memory.service.app import MemoryApp
 from swarm_operator.memory.service.errors import BadTokenFileError
 from swarm_operator.memory.service.http.acceptor import Acceptor
 from swarm_operator.memory.service.http.connections import METRICS_CONNECTIONS, ConnectionLimits, Connections, Reason
+from swarm_operator.memory.service.http.direct import Direct
 from swarm_operator.memory.service.http.protocol import protocol
 from swarm_operator.memory.service.metrics_app import MetricsApp
 from swarm_operator.memory.service.settings import ServiceSettings
@@ -71,8 +72,9 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
             metrics_socket = sockets.enter_context(_bind(settings.host, settings.metrics_port))
             async with SqliteStore.open(settings.data_dir / DATABASE_NAME, config, observer=metrics) as store:
                 app = MemoryApp(store, tokens=tokens, metrics=metrics, settings=settings)
+                direct = Direct(store.callbacks, tokens=tokens, metrics=metrics, max_body_bytes=settings.max_body_bytes)
                 stopping = [app.stop]
-                api = _Server(app, connections(settings, metrics, "api"), settings.grace, on_exit=stopping)
+                api = _Server(app, connections(settings, metrics, "api"), settings.grace, direct, on_exit=stopping)
                 metrics_app = MetricsApp(metrics, metrics.watch(store, store.sqlite_version))
                 scrapers = connections(settings, metrics, "metrics", METRICS_CONNECTIONS)
                 servers = [(api, http_socket), (_Server(metrics_app, scrapers, settings.grace), metrics_socket)]
@@ -209,13 +211,14 @@ class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers, because one signal stops two servers and a store."""
 
     def __init__(
-        self, app: ASGIApp, connections: Connections, grace: int, *, on_exit: Sequence[Callable[[], None]] = ()
-    ) -> None:
+        self, app: ASGIApp, connections: Connections, grace: int, direct: Direct | None = None, *,
+        on_exit: Sequence[Callable[[], None]] = (),
+    ) -> None:  # fmt: skip
         super().__init__(
             uvicorn.Config(
                 app,
                 loop="none",
-                http=protocol(connections),
+                http=protocol(connections, direct),
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -16,6 +16,7 @@ from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.app import MemoryApp
 from swarm_operator.memory.service.http.acceptor import Acceptor
 from swarm_operator.memory.service.http.connections import METRICS_CONNECTIONS, Connections
+from swarm_operator.memory.service.http.direct import Direct
 from swarm_operator.memory.service.http.protocol import protocol
 from swarm_operator.memory.service.metrics_app import MetricsApp
 from swarm_operator.memory.service.quotas import Quotas
@@ -136,10 +137,10 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def listening(app, connections):
+async def listening(app, connections, direct=None):
     """The service's HTTP protocol on a free port, without its server's ticking: deadlines pass when a test sweeps."""
     config = uvicorn.Config(
-        app, http=protocol(connections), ws="none", lifespan="off", log_config=None, server_header=False
+        app, http=protocol(connections, direct), ws="none", lifespan="off", log_config=None, server_header=False
     )
     config.load()
     state = uvicorn.server.ServerState()
@@ -162,7 +163,8 @@ async def listening(app, connections):
 
 
 @contextlib.asynccontextmanager
-async def running_service(directory, *, clock=None, config=None, seal=None, **settings):
+async def running_service(directory, *, clock=None, config=None, seal=None, direct=True, **settings):
+    """`direct`: whether plain requests take the direct path."""
     tokens = directory / "tokens"
     tokens.mkdir(exist_ok=True)
     (tokens / "client-token").write_text(TOKEN + "\n")
@@ -174,10 +176,12 @@ async def running_service(directory, *, clock=None, config=None, seal=None, **se
             SqliteStore.open(directory / "swarm-memory.db", config, observer=metrics, **clocks)
         )
         chosen = ServiceSettings(data_dir=directory, **settings)
-        app = MemoryApp(store, tokens=Tokens(tokens, seal=seal), metrics=metrics, settings=chosen)
+        valid = Tokens(tokens, seal=seal)
+        app = MemoryApp(store, tokens=valid, metrics=metrics, settings=chosen)
         await stack.enter_async_context(app.running())
         api = connections(chosen, metrics, "api")
-        port = await stack.enter_async_context(listening(app, api))
+        path = Direct(store.callbacks, tokens=valid, metrics=metrics, max_body_bytes=chosen.max_body_bytes)
+        port = await stack.enter_async_context(listening(app, api, path if direct else None))
         page = MetricsApp(metrics, metrics.watch(store, store.sqlite_version), max_age=0)
         scrapers = connections(chosen, metrics, "metrics", METRICS_CONNECTIONS)
         metrics_port = await stack.enter_async_context(listening(page, scrapers))

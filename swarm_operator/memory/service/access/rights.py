@@ -43,11 +43,19 @@ class Principal:
     writes: bool = True
     namespaces: tuple[str, ...] | None = None
 
+    def may_read(self, namespace: str) -> bool:
+        """Return whether the principal may read in a namespace."""
+        return self.namespaces is None or covers(self.namespaces, check_namespace(namespace))
+
+    def may_write(self, namespace: str) -> bool:
+        """Return whether the principal may change entries in a namespace."""
+        return self.writes and self.may_read(namespace)
+
     def check_read(self, namespace: str | None) -> None:
         """Raise ForbiddenError unless the principal may read in a namespace; None means all namespaces."""
         if self.namespaces is None:
             return
-        if namespace is None or not covers(self.namespaces, check_namespace(namespace)):
+        if namespace is None or not self.may_read(namespace):
             raise _refusal()
 
     def check_write(self, namespace: str) -> None:

@@ -18,7 +18,7 @@ import hmac
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -89,17 +89,24 @@ class Tokens:
         Raises:
             UnauthorizedError: the header has no valid token.
         """
-        self._refresh()
         found = None
         if authorization is not None and authorization[:7].lower() == b"bearer ":
             offered = authorization[7:].strip()
             # All tokens are compared, each in constant time: the duration says nothing about them.
-            for token, credential in self._credentials:
+            for token, credential in self.current():
                 if hmac.compare_digest(offered, token):
                     found = credential
         if found is None:
             raise UnauthorizedError("no valid token")
         return found
+
+    def current(self) -> Sequence[tuple[bytes, Credential]]:
+        """Return the valid tokens and their credentials. Each change of the files makes another object.
+
+        So what was found out about a token holds for as long as this returns the same object.
+        """
+        self._refresh()
+        return self._credentials
 
     def _update(self, *, valid: bool) -> None:
         """Read `tokens.json` anew. `valid`: whether the other files are valid."""
@@ -119,8 +126,7 @@ class Tokens:
         self._reloaded(valid)
 
     def _still_valid(self, token: bytes, principal: Principal) -> bool:
-        self._refresh()
-        return any(known == token and credential.principal == principal for known, credential in self._credentials)
+        return any(known == token and credential.principal == principal for known, credential in self.current())
 
     def _refresh(self) -> None:
         now = self._monotonic()

@@ -19,10 +19,10 @@ import httptools
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from swarm_operator.memory.service.asgi import Reply, problem_reply
+from swarm_operator.memory.service.asgi import problem_reply
 from swarm_operator.memory.service.errors import (
     BodyTimeoutError,
     HeadTimeoutError,
@@ -38,6 +38,7 @@ from swarm_operator.memory.service.http.connections import (
     Connections,
     Reason,
 )
+from swarm_operator.memory.service.http.direct import Direct, Heads
 from swarm_operator.memory.service.problems import describe
 
 PROBES: Final = frozenset({"/healthz", "/readyz"})
@@ -87,6 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     Args:
         shared: connections of the port.
+        direct: answers plain requests; None: the application answers all.
         config: uvicorn's configuration.
         server_state: uvicorn's state of the server.
         app_state: uvicorn's state of the application.
@@ -95,6 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(
         self,
         shared: Connections,
+        direct: Direct | None,
         *,
         config: Config,
         server_state: ServerState,
@@ -102,7 +105,9 @@ class BoundedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.heads = Heads()
         self._shared = shared
+        self._direct = direct
         self._part = _NONE
         self._fed = 0  # bytes since the last body data or the end of the last message: at least those of the head
         self._body_bytes = 0
@@ -128,6 +133,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Begin to read, if there are not too many connections."""
         super().connection_made(transport)
         if not self._shared.admit(self):
+            self._direct = None
             self.app = functools.partial(_serve_probes, self.app, self._shared)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -140,7 +146,17 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse bytes of the client."""
+        """Parse bytes of the client, unless they are a plain request, which is answered directly."""
+        if (
+            self._direct is not None
+            and self._fed == 0
+            and self._part is _NONE
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self._refused
+            and not self.flow.write_paused
+            and self._direct.answer(self, data)
+        ):
+            return
         if len(data) > _SLICE:
             for start in range(0, len(data), _SLICE):
                 if self.transport.is_closing():
@@ -156,7 +172,7 @@ class BoundedProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # a server may ignore Upgrade (RFC 9110, section 7.8)
+            self._direct = None  # a server may ignore Upgrade (RFC 9110, section 7.8); the parser is not as before
         except httptools.HttpParserError as error:
             self._refuse_parsed(error.__context__)
         else:
@@ -170,6 +186,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._part = _HEAD
         self._messages += 1
         HttpToolsProtocol.on_message_begin(self)
+
+    def on_request(self) -> None:
+        """Count a request that the parser has not seen."""
+        self._messages += 1
+        self._shared.waiting.pop(self, None)
 
     def on_headers_complete(self) -> None:
         """Start the application."""
@@ -309,22 +330,17 @@ class BoundedProtocol(HttpToolsProtocol):
             self._shared.waiting[self] = None
         self._refused = True
         self.flow.resume_reading()
-        self.transport.write(self._render(problem_reply(describe(error))))
+        self.transport.write(problem_reply(describe(error)).encode(self.server_state.default_headers))
         self.transport.write_eof()
-
-    def _render(self, reply: Reply) -> bytes:
-        headers = (*self.server_state.default_headers, *reply.headers, (b"content-length", b"%d" % len(reply.body)))
-        lines = [STATUS_LINE[reply.status], *(b"%b: %b\r\n" % header for header in headers), b"\r\n", reply.body]
-        return b"".join(lines)
 
     def _end(self, reason: Reason) -> None:
         self._shared.note(reason, self.peer)
         self.abort()
 
 
-def protocol(connections: Connections) -> type[asyncio.Protocol]:
-    """Return what uvicorn's setting `http` takes, for the connections of a port."""
-    create: Callable[..., BoundedProtocol] = functools.partial(BoundedProtocol, connections)
+def protocol(connections: Connections, direct: Direct | None = None) -> type[asyncio.Protocol]:
+    """Return what uvicorn's setting `http` takes, for the connections of a port. See BoundedProtocol."""
+    create: Callable[..., BoundedProtocol] = functools.partial(BoundedProtocol, connections, direct)
     return cast("type[asyncio.Protocol]", create)
 
 

@@ -136,9 +136,18 @@ async def _on_match(call: Call, condition: IfMatch, write: Callable[..., Awaitab
 def _draft(namespace: str, key: str, body: bytes) -> Draft:
     check_namespace(namespace)  # checked before the body, which costs more
     check_key(key)
+    return parse_draft(namespace, key, body)
+
+
+def parse_draft(namespace: str, key: str, body: bytes) -> Draft:
+    """Return the draft of a PUT's body. The names have been checked. Raise InvalidInputError."""
     document: Any = strict_json.parse("body", body)
     if type(document) is not dict or "value" not in document:
         raise InvalidInputError("body", 'a JSON object with the member "value"')
+    if len(document) == 1:
+        value = strict_json.encode_parsed(document["value"])
+        strict_json.check_parsed("body", body, 1 + strict_json.count(value, b":"))
+        return Draft(namespace, key, value, "[]", "{}", 0)
     check_members("body", document, _MEMBERS)
     draft = Draft.create(
         namespace,

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from swarm_operator.memory.service.telemetry.plain import PlainCounter, PlainHistogram
+from swarm_operator.memory.service.telemetry.metrics import PlainCounter, PlainHistogram
 
 BOUNDS = (0.25, 1, 2.5)
 AMOUNTS = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([0, 0.25, 0.5, 1, 1.5, 2.5, 1000])))
