@@ -15,7 +15,7 @@ from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.resource import Key
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 CLUSTERS, STORES = 20, 180
 """Clusters with a store each, and stores that stand alone: 200 stores."""
@@ -153,7 +153,7 @@ async def make_ready(objects, eventually) -> list[str]:
     async def made() -> bool:
         return len((await objects.client.list(kinds.STATEFUL_SET, namespace=objects.namespace))[0]) == len(names)
 
-    await eventually(made, seconds=180)
+    await eventually(made, seconds=300)
     await in_batches([objects.pretend_ready(name) for name in names])
     await migrate(objects, eventually, "s0")
 
