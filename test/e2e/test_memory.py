@@ -15,7 +15,7 @@ from swarm_operator.memory.sqlite.database.driver import has_wal_reset_bug
 
 pytestmark = pytest.mark.timeout(420)
 
-CHILDREN = "statefulsets,services,secrets,pods"
+CHILDREN = "statefulsets,services,secrets,configmaps,pods"
 
 
 def test_the_example_becomes_a_ready_store_that_applies_its_settings(space):
