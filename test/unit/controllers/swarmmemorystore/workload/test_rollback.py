@@ -166,6 +166,19 @@ async def test_the_pod_of_the_failed_image_is_deleted_if_its_controller_leaves_i
     assert kubernetes.pod is None or kubernetes.pod["metadata"]["uid"] != failed
 
 
+@pytest.mark.parametrize("last", range(3))
+async def test_an_operator_that_starts_again_after_any_write_goes_on(
+    last, failing, clock, live, kubernetes, status, condition, cache, recorder, observer
+):
+    def operator():
+        return SwarmMemoryStoreReconciler(cache, recorder, observer, "registry/swarm-memory:v1", clock=clock)
+
+    clock.moment += timedelta(seconds=601)
+    assert await live(last, STORE, KEY, operator) == (last > 0)
+    assert kubernetes.template == kubernetes.templates[0]
+    assert (status()["rolledBack"]["image"], condition("Upgraded")["reason"]) == (NEW, "RolledBack")
+
+
 async def test_a_change_of_the_spec_tries_again(failing, pass_deadline, kubernetes, become, reconcile, status):
     await pass_deadline()
     kubernetes.roll(ready=True)
