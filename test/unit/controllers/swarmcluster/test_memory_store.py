@@ -51,3 +51,9 @@ def test_every_setting_is_one_that_the_store_has(cluster_object):
     read = SwarmMemoryStore.model_validate(store)
     assert read.spec.model_dump(by_alias=True, exclude_unset=True) == store["spec"]
     assert store["spec"].items() >= {**tuning, **passed_on}.items()
+
+
+def test_a_pod_template_is_passed_on_as_it_is(cluster_object):
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"nodeSelector": {"x": "y"}, "containers": [{"n": None}]}}
+    assert made(cluster_object, podTemplate=template)["spec"]["podTemplate"] == template
+    assert "podTemplate" not in made(cluster_object)["spec"]
