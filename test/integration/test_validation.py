@@ -156,6 +156,8 @@ async def test_an_empty_store_gets_the_documented_defaults(objects):
         "mcpMode": True,
         "enableWAL": True,
         "enableVacuum": True,
+        "updateStrategy": "Rolling",
+        "upgradeDeadline": "10m",
         "hibernated": False,
         "paused": False,
     }

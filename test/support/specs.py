@@ -58,7 +58,7 @@ def _good(name: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     # What the rules in CEL say is not in the schema's other words.
     if name == "storageSize":
         return QUANTITIES
-    if name.endswith("Interval"):
+    if name.endswith(("Interval", "Deadline")):
         return DURATIONS
     if name in EXAMPLES:
         return st.sampled_from(EXAMPLES[name])
@@ -132,7 +132,7 @@ def _bad(name: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         wrong |= st.text(min_size=1).filter(lambda text: not pattern.search(text))
     if name == "storageSize":
         wrong |= st.sampled_from(["0", "0Gi", "0.0", "8Ei", "9999999Ti", "-1Gi", "1e3", "10 Gi", "10gi", "Gi"])
-    if name.endswith("Interval"):
+    if name.endswith(("Interval", "Deadline")):
         wrong |= st.sampled_from(["0s", "1ms", "999ms", "5", "-5m", "1d", "m", "9999999999h", "5 m"])
     return wrong
 
