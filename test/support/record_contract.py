@@ -325,4 +325,49 @@ BULLETINS = [
     ]),
 ]  # fmt: skip
 
-SCENARIOS = [*AGENTS, *TASKS, *PATTERNS, *CONSENSUS, *BULLETINS]
+LEASES = [
+    Scenario("a lease is held by one agent at a time, and a holder that was killed is replaced when it ends", [
+        step("leases.get", None, id="queen"),
+        step("leases.renew", MISSING, id="queen", agent="a1"),
+        step("leases.claim", has(holder="a1", term=1, leaseExpiresAt="2027-01-15T08:00:10.000Z"), id="queen",
+             agent="a1", lease=10),
+        step("leases.claim", state("claimed"), id="queen", agent="a2"),
+        Advance(9),
+        step("leases.get", has(held=True, holder="a1"), id="queen"),
+        step("leases.claim", state("claimed"), id="queen", agent="a2"),
+        Advance(1),
+        step("leases.get", has(held=False, holder="a1", term=1), id="queen"),
+        step("leases.claim", has(holder="a2", term=2, leaseExpiresAt="2027-01-15T08:00:40.000Z"), id="queen",
+             agent="a2"),
+        step("leases.renew", state("not-claimed"), id="queen", agent="a1"),
+        step("leases.release", state("not-claimed"), id="queen", agent="a1"),
+        step("leases.claim", state("claimed"), id="queen", agent="a1"),
+    ]),
+    Scenario("the holder of a lease renews it, late too, and its term stays", [
+        step("leases.claim", has(term=1), id="queen", agent="a1", lease=10),
+        Advance(5),
+        step("leases.claim", has("held", term=1, claimedAt="2027-01-15T08:00:00.000Z",
+                                 leaseExpiresAt="2027-01-15T08:00:15.000Z"), id="queen", agent="a1", lease=10),
+        Advance(60),
+        step("leases.renew", has(term=1, leaseExpiresAt="2027-01-15T08:01:35.000Z"), id="queen", agent="a1"),
+        step("leases.claim", state("claimed"), id="queen", agent="a2"),
+    ]),
+    Scenario("a lease that was given back is free at once, and its term only grows", [
+        step("leases.claim", has(term=1), id="queen", agent="a1"),
+        step("leases.release", has("holder", "leaseExpiresAt", "claimedAt", term=1), id="queen", agent="a1"),
+        step("leases.get", has(held=False, term=1), id="queen"),
+        step("leases.release", state("not-claimed"), id="queen", agent="a1"),
+        step("leases.renew", state("not-claimed"), id="queen", agent="a1"),
+        step("leases.claim", has(term=2), id="queen", agent="a1", lease=1),
+        Advance(1),
+        step("leases.claim", has(term=3), id="queen", agent="a1"),
+    ]),
+    Scenario("what is wrong with a lease is named", [
+        step("leases.claim", invalid("agent"), id="queen", agent=""),
+        step("leases.claim", invalid("lease"), id="queen", agent="a", lease=-1),
+        step("leases.renew", invalid("agent"), id="queen", agent=""),
+        step("leases.release", MISSING, id="queen", agent="a"),
+    ]),
+]  # fmt: skip
+
+SCENARIOS = [*AGENTS, *TASKS, *PATTERNS, *CONSENSUS, *LEASES, *BULLETINS]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from swarm_operator.cmd.memory.calling import MemoryClient, add_client
-from swarm_operator.cmd.memory.codes import OK, complain
+from swarm_operator.cmd.memory.codes import NOT_FOUND, OK, complain
 from swarm_operator.cmd.memory.output import Output
 from swarm_operator.cmd.memory.progress import bar
 from swarm_operator.cmd.memory.values import interval, one_of, switch
@@ -47,6 +47,14 @@ def add(commands: Any) -> None:
     agents.add_argument("--capability", help="only those that have it")
     agents.add_argument("--stale", type=switch, default=None, metavar="BOOL", help="whether they were silent for long")
     tasks.add_argument("--agent", help="only those that it has claimed, or that are assigned to it")
+    lease = add_client(
+        commands, "lease", _lease, "claim, renew, release or print a lease, such as queen",
+        columns=("id", "holder", "term", "held", "leaseExpiresAt"),
+    )  # fmt: skip
+    lease.add_argument("action", choices=("claim", "renew", "release", "get"), help="what to do")
+    lease.add_argument("name", metavar="NAME", help="name of the lease")
+    lease.add_argument("--agent", help="the agent that holds it; needed but for get")
+    lease.add_argument("--lease", type=interval, metavar="TIME", help="how long it lasts: 30s, or seconds; 30 seconds")
     export = add_client(commands, "export", _export, "print the swarm's entries as lines of JSON, or write a file")
     export.add_argument(
         "file", metavar="FILE", nargs="?", default="-",
@@ -80,6 +88,21 @@ async def _agents(options: argparse.Namespace, client: MemoryClient) -> int:
 async def _tasks(options: argparse.Namespace, client: MemoryClient) -> int:
     async for task in client.tasks.iterate(**{name: getattr(options, name) for name in ("status", "type", "agent")}):
         options.out.row(task)
+    return OK
+
+
+async def _lease(options: argparse.Namespace, client: MemoryClient) -> int:
+    if options.action == "get":
+        found = await client.leases.get(options.name)
+        if found is None:
+            complain(f"NAME: there is no lease {options.name!r}; claim makes it")
+            return NOT_FOUND
+        options.out.row(found)
+        return OK
+    if not options.agent:
+        return complain(f"--agent: is missing; {options.action} needs the agent")
+    lasting = {} if options.action == "release" else {"lease": options.lease}
+    options.out.row(await getattr(client.leases, options.action)(options.name, agent=options.agent, **lasting))
     return OK
 
 

@@ -56,7 +56,7 @@ class MemoryClient:
         sleep: waits between attempts; replaceable for tests.
 
     Attributes:
-        agents, tasks, patterns, consensus, communications, coordination, metrics: the swarm's records.
+        agents, tasks, patterns, consensus, leases, communications, coordination, metrics: the swarm's records.
         swarm: counts, export, import and cleanup of all records.
         backups: named backups at the service's destination.
         restores: restores of backups into the service.
@@ -89,6 +89,7 @@ class MemoryClient:
         self.tasks = swarm.TasksClient(transport)
         self.patterns = swarm.PatternsClient(transport)
         self.consensus = swarm.ConsensusClient(transport)
+        self.leases = swarm.LeasesClient(transport)
         self.communications = swarm.CommunicationsClient(transport)
         self.coordination = swarm.CoordinationClient(transport)
         self.metrics = swarm.MetricsClient(transport)

@@ -301,6 +301,41 @@ class ConsensusClient(_Records):
         return await self._list(status=status, task=task, limit=limit, cursor=cursor)
 
 
+class LeasesClient(_Resource):
+    """`/v1/leases`: names, such as `queen`, that one agent at a time holds."""
+
+    _kind = "leases"
+
+    async def claim(self, name: str, *, agent: str, lease: float | None = None) -> Record:
+        """Take a free lease, or renew it if the agent holds it. Idempotent.
+
+        Args:
+            name: name of the lease.
+            agent: the agent.
+            lease: seconds until the lease ends if it is not renewed; 30 by default.
+
+        Returns:
+            The lease. `term` grows with each new holder: send it along with what the holder decides.
+
+        Raises:
+            MemoryStateError: another agent holds it: reason `claimed`.
+        """
+        document = _given(agent=agent, lease=lease)
+        return await self._send("POST", name, "claim", document=document, statuses=WRITTEN, idempotent=True)
+
+    async def renew(self, name: str, *, agent: str, lease: float | None = None) -> Record:
+        """Let the agent's lease last `lease` seconds from now. Raise MemoryStateError if it has lost it. Idempotent."""
+        return await self._send("POST", name, "renew", document=_given(agent=agent, lease=lease), idempotent=True)
+
+    async def release(self, name: str, *, agent: str) -> Record:
+        """Give the agent's lease back."""
+        return await self._send("POST", name, "release", document={"agent": agent})
+
+    async def get(self, name: str) -> Record | None:
+        """Return the lease, with `held`, or None if it was never claimed."""
+        return await self._get(name)
+
+
 class CommunicationsClient(_Resource):
     """`/v1/communications`."""
 

@@ -122,6 +122,15 @@ class SyncConsensusClient(_Facade[swarm.ConsensusClient]):
     iterate = _stream(swarm.ConsensusClient.iterate)
 
 
+class SyncLeasesClient(_Facade[swarm.LeasesClient]):
+    """`/v1/leases`."""
+
+    claim = _call(swarm.LeasesClient.claim)
+    renew = _call(swarm.LeasesClient.renew)
+    release = _call(swarm.LeasesClient.release)
+    get = _call(swarm.LeasesClient.get)
+
+
 class SyncCommunicationsClient(_Facade[swarm.CommunicationsClient]):
     """`/v1/communications`."""
 
@@ -197,6 +206,7 @@ class SyncMemoryClient(_Facade[MemoryClient]):
         self.tasks = SyncTasksClient(client.tasks, loop)
         self.patterns = SyncPatternsClient(client.patterns, loop)
         self.consensus = SyncConsensusClient(client.consensus, loop)
+        self.leases = SyncLeasesClient(client.leases, loop)
         self.communications = SyncCommunicationsClient(client.communications, loop)
         self.coordination = SyncCoordinationClient(client.coordination, loop)
         self.metrics = SyncMetricsClient(client.metrics, loop)

@@ -32,7 +32,8 @@ class RecordStateError(MemoryStoreError):
 
     Attributes:
         reason: stable machine-readable reason. For tasks: `exists`, `claimed`, `assigned`, `blocked`, `not-claimed`,
-            `not-allowed`. For proposals: `exists`, `closed`, `not-a-voter`, `full`.
+            `not-allowed`. For proposals: `exists`, `closed`, `not-a-voter`, `full`. For leases: `claimed`,
+            `not-claimed`.
         detail: human-readable reason.
     """
 

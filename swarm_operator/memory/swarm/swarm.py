@@ -9,6 +9,7 @@ from swarm_operator.memory.swarm.agents import ACTIVE, AGENT, Agents
 from swarm_operator.memory.swarm.cleanup import DEFAULT_MAX_AGE, Cleanup, clean_up
 from swarm_operator.memory.swarm.consensus.proposals import CONSENSUS, Consensus
 from swarm_operator.memory.swarm.coordination import COORDINATION_NAMESPACE, METRICS, Coordination, Metrics
+from swarm_operator.memory.swarm.leases import Leases
 from swarm_operator.memory.swarm.messages import COMMUNICATION, Communications
 from swarm_operator.memory.swarm.patterns import PATTERN, Patterns
 from swarm_operator.memory.swarm.tasks.queue import TASK
@@ -56,6 +57,11 @@ class Swarm:
     def consensus(self) -> Consensus:
         """Return the proposals and votes."""
         return Consensus(self._store)
+
+    @property
+    def leases(self) -> Leases:
+        """Return the leases, the queen's among them."""
+        return Leases(self._store)
 
     @property
     def communications(self) -> Communications:

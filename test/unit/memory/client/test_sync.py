@@ -19,9 +19,8 @@ from swarm_operator.memory.client import (
 from swarm_operator.memory.client.sync import _Facade
 
 RECORDS = (
-    "agents", "tasks", "patterns", "consensus", "communications", "coordination", "metrics", "swarm", "backups",
-    "restores",
-    "settings",
+    "agents", "tasks", "patterns", "consensus", "leases", "communications", "coordination", "metrics", "swarm",
+    "backups", "restores", "settings",
 )  # fmt: skip
 
 
@@ -109,6 +108,7 @@ async def test_records_make_the_round_trip(run):
         assert memory.metrics.get("m")["id"] == "m"
         proposal = memory.consensus.propose(options=["yes", "no"])
         assert memory.consensus.get(proposal["id"])["id"] == proposal["id"]
+        assert memory.leases.claim("queen", agent="a1")["term"] == memory.leases.get("queen")["term"] == 1
         lines = list(memory.swarm.export())
         assert memory.swarm.import_(lines)["unchanged"] == len(lines) - 2
         assert memory.swarm.stats()

@@ -93,7 +93,7 @@ class Mcp:
         listed = next((answer[each] for each in ("agents", "tasks", "patterns", "proposals") if each in answer), None)
         if listed is not None:
             return [record["id"] for record in listed]
-        return next(answer[each] for each in ("agent", "task", "pattern", "proposal") if each in answer)
+        return next(answer[each] for each in ("agent", "task", "pattern", "proposal", "lease") if each in answer)
 
 
 scenarios = pytest.mark.parametrize("scenario", contract.SCENARIOS, ids=lambda scenario: scenario.name)

@@ -405,8 +405,20 @@ ENDING = [
     _raw("end it again", None, "Mcp-Session-Id: <<session>>", method="DELETE"),
     _old("ping after the end", "ping"),
 ]
+LEASES = [
+    _tool("claims a lease", "lease_claim", id="queen", agent="lead", lease=60),
+    _tool("claims another's lease", "lease_claim", id="queen", agent="coder-1"),
+    _tool("renews a lease", "lease_renew", id="queen", agent="lead"),
+    _tool("renews another's lease", "lease_renew", id="queen", agent="coder-1"),
+    _tool("gets a lease", "lease_get", id="queen"),
+    _tool("gets no lease", "lease_get", id="none"),
+    _tool("gives a lease back", "lease_release", id="queen", agent="lead"),
+    _tool("gives a lease back again", "lease_release", id="queen", agent="lead"),
+]
+"""After all that counts entries."""
+
 SCENARIO = Scenario(
     "mcp",
-    [*BEGINNING, *ENTRIES, *RECORDS, *CLASSIC, *LIMITED, *RESOURCES, *ENDING],
+    [*BEGINNING, *ENTRIES, *RECORDS, *CLASSIC, *LIMITED, *RESOURCES, *LEASES, *ENDING],
     ("--mcp-allowed-origins", "https://ok.example", "--mcp-toolsets", "all"),
 )

@@ -61,7 +61,7 @@ def test_every_tool_of_mcp_has_succeeded():
         json.loads(exchange["answer"][0]) for exchange in recorded() if exchange["name"] == "tools for an admin"
     )
     tools = {tool["name"] for tool in listed["result"]["tools"]}
-    assert len(tools) == 44
+    assert len(tools) == 48
     succeeded = set()
     for exchange in recorded():
         if "/mcp" in exchange.get("sent", [""])[0] and '"isError":false' in "".join(exchange["answer"]):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from swarm_operator.memory.service.http.routes import agents, consensus, messages, patterns, scale, swarm, tasks
+from swarm_operator.memory.service.http.routes import agents, consensus, leases, messages, patterns, scale, swarm, tasks
 
 SUBJECT: Final = "this path"
 ENDPOINTS: Final = tuple(
     replace(endpoint, operation=replace(endpoint.operation, subject=SUBJECT))
-    for module in (agents, tasks, scale, patterns, consensus, messages, swarm)
+    for module in (agents, tasks, scale, patterns, consensus, leases, messages, swarm)
     for endpoint in module.ENDPOINTS
 )

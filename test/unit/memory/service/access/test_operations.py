@@ -20,6 +20,7 @@ from unit.memory.service.access.operations.model import (
     COORDINATION,
     FORBIDDEN,
     HOLDERS,
+    LEASES,
     MESSAGES,
     METRICS,
     NOBODY,
@@ -72,6 +73,7 @@ async def fill(store):
     await swarm.tasks.claim("claimed", "ada")
     await swarm.patterns.store("review", {"type": "x", "stone": STONES[PATTERNS]})
     await swarm.consensus.propose({"id": "name", "stone": STONES[CONSENSUS]})
+    await swarm.leases.claim("queen", STONES[LEASES])
     await swarm.communications.send("bob", "ada", STONES[MESSAGES])
     await swarm.coordination.put("state", STONES[COORDINATION])
     await swarm.metrics.store("load", {"type": "cpu", "stone": STONES[METRICS]})

@@ -12,7 +12,7 @@ from swarm_operator.memory.service.mcp.tools import TOOLS
 READ_ONLY = {
     "memory_retrieve", "memory_list", "memory_search", "memory_stats", "memory_analytics", "agent_get", "agent_list",
     "task_get", "task_list", "pattern_best", "pattern_get", "pattern_list", "consensus_result", "consensus_list",
-    "message_read",
+    "message_read", "lease_get",
 }  # fmt: skip
 DESTRUCTIVE = {
     "memory_store", "memory_delete", "memory_usage", "memory_namespace", "agent_register", "agent_deregister",
@@ -59,6 +59,10 @@ HAPPY = [
     ("consensus_result", {"id": "c"}, {"version": 2}),
     ("consensus_list", {"status": "open"}, {"next_cursor": None}),
     ("consensus_close", {"id": "c"}, {"version": 3}),
+    ("lease_claim", {"id": "queen", "agent": "a", "lease": 10}, {"version": 1}),
+    ("lease_renew", {"id": "queen", "agent": "a"}, {"version": 2}),
+    ("lease_get", {"id": "queen"}, {"version": 2}),
+    ("lease_release", {"id": "queen", "agent": "a"}, {"version": 3}),
     ("message_send", {"from": "a", "to": "b", "message": {"type": "hi"}}, {}),
     ("message_read", {"agent": "b", "type": "hi"}, {"more": False}),
     ("memory_delete", {"key": "k"}, {"deleted": True}),

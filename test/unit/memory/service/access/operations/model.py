@@ -14,11 +14,12 @@ AGENTS, TASKS, PATTERNS = "swarm:agents", "swarm:tasks", "swarm:patterns"
 CONSENSUS, MESSAGES, COORDINATION, METRICS = (
     "swarm:consensus", "swarm:communications", "swarm:coordination", "swarm:metrics",
 )  # fmt: skip
+LEASES = "swarm:leases"
 SWARM = (AGENTS, TASKS, PATTERNS, CONSENSUS, MESSAGES, COORDINATION, METRICS)
 STONES = {
     "alpha": "axinite", "alpha/beta": "beryl", "alphabet": "citrine", "gamma": "garnet", AGENTS: "emerald",
     TASKS: "fluorite", PATTERNS: "hematite", CONSENSUS: "iolite", MESSAGES: "jasper", COORDINATION: "kyanite",
-    METRICS: "lazurite",
+    METRICS: "lazurite", LEASES: "malachite",
 }  # fmt: skip
 """A word that occurs in everything that a namespace holds, and nowhere else."""
 
