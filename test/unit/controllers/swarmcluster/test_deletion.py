@@ -147,11 +147,14 @@ async def test_the_right_to_see_namespaces_may_be_missing(deleted, client, store
     assert client.objects[CLUSTER, KEY]["metadata"]["finalizers"] == []
 
 
-async def test_somebody_else_s_quota_of_that_name_does_not_stop_the_deletion(deleted, client, stores_are_gone):
+async def test_somebody_else_s_quota_of_that_name_does_not_stop_the_deletion(deleted, client, stores_are_gone, counted):
     theirs = contents_quota(SWARM.name)
     client.put(kinds.RESOURCE_QUOTA, theirs | {"metadata": theirs["metadata"] | {"labels": {}, "uid": "theirs"}})
     await deleted.reconcile(KEY)
     stores_are_gone()
     await deleted.reconcile(KEY)
-    assert SWARM in left(client, NAMESPACE)
+    counted(HIVE.name)
+    assert await deleted.reconcile(KEY) == Result()
+    assert left(client, NAMESPACE) == [SWARM]
     assert Key(SWARM.name, CONTENTS) in left(client, kinds.RESOURCE_QUOTA)
+    assert client.objects[CLUSTER, KEY]["metadata"]["finalizers"] == []
