@@ -205,12 +205,15 @@ async def test_an_autoscaler_that_is_refused_leaves_the_agents_alone(
 async def test_a_pod_template_that_is_refused_changes_no_agent(run, memory_serves, agents_are, agents_object, workload):
     await memory_serves(agents_object({"podTemplate": {"spec": {"priorityClassName": "high"}}}))
     await run()
+    agents_are(1)
     before = workload()
     assert before["spec"]["template"]["spec"]["priorityClassName"] == "high"
+    assert (await run())["readyAgents"] == 1
     status = await run(agents_object({"podTemplate": {"spec": {"hostNetwork": True}}}, generation=2))
     assert status["conditions"]["AgentsReady"][:2] == ("False", "PodTemplateRefused")
     assert "spec.agentTemplate.podTemplate.spec.hostNetwork" in status["conditions"]["Ready"][2]
     assert workload() == before
+    assert status["readyAgents"] == 1
 
 
 async def test_agents_use_the_swarm_s_memory_and_not_the_hive_mind_s(
