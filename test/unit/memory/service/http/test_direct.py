@@ -114,6 +114,18 @@ async def test_only_content_length_says_where_a_request_ends(service, connect):
         await peer.answer()
 
 
+async def test_the_rest_of_a_refused_body_is_no_request(service, connect):
+    for number, key in enumerate(("team/k", "team/l")):
+        await service.put(key, number)
+    peer, rest = await connect(service), get(b"k")
+    head = put(b"k", b'{"value":1}' + rest)[: -len(rest)]
+    assert (await peer.call(head.replace(TOKEN.encode(), b"wrong")))[0] == 401
+    (connection,) = service.connections._open
+    peer.send(rest)
+    await until(lambda: connection._part.name == "NONE" or connection._messages == 2)
+    assert orjson.loads((await peer.call(get(b"l")))[2])["value"] == 1
+
+
 async def test_an_uncached_entry_is_read_by_the_direct_path(service, connect, taken, clock):
     await service.put("team/k", "there", ttl=10)
     service.store._cache.clear()
@@ -163,9 +175,10 @@ async def test_a_request_waits_for_the_response_to_the_one_before(service, conne
     with held(service) as release:
         peer.send(put(b"l", b'{"value":2}'))
         await until(lambda: service.store._writer._queue or service.store._lookup._writing)
-        peer.send(get(b"k") + get(b"l"))
         (connection,) = service.connections._open
-        await until(lambda: len(connection.pipeline) == 2)
+        for number, key in enumerate((b"k", b"l"), start=2):
+            peer.send(get(key))
+            await until(lambda number=number: connection._messages == number or connection.flow.read_paused)
         release()
         assert (await peer.answer())[0] == 201
     assert [orjson.loads((await peer.answer())[2])["value"] for _ in range(2)] == [1, 2]
