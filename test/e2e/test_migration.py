@@ -83,7 +83,7 @@ async def test_a_swarm_takes_over_what_lies_on_a_claim(space, shell, tmp_path): 
     eventually(lambda: space.get("swarmcluster/my-cluster")["status"]["memoryStatus"] == "Ready")
     space.start_agent()
     assert space.memory("get", "n", "before the cut")["value"] == 1
-    eventually(lambda: space.get("swarmmemorystore/my-cluster-memory")["status"]["agentCount"] == numbers["agents"])
+    eventually(lambda: space.get("swarmmemorystore/my-cluster-memory")["status"]["taskCount"] == numbers["tasks"])
     # The page's last command asks for another try: a migration that is completed is not run again.
     jobs = json.loads(space.kubectl("get", "jobs", "-o", "json"))["items"]
     assert [job["metadata"]["name"] for job in jobs] == [numbers["job"]]
