@@ -206,6 +206,7 @@ async def test_numbers_come_into_the_status_and_it_is_never_run_again(
         await reconcile()
         assert job() is None, change
         assert (status()["migration"], status()["phase"], migrated()[2]) == (found, "Ready", said), change
+        assert (status()["migrationCompleted"], status()["migrationTime"]) == (True, COMPLETE["completionTime"]), change
     before = client.writes()
     await reconcile()
     assert client.writes() == before
