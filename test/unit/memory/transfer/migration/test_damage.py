@@ -257,6 +257,23 @@ async def test_a_source_that_is_being_written_is_read_and_said(place, monkeypatc
         assert notice.startswith("changed-while-read")
 
 
+async def test_a_database_that_is_written_while_it_is_copied_is_copied_again(place, monkeypatch):
+    path = place.source / "b.db"
+    legacy.memories(path)
+    copy, copies = database_copies.shutil.copyfile, []
+
+    def writing(source, *rest):
+        copy(source, *rest)
+        if not copies:
+            os.utime(source, ns=(0, source.stat().st_mtime_ns + 1_000_000))
+        copies.append(source)
+
+    monkeypatch.setattr(database_copies.shutil, "copyfile", writing)
+    report = await place.migrate()
+    assert copies.count(path) == 2
+    assert [source["notices"] for source in report["sources"]] == [[]]
+
+
 async def test_a_database_that_another_program_has_locked_is_read(place):
     path = place.source / "a.db"
     legacy.memories(path)
