@@ -240,7 +240,8 @@ async def _with_strategy(r: Reconciliation[SwarmMemoryStore], live: Object) -> O
     waits = r.parsed.spec.update_strategy == "OnDelete"
     if waits == rollout.waits_for_deletion(live):
         return live
-    strategy = {"type": "OnDelete" if waits else "RollingUpdate", "rollingUpdate": None}
+    # Without one the API server sets all of its default.
+    strategy = {"type": "OnDelete", "rollingUpdate": None} if waits else None
     patch = {"metadata": {"uid": live["metadata"]["uid"]}, "spec": {"updateStrategy": strategy}}
     namespace, name = key_of(live)
     return await r.cache.merge(kinds.STATEFUL_SET, namespace, name, patch, field_manager=labels.FIELD_MANAGER)
