@@ -12,7 +12,8 @@ the old file is complete without a log, so a backup can be made of it while the 
 Versions: those of the copy are raised above all that the store has given out, and so is the position of its change
 log, of which one change stays. So no known version matches an entry of the copy, and no known position can be resumed.
 Both are raised by a margin before writes are refused, because raising them rewrites every row. Each change raises the
-highest version by one at most, so the number of changes since tells whether the margin was enough.
+highest version by one at most, so the number of changes since tells whether the margin was enough. A damaged database
+may not tell what it has given out: it counts as more than any store has made since 1970.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ from swarm_operator.memory.sqlite.write.writer import Writer
 
 MARGIN: Final = 1_000_000
 """Changes that may be made while a copy is prepared. If there are more, it is raised again while writes are refused."""
+_A_MILLISECOND: Final = 1000
+"""Changes that nobody makes in a millisecond: so many for each since 1970 are more than a damaged store has made."""
 _SIDECARS: Final = ("-wal", "-shm", "-journal")
 _HIGHEST = """
     SELECT max((SELECT coalesce(max(version), 0) FROM entries), (SELECT highest FROM deleted_versions WHERE id = 1))
@@ -133,21 +136,36 @@ class Replacer:
 
     async def _replace(self, file: Path, former: Path, before: Callable[[int], Awaitable[None]], now: int) -> None:
         stop = threading.Event()
-        known = await self._backups.read(given, stop)
+        known = await self._given(now, stop)
         position = await run_stoppable(lambda: self._prepare(file, known, now, stop), stop)
         # A backup may take minutes: it is waited for while writes go on.
         async with self._backups.excluded():
             refusal = RestoringError("a restore is being completed; writes wait for its end")
             try:
                 await self._writer.pause(refusal)
-                newest = await self._worker.run(lambda db: changes.bounds(db)[1])
-                if newest - known.position > MARGIN:
-                    known = await self._backups.read(given, stop)
+                if await self._newest(now) - known.position > MARGIN:
+                    known = await self._given(now, stop)
                     position = await run_stoppable(lambda: self._prepare(file, known, now, stop), stop)
                 await before(position)
                 await run_to_completion(self._exchange(file, former, position), stop)
             finally:
                 self._writer.resume(refusal)
+
+    async def _given(self, now: int, stop: threading.Event) -> Given:
+        """Return what the database has given out, or more if it is damaged."""
+        try:
+            return await self._backups.read(given, stop)
+        except (sqlite3.Error, CorruptDatabaseError) as error:
+            _check_damage(error)
+            return Given(now * _A_MILLISECOND, now * _A_MILLISECOND)
+
+    async def _newest(self, now: int) -> int:
+        """Return the position of the last change, or a later one if the database is damaged."""
+        try:
+            return await self._worker.run(lambda db: changes.bounds(db)[1])
+        except sqlite3.Error as error:
+            _check_damage(error)
+            return now * _A_MILLISECOND
 
     def _prepare(self, file: Path, known: Given, now: int, stop: threading.Event) -> int:
         """Bring the copy to the state in which it is opened. Return the position of its last change."""
@@ -292,6 +310,12 @@ def put_back(former: Path, path: Path) -> None:
     sync_directory(path.parent)
     former.rename(path)
     sync_directory(path.parent)
+
+
+def _check_damage(error: Exception) -> None:
+    """Raise an error that does not say that the database is damaged."""
+    if not isinstance(from_sqlite(error), CorruptDatabaseError):
+        raise error
 
 
 def _check_alone(path: Path) -> None:
