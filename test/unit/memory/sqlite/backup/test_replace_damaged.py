@@ -28,13 +28,15 @@ async def do_nothing(_):
 
 
 @pytest.mark.parametrize("part", [(0.0, 1.0), (0.01, 1.0), (0.3, 0.7)], ids=["all", "but the first page", "the middle"])
-async def test_a_damaged_database_is_replaced_and_nothing_known_of_it_matches(tmp_path, config, part):
+async def test_a_damaged_database_is_replaced_and_nothing_known_of_it_matches(tmp_path, config, part, monkeypatch):
+    monkeypatch.setattr(replace, "MARGIN", 1)  # it hides nothing
     file = tmp_path / "m.db"
     async with SqliteStore.open(file, config) as store:
         for number in range(ENTRIES):
             await store.put("n", f"k{number}", os.urandom(5000).hex())
         await store.backup(tmp_path / "copy.db")
-        newest, _ = await store.put("n", "k0", "later")
+        for number in range(9):
+            newest, _ = await store.put("n", "k0", number)
         async with store.watch() as watch:
             position = watch.position
     async with SqliteStore.open(file, config) as store:  # with nothing of it in memory
@@ -62,7 +64,7 @@ async def test_a_damaged_database_is_replaced_and_nothing_known_of_it_matches(tm
 
 
 async def test_another_failure_of_the_disk_replaces_nothing(tmp_path, config, monkeypatch):
-    def fail(_):
+    async def fail(*_):
         error = replace.sqlite3.OperationalError("disk I/O error")
         error.sqlite_errorcode = replace.sqlite3.SQLITE_IOERR
         raise error
@@ -71,10 +73,8 @@ async def test_another_failure_of_the_disk_replaces_nothing(tmp_path, config, mo
         await store.put("n", "k", 1)
         await store.backup(tmp_path / "copy.db")
         await store.put("n", "k", 2)
-        for name in ("given", "changes.bounds"):
-            with monkeypatch.context() as patch:
-                patch.setattr(f"swarm_operator.memory.sqlite.backup.replace.{name}", fail)
-                with pytest.raises(StorageIOError):
-                    await store.replace(tmp_path / "copy.db", former=tmp_path / "former.db", before=do_nothing)
+        monkeypatch.setattr(store._backups, "read", fail)
+        with pytest.raises(StorageIOError):
+            await store.replace(tmp_path / "copy.db", former=tmp_path / "former.db", before=do_nothing)
         assert (await store.get("n", "k")).value == 2
         await store.put("n", "k", 3)
