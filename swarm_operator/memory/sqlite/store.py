@@ -58,8 +58,8 @@ from swarm_operator.memory.sqlite.gc.collector import GarbageCollector
 from swarm_operator.memory.sqlite.read.entries import EntryCache, EntryReader
 from swarm_operator.memory.sqlite.read.pool import Readers
 from swarm_operator.memory.sqlite.search.index import prepare_opened
+from swarm_operator.memory.sqlite.tables import compression
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
-from swarm_operator.memory.sqlite.tables.compression import StoredValue
 from swarm_operator.memory.sqlite.tables.ranges import after_prefix
 from swarm_operator.memory.sqlite.write.apply import (
     BatchOperation,
@@ -217,7 +217,7 @@ class SqliteStore:
         """Write an entry, see Store.write."""
         if len(draft.value_json) > self.config.max_value_bytes:
             raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
-        packed = self._packer.pack_inline(draft.value_json) or await self._pack(draft.value_json)
+        packed = self._pack_inline(draft.value_json) or await self._pack(draft.value_json)
         result: tuple[Entry, bool] = await self._writer.submit(PutOperation(draft, packed, create_only, if_version))
         return result
 
@@ -263,7 +263,7 @@ class SqliteStore:
             value = write.draft.value_json
             if len(value) > self.config.max_value_bytes:
                 raise InvalidInputError(f"operations[{index}].value", f"at most {self.config.max_value_bytes} bytes")
-            stored = self._packer.pack_inline(value) or await self._pack(value)
+            stored = self._pack_inline(value) or await self._pack(value)
             operations.append(PutOperation(write.draft, stored, write.create_only, write.if_version))
         results: list[Any] = await self._writer.submit(BatchOperation(operations, atomic))
         return results
@@ -293,9 +293,8 @@ class SqliteStore:
             InvalidInputError, OverloadedError, StorageError, StoreClosedError: see `put`.
         """
         identity = (check_namespace(namespace), check_key(key))
-        result: tuple[Entry | None, bool] = await self._writer.submit(
-            UpdateOperation(identity, change, self._packer.pack_now)
-        )
+        operation = UpdateOperation(identity, change, self._packer.pack_now)
+        result: tuple[Entry | None, bool] = await self._writer.submit(operation)
         return result
 
     async def delete_range(self, namespace: str, *, prefix: str = "") -> int:
@@ -490,7 +489,14 @@ class SqliteStore:
             gc=replace(self._collector.stats),
         )
 
-    async def _pack(self, raw: bytes) -> StoredValue:
+    def _pack_inline(self, raw: bytes) -> compression.StoredValue | None:
+        """Return the value in its stored form; None if compression would block the event loop."""
+        threshold = self.config.compression_threshold
+        if not 0 < threshold < len(raw):
+            return compression.StoredValue(compression.Codec.PLAIN, raw)
+        return compression.compress(raw, threshold) if len(raw) <= compression.INLINE_BYTES else None
+
+    async def _pack(self, raw: bytes) -> compression.StoredValue:
         self._check_open()
         return await self._packer.pack(raw)
 

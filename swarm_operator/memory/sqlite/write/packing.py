@@ -1,4 +1,4 @@
-"""Stored forms of values that are about to be written. tables.compression has the format."""
+"""Stored forms of values that are compressed off the event loop. tables.compression has the format."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 
 from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError
 from swarm_operator.memory.sqlite.config import StoreConfig
-from swarm_operator.memory.sqlite.tables.compression import INLINE_BYTES, Codec, StoredValue, compress
+from swarm_operator.memory.sqlite.tables import compression
 
 
 class Packer:
-    """Brings values into their stored form: long ones are compressed.
+    """Brings values into their stored form, on other threads than the event loop's.
 
     Attributes:
         config: the settings. They may be replaced: each value is packed by those of its time.
@@ -20,26 +20,19 @@ class Packer:
         self.config = config
         self._packing = 0
 
-    def pack_inline(self, raw: bytes) -> StoredValue | None:
-        """Return the value in its stored form; None if compression would block the event loop."""
-        threshold = self.config.compression_threshold
-        if not 0 < threshold < len(raw):
-            return StoredValue(Codec.PLAIN, raw)
-        return compress(raw, threshold) if len(raw) <= INLINE_BYTES else None
-
-    async def pack(self, raw: bytes) -> StoredValue:
+    async def pack(self, raw: bytes) -> compression.StoredValue:
         """Return the value in its stored form, compressed on a thread. Raise OverloadedError."""
         # Values that wait for a thread use memory like values in the writer's queue.
         if self._packing and self._packing + len(raw) > self.config.max_queue_bytes:
             raise OverloadedError(f"{self._packing} bytes of values are waiting to be compressed")
         self._packing += len(raw)
         try:
-            return await asyncio.to_thread(compress, raw, self.config.compression_threshold)
+            return await asyncio.to_thread(compression.compress, raw, self.config.compression_threshold)
         finally:
             self._packing -= len(raw)
 
-    def pack_now(self, raw: bytes) -> StoredValue:
+    def pack_now(self, raw: bytes) -> compression.StoredValue:
         """Return the value in its stored form. It is called on the writer's thread. Raise InvalidInputError."""
         if len(raw) > self.config.max_value_bytes:
             raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
-        return compress(raw, self.config.compression_threshold)
+        return compression.compress(raw, self.config.compression_threshold)

@@ -13,7 +13,6 @@ from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.tables import compression
 from swarm_operator.memory.sqlite.tables.compression import Codec, compress, decompress
-from swarm_operator.memory.sqlite.write import packing
 
 LONG = {"notes": ["the same words again and again"] * 2000}
 NOISE = os.urandom(20_000).hex()  # hexadecimal digits: half of it can be saved
@@ -178,13 +177,13 @@ async def test_a_file_of_version_1_is_brought_forward(tmp_path, monkeypatch):
 
 async def test_large_values_are_compressed_off_the_event_loop_and_small_ones_on_it(tmp_path, monkeypatch):
     threads = []
-    real = packing.compress
+    real = compression.compress
 
     def spy(raw, threshold):
         threads.append(threading.current_thread())
         return real(raw, threshold)
 
-    monkeypatch.setattr(packing, "compress", spy)
+    monkeypatch.setattr(compression, "compress", spy)
     async with SqliteStore.open(tmp_path / "db") as store:
         await store.put("n", "small", "x" * 20_000)
         await store.put("n", "large", "x" * 200_000)
