@@ -80,7 +80,7 @@ async def test_a_swarm_takes_over_what_lies_on_a_claim(space, shell, tmp_path): 
     ignored = {file["source"]: file["reason"] for file in report["ignored"]["files"]}
     assert (ignored["outside.json"], ignored["empty.json"]) == ("symlink", "empty")
     space.kubectl("wait", "--for=condition=Ready", "swarmcluster/my-cluster", "--timeout=60s")
-    eventually(lambda: space.get("swarmcluster/my-cluster")["status"]["memoryStatus"] == "Ready")
+    eventually(lambda: space.get("swarmcluster/my-cluster")["status"]["memoryStatus"]["available"])
     space.start_agent()
     assert space.memory("get", "n", "before the cut")["value"] == 1
     eventually(lambda: space.get("swarmmemorystore/my-cluster-memory")["status"]["taskCount"] == numbers["tasks"])

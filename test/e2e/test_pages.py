@@ -74,6 +74,7 @@ async def test_the_page_about_trouble_shows_how_to_look_without_showing_secrets(
     space.start_agent()
     space.memory("put", "demo", "k", '"a value of its own"')
     eventually(lambda: space.get("swarmmemorystore/my-cluster-memory")["status"]["entryCount"] == 1)
+    await check(to_run("docs/SQLITE_MEMORY_INTEGRATION.md", __file__), tmp_path, **shell)
     outputs = await answers(to_run("docs/troubleshooting.md", __file__), tmp_path, **shell)
     assert "Available" in outputs[0]
     written = [(tmp_path / name).read_text() for name in ("state.yaml", "events.txt", "operator.log")]

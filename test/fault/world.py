@@ -285,8 +285,8 @@ async def create_migrating(world: World) -> None:
 
 
 async def is_migrating(world: World) -> bool:
-    """Whether one Job is at work, and the cluster says so."""
-    assert (await world.get(kinds.SWARM_CLUSTER, "c"))["status"]["memoryStatus"] == "Migrating"
+    """Whether one Job is at work, and the store says so."""
+    assert (await world.get(kinds.SWARM_MEMORY_STORE, "c-memory"))["status"]["phase"] == "Migrating"
     (job,) = (await world.admin.list(kinds.JOB, namespace=world.namespace))[0]
     assert not job["metadata"].get("deletionTimestamp")
     return await world.settled()

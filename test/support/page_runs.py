@@ -13,6 +13,7 @@ _KIND = "test/e2e/test_pages.py"
 RUN_BY = {
     "README.md": _KIND,
     "docs/NAMESPACE_AND_GITHUB_GUIDE.md": _API_SERVER,
+    "docs/SQLITE_MEMORY_INTEGRATION.md": _KIND,
     "docs/agents.md": _MEMORY,
     "docs/backups.md": _MEMORY,
     "docs/batch.md": _MEMORY,
