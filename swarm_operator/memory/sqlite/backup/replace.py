@@ -57,6 +57,7 @@ _SIDECARS: Final = ("-wal", "-shm", "-journal")
 _HIGHEST = """
     SELECT max((SELECT coalesce(max(version), 0) FROM entries), (SELECT highest FROM deleted_versions WHERE id = 1))
 """
+_LOWEST = "SELECT coalesce(min(version), 1) FROM entries"
 _RAISE = "UPDATE entries SET version = version + ?"
 _RAISE_DELETED = "UPDATE deleted_versions SET highest = ? WHERE id = 1"
 # The table's last change holds the position. That of the newest entry is true, and tells a watch nothing wrong.
@@ -266,12 +267,14 @@ def prepare(
     schema.migrate(db, version)
     index.prepare(db, full_text=config.full_text)
     own = given(db)
-    offset = max(own.version, known.version) + MARGIN
+    # All that was given out. The copy's lowest version comes next: a sum of both would double with each restore.
+    base = max(own.version, known.version) + MARGIN
+    lowest = db.execute(_LOWEST).fetchone()[0]
     # The oldest position to resume from is one below the last change.
     position = max(own.position, known.position) + MARGIN + 2
     with write_transaction(db):
-        db.execute(_RAISE, (offset,))
-        db.execute(_RAISE_DELETED, (offset,))
+        db.execute(_RAISE, (base + 1 - lowest,))
+        db.execute(_RAISE_DELETED, (base,))
         db.execute("DELETE FROM changes")
         if not db.execute(_LAST_CHANGE, (position, Op.PUT)).rowcount:
             db.execute(_NO_CHANGE, (position, Op.DELETE, now))
