@@ -7,6 +7,7 @@ from collections.abc import Callable
 from swarm_operator.memory.core.callbacks import Receiver
 from swarm_operator.memory.core.entry import Draft, Entry, Identity
 from swarm_operator.memory.sqlite.read.entries import EntryReader
+from swarm_operator.memory.sqlite.tables.compression import Codec, StoredValue, compress_inline
 from swarm_operator.memory.sqlite.write.apply import DeleteOperation, PutOperation
 from swarm_operator.memory.sqlite.write.packing import Packer
 from swarm_operator.memory.sqlite.write.writer import Writer
@@ -41,8 +42,11 @@ class SqliteCallbacks:
     def begin_put(self, draft: Draft, receiver: Receiver) -> bool:
         """Write an entry, see CallbackStore.begin_put."""
         value = draft.value_json
-        packed = self._packer.pack_inline(value)
-        if packed is None or len(value) > self._packer.config.max_value_bytes:
+        config = self._packer.config
+        packed: StoredValue | None = StoredValue(Codec.PLAIN, value)
+        if 0 < config.compression_threshold < len(value):
+            packed = compress_inline(value, config.compression_threshold)
+        if packed is None or len(value) > config.max_value_bytes:
             return False
         self._writer.enqueue(PutOperation(draft, packed), receiver)
         return True

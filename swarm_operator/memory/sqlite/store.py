@@ -217,7 +217,7 @@ class SqliteStore:
         """Write an entry, see Store.write."""
         if len(draft.value_json) > self.config.max_value_bytes:
             raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
-        packed = self._pack_inline(draft.value_json) or await self._pack(draft.value_json)
+        packed = await self._pack(draft.value_json)
         result: tuple[Entry, bool] = await self._writer.submit(PutOperation(draft, packed, create_only, if_version))
         return result
 
@@ -263,7 +263,7 @@ class SqliteStore:
             value = write.draft.value_json
             if len(value) > self.config.max_value_bytes:
                 raise InvalidInputError(f"operations[{index}].value", f"at most {self.config.max_value_bytes} bytes")
-            stored = self._pack_inline(value) or await self._pack(value)
+            stored = await self._pack(value)
             operations.append(PutOperation(write.draft, stored, write.create_only, write.if_version))
         results: list[Any] = await self._writer.submit(BatchOperation(operations, atomic))
         return results
@@ -489,14 +489,13 @@ class SqliteStore:
             gc=replace(self._collector.stats),
         )
 
-    def _pack_inline(self, raw: bytes) -> compression.StoredValue | None:
-        """Return the value in its stored form; None if compression would block the event loop."""
+    async def _pack(self, raw: bytes) -> compression.StoredValue:
+        """Return the value in its stored form, compressed on a thread if it is long."""
         threshold = self.config.compression_threshold
         if not 0 < threshold < len(raw):
             return compression.StoredValue(compression.Codec.PLAIN, raw)
-        return compression.compress(raw, threshold) if len(raw) <= compression.INLINE_BYTES else None
-
-    async def _pack(self, raw: bytes) -> compression.StoredValue:
+        if (packed := compression.compress_inline(raw, threshold)) is not None:
+            return packed
         self._check_open()
         return await self._packer.pack(raw)
 

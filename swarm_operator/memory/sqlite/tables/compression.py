@@ -47,6 +47,11 @@ def compress(raw: bytes, threshold: int) -> StoredValue:
     return StoredValue(Codec.PLAIN, raw)
 
 
+def compress_inline(raw: bytes, threshold: int) -> StoredValue | None:
+    """Return the value as `compress` does; None if that would block the event loop for too long."""
+    return compress(raw, threshold) if len(raw) <= INLINE_BYTES else None
+
+
 def decompress(codec: int, blob: bytes, size: int) -> bytes:
     """Return the original value of a stored value.
 
