@@ -26,7 +26,7 @@ _WORK = {
     "Fetching": "the backup is copied beside the database and compared with its manifest",
     "Planning": "the backup and the store are compared",
     "Verifying": "the copy is brought to this release's schema and checked again",
-    "BackingUp": "the safety backup is made; writes wait",
+    "BackingUp": "the former data becomes the safety backup",
     "Swapping": "the databases are exchanged; writes wait",
     "Writing": "entries are compared and written",
 }
