@@ -175,10 +175,10 @@ async def test_a_full_write_queue_answers_429(start_service, monkeypatch):
 
     async with start_service() as service:
 
-        async def full(_operation):
+        def full(*_):
             raise OverloadedError("4096 writes are waiting")
 
-        monkeypatch.setattr(service.store._writer, "submit", full)
+        monkeypatch.setattr(service.store._writer, "enqueue", full)
         answer = await service.call("PUT", "/v1/entries/n/k", {"value": 1})
         assert (answer.status, answer.headers["retry-after"]) == (429, "1")
         assert 'swarm_memory_errors_total{code="overloaded"} 1.0' in await service.metrics()

@@ -135,8 +135,9 @@ async def test_an_uncached_entry_is_read_by_the_direct_path(service, connect, ta
     assert (status, orjson.loads(body)["value"], taken) == (200, "there", [True])
     assert service.store._cache.misses == 1
     assert service.store._accesses._pending[KEY] == int(clock() * 1000)
-    service.store._cache.clear()
     clock.advance(10)
+    assert (await peer.call(get(b"k")))[0] == 404
+    service.store._cache.clear()
     assert (await peer.call(get(b"k")))[0] == 404
 
 
@@ -214,18 +215,29 @@ async def test_a_write_is_carried_out_although_its_client_has_gone(service, conn
     with held(service) as release:
         peer.send(put(b"k", b'{"value":1}'))
         await until(lambda: service.store._writer._queue or service.store._lookup._writing)
+        (connection,) = service.connections._open
         peer.writer.transport.abort()
         await until(lambda: not service.connections._open)
         release()
         await service.put("team/l", 1)
+    assert connection.server_state.total_requests == 1, "nothing was sent to the client that has gone"
     assert (await service.store.get(*KEY)).value == 1
 
 
 async def test_failures_of_the_store_are_answered_each_with_an_id_of_its_own(service, connect, monkeypatch):
-    peer, ids = await connect(service), set()
+    peers, ids = [await connect(service) for _ in range(2)], set()
     monkeypatch.setattr("swarm_operator.memory.sqlite.write.writer.commit_batch", failing_batch)
-    for _ in range(2):
-        status, head, body = await peer.call(put(b"k", b'{"value":1}'))
+    with held(service) as release:
+        first = asyncio.ensure_future(service.store.put("n", "first", 1))
+        await until(lambda: service.store._lookup._writing)
+        for peer in peers:  # their writes are in one batch
+            peer.send(put(b"k", b'{"value":1}'))
+        await until(lambda: len(service.store._writer._queue) == 2)
+        release()
+        with pytest.raises(StorageIOError):
+            await first
+    for peer in peers:
+        status, head, body = await peer.answer()
         assert (status, orjson.loads(body)["type"]) == (503, "urn:swarm-memory:problem:io-error")
         ids.add(re.search("x-request-id: (.*)", head)[1])
     assert len(ids) == 2
