@@ -222,7 +222,6 @@ class Direct:
         Raises:
             RequestError: the request would be refused.
         """
-        with_body = isinstance(fields, tuple)
         text = b"-Length: 0\r\n".join(fields) if isinstance(fields, tuple) else fields
         if len(text) > _MAX_FIELDS_BYTES or not _FIELDS.fullmatch(text):
             return None
@@ -230,13 +229,13 @@ class Direct:
         headers = {name.lower(): value for name, _, value in (line.partition(b": ") for line in lines)}
         if len(headers) != len(lines) or len(lines) > _MAX_FIELDS or not _MEANT.isdisjoint(headers):
             return None
-        # The name that was cut off at its hyphen must be the only Content-Length, and not the end of another name.
-        if with_body != (b"content-length" in headers):
-            return None
         if isinstance(fields, tuple):
-            if not (b"\r\n" + fields[0]).lower().endswith(b"\r\ncontent"):
+            # The name that was cut off at its hyphen must be the only Content-Length, and not the end of another name.
+            if b"content-length" not in headers or not (b"\r\n" + fields[0]).lower().endswith(b"\r\ncontent"):
                 return None
             check_content_type(headers)
+        elif headers.get(b"content-length", b"0") != b"0":  # clients send 0 with a DELETE
+            return None
         keep_alive = _LIVES_ON.get(headers.get(b"connection", b"keep-alive").lower())
         if keep_alive is None:
             return None

@@ -11,6 +11,7 @@ import pytest
 from unit.memory.conftest import TOKEN
 from unit.memory.service.http.requests import FIELDS, PATIENCE, TEAM, request, response
 
+from swarm_operator.memory.client import MemoryClient
 from swarm_operator.memory.core.errors import StorageIOError
 from swarm_operator.memory.service.http.direct import Direct
 from swarm_operator.memory.sqlite.write.apply import Outcome
@@ -96,7 +97,7 @@ async def test_plain_requests_take_the_direct_path(service, connect, taken):
         get(b"k", b"Accept: */*", b"Accept-Encoding: gzip, deflate", b"User-Agent: Python/3.11 aiohttp/3.12"),
         get(b"missing"),
         put(b"%C3%BC%2F", b'{"value":1}').replace(b"Content-Length", b"content-length"),
-        request(b"DELETE", b"/v1/entries/team/k", *FIELDS),
+        request(b"DELETE", b"/v1/entries/team/k", *FIELDS, body=b""),
         request(b"DELETE", b"/v1/entries/team/k", *FIELDS, b"Connection: close"),
     ]
     answers = [await peer.call(each) for each in sent]
@@ -112,6 +113,71 @@ async def test_only_content_length_says_where_a_request_ends(service, connect):
     peer.send(put(b"k", b'{"value":2}', b"X-Content-Length: 20") + spaces)
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await peer.answer()
+
+
+async def test_the_requests_of_the_client_are_plain(service, taken):
+    async with MemoryClient(f"http://127.0.0.1:{service.port}", token=TOKEN) as memory:
+        await memory.put("swarm:x", "k.1/2", {"a": 1}, tags=["t"])
+        await memory.get("swarm:x", "k.1/2")
+        await memory.delete("swarm:x", "k.1/2")
+    assert taken == [True] * 3
+
+
+async def test_while_the_client_does_not_read_nothing_is_answered_directly(service, connect, taken):
+    await service.put("team/k", 1)
+    peer = await connect(service)
+    assert (await peer.call(get(b"k")))[0] == 200
+    del taken[:]
+    (connection,) = service.connections._open
+    connection.pause_writing()
+    peer.send(get(b"k"))
+    await until(lambda: connection._messages == 2)
+    connection.resume_writing()
+    assert (await peer.answer())[0] == 200
+    assert taken == []
+
+
+async def test_what_the_parser_has_begun_to_read_is_left_to_it(service, connect, taken):
+    peer = await connect(service)
+    peer.send(b"\r")
+    await until(lambda: taken)
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        await peer.call(get(b"k"))
+    assert taken == [False]
+
+
+async def test_a_refused_connection_writes_nothing_more(service, connect, taken):
+    peer = await connect(service)
+    assert (await peer.call(b"nonsense\r\n\r\n"))[0] == 400
+    (connection,) = service.connections._open
+    peer.send(put(b"k", b'{"value":1}'))
+    await until(lambda: connection._discarded or len(taken) > 1)
+    assert taken == [False]
+    assert await service.store.get(*KEY) is None
+
+
+async def test_over_the_limit_of_connections_only_probes_are_answered(start_service, connect):
+    async with start_service(max_connections=1) as service:
+        with held(service) as release:
+            first, second = await connect(service), await connect(service)
+            first.send(put(b"k", b'{"value":1}'))
+            await until(lambda: service.store._lookup._writing or service.store._writer._queue)
+            await until(lambda: len(service.connections) == 2)
+            assert len(service.connections.waiting) == 1, "the first one does not wait for a request"
+            second.send(put(b"l", b'{"value":1}'))
+            await until(lambda: service.connections.crowded)
+            assert (await second.answer())[0] == 503
+            release()
+        assert (await first.answer())[0] == 201
+
+
+async def test_a_request_begins_the_time_without_one_anew(service, connect):
+    peer = await connect(service)
+    for now in (0, 70, 140):
+        assert (await peer.call(get(b"k")))[0] == 404
+        service.connections.sweep(now)
+    service.connections.sweep(215)
+    assert await peer.ended()
 
 
 async def test_the_rest_of_a_refused_body_is_no_request(service, connect):
