@@ -147,12 +147,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse bytes of the client, unless they are a plain request, which is answered directly."""
+        # Of a request that was refused a part stays unfinished, so these conditions leave what follows to the parser.
         if (
             self._direct is not None
             and self._fed == 0
             and self._part is _NONE
             and (self.cycle is None or self.cycle.response_complete)
-            and not self._refused
             and not self.flow.write_paused
             and self._direct.answer(self, data)
         ):

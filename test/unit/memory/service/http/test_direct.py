@@ -106,6 +106,17 @@ async def test_plain_requests_take_the_direct_path(service, connect, taken):
     assert await peer.ended()
 
 
+@pytest.mark.parametrize(
+    "value",
+    [b'1,"value":2', b'{"a":1,"a":2}', b"18446744073709551616", b"[" * 65 + b"]" * 65, b"1e999", b'"\\ud800"', b"NaN"],
+    ids=["member", "inner member", "integer", "depth", "number", "surrogate", "NaN"],
+)
+async def test_a_value_that_would_be_changed_is_refused(service, connect, value):
+    peer = await connect(service)
+    assert (await peer.call(put(b"k", b'{"value":' + value + b"}")))[0] == 400
+    assert await service.store.get(*KEY) is None
+
+
 async def test_only_content_length_says_where_a_request_ends(service, connect):
     peer = await connect(service)
     assert (await peer.call(put(b"k", b'{"value":1}', b"X-Content-Length: 11")))[0] == 201

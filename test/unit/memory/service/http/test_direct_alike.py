@@ -38,7 +38,8 @@ FIELDS = [
     b"Connection: Keep-Alive, x", b"Connection: upgrade\r\nUpgrade: h2c", b"Upgrade: h2c", b"X-Content-Length: 13",
     b"Content-Length: 13", b"content-length: 0", b"-Length: 11", b"X-Content-Length: 11", b"Transfer-Encoding: chunked",
     b"A: b\r\n c", b"Accept: */*\r\nAccept: x", b"Host: y", b"X:", b"X:y", b"X:  y", b"X: y ", b"X: \xff",
-    b"Connection: close, x", b"bad name: x", b"X\t: y", b"Proxy-Connection: close", b"Authorization: Bearer " + TEAM.encode(),
+    b"Connection: close, x", b"bad name: x", b"X\t: y", b"Proxy-Connection: close",
+    b"Authorization: Bearer " + TEAM.encode(),
     *[b"\r\n".join(b"x%d: y" % number for number in range(count)) for count in (40, 200)],
 ]  # fmt: skip
 """Header fields, plain ones and others."""
