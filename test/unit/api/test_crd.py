@@ -14,7 +14,7 @@ STRUCTURAL = {
     *("type", "format", "description", "default", "enum", "properties", "items", "required", "pattern"),
     *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "additionalProperties", "maxProperties"),
     *("x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
-    *("x-kubernetes-preserve-unknown-fields", "additionalProperties"),
+    *("x-kubernetes-preserve-unknown-fields", "x-kubernetes-map-type"),
 }
 
 
