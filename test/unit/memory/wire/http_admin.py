@@ -58,6 +58,8 @@ STATS = [
 SETTINGS = [
     get("settings", "/admin/settings", token=ADMIN),
     get("settings with a client's token", "/admin/settings"),
+    get("settings with no token", "/admin/settings", token=None),
+    get("settings with a parameter", "/admin/settings?x=1", token=ADMIN),
     Http("settings changed", "PATCH", "/admin/settings", {"cache_size": 7, "enable_vacuum": False}, ADMIN),
     Http(
         "settings all changed",
@@ -77,6 +79,9 @@ SETTINGS = [
     Http("settings refused", "PATCH", "/admin/settings", {"cache_size": 1, "gc_interval_seconds": "5m"}, ADMIN),
     Http("settings unknown", "PATCH", "/admin/settings", {"enable_wal": False}, ADMIN),
     Http("settings changed with a client's token", "PATCH", "/admin/settings", {"cache_size": 7}),
+    Http("settings changed with no token", "PATCH", "/admin/settings", {"cache_size": 7}, None),
+    Http("settings, too large", "PATCH", "/admin/settings", token=ADMIN, headers=("Content-Length: 100000000",)),
+    Http("settings as text", "PATCH", "/admin/settings", b"{}", ADMIN, ("Content-Type: text/html",)),
     Http("settings put", "PUT", "/admin/settings", {"cache_size": 7}, ADMIN),
     get("settings at the end", "/admin/settings", token=ADMIN),
 ]
