@@ -77,6 +77,9 @@ async def picture(objects, name: str) -> dict[str, object]:
             if resource in OPTIONAL and await objects.missing(resource, pattern.format(name)):
                 continue
             obj = await objects.get(resource, pattern.format(name))
+            if resource == kinds.STATEFUL_SET:
+                # A smaller cache restarts no pod: the memory for a larger one stays.
+                del obj["spec"]["template"]["spec"]["containers"][0]["resources"]
             found[f"{resource.kind} {pattern}"] = without_generations(masked(obj, name))
     return found
 

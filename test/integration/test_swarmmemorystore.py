@@ -483,4 +483,5 @@ async def test_a_name_that_is_taken_leaves_no_condition_out(objects, start_opera
         "Reachable": ("Unknown", "Pending"),
         "Writable": ("Unknown", "Pending"),
         "SettingsApplied": ("Unknown", "Pending"),
+        "SpaceAvailable": ("Unknown", "Pending"),
     }

@@ -154,6 +154,7 @@ async def test_an_empty_store_gets_the_documented_defaults(objects):
         "onVolumeLoss": "Stop",
         "logLevel": "info",
         "mcpMode": True,
+        "enableDisruptionBudget": True,
         "enableWAL": True,
         "enableVacuum": True,
         "updateStrategy": "Rolling",

@@ -59,6 +59,7 @@ def postgres(data: Path) -> Iterator[Server]:
     user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
     data.mkdir()
     if user:
+        data.parent.chmod(0o711)
         os.chown(data, user.pw_uid, user.pw_gid)
     prefix = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"] if user else []
     port, cluster = free_port(), data / "cluster"

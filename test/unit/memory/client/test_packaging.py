@@ -19,7 +19,7 @@ from importlib.machinery import PathFinder
 OURS = {
     "swarm_operator", "swarm_operator.memory", "swarm_operator.memory.client", "swarm_operator.memory.atomicfile",
     "swarm_operator.cmd", "swarm_operator.api", "swarm_operator.api.duration",
-    "swarm_operator.shared", "swarm_operator.shared.limits",
+    "swarm_operator.shared", "swarm_operator.shared.limits", "swarm_operator.shared.log_level",
 }
 BELOW = ("swarm_operator.memory.client.", "swarm_operator.cmd.")
 

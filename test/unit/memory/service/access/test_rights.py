@@ -382,17 +382,20 @@ async def test_no_operation_of_the_store_is_left_unguarded(service, name):
         "stop_writes": ["b"], "resume_writes": ["b"],
     }.get(name, [])  # fmt: skip
     named = {"former": "/nowhere", "before": None} if name == "replace" else {}
-    made = getattr(guarded, name)(*arguments, **named)
     if name == "namespaces":
-        assert (await made).namespaces == []
+        assert (await guarded.namespaces()).namespaces == []
         return
-    with pytest.raises(ForbiddenError):
+
+    async def carry_out():
+        made = getattr(guarded, name)(*arguments, **named)
         await (made if inspect.isawaitable(made) else made.__aenter__())
 
+    with pytest.raises(ForbiddenError):
+        await carry_out()
 
-def test_what_the_contract_does_not_name_is_not_there(service):
-    guarded = AuthorizedStore(service.store, NOBODY)
-    assert not {name for name in vars(SqliteStore) if hasattr(guarded, name) and not name.startswith("_")} - {
+
+def test_what_the_contract_does_not_name_is_not_there():
+    assert not {name for name in vars(SqliteStore) if hasattr(AuthorizedStore, name) and not name.startswith("_")} - {
         name for kind in (EntryReads, EntryWrites, Store) for name in vars(kind)
     }
 

@@ -55,10 +55,10 @@ async def test_a_name_that_is_taken_is_refused_and_one_that_is_not_there_names_t
 
 async def test_a_backup_leaves_room_for_the_database(admin, service, monkeypatch):
     size = (await service.store.stats()).database_size_bytes
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * size - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=9 * size, free=2 * size - 1))
     assert (await admin.fail("memory_backup", path="a"))["code"] == "disk-full"
     assert service.store.fault is None
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * size))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=9 * size, free=2 * size))
     await admin.call("memory_backup", path="a")
 
 

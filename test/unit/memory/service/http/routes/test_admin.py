@@ -164,7 +164,8 @@ async def test_a_defect_is_answered_without_its_details(service, monkeypatch):
         raise ZeroDivisionError("secret detail")
 
     monkeypatch.setattr(service.store, "get", broken_get)
-    answer = await service.call("GET", "/v1/entries/n/k")
+    # With an id, so that the application answers it.
+    answer = await service.call("GET", "/v1/entries/n/k", X_Request_Id="a")
     assert (answer.status, answer.json["type"]) == (500, "urn:swarm-memory:problem:internal")
     monkeypatch.undo()
     assert 'swarm_memory_errors_total{code="internal"} 2.0' in await service.metrics()

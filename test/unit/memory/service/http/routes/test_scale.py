@@ -60,8 +60,12 @@ async def test_the_example_reads_a_number_that_is_there(service, memory):
     assert (settings["authMode"], reference["parameter"], reference["key"]) == ("bearer", "token", "client-token")
 
 
-def test_the_example_scales_the_example_of_agents():
-    deployment = documents("deployment.yaml")["Deployment"]
+def test_the_example_scales_the_example_of_a_swarm():
+    swarm = documents("../swarm-with-agents.yaml")["SwarmCluster"]
     target = documents("scaled-object.yaml")["ScaledObject"]["spec"]["scaleTargetRef"]
-    assert target == {"name": deployment["metadata"]["name"]}
+    assert target == {name: swarm[name] for name in ("apiVersion", "kind")} | {"name": swarm["metadata"]["name"]}
+
+
+def test_the_example_of_agents_selects_its_pods():
+    deployment = documents("deployment.yaml")["Deployment"]
     assert deployment["spec"]["selector"]["matchLabels"] == deployment["spec"]["template"]["metadata"]["labels"]
