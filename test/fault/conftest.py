@@ -1,6 +1,8 @@
 import secrets
 
 import pytest
+from aiohttp import web
+from fault.memories import Memories
 from fault.world import EXPANDABLE, STORAGE_CLASSES, World
 
 from swarm_operator.runtime.errors import NotFoundError
@@ -37,3 +39,14 @@ def in_time(eventually):
             raise AssertionError(str(error)) from error
 
     return wait
+
+
+@pytest.fixture
+async def memories():
+    """The services, and the flag with which an operator reaches them."""
+    served = Memories()
+    runner = web.AppRunner(served.app(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield served, f"http://127.0.0.1:{runner.addresses[0][1]}/{{namespace}}"
+    await runner.cleanup()

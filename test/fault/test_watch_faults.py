@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import copy
 import time
+from collections.abc import Iterable
 
 import pytest
 from fault.world import QUIET, SCENARIO, WATCHED, World
@@ -134,8 +135,8 @@ class Stale(Tampered):
 
 
 @contextlib.asynccontextmanager
-async def operator(world: World, client: Client, *, relist: bool = False):
-    options = manager.parse(["--watch-namespaces", world.namespace, *QUIET])
+async def operator(world: World, client: Client, *, relist: bool = False, flags: Iterable[str] = ()):
+    options = manager.parse(["--watch-namespaces", world.namespace, *QUIET, *flags])
     assembled = manager.assemble(client, options, instance="test")
     for informer in assembled._cache.informers:
         if relist:
