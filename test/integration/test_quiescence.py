@@ -130,26 +130,10 @@ async def migrate(objects, eventually, name: str) -> None:
     await eventually(migrated, seconds=60)
 
 
-async def make_restores(objects, eventually) -> None:
-    """Two SwarmMemoryRestores: one is completed, and one waits for its store."""
-    for name, store in (("completed", "s1"), ("waiting", "nowhere")):
-        spec = {"storeRef": {"name": store}, "from": {"backupRef": {"name": "kept"}}}
-        await objects.apply(kinds.SWARM_MEMORY_RESTORE, name, spec)
-
-    async def judged(name: str) -> bool:
-        return (await objects.condition(kinds.SWARM_MEMORY_RESTORE, name, "Ready"))["status"] == "False"
-
-    await in_batches([eventually(lambda name=name: judged(name), seconds=60) for name in ("completed", "waiting")])
-    now = "2026-11-26T03:00:00Z"
-    ready = {"type": "Ready", "status": "True", "reason": "Completed", "message": "", "lastTransitionTime": now}
-    completed = {"phase": "Completed", "completedAt": now, "conditions": [ready]}
-    await objects.status(kinds.SWARM_MEMORY_RESTORE, "completed", completed)
-
-
 async def make_ready(objects, eventually) -> list[str]:
     """201 stores with a schedule, 21 of them of clusters, one a hive mind, all Ready. Returns their names.
 
-    One has migrated legacy memory. Of two restores one is completed.
+    One has migrated legacy memory.
     """
     names = [f"s{number}" for number in range(STORES)] + [f"c{number}-memory" for number in range(CLUSTERS)]
     names.append("hive-hivemind")
@@ -172,7 +156,6 @@ async def make_ready(objects, eventually) -> list[str]:
     await eventually(made, seconds=300)
     await in_batches([objects.pretend_ready(name) for name in names])
     await migrate(objects, eventually, "s0")
-    await make_restores(objects, eventually)
 
     async def run(agents: str) -> None:
         await eventually(lambda: objects.get(kinds.STATEFUL_SET, agents))
