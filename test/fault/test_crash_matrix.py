@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import re
 import zlib
 from collections.abc import Iterable, Iterator
@@ -52,6 +53,9 @@ SHARES = 4
 
 TOGETHER = 6
 """Lives that are lived at the same time."""
+
+STEP = 2
+"""Every second write is killed at, beginning with the first or the second, so that two runs kill at each."""
 
 
 class Unlucky(Client):
@@ -168,9 +172,9 @@ async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(new_
         return lived.successors
 
     async with asyncio.TaskGroup() as group:
-        lives = [group.create_task(killed_after(k)) for k in range(1, clean.writes + 1)]
+        lives = [group.create_task(killed_after(k)) for k in range(random.randint(1, STEP), clean.writes + 1, STEP)]
     # Events that come together are one write or two, so the last kill or so may find nothing left to interrupt.
-    assert sum(life.result() for life in lives) >= clean.writes - 2
+    assert sum(life.result() for life in lives) >= len(lives) - 2
 
 
 @pytest.mark.parametrize(
@@ -207,9 +211,9 @@ async def test_killed_after_any_of_its_writes_a_part_of_a_life_ends_as_if_it_had
     reference, _ = await end(0)
     assert left is None or reference.keys() == left
     assert writes >= least
-    ends = await asyncio.gather(*map(end, range(1, writes + 1)))
-    assert [picture for picture, _ in ends] == [reference] * writes
-    assert sum(successors for _, successors in ends) >= writes - 3
+    ends = await asyncio.gather(*map(end, range(random.randint(1, STEP), writes + 1, STEP)))
+    assert [picture for picture, _ in ends] == [reference] * len(ends)
+    assert sum(successors for _, successors in ends) >= len(ends) - 3
 
 
 @pytest.mark.parametrize("fault", ["409", "429", "500", "503", "connection reset", "answer lost"])
