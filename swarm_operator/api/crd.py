@@ -93,6 +93,9 @@ def _structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     if "anyOf" in schema:
         (some,) = (option for option in schema.pop("anyOf") if option.get("type") != "null")
         schema = {**_structural(some, definitions), **schema}
+        if schema.get("type") == "object":
+            # Server-side apply of {} would leave null of an object whose fields are all taken away, which is refused.
+            schema["x-kubernetes-map-type"] = "atomic"
     if schema.get("default", ...) is None:
         del schema["default"]
     if "const" in schema:

@@ -78,12 +78,3 @@ async def test_the_example_is_applied_and_refusals_are_told(objects, start_opera
 
         await eventually(refused)
         assert (await objects.get(kinds.STATEFUL_SET, "bees"))["metadata"]["generation"] == generation
-
-
-@pytest.mark.parametrize("left", [{}, {"metadata": {"labels": {"a": "b"}}}, None])
-async def test_what_a_pod_template_had_can_be_taken_away(objects, left):
-    """Server-side apply would leave null of a spec without a schema, which the API server then refuses."""
-    full = {"metadata": {"labels": {"team": "bees"}}, "spec": {"nodeSelector": {"disk": "ssd"}}}
-    await objects.store("bees", podTemplate=full)
-    stored = await objects.store("bees", **({} if left is None else {"podTemplate": left}))
-    assert stored["spec"].get("podTemplate") == left

@@ -306,3 +306,27 @@ async def test_a_restore_needs_a_store_and_one_backup_and_cannot_be_changed(cont
 async def test_the_examples_are_accepted(control_plane, objects, path):
     applied = control_plane.kubectl_run("apply", "-n", objects.namespace, "-f", "-", stdin=path.read_text())
     assert (applied.returncode, applied.stderr) == (0, "")
+
+
+_POD_TEMPLATE = {"metadata": {"labels": {"team": "bees"}}, "spec": {"nodeSelector": {"disk": "ssd"}}}
+
+
+@pytest.mark.parametrize(
+    ("resource", "full", "left"),
+    [
+        (kinds.SWARM_CLUSTER, {"memory": {"sqliteConfig": {"cacheSize": 5}}}, {"memory": {"sqliteConfig": {}}}),
+        (kinds.SWARM_MEMORY_STORE, {"backup": {"volume": {"size": "2Gi"}}}, {"backup": {}}),
+        (kinds.SWARM_MEMORY_STORE, {"backup": {"volume": {"size": "2Gi"}}}, {"backup": {"volume": {}}}),
+        (kinds.SWARM_MEMORY_STORE, {"networkPolicy": {"from": []}}, {"networkPolicy": {}}),
+        (kinds.SWARM_MEMORY_STORE, {"podTemplate": _POD_TEMPLATE}, {"podTemplate": {}}),
+        (kinds.SWARM_MEMORY_STORE, {"podTemplate": _POD_TEMPLATE}, {"podTemplate": {"metadata": {}}}),
+        (kinds.SWARM_MEMORY_STORE, {"podTemplate": _POD_TEMPLATE}, {}),
+    ],
+)
+async def test_server_side_apply_takes_all_fields_of_an_object_away(objects, resource, full, left):
+    """It would leave null of the object, which the API server then refuses."""
+    await objects.apply(resource, "emptied", full)
+    stored = await objects.apply(resource, "emptied", left)
+    ((field, value),) = left.items() or [("podTemplate", None)]
+    found = stored["spec"].get(field)
+    assert (found if value is None else {name: found[name] for name in value}) == value

@@ -76,9 +76,6 @@ class NetworkPolicyPeer(ApiModel):
 class NetworkPolicySettings(ApiModel):
     """Who may reach the pod of a store. The operator and the store's own Jobs always may."""
 
-    # Server-side apply would leave null of an object whose fields are all taken away.
-    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
-
     enabled: bool = True
     """Make a NetworkPolicy. Without one everybody in the cluster reaches the pod, and needs a token."""
     clients: Annotated[list[NetworkPolicyPeer], Field(max_length=32)] | None = Field(default=None, alias="from")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
 from swarm_operator.api.v1alpha1.common import ApiModel
 
@@ -24,9 +24,6 @@ class PodTemplateMetadata(ApiModel):
 
 class PodTemplate(ApiModel):
     """Metadata and spec that are merged into a pod's template by the rules of a strategic merge patch."""
-
-    # Server-side apply would leave null of a spec whose fields are all taken away.
-    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
 
     metadata: PodTemplateMetadata | None = None
     """Labels and annotations of the pod."""

@@ -79,6 +79,19 @@ def test_no_default_is_null(schema):
     assert [path for path, part in nodes(schema) if part.get("default", ...) is None] == []
 
 
+def test_an_object_that_may_be_left_out_is_applied_as_a_whole(schema):
+    """Server-side apply of {} would leave null of one whose fields are all taken away."""
+    loose = [
+        f"{path}.{name}"
+        for path, parent in nodes(schema)
+        for name, part in parent.get("properties", {}).items()
+        if part.get("type") == "object" and "properties" in part and "default" not in part
+        if path.startswith(".spec") and name not in parent.get("required", ())
+        if part.get("x-kubernetes-map-type") != "atomic"
+    ]
+    assert loose == []
+
+
 def test_an_empty_spec_is_complete_unless_a_field_is_required(schema, kind):
     spec = schema["properties"]["spec"]
     required = {"SwarmMemoryBackup": ["storeRef"], "SwarmMemoryRestore": ["storeRef", "from"]}
