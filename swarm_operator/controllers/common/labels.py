@@ -23,6 +23,8 @@ AGENTS = "swarm.claudeflow.io/agents"
 SCALED_AT = "swarm.claudeflow.io/scaled-at"
 """Annotation of the agents' StatefulSet: when their number was last changed. It is written together with the number."""
 
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
+"""Label with its name that the API server gives every namespace."""
 ALLOW_CLUSTERS_FROM = "swarm.claudeflow.io/allow-clusters-from"
 """Annotation of a Namespace: the namespaces, separated by commas, whose SwarmClusters may have their parts in it; `*`
 for all. A label could hold one name only."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swarm_operator.api.v1alpha1 import SwarmCluster
-from swarm_operator.controllers.common import children, kinds
+from swarm_operator.controllers.common import children, kinds, labels
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step
 from swarm_operator.controllers.swarmcluster.memory_store import (
     available,
@@ -13,7 +13,7 @@ from swarm_operator.controllers.swarmcluster.memory_store import (
     store_outcome,
 )
 from swarm_operator.controllers.swarmcluster.namespaces import HiveMindNamespace
-from swarm_operator.controllers.swarmcluster.placement import hive_mind_namespace
+from swarm_operator.controllers.swarmcluster.placement import hive_mind_namespace, swarm_namespace
 from swarm_operator.runtime.resource import Object
 
 
@@ -43,10 +43,19 @@ class HiveMind(Step[SwarmCluster]):
 def hive_mind(cluster: SwarmCluster) -> Object:
     """Return the hive mind's store. Its swarm is another than the memory's: neither takes a backup of the other."""
     wanted, memory = cluster.spec.hive_mind, cluster.spec.memory
-    settings: Object = {"storageSize": wanted.database_size}
+    settings: Object = {"storageSize": wanted.database_size, **_reachable(cluster)}
     if wanted.backup_enabled:
         places = memory.sqlite_config.backup if memory.sqlite_config else None
         settings["backup"] = places.model_dump(by_alias=True, exclude_none=True) if places else {"volume": {}}
         settings["backupInterval"] = wanted.backup_interval
     name = cluster.hive_mind_name
     return store_of(cluster, name, hive_mind_namespace(cluster), name, settings)
+
+
+def _reachable(cluster: SwarmCluster) -> Object:
+    """Return the field that lets the swarm's agents reach a hive mind in another namespace than theirs."""
+    agents, own = swarm_namespace(cluster), hive_mind_namespace(cluster)
+    if agents == own:
+        return {}
+    namespaces = ({"namespaceSelector": {"matchLabels": {labels.NAMESPACE_NAME: name}}} for name in (own, agents))
+    return {"networkPolicy": {"from": list(namespaces)}}

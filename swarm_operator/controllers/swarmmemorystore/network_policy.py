@@ -12,9 +12,6 @@ from swarm_operator.controllers.common.reconciliation import Outcome, Reconcilia
 from swarm_operator.controllers.swarmmemorystore.network import GRPC_PORT, HTTP_PORT, METRICS_PORT
 from swarm_operator.runtime.resource import Object
 
-NAMESPACE_NAME = "kubernetes.io/metadata.name"
-"""Label with its name that the API server gives every namespace."""
-
 
 @dataclass(frozen=True, slots=True)
 class NetworkPolicy(Step[SwarmMemoryStore]):
@@ -41,7 +38,7 @@ def network_policy(store: SwarmMemoryStore, operator_namespace: str) -> Object |
         return None
     ours = [{"podSelector": {"matchLabels": labels.identity(store)}}]
     if operator_namespace:
-        ours.append({"namespaceSelector": {"matchLabels": {NAMESPACE_NAME: operator_namespace}}})
+        ours.append({"namespaceSelector": {"matchLabels": {labels.NAMESPACE_NAME: operator_namespace}}})
     ingress: list[dict[str, Any]] = [{"from": ours, "ports": _ports(HTTP_PORT)}]
     # An empty `from` would let everybody in.
     if settings.clients != []:

@@ -34,6 +34,17 @@ def test_its_backups_are_where_the_memory_s_are_or_on_a_volume(cluster_object):
     assert (spec["backup"], spec["deletionPolicy"]) == (places, "Retain")
 
 
+def test_agents_in_another_namespace_reach_it(cluster_object):
+    """By default only pods of its own namespace would."""
+    obj = asking(cluster_object)
+    obj["spec"]["namespaceConfig"] = {"swarmNamespace": "agents", "hiveMindNamespace": "minds"}
+    spec = hive_mind(SwarmCluster.model_validate(obj))["spec"]
+    allowed = [peer["namespaceSelector"]["matchLabels"] for peer in spec["networkPolicy"]["from"]]
+    assert allowed == [{"kubernetes.io/metadata.name": "minds"}, {"kubernetes.io/metadata.name": "agents"}]
+    obj["spec"]["namespaceConfig"]["hiveMindNamespace"] = "agents"
+    assert "networkPolicy" not in hive_mind(SwarmCluster.model_validate(obj))["spec"]
+
+
 async def test_a_cluster_has_a_second_store_that_it_owns(reconciler, seen, cluster_object, cache, conditions, status):
     seen(CLUSTER, asking(cluster_object, memory={"enableMemoryStore": True}))
     await reconciler.reconcile(KEY)
