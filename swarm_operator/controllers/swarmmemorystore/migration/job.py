@@ -12,6 +12,7 @@ from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.swarmmemorystore import auth, network
 from swarm_operator.controllers.swarmmemorystore.backups.destination import access, destination_of
 from swarm_operator.controllers.swarmmemorystore.workload.command import command_pod, near_pods_of
+from swarm_operator.controllers.swarmmemorystore.workload.customisation import with_placement
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of
 from swarm_operator.runtime.resource import Object
 from swarm_operator.shared.tokens import ADMIN_FILE
@@ -106,19 +107,22 @@ def migration_job(store: SwarmMemoryStore, *, image: str, pull_secrets: Sequence
         "spec": {
             "backoffLimit": _RETRIES,
             "ttlSecondsAfterFinished": _KEPT,
-            "template": {
-                # Not the labels of the pod that serves: the Services would select this one.
-                "metadata": {"labels": ours, "annotations": found.annotations},
-                "spec": {
-                    # The pod of each failure stays, with what it said.
-                    "restartPolicy": "Never",
-                    # A kill leaves nothing that the next run does not put right.
-                    "terminationGracePeriodSeconds": 1,
-                    **pod,
-                    # The store's pod has the backups volume mounted.
-                    **near_pods_of(store.metadata.name),
+            "template": with_placement(
+                {
+                    # Not the labels of the pod that serves: the Services would select this one.
+                    "metadata": {"labels": ours, "annotations": found.annotations},
+                    "spec": {
+                        # The pod of each failure stays, with what it said.
+                        "restartPolicy": "Never",
+                        # A kill leaves nothing that the next run does not put right.
+                        "terminationGracePeriodSeconds": 1,
+                        **pod,
+                        # The store's pod has the backups volume mounted.
+                        **near_pods_of(store.metadata.name),
+                    },
                 },
-            },
+                store,
+            ),
         },
     }
 

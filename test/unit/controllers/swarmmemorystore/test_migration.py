@@ -136,6 +136,17 @@ async def test_a_store_that_asks_for_nothing_has_no_job_no_volume_and_no_conditi
     assert (CLAIM, Key("ns", "bees-backups")) not in client.objects
 
 
+async def test_the_job_runs_where_the_store_s_pod_may(a_store, legacy_claim, reconcile, ready, job):
+    tolerations = [{"key": "dedicated", "operator": "Exists"}]
+    legacy_claim()
+    a_store(podTemplate={"spec": {"nodeSelector": {"pool": "memory"}, "tolerations": tolerations}})
+    await reconcile()
+    ready()
+    await reconcile()
+    spec = pod_spec(job())
+    assert (spec["nodeSelector"], spec["tolerations"]) == ({"pool": "memory"}, tolerations)
+
+
 async def test_the_job_begins_when_the_pod_serves_and_reads_the_claim_only(
     a_store, legacy_claim, reconcile, ready, job, migrated, status, recorder, client
 ):
