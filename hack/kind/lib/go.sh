@@ -18,3 +18,20 @@ ensure_go() {
 }
 
 not_older() { [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]; }
+
+# module_program NAME PACKAGE: build a program of the module in the current directory into the cache, under a name with
+# a digest of what pins it. Prints its path. CGO_ENABLED is 0 unless the caller sets it; LOCK names a lock of its own.
+module_program() {
+	local program sources=(go.mod go.sum)
+	compgen -G './*.go' >/dev/null && sources=(./*.go go.mod go.sum)
+	program=$CACHE/bin/$1-$(cat "${sources[@]}" | sha256sum | cut -c1-8)
+	exec 9>"$CACHE/${LOCK:-build}.lock"
+	flock 9
+	[[ -x $program ]] || {
+		ensure_go
+		step "go build $1" env "CGO_ENABLED=${CGO_ENABLED:-0}" GOFLAGS=-mod=readonly GOWORK=off \
+			go build -trimpath -buildvcs=false -ldflags "-s -w" -o "$program.new" "$2"
+		mv "$program.new" "$program"
+	}
+	printf '%s\n' "$program"
+}
