@@ -98,3 +98,17 @@ def ready(seen, cache):
         seen(kinds.PERSISTENT_VOLUME_CLAIM, claim | {"status": {"phase": "Bound"}})
 
     return make
+
+
+@pytest.fixture
+def become(seen, store_object, cache, reconcile):
+    """Reconciles the store with another spec."""
+
+    async def change(**spec):
+        known = cache.get(STORE, KEY)
+        obj = store_object(**spec)
+        obj["metadata"]["generation"] = known["metadata"]["generation"] + 1 if known else 1
+        seen(STORE, obj | ({"status": known["status"]} if known else {}))
+        return await reconcile()
+
+    return change

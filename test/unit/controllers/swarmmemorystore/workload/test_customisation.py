@@ -29,20 +29,6 @@ BAD = memory(command=["sh"])
 
 
 @pytest.fixture
-def become(seen, store_object, cache, reconcile):
-    """Reconciles the store with another spec."""
-
-    async def change(**spec):
-        known = cache.get(STORE, KEY)
-        obj = store_object(**spec)
-        obj["metadata"]["generation"] = known["metadata"]["generation"] + 1 if known else 1
-        seen(STORE, obj | ({"status": known["status"]} if known else {}))
-        return await reconcile()
-
-    return change
-
-
-@pytest.fixture
 def workload(client):
     return lambda: copy.deepcopy(client.objects.get((SET, KEY)))
 

@@ -79,20 +79,6 @@ def kubernetes(client, seen, forget, clock):
 
 
 @pytest.fixture
-def become(seen, store_object, cache, reconcile):
-    """Reconciles the store with another spec, until nothing more is stored first."""
-
-    async def change(**spec):
-        known = cache.get(STORE, KEY)
-        obj = store_object(**spec)
-        obj["metadata"]["generation"] = known["metadata"]["generation"] + 1 if known else 1
-        seen(STORE, obj | ({"status": known["status"]} if known else {}))
-        return await reconcile()
-
-    return change
-
-
-@pytest.fixture
 async def serving(become, ready, reconcile, kubernetes):
     await become(version="v1", mcpMode=False)
     ready()
