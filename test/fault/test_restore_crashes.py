@@ -129,7 +129,7 @@ async def has_data_and_pod(world: World) -> bool:
     status = (await world.get(STORE, "c-memory"))["status"]
     assert status["restoredFrom"] == {"backup": "b1", "location": "file:///backups/c/b1", "restoredAt": AT}
     assert len((await world.admin.list(kinds.JOB, namespace=world.namespace))[0]) == 1
-    return await has_pod(world)
+    return await has_pod(world) and await world.settled()
 
 
 READY: tuple[Step, ...] = ((create, has_pod), (become_ready, is_available), (make_backup, is_verified))

@@ -1,4 +1,4 @@
-"""Events of deletions and of restores in place never come: the next full list makes up for them.
+"""Events of deletions and of restores never come: the next full list makes up for them.
 
 See test_watch_faults.
 """
@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterable
 
 import pytest
-from fault.test_restore_crashes import IN_PLACE, READY, without_uid
+from fault.test_restore_crashes import IN_PLACE, READY, RESTORED, UNRESTORED, without_uid
 from fault.test_watch_faults import TOGETHER, Dropping, operator
 from fault.world import BACKED_UP, DELETION, Step, World
 
@@ -33,6 +33,7 @@ async def play(world: World, in_time, steps: Iterable[Step]) -> None:
     [
         pytest.param(BACKED_UP, DELETION, {}, id="deletion with a final backup"),
         pytest.param(READY, IN_PLACE, {"whole": 1, "part": 1}, id="restores in place"),
+        pytest.param(UNRESTORED, RESTORED, {}, id="a restore into a new store"),
     ],
 )
 async def test_without_any_event_it_ends_as_if_all_had_come(

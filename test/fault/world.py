@@ -146,7 +146,11 @@ def masked(value: object, namespace: str) -> object:
     if isinstance(value, dict):
         if value.get("kind") == "Secret":
             return sorted(value["data"])
-        return {name: masked(part, namespace) for name, part in value.items() if name not in volatile}
+        parts = {name: masked(part, namespace) for name, part in value.items() if name not in volatile}
+        if "conditions" in parts:
+            # A map by their type: where one stands says nothing.
+            parts["conditions"] = sorted(parts["conditions"], key=lambda condition: condition["type"])
+        return parts
     if isinstance(value, list):
         return [masked(part, namespace) for part in value]
     if not isinstance(value, str):

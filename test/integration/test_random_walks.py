@@ -61,12 +61,7 @@ async def _operator(control_plane, namespace):
 
 def without_generations(value: object) -> object:
     if isinstance(value, dict):
-        # Conditions are a map by their type: where one stands says nothing.
-        return {
-            k: without_generations(sorted(v, key=lambda each: each["type"]) if k == "conditions" else v)
-            for k, v in value.items()
-            if k not in {"generation", "observedGeneration"}
-        }
+        return {k: without_generations(v) for k, v in value.items() if k not in {"generation", "observedGeneration"}}
     return [without_generations(part) for part in value] if isinstance(value, list) else value
 
 
