@@ -10,7 +10,7 @@ import yaml
 from support.controlplane import TOP
 from support.page_runs import to_run
 from support.pages import Command
-from support.shell import answers
+from support.shell import answers, checkout
 
 from swarm_operator.controllers.common import kinds
 
@@ -149,7 +149,7 @@ async def test_the_examples_get_their_agents_and_each_agent_its_peers(
     config.chmod(0o600)
     env = {"KUBECONFIG": str(config), "PATH": f"{control_plane.kubectl.parent}:{os.environ['PATH']}"}
     here = Command(f"kubectl config set-context --current --namespace={namespace}", "")
-    *_, shown = await answers([here, *to_run("docs/agents.md", __file__)], TOP, **env)
+    *_, shown = await answers([here, *to_run("docs/agents.md", __file__)], checkout(tmp_path), **env)
     assert "mesh" in shown
     for name, peers in EXAMPLES.items():
         cluster = yaml.safe_load((TOP / f"examples/{name}.yaml").read_text())["metadata"]["name"]

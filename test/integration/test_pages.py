@@ -134,9 +134,10 @@ async def test_the_crds_stay_as_long_as_there_are_stores_unless_told(plane, shel
     await make("install", folder, shell)
 
 
-async def test_what_the_page_about_namespaces_says_works(plane, shell):
+async def test_what_the_page_about_namespaces_says_works(plane, shell, tmp_path):
     """As far as it goes without an operator: the examples are taken, and the commands lead somewhere."""
-    *_, deleted, applied, shown = await answers(to_run("docs/NAMESPACE_AND_GITHUB_GUIDE.md", __file__), TOP, **shell)
+    commands = to_run("docs/NAMESPACE_AND_GITHUB_GUIDE.md", __file__)
+    *_, deleted, applied, shown = await answers(commands, checkout(tmp_path), **shell)
     assert "deleted" in deleted
     assert "swarmcluster.swarm.claudeflow.io/bees created" in applied
     assert "bees" in shown
