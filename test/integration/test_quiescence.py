@@ -130,10 +130,33 @@ async def migrate(objects, eventually, name: str) -> None:
     await eventually(migrated, seconds=60)
 
 
+async def restore(objects, eventually, name: str, **ended: str) -> None:
+    """Have a restore wait for a store that does not exist, or be one that ended with this status."""
+    source = {"location": "file:///backups/test/b1"}
+    await objects.apply(kinds.SWARM_MEMORY_RESTORE, name, {"storeRef": {"name": "absent"}, "from": source})
+
+    async def judged() -> dict[str, str]:
+        ready = await objects.condition(kinds.SWARM_MEMORY_RESTORE, name, "Ready")
+        assert ready["reason"] == "StoreNotFound"
+        return ready
+
+    ready = await eventually(judged, seconds=60)
+    if ended:
+        conditions = [ready | {"status": "True", "reason": "Restored", "message": "3 new entries"}]
+        await objects.status(kinds.SWARM_MEMORY_RESTORE, name, {"conditions": conditions, **ended})
+
+        async def taken_over() -> bool:
+            conditions = (await objects.get(kinds.SWARM_MEMORY_RESTORE, name))["status"]["conditions"]
+            assert [condition["type"] for condition in conditions] == ["Ready"], "it is not Reconciling any more"
+            return True
+
+        await eventually(taken_over, seconds=60)
+
+
 async def make_ready(objects, eventually) -> list[str]:
     """201 stores with a schedule, 21 of them of clusters, one a hive mind, all Ready. Returns their names.
 
-    One has migrated legacy memory.
+    One has migrated legacy memory. Beside them are a restore that waits for its store, and one that was carried out.
     """
     names = [f"s{number}" for number in range(STORES)] + [f"c{number}-memory" for number in range(CLUSTERS)]
     names.append("hive-hivemind")
@@ -156,6 +179,9 @@ async def make_ready(objects, eventually) -> list[str]:
     await eventually(made, seconds=300)
     await in_batches([objects.pretend_ready(name) for name in names])
     await migrate(objects, eventually, "s0")
+    await restore(objects, eventually, "waits")
+    at = "2026-11-26T03:00:00Z"
+    await restore(objects, eventually, "done", phase="Completed", startedAt=at, completedAt=at)
 
     async def run(agents: str) -> None:
         await eventually(lambda: objects.get(kinds.STATEFUL_SET, agents))

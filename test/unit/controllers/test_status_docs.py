@@ -30,6 +30,7 @@ from swarm_operator.memory.transfer.restores.states import Phase as RestorePhase
 from swarm_operator.runtime.errors import ApiError, ForbiddenError, InvalidError
 
 FOLDER = Path(controllers.__file__).parent
+TESTS = Path(__file__).parents[2]
 OUTCOMES = {"done": 0, "waiting": 0, "failed": 0, "SourceError": 0, "Outcome": 1, "_wait": 1, "_fail": 1, "_refused": 0}
 """Functions that take a reason, with its place among their arguments."""
 NOT_SHOWN = {"Deleted", "JobSucceeded"}
@@ -96,6 +97,19 @@ def test_reasons_are_the_same_in_the_code_and_in_the_docs():
     assert len(found) > 20
     assert found - reasons_in_docs() == NOT_SHOWN
     assert reasons_in_docs() - found == reasons_of_the_service() - found
+
+
+def test_every_reason_is_expected_by_a_test():
+    """As far as a reader of the tests can tell: each is named in a text of theirs."""
+    tests = [path for path in TESTS.rglob("test_*.py") if path != Path(__file__)]
+    trees = [ast.parse(path.read_text()) for path in tests]
+    texts = [
+        node.value
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert reasons_in_docs() - set(re.findall(r"\w+", " ".join(texts))) == set()
 
 
 @pytest.fixture

@@ -7,6 +7,15 @@ from swarm_operator.api.v1alpha1.swarmmemorybackup import SwarmMemoryBackupStatu
 from swarm_operator.controllers.common import kinds, labels
 from swarm_operator.controllers.swarmmemorybackup.copy import FINALIZER
 from swarm_operator.controllers.swarmmemorybackup.service import Answer
+from swarm_operator.memory.core.errors import DiskFullError
+from swarm_operator.memory.transfer.backups.errors import (
+    DestinationConfigError,
+    DestinationDeniedError,
+    DestinationError,
+    DestinationFullError,
+    DestinationMissingError,
+    DestinationUnreachableError,
+)
 from swarm_operator.runtime.errors import ServerError
 from swarm_operator.runtime.resource import Key
 
@@ -60,7 +69,7 @@ async def test_a_finished_backup_is_left_alone(passes, seen, backup_object, read
 
 
 async def test_nothing_is_asked_before_the_finalizer_and_the_place_are_stored(
-    reconciler, seen, backup_object, ready_store, service, client, status
+    reconciler, seen, backup_object, ready_store, service, client, status, ready
 ):
     ready_store()
     seen(KIND, backup_object())
@@ -75,6 +84,7 @@ async def test_nothing_is_asked_before_the_finalizer_and_the_place_are_stored(
     await reconciler.reconcile(KEY)
     assert status()["destination"] == {"claimName": "bees-backups"}
     assert status()["location"] == "file:///backups/bees/b1"
+    assert ready() == ("False", "Asking", "the memory service is asked next")
     await asyncio.sleep(0)
     assert service.asked == []
 
@@ -88,15 +98,27 @@ async def test_the_label_says_why_it_is_made(passes, seen, backup_object, ready_
     assert status()["reason"] == "Scheduled"
 
 
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (DiskFullError, "DiskFull"),
+        (DestinationError, "DestinationFailed"),
+        (DestinationConfigError, "DestinationInvalid"),
+        (DestinationDeniedError, "DestinationDenied"),
+        (DestinationMissingError, "DestinationMissing"),
+        (DestinationFullError, "DestinationFull"),
+        (DestinationUnreachableError, "DestinationUnreachable"),
+    ],
+)
 async def test_a_failure_of_the_service_is_final_and_told_by_its_reason(
-    passes, seen, backup_object, ready_store, service, status, ready, recorder
+    passes, seen, backup_object, ready_store, service, status, ready, recorder, failure, reason
 ):
     ready_store()
     seen(KIND, backup_object())
-    service.answers = [state("Failed", problem=("disk-full", "no room on /backups"))]
+    service.answers = [state("Failed", problem=(failure.code, "no room on /backups"))]
     await passes()
-    assert (status()["phase"], ready()) == ("Failed", ("False", "DiskFull", "no room on /backups"))
-    assert ("Warning", "DiskFull", "Ready is False: no room on /backups") in recorder.events
+    assert (status()["phase"], ready()) == ("Failed", ("False", reason, "no room on /backups"))
+    assert ("Warning", reason, "Ready is False: no room on /backups") in recorder.events
     asked = len(service.asked)
     await passes()
     assert len(service.asked) == asked
