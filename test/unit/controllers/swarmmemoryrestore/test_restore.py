@@ -18,7 +18,7 @@ from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.swarmmemorybackup.service import Answer
 from swarm_operator.controllers.swarmmemoryrestore.restore import FINALIZER
 from swarm_operator.controllers.swarmmemoryrestore.service import Request
-from swarm_operator.runtime.errors import ServerError
+from swarm_operator.runtime.errors import ForbiddenError, ServerError
 from swarm_operator.runtime.resource import Key
 
 
@@ -157,6 +157,19 @@ async def test_nothing_is_asked_before_finalizer_store_and_location_are_stored(
     assert (stored()["status"]["storeUID"], stored()["status"]["location"]) == ("uid-bees", LOCATION)
     await asyncio.sleep(0)
     assert service.asked == []
+
+
+async def test_an_error_that_is_over_is_not_in_the_phase_any_more(asked_for, passes, service, client, stored, ready):
+    asked_for()
+    service.answers = [Answer(reason="NoAnswer", message="connection refused")]
+    client.refusals = {("merge", "SwarmMemoryRestore"): ForbiddenError("may not", status=403)}
+    with pytest.raises(ForbiddenError):
+        await passes()
+    assert (stored()["status"]["phase"], ready()[1]) == ("Error", "Forbidden")
+    client.refusals = {}
+    await passes()
+    await passes()
+    assert (stored()["status"]["phase"], ready()[1]) == ("Pending", "NoAnswer")
 
 
 async def test_what_was_asked_for_stays_when_the_backup_s_object_is_gone(asked_for, passes, service, forget, ready):

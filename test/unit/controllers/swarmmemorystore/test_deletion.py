@@ -10,7 +10,7 @@ from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconcil
 from swarm_operator.controllers.swarmmemorystore.backups.objects import final_name
 from swarm_operator.controllers.swarmmemorystore.deletion import SERVICE_GRACE
 from swarm_operator.controllers.swarmmemorystore.storage import FINALIZER
-from swarm_operator.runtime.errors import Cause, ForbiddenError, UnreachableError
+from swarm_operator.runtime.errors import Cause, ConflictError, ForbiddenError, UnreachableError
 from swarm_operator.runtime.resource import Key, owner_reference
 
 KEY = Key("ns", "bees")
@@ -203,6 +203,18 @@ async def test_a_service_that_does_not_answer_is_asked_for_a_while(
     clock.advance(SERVICE_GRACE)
     await reconciler.reconcile(KEY)
     assert replicas() == 0
+
+
+async def test_a_newer_workload_of_the_same_name_is_not_stopped(
+    reconciler, deleted, claim, workload, client, replicas
+):
+    deleted()
+    claim()
+    workload()
+    client.objects[kinds.STATEFUL_SET, KEY]["metadata"]["uid"] = "newer"  # and the cache is behind
+    with pytest.raises(ConflictError):
+        await reconciler.reconcile(KEY)
+    assert replicas() == 1
 
 
 async def test_a_pod_that_holds_a_volume_on_its_way_out_is_not_stopped(reconciler, deleted, claim, workload, replicas):
