@@ -38,6 +38,18 @@ async def test_one_that_runs_ends_first_and_its_safety_backup_gets_an_object(
     assert list(safety_backups()) == [SAFETY]
 
 
+@pytest.mark.parametrize("status", [{"location": None}, {"phase": "Completed"}, {"phase": "Failed"}])
+async def test_the_service_is_not_asked_about_one_that_has_ended_or_not_begun(
+    deleted, passes, service, seen, stored, status
+):
+    known = deleted["status"] | status
+    seen(KIND, deleted | {"status": {name: value for name, value in known.items() if value is not None}})
+    service.asked.clear()
+    await passes()
+    assert stored()["metadata"]["finalizers"] == []
+    assert service.asked == []
+
+
 async def test_one_that_the_service_knows_nothing_of_is_let_go(deleted, passes, service, stored):
     service.answers = [Answer(reason="OutcomeUnknown", message="no record")]
     await passes()
