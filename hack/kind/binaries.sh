@@ -65,7 +65,7 @@ all)
 	node_files
 	control_plane
 	for program in kubelet kubeadm kube-proxy kube-scheduler kube-controller-manager; do kubernetes "$program"; done
-	go_tool coredns github.com/coredns/coredns coredns "$COREDNS_VERSION"
+	go_tool coredns . coredns "$COREDNS_VERSION"
 	go_tool pause . pause ""
 	go_tool local-path-provisioner github.com/rancher/local-path-provisioner local-path-provisioner "$LOCAL_PATH_VERSION"
 	;;
