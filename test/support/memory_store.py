@@ -282,6 +282,9 @@ class MemoryStore(Store):
     async def resume_writes(self, backup):
         self._takes_writes = True
 
+    async def confirm_upgrade(self):
+        pass
+
     @property
     def settings(self):
         return self._settings

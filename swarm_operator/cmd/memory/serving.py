@@ -98,6 +98,10 @@ def add(commands: Any) -> None:
         "--final-backup", "FINAL_BACKUP", "", str,
         "name of the backup after which this memory is deleted: from its beginning on writes are refused for good",
     )  # fmt: skip
+    flag(
+        "--keep-former", "KEEP_FORMER", "false", switch,
+        "copy the database before its schema changes, and refuse writes until /readyz succeeds",
+    )  # fmt: skip
     flag("--max-share", "MAX_SHARE", "50", whole(1, 100), "percentage of each limit below that one token may hold")
     flag(
         "--max-held-body-bytes", "MAX_HELD_BODY_BYTES", "134217728", whole(_MIB),
@@ -168,6 +172,7 @@ def _serve(options: argparse.Namespace) -> int:
         reserve_bytes=options.reserve_bytes,
         full_text=options.full_text,
         final_backup=options.final_backup or None,
+        keep_former=options.keep_former,
     )
     return uvloop.run(server.serve(settings, config))
 

@@ -131,6 +131,13 @@ class DeletingError(MemoryStoreError):
     transient = True
 
 
+class UpgradingError(MemoryStoreError):
+    """Writes are refused: this release has changed the database's schema, and has not been ready yet. Reads work."""
+
+    code = "upgrading"
+    transient = True
+
+
 class InternalStoreError(MemoryStoreError):
     """A defect of the store; report the message to the developers. The transaction was rolled back."""
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
+
+FormerOutcome = Literal["put-back", "kept", "no-room", "dropped"]
+"""What was done with the copy of the database from before a change of its schema."""
 
 
 class Observer(Protocol):
@@ -23,6 +26,9 @@ class Observer(Protocol):
     def collected(self, *, seconds: float) -> None:
         """Record a successful garbage collection and its duration."""
 
+    def former_database(self, outcome: FormerOutcome) -> None:
+        """Record what was done with the copy of the database from before a change of its schema."""
+
 
 class SilentObserver:
     """Observer that ignores all measurements."""
@@ -40,4 +46,7 @@ class SilentObserver:
         """Ignore it."""
 
     def collected(self, *, seconds: float) -> None:
+        """Ignore it."""
+
+    def former_database(self, outcome: FormerOutcome) -> None:
         """Ignore it."""

@@ -282,6 +282,14 @@ class Store(EntryReads, EntryWrites, Protocol):
         """Accept writes again if they are refused for this backup. Raise StorageError, after which they still are."""
 
     @abstractmethod
+    async def confirm_upgrade(self) -> None:
+        """Accept writes that were refused with UpgradingError: the release that changed the schema is ready.
+
+        Raises:
+            StorageError, StoreClosedError: writes still are refused.
+        """
+
+    @abstractmethod
     async def replace(self, file: Path, *, former: Path, before: Callable[[int], Awaitable[None]]) -> None:
         """Replace all data by those of a backup, while reads go on.
 

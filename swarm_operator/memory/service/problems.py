@@ -18,6 +18,7 @@ from swarm_operator.memory.core.errors import (
     RestoringError,
     StorageError,
     StoreClosedError,
+    UpgradingError,
     VersionConflictError,
 )
 from swarm_operator.memory.service.errors import ImportFailedError, PeerError, RequestError, UnauthorizedError
@@ -45,6 +46,7 @@ _STATUS: Final[tuple[tuple[type[MemoryStoreError], int], ...]] = (
     (StoreClosedError, 503),
     (RestoringError, 503),
     (DeletingError, 503),
+    (UpgradingError, 503),
 )
 
 
@@ -116,6 +118,8 @@ def _headers(error: MemoryStoreError) -> tuple[tuple[bytes, bytes], ...]:
     match error:
         case VersionConflictError() if error.current_version is not None:
             return ((b"etag", b'"%d"' % error.current_version),)
-        case OverloadedError() | BusyError() | StoreClosedError() | RestoringError() | DeletingError():
+        case (
+            OverloadedError() | BusyError() | StoreClosedError() | RestoringError() | DeletingError() | UpgradingError()
+        ):
             return ((b"retry-after", b"1"),)
     return ()

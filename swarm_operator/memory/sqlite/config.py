@@ -94,6 +94,10 @@ class StoreConfig:
     """Name of the backup after which the store is deleted. From its beginning on writes are refused, also after a
     restart. None: it has no such backup, and a refusal of writes ends with the process."""
 
+    keep_former: bool = False
+    """True: before a change of its schema the database is copied, if there is room, and writes are refused until
+    `confirm_upgrade` is called. An earlier release can then put the copy back. False: there is no way back."""
+
     probe_interval: float = 2.0
     """Seconds between trial writes after a failed write. The first successful trial makes the store ready."""
 

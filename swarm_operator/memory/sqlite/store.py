@@ -53,6 +53,7 @@ from swarm_operator.memory.sqlite.config import MIB, StoreConfig
 from swarm_operator.memory.sqlite.database import checkpoint, connect, driver, volume
 from swarm_operator.memory.sqlite.database.connection import Worker
 from swarm_operator.memory.sqlite.database.deletion import DeletionNote
+from swarm_operator.memory.sqlite.database.former import UPGRADING, FormerDatabase
 from swarm_operator.memory.sqlite.database.lock import ProcessLock
 from swarm_operator.memory.sqlite.gc.collector import GarbageCollector
 from swarm_operator.memory.sqlite.read.entries import EntryCache, EntryReader
@@ -91,6 +92,7 @@ class SqliteStore:
     def __init__(
         self, path: Path, config: StoreConfig, *, worker: Worker, readers: Readers, now: Callable[[], int],
         sleep: Callable[[float], Awaitable[object]], observer: Observer, note: DeletionNote, deleting: bool,
+        former: FormerDatabase | None,
     ) -> None:  # fmt: skip
         self.path = path
         self.config = config
@@ -108,11 +110,13 @@ class SqliteStore:
         self._closed = False
         self._packer = Packer(config)
         self._feed = Feed(readers.changes)
+        refusal = DELETING if deleting else None if former is None else UPGRADING
         self._writer = Writer(
             worker, config, now=now, checkpoints=self._checkpoints, invalidation=self._lookup,
-            publish=self._feed.publish, observer=observer, refusal=DELETING if deleting else None,
+            publish=self._feed.publish, observer=observer, refusal=refusal,
         )  # fmt: skip
         self._note = note
+        self._former = former
         self._final = note.backup if deleting else None
         self.callbacks = SqliteCallbacks(self._lookup, self._writer, self._packer, check_open=self._check_open)
         self.stopped = self._writer.start()
@@ -150,6 +154,7 @@ class SqliteStore:
         """
         path = Path(path)
         config = config or StoreConfig()
+        observer = observer or SilentObserver()
 
         def now() -> int:
             return int(clock() * 1000)
@@ -159,15 +164,18 @@ class SqliteStore:
             lock.acquire()
             stack.callback(lock.release)
             remove_stale(path.parent)
+            note, former = DeletionNote(path, config.final_backup), FormerDatabase(path)
+            deleting = await asyncio.to_thread(note.read)
+            for outcome in await asyncio.to_thread(former.prepare, keep=config.keep_former and not deleting):
+                observer.former_database(outcome)
             worker = await connect.open_writer(path, config)
             stack.push_async_callback(connect.close_writer, worker, config)
             await worker.run(lambda db: prepare_opened(db, config))
             readers = await Readers.open(path, config, worker)
             stack.push_async_callback(readers.close)
-            note = DeletionNote(path, config.final_backup)
             store = cls(
-                path, config, worker=worker, readers=readers, now=now, sleep=sleep,
-                observer=observer or SilentObserver(), note=note, deleting=await asyncio.to_thread(note.read),
+                path, config, worker=worker, readers=readers, now=now, sleep=sleep, observer=observer,
+                note=note, deleting=deleting, former=former if former.exists else None,
             )  # fmt: skip
             stack.push_async_callback(store._close)
             await store._feed.start()
@@ -437,6 +445,13 @@ class SqliteStore:
             await self._writer.run_paused(self._note.remove)
         self._final = None
         self._writer.resume(DELETING)
+
+    async def confirm_upgrade(self) -> None:
+        """Accept writes after a change of the schema, see Store.confirm_upgrade."""
+        if self._former is not None:
+            await self._writer.run_paused(self._former.drop)
+            self._writer.resume(UPGRADING)
+            self._former = None
 
     async def replace(self, file: Path, *, former: Path, before: Callable[[int], Awaitable[None]]) -> None:
         """Replace all data by those of a backup, see Store.replace and backup.replace."""

@@ -51,6 +51,7 @@ class Recorder:
     expired_entries: int = 0
     collections: int = 0
     recoveries: asyncio.Event = field(default_factory=asyncio.Event)
+    former: list = field(default_factory=list)
 
     def committed(self, *, requests, seconds):
         assert seconds >= 0
@@ -68,6 +69,9 @@ class Recorder:
 
     def recovered(self):
         self.recoveries.set()
+
+    def former_database(self, outcome):
+        self.former.append(outcome)
 
 
 @dataclass

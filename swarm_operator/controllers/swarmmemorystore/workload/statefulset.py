@@ -125,6 +125,8 @@ def _environment(store: SwarmMemoryStore) -> list[Object]:
         "TOKEN_DIR": _TOKEN_DIR,
         "ENABLE_WAL": str(spec.enable_wal).lower(),
         "MCP_MODE": str(spec.mcp_mode).lower(),
+        # The kubelet asks for readiness, and an image that never gets ready is put back: no write may be lost by that.
+        "KEEP_FORMER": "true",
         # The pod of a deleted store takes no writes after its final backup, also when it is started again. A later
         # store that uses the same volume has a final backup of another name.
         "FINAL_BACKUP": final_name(store),

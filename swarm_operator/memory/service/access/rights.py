@@ -278,6 +278,10 @@ class AuthorizedStore(Store):
         self._principal.check_admin()
         await self._store.resume_writes(backup)
 
+    async def confirm_upgrade(self) -> None:
+        """Require nothing: it is asked for by whoever finds the service ready."""
+        await self._store.confirm_upgrade()
+
     async def replace(self, file: Path, *, former: Path, before: Callable[[int], Awaitable[None]]) -> None:
         """Require an admin."""
         self._principal.check_admin()

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from swarm_operator.memory.core.errors import MemoryStoreError
+from swarm_operator.memory.core.observer import FormerOutcome
 from swarm_operator.memory.core.stats import StoreStats
 from swarm_operator.memory.core.store import Store
 
@@ -51,6 +52,12 @@ _SECONDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
 _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_FORMER: Final[dict[FormerOutcome, str]] = {
+    "kept": "database copied before its schema changes; writes wait for readiness",
+    "no-room": "no room for a copy of the database before its schema changes; no earlier release can use it then",
+    "put-back": "database of before an upgrade put back; no write was acknowledged since",
+    "dropped": "copy of the database of before an upgrade deleted",
+}
 
 _log = structlog.get_logger(__name__)
 
@@ -277,6 +284,11 @@ class ServiceMetrics:
         """Log that writes work again and reset the recorded failures."""
         self._failing.clear()
         _log.info("writes work again")
+
+    def former_database(self, outcome: FormerOutcome) -> None:
+        """Log what was done with the copy of the database from before a change of its schema."""
+        log = _log.info if outcome == "kept" else _log.warning
+        log(_FORMER[outcome])
 
 
 class StoreCollector(Collector):

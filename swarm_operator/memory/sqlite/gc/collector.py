@@ -14,7 +14,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from sqlite3 import Connection
 
 from swarm_operator.memory.core.changes import Change
-from swarm_operator.memory.core.errors import DeletingError, MemoryStoreError, RestoringError, StoreClosedError
+from swarm_operator.memory.core.errors import (
+    DeletingError,
+    MemoryStoreError,
+    RestoringError,
+    StoreClosedError,
+    UpgradingError,
+)
 from swarm_operator.memory.core.observer import Observer
 from swarm_operator.memory.core.stats import GcRun, GcStats
 from swarm_operator.memory.sqlite.config import StoreConfig
@@ -121,7 +127,7 @@ class GarbageCollector:
             reason = from_sqlite(error)
             self.stats.failures += 1
             self.stats.last_error = f"{reason.code}: {reason}"
-            if not isinstance(reason, StoreClosedError | RestoringError | DeletingError):
+            if not isinstance(reason, StoreClosedError | RestoringError | DeletingError | UpgradingError):
                 self._observer.failed(code=reason.code, reason=f"garbage collection: {reason}")
             if reason is error:
                 raise

@@ -14,8 +14,8 @@ from swarm_operator.memory.transfer.backups.errors import DatabaseExistsError
 from swarm_operator.memory.transfer.backups.location import open_destination, split_location
 from swarm_operator.memory.transfer.backups.manifest import Manifest
 
-_LOGS: Final = ("-wal", "-journal")
-"""Suffixes of files with which SQLite would change a database of that name when it opens it."""
+_LEFT: Final = ("-wal", "-journal", "-former", "-returning")
+"""Suffixes of files that would change a database of that name when it is opened: logs, and copies to put back."""
 
 
 async def restore_new(
@@ -40,7 +40,7 @@ async def restore_new(
         progress: told how far it is.
 
     Raises:
-        DatabaseExistsError: there is another database, or the log of one that is gone.
+        DatabaseExistsError: there is another database, or the log or a copy of one that is gone.
         DestinationError, BackupNotFoundError, BackupDamagedError, ForeignBackupError, NewerSchemaError, StorageError:
             see Catalog.fetch; there is no database.
     """
@@ -64,8 +64,8 @@ async def restore_new(
 
 
 def _existing(database: Path) -> Path | None:
-    """Return a log of the database, or else the database, if it exists."""
-    paths = (*(database.with_name(database.name + suffix) for suffix in _LOGS), database)
+    """Return a log of the database, a copy of it that would be put back, or else the database, if it exists."""
+    paths = (*(database.with_name(database.name + suffix) for suffix in _LEFT), database)
     return next((path for path in paths if path.exists()), None)
 
 

@@ -150,6 +150,8 @@ async def _healthz(call: Call) -> Reply:
 
 async def _readyz(call: Call) -> Reply:
     reason = unready(call.store)
+    if reason is None:
+        await call.store.confirm_upgrade()
     return _status(200, "ok") if reason is None else _status(503, reason)
 
 

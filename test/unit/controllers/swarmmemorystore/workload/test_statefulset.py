@@ -102,6 +102,7 @@ def test_the_environment_carries_the_spec(store):
         "TOKEN_DIR": "/etc/swarm-memory/tokens",
         "ENABLE_WAL": "false",
         "MCP_MODE": "false",
+        "KEEP_FORMER": "true",
         "FINAL_BACKUP": final_name(store()),
     }
 

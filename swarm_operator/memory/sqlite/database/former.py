@@ -1,0 +1,145 @@
+"""Copy of the database from before this release changed its schema: what a release that does not know it goes back to.
+
+While the copy exists no write is acknowledged, and it is deleted from the disk before the first one is accepted. So a
+release that finds it beside a database that it does not know puts it back, and no acknowledged write is lost.
+
+    keep      copy the database, which no process has open, before its schema changes
+    drop      once the release has shown that it works, or if no copy is asked for
+    put back  rename the copy to the name that says so, delete the log of the database, rename the copy over it
+
+A kill at any step leaves the database and its log as they are, or a copy that the next process goes on to put back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+from pathlib import Path
+from typing import Final
+
+from swarm_operator.memory.atomicfile import AtomicFile, sync_directory
+from swarm_operator.memory.core.errors import CorruptDatabaseError, NewerSchemaError, UpgradingError, from_os
+from swarm_operator.memory.core.observer import FormerOutcome
+from swarm_operator.memory.sqlite.database import checkpoint, schema
+from swarm_operator.memory.sqlite.database.connection import translated
+from swarm_operator.memory.sqlite.database.driver import sqlite3
+
+UPGRADING: Final = UpgradingError("this release has changed the database's schema; writes wait until it is ready once")
+"""Refusal of writes while the copy exists."""
+_LOGS: Final = ("-wal", "-shm", "-journal")
+_VERSION: Final = slice(60, 64)
+"""Where the header has user_version, https://sqlite.org/fileformat2.html#the_database_header."""
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class FormerDatabase:
+    """The copy of one database. All methods block, and require the process lock of the database.
+
+    Args:
+        database: the database file; the copy is beside it.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._copy = database.with_name(database.name + "-former")
+        self._returning = database.with_name(database.name + "-returning")
+        """The copy, once it was decided that it is put back."""
+
+    @property
+    def exists(self) -> bool:
+        """Return whether there is a copy, so that no write may be accepted."""
+        return self._copy.exists()
+
+    def prepare(self, *, keep: bool) -> list[FormerOutcome]:
+        """Put back, keep or drop the copy before the database is opened. Return what was done.
+
+        Args:
+            keep: whether a copy is kept when the schema changes, if there is room for the change too.
+
+        Raises:
+            ForeignDatabaseError, NewerSchemaError, CorruptDatabaseError: the database cannot be used, and there is no
+                copy that can.
+            StorageError: the disk failed.
+        """
+        try:
+            outcomes: list[FormerOutcome] = []
+            if self._returning.exists():
+                self._put_back()
+                outcomes.append("put-back")
+            if self.exists or (keep and _version_of(self._database) not in {0, schema.LATEST}):
+                self._decide(outcomes, keep=keep)
+        except OSError as error:
+            raise from_os(error, f"the copy {self._copy.name}") from error
+        return outcomes
+
+    def drop(self) -> None:
+        """Delete the copy, if there is one. Raise StorageError, after which there may be one."""
+        try:
+            self._copy.unlink(missing_ok=True)
+            sync_directory(self._copy.parent)
+        except OSError as error:
+            raise from_os(error, f"the copy {self._copy.name}") from error
+
+    def _decide(self, outcomes: list[FormerOutcome], *, keep: bool) -> None:
+        try:
+            version = self._settle()
+        except (NewerSchemaError, CorruptDatabaseError):
+            if not 0 < _version_of(self._copy) <= schema.LATEST:
+                raise
+            self._copy.rename(self._returning)
+            sync_directory(self._returning.parent)
+            self._put_back()
+            outcomes.append("put-back")
+            version = self._settle()
+        # The copy is of before the first change. Where nothing has changed, a release that knows of no copy may have
+        # accepted writes.
+        if self.exists and not (keep and _version_of(self._copy) < version):
+            self.drop()
+            outcomes.append("dropped")
+        if keep and not self.exists and 0 < version < schema.LATEST:
+            outcomes.append("kept" if self._keep() else "no-room")
+
+    def _settle(self) -> int:
+        """Return the version of the database's schema. Move its log into the file, which is then complete alone."""
+        with translated(), contextlib.closing(sqlite3.connect(self._database, isolation_level=None)) as db:
+            version = schema.inspect(db, str(self._database))
+            checkpoint.truncate(db)
+        return version
+
+    def _keep(self) -> bool:
+        """Copy the database. Return False if there is no room, or if another program has it open."""
+        size = self._database.stat().st_size
+        if shutil.disk_usage(self._copy.parent).free < 2 * size or any(log.exists() for log in self._logs()):
+            return False
+        file = AtomicFile.create(self._copy)
+        try:
+            shutil.copyfile(self._database, file.path)
+            file.publish()
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            return False
+        finally:
+            file.discard()
+        return True
+
+    def _put_back(self) -> None:
+        """Replace the database by the copy. SQLite would apply the log of the one to the other."""
+        for log in self._logs():
+            log.unlink(missing_ok=True)
+        sync_directory(self._database.parent)
+        self._returning.rename(self._database)
+        sync_directory(self._database.parent)
+
+    def _logs(self) -> list[Path]:
+        return [self._database.with_name(self._database.name + suffix) for suffix in _LOGS]
+
+
+def _version_of(path: Path) -> int:
+    """Return the schema version in a file's header; 0 if there is no file. The log may have a later one."""
+    try:
+        with path.open("rb") as file:
+            return int.from_bytes(file.read(_VERSION.stop)[_VERSION])
+    except FileNotFoundError:
+        return 0
