@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from fault.upkeep import SERVING, SLEEP_AND_TOKENS, UPGRADE
 from fault.world import AGENTS, BACKED_UP, DELETION, LIFE, MIGRATION, QUIET, UNMIGRATED, WITH_AGENTS, Step, World
 
 from swarm_operator.cmd import manager
@@ -183,12 +184,16 @@ async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(new_
         pytest.param(BACKED_UP, DELETION, 12, {"PersistentVolumeClaim/c-memory-backups"}, id="deletion"),
         pytest.param(UNMIGRATED, MIGRATION, 5, None, id="migration"),
         pytest.param(WITH_AGENTS, AGENTS, 12, None, id="agents"),
+        pytest.param(SERVING, UPGRADE, 7, None, id="upgrade"),
+        pytest.param(SERVING, SLEEP_AND_TOKENS, 8, None, id="hibernation and new tokens"),
     ],
 )
 async def test_killed_after_any_of_its_writes_a_part_of_a_life_ends_as_if_it_had_not_been(
     new_world, in_time, configuration, before, part, least, left
 ):
-    """A deletion with a final backup; a migration of legacy memory; agents that are made and scaled."""
+    """A deletion with a final backup, a migration of legacy memory, agents that are made and scaled; an upgrade that is
+    rolled back, hibernation and new tokens.
+    """
     turns, writes = asyncio.Semaphore(4), 0
 
     async def end(k: int) -> tuple[dict[str, object], int]:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.client import Client
@@ -47,6 +47,8 @@ class World:
     plane: object
     admin: Client
     namespace: str
+    kept: dict[str, str] = field(default_factory=dict)
+    """What a step keeps for the next ones."""
 
     async def cluster(self, *, spec: Object | None = None, **memory: object) -> None:
         body = {
@@ -155,8 +157,9 @@ def masked(value: object, namespace: str) -> object:
         return [masked(part, namespace) for part in value]
     if not isinstance(value, str):
         return value
+    value = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME", value.replace(namespace, "NAMESPACE"))
     # A final backup and the Job of a migration have a hash of their store's uid in their names.
-    return re.sub(r"-(final|migrate)-[0-9a-f]{10}", r"-\1-HASH", value.replace(namespace, "NAMESPACE"))
+    return re.sub(r"-(final|migrate)-[0-9a-f]{10}", r"-\1-HASH", value)
 
 
 async def create(world: World) -> None:
