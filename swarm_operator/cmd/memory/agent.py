@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import shlex
 import signal
 import socket
@@ -13,7 +14,7 @@ from typing import Any
 from swarm_operator.cmd.memory.calling import add_connection
 from swarm_operator.cmd.memory.codes import OK, complain
 from swarm_operator.cmd.memory.flags import Flags
-from swarm_operator.cmd.memory.values import interval, one_of, swarm_id
+from swarm_operator.cmd.memory.values import interval, one_of, swarm_id, url
 
 
 def add(commands: Any) -> None:
@@ -36,6 +37,12 @@ def add(commands: Any) -> None:
     flag("--poll", "AGENT_POLL", "1s", interval, "time between two claims while there is no task")
     flag("--heartbeat", "AGENT_HEARTBEAT", "20s", interval, "time between two heartbeats")
     flag("--grace", "AGENT_GRACE", "30s", interval, "time to finish a task after SIGTERM; then it is released")
+    queen = "the swarm's hive mind, in which the agent stands for queen; default: none"
+    flag("--hive-mind-url", "SWARM_HIVE_MIND_URL", "", _url_or_none, queen)
+    flag("--hive-mind-token-file", "SWARM_HIVE_MIND_TOKEN_FILE", "", str, "holds its token; default: none")
+    flag(
+        "--queen-lease", "AGENT_QUEEN_LEASE", "30s", interval, "time until another agent is queen for one that is gone"
+    )
     flag("--log-level", "LOG_LEVEL", "info", one_of("debug", "info", "warning", "error"), "the least that is logged")
 
 
@@ -55,14 +62,29 @@ def _agent(options: argparse.Namespace) -> int:
         grace=options.grace,
     )
 
+    def connect(address: str, token_file: str) -> client.MemoryClient:
+        return client.MemoryClient(address, token_file=Path(token_file) if token_file else None, retry_for=5.0)
+
     async def run() -> None:
-        token_file = Path(options.token_file) if options.token_file else None
-        async with client.MemoryClient(options.url, token_file=token_file, retry_for=5.0) as memory:
+        async with contextlib.AsyncExitStack() as stack:
+            memory = await stack.enter_async_context(connect(options.url, options.token_file))
             work = agent.CommandWork(options.exec) if options.exec else agent.MemoryWork(memory, options.agent_id)
             running = agent.Agent(memory, settings, work)
-            loop = asyncio.get_running_loop()
+            stops = [running.stop]
+            if options.hive_mind_url:
+                hive = await stack.enter_async_context(connect(options.hive_mind_url, options.hive_mind_token_file))
+                candidate = agent.Candidate(hive, options.agent_id, lease=options.queen_lease)
+                standing = asyncio.create_task(candidate.run())
+                stack.push_async_callback(asyncio.wait, {standing})
+                stack.callback(candidate.stop)
+                stops.append(candidate.stop)
+
+            def stop() -> None:
+                for each in stops:
+                    each()
+
             for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, running.stop)
+                asyncio.get_running_loop().add_signal_handler(number, stop)
             await running.run()
 
     try:
@@ -74,6 +96,10 @@ def _agent(options: argparse.Namespace) -> int:
 
 def _swarm_or_any(text: str) -> str:
     return swarm_id(text) if text else ""
+
+
+def _url_or_none(text: str) -> str:
+    return url(text) if text else ""
 
 
 def _agent_id(text: str) -> str:

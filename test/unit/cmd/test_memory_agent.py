@@ -11,6 +11,7 @@ from swarm_operator.cmd import memory as command
 VARIABLES = (
     "SWARM_MEMORY_URL", "SWARM_MEMORY_TOKEN_FILE", "SWARM_ID", "AGENT_ID", "AGENT_TASK_TYPES", "AGENT_EXEC",
     "AGENT_LEASE", "AGENT_POLL", "AGENT_HEARTBEAT", "AGENT_GRACE", "LOG_LEVEL",
+    "SWARM_HIVE_MIND_URL", "SWARM_HIVE_MIND_TOKEN_FILE", "AGENT_QUEEN_LEASE",
 )  # fmt: skip
 
 
@@ -30,6 +31,7 @@ def test_the_defaults():
     assert (options.url, options.token_file, options.swarm_id) == ("http://127.0.0.1:8080", "", "")
     assert (options.agent_id, options.type, options.exec) == (socket.gethostname(), (), ())
     assert (options.lease, options.poll, options.heartbeat, options.grace) == (60, 1, 20, 30)
+    assert (options.hive_mind_url, options.hive_mind_token_file, options.queen_lease) == ("", "", 30)
 
 
 def test_the_environment_gives_defaults_and_flags_win(monkeypatch):
@@ -55,6 +57,7 @@ def test_the_environment_gives_defaults_and_flags_win(monkeypatch):
         ("--lease", "0", "1s or longer"),
         ("--grace", "-1s", "1s or longer"),
         ("--url", "memory:8080", "http://HOST:PORT"),
+        ("--hive-mind-url", "hive:8080", "http://HOST:PORT"),
     ],
 )
 def test_what_is_not_allowed_is_named(capsys, flag, value, said):

@@ -218,9 +218,11 @@ async def test_the_page_about_backups_runs_and_answers_as_it_says(tmp_path):
 
 
 async def test_the_page_about_agents_runs_and_answers_as_it_says(service, tmp_path):
+    (tmp_path / "laptop/data").mkdir(parents=True)
+    (tmp_path / "laptop/data/tokens").symlink_to(service.tokens)
     url = f"http://127.0.0.1:{service.port}"
     await check(
-        to_run("docs/agents.md", __file__), tmp_path, U=url, H="Authorization: Bearer client-0123456789abcdef",
+        to_run("docs/agents.md", __file__), tmp_path / "laptop", U=url, H="Authorization: Bearer client-0123456789abcdef",
         SWARM_MEMORY_URL=url, SWARM_MEMORY_TOKEN_FILE=str(service.tokens / "client-token"),
     )  # fmt: skip
 

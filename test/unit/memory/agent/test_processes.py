@@ -1,4 +1,4 @@
-"""Agents as processes that are killed at any moment: every task is completed, and none twice."""
+"""Agents as processes that are killed at any moment: every task is completed, none twice, and one agent is queen."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,8 @@ async def start_agent(zygote):
 
     async def start(service, *flags, agent_id):
         token_file = service.data_dir / "tokens" / "client-token"
-        flags = ("--url", service.url, "--token-file", str(token_file), "--agent-id", agent_id, *flags)
+        hive = ("--hive-mind-url", service.url, "--hive-mind-token-file", str(token_file), "--queen-lease", "1s")
+        flags = ("--url", service.url, "--token-file", str(token_file), "--agent-id", agent_id, *hive, *flags)
         started.append(AgentProcess(await zygote.fork("agent", *flags), agent_id))
         return started[-1]
 
@@ -93,6 +94,7 @@ async def test_tasks_are_completed_once_each_while_agents_and_the_memory_are_kil
         await asyncio.gather(*(agent.stop(signal.SIGTERM) for agent in [*agents, frozen]))
         found = [task async for task in memory.tasks.iterate()]
         left = [agent["id"] async for agent in memory.agents.iterate()]
+        queen = await memory.leases.get("queen")
     assert len(found) == TASKS
     for task in found:
         events = [(event["status"], event.get("agent")) for event in task["history"]]
@@ -104,3 +106,7 @@ async def test_tasks_are_completed_once_each_while_agents_and_the_memory_are_kil
     assert not {task_id: count for task_id, count in told.items() if count > 1}
     assert not [event for agent in everyone for event in agent.log if event["level"] == "error"]
     assert not {agent.agent_id for agent in [*agents, frozen]} & set(left)
+    terms = [event["term"] for agent in everyone for event in agent.told("is queen")]
+    assert len(terms) == len({*terms}), "each queen has a term of her own"
+    assert queen["term"] >= max(terms) >= 1
+    assert not queen["held"], "she gave the lease back when she stopped"
