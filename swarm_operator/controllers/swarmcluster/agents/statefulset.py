@@ -11,7 +11,7 @@ from swarm_operator.api.v1alpha1 import SwarmCluster, SwarmMemoryStore
 from swarm_operator.api.v1alpha1.agents import AgentTemplate
 from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.common.pod_template import customised, operators_part
-from swarm_operator.controllers.swarmcluster.agents import config
+from swarm_operator.controllers.swarmcluster.agents import config, hive_mind
 from swarm_operator.controllers.swarmmemorystore import auth, network
 from swarm_operator.controllers.swarmmemorystore.workload.security import CONTAINER_SECURITY, POD_SECURITY
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_pull_secrets
@@ -132,6 +132,7 @@ def _pod_spec(cluster: SwarmCluster, template: AgentTemplate, store: SwarmMemory
                 "volumeMounts": [
                     {"name": "swarm", "mountPath": _CONFIG_DIR, "readOnly": True},
                     {"name": "token", "mountPath": _TOKEN_DIR, "readOnly": True},
+                    *hive_mind.mounts(cluster),
                     {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod
                 ],
             }
@@ -147,6 +148,7 @@ def _pod_spec(cluster: SwarmCluster, template: AgentTemplate, store: SwarmMemory
                     "items": [{"key": CLIENT_FILE, "path": CLIENT_FILE}],
                 },
             },
+            *hive_mind.volumes(cluster),
             {"name": "tmp", "emptyDir": {}},
         ],
     }
@@ -172,6 +174,7 @@ def _environment(cluster: SwarmCluster, template: AgentTemplate, store: SwarmMem
         "SWARM_MEMORY_URL": network.endpoints(store)["http"],
         "SWARM_MEMORY_TOKEN_FILE": f"{_TOKEN_DIR}/{CLIENT_FILE}",
         "SWARM_MCP_CONFIG": f"{_CONFIG_DIR}/{config.MCP_FILE}",
+        **hive_mind.environment(cluster),
         "AGENT_GRACE": template.termination_grace_period,
         "AGENT_TASK_TYPES": ",".join(template.capabilities),
         "AGENT_COGNITIVE_PATTERNS": ",".join(template.cognitive_patterns),

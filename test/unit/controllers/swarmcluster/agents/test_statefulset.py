@@ -62,7 +62,9 @@ def test_an_agent_is_told_who_it_is_and_where_its_memory_is(made):
         "AGENT_TASK_TYPES": "coder,tester",
         "AGENT_COGNITIVE_PATTERNS": "lateral",
     }
-    assert {*found, "SWARM_PEERS"} == {*RESERVED}
+    hive = {"SWARM_HIVE_MIND_URL", "SWARM_HIVE_MIND_TOKEN_FILE"}
+    assert {*environment(made(hiveMind={"enabled": True}))} >= hive
+    assert {*found, *hive, "SWARM_PEERS"} == {*RESERVED}
     assert container_of(made())["env"][0]["name"] == "AGENT_ID", "others refer to it"
 
 
