@@ -8,8 +8,7 @@
         {"name": "team-a", "token": "...", "access": "write", "namespaces": ["team-a"]}
     ]}
 
-`access` is `read`, or `write`, which includes `read`. `namespaces` limits a token to these namespaces and those below
-them (`team-a` and `team-a/notes`, not `team-ab`); the default is all. These tokens never grant admin access.
+shared.access has the format of `access` and `namespaces`. These tokens never grant admin access.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from swarm_operator.shared import secret_list
-from swarm_operator.shared.limits import NAMESPACE_BYTES
+from swarm_operator.shared.access import parse_access
 from swarm_operator.shared.secret_list import NAME, SecretFormatError
 
 CLIENT_FILE: Final = "client-token"
@@ -34,7 +33,6 @@ MAX_FILE_BYTES: Final = 256 * 1024
 """Of `tokens.json`."""
 _MAX_TOKENS: Final = 100
 """A request's token is compared with all tokens, which takes about 10 microseconds."""
-_MAX_NAMESPACES: Final = 100
 _RESERVED_NAMES: Final = ("client", "admin")
 """Names of the holders of the other two files' tokens."""
 _TOKEN: Final = re.compile(r"[!-~]{16,4096}")
@@ -123,27 +121,10 @@ def parse_further(text: bytes, *, taken: Collection[bytes]) -> list[Token]:
 def _parse(place: str, item: Any) -> Token:
     if type(item) is not dict or not {"name", "token", "access"} <= item.keys() <= _MEMBERS:
         raise SecretFormatError(f"{place}: an object with name, token, access and, perhaps, namespaces is allowed")
-    name, token, access = item["name"], item["token"], item["access"]
+    name, token = item["name"], item["token"]
     if type(name) is not str or not NAME.fullmatch(name):
         raise SecretFormatError(f"{place}.name: at most 63 of a-z, 0-9 and, between them, - are allowed")
     if type(token) is not str or not _TOKEN.fullmatch(token):
         raise SecretFormatError(f"{place}.token: 16 to 4096 printable ASCII characters without blanks are allowed")
-    if access not in ("read", "write"):
-        raise SecretFormatError(f"{place}.access: read or write is allowed")
-    namespaces = item.get("namespaces")
-    if namespaces is not None:
-        if type(namespaces) is not list or not 0 < len(namespaces) <= _MAX_NAMESPACES:
-            raise SecretFormatError(f"{place}.namespaces: a list of 1 to {_MAX_NAMESPACES} namespaces is allowed")
-        for number, namespace in enumerate(namespaces):
-            if not _is_namespace(namespace):
-                least, most = NAMESPACE_BYTES
-                allowed = f"a string of {least} to {most} bytes of UTF-8 without NUL"
-                raise SecretFormatError(f"{place}.namespaces[{number}]: allowed is {allowed}")
-    limited = None if namespaces is None else tuple(namespaces)
-    return Token(name, token.encode(), writes=access == "write", namespaces=limited)
-
-
-def _is_namespace(value: Any) -> bool:
-    """Return whether the memory's core.entry.check_namespace allows a value of a JSON document."""
-    least, most = NAMESPACE_BYTES
-    return type(value) is str and least <= len(value.encode()) <= most and "\0" not in value
+    granted = parse_access(place, item)
+    return Token(name, token.encode(), writes=granted.writes, namespaces=granted.namespaces)
