@@ -48,6 +48,10 @@ def add(commands: Any) -> None:
     flag("--metrics-port", "METRICS_PORT", "9091", whole(0, 65_535), "the port of /metrics; 0 takes a free one")
     flag("--token-dir", "TOKEN_DIR", "", str, "holds client-token and admin-token; default: DATA_DIR/tokens, made")
     flag(
+        "--service-accounts", "SERVICE_ACCOUNTS", "", str,
+        "file by which tokens of Kubernetes service accounts are verified; default: none are",
+    )  # fmt: skip
+    flag(
         "--max-connections", "MAX_CONNECTIONS", "1000", whole(1, 1_000_000),
         "connections of the API's port at most, and never more than there are files for",
     )  # fmt: skip
@@ -134,6 +138,7 @@ def _serve(options: argparse.Namespace) -> int:
         grpc_port=options.grpc_port,
         metrics_port=options.metrics_port,
         token_dir=Path(options.token_dir) if options.token_dir else None,
+        service_accounts=Path(options.service_accounts) if options.service_accounts else None,
         max_connections=options.max_connections,
         idle_timeout=options.idle_timeout,
         head_timeout=options.head_timeout,

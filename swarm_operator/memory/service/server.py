@@ -26,6 +26,7 @@ from starlette.types import ASGIApp
 import swarm_operator
 from swarm_operator.memory.core import MemoryStoreError
 from swarm_operator.memory.service.access.seal import Seal, read_or_create_key
+from swarm_operator.memory.service.access.service_accounts import ServiceAccounts
 from swarm_operator.memory.service.access.tokens import Tokens, generate
 from swarm_operator.memory.service.app import MemoryApp
 from swarm_operator.memory.service.errors import BadTokenFileError
@@ -63,7 +64,10 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         metrics = ServiceMetrics()
-        tokens = Tokens(_token_dir(settings), seal=_seal(settings), reloaded=metrics.tokens_valid.set)
+        tokens = Tokens(
+            _token_dir(settings), service_accounts=_service_accounts(settings), seal=_seal(settings),
+            reloaded=metrics.tokens_valid.set,
+        )  # fmt: skip
         settings = replace(settings, host=_available(settings.host))
         if settings.restore_from is not None and not await _restored(settings, config.swarm_id, stop):
             return 0
@@ -89,6 +93,9 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
                         stopping.append(grpc.stop)
                         force_shutdown.append(functools.partial(grpc.stop, 0.0))
                     _announce(servers, store, grpc.port if grpc else None)
+                    if settings.service_accounts is not None:
+                        # What verifies a token takes 0.1 s to load, for which no request should wait.
+                        await asyncio.to_thread(importlib.import_module, "jwt")
                     asked = await _stopped(running, store, stop)
                     # Waited for here, so that all protocols share one grace period.
                     await _shut_down(servers, running)
@@ -310,6 +317,10 @@ def _token_dir(settings: ServiceSettings) -> Path:
     if generate(directory):
         _log.info("tokens made", client=str(directory / CLIENT_FILE), admin=str(directory / ADMIN_FILE))
     return directory
+
+
+def _service_accounts(settings: ServiceSettings) -> ServiceAccounts | None:
+    return None if settings.service_accounts is None else ServiceAccounts(settings.service_accounts)
 
 
 def _seal(settings: ServiceSettings) -> Seal:

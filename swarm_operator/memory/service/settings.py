@@ -32,6 +32,9 @@ class ServiceSettings:
     """Directory with `client-token`, `admin-token` and optionally `tokens.json`. None: DATA_DIR/tokens, created with
     two random tokens if missing."""
 
+    service_accounts: Path | None = None
+    """File by which tokens of Kubernetes service accounts are verified, see shared.service_accounts. None: none are."""
+
     backups: str | None = None
     """URL of the destination of backups: file:///FOLDER, s3://BUCKET/PREFIX, gs://... or az://...; None: none."""
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import uvicorn
 from support.memory_process import Process
 
+from swarm_operator.memory.service.access.service_accounts import ServiceAccounts
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.app import MemoryApp
 from swarm_operator.memory.service.http.acceptor import Acceptor
@@ -167,8 +169,10 @@ async def listening(app, connections, direct=None):
 
 
 @contextlib.asynccontextmanager
-async def running_service(directory, *, clock=None, config=None, seal=None, direct=True, **settings):
-    """`direct`: whether plain requests take the direct path."""
+async def running_service(
+    directory, *, clock=None, config=None, seal=None, direct=True, token_clock=time.time, **settings
+):
+    """`direct`: whether plain requests take the direct path; `token_clock`: the time by which tokens expire."""
     tokens = directory / "tokens"
     tokens.mkdir(exist_ok=True)
     (tokens / "client-token").write_text(TOKEN + "\n")
@@ -180,7 +184,8 @@ async def running_service(directory, *, clock=None, config=None, seal=None, dire
             SqliteStore.open(directory / "swarm-memory.db", config, observer=metrics, **clocks)
         )
         chosen = ServiceSettings(data_dir=directory, **settings)
-        valid = Tokens(tokens, seal=seal)
+        accounts = None if chosen.service_accounts is None else ServiceAccounts(chosen.service_accounts)
+        valid = Tokens(tokens, service_accounts=accounts, seal=seal, clock=token_clock)
         app = MemoryApp(store, tokens=valid, metrics=metrics, settings=chosen)
         await stack.enter_async_context(app.running())
         api = connections(chosen, metrics, "api")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ class Principal:
     """Holder of a token.
 
     Attributes:
-        name: name of the token; never the token itself.
+        name: name of the token, or service account and pod; never the token itself.
         admin: whether operations on the whole store are permitted: collect garbage, clean up, back up.
         writes: whether the principal may change the entries that it may read.
         namespaces: permitted namespaces, including those below them; None: all.
@@ -85,11 +86,13 @@ class Credential(NamedTuple):
         principal: holder of the token.
         still_valid: returns False once the token is no longer valid, or its permissions have changed.
         seal: seals the cursors that the caller gets.
+        expires_at: Unix time at which the token expires.
     """
 
     principal: Principal
     still_valid: Callable[[], bool]
     seal: Seal = Seal()
+    expires_at: float = math.inf
 
 
 def _refusal() -> ForbiddenError:

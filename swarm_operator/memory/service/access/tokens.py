@@ -9,6 +9,9 @@ none of them then stops working.
 While `tokens.json` is invalid, the tokens that were read from it before stay valid; at the start there are none. While
 `client-token` or `admin-token` is missing or invalid, the former two stay valid; without them the service
 cannot start.
+
+Tokens of service accounts are valid, too, if there is a file with what verifies them (see service_accounts). It is read
+at the same times, and stays in force while it is invalid.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import structlog
 from swarm_operator.memory.service.access import secret_file
 from swarm_operator.memory.service.access.rights import ADMIN, CLIENT, Credential, Principal
 from swarm_operator.memory.service.access.seal import Seal
+from swarm_operator.memory.service.access.service_accounts import ServiceAccounts
 from swarm_operator.memory.service.errors import BadTokenFileError, UnauthorizedError
 from swarm_operator.shared.secret_list import SecretFormatError
 from swarm_operator.shared.tokens import (
@@ -54,12 +58,15 @@ class Tokens:
 
     Args:
         directory: directory of the token files.
+        service_accounts: verifies tokens of service accounts; None: these are not valid.
         seal: seals the cursors of all callers; None: with a key of this object.
         monotonic: returns seconds; for tests.
+        clock: returns the Unix time; for tests.
         reloaded: called each time that the files were read, with whether all of them were valid.
 
     Attributes:
         directory: directory of the token files.
+        now: the Unix time, of at most a second ago. Tokens expire by it.
 
     Raises:
         BadTokenFileError: `client-token` or `admin-token` is missing, empty or not a token.
@@ -69,13 +76,18 @@ class Tokens:
         self,
         directory: Path,
         *,
+        service_accounts: ServiceAccounts | None = None,
         seal: Seal | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
         reloaded: Callable[[bool], object] = lambda _: None,
     ) -> None:
         self.directory = directory
         self._seal = seal or Seal()
+        self._service_accounts = service_accounts
         self._monotonic = monotonic
+        self._clock = clock
+        self.now = clock()
         self._reloaded = reloaded
         self._checked_at = monotonic()
         self._stamp = self._file_stamps()
@@ -96,20 +108,22 @@ class Tokens:
             for token, credential in self.current():
                 if hmac.compare_digest(offered, token):
                     found = credential
+            if found is None:
+                found = self._account_credential(offered)
         if found is None:
             raise UnauthorizedError("no valid token")
         return found
 
     def current(self) -> Sequence[tuple[bytes, Credential]]:
-        """Return the valid tokens and their credentials. Each change of the files makes another object.
+        """Return the valid tokens of the directory and their credentials. A change of any file makes another object.
 
-        So what was found out about a token holds for as long as this returns the same object.
+        So what was found out about a token holds for as long as this returns the same object, until the token expires.
         """
         self._refresh()
         return self._credentials
 
     def _update(self, *, valid: bool) -> None:
-        """Read `tokens.json` anew. `valid`: whether the other files are valid."""
+        """Read the other files anew. `valid`: whether `client-token` and `admin-token` are valid."""
         taken = {token for token, _ in self._main}
         try:
             self._further = _read_further(self.directory, taken)
@@ -119,6 +133,12 @@ class Tokens:
             self._further = [(token, principal) for token, principal in self._further if token not in taken]
             names = [principal.name for _, principal in self._further]
             _log.error("further tokens not read, the former ones stay valid", reason=str(error), former=names)
+        if self._service_accounts is not None:
+            try:
+                self._service_accounts.load()
+            except BadTokenFileError as error:
+                valid = False
+                _log.error("service accounts not read, what was read before stays in force", reason=str(error))
         self._credentials = [
             (token, Credential(principal, functools.partial(self._still_valid, token, principal), self._seal))
             for token, principal in (*self._main, *self._further)
@@ -128,11 +148,25 @@ class Tokens:
     def _still_valid(self, token: bytes, principal: Principal) -> bool:
         return any(known == token and credential.principal == principal for known, credential in self.current())
 
+    def _account_credential(self, token: bytes) -> Credential | None:
+        """Return the credential of a service account's token, or None if it is not valid."""
+        found = None if self._service_accounts is None else self._service_accounts.verify(token, self.now)
+        if found is None:
+            return None
+        still_valid = functools.partial(self._account_still_valid, token, found.principal)
+        return Credential(found.principal, still_valid, self._seal, found.expires_at)
+
+    def _account_still_valid(self, token: bytes, principal: Principal) -> bool:
+        self._refresh()
+        found = None if self._service_accounts is None else self._service_accounts.verify(token, self.now)
+        return found is not None and found.principal == principal
+
     def _refresh(self) -> None:
         now = self._monotonic()
         if now - self._checked_at < _CHECK_SECONDS:
             return
         self._checked_at = now
+        self.now = self._clock()
         stamp = self._file_stamps()
         if stamp == self._stamp:
             return
@@ -149,9 +183,12 @@ class Tokens:
     def _file_stamps(self) -> list[tuple[int, int, int] | None]:
         """Return the inode, modification time and size of each file, to detect changes; None for a missing file."""
         stamps: list[tuple[int, int, int] | None] = []
-        for name in (*_PRINCIPALS, *_FORMER_PRINCIPALS, FURTHER_FILE):
+        files = [self.directory / name for name in (*_PRINCIPALS, *_FORMER_PRINCIPALS, FURTHER_FILE)]
+        if self._service_accounts is not None:
+            files.append(self._service_accounts.file)
+        for file in files:
             try:
-                facts = (self.directory / name).stat()
+                facts = file.stat()
             except OSError:
                 stamps.append(None)
             else:

@@ -59,6 +59,8 @@ class _Head(NamedTuple):
 
     principal: Principal
     keep_alive: bool
+    expires_at: float
+    """Unix time at which the token expires."""
 
 
 class Heads:
@@ -139,6 +141,9 @@ class Direct:
                 heads.tokens = tokens
             head = heads.known[fields] if fields in heads.known else self._examine(fields, heads)
             if head is None:
+                return False
+            if head.expires_at <= self._tokens.now:
+                del heads.known[fields]
                 return False
             if b"%" in raw_namespace or b"%" in raw_key:
                 namespace = check_namespace(percent_decode("namespace", raw_namespace))
@@ -240,7 +245,7 @@ class Direct:
         if keep_alive is None:
             return None
         credential = self._tokens.authenticate(headers.get(b"authorization"))
-        head = _Head(credential.principal, keep_alive)
+        head = _Head(credential.principal, keep_alive, credential.expires_at)
         if len(heads.known) >= _MAX_HEADS:
             heads.known.clear()
         heads.known[fields] = head

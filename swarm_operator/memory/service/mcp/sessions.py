@@ -4,7 +4,8 @@ The package `mcp` serves sessions, but it counts only all of them together and d
 module follows the requests and ends sessions as a client would, by a DELETE.
 
 A session lives as long as the permissions of the token that opened it. A client whose token was replaced opens another
-session, so no stream that the former token opened receives anything more.
+session, so no stream that the former token opened receives anything more. A renewed token of the same principal, such
+as that of a pod, prolongs the session if it comes while the former one is valid.
 
 The package delivers a response by the ID of its request. So a request whose ID another one of the session is using, in
 number or text, is refused.
@@ -138,6 +139,9 @@ class Sessions:
         if session is None or session.credential.principal.name != credential.principal.name:
             await self._handle(scope, receive, send)  # which answers that there is no such session
             return
+        known = session.credential
+        if credential.expires_at > known.expires_at and credential.principal == known.principal:
+            session.credential = credential
         request = _request_id(body)
         if request is not None and (str(request) in session.unanswered or request == GET_STREAM_KEY):
             await _refuse_id(request, send)

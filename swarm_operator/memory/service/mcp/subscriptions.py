@@ -25,6 +25,8 @@ MAX_ADDRESSES: Final = 100
 _PAUSE: Final = 0.05
 """Seconds between two reads of the feed: changes within this time are sent together."""
 _RETRY: Final = 1.0
+_CHECK_SECONDS: Final = 15.0
+"""Seconds between two checks of the token of a listener for which nothing changes."""
 
 Target = tuple[str | None, str | None]
 
@@ -81,15 +83,22 @@ class Listener:
     async def next(self) -> list[str]:
         """Wait for a change and return the URIs that have changed since the last call.
 
-        Return [] when the subscription has ended: the service stops, or the token's permissions have changed.
+        Return [] when the subscription has ended: the service stops, or the token has expired or lost permissions.
         """
-        await self._wakeup.wait()
-        self._wakeup.clear()
-        changed, self._changed = list(self._changed), {}
-        self.revoked = not self.credential.still_valid()
-        if self.revoked:
-            self._ended = True
-        return [] if self._ended else changed
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CHECK_SECONDS):
+                    await self._wakeup.wait()
+            woken = self._wakeup.is_set()
+            self._wakeup.clear()
+            self.revoked = not self.credential.still_valid()
+            if self.revoked:
+                self._ended = True
+            if self._ended:
+                return []
+            if woken:
+                changed, self._changed = list(self._changed), {}
+                return changed
 
 
 class Subscriptions:

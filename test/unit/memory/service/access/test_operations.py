@@ -20,6 +20,7 @@ from unit.memory.service.access.operations.model import (
     COORDINATION,
     FORBIDDEN,
     HOLDERS,
+    ISSUER,
     LEASES,
     MESSAGES,
     METRICS,
@@ -39,6 +40,7 @@ from unit.memory.service.access.operations.model import (
 from swarm_operator.memory.core.entry import Draft
 from swarm_operator.memory.core.writes import Put
 from swarm_operator.memory.service import app
+from swarm_operator.memory.service.access.service_accounts import ServiceAccounts
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.grpc.server import GrpcServer
 from swarm_operator.memory.service.http.router import Router
@@ -120,11 +122,18 @@ async def service(start_service, tmp_path):
             "name": holder.name, "token": holder.token, "access": "write" if holder.writes else "read",
             **({} if holder.scope is None else {"namespaces": holder.scope}),
         }
-        for holder in HOLDERS if holder.name not in {"", "admin", "client"}
+        for holder in HOLDERS if not holder.account and holder.name not in {"", "admin", "client"}
     ]  # fmt: skip
     (tmp_path / "tokens" / "tokens.json").write_text(json.dumps({"tokens": further}))
     (tmp_path / "vault").mkdir()
-    async with start_service(mcp=True, backups=f"file://{tmp_path}/vault") as running:
+    accounts = [
+        ("swarm", holder.name, "write" if holder.writes else "read", holder.scope)
+        for holder in HOLDERS if holder.account and holder.known
+    ]  # fmt: skip
+    file = tmp_path / "service-accounts.json"
+    ISSUER.write(file, *accounts)
+    backups = f"file://{tmp_path}/vault"
+    async with start_service(mcp=True, backups=backups, service_accounts=file) as running:
         peer = {"name": "itself", "url": f"http://127.0.0.1:{running.port}", "token": "client-0123456789abcdef"}
         (running.tokens / "peers.json").write_text(json.dumps({"peers": [peer]}))
         yield running
@@ -262,7 +271,7 @@ class Mcp:
 
     async def _session(self, holder, message, headers):
         """The headers of the holder's session, which is opened when it is first needed."""
-        if message.method == "initialize" or holder is NOBODY:
+        if message.method == "initialize" or not holder.known:
             return {}
         if holder not in self.sessions:
             hello = {"jsonrpc": "2.0", "id": 0, "method": "initialize"}
@@ -305,8 +314,9 @@ async def test_every_operation_of_http_is_answered_by_rights(service, client, me
 @contextlib.asynccontextmanager
 async def grpc_channel(service):
     metrics, settings = ServiceMetrics(), ServiceSettings(grpc_port=0)
+    accounts = ServiceAccounts(service.tokens.parent / "service-accounts.json")
     server = GrpcServer(
-        service.store, tokens=Tokens(service.tokens), metrics=metrics, settings=settings,
+        service.store, tokens=Tokens(service.tokens, service_accounts=accounts), metrics=metrics, settings=settings,
         quotas=Quotas(settings),
     )  # fmt: skip
     async with server.running(), grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -332,7 +342,7 @@ async def test_every_tool_and_method_of_mcp_is_answered_by_rights(client, memory
     for name, cases in mcp_calls.METHODS.items():
         for case in cases:
             text = await check(memory, holder, name, case, call(holder, case.request))
-            if name == "tools/list" and holder is not NOBODY:
+            if name == "tools/list" and holder.known:
                 assert {tool["name"] for tool in json.loads(text)["result"]["tools"]} == usable(holder)
 
 

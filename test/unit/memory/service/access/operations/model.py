@@ -3,10 +3,13 @@
 The namespaces of a token are those that it names and those below them: `alpha` covers `alpha/beta`, not `alphabet`.
 """
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
+
+from support.service_accounts import Issuer
 
 PLAIN = ("alpha", "alpha/beta", "alphabet", "gamma")
 """Namespaces of entries."""
@@ -35,33 +38,41 @@ class Holder:
         scope: the namespaces of the token; None: all.
         writes: the token may write where it may read.
         admin: it is the admin token.
+        account: the token is one of a service account, which the cluster has signed for its pod.
+        known: the token is valid, and its service account has access to this memory.
     """
 
     name: str
     scope: tuple[str, ...] | None = None
     writes: bool = True
     admin: bool = False
+    account: bool = False
+    known: bool = True
 
-    @property
+    @functools.cached_property
     def token(self):
+        if self.account:
+            return ISSUER.token(account=self.name)
         return f"{self.name}-0123456789abcdef" if self.name else None
 
     def covers(self, namespace):
         if self.scope is None:
-            return bool(self.name)
+            return self.known
         return any(namespace == root or namespace.startswith(root + "/") for root in self.scope)
 
 
-NOBODY = Holder("", scope=())
+ISSUER = Issuer()
+NOBODY = Holder("", scope=(), known=False)
 HOLDERS = (
     NOBODY,
     Holder("admin", admin=True),
     Holder("client"),
     Holder("reader", writes=False),
     Holder("alpha-writer", scope=("alpha",)),
-    Holder("alpha-reader", scope=("alpha",), writes=False),
-    Holder("beta-writer", scope=("alpha/beta",)),
+    Holder("alpha-reader", scope=("alpha",), writes=False, account=True),
+    Holder("beta-writer", scope=("alpha/beta",), account=True),
     Holder("worker", scope=(TASKS, "gamma")),
+    Holder("agent-of-another-swarm", scope=(), account=True, known=False),
 )
 
 
@@ -102,7 +113,7 @@ def verdict(holder, needs):
     """How a holder's request is answered."""
     if not needs.token:
         return OK
-    if holder is NOBODY:
+    if not holder.known:
         return UNAUTHENTICATED
     may = (
         (holder.admin or not needs.admin)
