@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -25,15 +26,31 @@ class Authority:
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.certificate = self._sign(self.name, self.key, x509.BasicConstraints(ca=True, path_length=None))
 
+    def pair(self, directory: Path, *, address: str = "127.0.0.1") -> Path:
+        """Write tls.crt and tls.key of a server with an IP address into a directory, and return the directory."""
+        private, certificate = self._server(address)
+        directory.mkdir(exist_ok=True)
+        (directory / "tls.crt").write_bytes(certificate)
+        (directory / "tls.key").write_bytes(private)
+        return directory
+
+    def client(self) -> ssl.SSLContext:
+        """Return the context of a client that trusts this authority."""
+        return ssl.create_default_context(cadata=self.certificate.decode())
+
     def server(self, path: Path, *, address: str = "127.0.0.1") -> Path:
         """Write a file with a key and a certificate for an IP address, and return its path."""
+        path.write_bytes(b"".join(self._server(address)))
+        return path
+
+    def _server(self, address: str) -> tuple[bytes, bytes]:
+        """Return a key and its certificate."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        path.write_bytes(private + self._sign(x509.Name([]), key, names))
-        return path
+        return private, self._sign(x509.Name([]), key, names)
 
     def _sign(self, name: x509.Name, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType) -> bytes:
         builder = (

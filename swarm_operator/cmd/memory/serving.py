@@ -47,6 +47,7 @@ def add(commands: Any) -> None:
     flag("--grpc-port", "GRPC_PORT", "9090", port_or_off, "gRPC's port; 0 takes a free one; off: no gRPC")
     flag("--metrics-port", "METRICS_PORT", "9091", whole(0, 65_535), "the port of /metrics; 0 takes a free one")
     flag("--token-dir", "TOKEN_DIR", "", str, "holds client-token and admin-token; default: DATA_DIR/tokens, made")
+    flag("--tls-dir", "TLS_DIR", "", str, "holds tls.crt and tls.key, for TLS on all ports; default: no TLS")
     flag(
         "--service-accounts", "SERVICE_ACCOUNTS", "", str,
         "file by which tokens of Kubernetes service accounts are verified; default: none are",
@@ -56,7 +57,7 @@ def add(commands: Any) -> None:
         "connections of the API's port at most, and never more than there are files for",
     )  # fmt: skip
     flag("--idle-timeout", "IDLE_TIMEOUT", "75s", interval, "time after which a connection without a request is closed")
-    flag("--head-timeout", "HEAD_TIMEOUT", "10s", interval, "time that the head of a request may take")
+    flag("--head-timeout", "HEAD_TIMEOUT", "10s", interval, "time that a head or a TLS handshake may take")
     flag("--max-body-bytes", "MAX_BODY_BYTES", "16777216", whole(1024, 16_777_216), "bytes of a request's body at most")
     flag(
         "--body-timeout", "BODY_TIMEOUT", "30s", interval,
@@ -139,6 +140,7 @@ def _serve(options: argparse.Namespace) -> int:
         metrics_port=options.metrics_port,
         token_dir=Path(options.token_dir) if options.token_dir else None,
         service_accounts=Path(options.service_accounts) if options.service_accounts else None,
+        tls_dir=Path(options.tls_dir) if options.tls_dir else None,
         max_connections=options.max_connections,
         idle_timeout=options.idle_timeout,
         head_timeout=options.head_timeout,

@@ -128,6 +128,10 @@ class BadTokenFileError(Exception):
     """A token file is missing, empty or invalid. The message names the file, never its content."""
 
 
+class BadCertificateError(Exception):
+    """The files of the certificate are missing, invalid or no pair. The message names them, never their content."""
+
+
 class ImportFailedError(RequestError):
     """An import ended early. Entries written before the error are kept.
 

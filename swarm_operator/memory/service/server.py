@@ -29,11 +29,13 @@ from swarm_operator.memory.service.access.seal import Seal, read_or_create_key
 from swarm_operator.memory.service.access.service_accounts import ServiceAccounts
 from swarm_operator.memory.service.access.tokens import Tokens, generate
 from swarm_operator.memory.service.app import MemoryApp
-from swarm_operator.memory.service.errors import BadTokenFileError
+from swarm_operator.memory.service.certificate import Certificate
+from swarm_operator.memory.service.errors import BadCertificateError, BadTokenFileError
 from swarm_operator.memory.service.http.acceptor import Acceptor
 from swarm_operator.memory.service.http.connections import METRICS_CONNECTIONS, ConnectionLimits, Connections, Reason
 from swarm_operator.memory.service.http.direct import Direct
 from swarm_operator.memory.service.http.protocol import protocol
+from swarm_operator.memory.service.http.tls import TlsProtocol
 from swarm_operator.memory.service.metrics_app import MetricsApp
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
@@ -68,6 +70,9 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
             _token_dir(settings), service_accounts=_service_accounts(settings), seal=_seal(settings),
             reloaded=metrics.tokens_valid.set,
         )  # fmt: skip
+        certificate = None
+        if settings.tls_dir is not None:
+            certificate = Certificate(settings.tls_dir, reloaded=metrics.certificate())
         settings = replace(settings, host=_available(settings.host))
         if settings.restore_from is not None and not await _restored(settings, config.swarm_id, stop):
             return 0
@@ -78,28 +83,32 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
                 app = MemoryApp(store, tokens=tokens, metrics=metrics, settings=settings)
                 direct = Direct(store.callbacks, tokens=tokens, metrics=metrics, max_body_bytes=settings.max_body_bytes)
                 stopping = [app.stop]
-                api = _Server(app, connections(settings, metrics, "api"), settings.grace, direct, on_exit=stopping)
+                api = _Server(
+                    app, connections(settings, metrics, "api"), settings.grace, direct, on_exit=stopping,
+                    certificate=certificate,
+                )  # fmt: skip
                 metrics_app = MetricsApp(metrics, metrics.watch(store, store.sqlite_version))
                 scrapers = connections(settings, metrics, "metrics", METRICS_CONNECTIONS)
-                servers = [(api, http_socket), (_Server(metrics_app, scrapers, settings.grace), metrics_socket)]
+                scraped = _Server(metrics_app, scrapers, settings.grace, certificate=certificate)
+                servers = [(api, http_socket), (scraped, metrics_socket)]
                 force_shutdown += [server.force_shutdown for server, _ in servers]
                 # HTTP is served first: what MCP and gRPC import takes longer than all the rest of the start.
                 async with (
                     app.running(),
                     _running(servers) as running,
-                    _grpc(store, app, tokens, metrics, settings) as grpc,
+                    _grpc(store, app, tokens, metrics, settings, certificate) as grpc,
                 ):
                     if grpc is not None:
                         stopping.append(grpc.stop)
                         force_shutdown.append(functools.partial(grpc.stop, 0.0))
-                    _announce(servers, store, grpc.port if grpc else None)
+                    _announce(servers, store, grpc.port if grpc else None, "https" if certificate else "http")
                     if settings.service_accounts is not None:
                         # What verifies a token takes 0.1 s to load, for which no request should wait.
                         await asyncio.to_thread(importlib.import_module, "jwt")
                     asked = await _stopped(running, store, stop)
                     # Waited for here, so that all protocols share one grace period.
                     await _shut_down(servers, running)
-    except (MemoryStoreError, BadTokenFileError, OSError) as error:
+    except (MemoryStoreError, BadTokenFileError, BadCertificateError, OSError) as error:
         _log.error("cannot serve", reason=str(error), kind=type(error).__name__)
         return 1
     finally:
@@ -150,8 +159,9 @@ class _GrpcServer(Protocol):
 
 @contextlib.asynccontextmanager
 async def _grpc(
-    store: SqliteStore, app: MemoryApp, tokens: Tokens, metrics: ServiceMetrics, settings: ServiceSettings
-) -> AsyncIterator[_GrpcServer | None]:
+    store: SqliteStore, app: MemoryApp, tokens: Tokens, metrics: ServiceMetrics, settings: ServiceSettings,
+    certificate: Certificate | None,
+) -> AsyncIterator[_GrpcServer | None]:  # fmt: skip
     """Serve gRPC inside this context, if enabled."""
     if settings.grpc_port is None:
         yield None
@@ -159,7 +169,9 @@ async def _grpc(
     # gRPC's C core would otherwise write its own lines to the log.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     module = await asyncio.to_thread(importlib.import_module, _GRPC_SERVER)
-    server = module.GrpcServer(store, tokens=tokens, metrics=metrics, settings=settings, quotas=app.quotas)
+    server = module.GrpcServer(
+        store, tokens=tokens, metrics=metrics, settings=settings, quotas=app.quotas, certificate=certificate
+    )
     async with server.running():
         yield server
 
@@ -198,14 +210,16 @@ async def _stopped(running: list[asyncio.Task[None]], store: SqliteStore, stop: 
     return True
 
 
-def _announce(servers: Sequence[tuple[_Server, socket.socket]], store: SqliteStore, grpc_port: int | None) -> None:
+def _announce(
+    servers: Sequence[tuple[_Server, socket.socket]], store: SqliteStore, grpc_port: int | None, scheme: str
+) -> None:
     """Log the addresses of the service. All ports listen."""
     (_, http_socket), (_, metrics_socket) = servers
     _log.info(
         "serving",
-        http=_address(http_socket),
+        http=_address(scheme, http_socket),
         grpc_port=grpc_port,
-        metrics=_address(metrics_socket),
+        metrics=_address(scheme, metrics_socket),
         database=str(store.path),
         swarm_id=store.swarm_id,
         sqlite_version=store.sqlite_version,
@@ -219,7 +233,7 @@ class _Server(uvicorn.Server):
 
     def __init__(
         self, app: ASGIApp, connections: Connections, grace: int, direct: Direct | None = None, *,
-        on_exit: Sequence[Callable[[], None]] = (),
+        on_exit: Sequence[Callable[[], None]] = (), certificate: Certificate | None = None,
     ) -> None:  # fmt: skip
         super().__init__(
             uvicorn.Config(
@@ -236,6 +250,7 @@ class _Server(uvicorn.Server):
             )
         )
 
+        self._certificate = certificate
         self._connections = connections
         self._on_exit = on_exit
         self._grace = grace
@@ -246,6 +261,8 @@ class _Server(uvicorn.Server):
         config.load()
         http: Callable[..., asyncio.Protocol] = config.http_protocol_class
         factory = functools.partial(http, config=config, server_state=self.server_state, app_state={})
+        if self._certificate is not None:
+            factory = functools.partial(TlsProtocol, self._certificate, factory, self._connections)
         self.servers = [Acceptor(sock, factory, backlog=config.backlog)]  # type: ignore[list-item]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -357,6 +374,6 @@ def _bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _address(sock: socket.socket) -> str:
+def _address(scheme: str, sock: socket.socket) -> str:
     host, port = sock.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

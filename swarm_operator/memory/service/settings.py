@@ -35,6 +35,9 @@ class ServiceSettings:
     service_accounts: Path | None = None
     """File by which tokens of Kubernetes service accounts are verified, see shared.service_accounts. None: none are."""
 
+    tls_dir: Path | None = None
+    """Directory with `tls.crt` and `tls.key`, with which all ports serve TLS. None: no TLS."""
+
     backups: str | None = None
     """URL of the destination of backups: file:///FOLDER, s3://BUCKET/PREFIX, gs://... or az://...; None: none."""
 
@@ -64,7 +67,8 @@ class ServiceSettings:
     """Maximum seconds between two parts of a request body; then 408. After this time the average rate counts, too."""
 
     head_timeout: float = 10.0
-    """Maximum seconds from the first byte of a request's head to its last; then 408."""
+    """Maximum seconds from the first byte of a request's head to its last; then 408. Also the maximum seconds of a TLS
+    handshake; then the connection is closed."""
 
     idle_timeout: float = 75.0
     """Seconds after which a connection without a request is closed."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import ssl
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +17,12 @@ from support.memory_process import Process
 from swarm_operator.memory.service.access.service_accounts import ServiceAccounts
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.app import MemoryApp
+from swarm_operator.memory.service.certificate import Certificate
 from swarm_operator.memory.service.http.acceptor import Acceptor
 from swarm_operator.memory.service.http.connections import METRICS_CONNECTIONS, Connections
 from swarm_operator.memory.service.http.direct import Direct
 from swarm_operator.memory.service.http.protocol import protocol
+from swarm_operator.memory.service.http.tls import TlsProtocol
 from swarm_operator.memory.service.metrics_app import MetricsApp
 from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.server import connections
@@ -87,9 +90,9 @@ class Answer:
         return orjson.loads(self.body)
 
 
-async def exchange(port, request):
+async def exchange(port, request, tls=None):
     """Send bytes, read the whole answer; the server closes the connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
     try:
         # A server may answer and close before it has read everything.
         with contextlib.suppress(ConnectionError):
@@ -118,6 +121,8 @@ class Service:
     tokens: Path
     quotas: Quotas
     connections: Connections
+    tls: ssl.SSLContext | None = None
+    """The context of a client, if the service has a certificate."""
 
     async def call(self, method, path, body=None, *, token=TOKEN, port=None, **headers):
         """One request. `body` is bytes, or a document that is sent as JSON; header_name="..." sends header-name."""
@@ -129,7 +134,7 @@ class Service:
         if body is not None:
             lines.append(b"Content-Length: %d" % len(body))
         lines += [f"{name.replace('_', '-')}: {value}".encode() for name, value in headers.items()]
-        return await exchange(port or self.port, b"\r\n".join(lines) + b"\r\n\r\n" + (body or b""))
+        return await exchange(port or self.port, b"\r\n".join(lines) + b"\r\n\r\n" + (body or b""), self.tls)
 
     async def put(self, path, value, **members):
         answer = await self.call("PUT", f"/v1/entries/{path}", {"value": value, **members})
@@ -143,7 +148,7 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def listening(app, connections, direct=None):
+async def listening(app, connections, direct=None, certificate=None):
     """The service's HTTP protocol on a free port, without its server's ticking: deadlines pass when a test sweeps."""
     config = uvicorn.Config(
         app, http=protocol(connections, direct), ws="none", lifespan="off", log_config=None, server_header=False
@@ -153,8 +158,12 @@ async def listening(app, connections, direct=None):
     # Of sockets whose protocol is not named asyncio lets Nagle's algorithm hold up answers for 40 ms; uvloop does not.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.bind(("127.0.0.1", 0))
+
+    def http():
+        return config.http_protocol_class(config=config, server_state=state, app_state={})
+
     server = Acceptor(
-        sock, lambda: config.http_protocol_class(config=config, server_state=state, app_state={}), backlog=2048
+        sock, http if certificate is None else lambda: TlsProtocol(certificate, http, connections), backlog=2048
     )
     try:
         yield sock.getsockname()[1]
@@ -170,13 +179,15 @@ async def listening(app, connections, direct=None):
 
 @contextlib.asynccontextmanager
 async def running_service(
-    directory, *, clock=None, config=None, seal=None, direct=True, token_clock=time.time, **settings
+    directory, *, clock=None, config=None, seal=None, direct=True, token_clock=time.time, authority=None, **settings
 ):
-    """`direct`: whether plain requests take the direct path; `token_clock`: the time by which tokens expire."""
+    """`direct`: whether plain requests take the direct path; `token_clock`: the time by which tokens expire;
+    `authority`: signs a certificate for TLS."""
     tokens = directory / "tokens"
     tokens.mkdir(exist_ok=True)
     (tokens / "client-token").write_text(TOKEN + "\n")
     (tokens / "admin-token").write_text(ADMIN_TOKEN)
+    certificate = None if authority is None else Certificate(authority.pair(directory / "tls"))
     metrics = ServiceMetrics()
     clocks = {} if clock is None else {"clock": clock}
     async with contextlib.AsyncExitStack() as stack:
@@ -190,11 +201,12 @@ async def running_service(
         await stack.enter_async_context(app.running())
         api = connections(chosen, metrics, "api")
         path = Direct(store.callbacks, tokens=valid, metrics=metrics, max_body_bytes=chosen.max_body_bytes)
-        port = await stack.enter_async_context(listening(app, api, path if direct else None))
+        port = await stack.enter_async_context(listening(app, api, path if direct else None, certificate))
         page = MetricsApp(metrics, metrics.watch(store, store.sqlite_version), max_age=0)
         scrapers = connections(chosen, metrics, "metrics", METRICS_CONNECTIONS)
-        metrics_port = await stack.enter_async_context(listening(page, scrapers))
-        yield Service(port, metrics_port, store, tokens, app.quotas, api)
+        metrics_port = await stack.enter_async_context(listening(page, scrapers, None, certificate))
+        trusting = None if authority is None else authority.client()
+        yield Service(port, metrics_port, store, tokens, app.quotas, api, trusting)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.access.rights import Credential
 from swarm_operator.memory.service.access.tokens import Tokens
+from swarm_operator.memory.service.certificate import Certificate, Pair
 from swarm_operator.memory.service.errors import BodyTimeoutError, UnauthorizedError
 from swarm_operator.memory.service.grpc import memory_pb2_grpc
 from swarm_operator.memory.service.grpc.admission import Admission
@@ -36,7 +37,7 @@ _STREAMS: Final = 1024
 _IDLE_MS: Final = 300_000
 """Milliseconds without a call after which a connection is closed; the client connects again when it has one."""
 _HANDSHAKE_MS: Final = 10_000
-"""Milliseconds for the first bytes of HTTP/2 of a new connection."""
+"""Milliseconds for the TLS handshake and the first bytes of HTTP/2 of a new connection."""
 _PING_MS: Final = 60_000
 """Milliseconds between two pings of a client that has calls: one that is gone must not hold its calls."""
 _POLL_INTERVAL: Final = 1.0
@@ -54,6 +55,7 @@ class GrpcServer:
         metrics: ServiceMetrics,
         settings: ServiceSettings,
         quotas: Quotas,
+        certificate: Certificate | None = None,
     ) -> None:
         handled = Counter(
             "grpc_server_handled_total",
@@ -65,6 +67,7 @@ class GrpcServer:
             handled.labels(SERVICE, method, grpc.StatusCode.OK.name)
         self._store = store
         self._settings = settings
+        self._certificate = certificate
         admission = Admission(quotas, settings)
         self._servicer = MemoryServicer(
             store, metrics=metrics, handled=handled, settings=settings, quotas=quotas, admission=admission
@@ -101,8 +104,12 @@ class GrpcServer:
             OSError: the port is in use.
         """
         host, port = self._settings.host, self._settings.grpc_port
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            self.port = self._server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            if self._certificate is None:
+                self.port = self._server.add_insecure_port(address)
+            else:
+                self.port = self._server.add_secure_port(address, _credentials(self._certificate))
         except RuntimeError as error:
             raise OSError(f"cannot listen on {host} port {port} for gRPC: {error}") from error
         await self._server.start()
@@ -129,6 +136,25 @@ class GrpcServer:
             for service in ("", SERVICE):
                 await self._health.set(service, ready=ready)
             await asyncio.sleep(_POLL_INTERVAL)
+
+
+def _credentials(certificate: Certificate) -> grpc.ServerCredentials:
+    """Return credentials that ask for the certificate in use at each handshake. gRPC allows TLS 1.2 and 1.3."""
+    served = certificate.current()
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        """Return the certificate if it has changed. gRPC's own threads call this."""
+        nonlocal served
+        if served is (found := certificate.current()):
+            return None
+        served = found
+        return _configuration(found)
+
+    return grpc.dynamic_ssl_server_credentials(_configuration(served), fetch)
+
+
+def _configuration(pair: Pair) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pair.key, pair.certificate)])
 
 
 class _Admission(grpc.aio.ServerInterceptor):  # type: ignore[misc]

@@ -51,6 +51,8 @@ class Reason(StrEnum):
     UNSENT = "unsent"
     """All responses together hold too many bytes that their clients have not read."""
     PIPELINED = "pipelined"
+    HANDSHAKE = "handshake"
+    """The TLS handshake failed or took too long."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +62,8 @@ class ConnectionLimits:
     Attributes:
         connections: maximum number of connections.
         idle: seconds after which a connection without a request is closed.
-        head: maximum seconds from the first byte of a head to its last, and for the rest of a rejected body.
+        head: maximum seconds from the first byte of a head to its last, for the rest of a rejected body, and for a TLS
+            handshake.
         body: seconds after which the average rate of a body is checked.
         send: seconds after which the average rate of a response is checked.
         rate: minimum average bytes per second of a body, and of a response that fills the send buffer; 0: no minimum.

@@ -241,6 +241,14 @@ class ServiceMetrics:
         series = {reason: self._connections_ended.labels(port, reason) for reason in reasons}
         return lambda reason: series[reason].inc()
 
+    def certificate(self) -> Callable[[bool], None]:
+        """Create the series of the certificate. Return a function that sets whether its files are valid."""
+        return Gauge(
+            "swarm_memory_certificate_last_reload_successful",
+            "1 if the certificate's files were valid when they were last read, 0 if the former one stays in use.",
+            registry=self.registry,
+        ).set
+
     def watch(self, store: Store, library_version: str) -> StoreCollector:
         """Return a new, registered collector of a store's counts and sizes."""
         self._sqlite.labels(library_version).set(1)

@@ -79,7 +79,7 @@ def channel_to(port, token=TOKEN, **options):
 
 
 @contextlib.asynccontextmanager
-async def running(directory, clock, **settings):
+async def running(directory, clock, *, certificate=None, **settings):
     tokens = directory / "tokens"
     tokens.mkdir()
     (tokens / "client-token").write_text(TOKEN)
@@ -91,7 +91,9 @@ async def running(directory, clock, **settings):
     chosen = ServiceSettings(grpc_port=0, **settings)
     async with SqliteStore.open(directory / "swarm-memory.db", clock=clock, observer=metrics) as store:
         quotas = Quotas(chosen)
-        server = GrpcServer(store, tokens=Tokens(tokens), metrics=metrics, settings=chosen, quotas=quotas)
+        server = GrpcServer(
+            store, tokens=Tokens(tokens), metrics=metrics, settings=chosen, quotas=quotas, certificate=certificate
+        )
         async with server.running(), channel_to(server.port) as channel:
             yield Grpc(server, store, metrics, quotas, channel, MemoryStub(channel))
 

@@ -2,14 +2,19 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
+import ssl
+from datetime import UTC, datetime
 
 import orjson
 import pytest
 from structlog.testing import capture_logs
-from unit.memory.conftest import TOKEN
+from support.authority import Authority
+from unit.memory.conftest import TOKEN, running_service
 
 from swarm_operator.memory.service.http.connections import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED
+from swarm_operator.memory.service.http.tls import TlsProtocol
 
 KIB = 1024
 SIZE = 15_000_000
@@ -52,6 +57,13 @@ class Peer:
             return b""
 
 
+@pytest.fixture(params=["tcp", "tls"])
+def start_service(request, tmp_path):
+    """The limits are the same without TLS and with it."""
+    authority = Authority("test", datetime.now(UTC)) if request.param == "tls" else None
+    return functools.partial(running_service, tmp_path, authority=authority)
+
+
 @pytest.fixture
 async def connect():
     """connect(service) opens a connection; all are closed at the end."""
@@ -61,14 +73,17 @@ async def connect():
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * KIB)  # what is not read stays with the service
         sock.connect(("127.0.0.1", service.port))
-        peer = Peer(*await asyncio.open_connection(sock=sock, limit=64 * KIB * KIB))
+        tls = {"ssl": service.tls, "server_hostname": "127.0.0.1"} if service.tls else {}
+        peer = Peer(*await asyncio.open_connection(sock=sock, limit=64 * KIB * KIB, **tls))
         opened.append(peer)
+        # A client's handshake ends before the service's.
+        await until(lambda: not any(isinstance(each, TlsProtocol) for each in service.connections._open))
         return peer
 
     yield connecting
     for peer in opened:
         peer.writer.close()
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, ssl.SSLError):  # what was not read comes after the end
             await peer.writer.wait_closed()
 
 

@@ -1,0 +1,129 @@
+"""Certificate of all ports, from a directory with `tls.crt` and `tls.key`, such as a mounted Secret.
+
+The files are read at the start, and for the first connection that comes a second or more after a change. Connections
+that are open keep the certificate with which they began. While the files are invalid, the former certificate stays in
+use; without one the service cannot start.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import structlog
+
+from swarm_operator.memory.service.errors import BadCertificateError
+
+CERTIFICATE, KEY = "tls.crt", "tls.key"
+"""Files of a Secret of type kubernetes.io/tls: the certificate with its intermediates, and its key, in PEM."""
+_CHECK_SECONDS: Final = 1.0
+_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Ciphers of TLS 1.2: with forward secrecy and authenticated encryption. Those of TLS 1.3 all have both."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Pair(NamedTuple):
+    """A certificate and its key, in PEM, and the context that serves with them."""
+
+    certificate: bytes
+    key: bytes
+    context: ssl.SSLContext
+
+
+class Certificate:
+    """The certificate in use. It may be asked from several threads: gRPC has its own.
+
+    Args:
+        directory: directory of the files.
+        monotonic: returns seconds; for tests.
+        reloaded: called each time that the files were read, with whether they were valid.
+
+    Raises:
+        BadCertificateError: the files are missing, invalid, or no pair.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        reloaded: Callable[[bool], object] = lambda _: None,
+    ) -> None:
+        self._directory = directory
+        self._monotonic = monotonic
+        self._reloaded = reloaded
+        self._lock = threading.Lock()
+        self._checked_at = monotonic()
+        self._stamp = self._file_stamps()
+        self._pair = _read(directory)
+        reloaded(True)
+
+    def current(self) -> Pair:
+        """Return the pair in use. Each change of the files makes another object."""
+        now = self._monotonic()
+        if now - self._checked_at >= _CHECK_SECONDS:
+            with self._lock:
+                self._refresh(now)
+        return self._pair
+
+    def _refresh(self, now: float) -> None:
+        if now - self._checked_at < _CHECK_SECONDS:  # another thread was faster
+            return
+        self._checked_at = now
+        stamp = self._file_stamps()
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._pair = _read(self._directory)
+        except BadCertificateError as error:
+            _log.error("certificate not read, the former one stays in use", reason=str(error))
+            self._reloaded(False)
+        else:
+            _log.info("certificate read", directory=str(self._directory))
+            self._reloaded(True)
+
+    def _file_stamps(self) -> list[tuple[int, int, int] | None]:
+        """Return what tells a file from its successor: Kubernetes exchanges a symbolic link, so the inode does."""
+        stamps: list[tuple[int, int, int] | None] = []
+        for name in (CERTIFICATE, KEY):
+            try:
+                found = (self._directory / name).stat()
+            except OSError:
+                stamps.append(None)
+            else:
+                stamps.append((found.st_ino, found.st_mtime_ns, found.st_size))
+        return stamps
+
+
+def _read(directory: Path) -> Pair:
+    try:
+        certificate, key = ((directory / name).read_bytes() for name in (CERTIFICATE, KEY))
+        return Pair(certificate, key, _context(certificate, key))
+    except OSError as error:  # ssl.SSLError is one
+        wanted = f"{directory} must have {CERTIFICATE} and {KEY}, in PEM, a pair and without a passphrase"
+        raise BadCertificateError(f"{wanted}: {error}") from error
+
+
+def _context(certificate: bytes, key: bytes) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a client could ask for one handshake after another
+    context.set_alpn_protocols(["http/1.1"])
+    # OpenSSL reads files only. This one holds the very bytes that gRPC gets, and no disk holds the key.
+    descriptor = os.memfd_create("certificate")
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(key + b"\n" + certificate)
+        # Without the argument OpenSSL would ask a terminal for the passphrase of an encrypted key.
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")
+    finally:
+        os.close(descriptor)
+    return context
