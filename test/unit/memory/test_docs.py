@@ -222,8 +222,9 @@ async def test_the_page_about_agents_runs_and_answers_as_it_says(service, tmp_pa
     (tmp_path / "laptop/data/tokens").symlink_to(service.tokens)
     url = f"http://127.0.0.1:{service.port}"
     await check(
-        to_run("docs/agents.md", __file__), tmp_path / "laptop", U=url, H="Authorization: Bearer client-0123456789abcdef",
-        SWARM_MEMORY_URL=url, SWARM_MEMORY_TOKEN_FILE=str(service.tokens / "client-token"),
+        to_run("docs/agents.md", __file__), tmp_path / "laptop",
+        U=url, H="Authorization: Bearer client-0123456789abcdef", SWARM_MEMORY_URL=url,
+        SWARM_MEMORY_TOKEN_FILE=str(service.tokens / "client-token"),
     )  # fmt: skip
 
 

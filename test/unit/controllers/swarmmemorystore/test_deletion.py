@@ -205,9 +205,7 @@ async def test_a_service_that_does_not_answer_is_asked_for_a_while(
     assert replicas() == 0
 
 
-async def test_a_newer_workload_of_the_same_name_is_not_stopped(
-    reconciler, deleted, claim, workload, client, replicas
-):
+async def test_a_newer_workload_of_the_same_name_is_not_stopped(reconciler, deleted, claim, workload, client, replicas):
     deleted()
     claim()
     workload()
