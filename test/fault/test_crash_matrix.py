@@ -55,8 +55,8 @@ SHARES = 4
 TOGETHER = 6
 """Lives that are lived at the same time."""
 
-STEP = 2
-"""Every second write is killed at, beginning with the first or the second, so that two runs kill at each."""
+STEP = 3
+"""Every third write is killed at, beginning with one of the first three: some runs later each was."""
 
 
 class Unlucky(Client):

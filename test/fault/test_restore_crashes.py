@@ -23,8 +23,8 @@ pytestmark = pytest.mark.timeout(400)
 
 BACKUP, RESTORE, STORE = kinds.SWARM_MEMORY_BACKUP, kinds.SWARM_MEMORY_RESTORE, kinds.SWARM_MEMORY_STORE
 DESTINATION = {"claimName": "c-memory-backups"}
-STEP = 2
-"""Every second write is killed at, beginning with the first or the second."""
+STEP = 3
+"""Every third write is killed at, beginning with one of the first three."""
 AT = "2026-11-26T03:00:00Z"
 
 

@@ -63,12 +63,12 @@ async def test_schemathesis_runs_clean_over_it(fork_process, tmp_path):
         sys.executable, "-m", "schemathesis.cli", "run", "openapi.json", "--url", process.url,
         "--header", f"Authorization: Bearer {token}", "--exclude-path", "/v1/watch", "--exclude-path", "/v1/import",
         "--exclude-checks", "positive_data_acceptance", "--phases", "examples,coverage,fuzzing",
-        "--max-examples", "10", "--generation-deterministic",
+        "--max-examples", "4", "--generation-deterministic",
         "--continue-on-failure", "--no-color",
         cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await run.communicate()
     text = output.decode()
     assert run.returncode == 0, text
-    assert int(re.search(r"(\d+) generated", text)[1]) > 2000, text
+    assert int(re.search(r"(\d+) generated", text)[1]) > 1500, text
     assert not [event for event in process.log if event.get("level") == "error"]
