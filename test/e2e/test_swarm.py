@@ -1,4 +1,7 @@
-"""A swarm from one resource: its agents work through tasks while they are killed and their number changes."""
+"""A swarm from one resource, in namespaces that are made for it, with a hive mind and its queen.
+
+Its agents work through tasks while they are killed and their number changes, and nothing is left of it in the end.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from e2e.cluster import TOP, eventually
+from e2e.cluster import TOP, eventually, kill_9, kubectl
+from e2e.space import Space
 
 pytestmark = pytest.mark.timeout(420)
 
@@ -16,33 +20,34 @@ TASKS = 200
 LEASE = "3s"
 # It takes a while, so that agents are killed and scaled away with a task in their hands.
 WORK = "sh -c 'cat >/dev/null; sleep 0.2; echo $AGENT_ID of $SWARM_PEERS'"
+TOKEN = "/etc/swarm-memory/tokens/client-token"
 
 CREATE = f"""
 from pathlib import Path
 from swarm_operator.memory.client import SyncMemoryClient
-token = Path("/etc/swarm-memory/tokens/client-token")
-with SyncMemoryClient("http://my-cluster-memory:8080", token_file=token) as memory:
+with SyncMemoryClient("http://127.0.0.1:8080", token_file=Path("{TOKEN}")) as memory:
     for number in range({TASKS}):
         memory.tasks.create(id=f"t{{number:03}}", description=f"Say what number {{number}} is")
 """
-STATS = """
+STATS = f"""
 import json
 from pathlib import Path
 from swarm_operator.memory.client import SyncMemoryClient
-token = Path("/etc/swarm-memory/tokens/client-token")
-with SyncMemoryClient("http://my-cluster-memory:8080", token_file=token) as memory:
+with SyncMemoryClient("http://127.0.0.1:8080", token_file=Path("{TOKEN}")) as memory:
     print(json.dumps(memory.swarm.stats()))
 """
 
 
-def manifest() -> dict[str, Any]:
-    """The example, with work that takes a while, a short lease, and nothing that is kept at the end."""
+def manifest(swarm: Space, hive: Space) -> dict[str, Any]:
+    """The example, with work that takes a while, short leases, its own namespaces, and nothing that is kept."""
     cluster = yaml.safe_load((TOP / "examples/swarm-with-agents.yaml").read_text())
     cluster["spec"]["agentTemplate"] |= {
-        "args": ["agent", "--exec", WORK, "--lease", LEASE],
+        "args": ["agent", "--exec", WORK, "--lease", LEASE, "--queen-lease", LEASE],
         "terminationGracePeriod": "10s",
     }
     cluster["spec"]["memory"]["deletionPolicy"] = "Delete"
+    cluster["spec"]["hiveMind"] = {"enabled": True, "databaseSize": "1Gi"}
+    cluster["spec"]["namespaceConfig"] = {"swarmNamespace": swarm.name, "hiveMindNamespace": hive.name}
     return cluster
 
 
@@ -50,40 +55,74 @@ def status(space) -> dict[str, Any]:
     return space.get("swarmcluster/my-cluster")["status"]
 
 
-def python(space, program: str) -> str:
-    return space.kubectl("exec", "agent", "--", "python3", "-c", program)
+def memory(where: Space, store: str, *command: str) -> str:
+    """Run a program in a store's pod."""
+    return where.kubectl("exec", f"my-cluster-{store}-0", "--", *command)
+
+
+def records(where: Space, store: str, *command: str) -> list[dict[str, Any]]:
+    """What a command of the memory's command line prints."""
+    return lines(memory(where, store, "swarm-memory", *command, "--token-file", TOKEN))
+
+
+def kill(swarm: Space, agent: str) -> None:
+    swarm.kubectl("delete", f"pod/{agent}", "--force", "--grace-period=0", "--ignore-not-found", "--wait=false")
 
 
 def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_tasks_are_done_once_each_while_agents_are_killed_and_their_number_changes(space):
+def queen_follows_queen(swarm: Space, hive: Space, names: list[str]) -> None:
+    """Kill the queen, and her next processes, until another agent is queen. She has no time to give her lease back."""
+
+    def queen() -> dict[str, Any]:
+        (lease,) = records(hive, "hivemind", "lease", "get", "queen")
+        assert lease["held"]
+        assert lease["holder"] in names
+        return lease
+
+    first = eventually(queen)
+
+    def followed() -> dict[str, Any] | None:
+        lease = queen()
+        if lease["holder"] != first["holder"]:
+            return lease
+        kill_9(swarm.get(f"pod/{first['holder']}"))
+        return None
+
+    second = eventually(followed)
+    assert second["term"] > first["term"]
+    assert second["claimedAt"] >= first["leaseExpiresAt"], "two were queen at a time"
+
+
+def test_a_swarm_is_made_works_loses_agents_and_its_queen_is_scaled_and_leaves_nothing(space):
     chance = random.Random(17)
-    space.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest()))
+    swarm, hive = Space(f"{space.name}-swarm"), Space(f"{space.name}-hive")
+    space.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest(swarm, hive)))
     space.kubectl("wait", "--for=condition=Ready", "swarmcluster/my-cluster", "--timeout=180s")
     assert (status(space)["readyAgents"], status(space)["totalAgents"]) == (3, 3)
-    space.start_agent()
+    assert status(space)["hiveMindStatus"]["available"]
     names = [f"my-cluster-agent-{number}" for number in range(3)]
 
     def registered() -> bool:
-        return [agent["id"] for agent in lines(space.kubectl("exec", "agent", "--", "swarm-memory", "agents"))] == names
+        return [agent["id"] for agent in records(swarm, "memory", "agents")] == names
 
     eventually(registered)
-    python(space, CREATE)
+    queen_follows_queen(swarm, hive, names)
+    memory(swarm, "memory", "python3", "-c", CREATE)
     scaled = {TASKS // 5: 5, TASKS // 2: 2}
 
     def finished() -> bool:
-        done = json.loads(python(space, STATS))["tasks"]["completed"]
+        done = json.loads(memory(swarm, "memory", "python3", "-c", STATS))["tasks"]["completed"]
         for number in [number for number in scaled if done >= number]:
             space.kubectl("scale", "swarmcluster/my-cluster", f"--replicas={scaled.pop(number)}")
         if done < TASKS * 4 // 5:
-            victim = f"pod/my-cluster-agent-{chance.randrange(3)}"
-            space.kubectl("delete", victim, "--force", "--grace-period=0", "--ignore-not-found", "--wait=false")
+            kill(swarm, f"my-cluster-agent-{chance.randrange(3)}")
         return done == TASKS and not scaled
 
     eventually(finished, seconds=180)
-    tasks = lines(space.kubectl("exec", "agent", "--", "swarm-memory", "tasks"))
+    tasks = records(swarm, "memory", "tasks")
     assert len(tasks) == TASKS
     for task in tasks:
         assert [event["status"] for event in task["history"]].count("completed") == 1, task
@@ -96,14 +135,17 @@ def test_tasks_are_done_once_each_while_agents_are_killed_and_their_number_chang
         return (found["readyAgents"], found["totalAgents"]) == (2, 2)
 
     eventually(settled, seconds=120)
-    peers = space.kubectl("exec", "my-cluster-agent-0", "--", "cat", "/etc/swarm/mcp.json")
+    peers = swarm.kubectl("exec", "my-cluster-agent-0", "--", "cat", "/etc/swarm/mcp.json")
     assert json.loads(peers)["mcpServers"]["swarm-memory"]["url"].endswith("/mcp")
     space.kubectl("delete", "swarmcluster/my-cluster", "--wait=false")
 
     def gone() -> bool:
-        kinds = "swarmclusters,swarmmemorystores,swarmmemorybackups,all,configmaps,secrets,serviceaccounts,pvc,hpa"
-        left = space.kubectl("get", kinds, "-o", "name").split()
-        assert [name for name in left if "my-cluster" in name] == []
+        assert space.kubectl("get", "swarmclusters", "-o", "name") == ""
+        namespaces = kubectl("get", "namespaces", "-o", "name").split()
+        # With a namespace everything in it is gone.
+        assert [name for name in namespaces if name.startswith(f"namespace/{space.name}-")] == []
+        kinds = "swarmmemorystores,swarmmemorybackups,all,configmaps,secrets,serviceaccounts,pvc,hpa,netpol,pdb"
+        assert [name for name in space.kubectl("get", kinds, "-o", "name").split() if "my-cluster" in name] == []
         return True
 
     eventually(gone, seconds=120)
