@@ -69,7 +69,7 @@ fuzz: $(VENV) ## 10 minutes of requests that nobody should send, to the memory o
 
 bench: bench-operator bench-memory ## Every benchmark
 
-bench-operator: $(VENV) control-plane ## 1,000 stores: created at once, and a restart, beside an operator in Go
+bench-operator: $(VENV) control-plane ## 1,000 stores, 100 clusters: created at once, and a restart, beside an operator in Go
 	cd test && ../$(PYTHON) -m bench.operator $(ARGS)
 
 bench-memory: $(VENV) ## The memory service beside Redis and a server that does nothing; needs wrk and redis-server

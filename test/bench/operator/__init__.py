@@ -3,7 +3,8 @@
 `make bench-operator` runs it; docs/benchmarks.md says what is measured and has the figures of the last run.
 
     __main__     flags, rounds, order
-    recording    what the operator writes for one store, as the reference's input
+    subjects     what is created: stores, and clusters with agents
+    recording    what the operator writes for one of them, as the reference's input
     contenders   the two programs as processes
     scenarios    create and restart, with their clocks
     audit        who sent how many requests, from the API server's audit log

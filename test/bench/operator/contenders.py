@@ -17,8 +17,6 @@ from support.controlplane import TOP, ControlPlane, free_port, stop
 
 from swarm_operator.controllers.common import labels
 
-CONTROLLER = "swarmmemorystore"
-
 
 @dataclass(slots=True)
 class Running:

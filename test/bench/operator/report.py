@@ -42,14 +42,19 @@ def figures(results: Results) -> list[str]:
     return lines
 
 
-def requests(results: Results, stores: int) -> list[str]:
-    """The requests of the create scenario for each store, and whatever was refused."""
+def requests(results: Results, count: int) -> list[str]:
+    """The requests and the CPU time of each scenario for each object, and whatever was refused."""
     lines = []
     for name, scenarios in results.items():
         first = scenarios["create"][0].requests
-        detail = ", ".join(f"{resource} {number / stores:.2f}" for resource, number in sorted(first.writes.items()))
-        total = sum(first.writes.values()) / stores
-        lines.append(f"{name:5} {total:.2f} writes a store ({detail}), {first.events / stores:.2f} events")
+        detail = ", ".join(f"{resource} {number / count:.2f}" for resource, number in sorted(first.writes.items()))
+        total = sum(first.writes.values()) / count
+        lines.append(f"{name:5} {total:.2f} writes for each ({detail}), {first.events / count:.2f} events")
+        for scenario, runs in scenarios.items():
+            cpu = statistics.median(measured.cpu_seconds for measured in runs) * 1000
+            lines.append(
+                f"      {scenario}: {cpu / count:.1f} ms CPU, {runs[0].requests.reads / count:.2f} reads for each"
+            )
         lines += [f"      refused: {what} x {number}" for what, number in first.failed.items()]
     return lines
 

@@ -1,4 +1,4 @@
-"""The two scenarios: 1,000 stores are created at once; the operator is started with 1,000 in place."""
+"""The two scenarios: many objects are created at once; the operator is started with these in place."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from bench.operator import audit, processes
-from bench.operator.contenders import CONTROLLER, Contender, Running
+from bench.operator.contenders import Contender, Running
+from bench.operator.subjects import Subject
 from support.controlplane import ControlPlane
 
-from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.config import load_config
-from swarm_operator.runtime.resource import Object, Resource
+from swarm_operator.runtime.resource import Resource
 
 NAMESPACE = "bench"
 LAG = "asyncio_event_loop_lag_seconds_bucket"
@@ -58,17 +58,6 @@ async def make_namespace(client: Client, name: str) -> None:
     await client.create(namespaces, body, field_manager="bench")
 
 
-async def make_store(client: Client, namespace: str, name: str, spec: Object | None = None) -> Object:
-    """Apply a store, as kubectl would."""
-    body = {
-        "apiVersion": kinds.SWARM_MEMORY_STORE.api_version,
-        "kind": kinds.SWARM_MEMORY_STORE.kind,
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": spec or {},
-    }
-    return await client.apply(kinds.SWARM_MEMORY_STORE, body, field_manager="kubectl")
-
-
 async def until_quiet(log: audit.AuditLog, *, seconds: float) -> list[dict]:
     """Wait until the operator has written something, and then nothing for so long. Returns all new entries."""
     entries: list[dict] = []
@@ -84,28 +73,30 @@ async def until_quiet(log: audit.AuditLog, *, seconds: float) -> list[dict]:
     return entries
 
 
-async def run(plane: ControlPlane, contender: Contender, *, stores: int, workers: int) -> dict[str, Measured]:
+async def run(
+    plane: ControlPlane, contender: Contender, subject: Subject, *, count: int, workers: int
+) -> dict[str, Measured]:
     """Both scenarios, on a control plane that is new. Returns them by name."""
     log = audit.AuditLog(plane.folder / "audit.log")
     async with admin(plane) as client:
         await make_namespace(client, NAMESPACE)
         with contender(plane, workers=workers) as running:
-            created = await _create(plane, client, log, running, stores)
+            async with subject.controllers_of_kubernetes(client, NAMESPACE):
+                created = await _create(plane, client, log, running, subject, count)
         with contender(plane, workers=workers) as running:
-            restarted = await _restart(plane, log, running, stores)
+            restarted = await _restart(plane, log, running, subject, count)
     return {"create": created, "restart": restarted}
 
 
-async def _create(plane: ControlPlane, client: Client, log: audit.AuditLog, running: Running, stores: int) -> Measured:
+async def _create(
+    plane: ControlPlane, client: Client, log: audit.AuditLog, running: Running, subject: Subject, count: int
+) -> Measured:
     server = [process.pid for process in plane.processes]
     while not await asyncio.to_thread(running.metrics):
         _in_time(running.started + _DEADLINE, "the operator to start")
         await asyncio.sleep(0.2)
     await asyncio.sleep(2.0)  # its watches are open, and the server has calmed down after its start
-    waits = [
-        asyncio.create_task(_until(client, kinds.STATEFUL_SET, stores, lambda _: True)),
-        asyncio.create_task(_until(client, kinds.SWARM_MEMORY_STORE, stores, _is_observed)),
-    ]
+    waits = [asyncio.create_task(_until(client, resource, count, counts)) for resource, counts in subject.waits]
     await asyncio.sleep(0.5)
     log.entries()
     idle = _lag(await asyncio.to_thread(running.metrics))
@@ -115,9 +106,9 @@ async def _create(plane: ControlPlane, client: Client, log: audit.AuditLog, runn
 
     async def make(number: int) -> None:
         async with gate:
-            await make_store(client, NAMESPACE, f"bench-{number:04}")
+            await subject.make(client, NAMESPACE, f"bench-{number:04}")
 
-    await asyncio.gather(*(make(number) for number in range(stores)))
+    await asyncio.gather(*(make(number) for number in range(count)))
     applied = time.monotonic() - started
     async with asyncio.timeout(_DEADLINE):
         await asyncio.gather(*waits)
@@ -131,22 +122,17 @@ async def _create(plane: ControlPlane, client: Client, log: audit.AuditLog, runn
     return Measured(seconds, rss, peak, cpu, server_cpu, audit.count(entries), lag, applied)
 
 
-async def _restart(plane: ControlPlane, log: audit.AuditLog, running: Running, stores: int) -> Measured:
+async def _restart(
+    plane: ControlPlane, log: audit.AuditLog, running: Running, subject: Subject, count: int
+) -> Measured:
     server = [process.pid for process in plane.processes]
     server_cpu = processes.cpu_seconds(*server)
     log.entries()
     while True:
         samples = await asyncio.to_thread(running.metrics)
-        prefix = f'controller_runtime_reconcile_total{{controller="{CONTROLLER}"'
-        reconciled = sum(value for name, value in samples.items() if name.startswith(prefix))
-        waiting = sum(
-            value
-            for name, value in samples.items()
-            if name.startswith(("workqueue_depth", "controller_runtime_active_workers")) and f'"{CONTROLLER}"' in name
-        )
-        if reconciled >= stores and not waiting:
+        if all(_has_reconciled(samples, controller, count) for controller in subject.controllers):
             break
-        _in_time(running.started + _DEADLINE, "all stores to be reconciled")
+        _in_time(running.started + _DEADLINE, "all objects to be reconciled")
         await asyncio.sleep(0.1)
     seconds = time.monotonic() - running.started
     cpu, server_cpu = processes.cpu_seconds(running.process.pid), processes.cpu_seconds(*server) - server_cpu
@@ -154,6 +140,18 @@ async def _restart(plane: ControlPlane, log: audit.AuditLog, running: Running, s
     rss, peak = processes.memory(running.process.pid)
     lag = _lag(await asyncio.to_thread(running.metrics))
     return Measured(seconds, rss, peak, cpu, server_cpu, audit.count(log.entries()), lag)
+
+
+def _has_reconciled(samples: dict[str, float], controller: str, count: int) -> bool:
+    """Return whether a controller has reconciled so many objects and has nothing to do."""
+    prefix = f'controller_runtime_reconcile_total{{controller="{controller}"'
+    reconciled = sum(value for name, value in samples.items() if name.startswith(prefix))
+    waiting = sum(
+        value
+        for name, value in samples.items()
+        if name.startswith(("workqueue_depth", "controller_runtime_active_workers")) and f'"{controller}"' in name
+    )
+    return reconciled >= count and not waiting
 
 
 async def _until(client: Client, resource: Resource, number: int, counts: object) -> None:
@@ -169,10 +167,6 @@ async def _until(client: Client, resource: Resource, number: int, counts: object
             if len(found) == number:
                 return
     raise RuntimeError(f"the watch of {resource.plural} ended")
-
-
-def _is_observed(store: Object) -> bool:
-    return (store.get("status") or {}).get("observedGeneration") == store["metadata"]["generation"]
 
 
 def _lag(samples: dict[str, float]) -> dict[float, float]:

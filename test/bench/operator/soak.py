@@ -25,6 +25,7 @@ from bench.operator import contenders, processes, report, scenarios
 from bench.operator.__main__ import GO
 from bench.operator.contenders import Running
 from bench.operator.scenarios import NAMESPACE
+from bench.operator.subjects import STORES
 from support.controlplane import ControlPlane, find_binaries, run_control_plane
 
 from swarm_operator.controllers.common import kinds
@@ -124,7 +125,7 @@ async def _round(plane: ControlPlane, client: Client, objects: int) -> None:
     async def apply(number: int, cache: int, size: str) -> None:
         if number < stores:
             spec = {"cacheSize": cache, "storageSize": size}
-            await scenarios.make_store(client, NAMESPACE, f"s{number}", spec)
+            await STORES.make(client, NAMESPACE, f"s{number}", spec)
             return
         memory = {"enableMemoryStore": True, "size": size, "sqliteConfig": {"cacheSize": cache}}
         body = {

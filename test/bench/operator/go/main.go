@@ -1,7 +1,7 @@
 // The reference that swarm-operator is measured against: the same writes, by sigs.k8s.io/controller-runtime.
 //
-// It does not know what a store needs. It is given the requests that swarm-operator sent for one store (see
-// ../recording.py) and sends the same for every store, so that both write objects of the same size in the same order,
+// It does not know what a store or a cluster needs. It is given the requests that swarm-operator sent for one (see
+// ../recording.py) and sends the same for every other, so that both write objects of the same size in the same order,
 // and nobody has to keep two sets of builders alike.
 package main
 
@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -25,11 +26,11 @@ import (
 )
 
 func main() {
-	recording := flag.String("recording", "", "JSON file with the writes for one store")
+	recording := flag.String("recording", "", "JSON file with the writes for one object of each kind")
 	selector := flag.String("selector", "", "label selector of the children")
 	address := flag.String("metrics-bind-address", "0", "where /metrics is served")
 	workers := flag.Int("max-concurrent-reconciles", 4, "workers")
-	interval := flag.Duration("waiting-interval", 5*time.Second, "time between two looks at a store that is not ready")
+	interval := flag.Duration("waiting-interval", 5*time.Second, "time between two looks at an object that is not ready")
 	liveReads := flag.Bool("live-reads", false, "ask the server for a child that the cache lacks before it is applied")
 	flag.Parse()
 	ctrl.SetLogger(zap.New())
@@ -40,7 +41,7 @@ func main() {
 }
 
 func run(path, selector, address string, workers int, interval time.Duration, liveReads bool) error {
-	recorded, err := read(path)
+	input, err := read(path)
 	if err != nil {
 		return err
 	}
@@ -50,19 +51,25 @@ func run(path, selector, address string, workers int, interval time.Duration, li
 	}
 	// What is owned and may be watched. Secrets are read one by one: the rights are swarm-operator's own.
 	selected := map[client.Object]cache.ByObject{}
-	owned := []client.Object{}
+	owned := map[*Recording][]client.Object{}
+	seen := map[string]bool{}
 	var uncached []client.Object
-	for _, kind := range recorded.kinds() {
-		obj, err := clientgo.Scheme.New(kind)
-		if err != nil {
-			return err
+	for _, recorded := range input.Objects {
+		for _, kind := range recorded.kinds() {
+			obj, err := newObject(kind)
+			if err != nil {
+				return err
+			}
+			if kind.Kind == "Secret" {
+				uncached = append(uncached, obj)
+				continue
+			}
+			owned[recorded] = append(owned[recorded], obj)
+			if clientgo.Scheme.Recognizes(kind) && !seen[kind.Kind] {
+				seen[kind.Kind] = true
+				selected[obj] = cache.ByObject{Label: children}
+			}
 		}
-		if kind.Kind == "Secret" {
-			uncached = append(uncached, obj.(client.Object))
-			continue
-		}
-		selected[obj.(client.Object)] = cache.ByObject{Label: children}
-		owned = append(owned, obj.(client.Object))
 	}
 	manager, err := ctrl.NewManager(ctrl.GetConfigOrDie(), ctrl.Options{
 		Scheme:  clientgo.Scheme,
@@ -76,35 +83,38 @@ func run(path, selector, address string, workers int, interval time.Duration, li
 	if err != nil {
 		return err
 	}
-	reconciler := &Reconciler{
-		Client:    manager.GetClient(),
-		live:      manager.GetAPIReader(),
-		events:    manager.GetEventRecorder("swarm-operator"),
-		recorded:  recorded,
-		interval:  interval,
-		liveReads: liveReads,
-	}
-	store := &unstructured.Unstructured{}
-	store.SetGroupVersionKind(recorded.Status.GroupVersionKind())
-	build := ctrl.NewControllerManagedBy(manager).Named("swarmmemorystore").
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
-		For(store, builder.WithPredicates(predicate.Or(
-			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.LabelChangedPredicate{},
-		)))
-	for _, obj := range owned {
-		build = build.Owns(obj)
-	}
-	if err := build.Complete(reconciler); err != nil {
-		return err
+	for _, recorded := range input.Objects {
+		reconciler := &Reconciler{
+			Client:    manager.GetClient(),
+			live:      manager.GetAPIReader(),
+			events:    manager.GetEventRecorder("swarm-operator"),
+			recorded:  recorded,
+			interval:  interval,
+			liveReads: liveReads,
+		}
+		obj := &unstructured.Unstructured{}
+		obj.SetGroupVersionKind(recorded.GroupVersionKind())
+		build := ctrl.NewControllerManagedBy(manager).Named(strings.ToLower(recorded.Kind)).
+			WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+			For(obj, builder.WithPredicates(predicate.Or(
+				predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
+				predicate.LabelChangedPredicate{},
+			)))
+		for _, child := range owned[recorded] {
+			build = build.Owns(child)
+		}
+		if err := build.Complete(reconciler); err != nil {
+			return err
+		}
 	}
 	return manager.Start(ctrl.SetupSignalHandler())
 }
 
-func read(path string) (*Recording, error) {
+func read(path string) (*Input, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	recorded := &Recording{}
-	return recorded, json.Unmarshal(content, recorded)
+	input := &Input{}
+	return input, json.Unmarshal(content, input)
 }

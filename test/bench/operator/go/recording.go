@@ -7,15 +7,36 @@ import (
 	"sigs.k8s.io/json"
 )
 
-// Recording is what swarm-operator wrote for one store. Texts hold {name}, {namespace} and {uid} of the store.
-type Recording struct {
-	Finalizers []string `json:"finalizers"`
-	Children   []Child  `json:"children"`
-	Status     Template `json:"status"`
-	Events     []Event  `json:"events"`
+// Input is what swarm-operator wrote for one object of each kind that it reconciled.
+type Input struct {
+	Objects []*Recording `json:"objects"`
 }
 
-// Child is one object that a store owns.
+// Recording is what was written for one object. Texts hold {namespace} and {uid} of the object, and {name}: that of the
+// object, or of the cluster whose memory it is.
+type Recording struct {
+	APIVersion string   `json:"apiVersion"`
+	Kind       string   `json:"kind"`
+	Finalizers []string `json:"finalizers"`
+	Stages     []Stage  `json:"stages"`
+}
+
+// Stage is a part of it.
+type Stage struct {
+	// After is what has to be ready before; nothing for the first stage.
+	After    *Gate      `json:"after"`
+	Children []Child    `json:"children"`
+	Statuses []Template `json:"statuses"`
+	Events   []Event    `json:"events"`
+}
+
+// Gate is an object that has to be ready.
+type Gate struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+}
+
+// Child is one object that the object owns.
 type Child struct {
 	Template
 	// Name of the object.
@@ -32,7 +53,7 @@ type Template struct {
 	Body       string `json:"body"`
 }
 
-// Event is one event about the store.
+// Event is one event about the object.
 type Event struct {
 	Type   string `json:"type"`
 	Reason string `json:"reason"`
@@ -47,21 +68,28 @@ func (t Template) GroupVersionKind() schema.GroupVersionKind {
 	return schema.FromAPIVersionAndKind(t.APIVersion, t.Kind)
 }
 
+// GroupVersionKind of the object that is reconciled.
+func (r *Recording) GroupVersionKind() schema.GroupVersionKind {
+	return schema.FromAPIVersionAndKind(r.APIVersion, r.Kind)
+}
+
 func (r *Recording) kinds() []schema.GroupVersionKind {
 	seen := map[schema.GroupVersionKind]bool{}
 	var kinds []schema.GroupVersionKind
-	for _, child := range r.Children {
-		if kind := child.GroupVersionKind(); !seen[kind] {
-			seen[kind] = true
-			kinds = append(kinds, kind)
+	for _, stage := range r.Stages {
+		for _, child := range stage.Children {
+			if kind := child.GroupVersionKind(); !seen[kind] {
+				seen[kind] = true
+				kinds = append(kinds, kind)
+			}
 		}
 	}
 	return kinds
 }
 
-// statusOf fills the status in.
-func (r *Recording) statusOf(fill *strings.Replacer) (body []byte, status any, err error) {
-	body = []byte(fill.Replace(r.Status.Body))
+// fill fills a status in.
+func (t Template) fill(values *strings.Replacer) (body []byte, status any, err error) {
+	body = []byte(values.Replace(t.Body))
 	decoded := map[string]any{}
 	err = json.UnmarshalCaseSensitivePreserveInts(body, &decoded)
 	return body, decoded["status"], err
