@@ -223,7 +223,7 @@ def test_a_kill_at_any_step_loses_no_acknowledged_write(tmp_path, who):
     assert done.returncode == 0, done.stdout + done.stderr
     outcomes = done.stdout.split()
     assert outcomes.count("put-back") > 2, outcomes
-    assert who == "return" or outcomes.count("newer") > 2, outcomes
+    assert who == "return" or outcomes.count("newer") > 0, outcomes
 
 
 def rows(path, statement):
