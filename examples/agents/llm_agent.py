@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 from pathlib import Path
 
 import httpx2
@@ -20,6 +21,7 @@ from swarm_operator.memory.client import MemoryClient
 
 URL = os.environ.get("SWARM_MEMORY_URL", "http://127.0.0.1:8080")
 TOKEN_FILE = Path(os.environ.get("SWARM_MEMORY_TOKEN_FILE", "data/tokens/client-token"))
+CA = os.environ.get("SWARM_MEMORY_CA_FILE")
 MODEL_URL = os.environ.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
 MODEL = os.environ.get("OPENAI_MODEL", "gpt-4o-mini")
 MAX_TURNS = 20
@@ -32,8 +34,8 @@ INSTRUCTIONS = (
 async def work(task: dict) -> str:
     """Carry out a task and return the model's answer."""
     async with (
-        httpx2.AsyncClient(headers=bearer(token()), timeout=60) as to_memory,
-        Client(streamable_http_client(f"{URL}/mcp", http_client=to_memory)) as memory,
+        httpx2.AsyncClient(headers=bearer(token()), timeout=60, verify=ssl.create_default_context(cafile=CA)) as http,
+        Client(streamable_http_client(f"{URL}/mcp", http_client=http)) as memory,
         httpx2.AsyncClient(headers=bearer(os.environ["OPENAI_API_KEY"]), timeout=300) as to_model,
     ):
         tools = []
@@ -86,7 +88,7 @@ async def main() -> None:
     settings = AgentSettings(
         agent_id=os.environ.get("AGENT_ID", socket.gethostname()), swarm_id=os.environ.get("SWARM_ID", "")
     )
-    async with MemoryClient(URL, token_file=TOKEN_FILE) as memory:
+    async with MemoryClient(URL, token_file=TOKEN_FILE, ca_file=Path(CA) if CA else None) as memory:
         agent = Agent(memory, settings, work)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, agent.stop)

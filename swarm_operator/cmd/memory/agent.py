@@ -63,7 +63,8 @@ def _agent(options: argparse.Namespace) -> int:
     )
 
     def connect(address: str, token_file: str) -> client.MemoryClient:
-        return client.MemoryClient(address, token_file=Path(token_file) if token_file else None, retry_for=5.0)
+        file = Path(token_file) if token_file else None
+        return client.MemoryClient(address, token_file=file, ca_file=options.ca_file, retry_for=5.0)
 
     async def run() -> None:
         async with contextlib.AsyncExitStack() as stack:

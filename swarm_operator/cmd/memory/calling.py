@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from swarm_operator.cmd.memory.codes import OK, complain
-from swarm_operator.cmd.memory.flags import Flags
+from swarm_operator.cmd.memory.flags import Flags, path
 from swarm_operator.cmd.memory.output import FORMATS, Output
 from swarm_operator.cmd.memory.values import one_of, url, whole
 
@@ -49,23 +49,24 @@ def add_client(
 
 
 def add_connection(parser: argparse.ArgumentParser, *, admin: bool = False) -> None:
-    """Add `--url` and `--token-file`."""
+    """Add `--url`, `--token-file` and `--ca-file`."""
     flag = Flags(parser)
     flag("--url", "SWARM_MEMORY_URL", "http://127.0.0.1:8080", url, "where the service is")
-    _add_token(flag, admin=admin)
+    _add_credentials(flag, admin=admin)
 
 
 def add_service(flag: Flags, *, admin: bool = False) -> None:
     """Add the flags about a service besides its URL."""
-    _add_token(flag, admin=admin)
+    _add_credentials(flag, admin=admin)
     _add_retries(flag)
 
 
-def _add_token(flag: Flags, *, admin: bool) -> None:
+def _add_credentials(flag: Flags, *, admin: bool) -> None:
     laptop = _LAPTOP_ADMIN_TOKEN if admin else _LAPTOP_TOKEN
     variable = "SWARM_MEMORY_ADMIN_TOKEN_FILE" if admin else "SWARM_MEMORY_TOKEN_FILE"
     default = str(laptop) if laptop.exists() else ""
     flag("--token-file", variable, default, str, f"holds the token; default: {laptop}, if there")
+    flag("--ca-file", "SWARM_MEMORY_CA_FILE", "", path, "holds the trusted CA certificates; default: the system's")
 
 
 def _add_retries(flag: Flags) -> None:
@@ -90,7 +91,9 @@ def _call(options: argparse.Namespace, run: Command, columns: Sequence[str]) -> 
 
     async def command() -> int:
         token_file = Path(options.token_file) if options.token_file else None
-        async with memory.MemoryClient(options.url, token_file=token_file, retry_for=options.retry_for) as client:
+        async with memory.MemoryClient(
+            options.url, token_file=token_file, ca_file=options.ca_file, retry_for=options.retry_for
+        ) as client:
             try:
                 return await run(options, client)
             finally:

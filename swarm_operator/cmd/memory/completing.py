@@ -8,8 +8,8 @@ from typing import Any, Final
 from swarm_operator.cmd.memory.codes import OK
 
 SHELLS: Final = ("bash", "zsh", "fish", "tcsh")
-_FILES: Final = frozenset({"file", "database", "token_file"})
-_DIRECTORIES: Final = frozenset({"data_dir", "token_dir"})
+_FILES: Final = frozenset({"file", "database", "token_file", "ca_file"})
+_DIRECTORIES: Final = frozenset({"data_dir", "token_dir", "tls_dir"})
 
 
 def add(commands: Any, parser: argparse.ArgumentParser) -> None:

@@ -33,14 +33,15 @@ class Flags:
 def add_object_store(flag: Flags) -> None:
     """Add the flags of an object store as a destination of backups."""
     flag(
-        "--backups-options", "BACKUPS_OPTIONS", "", _path,
+        "--backups-options", "BACKUPS_OPTIONS", "", path,
         "JSON file: endpoint, region, account, allow_http, ca_file, ... of an object store",
     )  # fmt: skip
     flag(
-        "--backups-credentials", "BACKUPS_CREDENTIALS", "", _path,
+        "--backups-credentials", "BACKUPS_CREDENTIALS", "", path,
         "directory with a file for each credential of an object store, such as access_key_id",
     )  # fmt: skip
 
 
-def _path(text: str) -> Path | None:
+def path(text: str) -> Path | None:
+    """Return a path, or None for an empty text."""
     return Path(text) if text else None

@@ -76,7 +76,10 @@ def _migrate(options: argparse.Namespace) -> int:
     target: Service | Path = Path(options.target)
     if options.target.startswith(("http://", "https://")):
         target = Service(
-            options.target, Path(options.token_file) if options.token_file else None, float(options.retry_for)
+            options.target,
+            Path(options.token_file) if options.token_file else None,
+            options.ca_file,
+            float(options.retry_for),
         )
     settings = Settings(
         source=options.source, target=target, swarm_id=options.swarm_id, existing=Existing(options.existing),

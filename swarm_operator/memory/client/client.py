@@ -34,6 +34,7 @@ from swarm_operator.memory.client.retrying import RetryPolicy
 from swarm_operator.memory.client.settings import SettingsClient
 from swarm_operator.memory.client.transfer import TransferClient
 from swarm_operator.memory.client.transport import WRITTEN, Transport, url_path, with_query
+from swarm_operator.memory.client.trust import Trust
 
 _READYZ: Final = frozenset({200, 503})
 _E = TypeVar("_E", bound=EntryHead)
@@ -43,10 +44,13 @@ class MemoryClient:
     """Client of one service, over kept-alive connections. Use it as a context manager, in one event loop.
 
     Args:
-        base_url: http://HOST:PORT.
+        base_url: https://HOST:PORT or http://HOST:PORT.
         token: the bearer token.
         token_file: a file with the token, instead of `token`. It is read on first use, and again when the service
             refuses the token, because tokens are rotated.
+        ca_file: a file with the CA certificates that are trusted, in PEM; by default those of the system are. It is
+            read on first use, and again when the service's certificate is refused, because CAs are rotated.
+        ca_data: the CA certificates themselves, instead of `ca_file`.
         timeout: seconds for one attempt, from connecting to the last byte of the response.
         connect_timeout: seconds for one attempt to connect.
         retry_for: seconds for which a failed request is retried, from its first attempt on; 0 disables retries.
@@ -72,6 +76,8 @@ class MemoryClient:
         *,
         token: str | None = None,
         token_file: Path | None = None,
+        ca_file: Path | None = None,
+        ca_data: str | None = None,
         timeout: float = 10.0,
         connect_timeout: float = 1.0,
         retry_for: float = 15.0,
@@ -81,8 +87,9 @@ class MemoryClient:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         transport = Transport(
-            base_url, token=token, token_file=token_file, timeout=timeout, connect_timeout=connect_timeout,
-            connections=connections, policy=RetryPolicy(retries, retry_for, backoff, sleep),
+            base_url, token=token, token_file=token_file, trust=Trust(ca_file, ca_data), timeout=timeout,
+            connect_timeout=connect_timeout, connections=connections,
+            policy=RetryPolicy(retries, retry_for, backoff, sleep),
         )  # fmt: skip
         self._transport = transport
         self.agents = swarm.AgentsClient(transport)

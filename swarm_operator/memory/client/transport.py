@@ -31,6 +31,7 @@ from swarm_operator.memory.client.errors import (
     Received,
 )
 from swarm_operator.memory.client.retrying import Attempts, RetryPolicy
+from swarm_operator.memory.client.trust import Trust
 
 JSON: Final = "application/json"
 OK: Final = frozenset({200})
@@ -61,6 +62,7 @@ class Transport:
         *,
         token: str | None,
         token_file: Path | None,
+        trust: Trust,
         timeout: float,
         connect_timeout: float,
         connections: int,
@@ -70,6 +72,7 @@ class Transport:
         self.server = _checked(base_url)
         self._token = token
         self._token_file = token_file
+        self._trust = trust
         self._connect_timeout = connect_timeout
         self._connections = connections
         self._policy = policy
@@ -176,6 +179,8 @@ class Transport:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request and yield the response. If the token is refused, read the token file and send once more.
 
+        If the service's certificate is refused, read the file of CA certificates and connect once more.
+
         Args:
             method: the HTTP method.
             path: path and query, already escaped.
@@ -197,8 +202,8 @@ class Transport:
         try:
             while True:
                 sent = {**(headers or {}), **self._authorization()}
-                async with self._session.request(
-                    method, url, data=body, headers=sent, allow_redirects=False, timeout=limit
+                async with await self._answer(
+                    self._session, method, url, data=body, headers=sent, allow_redirects=False, timeout=limit
                 ) as response:
                     if response.status in statuses and (response.content_type == media_type or response.status == 204):
                         yield response
@@ -216,6 +221,22 @@ class Transport:
                 reason = f"no answer within {timeout:g} s"
             uncertain = method != "GET" and not unconnected
             raise MemoryUnavailableError(f"{self.server}: {reason}", uncertain=uncertain) from error
+
+    async def _answer(
+        self, session: aiohttp.ClientSession, method: str, url: yarl.URL, **options: Any
+    ) -> aiohttp.ClientResponse:
+        """Return the response to a request.
+
+        Where the certificate was refused, nothing of the request was sent, so any request may be sent once more.
+        """
+        if url.scheme == "http":
+            return await session.request(method, url, **options)
+        try:
+            return await session.request(method, url, ssl=self._trust.context(), **options)
+        except aiohttp.ClientConnectorCertificateError:
+            if not self._trust.renewed():
+                raise
+            return await session.request(method, url, ssl=self._trust.context(), **options)
 
     async def read(self, response: aiohttp.ClientResponse, read: Callable[[dict[str, Any]], _T]) -> _T:
         """Return what `read` makes of the JSON object of a response.

@@ -260,6 +260,7 @@ class _Server(uvicorn.Server):
         config = self.config
         config.load()
         http: Callable[..., asyncio.Protocol] = config.http_protocol_class
+        factory: Callable[[], asyncio.Protocol]
         factory = functools.partial(http, config=config, server_state=self.server_state, app_state={})
         if self._certificate is not None:
             factory = functools.partial(TlsProtocol, self._certificate, factory, self._connections)

@@ -82,18 +82,22 @@ class Service:
     Attributes:
         url: its base URL.
         token_file: the file with the client token; None sends none.
+        ca_file: the file with the CA certificates that are trusted; None trusts the system's.
         retry_for: seconds for which a failed request is tried again.
     """
 
     url: str
     token_file: Path | None
+    ca_file: Path | None
     retry_for: float
 
 
 @contextlib.asynccontextmanager
 async def open_service(service: Service, *, existing: Existing, dry_run: bool) -> AsyncIterator[Target]:
     """Connect to a service."""
-    async with MemoryClient(service.url, token_file=service.token_file, retry_for=service.retry_for) as client:
+    async with MemoryClient(
+        service.url, token_file=service.token_file, ca_file=service.ca_file, retry_for=service.retry_for
+    ) as client:
         stats = await client.stats()
         limit = int(stats.settings["max_value_bytes"])
         if dry_run:

@@ -143,7 +143,7 @@ async def test_a_service_is_a_target_too(place, start_service):
         legacy.SHAPES[name](place.source / name)
     async with start_service() as service:
         url = f"http://127.0.0.1:{service.port}"
-        target = Service(url, service.tokens / "client-token", retry_for=0)
+        target = Service(url, service.tokens / "client-token", None, retry_for=0)
         planned = await place.migrate(target=target, dry_run=True, quarantine=None)
         async with MemoryClient(url, token_file=target.token_file) as memory:
             assert [each async for each in memory.namespaces()] == []
@@ -158,7 +158,7 @@ async def test_a_service_is_a_target_too(place, start_service):
             created, unchanged = report["totals"]["created"], again["totals"]["unchanged"]
             assert (again["totals"]["created"], unchanged) == (0, created)
             assert planned["totals"] == again["totals"]
-            refused = await place.migrate(target=Service(url, None, retry_for=0))
+            refused = await place.migrate(target=Service(url, None, None, retry_for=0))
             assert (refused["complete"], refused["totals"]["found"]) == (False, 0)
 
 
@@ -184,14 +184,14 @@ async def test_a_service_that_is_away_for_a_moment_is_tried_again_and_what_it_re
 
         monkeypatch.setattr(TransferClient, "import_", unsteady)
         url = f"http://127.0.0.1:{service.port}"
-        report = await place.migrate(target=Service(url, service.tokens / "client-token", retry_for=60))
+        report = await place.migrate(target=Service(url, service.tokens / "client-token", None, retry_for=60))
         assert failures == []
         totals = report["totals"]
         assert (totals["found"], totals["created"], totals["quarantined"]) == (3, 2, 1)
         (item,) = place.quarantined()
         assert (item["reason"], json.loads(item["content"])["key"]) == ("invalid", "b")
         failures.append(MemoryUnavailableError("away", uncertain=True))
-        report = await place.migrate(target=Service(url, service.tokens / "client-token", retry_for=0))
+        report = await place.migrate(target=Service(url, service.tokens / "client-token", None, retry_for=0))
         assert (report["complete"], "away" in report["problem"]) == (False, True)
 
 
