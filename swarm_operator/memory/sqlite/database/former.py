@@ -21,7 +21,7 @@ from typing import Final
 from swarm_operator.memory.atomicfile import AtomicFile, sync_directory
 from swarm_operator.memory.core.errors import CorruptDatabaseError, NewerSchemaError, UpgradingError, from_os
 from swarm_operator.memory.core.observer import FormerOutcome
-from swarm_operator.memory.sqlite.database import checkpoint, schema
+from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.connection import translated
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 
@@ -101,11 +101,9 @@ class FormerDatabase:
             outcomes.append("kept" if self._keep() else "no-room")
 
     def _settle(self) -> int:
-        """Return the version of the database's schema. Move its log into the file, which is then complete alone."""
+        """Return the version of the database's schema. The end of the only connection moves the log into the file."""
         with translated(), contextlib.closing(sqlite3.connect(self._database, isolation_level=None)) as db:
-            version = schema.inspect(db, str(self._database))
-            checkpoint.truncate(db)
-        return version
+            return schema.inspect(db, str(self._database))
 
     def _keep(self) -> bool:
         """Copy the database. Return False if there is no room, or if another program has it open."""

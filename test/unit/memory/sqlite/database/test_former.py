@@ -104,15 +104,45 @@ async def test_an_earlier_release_puts_the_copy_back(written, opened, next_relea
     assert not copy.exists()
 
 
-async def test_the_log_of_the_changed_database_is_not_applied_to_the_copy(written, opened, next_release, tmp_path):
+@pytest.mark.parametrize("name", ["m.db-former", "m.db-returning"])
+async def test_the_log_of_the_changed_database_is_not_applied_to_the_copy(
+    written, opened, next_release, tmp_path, name
+):
+    """The log may be there when the copy is found, and when a kill has interrupted its return."""
     with next_release():
         async with opened():
             killed = tmp_path / "killed"
             shutil.copytree(tmp_path, killed, ignore=lambda *_: ["killed"])
     assert (killed / "m.db-wal").stat().st_size > 0
+    (killed / "m.db-former").rename(killed / name)
     async with SqliteStore.open(killed / "m.db", KEEP) as store:
         assert await store.get("n", "k") == written
     assert [row[0] for row in rows(killed / "m.db", "PRAGMA integrity_check")] == ["ok"]
+
+
+async def test_a_return_that_is_cut_off_is_completed(written, opened, next_release, path, monkeypatch):
+    """Another program may have the database open, and so keep its log."""
+    log = path.with_name("m.db-wal")
+
+    def fail_without_log(directory):
+        if not log.exists():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(directory)
+
+    with next_release():
+        async with opened():
+            reader = sqlite3.connect(path, isolation_level=None)
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM entries").fetchone()
+    assert log.exists()
+    real = former.sync_directory
+    with monkeypatch.context() as patch:
+        patch.setattr(former, "sync_directory", fail_without_log)
+        with pytest.raises(StorageIOError):
+            await opened().__aenter__()
+    reader.close()  # which may write the rest of its log into the database
+    async with opened() as store:
+        assert await store.get("n", "k") == written
 
 
 async def test_a_release_that_starts_again_goes_on_to_wait(written, opened, next_release, copy, recorder):
@@ -145,6 +175,14 @@ async def test_no_copy_is_kept_where_nobody_asks_for_one(written, opened, next_r
         async with opened(BY_HAND) as store:
             await store.put("n", "k", 2)
     assert (copy.exists(), recorder.former) == (False, ["kept", "dropped"])
+
+
+async def test_a_copy_that_nobody_asks_for_is_not_made_again(written, opened, next_release, copy, path):
+    shutil.copyfile(path, copy)
+    with next_release():
+        async with opened(BY_HAND) as store:
+            await store.put("n", "k", 2)
+    assert not copy.exists()
 
 
 @pytest.mark.parametrize("cause", ["little is free", "it is full after all"])
