@@ -71,9 +71,10 @@ class Puts:
 
 
 @contextlib.contextmanager
-def putting(space) -> Iterator[Puts]:
+def putting(space, program: str = LOOPS, *arguments: str) -> Iterator[Puts]:
     puts = Puts()
-    command = ["kubectl", "--context", CONTEXT, "-n", space.name, "exec", "-i", "agent", "--", "python3", "-c", LOOPS]
+    python = ["python3", "-c", program, *arguments]
+    command = ["kubectl", "--context", CONTEXT, "-n", space.name, "exec", "-i", "agent", "--", *python]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         reading = threading.Thread(
             target=lambda: puts.told.extend(json.loads(line) for line in process.stdout), daemon=True
