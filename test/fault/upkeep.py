@@ -128,7 +128,7 @@ async def is_rotated(world: World) -> bool:
     assert secret["metadata"]["annotations"][labels.ROTATE_TOKENS] == asked
     assert secret["metadata"]["annotations"][labels.TOKENS_ROTATED] != LONG_AGO
     assert secret["data"]["former-client-token"] == world.kept["token"] != secret["data"]["client-token"]
-    store = await world.settled_store()
+    store = await world.get(STORE, NAME)
     (auth,) = [found for found in store["status"]["conditions"] if found["type"] == "AuthReady"]
     return auth["reason"] == "TokensRotating"
 
@@ -178,6 +178,6 @@ SLEEP_AND_TOKENS: tuple[Step, ...] = (
     (hibernate, is_hibernated),
     (wake, is_waking),
     (become_ready, _settled(is_available)),
-    (rotate, is_rotated),
-    (rotate_again, is_rotated),
+    (rotate, _settled(is_rotated)),
+    (rotate_again, _settled(is_rotated)),
 )

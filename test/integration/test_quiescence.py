@@ -9,6 +9,8 @@ from collections import Counter
 
 import pytest
 from aiohttp import web
+from fault import upkeep
+from fault.world import World
 from support.audited import Audited
 
 from swarm_operator.cmd import manager
@@ -23,6 +25,9 @@ CLUSTERS, STORES = 10, 50
 
 WITH_AGENTS = 4
 """Clusters of these that have agents, which an autoscaler scales."""
+
+ASLEEP = "asleep"
+"""A store that hibernates: its tokens are looked at, as seldom as the others."""
 
 INTERVAL = 3.0
 """Seconds between two looks at a store: as short as 2 cores can keep up with."""
@@ -154,10 +159,31 @@ async def restore(objects, eventually, name: str, **ended: str) -> None:
         await eventually(taken_over, seconds=60)
 
 
-async def make_ready(objects, eventually) -> list[str]:
-    """61 stores with a schedule, 11 of them of clusters, one a hive mind, all Ready. Returns their names.
+async def keep_up(world, objects, eventually) -> None:
+    """Have the upgrade of a store rolled back, and its tokens replaced; have another one hibernate."""
+    await objects.store(ASLEEP, hibernated=True)
+    await eventually(lambda: objects.get(kinds.PERSISTENT_VOLUME_CLAIM, f"{ASLEEP}-data"))
+    await objects.status(kinds.PERSISTENT_VOLUME_CLAIM, f"{ASLEEP}-data", {"phase": "Bound"})
+    steps = [
+        (upkeep.create, upkeep.has_v1, True),
+        (upkeep.upgrade, upkeep.has_v2, False),
+        (upkeep.fail, upkeep.has_v1, False),
+        (upkeep.observe_former, upkeep.is_rolled_back, True),
+        (upkeep.rotate, upkeep.is_rotated, False),
+    ]
+    for act, done, becomes_ready in steps:
+        await act(world)
+        await eventually(lambda done=done: done(world))
+        if becomes_ready:
+            await objects.pretend_ready(upkeep.NAME)
+            await eventually(lambda: upkeep.is_available(world))
 
-    One has migrated legacy memory. Beside them are a restore that waits for its store, and one that was carried out.
+
+async def make_ready(objects, eventually, world) -> list[str]:
+    """63 stores, 11 of them of clusters, one a hive mind, all Ready but one that hibernates. Returns their names.
+
+    One has migrated legacy memory; one has a failed upgrade behind it, and tokens of two kinds. The others have a
+    schedule. Beside them are a restore that waits for its store, and one that was carried out.
     """
     names = [f"s{number}" for number in range(STORES)] + [f"c{number}-memory" for number in range(CLUSTERS)]
     names.append("hive-hivemind")
@@ -183,6 +209,8 @@ async def make_ready(objects, eventually) -> list[str]:
     await restore(objects, eventually, "waits")
     at = "2026-11-26T03:00:00Z"
     await restore(objects, eventually, "done", phase="Completed", startedAt=at, completedAt=at)
+    await keep_up(world, objects, eventually)
+    names += [upkeep.NAME, ASLEEP]
 
     async def run(agents: str) -> None:
         await eventually(lambda: objects.get(kinds.STATEFUL_SET, agents))
@@ -194,9 +222,10 @@ async def make_ready(objects, eventually) -> list[str]:
     async def ready() -> bool:
         stores, _ = await objects.client.list(kinds.SWARM_MEMORY_STORE, namespace=objects.namespace)
         clusters, _ = await objects.client.list(kinds.SWARM_CLUSTER, namespace=objects.namespace)
-        assert [obj["metadata"]["name"] for obj in stores + clusters if obj["status"]["phase"] != "Ready"] == []
-        assert [obj["metadata"]["name"] for obj in stores if obj["status"].get("entryCount") != 3] == []
-        assert [obj["metadata"]["name"] for obj in stores if "nextBackup" not in obj["status"]] == []
+        assert [obj["metadata"]["name"] for obj in stores + clusters if obj["status"]["phase"] != "Ready"] == [ASLEEP]
+        assert [obj["metadata"]["name"] for obj in stores if obj["status"].get("entryCount") != 3] == [ASLEEP]
+        without = [obj["metadata"]["name"] for obj in stores if "nextBackup" not in obj["status"]]
+        assert without == [ASLEEP, upkeep.NAME]
         return True
 
     await eventually(ready, seconds=60)
@@ -204,10 +233,10 @@ async def make_ready(objects, eventually) -> list[str]:
 
 
 async def test_60_ready_stores_cost_no_write_and_only_the_reads_of_the_status_polls(
-    objects, audited, eventually, memory_url
+    objects, audited, eventually, control_plane
 ):
     assembled, client = audited
-    names = await make_ready(objects, eventually)
+    names = await make_ready(objects, eventually, World(control_plane, objects.client, objects.namespace))
     # What the last status write brought back is not news either, and the events have been sent.
     await assembled._recorder.drain()
     before = await versions(objects)

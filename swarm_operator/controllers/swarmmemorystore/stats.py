@@ -255,8 +255,9 @@ class StatsPoll(Step[SwarmMemoryStore]):
             r.set_condition(
                 "SettingsApplied", waiting("WaitingForService", "the pod is not ready; it starts with them")
             )
-            # Changes of the pod enqueue the store at once; this looks at the Secret, and at events of children.
-            return done(requeue_after=self.poller.delay(answers=False))
+            # Changes of the pod enqueue the store at once; this looks at the Secret, and at events of children. Where
+            # no pod is wanted, these can wait.
+            return done(requeue_after=self.poller.delay(answers=r.parsed.spec.hibernated))
         secret = r.children[kinds.SECRET, secret_name(r.parsed)]
         asked = settings.live(r.parsed)
         # A larger cache waits for a pod with more memory.

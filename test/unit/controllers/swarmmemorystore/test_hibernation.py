@@ -38,7 +38,7 @@ async def test_the_pod_ends_and_one_patch_brings_it_back(
     assert {kind for kind, _, _ in recorder.events} == {"Normal"}
     assert {key for key in client.objects if key[0] is not kinds.SWARM_MEMORY_STORE} == children
     before = client.writes()
-    await reconcile()
+    assert (await reconcile()).requeue_after >= 27, "no pod is about to answer"
     assert client.writes() == before
 
     seen(kinds.SWARM_MEMORY_STORE, store_object() | {"status": status()})
