@@ -13,7 +13,8 @@ NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 
 @pytest.fixture
 def new_world(control_plane, admin):
-    async def make() -> World:
+    async def make(*others: str) -> World:
+        """Make a namespace. `others` end the names of those that its cluster asks for besides; nobody makes them."""
         name = f"fault-{secrets.token_hex(4)}"
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         await admin.create(NAMESPACES, body, field_manager="test")
@@ -25,7 +26,7 @@ def new_world(control_plane, admin):
             "allowVolumeExpansion": True,
         }
         await admin.apply(STORAGE_CLASSES, expandable, field_manager="test")
-        return World(control_plane, admin, name)
+        return World(control_plane, admin, name, tuple(f"{name}-{other}" for other in others))
 
     return make
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from fault import apart
 from fault.upkeep import SERVING, SLEEP_AND_TOKENS, UPGRADE
 from fault.world import AGENTS, BACKED_UP, DELETION, LIFE, MIGRATION, QUIET, UNMIGRATED, WITH_AGENTS, Step, World
 
@@ -57,6 +58,9 @@ TOGETHER = 6
 
 STEP = 3
 """Every third write is killed at, beginning with one of the first three: some runs later each was."""
+
+SELDOM = 12
+"""The same, for a life of three namespaces, which costs more."""
 
 
 class Unlucky(Client):
@@ -120,7 +124,7 @@ async def live(
     lived = Lived()
     async with contextlib.AsyncExitStack() as stack:
         configuration = await load_config(world.plane.kubeconfig("operator"))
-        options = manager.parse(["--watch-namespaces", world.namespace, *QUIET, *flags])
+        options = manager.parse(["--watch-namespaces", world.watched, *QUIET, *flags])
 
         def start(client: Client) -> asyncio.Task[None]:
             return asyncio.create_task(manager.assemble(client, options, instance="test").run(asyncio.Event()))
@@ -179,21 +183,24 @@ async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(new_
 
 
 @pytest.mark.parametrize(
-    ("before", "part", "least", "left"),
+    ("before", "part", "least", "left", "step"),
     [
-        pytest.param(BACKED_UP, DELETION, 12, {"PersistentVolumeClaim/c-memory-backups"}, id="deletion"),
-        pytest.param(UNMIGRATED, MIGRATION, 5, None, id="migration"),
-        pytest.param(WITH_AGENTS, AGENTS, 12, None, id="agents"),
-        pytest.param(SERVING, UPGRADE, 7, None, id="upgrade"),
-        pytest.param(SERVING, SLEEP_AND_TOKENS, 8, None, id="hibernation and new tokens"),
+        pytest.param(BACKED_UP, DELETION, 12, {"PersistentVolumeClaim/c-memory-backups"}, STEP, id="deletion"),
+        pytest.param(UNMIGRATED, MIGRATION, 5, None, STEP, id="migration"),
+        pytest.param(WITH_AGENTS, AGENTS, 12, None, STEP, id="agents"),
+        pytest.param(SERVING, UPGRADE, 7, None, STEP, id="upgrade"),
+        pytest.param(SERVING, SLEEP_AND_TOKENS, 8, None, STEP, id="hibernation and new tokens"),
+        pytest.param((), apart.CREATION, 30, None, SELDOM, id="in other namespaces"),
+        pytest.param(apart.CREATION, apart.DELETION, 8, set(), SELDOM, id="deletion in other namespaces"),
     ],
 )
 async def test_killed_after_any_of_its_writes_a_part_of_a_life_ends_as_if_it_had_not_been(
-    new_world, in_time, configuration, before, part, least, left
+    new_world, in_time, configuration, before, part, least, left, step
 ):
-    """A deletion with a final backup, a migration of legacy memory, agents that are made and scaled; an upgrade that is
-    rolled back, hibernation and new tokens.
+    """A deletion with a final backup; a migration of legacy memory; agents; an upgrade that is rolled back; hibernation
+    and new tokens; a hive mind and agents elsewhere.
     """
+    others = (apart.SWARM, apart.HIVE) if apart.CREATION in (before, part) else ()
     turns, writes = asyncio.Semaphore(4), 0
 
     async def end(k: int) -> tuple[dict[str, object], int]:
@@ -210,13 +217,13 @@ async def test_killed_after_any_of_its_writes_a_part_of_a_life_ends_as_if_it_had
             writes = client.writes - first if not k else writes
 
         async with turns:
-            lived = await live(await new_world(), client, eventually=in_time, life=life())
+            lived = await live(await new_world(*others), client, eventually=in_time, life=life())
         return lived.pictures[-1], lived.successors
 
     reference, _ = await end(0)
     assert left is None or reference.keys() == left
     assert writes >= least
-    ends = await asyncio.gather(*map(end, range(random.randint(1, STEP), writes + 1, STEP)))
+    ends = await asyncio.gather(*map(end, range(random.randint(1, step), writes + 1, step)))
     assert [picture for picture, _ in ends] == [reference] * len(ends)
     assert sum(successors for _, successors in ends) >= len(ends) - 3
 

@@ -136,7 +136,7 @@ class Stale(Tampered):
 
 @contextlib.asynccontextmanager
 async def operator(world: World, client: Client, *, relist: bool = False, flags: Iterable[str] = ()):
-    options = manager.parse(["--watch-namespaces", world.namespace, *QUIET, *flags])
+    options = manager.parse(["--watch-namespaces", world.watched, *QUIET, *flags])
     assembled = manager.assemble(client, options, instance="test")
     for informer in assembled._cache.informers:
         if relist:

@@ -47,8 +47,33 @@ class World:
     plane: object
     admin: Client
     namespace: str
+    others: tuple[str, ...] = ()
+    """Namespaces that its cluster has besides."""
     kept: dict[str, str] = field(default_factory=dict)
     """What a step keeps for the next ones."""
+
+    @property
+    def watched(self) -> str:
+        """The operator's `--watch-namespaces`."""
+        return ",".join((self.namespace, *self.others))
+
+    def at(self, namespace: str) -> World:
+        """Return the part of it that is in one namespace."""
+        return World(self.plane, self.admin, namespace)
+
+    async def list(self, resource: Resource) -> list[Object]:
+        """Return the objects of a kind in all its namespaces."""
+        return [
+            obj
+            for namespace in (self.namespace, *self.others)
+            for obj in (await self.admin.list(resource, namespace=namespace))[0]
+        ]
+
+    def name_of(self, obj: Object) -> str:
+        """Return the name of an object, with its namespace if that is another than the cluster's."""
+        metadata = obj["metadata"]
+        apart = metadata["namespace"].removeprefix(self.namespace).removeprefix("-")
+        return "/".join(filter(None, (apart, metadata["name"])))
 
     async def cluster(self, *, spec: Object | None = None, **memory: object) -> None:
         body = {
@@ -82,9 +107,9 @@ class World:
         assert cluster["status"]["memoryStatus"]["available"] == (ready[0]["status"] == "True")
         return True
 
-    async def settled_store(self) -> Object:
-        """Return the store once the operator has judged its newest spec, and has found that its service is away."""
-        store = await self.get(kinds.SWARM_MEMORY_STORE, "c-memory")
+    async def settled_store(self, name: str = "c-memory") -> Object:
+        """Return a store once the operator has judged its newest spec, and has found that its service is away."""
+        store = await self.get(kinds.SWARM_MEMORY_STORE, name)
         assert store["status"]["observedGeneration"] == store["metadata"]["generation"]
         conditions = {c["type"]: c for c in store["status"]["conditions"]}
         away = "NoAnswer" if conditions["Ready"]["status"] == "True" else "PodNotReady"
@@ -95,34 +120,39 @@ class World:
         """Be the controllers that delete what no owner is left of, and claims that no pod uses."""
         uids = set((await self.uids()).values())
         for resource in WATCHED:
-            for obj in (await self.admin.list(resource, namespace=self.namespace))[0]:
+            for obj in await self.list(resource):
                 metadata = obj["metadata"]
                 owners = metadata.get("ownerReferences", ())
-                if not owners or uids.intersection(owner["uid"] for owner in owners):
-                    continue
-                with contextlib.suppress(NotFoundError):
-                    await self.admin.delete(resource, self.namespace, metadata["name"], uid=metadata["uid"])
-        for claim in (await self.admin.list(kinds.PERSISTENT_VOLUME_CLAIM, namespace=self.namespace))[0]:
+                if "foregroundDeletion" in metadata.get("finalizers", ()):
+                    await self._let_go(resource, obj)
+                elif owners and not uids.intersection(owner["uid"] for owner in owners):
+                    with contextlib.suppress(NotFoundError):
+                        await self.admin.delete(resource, metadata["namespace"], metadata["name"], uid=metadata["uid"])
+        for claim in await self.list(kinds.PERSISTENT_VOLUME_CLAIM):
             if claim["metadata"].get("deletionTimestamp"):
-                name, patch = claim["metadata"]["name"], {"metadata": {"finalizers": []}}
-                with contextlib.suppress(NotFoundError):
-                    await self.admin.merge(
-                        kinds.PERSISTENT_VOLUME_CLAIM, self.namespace, name, patch, field_manager="kubelet"
-                    )
+                await self._let_go(kinds.PERSISTENT_VOLUME_CLAIM, claim)
+
+    async def _let_go(self, resource: Resource, obj: Object) -> None:
+        """Take all finalizers away."""
+        metadata, patch = obj["metadata"], {"metadata": {"finalizers": []}}
+        with contextlib.suppress(NotFoundError):
+            await self.admin.merge(
+                resource, metadata["namespace"], metadata["name"], patch, field_manager="controllers"
+            )
 
     async def uids(self) -> dict[tuple[str, str], str]:
         found = {}
         for resource in WATCHED:
-            for obj in (await self.admin.list(resource, namespace=self.namespace))[0]:
-                found[resource.kind, obj["metadata"]["name"]] = obj["metadata"]["uid"]
+            for obj in await self.list(resource):
+                found[resource.kind, self.name_of(obj)] = obj["metadata"]["uid"]
         return found
 
     async def picture(self) -> dict[str, object]:
         """Everything that should be the same after any history, with what differs from run to run masked."""
         found = {}
         for resource in WATCHED:
-            for obj in (await self.admin.list(resource, namespace=self.namespace))[0]:
-                found[f"{resource.kind}/{obj['metadata']['name']}"] = masked(obj, self.namespace)
+            for obj in await self.list(resource):
+                found[f"{resource.kind}/{self.name_of(obj)}"] = masked(obj, self.namespace)
         return found
 
 
@@ -137,6 +167,7 @@ def masked(value: object, namespace: str) -> object:
         "lastTransitionTime",
         "lastScaleTime",
         "swarm.claudeflow.io/scaled-at",
+        "swarm.claudeflow.io/cluster-uid",
         "clusterIP",
         "clusterIPs",
         "nextBackup",
@@ -172,14 +203,14 @@ async def change(world: World) -> None:
     await world.cluster(size="1Gi", sqliteConfig={"cacheMemoryMB": 77})
 
 
-async def become_ready(world: World) -> None:
-    """The volume is bound and the pod gets ready."""
+async def become_ready(world: World, name: str = "c-memory") -> None:
+    """The volume of a store is bound and its pod gets ready."""
     claim, chosen = kinds.PERSISTENT_VOLUME_CLAIM, {"spec": {"storageClassName": EXPANDABLE}}
-    await world.admin.merge(claim, world.namespace, "c-memory-data", chosen, field_manager="kubelet")
-    await world.status(claim, "c-memory-data", {"phase": "Bound"})
-    generation = (await world.get(kinds.STATEFUL_SET, "c-memory"))["metadata"]["generation"]
+    await world.admin.merge(claim, world.namespace, f"{name}-data", chosen, field_manager="kubelet")
+    await world.status(claim, f"{name}-data", {"phase": "Bound"})
+    generation = (await world.get(kinds.STATEFUL_SET, name))["metadata"]["generation"]
     ready = {"replicas": 1, "readyReplicas": 1, "currentRevision": "r", "updateRevision": "r"}
-    await world.status(kinds.STATEFUL_SET, "c-memory", {"observedGeneration": generation, **ready})
+    await world.status(kinds.STATEFUL_SET, name, {"observedGeneration": generation, **ready})
 
 
 async def resize(world: World) -> None:
