@@ -5,8 +5,20 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from swarm_operator.api.field_docs import field_docs
 
 GROUP = "swarm.claudeflow.io"
 VERSION = "v1alpha1"
@@ -26,9 +38,20 @@ def _json_name(field: str) -> str:
 class ApiModel(BaseModel):
     """A part of an object. Field names are camelCase in JSON; fields of a newer version are ignored."""
 
-    model_config = ConfigDict(
-        alias_generator=_json_name, populate_by_name=True, extra="ignore", use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(alias_generator=_json_name, populate_by_name=True, extra="ignore")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the schema with the fields' docstrings as descriptions."""
+        found = handler(schema)
+        properties = handler.resolve_ref_schema(found).get("properties", {})
+        models = [base for base in reversed(cls.__mro__) if issubclass(base, BaseModel) and base is not BaseModel]
+        docs = {name: text for model in models for name, text in field_docs(model).items()}
+        for name, text in docs.items():
+            field = cls.model_fields[name]
+            if field.description is None:
+                properties[field.alias or name]["description"] = text
+        return found
 
 
 class StatusModel(ApiModel):
