@@ -38,12 +38,13 @@ proto: $(VENV) ## Make the code of the memory's gRPC API from its .proto
 openapi: $(VENV) ## Write docs/openapi.json from the memory service's code
 	$(PYTHON) hack/openapi.py
 
-lint: $(VENV) ## ruff, mypy, import contracts
+lint: $(VENV) ## ruff, mypy, import contracts, spelling and banned words
 	$(PYTHON) -m ruff check .
 	@! git grep -n '^__all__' -- 'swarm_operator/*.py' ':!*__init__.py' || { echo '__all__: in packages only; a module has what it defines'; exit 1; }
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
+	git ls-files -z | xargs -0 .venv/bin/codespell -D - -D hack/words.txt
 
 check: lint ## lint, and fail when generated files are stale
 	$(PYTHON) hack/manifests.py --check

@@ -243,7 +243,7 @@ class Client:
                     raise await _error_of(response)
                 yield events
             finally:
-                # The stream is left in its middle: a farewell by TLS would keep the connection until it is answered.
+                # Abort: a TLS shutdown of an unfinished stream would keep the connection until the peer answers.
                 if response.connection is not None and response.connection.protocol is not None:
                     response.connection.protocol.abort()
                 response.close()

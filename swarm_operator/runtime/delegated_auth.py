@@ -4,7 +4,7 @@ After controller-runtime's `filters.WithAuthenticationAndAuthorization`: a Token
 the path as a non-resource URL. Both answers are kept for a while, so that a scrape costs no request.
 
 Guarantees:
-    What is kept is bounded, and knows tokens by a keyed hash only. No answer tells a stranger why it was refused.
+    What is kept is bounded, and knows tokens by a keyed hash only. No answer tells a caller why it was refused.
     Reviews that run or wait are bounded too: further callers are told to come again, and a flood of made-up tokens
     takes neither memory nor, since the client sends few requests at one time, the API server's attention.
 
@@ -67,7 +67,7 @@ class BusyError(Exception):
 class Answers(Generic[T]):
     """Answers that cost a request, kept for as long as each may be believed.
 
-    Whoever asks for what is being asked already waits for that answer. Failures are not kept.
+    A caller that asks for what is being asked already waits for that answer. Failures are not kept.
     """
 
     seconds: Callable[[T], float]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 Check = Callable[[], str | None]
-"""Returns None when all is well, else why not. The reason goes to the log, not to whoever asks."""
+"""Returns None when all is well, else why not. The reason goes to the log, not to the caller."""
 
 
 class Checks:

@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 
 class TaskEndedError(Exception):
-    """A part that should have run for ever has ended: the process must end too, rather than live on half dead."""
+    """A part that should have run for ever has ended: the process must end too, rather than go on without it."""
 
 
 class Manager:

@@ -75,7 +75,7 @@ def owner_reference(owner: Object) -> Object:
 def is_newer(resource_version: str, than: str) -> bool:
     """Whether one resourceVersion of an object is newer than another of the same kind.
 
-    They are decimal numbers of one etcd sequence; Kubernetes promises that since 1.35 (KEP-5504) and has kept it
+    They are decimal numbers of one etcd sequence; Kubernetes guarantees that since 1.35 (KEP-5504) and has kept it
     always. Anything else counts as newer, so that an unusual server is believed rather than ignored.
     """
     if resource_version.isdecimal() and than.isdecimal():

@@ -1,7 +1,7 @@
 """The certificate of an HTTPS endpoint: from a folder, read again when it is renewed, or self-signed.
 
 After controller-runtime's `pkg/certwatcher` and `certutil.GenerateSelfSignedCertKey`. A self-signed certificate hides
-the token from whoever only listens on the wire. It does not prove to the scraper who answers: give a folder for that.
+the token from others that only listen on the wire. It does not prove who answers: give a folder for that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An indexed, in-memory copy of the objects of one kind.
 
-The newest version of an object wins, whoever brings it: the watch, a list, or the answer to one of our own writes.
-So a reconcile never sees a state older than its own last write, and an echo of that write is no news.
+The newest version of an object wins, from the watch, from a list, or from the answer to one of our own writes.
+So a reconcile never sees a state older than its own last write, and the watch event of that write is ignored.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Store:
         return Change(old, obj, initial)
 
     def remove(self, obj: Object) -> Change | None:
-        """Take note of a deletion; `obj` is the last state. One that is older than what is here is no news."""
+        """Take note of a deletion; `obj` is the last state. One that is older than what is here is ignored."""
         key = key_of(obj)
         version = obj["metadata"].get("resourceVersion", "")
         old = self._objects.get(key)

@@ -26,7 +26,7 @@ from swarm_operator.runtime.resource import Object
 
 log = structlog.get_logger(__name__)
 
-_FAREWELL = 0.05
+_CLOSING_SECONDS = 0.05
 """Seconds; a server answers at once."""
 _LOOK = 60.0
 """Seconds between two looks at the files."""
@@ -87,9 +87,9 @@ class Transport:
         await self._rest.close()
         if self._retired:
             await self._retired.close()
-        # Connections that were given up earlier still say farewell by TLS, and aiohttp has no way to wait for them:
+        # Connections that were given up earlier still shut down TLS, and aiohttp has no way to wait for them:
         # its documentation advises a pause before the loop ends.
-        await asyncio.sleep(_FAREWELL)
+        await asyncio.sleep(_CLOSING_SECONDS)
 
     async def _renew(self) -> bool:
         """Connect anew if a file has changed. False when none has, or when they cannot be used."""

@@ -61,7 +61,7 @@ async def _write(memory: MemoryClient, at_once: int) -> None:
                 await memory.batch(operations)
                 break
             except MemoryClientError:
-                await asyncio.sleep(0.1)  # not acknowledged: no promise
+                await asyncio.sleep(0.1)  # not acknowledged: no guarantee
         print(first + BATCH, flush=True)  # noqa: T201 - a program
         if first + BATCH >= at_once:
             await asyncio.sleep(0.2)

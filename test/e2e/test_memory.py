@@ -1,4 +1,4 @@
-"""A swarm's memory on a real cluster, as the README promises it."""
+"""A swarm's memory on a real cluster, as the README describes it."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ async def write(memory, writer):
         try:
             await memory.put("acked", f"{writer}-{number}", {"writer": writer, "number": number})
         except MemoryClientError:
-            await asyncio.sleep(0.1)  # not acknowledged: no promise
+            await asyncio.sleep(0.1)  # not acknowledged: no guarantee
         else:
             print(f"{writer}-{number}", flush=True)
         await asyncio.sleep(0.01)

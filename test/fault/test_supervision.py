@@ -39,7 +39,7 @@ STATS = {
 
 
 class SlowMemory:
-    """A memory service that answers when it is told to: whoever asks it is in the middle of a reconcile."""
+    """A memory service that answers when it is told to: a reconcile that asks it is in progress until then."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()

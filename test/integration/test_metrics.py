@@ -58,15 +58,15 @@ async def scrape(operator, token: str | None = None, *, context: ssl.SSLContext 
 
 async def test_only_who_may_get_them_gets_the_metrics(secured, token_of):
     operator = await secured()
-    reader, stranger = await token_of("reader", reader=True), await token_of("stranger", reader=False)
+    reader, outsider = await token_of("reader", reader=True), await token_of("outsider", reader=False)
     assert await scrape(operator) == (401, "Unauthorized\n")
     assert await scrape(operator, "wrong") == (401, "Unauthorized\n")
     assert await scrape(operator, reader[:-5] + "AAAAA") == (401, "Unauthorized\n")
-    assert await scrape(operator, stranger) == (403, "Forbidden\n")
+    assert await scrape(operator, outsider) == (403, "Forbidden\n")
     status, text = await scrape(operator, reader)
     assert status == 200
     assert 'controller_runtime_reconcile_total{controller="swarmmemorystore",result="success"}' in text
-    for token in (reader, stranger):
+    for token in (reader, outsider):
         assert token not in operator.log.read_text()
 
 

@@ -32,7 +32,7 @@ ASLEEP = "asleep"
 INTERVAL = 3.0
 """Seconds between two looks at a store: as short as 2 cores can keep up with."""
 
-SELDOM = "876000h"
+RARELY = "876000h"
 """Time between two backups: none is due while the test runs."""
 
 STATS = {
@@ -115,7 +115,7 @@ async def migrate(objects, eventually, name: str) -> None:
     """Have a store migrate legacy memory, and be the Job's controller when it has succeeded."""
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     await objects.apply(kinds.PERSISTENT_VOLUME_CLAIM, "old", spec)
-    await objects.store(name, backupInterval=SELDOM, migrateFromLegacy=True, legacyDataPVC="old")
+    await objects.store(name, backupInterval=RARELY, migrateFromLegacy=True, legacyDataPVC="old")
 
     async def at_work() -> str:
         jobs, _ = await objects.client.list(kinds.JOB, namespace=objects.namespace)
@@ -187,13 +187,13 @@ async def make_ready(objects, eventually, world) -> list[str]:
     """
     names = [f"s{number}" for number in range(STORES)] + [f"c{number}-memory" for number in range(CLUSTERS)]
     names.append("hive-hivemind")
-    hive = {"enabled": True, "backupEnabled": True, "backupInterval": SELDOM}
+    hive = {"enabled": True, "backupEnabled": True, "backupInterval": RARELY}
     await objects.apply(kinds.SWARM_CLUSTER, "hive", {"hiveMind": hive})
-    await in_batches([objects.store(f"s{number}", backupInterval=SELDOM) for number in range(STORES)])
+    await in_batches([objects.store(f"s{number}", backupInterval=RARELY) for number in range(STORES)])
     # Their volumes are as full as this, and their class does not let them grow.
     memory = {
         "enableMemoryStore": True,
-        "sqliteConfig": {"backupInterval": SELDOM},
+        "sqliteConfig": {"backupInterval": RARELY},
         "autogrow": {"threshold": 70, "max": "50Gi"},
     }
     agents = {"agents": 3, "agentTemplate": {}, "autoscaling": {"enabled": True, "maxAgents": 9}}
@@ -237,7 +237,7 @@ async def test_60_ready_stores_cost_no_write_and_only_the_reads_of_the_status_po
 ):
     assembled, client = audited
     names = await make_ready(objects, eventually, World(control_plane, objects.client, objects.namespace))
-    # What the last status write brought back is not news either, and the events have been sent.
+    # What the last status write brought back changes nothing either, and the events have been sent.
     await assembled._recorder.drain()
     before = await versions(objects)
     client.requests.clear()

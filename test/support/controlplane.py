@@ -1,4 +1,4 @@
-"""A real control plane and the operator as a process, for whoever needs them: tests, benchmarks.
+"""A real control plane and the operator as a process, for tests and benchmarks.
 
 There is no kubelet and no controller-manager here: no pod runs and nothing is garbage collected.
 """

@@ -1,4 +1,4 @@
-"""What every protocol promises about entries, as a table: scenarios of steps, each an operation and its outcome.
+"""What every protocol guarantees about entries, as a table: scenarios of steps, each an operation and its outcome.
 
 A protocol takes part by an adapter (see test_contract): `await adapter(operation, arguments)` gives
 - the version for a put;

@@ -399,7 +399,7 @@ class MemoryStore(Store):
 
     def _wake(self):
         for watch in self._watches:
-            watch.news.set()
+            watch.changed.set()
 
     def _dump(self):
         rows = [entry._replace(value_json=entry.value_json.decode()) for entry in self._rows.values()]
@@ -411,7 +411,7 @@ class _MemoryWatch(Watch):
 
     def __init__(self, store, position, wanted):
         self.position = position
-        self.news = asyncio.Event()
+        self.changed = asyncio.Event()
         self._store = store
         self._wanted = wanted
 
@@ -419,11 +419,11 @@ class _MemoryWatch(Watch):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 while True:
-                    self.news.clear()
+                    self.changed.clear()
                     self._store.check_open()
                     if found := self._take():
                         return found
-                    await self.news.wait()
+                    await self.changed.wait()
         return []
 
     def _take(self):

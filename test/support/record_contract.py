@@ -1,4 +1,4 @@
-"""What every protocol promises about records, as a table: scenarios of steps, each an operation and its outcome.
+"""What every protocol guarantees about records, as a table: scenarios of steps, each an operation and its outcome.
 
 A protocol takes part by an adapter (see test_contract): `await adapter(operation, arguments)` gives
 - the record, as a dictionary, or None where there is none;

@@ -55,7 +55,7 @@ class Observation:
     """Why the service did not change its settings."""
 
     @property
-    def news(self) -> tuple[Any, ...]:
+    def shown(self) -> tuple[Any, ...]:
         """Return what the status is made of."""
         stats, used = self.stats, self.volume_used
         told = stats and (stats.fault, stats.settings)
@@ -218,7 +218,7 @@ class Poller:
             self.enqueue(key)
             return
         answered, known = poll.answers, poll.observation
-        # One lost answer is no news, as with a kubelet's probe: it is told when the next poll brings none, too.
+        # One lost answer changes nothing, as with a kubelet's probe. The status says so when the next poll gets none.
         poll.missed = answered and found.stats is None and not poll.missed
         if poll.missed:
             poll.due = self._monotonic() + self.delay(answers=False)
@@ -227,7 +227,7 @@ class Poller:
         poll.observation = found
         if poll.answers != answered:
             poll.due = self._monotonic() + self.delay(answers=poll.answers)
-        if known is None or known.news != found.news:
+        if known is None or known.shown != found.shown:
             self.enqueue(key)  # its pass comes back when the next poll is due
 
 

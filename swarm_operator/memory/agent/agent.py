@@ -31,7 +31,7 @@ from swarm_operator.memory.client import (
     MemoryStateError,
 )
 
-_FAREWELL: Final = 15.0
+_LEAVING_SECONDS: Final = 15.0
 """Seconds for the end of the work, the release of the task and the deregistration, after the grace period."""
 _DEREGISTRATION: Final = 5.0
 _MIN_BEAT: Final = 1.0
@@ -110,7 +110,7 @@ class Agent:
             await asyncio.wait({living, stopping}, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait({living, halting}, timeout=self._settings.grace, return_when=asyncio.FIRST_COMPLETED)
             self._halt.set()
-            await asyncio.wait({living}, timeout=_FAREWELL)
+            await asyncio.wait({living}, timeout=_LEAVING_SECONDS)
         finally:
             for task in tasks:
                 task.cancel()

@@ -117,7 +117,7 @@ def _context(certificate: bytes, key: bytes) -> ssl.SSLContext:
     context.set_ciphers(_CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION  # a client could ask for one handshake after another
     context.set_alpn_protocols(["http/1.1"])
-    # OpenSSL reads files only. This one holds the very bytes that gRPC gets, and no disk holds the key.
+    # OpenSSL reads files only. This one holds the same bytes as gRPC gets, and no disk holds the key.
     descriptor = os.memfd_create("certificate")
     try:
         with open(descriptor, "wb", closefd=False) as file:

@@ -99,7 +99,7 @@ class Peers:
         try:
             peers = _read(self._path)
         except BadTokenFileError as error:
-            raise InvalidInputError("target", f"nothing before the file of peers is mended ({error})") from None
+            raise InvalidInputError("target", f"nothing before the file of peers is fixed ({error})") from None
         if name not in peers:
             known = f"one of {', '.join(sorted(peers))}" if peers else f"nothing: there is no peer in {FILE}"
             raise InvalidInputError("target", known)

@@ -20,7 +20,7 @@ from typing import Self
 
 HERE = Path(__file__).parent
 SECRET = "K7secretK7/+K7secretK7"
-"""A secret key that occurs nowhere else: whoever finds it in a log has found a leak."""
+"""A secret key that occurs nowhere else: where a log has it, the log leaks."""
 _EMULATED_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """Azurite's own, which is public."""
 

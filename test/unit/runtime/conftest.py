@@ -268,7 +268,7 @@ class ScriptedServer:
         return answer
 
     def cut_short(self, status=200):
-        """Promises more bytes than it sends."""
+        """Announces more bytes than it sends."""
 
         async def answer(request):
             response = web.StreamResponse(status=status, headers={"Content-Length": "1000"})

@@ -158,7 +158,7 @@ def test_a_kind_that_is_added_twice_is_watched_once(cache, widgets):
 
 
 def test_a_kind_cannot_be_watched_with_two_selectors(cache, widgets):
-    """The second would be ignored, and whoever asked for it would miss objects or get too many."""
+    """The second would be ignored, and its caller would miss objects or get too many."""
     cache.add(widgets, label_selector="x=y")
     with pytest.raises(ValueError, match="x=y"):
         cache.add(widgets)

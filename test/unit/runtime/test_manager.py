@@ -336,7 +336,7 @@ async def test_an_address_that_is_taken_is_an_error_and_leaves_nothing_behind(
     first = "127.0.0.1", unused_tcp_port_factory()
     taken = await asyncio.start_server(lambda reader, writer: None, *address)
     async with taken:
-        with pytest.raises(OSError, match="ddress already in use"):
+        with pytest.raises(OSError, match="already in use"):
             await make(metrics_address=first, health_address=address).run(asyncio.Event())
     assert journal == []
     free = await asyncio.start_server(lambda reader, writer: None, *first)

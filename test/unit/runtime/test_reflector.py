@@ -111,7 +111,7 @@ async def test_a_server_that_ends_every_watch_at_once_is_asked_less_and_less_oft
 async def test_a_server_that_ends_every_watch_after_one_event_is_asked_once_a_second(server, reflector, clock, widget):
     server.then(server.listing(version="1"), *(server.stream(event("ADDED", widget("a", n))) for n in range(2, 22)))
     await steps(reflector, 21)
-    assert clock.seconds == pytest.approx(20.0), "news must not wait for 30 s, and no two watches start within one"
+    assert clock.seconds == pytest.approx(20.0), "an event must not wait for 30 s, and no two watches start within one"
     assert server.asked[-1].query["resourceVersion"] == "20"
 
 

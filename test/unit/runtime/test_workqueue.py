@@ -406,7 +406,7 @@ def _clock_of(loop):
 
 
 class NaiveQueue:
-    """The same promises, kept in the most obvious way: lists that are searched from end to end."""
+    """The same guarantees, kept in the most obvious way: lists that are searched from end to end."""
 
     def __init__(self):
         self.now = 0.0

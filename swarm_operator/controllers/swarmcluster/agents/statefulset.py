@@ -18,7 +18,7 @@ from swarm_operator.controllers.swarmmemorystore.workload.statefulset import ima
 from swarm_operator.runtime.resource import Object
 from swarm_operator.shared.tokens import CLIENT_FILE
 
-FAREWELL: Final = 20
+SHUTDOWN_SECONDS: Final = 20
 """Seconds that a pod has beyond terminationGracePeriod: the reference agent stops its work, releases its task and
 deregisters in them."""
 
@@ -116,7 +116,7 @@ def _pod_spec(cluster: SwarmCluster, template: AgentTemplate, store: SwarmMemory
         "serviceAccountName": cluster.agents_name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": math.ceil(grace) + FAREWELL,
+        "terminationGracePeriodSeconds": math.ceil(grace) + SHUTDOWN_SECONDS,
         "securityContext": POD_SECURITY,
         "containers": [
             {

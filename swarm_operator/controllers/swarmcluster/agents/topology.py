@@ -26,7 +26,7 @@ def _of(topology: Topology, names: Sequence[str], place: int) -> list[str]:
         return [*names[:place], *names[place + 1 :]]
     if topology == "ring":
         around = [names[place - 1], names[(place + 1) % len(names)]]
-        # Two agents are each other's only neighbour, and one has none.
+        # Two agents are each other's only peer, and one has none.
         return [name for name in dict.fromkeys(around) if name != names[place]]
     if place == 0:
         return []

@@ -1,7 +1,7 @@
 """The backup that is made before a store's pod gets another image: a newer release may change the database's schema.
 
 It is made of stores that keep backups, while their pod works. A pod that does not work is not kept from the release
-that mends it.
+that fixes it.
 """
 
 from __future__ import annotations

@@ -282,7 +282,7 @@ class AuthorizedStore(Store):
         await self._store.resume_writes(backup)
 
     async def confirm_upgrade(self) -> None:
-        """Require nothing: it is asked for by whoever finds the service ready."""
+        """Require nothing: every probe that finds the service ready asks for it."""
         await self._store.confirm_upgrade()
 
     async def replace(self, file: Path, *, former: Path, before: Callable[[int], Awaitable[None]]) -> None:

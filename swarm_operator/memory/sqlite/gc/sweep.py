@@ -1,7 +1,7 @@
 """Garbage collection steps of a few milliseconds, run on the writer's thread without the event loop.
 
 Each step has a deadline as well as a row limit, because the cost of deleting a row varies by a factor of a million.
-Remaining rows are left for the next step. Only a single very large value can exceed the deadline.
+Remaining rows are left for the next step. Only a single large value can exceed the deadline.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ async def test_numbers_stay_while_the_service_does_not_answer(
     observer.answer = Observation(error="timed out")
     clock.advance(33)
     await reconcile()
-    assert client.writes() == before, "one lost answer is no news"
+    assert client.writes() == before, "one lost answer changes nothing"
     clock.advance(6)
     await reconcile()
     assert (status()["entryCount"], status()["phase"]) == (5, "Ready")

@@ -33,7 +33,7 @@ MIB = 1024 * 1024
         (b'{"value":{"a":{"b":1,"b":2}}}', "body"),
         (b'{"value":' + b"[" * 70 + b"]" * 70 + b"}", "body"),
         (b'{"value":' + b"[" * 100_000, "body"),
-        (b'{"value":1,"vlaue":2}', "body: unknown member 'vlaue'"),
+        (b'{"value":1,"values":2}', "body: unknown member 'values'"),
         (b'{"value":1,"ttl":-1}', "ttl"),
         (b'{"value":1,"ttl":"60"}', "ttl"),
         (b'{"value":1,"ttl":1.0}', "ttl"),

@@ -1,4 +1,4 @@
-"""A disk that is really full: what was written can be read and deleted, and writes come back when there is room."""
+"""A full disk, not a mock: what was written can be read and deleted, and writes come back when there is room."""
 
 import contextlib
 import itertools

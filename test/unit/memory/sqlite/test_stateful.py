@@ -109,7 +109,7 @@ class StoreMachine(RuleBasedStateMachine):
         db.close()
 
     def check_changes(self, db):
-        """Whoever follows all changes knows what there is, and no key has had a version twice."""
+        """A watch that follows all changes knows what there is, and no key has had a version twice."""
         known, seen = {}, {}
         changes = db.execute("SELECT seq, op, namespace, key, version FROM changes ORDER BY seq").fetchall()
         assert [change[0] for change in changes] == list(range(1, len(changes) + 1))

@@ -1,4 +1,4 @@
-"""The store's promises, on real files, in both journal modes."""
+"""The store's guarantees, on real files, in both journal modes."""
 
 import asyncio
 

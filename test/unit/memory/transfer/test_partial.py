@@ -29,7 +29,7 @@ async def backup(store, tmp_path):
 
 
 def seen(_):
-    """Whoever is not interested in the progress."""
+    """A caller that is not interested in the progress."""
 
 
 async def contents(store):

@@ -7,7 +7,12 @@ import pytest
 from swarm_operator.api.v1alpha1.agents import RESERVED
 from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.swarmcluster.agents.config import config_map
-from swarm_operator.controllers.swarmcluster.agents.statefulset import FAREWELL, service, service_account, stateful_set
+from swarm_operator.controllers.swarmcluster.agents.statefulset import (
+    SHUTDOWN_SECONDS,
+    service,
+    service_account,
+    stateful_set,
+)
 
 
 @pytest.fixture
@@ -90,7 +95,7 @@ def test_the_pod_is_restricted_and_has_the_client_s_token_and_no_other(made):
 @pytest.mark.parametrize(("period", "seconds"), [(None, 30), ("2m", 120), ("1500ms", 2)])
 def test_an_agent_has_its_grace_period_and_time_to_release_its_task(made, period, seconds):
     workload = made({"terminationGracePeriod": period} if period else {})
-    assert pod_of(workload)["terminationGracePeriodSeconds"] == seconds + FAREWELL
+    assert pod_of(workload)["terminationGracePeriodSeconds"] == seconds + SHUTDOWN_SECONDS
     assert environment(workload)["AGENT_GRACE"] == (period or "30s")
 
 

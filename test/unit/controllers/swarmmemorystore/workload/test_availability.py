@@ -108,7 +108,7 @@ def test_a_pod_that_runs_for_a_while_is_available_again(pod, reason):
     assert found.requeue_after == (1 if reason == "CrashLooping" else 0), "nothing else says that it is stable"
 
 
-TROUBLES = {
+PROBLEMS = {
     "nothing": (pod_with(), "WaitingForPod", "not ready yet"),
     "no status": ({"metadata": {"name": "bees-0"}}, "WaitingForPod", "not ready yet"),
     "creating": (waiting("ContainerCreating"), "WaitingForPod", "not ready yet"),
@@ -126,7 +126,7 @@ TROUBLES = {
 }
 
 
-@pytest.mark.parametrize(("pod", "reason", "message"), TROUBLES.values(), ids=TROUBLES)
+@pytest.mark.parametrize(("pod", "reason", "message"), PROBLEMS.values(), ids=PROBLEMS)
 def test_what_keeps_a_pod_from_running_is_told_as_kubernetes_names_it(pod, reason, message):
     found = availability(workload_with(readyReplicas=0), [pod], now=NOW)
     assert (found.is_done, found.reason) == (False, reason)

@@ -64,7 +64,7 @@ async def connect(port, *, era=SESSIONS, token=TOKEN, headers=None, query="", **
 
 @contextlib.asynccontextmanager
 async def staying(port, **options):
-    """As connect, for fixtures: a client must be left in the task that entered it, which a fixture can't promise."""
+    """As connect, for fixtures: a client must be left in the task that entered it, which a fixture can't guarantee."""
     connected, over = asyncio.get_running_loop().create_future(), asyncio.Event()
 
     async def stay():

@@ -124,19 +124,19 @@ class Told:
 
     def __init__(self):
         self.uris = []
-        self.news = asyncio.Event()
+        self.changed = asyncio.Event()
 
     async def __call__(self, message):
         if isinstance(message, ResourceUpdatedNotification):
             self.uris.append(message.params.uri)
-            self.news.set()
+            self.changed.set()
 
     async def until(self, *wanted):
         """Wait until these were told since the last call."""
         async with asyncio.timeout(60):
             while not set(wanted) <= set(self.uris):
-                self.news.clear()
-                await self.news.wait()
+                self.changed.clear()
+                await self.changed.wait()
         told, self.uris = self.uris, []
         return set(told)
 

@@ -69,8 +69,8 @@ async def test_a_setting_says_which_are_listed_by_default(start_service, connect
 @pytest.mark.parametrize(
     ("query", "field", "wrong"),
     [
-        ("?toolsets=core,taks", "toolsets", "one or more of core, tasks, swarm, classic, admin, all, separated"),
-        ("?toolsets=core,taks", "toolsets", "; 'taks' is none of them"),
+        ("?toolsets=core,jobs", "toolsets", "one or more of core, tasks, swarm, classic, admin, all, separated"),
+        ("?toolsets=core,jobs", "toolsets", "; 'jobs' is none of them"),
         ("?toolsets=", "toolsets", "; '' is none of them"),
         ("?toolsets=CORE", "toolsets", "; 'CORE' is none of them"),
         ("?toolsets=core&toolsets=tasks", "toolsets", "given once"),

@@ -1,4 +1,4 @@
-"""Long values are stored as LZ4 frames, really, and what comes back is what was sent or an error."""
+"""Long values are stored as LZ4 frames, and what comes back is what was sent or an error."""
 
 import asyncio
 import os
