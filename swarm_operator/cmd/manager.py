@@ -20,6 +20,7 @@ from swarm_operator import __version__
 from swarm_operator.cmd import logs
 from swarm_operator.cmd.options import PREFIX, parse
 from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
+from swarm_operator.controllers.swarmcluster.github.api import GitHubApi
 from swarm_operator.controllers.swarmcluster.placement import DefaultNamespaces
 from swarm_operator.controllers.swarmmemorybackup import SwarmMemoryBackupReconciler
 from swarm_operator.controllers.swarmmemorybackup.service import HttpBackupService
@@ -30,6 +31,7 @@ from swarm_operator.controllers.swarmmemorystore.stats import Observer
 from swarm_operator.runtime import stacks
 from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.client import Client
+from swarm_operator.runtime.clock import SystemClock
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.delegated_auth import DelegatedAuth
@@ -150,6 +152,7 @@ def assemble(
         image=options.memory_image,
         pull_secrets=options.memory_image_pull_secrets,
         defaults=DefaultNamespaces(options.swarm_namespace, options.hive_mind_namespace),
+        github=GitHubApi(SystemClock().now, user_agent=f"swarm-operator/{__version__}"),
     )
     stores = SwarmMemoryStoreReconciler(
         cache,

@@ -137,11 +137,23 @@ async def test_the_crds_stay_as_long_as_there_are_stores_unless_told(plane, shel
 async def test_what_the_page_about_namespaces_says_works(plane, shell, tmp_path):
     """As far as it goes without an operator: the examples are taken, and the commands lead somewhere."""
     commands = to_run("docs/NAMESPACE_AND_GITHUB_GUIDE.md", __file__)
-    *_, deleted, applied, shown = await answers(commands, checkout(tmp_path), **shell)
+    folder = checkout(tmp_path)
+    (folder / "private-key.pem").write_text("a key")
+    *_, deleted, applied, shown, _, coders, _, rotated, allowed = await answers(commands, folder, **shell)
     assert "deleted" in deleted
     assert "swarmcluster.swarm.claudeflow.io/bees created" in applied
     assert "bees" in shown
-    gone = plane.kubectl_run("delete", "swarmcluster/bees", "namespace/research", "namespace/shared", "--wait=false")
+    assert "swarmcluster.swarm.claudeflow.io/coders created" in coders
+    assert ("annotated" in rotated, "labeled" in allowed) == (True, True)
+    gone = plane.kubectl_run(
+        "delete",
+        "swarmcluster/bees",
+        "swarmcluster/coders",
+        "secret/github-app",
+        "namespace/research",
+        "namespace/shared",
+        "--wait=false",
+    )
     assert gone.returncode == 0, gone.stderr
 
 

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
-from swarm_operator.api.duration import DURATION_PATTERN
 from swarm_operator.api.quantity import Interval
-from swarm_operator.api.v1alpha1.common import ApiModel, rule
+from swarm_operator.api.v1alpha1.common import ApiModel, at_most, rule
 from swarm_operator.api.v1alpha1.pod_template import PodTemplate
 
 Topology = Literal["mesh", "ring", "star", "hierarchical"]
@@ -21,6 +20,7 @@ RESERVED: Final = (
     *("SWARM_ID", "AGENT_ID", "SWARM_TOPOLOGY", "SWARM_PEERS", "SWARM_PEERS_FILE", "SWARM_MEMORY_URL"),
     *("SWARM_MEMORY_TOKEN", "SWARM_MEMORY_TOKEN_FILE", "SWARM_MCP_CONFIG", "AGENT_GRACE"),
     *("SWARM_HIVE_MIND_URL", "SWARM_HIVE_MIND_TOKEN_FILE", "AGENT_TASK_TYPES", "AGENT_COGNITIVE_PATTERNS"),
+    *("GITHUB_TOKEN_FILE", "GIT_CONFIG_SYSTEM"),
 )
 """Environment variables that the operator sets."""
 
@@ -37,13 +37,6 @@ LooseObject = Annotated[
 """A part of an object of Kubernetes, which the API server checks when it is used."""
 Word = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^,\s]+$", description="One word.")]
 Argument = Annotated[str, Field(max_length=4096, description="One argument.")]
-
-
-def _at_most(field: str, limit: str) -> dict[str, Any]:
-    """Return the rule of an object that a duration with a default is not longer than a limit."""
-    # The field's own rules answer for what duration() cannot parse.
-    parses = f"self.{field}.matches(r'{DURATION_PATTERN}')"
-    return rule(f"!{parses} || duration(self.{field}) <= duration('{limit}')", f"must be at most {limit}", f".{field}")
 
 
 class EnvironmentVariable(ApiModel):
@@ -78,7 +71,7 @@ class AgentTemplate(ApiModel):
     """How an agent runs."""
 
     model_config = ConfigDict(
-        json_schema_extra={"x-kubernetes-validations": [_at_most("terminationGracePeriod", "24h")]}
+        json_schema_extra={"x-kubernetes-validations": [at_most("terminationGracePeriod", "24h")]}
     )
 
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
@@ -112,7 +105,7 @@ class AgentTemplate(ApiModel):
 class Autoscaling(ApiModel):
     """How the number of agents follows their work: a HorizontalPodAutoscaler on this object."""
 
-    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": [_at_most("stabilizationWindow", "1h")]})
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": [at_most("stabilizationWindow", "1h")]})
 
     enabled: bool = False
     """Make the HorizontalPodAutoscaler `NAME-agent`. It writes spec.agents. Setting it back to false deletes it."""

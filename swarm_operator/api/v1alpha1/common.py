@@ -20,6 +20,8 @@ from pydantic_core import CoreSchema
 
 from swarm_operator.api.field_docs import field_docs
 
+from swarm_operator.api.duration import DURATION_PATTERN
+
 GROUP = "swarm.claudeflow.io"
 VERSION = "v1alpha1"
 
@@ -125,6 +127,13 @@ def never_below_capacity(size: str) -> dict[str, Any]:
         "can only grow: a volume cannot be made smaller",
         f".{size}",
     )
+
+
+def at_most(field: str, limit: str) -> dict[str, Any]:
+    """Return the rule of an object that a duration with a default is not longer than a limit."""
+    # The field's own rules answer for what duration() cannot parse.
+    parses = f"self.{field}.matches(r'{DURATION_PATTERN}')"
+    return rule(f"!{parses} || duration(self.{field}) <= duration('{limit}')", f"must be at most {limit}", f".{field}")
 
 
 def unchanged(field: str, message: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from swarm_operator.api.v1alpha1.common import (
     rule,
     unchanged,
 )
+from swarm_operator.api.v1alpha1.github import GitHubApp, GitHubTokenStatus
 from swarm_operator.api.v1alpha1.hivemind import HIVE_MIND_SUFFIX, HiveMindSpec, HiveMindStatus, enough_room_for_name
 from swarm_operator.api.v1alpha1.namespaces import NamespaceConfig, unchanged_config
 from swarm_operator.api.v1alpha1.network_policy import NetworkPolicySettings
@@ -153,6 +154,9 @@ class SwarmClusterSpec(ApiModel):
     """The swarm's shared memory."""
     hive_mind: Annotated[HiveMindSpec, Field(json_schema_extra={"default": {}})] = Field(default_factory=HiveMindSpec)
     """What the swarm decides and knows together."""
+    github_app: GitHubApp | None = None
+    """A GitHub App whose tokens the agents use for git and for GitHub's API: Secret `NAME-github-token`. Taking it away
+    revokes the token."""
     namespace_config: NamespaceConfig | None = None
     """Namespaces of the swarm's parts. Absent: all are in the cluster's own. Cannot be added or removed later."""
     paused: bool = False
@@ -194,11 +198,13 @@ class SwarmClusterStatus(StatusModel):
     """Labels of the agents' pods, as the scale subresource has them."""
     last_scale_time: Timestamp | None = None
     """When the number of agents was last changed."""
+    github_token: GitHubTokenStatus | None = None
+    """The agents' GitHub token. Absent without a githubApp."""
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, NamespacesReady, MemoryReady, HiveMindReady, AgentsReady and Paused; docs/status-conditions.md has the
-    table of reasons."""
+    """Ready, NamespacesReady, MemoryReady, HiveMindReady, GitHubTokenReady, AgentsReady and Paused;
+    docs/status-conditions.md has the table of reasons."""
 
 
 class SwarmCluster(ApiModel):

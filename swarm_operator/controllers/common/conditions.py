@@ -12,7 +12,7 @@ from swarm_operator.runtime.resource import Object
 
 EVENT_CONDITIONS = frozenset(
     {"Ready", "StorageReady", "AuthReady", "Restored", "BackupSucceeded", "Writable", "Upgraded", "Migrated", "Paused"}
-    | {"PodTemplateApplied", "SpaceAvailable"}
+    | {"PodTemplateApplied", "SpaceAvailable", "GitHubTokenReady"}
 )
 """Conditions whose changes emit events."""
 
@@ -51,7 +51,7 @@ WAITING_REASONS = frozenset(
         "Restoring",
         "Migrating",
     }
-    | {"WaitingForMemory", "WaitingForAgents"}
+    | {"WaitingForMemory", "WaitingForAgents", "MintingToken", "RevokingToken"}
     | {"BackupNotVerified", "Fetching", "Planning", "BackingUp", "Swapping", "Writing"}
 )
 """Reasons of normal progress, which emit no warning."""

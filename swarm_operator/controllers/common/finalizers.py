@@ -27,17 +27,20 @@ async def add(r: Reconciliation[Any], name: str) -> None:
         r.obj = await _write(r, [*found, name])
 
 
-async def remove(r: Reconciliation[Any], name: str) -> None:
-    """Remove our finalizer from the object, if it has it: the server deletes a deleted object without finalizers.
+async def remove(r: Reconciliation[Any], *names: str) -> None:
+    """Remove finalizers of ours from the object, if it has them: the server deletes a deleted object without any.
+
+    The status of a deleted object is not written after this: these must be the last of ours.
 
     Raises:
         ConflictError: the object has changed since it was read.
     """
     metadata = r.obj["metadata"]
     found = metadata.get("finalizers") or []
-    if name in found:
+    left = [other for other in found if other not in names]
+    if left != found:
         with contextlib.suppress(NotFoundError):  # the cache is behind: the object is gone
-            r.obj = await _write(r, [other for other in found if other != name])
+            r.obj = await _write(r, left)
     r.released = bool(metadata.get("deletionTimestamp"))
 
 

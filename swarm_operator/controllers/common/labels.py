@@ -27,7 +27,21 @@ NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """Label with its name that the API server gives every namespace."""
 ALLOW_CLUSTERS_FROM = "swarm.claudeflow.io/allow-clusters-from"
 """Annotation of a Namespace: the namespaces, separated by commas, whose SwarmClusters may have their parts in it; `*`
-for all. A label could hold one name only."""
+for all. A label could hold one name only.
+
+Of a Secret with a GitHub App's key: the namespaces whose SwarmClusters may use it, as a label for one of them, or as an
+annotation for more."""
+GITHUB_API_URL = "swarm.claudeflow.io/github-api-url"
+"""Annotation of a Secret with a token: the API that it is for. Of a Secret with an App's key: the API that clusters of
+other namespaces may use it for."""
+GITHUB_REQUEST = "swarm.claudeflow.io/github-request"
+"""Annotation of a Secret with a token: a digest of what it was asked for."""
+EXPIRES_AT = "swarm.claudeflow.io/expires-at"
+REPOSITORIES = "swarm.claudeflow.io/repositories"
+ROTATED_AT = "swarm.claudeflow.io/rotated-at"
+"""Annotations of a Secret with a token: when it expires, the repositories that it is for, and when it was minted."""
+ROTATE_TOKEN = "swarm.claudeflow.io/rotate-token"  # noqa: S105 - a name
+"""Annotation of a SwarmCluster: `true` asks for a new GitHub token. It is removed when there is one."""
 
 BACKUP_REASON = "swarm.claudeflow.io/backup-reason"
 """Label of a SwarmMemoryBackup: why it is made."""

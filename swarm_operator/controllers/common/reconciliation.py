@@ -197,11 +197,11 @@ class StepReconciler(Generic[Model]):
     """The time; None for the system's."""
     failures: Callable[[Key], int] = field(default=lambda _: 0, init=False)
     """Returns the number of passes over an object, before this one, that failed in a row."""
-    finalizer: str = ""
-    """Finalizer that a step adds; empty for a kind without a cleanup."""
+    finalizers: tuple[str, ...] = ()
+    """Finalizers that steps add; empty for a kind without a cleanup."""
     cleanup: tuple[Step[Model], ...] = ()
-    """Steps that run in place of `steps` while the object is being deleted and has the finalizer. One of them decides
-    the condition Ready and removes the finalizer in the end."""
+    """Steps that run in place of `steps` while the object is being deleted and has one of the finalizers. One of them
+    decides the condition Ready and removes the finalizers in the end."""
 
     def set_up(self, controller: Controller) -> None:
         """Watch the kind itself and the children of all steps, and count failures as the controller's queue does."""
@@ -223,7 +223,7 @@ class StepReconciler(Generic[Model]):
             for step in self.steps:
                 step.forget(key)
         # Owner references delete the children of a deleted object.
-        if obj is None or (deleted and self.finalizer not in (obj["metadata"].get("finalizers") or ())):
+        if obj is None or (deleted and set(self.finalizers).isdisjoint(obj["metadata"].get("finalizers") or ())):
             for step in self.cleanup:
                 step.forget(key)
             return Result()

@@ -15,6 +15,8 @@ from swarm_operator.controllers.common import children, finalizers, kinds, label
 from swarm_operator.controllers.common.errors import NameTakenError
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, waiting
 from swarm_operator.controllers.swarmcluster import placement
+from swarm_operator.controllers.swarmcluster.github import revocation
+from swarm_operator.controllers.swarmcluster.github.revocation import RevokeToken
 from swarm_operator.controllers.swarmcluster.namespaces import FINALIZER, made_for
 from swarm_operator.controllers.swarmcluster.placement import DefaultNamespaces
 from swarm_operator.runtime.errors import ForbiddenError, NotFoundError
@@ -92,7 +94,10 @@ class CleanUp(Step[SwarmCluster]):
                 return waiting(
                     "Deleting", f"namespace {name} is deleted when it is empty", requeue_after=_LOOK_INTERVAL
                 )
-        await finalizers.remove(r, FINALIZER)
+        revoked = r.outcomes[RevokeToken]
+        if not revoked.is_done:
+            return revoked
+        await finalizers.remove(r, FINALIZER, revocation.FINALIZER)
         return done("Deleted")
 
 

@@ -54,7 +54,7 @@ class SwarmMemoryBackupReconciler(StepReconciler[SwarmMemoryBackup]):
             cache,
             recorder,
             clock or SystemClock(),
-            finalizer=FINALIZER,
+            finalizers=(FINALIZER,),
             cleanup=(DataDeletion(service, self.deletions, image, pull_secrets),),
         )
 

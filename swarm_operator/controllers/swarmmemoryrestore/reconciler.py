@@ -44,7 +44,7 @@ class SwarmMemoryRestoreReconciler(StepReconciler[SwarmMemoryRestore]):
             cache,
             recorder,
             clock or SystemClock(),
-            finalizer=FINALIZER,
+            finalizers=(FINALIZER,),
             cleanup=(Ending(service, self.endings),),
         )
 

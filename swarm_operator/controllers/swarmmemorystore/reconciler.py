@@ -96,7 +96,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
             cache,
             recorder,
             timing,
-            finalizer=FINALIZER,
+            finalizers=(FINALIZER,),
             cleanup=(FinalBackup(final_deadline),),
         )
 

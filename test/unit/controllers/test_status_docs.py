@@ -17,6 +17,7 @@ from swarm_operator.controllers.common.errors import NameTakenError, explain
 from swarm_operator.controllers.common.reconciliation import PAUSED
 from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
 from swarm_operator.controllers.swarmcluster.agents.step import CONDITION as AGENTS_READY
+from swarm_operator.controllers.swarmcluster.github.step import CONDITION as GITHUB_TOKEN_READY
 from swarm_operator.controllers.swarmmemorybackup import SwarmMemoryBackupReconciler
 from swarm_operator.controllers.swarmmemorybackup.service import HttpBackupService
 from swarm_operator.controllers.swarmmemoryrestore import SwarmMemoryRestoreReconciler
@@ -32,9 +33,11 @@ from swarm_operator.runtime.errors import ApiError, ForbiddenError, InvalidError
 FOLDER = Path(controllers.__file__).parent
 TESTS = Path(__file__).parents[2]
 OUTCOMES = {"done": 0, "waiting": 0, "failed": 0, "SourceError": 0, "Outcome": 1, "_wait": 1, "_fail": 1, "_refused": 0}
+OUTCOMES |= {"GitHubError": 0}  # becomes one
 """Functions that take a reason, with its place among their arguments."""
 NOT_SHOWN = {"Deleted", "JobSucceeded"}
 """Reasons of outcomes of which no condition is made: the object is gone, or waits for nothing more."""
+OF_SOME_CLUSTERS = {AGENTS_READY, GITHUB_TOKEN_READY}
 OF_SOME_STORES = {"Restored", "BackupStorageReady", "BackupSucceeded", "Upgraded", "PodTemplateApplied", "Migrated"}
 
 
@@ -125,7 +128,7 @@ def types(cache, recorder):
         "SwarmMemoryStore": of(store) | OF_SOME_STORES | {PAUSED},
         "SwarmMemoryBackup": of(backup),
         "SwarmMemoryRestore": of(SwarmMemoryRestoreReconciler(cache, recorder, HttpRestoreService(""))),
-        "SwarmCluster": of(SwarmClusterReconciler(cache, recorder, image="image")) | {AGENTS_READY, PAUSED},
+        "SwarmCluster": of(SwarmClusterReconciler(cache, recorder, image="image")) | OF_SOME_CLUSTERS | {PAUSED},
     }
 
 

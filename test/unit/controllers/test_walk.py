@@ -186,7 +186,7 @@ async def test_an_event_of_a_cluster(server, operate, cluster_object, eventually
         await eventually(lambda: reported(3))
     assert server[store]["spec"]["storageSize"] == "2Gi"
     assert sorted(found) == sorted([*MACHINERY, *CLUSTER])
-    assert len(found) <= 23
+    assert len(found) <= 24
 
 
 async def test_an_event_of_a_store(server, operate, store_object, eventually):

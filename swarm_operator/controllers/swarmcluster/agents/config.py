@@ -1,4 +1,4 @@
-"""The ConfigMap that the agents mount: the peers of each agent, and the configuration of MCP clients.
+"""The ConfigMap that the agents mount: the peers of each agent, and the configurations of MCP clients and of git.
 
 The number of agents is in no agent's pod template, or each change of it would replace all pods. So an agent's peers are
 a file of this ConfigMap, named after the agent, which the kubelet renews in running pods within about a minute.
@@ -12,6 +12,7 @@ from typing import Final
 from swarm_operator.api.v1alpha1 import SwarmCluster
 from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.swarmcluster.agents.topology import peers
+from swarm_operator.controllers.swarmcluster.github import mount
 from swarm_operator.runtime.resource import Object
 
 MCP_FILE: Final = "mcp.json"
@@ -40,7 +41,7 @@ def config_map(cluster: SwarmCluster, *, namespace: str, mcp_url: str | None) ->
         files[MCP_FILE] = json.dumps({"mcpServers": {"swarm-memory": _mcp_server(mcp_url)}}, indent=2) + "\n"
     return {
         "metadata": {"name": cluster.agents_name, "namespace": namespace, "labels": labels.of_agents(cluster)},
-        "data": files,
+        "data": {**files, **mount.files(cluster)},
     }
 
 

@@ -12,6 +12,7 @@ from swarm_operator.api.v1alpha1.agents import AgentTemplate
 from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.common.pod_template import customised, operators_part
 from swarm_operator.controllers.swarmcluster.agents import config, hive_mind
+from swarm_operator.controllers.swarmcluster.github import mount
 from swarm_operator.controllers.swarmmemorystore import auth, network
 from swarm_operator.controllers.swarmmemorystore.workload.security import CONTAINER_SECURITY, POD_SECURITY
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_pull_secrets
@@ -134,6 +135,7 @@ def _pod_spec(cluster: SwarmCluster, template: AgentTemplate, store: SwarmMemory
                     {"name": "token", "mountPath": _TOKEN_DIR, "readOnly": True},
                     *hive_mind.mounts(cluster),
                     {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod
+                    *mount.mounts(cluster),
                 ],
             }
         ],
@@ -150,6 +152,7 @@ def _pod_spec(cluster: SwarmCluster, template: AgentTemplate, store: SwarmMemory
             },
             *hive_mind.volumes(cluster),
             {"name": "tmp", "emptyDir": {}},
+            *mount.volumes(cluster),
         ],
     }
 
@@ -178,6 +181,7 @@ def _environment(cluster: SwarmCluster, template: AgentTemplate, store: SwarmMem
         "AGENT_GRACE": template.termination_grace_period,
         "AGENT_TASK_TYPES": ",".join(template.capabilities),
         "AGENT_COGNITIVE_PATTERNS": ",".join(template.cognitive_patterns),
+        **mount.environment(cluster, _CONFIG_DIR),
     }
     return [
         # First, since other variables refer to it.

@@ -28,6 +28,7 @@ def test_every_field_has_the_default_that_is_documented():
             "podTemplate": None,
         },
         "hiveMind": {"enabled": False, "databaseSize": "10Gi", "backupEnabled": False, "backupInterval": "1h"},
+        "githubApp": None,
         "namespaceConfig": None,
         "paused": False,
         "topology": "mesh",

@@ -14,6 +14,8 @@ from swarm_operator.controllers.swarmcluster.agents.statefulset import (
     stateful_set,
 )
 
+GITHUB = {"appID": 1, "privateKeyRef": {"name": "app"}}
+
 
 @pytest.fixture
 def made(swarm, memory):
@@ -69,8 +71,25 @@ def test_an_agent_is_told_who_it_is_and_where_its_memory_is(made):
     }
     hive = {"SWARM_HIVE_MIND_URL", "SWARM_HIVE_MIND_TOKEN_FILE"}
     assert {*environment(made(hiveMind={"enabled": True}))} >= hive
-    assert {*found, *hive, "SWARM_PEERS"} == {*RESERVED}
+    with_github = environment(made(githubApp=GITHUB))
+    assert with_github == environment(made()) | {
+        "GITHUB_TOKEN_FILE": "/etc/swarm-github/token",
+        "GIT_CONFIG_SYSTEM": "/etc/swarm/gitconfig",
+    }
+    assert {*found, *hive, *with_github, "SWARM_PEERS"} == {*RESERVED}
     assert container_of(made())["env"][0]["name"] == "AGENT_ID", "others refer to it"
+
+
+def test_an_agent_mounts_the_github_token_and_starts_without_it(made, swarm):
+    workload = made(githubApp=GITHUB)
+    mount = {"name": "github-token", "mountPath": "/etc/swarm-github", "readOnly": True}
+    assert mount in container_of(workload)["volumeMounts"]
+    (volume,) = [each for each in pod_of(workload)["volumes"] if each["name"] == "github-token"]
+    assert volume["secret"] == {"secretName": "hive-github-token", "defaultMode": 0o440, "optional": True}
+    config = config_map(swarm(githubApp=GITHUB), namespace="ns", mcp_url=None)["data"]
+    assert 'credential "https://github.com"' in config["gitconfig"]
+    assert "gitconfig" not in config_map(swarm(), namespace="ns", mcp_url=None)["data"]
+    assert "github" not in str(made())
 
 
 def test_users_add_variables(made):
