@@ -79,6 +79,7 @@ class NetworkPolicySettings(ApiModel):
     enabled: bool = True
     """Make a NetworkPolicy. Without one everybody in the cluster reaches the pod, and needs a token."""
     clients: Annotated[list[NetworkPolicyPeer], Field(max_length=32)] | None = Field(default=None, alias="from")
-    """Who may use the HTTP and the gRPC API. Default: all pods of the store's namespace. An empty list is nobody."""
+    """Who may use the HTTP and the gRPC API. Default: all pods of the store's namespace, but for agents of other
+    swarms. An empty list is nobody."""
     metrics_from: Annotated[list[NetworkPolicyPeer], Field(max_length=32)] | None = None
     """Who may read the metrics, which need no token. Default: everybody."""

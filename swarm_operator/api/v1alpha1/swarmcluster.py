@@ -120,7 +120,8 @@ class MemorySpec(ApiModel):
     legacy_data_pvc: LegacyClaim | None = None
     """PersistentVolumeClaim with the legacy data, in the same namespace. It is only read."""
     network_policy: NetworkPolicySettings | None = None
-    """Who may reach the memory's pod. Default: its own namespace and the operator, and everybody for the metrics."""
+    """Who may reach the memory's pod. Default: its own namespace, but for agents of other swarms, and the
+    operator, and everybody for the metrics."""
     enable_disruption_budget: bool | None = None
     """Keep evictions from ending the memory's pod. Default: true."""
     sqlite_config: SQLiteMemoryConfig | None = None

@@ -7,6 +7,9 @@ from swarm_operator.runtime.resource import Object
 
 FIELD_MANAGER = "swarm-operator"
 
+NAME = "app.kubernetes.io/name"
+AGENT_NAME = "swarm-agent"
+"""Value of NAME of all agents' pods."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED = f"{MANAGED_BY}={FIELD_MANAGER}"
 """Selector of all objects that the operator creates."""
@@ -108,7 +111,12 @@ def of_store(store: SwarmMemoryStore) -> dict[str, str]:
 
 def agents_selector(cluster: SwarmCluster) -> dict[str, str]:
     """Return the labels that select the pods of a swarm's agents. They are in immutable fields: never change them."""
-    return {"app.kubernetes.io/name": "swarm-agent", "app.kubernetes.io/instance": cluster.metadata.name}
+    return agents_of(cluster.metadata.name)
+
+
+def agents_of(cluster: str) -> dict[str, str]:
+    """Return the same labels, for the name of a SwarmCluster."""
+    return {NAME: AGENT_NAME, "app.kubernetes.io/instance": cluster}
 
 
 def of_agents(cluster: SwarmCluster) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swarm_operator.api.v1alpha1 import SwarmCluster
-from swarm_operator.controllers.common import children, kinds, labels
+from swarm_operator.controllers.common import children, confinement, kinds
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step
 from swarm_operator.controllers.swarmcluster.memory_store import (
     available,
@@ -57,5 +57,6 @@ def _reachable(cluster: SwarmCluster) -> Object:
     agents, own = swarm_namespace(cluster), hive_mind_namespace(cluster)
     if agents == own:
         return {}
-    namespaces = ({"namespaceSelector": {"matchLabels": {labels.NAMESPACE_NAME: name}}} for name in (own, agents))
-    return {"networkPolicy": {"from": list(namespaces)}}
+    here = confinement.in_namespace(confinement.no_agents(), own)
+    there = confinement.in_namespace(confinement.agents_of(cluster.metadata.name), agents)
+    return {"networkPolicy": {"from": [here, there]}}

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.api.v1alpha1.network_policy import NetworkPolicySettings
-from swarm_operator.controllers.common import children, kinds, labels
+from swarm_operator.controllers.common import children, confinement, kinds, labels
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done
 from swarm_operator.controllers.swarmmemorystore.network import GRPC_PORT, HTTP_PORT, METRICS_PORT
 from swarm_operator.runtime.resource import Object
@@ -42,7 +42,7 @@ def network_policy(store: SwarmMemoryStore, operator_namespace: str) -> Object |
     ingress: list[dict[str, Any]] = [{"from": ours, "ports": _ports(HTTP_PORT)}]
     # An empty `from` would let everybody in.
     if settings.clients != []:
-        clients = _peers(settings.clients) or [{"podSelector": {}}]
+        clients = _peers(settings.clients) or _own_namespace(store)
         ingress.append({"from": clients, "ports": _ports(HTTP_PORT, GRPC_PORT)})
     if settings.metrics_from != []:
         scrapers = _peers(settings.metrics_from)
@@ -55,6 +55,12 @@ def network_policy(store: SwarmMemoryStore, operator_namespace: str) -> Object |
             "ingress": ingress,
         },
     }
+
+
+def _own_namespace(store: SwarmMemoryStore) -> list[Object]:
+    """Return the pods of the store's namespace, but for agents of other swarms."""
+    cluster = store.spec.swarm_cluster_ref
+    return [confinement.no_agents(), *([confinement.agents_of(cluster)] if cluster else [])]
 
 
 def _peers(peers: list[Any] | None) -> list[Object]:

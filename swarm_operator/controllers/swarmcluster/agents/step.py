@@ -11,7 +11,7 @@ from swarm_operator.controllers.common.errors import NameTakenError, explain
 from swarm_operator.controllers.common.pod_creation import PodCreation
 from swarm_operator.controllers.common.pod_template import PodTemplateError
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, failed, waiting
-from swarm_operator.controllers.swarmcluster.agents import config, hive_mind, statefulset
+from swarm_operator.controllers.swarmcluster.agents import config, hive_mind, network_policy, statefulset
 from swarm_operator.controllers.swarmcluster.agents.readiness import readiness, ready_agents, total_agents
 from swarm_operator.controllers.swarmcluster.memory_store import MemoryStore, kept_store
 from swarm_operator.controllers.swarmcluster.placement import swarm_namespace
@@ -35,7 +35,7 @@ class Agents(Step[SwarmCluster]):
 
     condition: ClassVar = "Ready"
     needs: ClassVar = (MemoryStore,)
-    owns: ClassVar = (kinds.STATEFUL_SET, kinds.SERVICE, kinds.CONFIG_MAP, kinds.SERVICE_ACCOUNT)
+    owns: ClassVar = (kinds.STATEFUL_SET, kinds.SERVICE, kinds.CONFIG_MAP, kinds.SERVICE_ACCOUNT, kinds.NETWORK_POLICY)
 
     image: str
     """The memory service's image, for agents whose template names none."""
@@ -85,6 +85,7 @@ class Agents(Step[SwarmCluster]):
         mcp_url = network.endpoints(store).get("mcp")
         await children.ensure(r, kinds.SERVICE_ACCOUNT, statefulset.service_account(cluster, namespace=namespace))
         await children.ensure(r, kinds.SERVICE, statefulset.service(cluster, namespace=namespace))
+        await children.ensure(r, kinds.NETWORK_POLICY, network_policy.network_policy(cluster, namespace=namespace))
         # Before the StatefulSet: a new agent reads its peers when it starts.
         await children.ensure(r, kinds.CONFIG_MAP, config.config_map(cluster, namespace=namespace, mcp_url=mcp_url))
         try:

@@ -39,8 +39,12 @@ def test_agents_in_another_namespace_reach_it(cluster_object):
     obj = asking(cluster_object)
     obj["spec"]["namespaceConfig"] = {"swarmNamespace": "agents", "hiveMindNamespace": "minds"}
     spec = hive_mind(SwarmCluster.model_validate(obj))["spec"]
-    allowed = [peer["namespaceSelector"]["matchLabels"] for peer in spec["networkPolicy"]["from"]]
-    assert allowed == [{"kubernetes.io/metadata.name": "minds"}, {"kubernetes.io/metadata.name": "agents"}]
+    allowed = {
+        peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]: peer["podSelector"]
+        for peer in spec["networkPolicy"]["from"]
+    }
+    assert allowed.keys() == {"minds", "agents"}
+    assert allowed["agents"]["matchLabels"]["app.kubernetes.io/instance"] == "hive", "its own agents, and no others"
     obj["spec"]["namespaceConfig"]["hiveMindNamespace"] = "agents"
     assert "networkPolicy" not in hive_mind(SwarmCluster.model_validate(obj))["spec"]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from swarm_operator.api.v1alpha1.backups import BackupDestination
-from swarm_operator.controllers.common import kinds
+from swarm_operator.controllers.common import confinement, kinds
 from swarm_operator.controllers.swarmmemorystore.backups.source import Source
 from swarm_operator.controllers.swarmmemorystore.network import GRPC_PORT, HTTP_PORT, METRICS_PORT
 from swarm_operator.controllers.swarmmemorystore.network_policy import network_policy
@@ -12,6 +12,7 @@ from swarm_operator.controllers.swarmmemorystore.workload.statefulset import sta
 from swarm_operator.runtime.resource import Key
 
 KEY = Key("ns", "bees")
+NO_AGENTS = confinement.no_agents()
 OPERATOR = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "operators"}}}
 
 
@@ -28,11 +29,11 @@ def rules(store, namespace="operators"):
 def test_by_default_the_namespace_and_the_operator_are_let_in_and_everybody_reads_metrics(store):
     found = rules(store())
     assert found.keys() == {HTTP_PORT, GRPC_PORT, METRICS_PORT}
-    (jobs,) = [peer for peer in found[HTTP_PORT] if peer not in ({"podSelector": {}}, OPERATOR)]
+    (jobs,) = [peer for peer in found[HTTP_PORT] if peer not in (NO_AGENTS, OPERATOR)]
     assert jobs.keys() == {"podSelector"}
     assert OPERATOR in found[HTTP_PORT]
-    assert {"podSelector": {}} in found[HTTP_PORT]
-    assert found[GRPC_PORT] == [{"podSelector": {}}]
+    assert NO_AGENTS in found[HTTP_PORT]
+    assert found[GRPC_PORT] == [NO_AGENTS]
     assert found[METRICS_PORT] == [None]
 
 
@@ -62,7 +63,7 @@ def test_peers_of_the_spec_replace_the_namespace_and_not_the_operator(store):
     found = rules(store(networkPolicy={"from": [agents, outside], "metricsFrom": [expressions]}))
     assert found[GRPC_PORT] == [agents, outside]
     assert found[METRICS_PORT] == [expressions]
-    assert {"podSelector": {}} not in found[HTTP_PORT]
+    assert NO_AGENTS not in found[HTTP_PORT]
     assert OPERATOR in found[HTTP_PORT]
 
 
@@ -70,7 +71,7 @@ def test_an_empty_list_lets_nobody_in(store):
     found = rules(store(networkPolicy={"from": [], "metricsFrom": []}))
     assert found.keys() == {HTTP_PORT}
     assert None not in found[HTTP_PORT]
-    assert {"podSelector": {}} not in found[HTTP_PORT]
+    assert NO_AGENTS not in found[HTTP_PORT]
 
 
 @pytest.mark.parametrize(
