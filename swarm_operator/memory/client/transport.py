@@ -13,6 +13,7 @@ Failed requests are retried for `retry_for` seconds, with exponential backoff:
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -40,6 +41,8 @@ CREATED: Final = frozenset({201})
 DELETED: Final = frozenset({204})
 _MAX_PAUSE: Final = 1.0
 """Maximum seconds between two attempts of a request."""
+_REREAD_SECONDS: Final = 10.0
+"""Seconds after which the token file is read again. The kubelet renews a pod's token two minutes before it expires."""
 _MAX_PROBLEM_BYTES: Final = 64 * 1024
 _MAX_FOREIGN_BYTES: Final = 200
 _T = TypeVar("_T")
@@ -73,6 +76,7 @@ class Transport:
         self._token = token
         self._token_file = token_file
         self._trust = trust
+        self._reread_at = 0.0
         self._connect_timeout = connect_timeout
         self._connections = connections
         self._policy = policy
@@ -269,12 +273,15 @@ class Transport:
         )
 
     def _authorization(self) -> dict[str, str]:
-        """Return the Authorization header; read the token file if there is no token yet."""
-        if self._token is None and self._token_file is not None:
+        """Return the Authorization header. Read the token file from time to time: the token may be a renewed one."""
+        now = time.monotonic()
+        if self._token_file is not None and (self._token is None or now >= self._reread_at):
             try:
                 self._token = self._token_file.read_text(encoding="ascii").strip()
             except (OSError, ValueError) as error:
-                raise MemoryClientError(f"cannot read the token from {self._token_file}: {error}") from error
+                if self._token is None:
+                    raise MemoryClientError(f"cannot read the token from {self._token_file}: {error}") from error
+            self._reread_at = now + _REREAD_SECONDS
         return {"Authorization": f"Bearer {self._token}"} if self._token else {}
 
 

@@ -52,6 +52,21 @@ async def test_a_token_file_is_read_again_after_a_401(service, tmp_path):
             await client.stats()
 
 
+async def test_a_renewed_token_is_read_without_a_refusal(service, tmp_path, monkeypatch):
+    """A request with a stream as its body can't be sent again."""
+    monkeypatch.setattr("swarm_operator.memory.client.transport._REREAD_SECONDS", 0.0)
+    monkeypatch.setattr("swarm_operator.memory.service.access.tokens._CHECK_SECONDS", 0.0)
+    file = tmp_path / "mine"
+    file.write_text(TOKEN)
+    async with MemoryClient(f"http://127.0.0.1:{service.port}", token_file=file) as client:
+        assert (await client.stats()).entries == 0
+        for path in (service.tokens / "client-token", file):
+            path.write_text("renewed-0123456789")
+        await client.swarm.import_([b""])
+        file.unlink()
+        assert (await client.stats()).entries == 0, "a file that is being replaced is no reason to stop"
+
+
 async def test_a_connection_that_can_not_be_made_is_tried_again_and_then_told():
     pauses = []
 
