@@ -256,15 +256,18 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
         content_type: str = JSON,
+        accept: str = JSON,
     ) -> Object:
-        """Send one request and decode its JSON answer.
+        """Send one request and decode its JSON answer, which has the media type `accept`.
 
         Raises:
             ApiError: a subclass for what the server said, or UnreachableError when it said nothing.
         """
         try:
             async with asyncio.timeout(self._timeout.total), self._turns:
-                response = await self._send(method, path, query or {}, body, content_type, self._timeout)
+                response = await self._send(
+                    method, path, query or {}, body, content_type, self._timeout, accept=accept
+                )
                 async with response:
                     if response.status >= 400:
                         raise await _error_of(response)
@@ -281,11 +284,13 @@ class Client:
         body: Object | None,
         content_type: str,
         timeout: aiohttp.ClientTimeout,
+        *,
+        accept: str = JSON,
     ) -> aiohttp.ClientResponse:
         if method != "GET" and not self._may_write():
             raise errors.FencedError(f"{method} {path}: this process no longer leads")
         for attempt in (1, 2):
-            headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": self._user_agent}
+            headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": self._user_agent}
             try:
                 headers.update(await self._authorization())
                 response = await self._transport.request(

@@ -16,6 +16,7 @@ CHILDREN = (
     (kinds.SERVICE, "{}-memory"),
     (kinds.SERVICE, "{}-memory-headless"),
     (kinds.CONFIG_MAP, "{}-memory-settings"),
+    (kinds.CONFIG_MAP, "{}-memory-identity"),
     (kinds.STATEFUL_SET, "{}-memory"),
     (kinds.NETWORK_POLICY, "{}-memory"),
     (kinds.POD_DISRUPTION_BUDGET, "{}-memory"),

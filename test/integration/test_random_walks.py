@@ -28,7 +28,7 @@ CHILDREN = {
     kinds.PERSISTENT_VOLUME_CLAIM: ("{}-data",),
     kinds.SECRET: ("{}-auth",),
     kinds.SERVICE: ("{}", "{}-headless"),
-    kinds.CONFIG_MAP: ("{}-settings",),
+    kinds.CONFIG_MAP: ("{}-settings", "{}-identity"),
     kinds.STATEFUL_SET: ("{}",),
     kinds.NETWORK_POLICY: ("{}",),
     kinds.POD_DISRUPTION_BUDGET: ("{}",),

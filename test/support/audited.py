@@ -25,9 +25,9 @@ class Audited(Client):
         super().__init__(configuration, user_agent="swarm-operator/test", **options)
         self.requests: list[Request] = []
 
-    async def _send(self, method, path, query, *rest):
+    async def _send(self, method, path, query, *rest, **named):
         self.requests.append(Request(time.monotonic(), "WATCH" if query.get("watch") else method, path))
-        return await super()._send(method, path, query, *rest)
+        return await super()._send(method, path, query, *rest, **named)
 
     def sent(self, *methods: str, path: str = "") -> list[Request]:
         """The requests of some methods (none means any) whose path has `path` in it."""

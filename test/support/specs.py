@@ -25,6 +25,14 @@ ASKING = ("backupInterval", "backupSchedule", "migrateFromLegacy")
 EXAMPLES = {
     "backup": [{}, {"volume": {}}, {"volume": {"size": "2Gi"}}, {"objectStore": {"url": "s3://bucket/prefix"}}],
     "autogrow": [{"max": "50Gi"}, {"threshold": 90, "step": "1Gi", "max": "20Gi"}],
+    "access": [
+        [],
+        [{"serviceAccount": {"name": "reviewer"}, "access": "read", "memoryNamespaces": ["a", "b/c"]}],
+        [
+            {"serviceAccount": {"name": "agent", "namespace": "one"}, "access": "write"},
+            {"serviceAccount": {"name": "agent", "namespace": "two"}, "access": "read"},
+        ],
+    ],
     "networkPolicy": [
         {},
         {"enabled": False},

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from swarm_operator.api.quantity import Interval, StorageSize
+from swarm_operator.api.v1alpha1.access import AccessRules
 from swarm_operator.api.v1alpha1.agents import AGENT_RULES, MAX_AGENTS, AgentTemplate, Autoscaling, Topology
 from swarm_operator.api.v1alpha1.autogrow import Autogrow
 from swarm_operator.api.v1alpha1.backups import (
@@ -122,6 +123,9 @@ class MemorySpec(ApiModel):
     network_policy: NetworkPolicySettings | None = None
     """Who may reach the memory's pod. Default: its own namespace, but for agents of other swarms, and the
     operator, and everybody for the metrics."""
+    access: AccessRules | None = None
+    """Further service accounts whose pods may use the memory. The swarm's own agents may read and write everything,
+    unless a rule for their service account, NAME-agent, says otherwise."""
     enable_disruption_budget: bool | None = None
     """Keep evictions from ending the memory's pod. Default: true."""
     sqlite_config: SQLiteMemoryConfig | None = None

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from swarm_operator.api.quantity import Interval, StorageSize
+from swarm_operator.api.v1alpha1.access import AccessRules
 from swarm_operator.api.v1alpha1.autogrow import Autogrow
 from swarm_operator.api.v1alpha1.backups import (
     OTHER_STORE,
@@ -139,6 +140,9 @@ class SwarmMemoryStoreSpec(ApiModel):
     The container is named memory. Jobs of the store get what says where pods run and with which Secrets."""
     network_policy: NetworkPolicySettings | None = None
     """Who may reach the store's pod. Default: its own namespace and the operator, and everybody for the metrics."""
+    access: AccessRules | None = None
+    """Service accounts whose pods may use this memory, with tokens for the audience swarm-memory. Default: none. A
+    SwarmCluster names its own agents here."""
     enable_disruption_budget: bool = True
     """Keep evictions from ending the pod: a node is drained when this is false, or the store hibernates. A node that is
     removed takes a volume on its own disk along."""
@@ -271,9 +275,9 @@ class SwarmMemoryStoreStatus(StatusModel):
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, StorageReady, AuthReady, Restored, BackupStorageReady, BackupSucceeded, Reachable, Writable,
-    SpaceAvailable, SettingsApplied, PodTemplateApplied, Upgraded, Migrated and Paused; docs/status-conditions.md has
-    the table of reasons."""
+    """Ready, StorageReady, AuthReady, IdentityReady, Restored, BackupStorageReady, BackupSucceeded, Reachable,
+    Writable, SpaceAvailable, SettingsApplied, PodTemplateApplied, Upgraded, Migrated and Paused;
+    docs/status-conditions.md has the table of reasons."""
 
 
 class SwarmMemoryStore(ApiModel):

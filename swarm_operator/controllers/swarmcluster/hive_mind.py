@@ -6,6 +6,7 @@ from swarm_operator.api.v1alpha1 import SwarmCluster
 from swarm_operator.controllers.common import children, confinement, kinds
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step
 from swarm_operator.controllers.swarmcluster.memory_store import (
+    access_of,
     available,
     disabled,
     kept_store,
@@ -43,7 +44,7 @@ class HiveMind(Step[SwarmCluster]):
 def hive_mind(cluster: SwarmCluster) -> Object:
     """Return the hive mind's store. Its swarm is another than the memory's: neither takes a backup of the other."""
     wanted, memory = cluster.spec.hive_mind, cluster.spec.memory
-    settings: Object = {"storageSize": wanted.database_size, **_reachable(cluster)}
+    settings: Object = {"storageSize": wanted.database_size, **_reachable(cluster), **access_of(cluster)}
     if wanted.backup_enabled:
         places = memory.sqlite_config.backup if memory.sqlite_config else None
         settings["backup"] = places.model_dump(by_alias=True, exclude_none=True) if places else {"volume": {}}

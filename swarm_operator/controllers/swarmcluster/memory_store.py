@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from swarm_operator.api.v1alpha1 import SwarmCluster
+from swarm_operator.api.v1alpha1.access import AccessRule
 from swarm_operator.controllers.common import children, kinds, labels
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.controllers.swarmcluster.namespaces import SwarmNamespace
@@ -51,6 +53,7 @@ def memory_store(cluster: SwarmCluster) -> Object:
         **memory.model_dump(by_alias=True, exclude_none=True, include=_PASSED_ON),
         **(legacy if memory.migrate_from_legacy else {}),
         **({"podTemplate": template} if template else {}),
+        **access_of(cluster, memory.access or ()),
         **tuning,
     }
     return store_of(cluster, cluster.store_name, swarm_namespace(cluster), cluster.metadata.name, settings)
@@ -81,6 +84,20 @@ def store_of(cluster: SwarmCluster, name: str, namespace: str, swarm_id: str, se
             **settings,
         },
     }
+
+
+def access_of(cluster: SwarmCluster, rules: Sequence[AccessRule] = ()) -> dict[str, Any]:
+    """Return the field `access` of a store: the rules, and one for the swarm's agents if there is none of theirs."""
+    agents = {"name": cluster.agents_name, "namespace": swarm_namespace(cluster)}
+    named = [rule.service_account.model_dump() for rule in rules]
+    found = [rule.model_dump(by_alias=True, exclude_none=True) for rule in rules]
+    if cluster.spec.agent_template and not any({**agents, **_given(account)} == agents for account in named):
+        found.append({"serviceAccount": agents, "access": "write"})
+    return {"access": found} if found else {}
+
+
+def _given(account: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in account.items() if value is not None}
 
 
 def kept_store(r: Reconciliation[SwarmCluster], namespace: str, name: str) -> Object | None:

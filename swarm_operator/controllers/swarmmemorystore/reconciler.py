@@ -13,6 +13,8 @@ from swarm_operator.controllers.swarmmemorystore.backups.step import Backups
 from swarm_operator.controllers.swarmmemorystore.backups.volume import BackupsVolume
 from swarm_operator.controllers.swarmmemorystore.deletion import FinalBackup
 from swarm_operator.controllers.swarmmemorystore.disruption_budget import DisruptionBudget
+from swarm_operator.controllers.swarmmemorystore.identity.cluster_keys import KeySource
+from swarm_operator.controllers.swarmmemorystore.identity.step import Identity
 from swarm_operator.controllers.swarmmemorystore.migration.step import Migration
 from swarm_operator.controllers.swarmmemorystore.network import ClientService, HeadlessService
 from swarm_operator.controllers.swarmmemorystore.network_policy import NetworkPolicy
@@ -28,6 +30,7 @@ from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.clock import Clock, SystemClock
 from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.events import EventRecorder
+from swarm_operator.runtime.resource import key_of
 
 
 class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
@@ -65,14 +68,16 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
         rng: random.Random | None = None,
     ) -> None:
         timing = clock or SystemClock()
+        rng = rng or random.Random()  # noqa: S311 - no secret
         self.poller = Poller(
             observer,
             status_interval,
             waiting_interval,
-            rng=rng or random.Random(),  # noqa: S311 - no secret
+            rng=rng,
             monotonic=timing.monotonic,
         )
         self.turns = Turns(most_restarts)
+        self.keys = KeySource(cache.client, monotonic=timing.monotonic, rng=rng)
         steps = (
             Storage(),
             Auth(),
@@ -81,6 +86,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
             NetworkPolicy(operator_namespace),
             DisruptionBudget(),
             LiveSettings(),
+            Identity(self.keys),
             BackupsVolume(),
             Restore(image, pull_secrets),
             Workload(image, pull_secrets, turns=self.turns),
@@ -104,7 +110,13 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
         """Watch stores, their children and backups, claims, which may have no owner, and pods, which the set owns."""
         super().set_up(controller)
         self.poller.enqueue = self.turns.enqueue = controller.queue.add
+        self.keys.changed = lambda: self._enqueue_all(controller)
         controller.watch(kinds.SWARM_MEMORY_BACKUP, store_of)
         self.cache.add_index(kinds.SWARM_MEMORY_BACKUP, STORE_INDEX, by_store)
         for kind in (kinds.PERSISTENT_VOLUME_CLAIM, kinds.POD):
             controller.watch(kind, handlers.enqueue_by_label(labels.STORE), label_selector=labels.MANAGED)
+
+    def _enqueue_all(self, controller: Controller) -> None:
+        """Have all stores looked at: what all of them depend on has changed."""
+        for store in self.cache.list(kinds.SWARM_MEMORY_STORE):
+            controller.queue.add(key_of(store))

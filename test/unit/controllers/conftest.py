@@ -43,6 +43,13 @@ class FakeClient:
         self.requests = []
         self.refusals = {}
         self.version = 100
+        self.documents = {
+            "/.well-known/openid-configuration": {"issuer": "https://cluster.example.com"},
+            "/openid/v1/jwks": {
+                "keys": [{"kty": "EC", "kid": "k1", "alg": "ES256", "x": "eA", "y": "eQ", "crv": "P-256"}]
+            },
+        }
+        """What is not an object, by its path."""
 
     def put(self, resource, obj):
         """Another's write."""
@@ -108,6 +115,13 @@ class FakeClient:
             if wanted.get(precondition, live["metadata"][precondition]) != live["metadata"][precondition]:
                 raise ConflictError(f"another {precondition}", status=409)
         return copy.deepcopy(self.put(resource, _merged(live, patch)))
+
+    async def request(self, method, path, *, accept="application/json"):
+        assert (accept == "application/jwk-set+json") == path.endswith("/jwks"), "an API server sends no other type"
+        document = self.documents[path]
+        if isinstance(document, Exception):
+            raise document
+        return copy.deepcopy(document)
 
     async def delete(self, resource, namespace, name, *, uid, propagation="Background"):
         self._note("delete", resource, name)

@@ -9,6 +9,7 @@ from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.swarmmemorystore import auth, network, settings, storage
 from swarm_operator.controllers.swarmmemorystore.backups.objects import final_name
+from swarm_operator.controllers.swarmmemorystore.identity import step as identity
 from swarm_operator.controllers.swarmmemorystore.workload.memory import resources
 from swarm_operator.controllers.swarmmemorystore.workload.security import CONTAINER_SECURITY, POD_SECURITY
 from swarm_operator.runtime.resource import Object
@@ -94,6 +95,7 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
                 "volumeMounts": [
                     {"name": "data", "mountPath": DATA_DIR},
                     {"name": "tokens", "mountPath": _TOKEN_DIR, "readOnly": True},
+                    identity.mount(),
                     {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod
                 ],
             }
@@ -101,6 +103,7 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
         "volumes": [
             data_volume(store),
             {"name": "tokens", "secret": {"secretName": auth.secret_name(store), "defaultMode": 0o440}},
+            identity.volume(store),
             {"name": "tmp", "emptyDir": {}},
         ],
     }
@@ -123,6 +126,7 @@ def _environment(store: SwarmMemoryStore) -> list[Object]:
         "SWARM_ID": store.swarm_id,
         "DATA_DIR": DATA_DIR,
         "TOKEN_DIR": _TOKEN_DIR,
+        "SERVICE_ACCOUNTS": identity.PATH,
         "ENABLE_WAL": str(spec.enable_wal).lower(),
         "MCP_MODE": str(spec.mcp_mode).lower(),
         # The kubelet asks for readiness, and an image that never gets ready is put back: no write may be lost by that.

@@ -23,6 +23,7 @@ def test_every_field_has_the_default_that_is_documented():
             "legacyDataPVC": None,
             "autogrow": None,
             "networkPolicy": None,
+            "access": None,
             "enableDisruptionBudget": None,
             "sqliteConfig": None,
             "podTemplate": None,

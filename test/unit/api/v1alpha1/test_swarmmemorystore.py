@@ -43,6 +43,7 @@ def test_every_field_has_the_default_that_is_documented():
         "enableVacuum": True,
         "autogrow": None,
         "networkPolicy": None,
+        "access": None,
         "enableDisruptionBudget": True,
         "hibernated": False,
         "paused": False,

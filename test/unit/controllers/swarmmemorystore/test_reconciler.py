@@ -33,6 +33,7 @@ async def test_a_store_gets_its_children_in_an_order_that_can_be_cut_anywhere(re
         ("apply", "NetworkPolicy", "bees"),
         ("apply", "PodDisruptionBudget", "bees"),
         ("apply", "ConfigMap", "bees-settings"),
+        ("apply", "ConfigMap", "bees-identity"),
         ("apply", "StatefulSet", "bees"),
         ("apply status", "SwarmMemoryStore", "bees"),
     ]
@@ -69,6 +70,7 @@ async def test_a_reconcile_that_was_cut_off_goes_on_where_it_was(reconciler, cli
         "bees-auth",
         "bees-data",
         "bees-headless",
+        "bees-identity",
         "bees-settings",
     ]
 

@@ -52,7 +52,7 @@ def test_the_pod_meets_the_restricted_standard(pod, container):
     assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & pod.keys()
     assert all("hostPort" not in port for port in container["ports"])
     kinds = {kind for volume in pod["volumes"] for kind in volume.keys() - {"name"}}
-    assert kinds == {"persistentVolumeClaim", "secret", "emptyDir"}
+    assert kinds == {"persistentVolumeClaim", "secret", "configMap", "emptyDir"}
 
 
 def test_the_pod_has_no_token_of_the_api_server(pod):
@@ -100,6 +100,7 @@ def test_the_environment_carries_the_spec(store):
         "SWARM_ID": "hive",
         "DATA_DIR": "/data",
         "TOKEN_DIR": "/etc/swarm-memory/tokens",
+        "SERVICE_ACCOUNTS": "/etc/swarm-memory/identity/service-accounts.json",
         "ENABLE_WAL": "false",
         "MCP_MODE": "false",
         "KEEP_FORMER": "true",

@@ -1,0 +1,1 @@
+"""The file by which a store's service verifies the tokens of pods."""

@@ -1,0 +1,108 @@
+"""Step that publishes the cluster's keys, and who may use the memory, to a store's service.
+
+The ConfigMap `NAME-identity` holds the file that shared.service_accounts describes. The pod mounts it, so a change
+restarts no pod: the kubelet brings it to the service within about a minute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import orjson
+
+from swarm_operator.api.v1alpha1 import SwarmMemoryStore
+from swarm_operator.controllers.common import children, kinds, labels
+from swarm_operator.controllers.common.errors import ends_pass, explain
+from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
+from swarm_operator.controllers.swarmmemorystore.identity.cluster_keys import ClusterKeys, KeySource, NotServedError
+from swarm_operator.runtime.errors import ApiError, NotFoundError
+from swarm_operator.runtime.resource import Key, Object
+from swarm_operator.shared.service_accounts import FILE
+
+_VOLUME: Final = "identity"
+_DIRECTORY: Final = "/etc/swarm-memory/identity"
+PATH: Final = f"{_DIRECTORY}/{FILE}"
+"""Where the service reads the file."""
+_NOT_SERVED: Final = "the API server serves no keys of service accounts' tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity(Step[SwarmMemoryStore]):
+    """Ensure the ConfigMap. While the keys can't be had, one that is there stays as it is."""
+
+    condition: ClassVar = "IdentityReady"
+    owns: ClassVar = (kinds.CONFIG_MAP,)
+
+    source: KeySource
+
+    async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
+        """See Step.run."""
+        try:
+            keys = await self.source.current()
+        except (ApiError, NotServedError) as error:
+            if isinstance(error, ApiError) and ends_pass(error):
+                raise
+            failure = _failure(error)
+            if r.cache.get(kinds.CONFIG_MAP, Key(r.parsed.metadata.namespace, _config_map_name(r.parsed))):
+                return done("KeysStale", f"what was published before stays, also the access: {failure.message}")
+            return failure
+        await children.ensure(r, kinds.CONFIG_MAP, config_map(r.parsed, keys))
+        if _runs_without(r):
+            return waiting("WaitingForPod", "the pod is of an operator before: it gets the keys when it is replaced")
+        return done("KeysPublished")
+
+
+def _failure(error: ApiError | NotServedError) -> Outcome:
+    """Return the outcome of a store for which the keys can't be had."""
+    if isinstance(error, NotServedError):
+        return failed("KeysNotServed", f"{_NOT_SERVED}: {error}")
+    if isinstance(error, NotFoundError):
+        return failed("KeysNotServed", f"{_NOT_SERVED}, which takes an issuer with https: {error.message}")
+    return failed(*explain(error))
+
+
+def _runs_without(r: Reconciliation[SwarmMemoryStore]) -> bool:
+    """Return whether the store's pod does not mount the file."""
+    pod = r.cache.get(kinds.POD, Key(r.parsed.metadata.namespace, f"{r.parsed.metadata.name}-0"))
+    return pod is not None and all(each["name"] != _VOLUME for each in pod["spec"].get("volumes") or ())
+
+
+def config_map(store: SwarmMemoryStore, keys: ClusterKeys) -> Object:
+    """Return the ConfigMap."""
+    document = {"issuer": keys.issuer, "keys": list(keys.keys), "accounts": accounts(store)}
+    text = orjson.dumps(document, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2).decode()
+    return {
+        "metadata": {"name": _config_map_name(store), "labels": labels.of_store(store)},
+        "data": {FILE: text + "\n"},
+    }
+
+
+def accounts(store: SwarmMemoryStore) -> list[dict[str, Any]]:
+    """Return the service accounts that may use the memory, as the file has them."""
+    return [
+        {
+            "namespace": rule.service_account.namespace or store.metadata.namespace,
+            "name": rule.service_account.name,
+            "access": rule.access,
+            **({"namespaces": rule.memory_namespaces} if rule.memory_namespaces else {}),
+        }
+        for rule in store.spec.access or ()
+    ]
+
+
+def volume(store: SwarmMemoryStore) -> Object:
+    """Return the volume of the pod. It is optional: a service without the keys serves those with other tokens."""
+    return {
+        "name": _VOLUME,
+        "configMap": {"name": _config_map_name(store), "defaultMode": 0o444, "optional": True},
+    }
+
+
+def mount() -> Object:
+    """Return the mount of the service's container."""
+    return {"name": _VOLUME, "mountPath": _DIRECTORY, "readOnly": True}
+
+
+def _config_map_name(store: SwarmMemoryStore) -> str:
+    return f"{store.metadata.name}-identity"
