@@ -17,7 +17,7 @@ from swarm_operator.runtime.resource import Object
 
 MCP_FILE: Final = "mcp.json"
 TOKEN_VARIABLE: Final = "SWARM_MEMORY_TOKEN"  # noqa: S105 - a name
-"""Environment variable from which an MCP client takes the memory's token."""
+"""Environment variable from which an MCP client takes the memory's token: the one of the agent's start."""
 
 
 def peers_file(agent: str) -> str:
@@ -51,4 +51,11 @@ def agent_names(cluster: SwarmCluster) -> list[str]:
 
 
 def _mcp_server(url: str) -> Object:
-    return {"type": "http", "url": url, "headers": {"Authorization": f"Bearer ${{{TOKEN_VARIABLE}}}"}}
+    """Return the entry of the memory. A host that knows `headersHelper` reads the token anew for each connection."""
+    header = '{"Authorization": "Bearer %s"}'
+    return {
+        "type": "http",
+        "url": url,
+        "headers": {"Authorization": f"Bearer ${{{TOKEN_VARIABLE}}}"},
+        "headersHelper": f'printf \'{header}\' "$(cat "$SWARM_MEMORY_TOKEN_FILE")"',
+    }

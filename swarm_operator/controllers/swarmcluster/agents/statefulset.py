@@ -17,6 +17,7 @@ from swarm_operator.controllers.swarmmemorystore import auth, network
 from swarm_operator.controllers.swarmmemorystore.workload.security import CONTAINER_SECURITY, POD_SECURITY
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_pull_secrets
 from swarm_operator.runtime.resource import Object
+from swarm_operator.shared.service_accounts import AUDIENCE
 from swarm_operator.shared.tokens import CLIENT_FILE
 
 SHUTDOWN_SECONDS: Final = 20
@@ -31,8 +32,18 @@ _PROTECTED: Final = operators_part(_CONTAINER) - {f"spec.containers[{_CONTAINER}
 _AT: Final = "spec.agentTemplate.podTemplate"
 _CONFIG_DIR: Final = "/etc/swarm"
 _TOKEN_DIR: Final = "/etc/swarm-memory/tokens"  # noqa: S105 - a path
-_LAUNCH: Final = 'read -r SWARM_PEERS <"$SWARM_PEERS_FILE" && export SWARM_PEERS && exec "$@"'
-"""A template cannot give each pod another environment, so a shell reads the pod's own file."""
+TOKEN_VOLUME: Final = "token"  # noqa: S105 - a name
+_POD_TOKEN: Final = "token"  # noqa: S105 - a name
+"""File with the token of the agent's own service account."""
+TOKEN_SECONDS: Final = 600
+"""Lifetime of that token, the shortest that Kubernetes allows. The kubelet renews it when 80 % of it are over."""
+_LAUNCH: Final = (
+    'read -r SWARM_PEERS <"$SWARM_PEERS_FILE" && export SWARM_PEERS && {'
+    f' [ -n "${config.TOKEN_VARIABLE}" ] || read -r {config.TOKEN_VARIABLE} <"$SWARM_MEMORY_TOKEN_FILE" ||'
+    f' [ -n "${config.TOKEN_VARIABLE}" ]; }} && export {config.TOKEN_VARIABLE} && exec "$@"'
+)
+"""A template cannot give each pod another environment, so a shell reads the pod's own files. The token's file has no
+end of line, with which `read` fails although it has read the token."""
 
 
 def stateful_set(
@@ -42,6 +53,7 @@ def stateful_set(
     *,
     image: str,
     scaled_at: str,
+    own_tokens: bool,
     pull_secrets: Sequence[str] = (),
 ) -> Object:
     """Return the StatefulSet. Its template does not depend on the number of agents.
@@ -52,6 +64,8 @@ def stateful_set(
         store: the swarm's memory, in whose namespace they run.
         image: the memory service's image.
         scaled_at: when the number of agents was last changed.
+        own_tokens: whether each agent has a token of its own service account, which the memory then must verify; else
+            all have the client token.
         pull_secrets: names of Secrets in that namespace with which the memory service's image is pulled.
 
     Raises:
@@ -62,7 +76,7 @@ def stateful_set(
             "labels": _pod_labels(cluster, store.metadata.namespace),
             "annotations": {"kubectl.kubernetes.io/default-container": _CONTAINER},
         },
-        "spec": _pod_spec(cluster, template, store, image) | image_pull_secrets(pull_secrets),
+        "spec": _pod_spec(cluster, template, store, image, own_tokens=own_tokens) | image_pull_secrets(pull_secrets),
     }
     return {
         "metadata": {
@@ -111,7 +125,9 @@ def service_account(cluster: SwarmCluster, *, namespace: str) -> Object:
     }
 
 
-def _pod_spec(cluster: SwarmCluster, template: AgentTemplate, store: SwarmMemoryStore, image: str) -> Object:
+def _pod_spec(
+    cluster: SwarmCluster, template: AgentTemplate, store: SwarmMemoryStore, image: str, *, own_tokens: bool
+) -> Object:
     grace = parse_duration(template.termination_grace_period)
     return {
         "serviceAccountName": cluster.agents_name,
@@ -127,12 +143,12 @@ def _pod_spec(cluster: SwarmCluster, template: AgentTemplate, store: SwarmMemory
                 # A condition then has the last line of an agent that cannot start.
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 **_program(template),
-                "env": _environment(cluster, template, store),
+                "env": _environment(cluster, template, store, own_tokens=own_tokens),
                 "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
                 "securityContext": CONTAINER_SECURITY,
                 "volumeMounts": [
                     {"name": "swarm", "mountPath": _CONFIG_DIR, "readOnly": True},
-                    {"name": "token", "mountPath": _TOKEN_DIR, "readOnly": True},
+                    {"name": TOKEN_VOLUME, "mountPath": _TOKEN_DIR, "readOnly": True},
                     *hive_mind.mounts(cluster),
                     {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod
                     *mount.mounts(cluster),
@@ -141,20 +157,38 @@ def _pod_spec(cluster: SwarmCluster, template: AgentTemplate, store: SwarmMemory
         ],
         "volumes": [
             {"name": "swarm", "configMap": {"name": cluster.agents_name, "defaultMode": 0o444}},
-            {
-                "name": "token",
-                "secret": {
-                    "secretName": auth.secret_name(store),
-                    "defaultMode": 0o440,
-                    # The admin's token is in the same Secret.
-                    "items": [{"key": CLIENT_FILE, "path": CLIENT_FILE}],
-                },
-            },
+            {"name": TOKEN_VOLUME, **(_POD_TOKEN_SOURCE if own_tokens else _client_token_source(store))},
             *hive_mind.volumes(cluster),
             {"name": "tmp", "emptyDir": {}},
             *mount.volumes(cluster),
         ],
     }
+
+
+_POD_TOKEN_SOURCE: Final[Object] = {
+    "projected": {
+        "defaultMode": 0o440,
+        "sources": [
+            {
+                "serviceAccountToken": {
+                    "audience": AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": _POD_TOKEN,
+                }
+            }
+        ],
+    }
+}  # fmt: skip
+
+
+def _client_token_source(store: SwarmMemoryStore) -> Object:
+    # The admin's token is in the same Secret.
+    items = [{"key": CLIENT_FILE, "path": CLIENT_FILE}]
+    return {"secret": {"secretName": auth.secret_name(store), "defaultMode": 0o440, "items": items}}
+
+
+def uses_own_tokens(workload: Object) -> bool:
+    """Return whether the agents of a StatefulSet have tokens of their own."""
+    volumes = workload["spec"]["template"]["spec"].get("volumes") or ()
+    return any(each["name"] == TOKEN_VOLUME and "projected" in each for each in volumes)
 
 
 def _program(template: AgentTemplate) -> Object:
@@ -168,14 +202,18 @@ def _program(template: AgentTemplate) -> Object:
     return {"command": ["/bin/sh", "-c", _LAUNCH, _CONTAINER], "args": program}
 
 
-def _environment(cluster: SwarmCluster, template: AgentTemplate, store: SwarmMemoryStore) -> list[dict[str, Any]]:
-    token = {"secretKeyRef": {"name": auth.secret_name(store), "key": CLIENT_FILE}}
+def _environment(
+    cluster: SwarmCluster, template: AgentTemplate, store: SwarmMemoryStore, *, own_tokens: bool
+) -> list[dict[str, Any]]:
+    given = {variable.name for variable in template.env}
+    client_token = {"secretKeyRef": {"name": auth.secret_name(store), "key": CLIENT_FILE}}
+    shared = not own_tokens and config.TOKEN_VARIABLE not in given
     values = {
         "SWARM_ID": store.swarm_id,
         "SWARM_TOPOLOGY": cluster.spec.topology,
         "SWARM_PEERS_FILE": f"{_CONFIG_DIR}/{config.peers_file('$(AGENT_ID)')}",
         "SWARM_MEMORY_URL": network.endpoints(store)["http"],
-        "SWARM_MEMORY_TOKEN_FILE": f"{_TOKEN_DIR}/{CLIENT_FILE}",
+        "SWARM_MEMORY_TOKEN_FILE": f"{_TOKEN_DIR}/{_POD_TOKEN if own_tokens else CLIENT_FILE}",
         "SWARM_MCP_CONFIG": f"{_CONFIG_DIR}/{config.MCP_FILE}",
         **hive_mind.environment(cluster),
         "AGENT_GRACE": template.termination_grace_period,
@@ -187,7 +225,7 @@ def _environment(cluster: SwarmCluster, template: AgentTemplate, store: SwarmMem
         # First, since other variables refer to it.
         {"name": "AGENT_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         *({"name": name, "value": value} for name, value in values.items() if value),
-        {"name": config.TOKEN_VARIABLE, "valueFrom": token},
+        *([{"name": config.TOKEN_VARIABLE, "valueFrom": client_token}] if shared else []),
         # The API server leaves out an empty value, and what is compared with its answer must not have one.
         *(variable.model_dump(by_alias=True, exclude_none=True) for variable in map(_without_empty, template.env)),
     ]

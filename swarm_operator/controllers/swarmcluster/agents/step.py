@@ -98,6 +98,7 @@ class Agents(Step[SwarmCluster]):
             store,
             image=self.image,
             scaled_at=_scaled_at(r, live),
+            own_tokens=_have_own_tokens(r, store, live),
             pull_secrets=self.pull_secrets,
         )
         return await children.ensure(r, kinds.STATEFUL_SET, wanted)
@@ -122,6 +123,16 @@ def _workload(r: Reconciliation[SwarmCluster]) -> Object | None:
     """Return the agents' StatefulSet, or None."""
     found = children.owned(r, kinds.STATEFUL_SET)
     return next((live for live in found if live["metadata"]["name"] == r.parsed.agents_name), None)
+
+
+def _have_own_tokens(r: Reconciliation[SwarmCluster], store: SwarmMemoryStore, live: Object | None) -> bool:
+    """Return whether the agents use tokens of their own: the memory must be able to verify them.
+
+    Running agents keep what they have while the memory is not ready.
+    """
+    if live is not None and not r.outcomes[MemoryStore].is_done:
+        return statefulset.uses_own_tokens(live)
+    return any(each.type == "IdentityReady" and each.status == "True" for each in store.status.conditions)
 
 
 def _scaled_at(r: Reconciliation[SwarmCluster], live: Object | None) -> str:

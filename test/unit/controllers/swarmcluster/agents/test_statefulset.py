@@ -12,6 +12,7 @@ from swarm_operator.controllers.swarmcluster.agents.statefulset import (
     service,
     service_account,
     stateful_set,
+    uses_own_tokens,
 )
 
 GITHUB = {"appID": 1, "privateKeyRef": {"name": "app"}}
@@ -19,9 +20,12 @@ GITHUB = {"appID": 1, "privateKeyRef": {"name": "app"}}
 
 @pytest.fixture
 def made(swarm, memory):
-    def make(template=None, **spec):
+    def make(template=None, *, own_tokens=True, **spec):
         cluster = swarm(template, **spec)
-        return stateful_set(cluster, cluster.spec.agent_template, memory, image="swarm-memory:v1", scaled_at="then")
+        return stateful_set(
+            cluster, cluster.spec.agent_template, memory, image="swarm-memory:v1", scaled_at="then",
+            own_tokens=own_tokens,
+        )  # fmt: skip
 
     return make
 
@@ -55,15 +59,13 @@ def test_the_template_does_not_depend_on_the_number_of_agents(made):
 
 def test_an_agent_is_told_who_it_is_and_where_its_memory_is(made):
     found = environment(made({"capabilities": ["coder", "tester"], "cognitivePatterns": ["lateral"]}, topology="ring"))
-    secret = {"secretKeyRef": {"name": "hive-memory-auth", "key": "client-token"}}
     assert found == {
         "AGENT_ID": {"fieldRef": {"fieldPath": "metadata.name"}},
         "SWARM_ID": "hive",
         "SWARM_TOPOLOGY": "ring",
         "SWARM_PEERS_FILE": "/etc/swarm/$(AGENT_ID).peers",
         "SWARM_MEMORY_URL": "http://hive-memory.ns.svc:8080",
-        "SWARM_MEMORY_TOKEN_FILE": "/etc/swarm-memory/tokens/client-token",
-        "SWARM_MEMORY_TOKEN": secret,
+        "SWARM_MEMORY_TOKEN_FILE": "/etc/swarm-memory/tokens/token",
         "SWARM_MCP_CONFIG": "/etc/swarm/mcp.json",
         "AGENT_GRACE": "30s",
         "AGENT_TASK_TYPES": "coder,tester",
@@ -98,7 +100,15 @@ def test_users_add_variables(made):
     assert container_of(made({"env": env}))["env"][-3:] == [env[0], env[1], {"name": "EMPTY"}]
 
 
-def test_the_pod_is_restricted_and_has_the_client_s_token_and_no_other(made):
+@pytest.mark.parametrize("own_tokens", [True, False])
+def test_users_may_give_a_host_that_reads_no_file_a_static_token(made, own_tokens):
+    source = {"secretKeyRef": {"name": "hive-memory-auth", "key": "another"}}
+    given = {"name": "SWARM_MEMORY_TOKEN", "valueFrom": source}
+    env = container_of(made({"env": [given]}, own_tokens=own_tokens))["env"]
+    assert [each for each in env if each["name"] == "SWARM_MEMORY_TOKEN"] == [given]
+
+
+def test_the_pod_is_restricted_and_has_a_token_of_its_own_and_no_other(made):
     pod, container = pod_of(made()), container_of(made())
     assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("hive-agent", False)
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -107,8 +117,19 @@ def test_the_pod_is_restricted_and_has_the_client_s_token_and_no_other(made):
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    (token,) = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
+    assert not [volume for volume in pod["volumes"] if "secret" in volume]
+    (token,) = [source for volume in pod["volumes"] for source in volume.get("projected", {}).get("sources", ())]
+    assert token == {"serviceAccountToken": {"audience": "swarm-memory", "expirationSeconds": 600, "path": "token"}}
+
+
+def test_a_memory_that_cannot_verify_tokens_gets_the_client_s(made):
+    workload = made(own_tokens=False)
+    secret = {"secretKeyRef": {"name": "hive-memory-auth", "key": "client-token"}}
+    assert environment(workload)["SWARM_MEMORY_TOKEN_FILE"] == "/etc/swarm-memory/tokens/client-token"
+    assert environment(workload)["SWARM_MEMORY_TOKEN"] == secret
+    (token,) = [volume["secret"] for volume in pod_of(workload)["volumes"] if "secret" in volume]
     assert token["items"] == [{"key": "client-token", "path": "client-token"}]
+    assert [uses_own_tokens(made(own_tokens=own)) for own in (True, False)] == [True, False]
 
 
 @pytest.mark.parametrize(("period", "seconds"), [(None, 30), ("2m", 120), ("1500ms", 2)])
@@ -121,8 +142,9 @@ def test_an_agent_has_its_grace_period_and_time_to_release_its_task(made, period
 def test_an_image_is_pulled_with_the_secrets_of_the_memory_s(swarm, memory):
     cluster = swarm()
     workload = stateful_set(
-        cluster, cluster.spec.agent_template, memory, image="i", scaled_at="then", pull_secrets=("a", "b")
-    )
+        cluster, cluster.spec.agent_template, memory, image="i", scaled_at="then", own_tokens=True,
+        pull_secrets=("a", "b"),
+    )  # fmt: skip
     assert pod_of(workload)["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]
     assert workload["metadata"]["annotations"] == {labels.SCALED_AT: "then"}
 
@@ -152,7 +174,11 @@ def test_an_image_s_own_program_is_started_as_the_image_says(made, args, wanted)
 
 def launch(container, tmp_path, **environment):
     """Start the program of a container here, as the kubelet would with its file of peers in tmp_path."""
-    variables = {"PATH": os.environ["PATH"], "SWARM_PEERS_FILE": str(tmp_path / "hive-agent-1.peers"), **environment}
+    (tmp_path / "token").write_text("the-token")  # as the kubelet does, without an end of line
+    variables = {
+        "PATH": os.environ["PATH"], "SWARM_PEERS_FILE": str(tmp_path / "hive-agent-1.peers"),
+        "SWARM_MEMORY_TOKEN_FILE": str(tmp_path / "token"), **environment,
+    }  # fmt: skip
     return subprocess.run(
         [*container["command"], *container["args"]], env=variables, capture_output=True, text=True, check=False
     )
@@ -177,6 +203,20 @@ def test_an_agent_whose_peers_are_not_there_yet_does_not_start(made, tmp_path):
     assert started.stdout == ""
 
 
+@pytest.mark.parametrize(("given", "found"), [({}, "the-token"), ({"SWARM_MEMORY_TOKEN": "mine"}, "mine")])
+def test_an_agent_has_the_token_of_its_start_in_its_environment(made, tmp_path, given, found):
+    (tmp_path / "hive-agent-1.peers").write_text("\n")
+    started = launch(container_of(made({"command": ["sh", "-c", 'echo "$SWARM_MEMORY_TOKEN"']})), tmp_path, **given)
+    assert (started.stdout, started.returncode) == (f"{found}\n", 0), started.stderr
+
+
+def test_an_agent_without_a_token_does_not_start(made, tmp_path):
+    (tmp_path / "hive-agent-1.peers").write_text("\n")
+    missing = {"SWARM_MEMORY_TOKEN_FILE": str(tmp_path / "missing")}
+    started = launch(container_of(made({"command": ["echo", "started"]})), tmp_path, **missing)
+    assert (started.stdout, started.returncode != 0) == ("", True)
+
+
 def test_peers_have_dns_names_before_they_are_ready(made, swarm):
     found = service(swarm(), namespace="ns")
     assert found["metadata"]["name"] == made()["spec"]["serviceName"]
@@ -189,12 +229,17 @@ def test_the_account_has_no_token_mounted(swarm):
     assert (found["metadata"]["name"], found["automountServiceAccountToken"]) == ("hive-agent", False)
 
 
-def test_an_mcp_client_finds_the_memory_and_takes_the_token_from_its_environment(swarm):
+def test_an_mcp_client_finds_the_memory_and_its_token(swarm, tmp_path):
     url = "http://hive-memory.ns.svc:8080/mcp"
     found = config_map(swarm(), namespace="ns", mcp_url=url)["data"]["mcp.json"]
-    assert json.loads(found)["mcpServers"] == {
-        "swarm-memory": {"type": "http", "url": url, "headers": {"Authorization": "Bearer ${SWARM_MEMORY_TOKEN}"}}
-    }
+    (server,) = json.loads(found)["mcpServers"].values()
+    helper = server.pop("headersHelper")
+    assert server == {"type": "http", "url": url, "headers": {"Authorization": "Bearer ${SWARM_MEMORY_TOKEN}"}}
+    (tmp_path / "a token").write_text("renewed")
+    made = subprocess.run(
+        helper, shell=True, env={"SWARM_MEMORY_TOKEN_FILE": str(tmp_path / "a token")}, capture_output=True, check=True
+    )
+    assert json.loads(made.stdout) == {"Authorization": "Bearer renewed"}
 
 
 def test_the_peers_of_the_largest_swarm_with_the_longest_name_fit_into_a_config_map(swarm, agents_object):
@@ -208,7 +253,7 @@ def test_pods_in_another_namespace_carry_the_way_to_their_swarm(swarm, memory, m
     assert made()["spec"]["template"]["metadata"]["labels"][labels.AGENTS] == "hive"
     memory.metadata.namespace = "far"
     cluster = swarm()
-    workload = stateful_set(cluster, cluster.spec.agent_template, memory, image="i", scaled_at="then")
+    workload = stateful_set(cluster, cluster.spec.agent_template, memory, image="i", scaled_at="then", own_tokens=True)
     found = workload["spec"]["template"]["metadata"]["labels"]
     assert labels.AGENTS not in found
     assert found.items() >= labels.owner_elsewhere({"metadata": cluster.metadata.model_dump()}).items()

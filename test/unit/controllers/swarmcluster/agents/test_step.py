@@ -1,6 +1,7 @@
 import pytest
 
 from swarm_operator.controllers.common import kinds, labels
+from swarm_operator.controllers.swarmcluster.agents.statefulset import uses_own_tokens
 from swarm_operator.runtime.errors import ForbiddenError, InvalidError
 from swarm_operator.runtime.resource import Key, owner_reference
 
@@ -226,3 +227,59 @@ async def test_agents_use_the_swarm_s_memory_and_not_the_hive_mind_s(
     await run()
     (container,) = workload()["spec"]["template"]["spec"]["containers"]
     assert {"name": "SWARM_MEMORY_URL", "value": "http://hive-memory.ns.svc:8080"} in container["env"]
+
+
+async def test_agents_use_tokens_of_their_own_if_the_memory_can_verify_them(
+    run, memory_serves, workload, seen, cache, agents_object
+):
+    store_key = Key("ns", "hive-memory")
+
+    def say(identity, *, ready="True"):
+        store = cache.get(kinds.SWARM_MEMORY_STORE, store_key)
+        since = {"reason": "R", "message": "", "lastTransitionTime": "2026-11-26T00:00:00Z"}
+        found = (("Ready", ready), ("IdentityReady", identity))
+        conditions = [{"type": type_, "status": status, **since} for type_, status in found]
+        seen(kinds.SWARM_MEMORY_STORE, store | {"status": store["status"] | {"conditions": conditions}})
+
+    await memory_serves()
+    say("False")
+    await run()
+    assert not uses_own_tokens(workload()), "all would be refused"
+    say("True", ready="False")
+    await run()
+    assert not uses_own_tokens(workload()), "the memory is being replaced"
+    say("True")
+    await run()
+    assert uses_own_tokens(workload())
+    say("False", ready="False")
+    await run()
+    assert uses_own_tokens(workload())
+
+
+async def test_agents_have_access_to_the_memory_and_the_hive_mind(run, agents_object, client, cluster_object):
+    await run(agents_object(hiveMind={"enabled": True}))
+    own = [{"serviceAccount": {"name": "hive-agent", "namespace": "ns"}, "access": "write"}]
+    for name in ("hive-memory", "hive-hivemind"):
+        assert client.objects[kinds.SWARM_MEMORY_STORE, Key("ns", name)]["spec"]["access"] == own
+
+
+@pytest.mark.parametrize("namespace", [{}, {"namespace": "ns"}])
+async def test_a_rule_for_the_agents_is_in_the_place_of_theirs(run, agents_object, client, namespace):
+    rules = [
+        {"serviceAccount": {"name": "hive-agent", **namespace}, "access": "read", "memoryNamespaces": ["a"]},
+        {"serviceAccount": {"name": "hive-agent", "namespace": "elsewhere"}, "access": "read"},
+    ]
+    obj = agents_object()
+    obj["spec"]["memory"]["access"] = rules
+    await run(obj)
+    assert client.objects[kinds.SWARM_MEMORY_STORE, Key("ns", "hive-memory")]["spec"]["access"] == rules
+    obj["spec"]["memory"]["access"] = rules[1:]
+    obj["metadata"]["generation"] = 2
+    await run(obj)
+    found = client.objects[kinds.SWARM_MEMORY_STORE, Key("ns", "hive-memory")]["spec"]["access"]
+    assert found == [*rules[1:], {"serviceAccount": {"name": "hive-agent", "namespace": "ns"}, "access": "write"}]
+
+
+async def test_without_agents_nobody_has_access(run, cluster_object, client):
+    await run(cluster_object(enableMemoryStore=True))
+    assert "access" not in client.objects[kinds.SWARM_MEMORY_STORE, Key("ns", "hive-memory")]["spec"]
