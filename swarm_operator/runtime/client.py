@@ -265,9 +265,7 @@ class Client:
         """
         try:
             async with asyncio.timeout(self._timeout.total), self._turns:
-                response = await self._send(
-                    method, path, query or {}, body, content_type, self._timeout, accept=accept
-                )
+                response = await self._send(method, path, query or {}, body, content_type, self._timeout, accept=accept)
                 async with response:
                     if response.status >= 400:
                         raise await _error_of(response)

@@ -24,6 +24,7 @@ from swarm_operator.memory.core.query import Query
 from swarm_operator.memory.core.stats import GcRun, StoreStats
 from swarm_operator.memory.core.store import Store, Watch
 from swarm_operator.memory.core.writes import Write
+from swarm_operator.memory.service.access import audit
 from swarm_operator.memory.service.access.seal import Seal
 from swarm_operator.memory.service.errors import ForbiddenError, UnauthorizedError
 
@@ -198,6 +199,7 @@ class AuthorizedStore(Store):
     async def delete_range(self, namespace: str, *, prefix: str = "") -> int:
         """Require write permission for the namespace."""
         self._principal.check_write(namespace)
+        audit.record("delete-range", self._principal.name, namespace=namespace, prefix=prefix)
         return await self._store.delete_range(namespace, prefix=prefix)
 
     async def list(self, namespace: str, *, prefix: str = "", after: str | None = None, limit: int = 100) -> Page:
@@ -256,29 +258,29 @@ class AuthorizedStore(Store):
 
     async def collect_garbage(self) -> GcRun:
         """Require an admin."""
-        self._principal.check_admin()
+        self._check_admin("gc")
         return await self._store.collect_garbage()
 
     async def backup(self, path: str | Path) -> Backup:
         """Require an admin."""
-        self._principal.check_admin()
+        self._check_admin("backup", path=str(path))
         return await self._store.backup(path)
 
     @contextlib.asynccontextmanager
     async def snapshot(self, directory: Path | None = None) -> AsyncIterator[Snapshot]:
         """Require an admin."""
-        self._principal.check_admin()
+        self._check_admin("backup")
         async with self._store.snapshot(directory) as snapshot:
             yield snapshot
 
     async def stop_writes(self, backup: str) -> None:
         """Require an admin."""
-        self._principal.check_admin()
+        self._check_admin("stop-writes", backup=backup)
         await self._store.stop_writes(backup)
 
     async def resume_writes(self, backup: str) -> None:
         """Require an admin."""
-        self._principal.check_admin()
+        self._check_admin("resume-writes", backup=backup)
         await self._store.resume_writes(backup)
 
     async def confirm_upgrade(self) -> None:
@@ -287,7 +289,7 @@ class AuthorizedStore(Store):
 
     async def replace(self, file: Path, *, former: Path, before: Callable[[int], Awaitable[None]]) -> None:
         """Require an admin."""
-        self._principal.check_admin()
+        self._check_admin("replace", file=str(file))
         await self._store.replace(file, former=former, before=before)
 
     @property
@@ -305,6 +307,11 @@ class AuthorizedStore(Store):
         """Require read permission for all namespaces."""
         self._principal.check_read(None)
         return await self._store.stats()
+
+    def _check_admin(self, action: str, **details: Any) -> None:
+        """Require an admin, and record what the admin does."""
+        self._principal.check_admin()
+        audit.record(action, self._principal.name, **details)
 
 
 class _AuthorizedWatch(Watch):

@@ -21,7 +21,7 @@ import hmac
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -171,6 +171,7 @@ class Tokens:
         if stamp == self._stamp:
             return
         self._stamp = stamp
+        before = {*self._main, *self._further}
         valid = True
         try:
             self._main = _read_main(self.directory)
@@ -178,7 +179,11 @@ class Tokens:
             valid = False
             _log.error("client's and admin's tokens not read again, the former ones stay valid", reason=str(error))
         self._update(valid=valid)
-        _log.info("tokens read again", directory=str(self.directory), valid=valid)
+        after = {*self._main, *self._further}
+        _log.info(
+            "tokens read again", directory=str(self.directory), valid=valid,
+            added=_names(after - before), removed=_names(before - after),
+        )  # fmt: skip
 
     def _file_stamps(self) -> list[tuple[int, int, int] | None]:
         """Return the inode, modification time and size of each file, to detect changes; None for a missing file."""
@@ -209,6 +214,10 @@ def generate(directory: Path) -> bool:
             file.write(secrets.token_urlsafe(32) + "\n")
         made = True
     return made
+
+
+def _names(holders: Iterable[tuple[bytes, Principal]]) -> list[str]:
+    return sorted(principal.name for _, principal in holders)
 
 
 def _read_main(directory: Path) -> _Holders:

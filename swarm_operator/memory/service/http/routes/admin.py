@@ -9,6 +9,7 @@ import orjson
 
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.service import cursors, documents
+from swarm_operator.memory.service.access import audit
 from swarm_operator.memory.service.asgi import JSON, Reply
 from swarm_operator.memory.service.http.endpoint import Call, Endpoint, boolean, decimal, json_reply
 from swarm_operator.memory.service.http.operation import CURSOR, LIMIT, SWITCH, Answer, Operation, page_of, reference
@@ -139,7 +140,9 @@ async def _cleanup(call: Call) -> Reply:
     query = call.query()
     kept = {name: boolean(query, name) for name in ("keep_patterns", "keep_consensus", "dry_run")}
     options = {name: value for name, value in kept.items() if value is not None}
-    done = await call.swarm.cleanup(max_age=decimal(query, "max_age", DEFAULT_MAX_AGE), **options)
+    max_age = decimal(query, "max_age", DEFAULT_MAX_AGE)
+    audit.record(call.operation.name, call.credential.principal.name, max_age=max_age, **options)
+    done = await call.swarm.cleanup(max_age=max_age, **options)
     return json_reply({**asdict(done), "total": done.total})
 
 

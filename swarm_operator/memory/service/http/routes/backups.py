@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import orjson
-import structlog
 
+from swarm_operator.memory.service.access import audit
 from swarm_operator.memory.service.asgi import JSON, Reply
 from swarm_operator.memory.service.http.endpoint import Call, Endpoint, json_reply
 from swarm_operator.memory.service.http.operation import Answer, Operation, reference
@@ -91,8 +91,6 @@ _DELETE: Final = Operation(
     admin=True,
 )
 
-_log = structlog.get_logger(__name__)
-
 
 async def _make(call: Call) -> Reply:
     jobs, name = _jobs(call), check_name(call.id)
@@ -138,8 +136,7 @@ def _jobs(call: Call) -> BackupJobs:
 
 def _audit(call: Call, name: str, **details: str) -> None:
     """Log who asked for what."""
-    by = call.credential.principal.name
-    _log.info("backup asked for", operation=call.operation.name, backup=name, by=by, **details)
+    audit.record(call.operation.name, call.credential.principal.name, backup=name, **details)
 
 
 def _reply(status: int, state: State) -> Reply:

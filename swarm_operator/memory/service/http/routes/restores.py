@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import orjson
-import structlog
 
 from swarm_operator.memory.core.entry import MAX_KEY_BYTES
+from swarm_operator.memory.service.access import audit
 from swarm_operator.memory.service.asgi import JSON, Reply
 from swarm_operator.memory.service.http.endpoint import Call, Endpoint, json_reply
 from swarm_operator.memory.service.http.operation import SWITCH, Answer, Operation, reference
@@ -90,16 +90,14 @@ _GET: Final = Operation(
     "GET", PATH + "/{name}", "restore-get", "Read the state of a restore.", {200: _ANSWER}, conflicts=(404,), admin=True
 )
 
-_log = structlog.get_logger(__name__)
-
 
 async def _ask(call: Call) -> Reply:
     name = check_name(call.id)
     request = Request.create(**call.members())
-    by = call.credential.principal.name
-    _log.info(
-        "restore asked for", restore=name, by=by, backup=request.backup, location=request.location,
-        namespaces=request.scope.namespaces, key_prefix=request.scope.key_prefix, dry_run=request.dry_run,
+    audit.record(
+        call.operation.name, call.credential.principal.name, restore=name, backup=request.backup,
+        location=request.location, namespaces=request.scope.namespaces, key_prefix=request.scope.key_prefix,
+        dry_run=request.dry_run,
     )  # fmt: skip
     state = call.context.restores.ask(name, request)
     return _reply(200 if state.phase.ended else 202, state)

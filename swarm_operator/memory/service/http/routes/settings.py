@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import structlog
-
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.service import documents
+from swarm_operator.memory.service.access import audit
 from swarm_operator.memory.service.asgi import Reply
 from swarm_operator.memory.service.http.endpoint import Call, Endpoint, json_reply
 from swarm_operator.memory.service.http.operation import Answer, Operation
@@ -51,8 +50,6 @@ _CHANGE: Final = Operation(
     admin=True,
 )
 
-_log = structlog.get_logger(__name__)
-
 
 async def _read(call: Call) -> Reply:
     call.query()
@@ -65,7 +62,7 @@ async def _change(call: Call) -> Reply:
         _check(name, value, _SETTINGS[name])
     call.store.configure(**{documents.SETTINGS[name]: changes[name] for name in changes.keys() - {_LOG_LEVEL}})
     if changes:
-        _log.info("settings changed", by=call.credential.principal.name, **changes)
+        audit.record(call.operation.name, call.credential.principal.name, **changes)
     if _LOG_LEVEL in changes:
         set_log_level(changes[_LOG_LEVEL])
     return json_reply(_in_force(call))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from swarm_operator.memory.core.errors import DiskFullError, InvalidInputError, from_os
+from swarm_operator.memory.service.access import audit
 from swarm_operator.memory.service.access.rights import ADMIN
 from swarm_operator.memory.service.json_schema import object_of, one_of, text
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
@@ -42,6 +43,7 @@ async def _restore(call: Call, arguments: Arguments) -> dict[str, Any]:
         )
         raise InvalidInputError("backupPath", there)
     existing = Existing(arguments.get("existing", Existing.OVERWRITE))
+    audit.record("restore", call.credential.principal.name, path=source.name)
     with naming(backup="backupPath"), call.restores.holding(ADMIN):
         done = await restore(call.store, source, call.data_dir, existing=existing)
     return {outcome.name.lower(): done.counts.get(outcome, 0) for outcome in _COUNTED}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from swarm_operator.memory.service.access import audit
 from swarm_operator.memory.service.json_schema import object_of, text
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
 from swarm_operator.memory.transfer.ndjson import Outcome
@@ -13,6 +14,7 @@ _COUNTED: Final = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.
 
 
 async def _sync(call: Call, arguments: Arguments) -> dict[str, Any]:
+    audit.record("sync", call.credential.principal.name, target=arguments["target"])
     done = await call.peers.sync(call.store, arguments["target"])
     pulled = {outcome.name.lower(): count for outcome, count in done.pulled.items()}
     return {"target": arguments["target"], "pulled": _counts(pulled), "pushed": _counts(done.pushed)}

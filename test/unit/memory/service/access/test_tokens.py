@@ -111,6 +111,20 @@ def test_files_are_looked_at_once_a_second(directory):
     assert principal(tokens, b"Bearer new-token-of-another-length")
 
 
+def test_whose_token_was_replaced_is_logged(directory):
+    clock = Monotonic()
+    tokens = Tokens(directory, monotonic=clock)
+    further = {"name": "team", "token": "team-0123456789abcdef", "access": "read"}
+    (directory / "client-token").write_text("new-client-0123456789abcdef")
+    (directory / "tokens.json").write_text(json.dumps({"tokens": [further]}))
+    clock.now += 1
+    with capture_logs() as lines:
+        tokens.current()
+    (line,) = [each for each in lines if each["event"] == "tokens read again"]
+    assert (line["added"], line["removed"]) == (["client", "team"], ["client"])
+    assert "0123456789" not in str(lines)
+
+
 def test_a_secrets_files_are_swapped_by_a_link(tmp_path):
     for name in ("1", "2"):
         generate(tmp_path / name)

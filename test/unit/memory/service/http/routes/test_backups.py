@@ -210,8 +210,8 @@ async def test_who_asked_is_logged_once(service, admin):
         await admin.backups.make("monday", reason="Requested")
         await ended(admin, "monday")
         await admin.backups.delete("monday")
-    asked = [{**line, "log_level": None} for line in lines if line["event"] == "backup asked for"]
-    assert [(line["operation"], line["backup"], line["by"]) for line in asked] == [
+    asked = [{**line, "log_level": None} for line in lines if line["event"] == "administration" and "backup" in line]
+    assert [(line["action"], line["backup"], line["by"]) for line in asked] == [
         ("backup-make", "monday", "admin"), ("backup-delete", "monday", "admin"),
     ]  # fmt: skip
 

@@ -88,7 +88,7 @@ async def test_a_change_is_logged_with_whose_it_is(service):
         await change(service)
     finally:
         processors[:] = old
-    (line,) = [line for line in capture.entries if line["event"] == "settings changed"]
+    (line,) = [line for line in capture.entries if line["event"] == "administration"]
     assert (line["by"], line["cache_size"]) == ("admin", 9)
 
 
