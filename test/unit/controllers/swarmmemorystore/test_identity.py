@@ -91,7 +91,7 @@ async def test_a_rotated_key_is_published_and_the_former_one_is_kept_for_a_while
     assert set(published().keys) == {"k2"}
 
 
-async def test_api_servers_that_answer_with_different_keys_cause_no_writes(become, reconcile, look, client):
+async def test_api_servers_that_answer_with_different_keys_cause_no_writes(become, reconcile, look, client, reconciler):
     await become()
     client.documents[KEYS] = {"keys": [K2, K1]}
     await look()
@@ -101,6 +101,10 @@ async def test_api_servers_that_answer_with_different_keys_cause_no_writes(becom
         client.documents[KEYS] = {"keys": served}
         assert not await look()
         await reconcile()
+    reconciler.keys._seen.clear()  # as after a restart, whose first answer has them in another order
+    client.documents[KEYS] = {"keys": [K2, K1]}
+    await look()
+    await reconcile()
     assert client.writes() == []
 
 
