@@ -47,6 +47,7 @@ EXAMPLES = {
         {"metadata": {"labels": {"team": "bees"}}, "spec": {"nodeSelector": {"disk": "ssd"}}},
         {"spec": {"containers": [{"name": "memory", "resources": {"requests": {"cpu": 0.5}}}]}},
     ],
+    "tls": [{"mode": "off"}, {"mode": "auto"}, {"mode": "secret", "secretName": "mine"}],
     "backupTimeZone": ["UTC", "Europe/Berlin"],
     "restoreFrom": [
         {"backupRef": {"name": "b1"}},

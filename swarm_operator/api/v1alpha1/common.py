@@ -18,9 +18,8 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from swarm_operator.api.field_docs import field_docs
-
 from swarm_operator.api.duration import DURATION_PATTERN
+from swarm_operator.api.field_docs import field_docs
 
 GROUP = "swarm.claudeflow.io"
 VERSION = "v1alpha1"

@@ -43,6 +43,7 @@ from swarm_operator.api.v1alpha1.swarmmemorystore import (
     DeletionPolicy,
     LegacyClaim,
 )
+from swarm_operator.api.v1alpha1.tls import TLSSettings
 from swarm_operator.shared.limits import CACHE_MEMORY_MB, CACHE_SIZE
 
 STORE_SUFFIX = "-memory"
@@ -126,6 +127,8 @@ class MemorySpec(ApiModel):
     access: AccessRules | None = None
     """Further service accounts whose pods may use the memory. The swarm's own agents may read and write everything,
     unless a rule for their service account, NAME-agent, says otherwise."""
+    tls: TLSSettings | None = None
+    """TLS on all ports of the memory, and of the hive mind. Default: off."""
     enable_disruption_budget: bool | None = None
     """Keep evictions from ending the memory's pod. Default: true."""
     sqlite_config: SQLiteMemoryConfig | None = None

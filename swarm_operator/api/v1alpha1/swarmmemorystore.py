@@ -33,6 +33,7 @@ from swarm_operator.api.v1alpha1.common import (
 )
 from swarm_operator.api.v1alpha1.network_policy import NetworkPolicySettings
 from swarm_operator.api.v1alpha1.pod_template import PodTemplate
+from swarm_operator.api.v1alpha1.tls import TLSSettings
 from swarm_operator.shared.limits import CACHE_MEMORY_MB, CACHE_SIZE, COMPRESSION_THRESHOLD
 
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -143,6 +144,8 @@ class SwarmMemoryStoreSpec(ApiModel):
     access: AccessRules | None = None
     """Service accounts whose pods may use this memory, with tokens for the audience swarm-memory. Default: none. A
     SwarmCluster names its own agents here."""
+    tls: TLSSettings | None = None
+    """TLS on all ports. Default: off."""
     enable_disruption_budget: bool = True
     """Keep evictions from ending the pod: a node is drained when this is false, or the store hibernates. A node that is
     removed takes a volume on its own disk along."""
@@ -323,6 +326,11 @@ class SwarmMemoryStore(ApiModel):
     metadata: ObjectMeta
     spec: SwarmMemoryStoreSpec = Field(default_factory=SwarmMemoryStoreSpec)
     status: SwarmMemoryStoreStatus = Field(default_factory=SwarmMemoryStoreStatus)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the store is to serve TLS."""
+        return self.spec.tls is not None and self.spec.tls.mode != "off"
 
     @property
     def swarm_id(self) -> str:

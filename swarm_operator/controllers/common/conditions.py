@@ -12,12 +12,12 @@ from swarm_operator.runtime.resource import Object
 
 EVENT_CONDITIONS = frozenset(
     {"Ready", "StorageReady", "AuthReady", "Restored", "BackupSucceeded", "Writable", "Upgraded", "Migrated", "Paused"}
-    | {"PodTemplateApplied", "SpaceAvailable", "GitHubTokenReady"}
+    | {"CertificateReady", "PodTemplateApplied", "SpaceAvailable", "GitHubTokenReady"}
 )
 """Conditions whose changes emit events."""
 
 QUIET = frozenset(
-    {("AuthReady", "True"), ("Writable", "True"), ("Writable", "Unknown")}
+    {("AuthReady", "True"), ("CertificateReady", "True"), ("Writable", "True"), ("Writable", "Unknown")}
     | {("SpaceAvailable", "True"), ("SpaceAvailable", "Unknown")}
 )
 """Conditions that are normal from the start, and emit no event."""

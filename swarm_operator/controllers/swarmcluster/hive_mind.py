@@ -45,6 +45,8 @@ def hive_mind(cluster: SwarmCluster) -> Object:
     """Return the hive mind's store. Its swarm is another than the memory's: neither takes a backup of the other."""
     wanted, memory = cluster.spec.hive_mind, cluster.spec.memory
     settings: Object = {"storageSize": wanted.database_size, **_reachable(cluster), **access_of(cluster)}
+    if memory.tls:
+        settings["tls"] = memory.tls.model_dump(by_alias=True, exclude_none=True)
     if wanted.backup_enabled:
         places = memory.sqlite_config.backup if memory.sqlite_config else None
         settings["backup"] = places.model_dump(by_alias=True, exclude_none=True) if places else {"volume": {}}

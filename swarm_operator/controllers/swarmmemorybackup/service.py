@@ -17,6 +17,8 @@ from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.common.conditions import reason_of
 from swarm_operator.controllers.common.reconciliation import Reconciliation
 from swarm_operator.controllers.swarmmemorystore.auth import secret_name, token_of
+from swarm_operator.controllers.swarmmemorystore.network import service_url
+from swarm_operator.controllers.swarmmemorystore.tls.names import trusted
 from swarm_operator.controllers.swarmmemorystore.workload.serving import serves
 from swarm_operator.memory.client import (
     BackupState,
@@ -45,6 +47,8 @@ class Service:
     store: Key
     token: str
     """The admin token."""
+    ca: str | None = None
+    """The CA certificates to verify the service by, in PEM; None for a service without TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +91,12 @@ class HttpCalls:
         self, service: Service, call: Callable[[MemoryClient], Coroutine[Any, Any, Answer[State]]]
     ) -> Answer[State]:
         """Return the answer of a call, which gets a client of the service; or the reason why there is none."""
-        url = self.url.format(name=service.store.name, namespace=service.store.namespace)
+        url = service_url(self.url, service.store, service.ca)
         try:
             # No retries: the next pass asks again.
-            async with MemoryClient(url, token=service.token, timeout=self.timeout, retries=0, connections=1) as memory:
+            async with MemoryClient(
+                url, token=service.token, ca_data=service.ca, timeout=self.timeout, retries=0, connections=1
+            ) as memory:
                 return await call(memory)
         except MemoryClientError as error:
             log.warning("the memory service did not do what was asked of it", url=url, error=str(error))
@@ -187,7 +193,7 @@ async def find_service(r: Reconciliation[Any], store: SwarmMemoryStore, obj: Obj
     token = token_of(secret, ADMIN_FILE)
     if token is None or all(owner["uid"] != uid for owner in secret["metadata"].get("ownerReferences") or ()):
         return f"Secret {secret_name(store)} has no {ADMIN_FILE} of SwarmMemoryStore {name}"
-    return Service(Key(namespace, name), token)
+    return Service(Key(namespace, name), token, trusted(store, r.cache))
 
 
 def _again(state: BackupState, asked: bool) -> bool:  # noqa: FBT001 - both are needed

@@ -5,17 +5,16 @@ from __future__ import annotations
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import children, kinds, labels
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done
-from swarm_operator.runtime.resource import Object
+from swarm_operator.controllers.swarmmemorystore.tls.names import serves_tls
+from swarm_operator.runtime.resource import Key, Object
 
 HTTP_PORT = 8080
 GRPC_PORT = 9090
 METRICS_PORT = 9091
 
-_PORTS = [
-    {"name": "http", "port": HTTP_PORT, "targetPort": "http", "protocol": "TCP"},
-    {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "protocol": "TCP", "appProtocol": "kubernetes.io/h2c"},
-    {"name": "metrics", "port": METRICS_PORT, "targetPort": "metrics", "protocol": "TCP"},
-]
+_HTTP = {"name": "http", "port": HTTP_PORT, "targetPort": "http", "protocol": "TCP"}
+_GRPC = {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "protocol": "TCP"}
+_METRICS = {"name": "metrics", "port": METRICS_PORT, "targetPort": "metrics", "protocol": "TCP"}
 
 
 class ClientService(Step[SwarmMemoryStore]):
@@ -26,7 +25,8 @@ class ClientService(Step[SwarmMemoryStore]):
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
         await children.ensure(r, kinds.SERVICE, service(r.parsed))
-        r.status |= {"swarmId": r.parsed.swarm_id, "endpoints": endpoints(r.parsed)}
+        secure = serves_tls(r.parsed, r.cache)
+        r.status |= {"swarmId": r.parsed.swarm_id, "endpoints": endpoints(r.parsed, secure=secure)}
         return done()
 
 
@@ -74,13 +74,27 @@ def _routing(store: SwarmMemoryStore) -> Object:
         "ipFamilyPolicy": "PreferDualStack",
         "publishNotReadyAddresses": True,
         "selector": labels.selector(store),
-        "ports": _PORTS,
+        "ports": [_HTTP, _GRPC if store.is_secure else _GRPC | {"appProtocol": "kubernetes.io/h2c"}, _METRICS],
     }
 
 
-def endpoints(store: SwarmMemoryStore) -> dict[str, str]:
-    """Return the addresses for clients in the cluster, as in status.endpoints."""
+def endpoints(store: SwarmMemoryStore, *, secure: bool) -> dict[str, str]:
+    """Return the addresses for clients in the cluster, as in status.endpoints; `secure`: with TLS."""
     host = f"{store.metadata.name}.{store.metadata.namespace}.svc"
-    http = f"http://{host}:{HTTP_PORT}"
+    scheme = "https" if secure else "http"
+    http = f"{scheme}://{host}:{HTTP_PORT}"
     mcp = {"mcp": f"{http}/mcp"} if store.spec.mcp_mode else {}
-    return {"http": http, "grpc": f"{host}:{GRPC_PORT}", **mcp, "metrics": f"http://{host}:{METRICS_PORT}/metrics"}
+    metrics = f"{scheme}://{host}:{METRICS_PORT}/metrics"
+    return {"http": http, "grpc": f"{host}:{GRPC_PORT}", **mcp, "metrics": metrics}
+
+
+def service_url(url: str, store: Key, ca: str | None) -> str:
+    """Return the address at which the operator asks a service.
+
+    Args:
+        url: the address, with {name} and {namespace}.
+        store: the store.
+        ca: the CA certificates to verify it by; None for a service without TLS.
+    """
+    found = url.format(name=store.name, namespace=store.namespace)
+    return found if ca is None else found.replace("http://", "https://", 1)

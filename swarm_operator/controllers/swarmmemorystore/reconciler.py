@@ -22,6 +22,8 @@ from swarm_operator.controllers.swarmmemorystore.settings import LiveSettings
 from swarm_operator.controllers.swarmmemorystore.space import Space
 from swarm_operator.controllers.swarmmemorystore.stats import Observer, Poller, StatsPoll
 from swarm_operator.controllers.swarmmemorystore.storage import FINALIZER, Storage
+from swarm_operator.controllers.swarmmemorystore.tls.authority import Authority
+from swarm_operator.controllers.swarmmemorystore.tls.step import Certificate
 from swarm_operator.controllers.swarmmemorystore.workload.restore import Restore
 from swarm_operator.controllers.swarmmemorystore.workload.step import Workload
 from swarm_operator.controllers.swarmmemorystore.workload.turns import Turns
@@ -81,6 +83,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
         steps = (
             Storage(),
             Auth(),
+            Certificate(Authority(operator_namespace)),
             ClientService(),
             HeadlessService(),
             NetworkPolicy(operator_namespace),

@@ -19,7 +19,8 @@ from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.controllers.swarmmemorystore import settings
 from swarm_operator.controllers.swarmmemorystore.auth import Auth, secret_name, token_of
-from swarm_operator.controllers.swarmmemorystore.network import ClientService
+from swarm_operator.controllers.swarmmemorystore.network import ClientService, service_url
+from swarm_operator.controllers.swarmmemorystore.tls.names import trusted
 from swarm_operator.controllers.swarmmemorystore.workload.memory import suffices
 from swarm_operator.controllers.swarmmemorystore.workload.step import Workload
 from swarm_operator.memory.client import MemoryClient, MemoryClientError, Stats
@@ -42,6 +43,8 @@ class Target:
     admin_token: str | None
     settings: Mapping[str, Any]
     """The settings that are to be in force, by their names in the service's API."""
+    ca: str | None = None
+    """The CA certificates to verify the service by, in PEM; None for a service without TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +105,9 @@ class Observer:
 
         No answer is an empty observation: the pod may still serve its clients.
         """
-        url = self.url.format(name=store.metadata.name, namespace=store.metadata.namespace)
+        url = service_url(self.url, Key(store.metadata.namespace, store.metadata.name), target.ca)
         try:
-            async with self._client(url, target.token) as memory:
+            async with self._client(url, target.token, target.ca) as memory:
                 stats = await memory.stats()
         except MemoryClientError as error:
             log.warning("the memory service's numbers could not be read", url=url, error=str(error))
@@ -113,7 +116,7 @@ class Observer:
         if not changes:
             return Observation(stats)
         try:
-            async with self._client(url, target.admin_token) as memory:
+            async with self._client(url, target.admin_token, target.ca) as memory:
                 in_force = await memory.settings.change(changes)
         except MemoryClientError as error:
             log.warning("the memory service did not change its settings", url=url, changes=changes, error=str(error))
@@ -121,9 +124,9 @@ class Observer:
         log.info("settings changed", url=url, **changes)
         return Observation(replace(stats, settings={**stats.settings, **in_force}))
 
-    def _client(self, url: str, token: str | None) -> MemoryClient:
+    def _client(self, url: str, token: str | None, ca: str | None) -> MemoryClient:
         # No retries, since the next poll comes soon; no session is kept, since stores come and go.
-        return MemoryClient(url, token=token, timeout=self.timeout, retries=0, connections=1)
+        return MemoryClient(url, token=token, ca_data=ca, timeout=self.timeout, retries=0, connections=1)
 
 
 @dataclass(slots=True)
@@ -263,7 +266,7 @@ class StatsPoll(Step[SwarmMemoryStore]):
         # A larger cache waits for a pod with more memory.
         if not suffices(r.cache.get(kinds.STATEFUL_SET, key_of(r.obj)), r.parsed):
             del asked[settings.CACHE_MEMORY]
-        target = Target(token_of(secret), token_of(secret, ADMIN_FILE), asked)
+        target = Target(token_of(secret), token_of(secret, ADMIN_FILE), asked, trusted(r.parsed, r.cache))
         observation, delay = self.poller.poll(r.parsed, target)
         r.set_condition("SettingsApplied", settings_outcome(r.parsed, asked, observation))
         if observation is not None:

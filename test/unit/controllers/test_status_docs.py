@@ -33,12 +33,13 @@ from swarm_operator.runtime.errors import ApiError, ForbiddenError, InvalidError
 FOLDER = Path(controllers.__file__).parent
 TESTS = Path(__file__).parents[2]
 OUTCOMES = {"done": 0, "waiting": 0, "failed": 0, "SourceError": 0, "Outcome": 1, "_wait": 1, "_fail": 1, "_refused": 0}
-OUTCOMES |= {"GitHubError": 0}  # becomes one
+OUTCOMES |= {"GitHubError": 0, "BadCertificateError": 0}  # become one
 """Functions that take a reason, with its place among their arguments."""
 NOT_SHOWN = {"Deleted", "JobSucceeded"}
 """Reasons of outcomes of which no condition is made: the object is gone, or waits for nothing more."""
 OF_SOME_CLUSTERS = {AGENTS_READY, GITHUB_TOKEN_READY}
 OF_SOME_STORES = {"Restored", "BackupStorageReady", "BackupSucceeded", "Upgraded", "PodTemplateApplied", "Migrated"}
+OF_SOME_STORES |= {"CertificateReady"}
 
 
 def rows():

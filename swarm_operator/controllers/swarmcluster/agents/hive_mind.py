@@ -23,13 +23,18 @@ _DIR: Final = "/etc/swarm-hive-mind/tokens"
 _VOLUME: Final = "hive-mind-token"
 
 
-def environment(cluster: SwarmCluster) -> dict[str, str]:
-    """Return the variables of an agent's pod by which it finds the hive mind; none without a hive mind."""
+def environment(cluster: SwarmCluster, *, secure: bool) -> dict[str, str]:
+    """Return the variables of an agent's pod by which it finds the hive mind; none without a hive mind.
+
+    Args:
+        cluster: the swarm.
+        secure: whether the hive mind serves TLS. It has the memory's `tls`, so it does when the memory does.
+    """
     if not cluster.spec.hive_mind.enabled:
         return {}
     store = SwarmMemoryStore.model_validate(hive_mind(cluster))
     return {
-        "SWARM_HIVE_MIND_URL": network.endpoints(store)["http"],
+        "SWARM_HIVE_MIND_URL": network.endpoints(store, secure=secure)["http"],
         "SWARM_HIVE_MIND_TOKEN_FILE": f"{_DIR}/{CLIENT_FILE}",
     }
 

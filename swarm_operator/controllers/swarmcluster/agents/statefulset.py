@@ -14,6 +14,7 @@ from swarm_operator.controllers.common.pod_template import customised, operators
 from swarm_operator.controllers.swarmcluster.agents import config, hive_mind
 from swarm_operator.controllers.swarmcluster.github import mount
 from swarm_operator.controllers.swarmmemorystore import auth, network
+from swarm_operator.controllers.swarmmemorystore.tls.names import CA_DIR, CA_FILE, CA_VOLUME, ca_volume
 from swarm_operator.controllers.swarmmemorystore.workload.security import CONTAINER_SECURITY, POD_SECURITY
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_pull_secrets
 from swarm_operator.runtime.resource import Object
@@ -32,6 +33,7 @@ _PROTECTED: Final = operators_part(_CONTAINER) - {f"spec.containers[{_CONTAINER}
 _AT: Final = "spec.agentTemplate.podTemplate"
 _CONFIG_DIR: Final = "/etc/swarm"
 _TOKEN_DIR: Final = "/etc/swarm-memory/tokens"  # noqa: S105 - a path
+_NODE_VARIABLE: Final = "NODE_EXTRA_CA_CERTS"
 TOKEN_VOLUME: Final = "token"  # noqa: S105 - a name
 _POD_TOKEN: Final = "token"  # noqa: S105 - a name
 """File with the token of the agent's own service account."""
@@ -152,6 +154,7 @@ def _pod_spec(
                     *hive_mind.mounts(cluster),
                     {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod
                     *mount.mounts(cluster),
+                    *([{"name": CA_VOLUME, "mountPath": CA_DIR, "readOnly": True}] if serves_tls(store) else []),
                 ],
             }
         ],
@@ -161,6 +164,7 @@ def _pod_spec(
             *hive_mind.volumes(cluster),
             {"name": "tmp", "emptyDir": {}},
             *mount.volumes(cluster),
+            *([ca_volume(store)] if serves_tls(store) else []),
         ],
     }
 
@@ -191,6 +195,12 @@ def uses_own_tokens(workload: Object) -> bool:
     return any(each["name"] == TOKEN_VOLUME and "projected" in each for each in volumes)
 
 
+def serves_tls(store: SwarmMemoryStore) -> bool:
+    """Return whether the memory serves TLS: as its own status says, which follows its pod."""
+    endpoints = store.status.endpoints
+    return endpoints is not None and (endpoints.http or "").startswith("https://")
+
+
 def _program(template: AgentTemplate) -> Object:
     """Return command and arguments of the container."""
     if template.command is not None:
@@ -212,15 +222,20 @@ def _environment(
         "SWARM_ID": store.swarm_id,
         "SWARM_TOPOLOGY": cluster.spec.topology,
         "SWARM_PEERS_FILE": f"{_CONFIG_DIR}/{config.peers_file('$(AGENT_ID)')}",
-        "SWARM_MEMORY_URL": network.endpoints(store)["http"],
+        "SWARM_MEMORY_URL": network.endpoints(store, secure=serves_tls(store))["http"],
         "SWARM_MEMORY_TOKEN_FILE": f"{_TOKEN_DIR}/{_POD_TOKEN if own_tokens else CLIENT_FILE}",
         "SWARM_MCP_CONFIG": f"{_CONFIG_DIR}/{config.MCP_FILE}",
-        **hive_mind.environment(cluster),
+        **hive_mind.environment(cluster, secure=serves_tls(store)),
         "AGENT_GRACE": template.termination_grace_period,
         "AGENT_TASK_TYPES": ",".join(template.capabilities),
         "AGENT_COGNITIVE_PATTERNS": ",".join(template.cognitive_patterns),
         **mount.environment(cluster, _CONFIG_DIR),
     }
+    if serves_tls(store):
+        values["SWARM_MEMORY_CA_FILE"] = f"{CA_DIR}/{CA_FILE}"
+        # MCP clients in Node.js trust these certificates beside those that they know.
+        if all(variable.name != _NODE_VARIABLE for variable in template.env):
+            values[_NODE_VARIABLE] = f"{CA_DIR}/{CA_FILE}"
     return [
         # First, since other variables refer to it.
         {"name": "AGENT_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},

@@ -82,7 +82,7 @@ class Agents(Step[SwarmCluster]):
         """Ensure what the pods need, then the StatefulSet."""
         cluster, template, namespace = r.parsed, r.parsed.spec.agent_template, store.metadata.namespace
         assert template is not None  # noqa: S101 - for mypy
-        mcp_url = network.endpoints(store).get("mcp")
+        mcp_url = network.endpoints(store, secure=statefulset.serves_tls(store)).get("mcp")
         await children.ensure(r, kinds.SERVICE_ACCOUNT, statefulset.service_account(cluster, namespace=namespace))
         await children.ensure(r, kinds.SERVICE, statefulset.service(cluster, namespace=namespace))
         await children.ensure(r, kinds.NETWORK_POLICY, network_policy.network_policy(cluster, namespace=namespace))

@@ -11,6 +11,7 @@ from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.swarmmemorystore import auth, network
 from swarm_operator.controllers.swarmmemorystore.backups.destination import access, destination_of
+from swarm_operator.controllers.swarmmemorystore.tls.names import CA_DIR, CA_FILE, CA_VOLUME, ca_volume
 from swarm_operator.controllers.swarmmemorystore.workload.command import command_pod, near_pods_of
 from swarm_operator.controllers.swarmmemorystore.workload.customisation import with_placement
 from swarm_operator.controllers.swarmmemorystore.workload.statefulset import image_of
@@ -67,9 +68,11 @@ def migration_job(store: SwarmMemoryStore, *, image: str, pull_secrets: Sequence
         pull_secrets: names of the Secrets with which the image is pulled.
     """
     claim, found = store.spec.legacy_data_pvc, access(destination_of(store))
+    secure = store.is_secure
     ours = labels.identity(store)
     arguments = [
-        *("migrate", f"--source={_SOURCE_DIR}", f"--target={network.endpoints(store)['http']}"),
+        *("migrate", f"--source={_SOURCE_DIR}", f"--target={network.endpoints(store, secure=secure)['http']}"),
+        *([f"--ca-file={CA_DIR}/{CA_FILE}"] if secure else []),
         *(f"--token-file={_TOKEN_DIR}/{ADMIN_FILE}", f"--retry-for={_RETRY_FOR}", f"--swarm-id={store.swarm_id}"),
         *(f"--scratch={_SCRATCH}", f"--report={_SCRATCH}/report.json", f"--archive={found.url}"),
         *(f"--summary={_SUMMARY}", "--accept-quarantine"),
@@ -84,6 +87,7 @@ def migration_job(store: SwarmMemoryStore, *, image: str, pull_secrets: Sequence
         mounts=[
             {"name": "legacy", "mountPath": _SOURCE_DIR, "readOnly": True},
             {"name": "token", "mountPath": _TOKEN_DIR, "readOnly": True},
+            *([{"name": CA_VOLUME, "mountPath": CA_DIR, "readOnly": True}] if secure else []),
         ],
         volumes=[
             # A claim that is read-only in the volume, too, is not given to the pod's group by the kubelet.
@@ -96,6 +100,7 @@ def migration_job(store: SwarmMemoryStore, *, image: str, pull_secrets: Sequence
                     "defaultMode": 0o440,
                 },
             },
+            *([ca_volume(store)] if secure else []),
         ],
     )
     return {

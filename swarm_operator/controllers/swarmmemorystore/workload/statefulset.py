@@ -10,6 +10,8 @@ from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.swarmmemorystore import auth, network, settings, storage
 from swarm_operator.controllers.swarmmemorystore.backups.objects import final_name
 from swarm_operator.controllers.swarmmemorystore.identity import step as identity
+from swarm_operator.controllers.swarmmemorystore.tls import names
+from swarm_operator.controllers.swarmmemorystore.tls.names import CA_FILE, CERTIFICATE_DIR, VOLUME
 from swarm_operator.controllers.swarmmemorystore.workload.memory import resources
 from swarm_operator.controllers.swarmmemorystore.workload.security import CONTAINER_SECURITY, POD_SECURITY
 from swarm_operator.runtime.resource import Object
@@ -55,6 +57,7 @@ def stateful_set(store: SwarmMemoryStore, *, image: str, pull_secrets: Sequence[
                     "annotations": {
                         "prometheus.io/scrape": "true",
                         "prometheus.io/port": str(network.METRICS_PORT),
+                        **({"prometheus.io/scheme": "https"} if store.is_secure else {}),
                         "kubectl.kubernetes.io/default-container": CONTAINER,
                     },
                 },
@@ -87,9 +90,9 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
                     {"name": "metrics", "containerPort": network.METRICS_PORT, "protocol": "TCP"},
                 ],
                 # A database that was not closed cleanly is recovered before the first answer, in up to 10 minutes.
-                "startupProbe": {**_probe("/healthz"), "periodSeconds": 1, "failureThreshold": 600},
-                "livenessProbe": {**_probe("/healthz"), "periodSeconds": 10, "failureThreshold": 3},
-                "readinessProbe": {**_probe("/readyz"), "periodSeconds": 3, "failureThreshold": 2},
+                "startupProbe": {**_probe("/healthz", store), "periodSeconds": 1, "failureThreshold": 600},
+                "livenessProbe": {**_probe("/healthz", store), "periodSeconds": 10, "failureThreshold": 3},
+                "readinessProbe": {**_probe("/readyz", store), "periodSeconds": 3, "failureThreshold": 2},
                 "resources": resources(store.spec.cache_memory_mb),
                 "securityContext": CONTAINER_SECURITY,
                 "volumeMounts": [
@@ -97,6 +100,7 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
                     {"name": "tokens", "mountPath": _TOKEN_DIR, "readOnly": True},
                     identity.mount(),
                     {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod
+                    *([{"name": VOLUME, "mountPath": CERTIFICATE_DIR, "readOnly": True}] if store.is_secure else []),
                 ],
             }
         ],
@@ -105,8 +109,14 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
             {"name": "tokens", "secret": {"secretName": auth.secret_name(store), "defaultMode": 0o440}},
             identity.volume(store),
             {"name": "tmp", "emptyDir": {}},
+            *([_certificate(store)] if store.is_secure else []),
         ],
     }
+
+
+def _certificate(store: SwarmMemoryStore) -> Object:
+    """Return the volume of the certificate. The pod starts when its Secret is there."""
+    return {"name": VOLUME, "secret": {"secretName": names.secret_name(store), "defaultMode": 0o440}}
 
 
 def data_volume(store: SwarmMemoryStore) -> Object:
@@ -135,8 +145,17 @@ def _environment(store: SwarmMemoryStore) -> list[Object]:
         # store that uses the same volume has a final backup of another name.
         "FINAL_BACKUP": final_name(store),
     }
+    if store.is_secure:
+        # The latter two are for commands that are run in the pod.
+        fixed |= {
+            "TLS_DIR": CERTIFICATE_DIR,
+            "SWARM_MEMORY_URL": network.endpoints(store, secure=True)["http"],
+            "SWARM_MEMORY_CA_FILE": f"{CERTIFICATE_DIR}/{CA_FILE}",
+        }
     return [*({"name": name, "value": value} for name, value in fixed.items()), *settings.variables(store)]
 
 
-def _probe(path: str) -> dict[str, Any]:
-    return {"httpGet": {"path": path, "port": "http", "scheme": "HTTP"}, "timeoutSeconds": 5}
+def _probe(path: str, store: SwarmMemoryStore) -> dict[str, Any]:
+    # The kubelet verifies no certificate.
+    scheme = "HTTPS" if store.is_secure else "HTTP"
+    return {"httpGet": {"path": path, "port": "http", "scheme": scheme}, "timeoutSeconds": 5}

@@ -44,6 +44,7 @@ def test_every_field_has_the_default_that_is_documented():
         "autogrow": None,
         "networkPolicy": None,
         "access": None,
+        "tls": None,
         "enableDisruptionBudget": True,
         "hibernated": False,
         "paused": False,

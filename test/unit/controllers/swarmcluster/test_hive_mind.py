@@ -49,6 +49,12 @@ def test_agents_in_another_namespace_reach_it(cluster_object):
     assert "networkPolicy" not in hive_mind(SwarmCluster.model_validate(obj))["spec"]
 
 
+def test_it_serves_tls_as_the_memory_does(cluster_object):
+    tls = {"mode": "auto"}
+    assert hive_mind(SwarmCluster.model_validate(asking(cluster_object, memory={"tls": tls})))["spec"]["tls"] == tls
+    assert "tls" not in hive_mind(SwarmCluster.model_validate(asking(cluster_object)))["spec"]
+
+
 async def test_a_cluster_has_a_second_store_that_it_owns(reconciler, seen, cluster_object, cache, conditions, status):
     seen(CLUSTER, asking(cluster_object, memory={"enableMemoryStore": True}))
     await reconciler.reconcile(KEY)

@@ -46,6 +46,7 @@ def test_every_setting_is_one_that_the_store_has(cluster_object):
         "autogrow": {"threshold": 90, "step": "1Gi", "max": "20Gi"},
         "networkPolicy": {"enabled": True, "from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}]},
         "enableDisruptionBudget": False,
+        "tls": {"mode": "secret", "secretName": "mine"},
     }
     store = made(cluster_object, **passed_on, sqliteConfig=tuning)
     read = SwarmMemoryStore.model_validate(store)

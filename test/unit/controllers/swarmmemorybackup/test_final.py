@@ -49,7 +49,8 @@ def doomed(ready_store, seen):
         metadata = {"name": "bees", "namespace": "ns", "uid": "set", "generation": 1}
         metadata["ownerReferences"] = [owner_reference(store)]
         status = {"observedGeneration": 1, "currentRevision": "a", "updateRevision": "a", "readyReplicas": replicas}
-        seen(kinds.STATEFUL_SET, {"metadata": metadata, "spec": {"replicas": replicas}, "status": status})
+        spec = {"replicas": replicas, "template": {"spec": {"volumes": []}}}
+        seen(kinds.STATEFUL_SET, {"metadata": metadata, "spec": spec, "status": status})
         return store
 
     return make

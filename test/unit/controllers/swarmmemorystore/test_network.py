@@ -32,14 +32,29 @@ def test_services_lead_to_ports_that_the_pod_has(store):
 
 
 def test_the_status_says_where_clients_reach_the_store(store):
-    assert network.endpoints(store()) == {
+    assert network.endpoints(store(), secure=False) == {
         "http": "http://bees.ns.svc:8080",
         "mcp": "http://bees.ns.svc:8080/mcp",
         "grpc": "bees.ns.svc:9090",
         "metrics": "http://bees.ns.svc:9091/metrics",
     }
-    assert network.endpoints(store(mcpMode=False)) == {
+    assert network.endpoints(store(mcpMode=False), secure=False) == {
         "http": "http://bees.ns.svc:8080",
         "grpc": "bees.ns.svc:9090",
         "metrics": "http://bees.ns.svc:9091/metrics",
     }
+    assert network.endpoints(store(), secure=True) == {
+        "http": "https://bees.ns.svc:8080",
+        "mcp": "https://bees.ns.svc:8080/mcp",
+        "grpc": "bees.ns.svc:9090",
+        "metrics": "https://bees.ns.svc:9091/metrics",
+    }
+
+
+def test_services_tell_proxies_of_clear_text_only_where_it_is(store):
+    def protocol(made):
+        return {port["name"]: port.get("appProtocol") for port in network.service(made)["spec"]["ports"]}["grpc"]
+
+    assert protocol(store()) == "kubernetes.io/h2c"
+    assert protocol(store(tls={"mode": "off"})) == "kubernetes.io/h2c"
+    assert protocol(store(tls={"mode": "auto"})) is None

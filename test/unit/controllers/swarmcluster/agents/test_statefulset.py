@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from swarm_operator.api.v1alpha1.agents import RESERVED
+from swarm_operator.api.v1alpha1.swarmmemorystore import Endpoints
 from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.swarmcluster.agents.config import config_map
 from swarm_operator.controllers.swarmcluster.agents.statefulset import (
@@ -78,7 +79,7 @@ def test_an_agent_is_told_who_it_is_and_where_its_memory_is(made):
         "GITHUB_TOKEN_FILE": "/etc/swarm-github/token",
         "GIT_CONFIG_SYSTEM": "/etc/swarm/gitconfig",
     }
-    assert {*found, *hive, *with_github, "SWARM_PEERS"} == {*RESERVED}
+    assert {*found, *hive, *with_github, "SWARM_PEERS", "SWARM_MEMORY_CA_FILE"} == {*RESERVED}
     assert container_of(made())["env"][0]["name"] == "AGENT_ID", "others refer to it"
 
 
@@ -257,3 +258,28 @@ def test_pods_in_another_namespace_carry_the_way_to_their_swarm(swarm, memory, m
     found = workload["spec"]["template"]["metadata"]["labels"]
     assert labels.AGENTS not in found
     assert found.items() >= labels.owner_elsewhere({"metadata": cluster.metadata.model_dump()}).items()
+
+
+def secure(memory):
+    endpoints = Endpoints(http="https://hive-memory.ns.svc:8080")
+    return memory.model_copy(update={"status": memory.status.model_copy(update={"endpoints": endpoints})})
+
+
+def test_agents_of_a_memory_with_tls_get_its_ca(made, swarm, memory):
+    plain = made()
+    assert "SWARM_MEMORY_CA_FILE" not in environment(plain)
+    cluster = swarm({})
+    workload = stateful_set(cluster, cluster.spec.agent_template, secure(memory), image="i", scaled_at="then")
+    (volume,) = [each for each in pod_of(workload)["volumes"] if each["name"] == "ca"]
+    assert volume["configMap"]["name"] == "hive-memory-ca"
+    (mount,) = [each for each in container_of(workload)["volumeMounts"] if each["name"] == "ca"]
+    found = environment(workload)
+    assert found["SWARM_MEMORY_URL"] == "https://hive-memory.ns.svc:8080"
+    assert found["SWARM_MEMORY_CA_FILE"] == found["NODE_EXTRA_CA_CERTS"] == f"{mount['mountPath']}/ca.crt"
+
+
+def test_a_user_s_own_ca_of_node_counts(swarm, memory):
+    cluster = swarm({"env": [{"name": "NODE_EXTRA_CA_CERTS", "value": "/mine"}]})
+    workload = stateful_set(cluster, cluster.spec.agent_template, secure(memory), image="i", scaled_at="then")
+    given = [each for each in container_of(workload)["env"] if each["name"] == "NODE_EXTRA_CA_CERTS"]
+    assert given == [{"name": "NODE_EXTRA_CA_CERTS", "value": "/mine"}]

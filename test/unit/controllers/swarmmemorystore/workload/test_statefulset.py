@@ -162,3 +162,26 @@ def test_the_service_takes_every_number_that_the_crd_takes(store, bound):
         cache_memory_mb=int(environment["CACHE_MEMORY_MB"]),
         compression_threshold=int(environment["COMPRESSION_THRESHOLD"]),
     )
+
+
+def test_off_is_as_without_tls(store):
+    assert stateful_set(store(tls={"mode": "off"}), image="i") == stateful_set(store(), image="i")
+
+
+@pytest.mark.parametrize(
+    ("tls", "secret"), [({"mode": "auto"}, "bees-tls"), ({"mode": "secret", "secretName": "mine"}, "mine")]
+)
+def test_tls_gives_the_pod_its_certificate_and_probes_it_by_https(store, tls, secret):
+    template = stateful_set(store(tls=tls), image="i")["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    (volume,) = [each for each in template["spec"]["volumes"] if each["name"] == "certificate"]
+    assert volume["secret"] == {"secretName": secret, "defaultMode": 0o440}
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == "certificate"]
+    assert mount["readOnly"]
+    found = {each["name"]: each.get("value") for each in container["env"]}
+    assert found["TLS_DIR"] == mount["mountPath"]
+    assert found["SWARM_MEMORY_URL"] == "https://bees.ns.svc:8080"
+    assert found["SWARM_MEMORY_CA_FILE"] == f"{mount['mountPath']}/ca.crt"
+    probes = [container[name]["httpGet"]["scheme"] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
+    assert probes == ["HTTPS"] * 3
+    assert template["metadata"]["annotations"]["prometheus.io/scheme"] == "https"
