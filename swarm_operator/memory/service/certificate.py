@@ -79,15 +79,20 @@ class Certificate:
         stamp = self._file_stamps()
         if stamp == self._stamp:
             return
-        self._stamp = stamp
+        pair, problem = None, ""
         try:
-            self._pair = _read(self._directory)
+            pair = _read(self._directory)
         except BadCertificateError as error:
-            _log.error("certificate not read, the former one stays in use", reason=str(error))
-            self._reloaded(False)
+            problem = str(error)
+        if self._file_stamps() != stamp:  # exchanged between two reads: the next look finds both of one version
+            return
+        self._stamp = stamp
+        if pair is None:
+            _log.error("certificate not read, the former one stays in use", reason=problem)
         else:
+            self._pair = pair
             _log.info("certificate read", directory=str(self._directory))
-            self._reloaded(True)
+        self._reloaded(pair is not None)
 
     def _file_stamps(self) -> list[tuple[int, int, int] | None]:
         """Return what tells a file from its successor: Kubernetes exchanges a symbolic link, so the inode does."""

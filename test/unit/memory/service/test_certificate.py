@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import ssl
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -114,3 +115,26 @@ def test_without_a_valid_pair_nothing_is_served(files, broken):
     broken(files)
     with pytest.raises(BadCertificateError, match=r"must have tls\.crt and tls\.key"):
         Certificate(files)
+
+
+def test_files_that_are_exchanged_between_two_reads_are_read_again_without_a_word(files, authority, monkeypatch):
+    time, reloaded = Time(), []
+    certificate = Certificate(files, monotonic=time, reloaded=reloaded.append)
+    first = certificate.current()
+    authority.pair(files)
+    read = Path.read_bytes
+
+    def reading(path):
+        content = read(path)
+        if path.name == "tls.crt":
+            monkeypatch.undo()
+            authority.pair(files)
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", reading)
+    time.now = 1.0
+    with capture_logs() as logs:
+        assert certificate.current() is first
+    assert (logs, reloaded) == ([], [True])
+    time.now = 2.0
+    assert certificate.current().certificate == (files / "tls.crt").read_bytes()
