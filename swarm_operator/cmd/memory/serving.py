@@ -42,6 +42,10 @@ def add(commands: Any) -> None:
     )  # fmt: skip
     flag("--enable-vacuum", "ENABLE_VACUUM", "true", switch, "give empty pages back to the file system after each")
     flag("--full-text", "FULL_TEXT", "true", switch, "find entries by their words; false makes writes cheaper")
+    flag(
+        "--search-wait-ms", "SEARCH_WAIT_MS", "250", whole(0, 60_000),
+        "milliseconds that a search for words waits at most for the words of writes before it",
+    )  # fmt: skip
     flag("--host", "HOST", "127.0.0.1", str, "the address to listen on")
     flag("--http-port", "HTTP_PORT", "8080", whole(0, 65_535), "the API's port; 0 takes a free one")
     flag("--grpc-port", "GRPC_PORT", "9090", port_or_off, "gRPC's port; 0 takes a free one; off: no gRPC")
@@ -178,6 +182,7 @@ def _serve(options: argparse.Namespace) -> int:
         enable_vacuum=options.enable_vacuum,
         reserve_bytes=options.reserve_bytes,
         full_text=options.full_text,
+        search_wait=options.search_wait_ms / 1000,
         final_backup=options.final_backup or None,
         keep_former=options.keep_former,
     )

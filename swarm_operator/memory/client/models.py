@@ -147,7 +147,8 @@ class SearchPage:
     Attributes:
         hits: entries in order. A page before the last one may be empty.
         next_cursor: None on the last page.
-        searched: details of the search: `namespaces` (all, subtree, one), `order`, `partial`, `candidates`.
+        searched: details of the search: `namespaces` (all, subtree, one), `order`, `partial`, `candidates`,
+            and `fresh`, which is False if some writes before the search may be missing.
     """
 
     hits: list[MemoryHit]

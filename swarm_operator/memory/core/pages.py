@@ -79,6 +79,7 @@ class SearchPage:
         partial: True if the page ended at the time or candidate limit before it was full.
         ranked: False if too many entries match the text: the newest then come first instead of the best.
         candidates: number of entries that were examined, all of them within `within`.
+        fresh: False if the search was answered before the index of words had all changes that were committed before it.
         within: namespaces to whose subtrees the search was restricted; None: not restricted.
     """
 
@@ -87,4 +88,5 @@ class SearchPage:
     partial: bool = False
     ranked: bool = True
     candidates: int = 0
+    fresh: bool = True
     within: tuple[str, ...] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -64,6 +64,19 @@ class VolumeStats:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexStats:
+    """Index of words.
+
+    Attributes:
+        lag: number of changes that it does not have yet.
+        rebuilding: whether it is being built anew. Searches then read the entries themselves.
+    """
+
+    lag: int = 0
+    rebuilding: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStats:
     """State of the store at one time. Sizes are bytes. Counts are of live entries, `compressed_*` of stored rows."""
 
@@ -92,6 +105,7 @@ class StoreStats:
     settings: Mapping[str, Any]
     """Settings of this process."""
     gc: GcStats
+    index: IndexStats = field(default_factory=IndexStats)
 
     @property
     def compression_ratio(self) -> float | None:

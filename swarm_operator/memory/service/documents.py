@@ -70,10 +70,16 @@ def hits_page(found: SearchPage, query: Query, cursor: str | None, *, values: bo
 
 
 def searched(found: SearchPage, query: Query) -> dict[str, Any]:
-    """Return the scope of a search; `within` names the namespaces that the caller's token is limited to."""
+    """Return the scope of a search; `within` names the namespaces that the caller's token is limited to.
+
+    `fresh` is false if it was answered before the index of words had every earlier write; it is absent otherwise.
+    """
+    scope: dict[str, Any] = {} if found.fresh else {"fresh": False}
     if query.namespace is not None:
-        return {"namespaces": "subtree" if query.subtree else "one"}
-    return {"namespaces": "all"} if found.within is None else {"namespaces": "permitted", "within": found.within}
+        return {"namespaces": "subtree" if query.subtree else "one", **scope}
+    if found.within is None:
+        return {"namespaces": "all", **scope}
+    return {"namespaces": "permitted", "within": found.within, **scope}
 
 
 def namespaces_page(counts: Sequence[NamespaceCount], cursor: str | None) -> bytes:
@@ -126,6 +132,7 @@ def statistics(store: Store, stats: StoreStats) -> bytes:
                 "last_run": None if stats.gc.last is None else _collection(stats.gc.last),
                 "last_error": stats.gc.last_error,
             },
+            "index": {"lag": stats.index.lag, "rebuilding": stats.index.rebuilding},
             "settings": {
                 **{name: settings[setting] for name, setting in SETTINGS.items()},
                 "log_level": log_level(),

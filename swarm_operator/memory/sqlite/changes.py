@@ -1,7 +1,8 @@
 """Change log: the `changes` table that each commit appends to, and the feed that delivers changes to watchers in order.
 
 The number of a change, `seq`, increases by one per change, across all namespaces and restarts. The oldest rows are
-trimmed; the last row is never deleted, because it holds the counter. The feed keeps the newest changes in memory,
+trimmed; the last row is never deleted, because it holds the counter. The index of words follows the table, too (see
+search.words). The feed keeps the newest changes in memory,
 shared by all watchers. A watcher is a position. A watcher behind the changes in memory reads the table. A watcher
 behind the table gets MissedChangesError. Watchers never block writers.
 """
@@ -27,14 +28,16 @@ PAGE: Final = 500
 _BOUNDS = """
     SELECT coalesce((SELECT min(seq) FROM changes), 1), coalesce((SELECT max(seq) FROM changes), 0)
 """
-_APPEND = "INSERT INTO changes (seq, namespace, key, op, version, at) VALUES (?, ?, ?, ?, ?, ?)"
+_APPEND = "INSERT INTO changes (seq, namespace, key, op, version, at, row_id) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _READ = "SELECT seq, namespace, key, op, version, at FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
 _OLDEST = "SELECT seq, at FROM changes ORDER BY seq LIMIT ?"
 _TRIM = "DELETE FROM changes WHERE seq < ?"
+_INDEXED = "SELECT CASE revision WHEN 0 THEN ? ELSE position END FROM text_index WHERE id = 1"
+MAX_HELD: Final = 100_000
+"""Maximum number of changes that are kept for the index of words alone. If it falls behind more, it is rebuilt."""
 
-
-ChangeNote: TypeAlias = tuple[str, str, Op, int]
-"""namespace, key, op, version"""
+ChangeNote: TypeAlias = tuple[str, str, Op, int, int]
+"""namespace, key, op, version, and the row ID in `entries`, which the index of words needs"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +58,25 @@ class ChangePage:
 def append(db: sqlite3.Connection, notes: Sequence[ChangeNote], *, now: int, keep: int) -> list[Change]:
     """Append changes inside the transaction that made them. Trim old rows if the table has more than `keep` rows.
 
-    At most two old rows are deleted per new row. So a long table shrinks gradually without slowing commits.
+    At most two old rows are deleted per new row. So a long table shrinks gradually without slowing commits. The changes
+    that the index of words has not passed are kept, up to MAX_HELD.
     """
     if not notes:
         return []
     first, last = db.execute(_BOUNDS).fetchone()
-    changes = [Change(last + number, *note, now) for number, note in enumerate(notes, start=1)]
-    db.executemany(_APPEND, changes)
+    changes = [Change(last + number, *note[:4], now) for number, note in enumerate(notes, start=1)]
+    db.executemany(_APPEND, [(*change, note[4]) for change, note in zip(changes, notes, strict=True)])
     last += len(changes)
     excess = last - first + 1 - keep
     if excess > 0:
-        db.execute(_TRIM, (min(first + min(excess, 2 * len(changes)), last),))
+        db.execute(_TRIM, (min(first + min(excess, 2 * len(changes)), last, _needed(db, last)),))
     return changes
+
+
+def _needed(db: sqlite3.Connection, last: int) -> int:
+    """Return the first change that the index of words needs."""
+    position: int = db.execute(_INDEXED, (last,)).fetchone()[0]
+    return max(position + 1, last - MAX_HELD)
 
 
 def trim(db: sqlite3.Connection, before: int) -> int:
@@ -74,9 +84,12 @@ def trim(db: sqlite3.Connection, before: int) -> int:
     oldest = db.execute(_OLDEST, (PAGE + 1,)).fetchall()
     # Keep the last row of the page: it may be the last row of the table.
     old = [seq for seq, at in oldest[:-1] if at < before]
-    if old:
-        db.execute(_TRIM, (old[-1] + 1,))
-    return len(old)
+    if not old:
+        return 0
+    end = min(old[-1] + 1, _needed(db, bounds(db)[1]))
+    db.execute(_TRIM, (end,))
+    trimmed: int = max(end - old[0], 0)
+    return trimmed
 
 
 def bounds(db: sqlite3.Connection) -> tuple[int, int]:

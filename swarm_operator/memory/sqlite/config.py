@@ -47,9 +47,12 @@ class StoreConfig:
     for later entries."""
 
     full_text: bool = True
-    """True: searches find words of keys and values. Each write updates the index in its own transaction and takes about
-    50% longer. False: text searches are rejected. If an existing file has no index, the next start indexes every entry
-    (see search.index.prepare)."""
+    """True: searches find words of keys and values. The index of words follows the changes (see search.indexer). False:
+    text searches are rejected. If an existing file has no index, it is built in the background after the start."""
+
+    search_wait: float = 0.25
+    """Maximum seconds that a search with a text waits for the index to have what was committed before it; then it says
+    that it is not fresh. 0: it does not wait."""
 
     change_log_entries: int = 100_000
     """Maximum number of past changes available to watches. 1 to 100,000,000; about 60 bytes of the file per change."""
@@ -125,6 +128,7 @@ _RANGES = (
     ("cache_memory_mb", *limits.CACHE_MEMORY_MB),
     ("compression_threshold", *limits.COMPRESSION_THRESHOLD),
     ("gc_interval", 0.001, 1e10),
+    ("search_wait", 0.0, 60.0),
     ("change_log_entries", 1, 100_000_000),
     ("change_log_seconds", 0.0, 1e10),
     ("max_batch", 1, 10_000),

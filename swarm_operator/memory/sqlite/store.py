@@ -21,6 +21,7 @@ from typing import Any
 
 from swarm_operator.memory.atomicfile import remove_stale
 from swarm_operator.memory.core.backup import Backup, Snapshot
+from swarm_operator.memory.core.changes import Change
 from swarm_operator.memory.core.entry import (
     MAX_VERSION,
     Draft,
@@ -58,7 +59,7 @@ from swarm_operator.memory.sqlite.database.lock import ProcessLock
 from swarm_operator.memory.sqlite.gc.collector import GarbageCollector
 from swarm_operator.memory.sqlite.read.entries import EntryCache, EntryReader
 from swarm_operator.memory.sqlite.read.pool import Readers
-from swarm_operator.memory.sqlite.search.index import prepare_opened
+from swarm_operator.memory.sqlite.search.indexer import Indexer
 from swarm_operator.memory.sqlite.tables import compression
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
 from swarm_operator.memory.sqlite.tables.ranges import after_prefix
@@ -75,8 +76,6 @@ from swarm_operator.memory.sqlite.write.writer import DELETING, CheckpointPolicy
 RECORD_NAMESPACES = ("swarm:agents", "swarm:tasks", "swarm:patterns")
 _DELETE_BATCH_SIZE = 200
 """Entries per step of `delete_range`. A step blocks other writers for a few milliseconds."""
-_MAX_DELETE_TEXT_BYTES = 128 * 1024
-"""Bytes of indexed texts per step of `delete_range`: FTS5 tokenizes each deleted text."""
 
 
 class SqliteStore:
@@ -91,8 +90,8 @@ class SqliteStore:
 
     def __init__(
         self, path: Path, config: StoreConfig, *, worker: Worker, readers: Readers, now: Callable[[], int],
-        sleep: Callable[[float], Awaitable[object]], observer: Observer, note: DeletionNote, deleting: bool,
-        former: FormerDatabase | None,
+        sleep: Callable[[float], Awaitable[object]], observer: Observer, indexer: Indexer,
+        checkpoints: CheckpointPolicy, note: DeletionNote, deleting: bool, former: FormerDatabase | None,
     ) -> None:  # fmt: skip
         self.path = path
         self.config = config
@@ -103,7 +102,8 @@ class SqliteStore:
         self._worker = worker
         self._readers = readers
         self._cache = EntryCache(max_entries=config.cache_size, max_bytes=config.cache_memory_mb * MIB)
-        self._checkpoints = CheckpointPolicy(path, config)
+        self._checkpoints = checkpoints
+        self._indexer = indexer
         self._accesses = AccessTimes()
         fetch = functools.partial(readers.entries, max_bytes=config.max_value_bytes)
         self._lookup = EntryReader(self._cache, fetch, now=now, accesses=self._accesses)
@@ -113,7 +113,7 @@ class SqliteStore:
         refusal = DELETING if deleting else None if former is None else UPGRADING
         self._writer = Writer(
             worker, config, now=now, checkpoints=self._checkpoints, invalidation=self._lookup,
-            publish=self._feed.publish, observer=observer, refusal=refusal,
+            publish=self._publish, follower=indexer, observer=observer, refusal=refusal,
         )  # fmt: skip
         self._note = note
         self._former = former
@@ -170,12 +170,15 @@ class SqliteStore:
                 observer.former_database(outcome)
             worker = await connect.open_writer(path, config)
             stack.push_async_callback(connect.close_writer, worker, config)
-            await worker.run(lambda db: prepare_opened(db, config))
+            checkpoints = CheckpointPolicy(path, config)
+            indexer = Indexer(worker, config, observer=observer, wrote=checkpoints.note_bytes)
+            await indexer.open()
             readers = await Readers.open(path, config, worker)
             stack.push_async_callback(readers.close)
             store = cls(
-                path, config, worker=worker, readers=readers, now=now, sleep=sleep, observer=observer,
-                note=note, deleting=deleting, former=former if former.exists else None,
+                path, config, worker=worker, readers=readers, now=now, sleep=sleep,
+                observer=observer, indexer=indexer, checkpoints=checkpoints, note=note,
+                deleting=deleting, former=former if former.exists else None,
             )  # fmt: skip
             stack.push_async_callback(store._close)
             await store._feed.start()
@@ -312,7 +315,7 @@ class SqliteStore:
         check_namespace(namespace)
         deleted = 0
         while keys := await self._readers.keys(
-            namespace, start=start, end=after_prefix(prefix), limit=_DELETE_BATCH_SIZE, max_text=_MAX_DELETE_TEXT_BYTES
+            namespace, start=start, end=after_prefix(prefix), limit=_DELETE_BATCH_SIZE
         ):
             deletes = [DeleteOperation((namespace, key)) for key in keys]
             deleted += sum(await self._writer.submit(BatchOperation(deletes)))
@@ -346,8 +349,12 @@ class SqliteStore:
         check_page_size(limit)
         if query.expression is not None and not self.config.full_text:
             raise InvalidInputError("text", "nothing: full-text search is switched off (full_text)")
+        since = 0
+        if query.expression is not None:
+            since = self._feed.newest
+            await self._indexer.wait(since)
         found = await self._readers.search(
-            query, position, limit=limit, max_bytes=self.config.max_page_bytes, now=self._now()
+            query, position, limit=limit, max_bytes=self.config.max_page_bytes, now=self._now(), since=since
         )
         found.hits = [replace(hit, entry=self._accesses.latest(hit.entry)) for hit in found.hits]
         return found
@@ -502,6 +509,7 @@ class SqliteStore:
             library_version=self.sqlite_version,
             settings=self.settings,
             gc=replace(self._collector.stats),
+            index=self._indexer.stats,
         )
 
     async def _pack(self, raw: bytes) -> compression.StoredValue:
@@ -518,11 +526,17 @@ class SqliteStore:
         if self._closed:
             raise StoreClosedError("the store is closed")
 
+    def _publish(self, found: Sequence[Change]) -> None:
+        """Take note of committed changes."""
+        self._indexer.committed(found)
+        self._feed.publish(found)
+
     def _forget(self, position: int) -> None:
         """Drop what is in memory of a database that was replaced by one with this position."""
         self._lookup.forget()
         self._accesses.forget()
         self._feed.restart(position)
+        self._indexer.restart(position)
         self._writer.forget_fault()
 
     async def _close(self) -> None:

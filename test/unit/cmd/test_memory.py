@@ -42,6 +42,7 @@ def test_the_defaults_are_the_documented_ones():
     config = StoreConfig()
     assert options.compression_threshold == config.compression_threshold
     assert (options.gc_interval, options.enable_vacuum) == (config.gc_interval, config.enable_vacuum)
+    assert options.search_wait_ms == config.search_wait * 1000
     assert (options.http_port, options.metrics_port, options.log_level) == (8080, 9091, "info")
     assert ServiceSettings().http_port == options.http_port
 

@@ -229,7 +229,7 @@ class SearchRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., subtree: _Optional[bool] = ..., prefix: _Optional[str] = ..., glob: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., any_tags: _Optional[_Iterable[str]] = ..., metadata: _Optional[bytes] = ..., updated_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., text: _Optional[str] = ..., match: _Optional[str] = ..., order: _Optional[str] = ..., without_values: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
-    __slots__ = ("hits", "next_page_token", "partial", "ranked")
+    __slots__ = ("hits", "next_page_token", "partial", "ranked", "fresh")
     class Hit(_message.Message):
         __slots__ = ("entry", "score", "snippet")
         ENTRY_FIELD_NUMBER: _ClassVar[int]
@@ -243,11 +243,13 @@ class SearchResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
     RANKED_FIELD_NUMBER: _ClassVar[int]
+    FRESH_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[SearchResponse.Hit]
     next_page_token: str
     partial: bool
     ranked: bool
-    def __init__(self, hits: _Optional[_Iterable[_Union[SearchResponse.Hit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., partial: _Optional[bool] = ..., ranked: _Optional[bool] = ...) -> None: ...
+    fresh: bool
+    def __init__(self, hits: _Optional[_Iterable[_Union[SearchResponse.Hit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., partial: _Optional[bool] = ..., ranked: _Optional[bool] = ..., fresh: _Optional[bool] = ...) -> None: ...
 
 class NamespacesRequest(_message.Message):
     __slots__ = ("page_size", "page_token")

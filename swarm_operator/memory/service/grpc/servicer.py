@@ -255,7 +255,13 @@ async def _search(store: AuthorizedStore, request: pb.SearchRequest) -> pb.Searc
         for hit in found.hits
     ]
     token = own.encode(found.position) or ""
-    return pb.SearchResponse(hits=hits, next_page_token=token, partial=found.partial, ranked=found.ranked)
+    return pb.SearchResponse(
+        hits=hits,
+        next_page_token=token,
+        partial=found.partial,
+        ranked=found.ranked,
+        fresh=None if found.fresh else False,
+    )
 
 
 async def _namespaces(store: AuthorizedStore, request: pb.NamespacesRequest) -> pb.NamespacesResponse:

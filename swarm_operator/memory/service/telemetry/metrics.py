@@ -343,6 +343,12 @@ class StoreCollector(Collector):
         yield CounterMetricFamily(
             "swarm_memory_gc_given_back_bytes", "Empty pages that collections gave back.", stats.gc.given_back_bytes
         )
+        yield GaugeMetricFamily(
+            "swarm_memory_index_lag", "Changes that the index of words does not have yet.", stats.index.lag
+        )
+        yield GaugeMetricFamily(
+            "swarm_memory_index_rebuilding", "1 while the index of words is built anew.", stats.index.rebuilding
+        )
         readers = GaugeMetricFamily(
             "swarm_memory_readers", "Reads of the database that run or wait for their turn.", labels=["kind"]
         )

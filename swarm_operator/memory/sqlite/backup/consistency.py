@@ -1,6 +1,9 @@
 """Verifies that derived data (counters, tags, text index, changes) matches the entries. Used by backup.verify.
 
 The page checks of backup.verify run first. The entries are read once. SQLite compares the tables in temporary files.
+
+The index of words may be behind the changes, see search.words. What it has then, and what it may lack, is known: it is
+compared with that.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from swarm_operator.memory.core.entry import check_key, check_namespace, check_t
 from swarm_operator.memory.core.errors import CorruptValueError, InvalidInputError
 from swarm_operator.memory.sqlite.backup.findings import Findings
 from swarm_operator.memory.sqlite.database.driver import sqlite3
-from swarm_operator.memory.sqlite.search.index import REVISION, index_namespace, index_text
+from swarm_operator.memory.sqlite.search.index import index_namespace, index_text, stored_text
+from swarm_operator.memory.sqlite.search.words import REVISION
 from swarm_operator.memory.sqlite.tables.compression import Codec, decompress
 
 _COMPRESSED: Final = 2
@@ -24,6 +28,7 @@ _INDEXED: Final = 3
 _CHANGES: Final = 4
 _DELETED: Final = 5
 _ACCESSES: Final = 6
+_FOLLOWS: Final = 8
 """Schema versions that introduced these tables."""
 _PROGRESS_INTERVAL: Final = 1000
 
@@ -49,6 +54,11 @@ _MAKE_TEXTS = (
     "CREATE VIRTUAL TABLE temp.kept_words USING fts5vocab (main, entries_text, row)",
 )
 _INSERT_TEXT = "INSERT INTO temp.made (rowid, namespace, key, value) VALUES (?, ?, ?, ?)"
+_DOCUMENT = "SELECT 1 FROM entries_text_docsize WHERE id = ?"
+_REPLACED_IDS = "SELECT id FROM replaced_texts"
+_REPLACED = "SELECT id, namespace, key, value, codec, size FROM replaced_texts"
+_PENDING = "SELECT row_id FROM changes WHERE seq > (SELECT position FROM text_index)"
+_TO_BUILD = "SELECT id FROM entries WHERE id > (SELECT built FROM text_index)"
 _WORDS = "SELECT term, doc, cnt FROM temp.{}_words"
 
 
@@ -70,7 +80,10 @@ def check(
     if texts:
         for statement in _MAKE_TEXTS:
             db.execute(statement)
-    totals, unreadable = _entries(db, version, findings, progress, texts=texts)
+    stale: set[int] = set()
+    if texts and version >= _FOLLOWS:
+        stale = {row_id for (row_id,) in db.execute(_REPLACED_IDS).fetchall()}
+    totals, unreadable = _entries(db, version, findings, progress, texts=texts, stale=stale)
     if version >= _COMPRESSED:
         counted = db.execute("SELECT entries, raw, stored FROM compression WHERE id = 1").fetchone()
         if counted != totals.packed:
@@ -78,7 +91,7 @@ def check(
     if version >= _INDEXED:
         _tags(db, findings)
     if texts:
-        _words(db, findings, unreadable)
+        _words(db, findings, unreadable, follows=version >= _FOLLOWS)
     if version >= _CHANGES:
         _changes(db, findings)
     if version >= _DELETED and db.execute("SELECT count(*) FROM deleted_versions WHERE highest >= 0").fetchone() != (
@@ -97,8 +110,12 @@ def _entries(
     progress: Callable[[int, int], None] | None,
     *,
     texts: bool,
+    stale: set[int],
 ) -> tuple[Totals, set[int]]:
-    """Check each row. Return the totals and the rowids of entries with unreadable values."""
+    """Check each row. Return the totals and the rowids of entries with unreadable values.
+
+    With `texts`, index the rows that the index of words has, except those of which it has a former text (`stale`).
+    """
     rows = db.execute("SELECT count(*) FROM entries").fetchone()[0]
     counts: dict[str, tuple[int, int]] = {}
     packed = [0, 0, 0]
@@ -117,7 +134,7 @@ def _entries(
         if isinstance(value, str):
             unreadable.add(row_id)
             findings.entry(namespace, key, value)
-        elif texts:
+        elif texts and row_id not in stale and db.execute(_DOCUMENT, (row_id,)).fetchone() is not None:
             db.execute(_INSERT_TEXT, (row_id, index_namespace(namespace), key, index_text(value)))
         for what in _members(row):
             findings.entry(namespace, key, what)
@@ -200,12 +217,24 @@ def _text_revision(db: sqlite3.Connection, findings: Findings) -> int | None:
     return revision
 
 
-def _words(db: sqlite3.Connection, findings: Findings, unreadable: set[int]) -> None:
+def _words(db: sqlite3.Connection, findings: Findings, unreadable: set[int], *, follows: bool) -> None:
     """Compare rows and words of the text index with the entries. Words of damaged values are unknown."""
+    there, behind = "SELECT id FROM entries", ""
+    if follows:
+        there += f" EXCEPT {_REPLACED_IDS}"
+        behind = f" EXCEPT {_PENDING} EXCEPT {_TO_BUILD}"
+        for row_id, namespace, key, value, codec_number, size in db.execute(_REPLACED):
+            text = stored_text(value, codec_number, size)
+            if text is None:
+                unreadable.add(row_id)
+            else:
+                db.execute(_INSERT_TEXT, (row_id, index_namespace(namespace), key, index_text(text)))
+        for (row_id,) in db.execute(f"{_REPLACED_IDS} EXCEPT {_PENDING}"):
+            findings.add("index of words", f"row {row_id} has a former text there, and no change that is to come")
     for sql, what in (
-        ("SELECT id FROM entries EXCEPT SELECT id FROM entries_text_docsize", "is not in the index of words"),
+        ("SELECT id FROM entries EXCEPT SELECT id FROM entries_text_docsize" + behind, "is not in the index of words"),  # noqa: S608 - constants only
         (
-            "SELECT id FROM entries_text_docsize EXCEPT SELECT id FROM entries",
+            "SELECT id FROM entries_text_docsize EXCEPT " + there,  # noqa: S608
             "is in the index of words, and not there",
         ),
     ):

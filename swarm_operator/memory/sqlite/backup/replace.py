@@ -46,7 +46,7 @@ from swarm_operator.memory.sqlite.database.connection import Worker, write_trans
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.read.pool import Readers
-from swarm_operator.memory.sqlite.search import index
+from swarm_operator.memory.sqlite.search import words
 from swarm_operator.memory.sqlite.write.writer import Writer
 
 MARGIN: Final = 1_000_000
@@ -265,7 +265,8 @@ def prepare(
     db.execute("PRAGMA journal_mode = OFF")
     db.execute("PRAGMA synchronous = OFF")
     schema.migrate(db, version)
-    index.prepare(db, full_text=config.full_text)
+    words.prepare(db, full_text=config.full_text)
+    words.catch_up(db)  # what the index lacks is known from the changes, which are deleted next
     own = given(db)
     # All that was given out. The copy's lowest version comes next: a sum of both would double with each restore.
     base = max(own.version, known.version) + MARGIN
@@ -278,6 +279,7 @@ def prepare(
         db.execute("DELETE FROM changes")
         if not db.execute(_LAST_CHANGE, (position, Op.PUT)).rowcount:
             db.execute(_NO_CHANGE, (position, Op.DELETE, now))
+        words.move(db, position)
     found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != "ok":
         raise CorruptDatabaseError(f"the copy of the backup is damaged: {found}")

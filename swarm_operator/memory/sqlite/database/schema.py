@@ -68,7 +68,7 @@ _VERSION_2 = (
 
 # Search indexes, see search.index. `entry_tags` is sorted in the order of search scans. `entries_text` stores no texts
 # (content=''); its rowids are those of `entries`. `text_index` has the revision of the indexed texts, 0 if the index is
-# empty; search.index.prepare fills the index.
+# empty; search.words fills the index.
 _VERSION_3 = (
     """
     CREATE TABLE entry_tags (
@@ -127,7 +127,38 @@ _VERSION_7 = (
     "CREATE INDEX entries_updated_in ON entries (namespace, updated_at)",
 )
 
-_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6, _VERSION_7)
+# The index of words follows the changes, see search.words. So far it was updated in each commit: it has all of them.
+# `position` is the last change in it; `built` is the row ID that its rebuild has come to, NULL: there is no rebuild.
+# `replaced_texts` keeps what the index has of rows that have changed since, which it needs to forget their words.
+_KEEP_REPLACED_TEXT = """
+    WHEN EXISTS (SELECT 1 FROM entries_text_docsize WHERE id = old.id) BEGIN
+        INSERT OR IGNORE INTO replaced_texts (id, namespace, key, codec, size, value)
+        SELECT id, namespace, key, codec, size, CASE codec WHEN 0 THEN substr(value, 1, 65536) ELSE value END
+        FROM entries WHERE id = old.id;
+    END
+"""
+_VERSION_8 = (
+    "ALTER TABLE changes ADD COLUMN row_id INTEGER",
+    "ALTER TABLE text_index ADD COLUMN position INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE text_index ADD COLUMN built INTEGER",
+    "UPDATE text_index SET position = coalesce((SELECT max(seq) FROM changes), 0)",
+    """
+    CREATE TABLE replaced_texts (
+        id INTEGER PRIMARY KEY,
+        namespace TEXT NOT NULL,
+        key TEXT NOT NULL,
+        codec INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        value BLOB NOT NULL
+    ) STRICT
+    """,
+    f"CREATE TRIGGER entries_replaced_text BEFORE UPDATE OF value ON entries {_KEEP_REPLACED_TEXT}",
+    f"CREATE TRIGGER entries_deleted_text BEFORE DELETE ON entries {_KEEP_REPLACED_TEXT}",
+)
+
+_MIGRATIONS = (
+    _VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6, _VERSION_7, _VERSION_8,
+)  # fmt: skip
 """_MIGRATIONS[n] migrates a file from version n to n + 1."""
 
 LATEST = len(_MIGRATIONS)

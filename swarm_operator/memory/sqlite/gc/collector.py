@@ -164,7 +164,7 @@ class GarbageCollector:
         config = self._config
 
         def delete(db: Connection, rows: Sequence[Expired]) -> list[Change]:
-            return sweep.delete(db, rows, full_text=config.full_text, now=self._now(), keep=config.change_log_entries)
+            return sweep.delete(db, rows, now=self._now(), keep=config.change_log_entries)
 
         return (lambda db: sweep.find(db, moment)), delete
 

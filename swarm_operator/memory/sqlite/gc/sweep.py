@@ -17,7 +17,7 @@ from swarm_operator.memory.core.entry import Identity
 from swarm_operator.memory.sqlite import changes
 from swarm_operator.memory.sqlite.database.connection import translated, write_transaction
 from swarm_operator.memory.sqlite.database.driver import sqlite3
-from swarm_operator.memory.sqlite.search import index
+from swarm_operator.memory.sqlite.search.index import NO_TAGS
 from swarm_operator.memory.sqlite.write.context import WriteContext
 
 _FIND_SECONDS: Final = 0.003
@@ -26,16 +26,13 @@ _VACUUM_SECONDS: Final = 0.006
 _MOST_ROWS: Final = 256
 _MOST_BYTES: Final = 1024 * 1024
 """Bytes of values per step: deletion adds each of their pages to the freelist."""
-_MOST_TEXT: Final = 256 * 1024
-"""Bytes of texts per step: FTS5 tokenizes each deleted text."""
 _MOST_PAGES: Final = 256
 
 # Without INDEXED BY, SQLite may choose another index. These columns read no overflow pages of the value.
 _FIND = """
-    SELECT id, namespace, key, size, codec, length(value), version FROM entries INDEXED BY entries_expiry
+    SELECT id, namespace, key, size, codec, length(value), version, tags FROM entries INDEXED BY entries_expiry
     WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
 """
-_TEXT = "SELECT tags, CASE WHEN ? THEN value END, codec, size FROM entries WHERE id = ?"
 _DELETE = "DELETE FROM entries WHERE id = ?"
 _AUTO_VACUUM: Final = {0: "none", 1: "full", 2: "incremental"}
 
@@ -50,42 +47,39 @@ class Expired:
     codec: int
     stored: int
     version: int
+    tags_json: str
 
 
 def find(db: sqlite3.Connection, moment: int) -> list[Expired]:
     """Return some rows expired at `moment` (milliseconds), oldest first; empty if no row has expired."""
     found: list[Expired] = []
-    weight = text = 0
+    weight = 0
     deadline = time.perf_counter() + _FIND_SECONDS
     # Closing the cursor resets the statement: an open statement would hold its snapshot.
     with translated(), contextlib.closing(db.execute(_FIND, (moment, _MOST_ROWS))) as rows:
-        for row_id, namespace, key, size, codec, stored, version in rows:
+        for row_id, namespace, key, size, codec, stored, version, tags_json in rows:
             weight += stored
-            text += min(size, index.MAX_TEXT_BYTES)
-            if found and (weight > _MOST_BYTES or text > _MOST_TEXT or time.perf_counter() > deadline):
+            if found and (weight > _MOST_BYTES or time.perf_counter() > deadline):
                 break
-            found.append(Expired(row_id, (namespace, key), size, codec, stored, version))
+            found.append(Expired(row_id, (namespace, key), size, codec, stored, version, tags_json))
     return found
 
 
-def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, full_text: bool, now: int, keep: int) -> list[Change]:
+def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, now: int, keep: int) -> list[Change]:
     """Delete rows from the start of the list in one transaction, until the step's deadline. Return the changes.
 
     The caller must ensure that no write occurred after `find`.
     """
     deadline = time.perf_counter() + _DELETE_SECONDS
     with translated(), write_transaction(db):
-        context = WriteContext.begin(db, now, full_text=full_text)
+        context = WriteContext.begin(db, now)
         for row in rows:
-            tags_json, value, codec, size = db.execute(_TEXT, (full_text, row.row_id)).fetchone()
-            text = None if value is None else index.stored_text(value, codec, size)
             db.execute(_DELETE, (row.row_id,))
-            context.notes.append(
-                index.IndexUpdate(row.row_id, row.identity, index.IndexedFields(tags_json, text), None)
-            )
+            if row.tags_json != NO_TAGS:
+                context.tags.append((row.identity, row.tags_json, NO_TAGS))
             context.counts.append((row.identity[0], -1, -row.size))
             context.stored.append((-1, row.codec, row.size, row.stored))
-            context.changes.append((*row.identity, Op.EXPIRE, row.version))
+            context.changes.append((*row.identity, Op.EXPIRE, row.version, row.row_id))
             context.highest_deleted = max(context.highest_deleted, row.version)
             if time.perf_counter() > deadline:
                 break

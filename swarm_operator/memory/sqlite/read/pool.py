@@ -30,7 +30,6 @@ from swarm_operator.memory.sqlite.database.connect import open_reader
 from swarm_operator.memory.sqlite.database.connection import Worker, snapshot
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.read.turns import Turns
-from swarm_operator.memory.sqlite.search.index import MAX_TEXT_BYTES
 from swarm_operator.memory.sqlite.search.planner import search
 from swarm_operator.memory.sqlite.tables import entry_rows
 from swarm_operator.memory.sqlite.tables.ranges import PAST_EVERY_TEXT, spans
@@ -51,7 +50,7 @@ _PAGE = f"""
     WHERE namespace = ? AND key >= ? AND key < ? AND (expires_at IS NULL OR expires_at > ?)
     ORDER BY key LIMIT ?
 """  # noqa: S608
-_KEYS = "SELECT key, size FROM entries WHERE namespace = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
+_KEYS = "SELECT key FROM entries WHERE namespace = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
 _TOTAL = "SELECT coalesce(sum(entries), 0), coalesce(sum(bytes), 0) FROM namespaces"
 _COUNT = "SELECT entries, bytes FROM namespaces WHERE name = ?"
 _TAGGED = "SELECT count(*) FROM entry_tags WHERE tag = ? AND namespace = ?"
@@ -186,21 +185,11 @@ class Readers:
 
         return await self._run(PAGES, read)
 
-    async def keys(self, namespace: str, *, start: str, end: str | bytes, limit: int, max_text: int) -> list[str]:
-        """Return up to `limit` keys with start <= key < end in order, including those of expired entries.
-
-        The list ends before exceeding `max_text` bytes of indexed texts, but has at least one key if any exists.
-        """
+    async def keys(self, namespace: str, *, start: str, end: str | bytes, limit: int) -> list[str]:
+        """Return up to `limit` keys with start <= key < end in order, including those of expired entries."""
 
         def read(db: sqlite3.Connection) -> list[str]:
-            keys: list[str] = []
-            text = 0
-            for key, size in db.execute(_KEYS, (namespace, start, end, limit)).fetchall():
-                text += min(size, MAX_TEXT_BYTES)
-                if keys and text > max_text:
-                    break
-                keys.append(key)
-            return keys
+            return [key for (key,) in db.execute(_KEYS, (namespace, start, end, limit)).fetchall()]
 
         return await self._run(PAGES, read)
 
@@ -213,7 +202,7 @@ class Readers:
         return await self._run(PAGES, read)
 
     async def search(
-        self, query: Query, position: Position | None, *, limit: int, max_bytes: int, now: int
+        self, query: Query, position: Position | None, *, limit: int, max_bytes: int, now: int, since: int = 0
     ) -> SearchPage:
         """Return a page of hits, see search.planner.search.
 
@@ -223,7 +212,7 @@ class Readers:
         kind = PAGES if query.expression is None else TEXTS
 
         def read(db: sqlite3.Connection) -> SearchPage:
-            return search(db, query, position, limit=limit, max_bytes=max_bytes, now=now)
+            return search(db, query, position, limit=limit, max_bytes=max_bytes, now=now, since=since)
 
         self.under_way[kind] += 1
         try:

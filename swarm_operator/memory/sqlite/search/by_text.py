@@ -7,19 +7,25 @@ may begin in one way and the next page go on in another.
 
 A search that is limited to namespaces (`Query.within`) ranks its matches in memory, from their own texts: the ranks of
 the index depend on the number and the lengths of all entries.
+
+The index follows the changes (see search.words). Of rows that have changed since, it has a former text, maybe that of
+another entry: their own texts are tested, and so are their namespaces. While the index is being built, it is not used:
+the texts of the entries are tested in the order of their updates.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, Final
 
+from swarm_operator.memory.core.namespaces import covers
 from swarm_operator.memory.core.pages import Position, SearchPage
 from swarm_operator.memory.core.query import Query
 from swarm_operator.memory.sqlite.database.driver import sqlite3
-from swarm_operator.memory.sqlite.search import fulltext
+from swarm_operator.memory.sqlite.search import fulltext, words
+from swarm_operator.memory.sqlite.search.by_update import by_update
 from swarm_operator.memory.sqlite.search.candidates import Candidate, by_id, rows
 from swarm_operator.memory.sqlite.search.index import MAX_TEXT_BYTES, index_text, stored_text
 from swarm_operator.memory.sqlite.tables.compression import Codec
@@ -41,7 +47,8 @@ _RANKED = f"""
 """  # noqa: S608 - constants only
 _TEXT = f"e.key, CASE e.codec WHEN 0 THEN substr(e.value, 1, {MAX_TEXT_BYTES}) ELSE e.value END, e.codec, e.size"
 _MATCHES = f"""
-    SELECT e.id, {_TEXT} FROM entries_text t CROSS JOIN entries e ON e.id = t.rowid WHERE entries_text MATCH ? LIMIT ?
+    SELECT e.id, {_TEXT}, e.namespace FROM entries_text t CROSS JOIN entries e ON e.id = t.rowid
+    WHERE entries_text MATCH ? LIMIT ?
 """  # noqa: S608
 _TEXT_BY_ID = f"SELECT e.id, {_TEXT} FROM entries e WHERE e.id = ?"  # noqa: S608
 _NEWEST = "SELECT rowid FROM entries_text WHERE entries_text MATCH ? AND rowid < ? ORDER BY rowid DESC"
@@ -56,7 +63,13 @@ class _OutOfTimeError(Exception):
 
 
 def by_text(
-    db: sqlite3.Connection, query: Query, position: Position | None, found: SearchPage
+    db: sqlite3.Connection,
+    query: Query,
+    position: Position | None,
+    found: SearchPage,
+    *,
+    ranges: list[tuple[str, str | bytes]] | None,
+    since: int,
 ) -> Generator[Candidate, None, None]:
     """Yield candidates whose texts match, the best or the newest first.
 
@@ -64,7 +77,9 @@ def by_text(
         db: a connection.
         query: a query with a text.
         position: resume position of the page before.
-        found: the page; `ranked` is set before the first candidate.
+        found: the page; `ranked` and `fresh` are set before the first candidate.
+        ranges: ranges of the query's namespaces; None: all namespaces.
+        since: the change that the index should have.
 
     Raises:
         InvalidInputError: the text is not an FTS5 expression.
@@ -72,21 +87,78 @@ def by_text(
     expression = query.expression or ""
     fulltext.check(expression)
     plan, *place = position or ["rank"]
+    index = words.state(db)
+    building = index.built is not None
+    found.fresh = building or index.position >= since
+    if building or plan == "updated":
+        found.ranked = False
+        candidates = by_update(db, query, ranges, position if plan == "updated" else None)
+        yield from _matching(db, expression, candidates)
+        return
+    stale = words.replaced(db)
     if plan == "rank":
         try:
-            ranked = _ranked(db, query, expression)
+            ranked = _ranked(db, query, expression, stale)
         except _OutOfTimeError:
             ranked, plan = None, "words"
         if ranked is not None:
-            yield from _in_order(db, ranked, place)
+            yield from _current(db, query, _in_order(db, ranked, place), stale, [plan, *place])
             return
         # After a page in the order of ranks some entries come twice: too many have come to match between the pages.
         plan, place = "newest" if plan == "rank" else plan, []
     found.ranked = False
-    yield from _newest(db, query, plan, place)
+    yield from _current(db, query, _newest(db, query, plan, place), stale, [plan, *place])
 
 
-def _ranked(db: sqlite3.Connection, query: Query, expression: str) -> list[tuple[float, int]] | None:
+def _current(
+    db: sqlite3.Connection,
+    query: Query,
+    candidates: Iterable[Candidate],
+    stale: frozenset[int],
+    position: Position,
+) -> Iterator[Candidate]:
+    """Yield the candidates, those that the index has a former text of only with their rows if their own one matches.
+
+    The row ID of a deleted entry may have been given to another one: such a candidate may be of a namespace that is not
+    searched. It has no row and no place of its own, as an entry that is gone.
+    """
+    for candidate in candidates:
+        row = candidate.row
+        if row is None or row[0] not in stale:
+            position = candidate.position
+            yield candidate
+        elif covers(query.within, row[1]):
+            position = candidate.position
+            text = _text(db.execute(_TEXT_BY_ID, (row[0],)).fetchone())
+            matches = fulltext.matching(query.expression or "", [text])
+            yield candidate if matches else candidate._replace(row=None)
+        else:
+            yield Candidate(position, None, candidate.score)
+
+
+def _matching(db: sqlite3.Connection, expression: str, candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+    """Yield the candidates, without their rows if their texts do not match."""
+    waiting: list[Candidate] = []
+    size = 0
+
+    def tested() -> Iterator[Candidate]:
+        rows = (db.execute(_TEXT_BY_ID, (each.row[0],)).fetchone() for each in waiting if each.row is not None)
+        matching = fulltext.matching(expression, [_text(row) for row in rows])
+        for each in waiting:
+            yield each if each.row is not None and each.row[0] in matching else each._replace(row=None)
+
+    for candidate in candidates:
+        waiting.append(candidate)
+        size += 0 if candidate.row is None else candidate.row[7]
+        if len(waiting) == _TESTED_AT_ONCE or size >= _TESTED_BYTES:
+            yield from tested()
+            waiting, size = [], 0
+    yield from tested()
+
+
+def _ranked(
+    db: sqlite3.Connection, query: Query, expression: str, stale: frozenset[int]
+) -> list[tuple[float, int]] | None:
     """Return the rank and row ID of each match, best first; None if there are too many.
 
     Raises:
@@ -95,7 +167,7 @@ def _ranked(db: sqlite3.Connection, query: Query, expression: str) -> list[tuple
     matching = fulltext.scoped(expression, fulltext.scope(query))
     with _time_limit(db):
         if query.within is not None:
-            return _ranked_by_own_texts(db, expression, matching)
+            return _ranked_by_own_texts(db, query, expression, matching, stale)
         if db.execute(_COUNT, (matching, MAX_RANKED + 1)).fetchone()[0] > MAX_RANKED:
             return None
     # The rank of a frequent word takes long even if few entries match.
@@ -104,12 +176,16 @@ def _ranked(db: sqlite3.Connection, query: Query, expression: str) -> list[tuple
     return None
 
 
-def _ranked_by_own_texts(db: sqlite3.Connection, expression: str, matching: str) -> list[tuple[float, int]] | None:
+def _ranked_by_own_texts(
+    db: sqlite3.Connection, query: Query, expression: str, matching: str, stale: frozenset[int]
+) -> list[tuple[float, int]] | None:
     texts: list[tuple[int, str, str]] = []
     size = 0
-    for row in rows(db, _MATCHES, (matching, MAX_RANKED + 1)):
-        texts.append(_text(row))
-        size += _cost(row)
+    for *row, namespace in rows(db, _MATCHES, (matching, MAX_RANKED + 1)):
+        if row[0] in stale and not covers(query.within, namespace):
+            continue
+        texts.append(_text(tuple(row)))
+        size += _cost(tuple(row))
         if len(texts) > MAX_RANKED or (size > MAX_RANKED_BYTES and len(texts) > 1):
             return None
     scores = fulltext.ranks(expression, texts)

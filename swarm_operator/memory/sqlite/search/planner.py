@@ -55,9 +55,25 @@ _WHOLE = f"SELECT {entry_rows.LISTED} FROM entries WHERE id = ?"  # noqa: S608
 
 
 def search(
-    db: sqlite3.Connection, query: Query, position: Position | None, *, limit: int, max_bytes: int, now: int
+    db: sqlite3.Connection,
+    query: Query,
+    position: Position | None,
+    *,
+    limit: int,
+    max_bytes: int,
+    now: int,
+    since: int = 0,
 ) -> SearchPage:
     """Return a page of at most `limit` live entries with `max_bytes` of values in total, or one larger entry.
+
+    Args:
+        db: a connection, in a snapshot.
+        query: the query.
+        position: resume position of the page before; None: this is the first page.
+        limit: maximum number of entries.
+        max_bytes: maximum bytes of values.
+        now: the time in milliseconds since the Unix epoch.
+        since: the change that the index of words should have; `SearchPage.fresh` says whether it has.
 
     Raises:
         InvalidInputError: the text is not a full-text expression.
@@ -69,7 +85,7 @@ def search(
     taken: list[tuple[tuple[Any, ...], float | None]] = []
     size = 0
     last = position
-    with contextlib.closing(_candidates(db, query, position, found)) as candidates:
+    with contextlib.closing(_candidates(db, query, position, found, since)) as candidates:
         for candidate in candidates:
             if deadline is None:
                 deadline = time.perf_counter() + _MAX_SECONDS
@@ -137,11 +153,11 @@ def _equal(left: Any, right: Any) -> bool:
 
 
 def _candidates(
-    db: sqlite3.Connection, query: Query, position: Position | None, found: SearchPage
+    db: sqlite3.Connection, query: Query, position: Position | None, found: SearchPage, since: int
 ) -> Generator[Candidate, None, None]:
-    if query.expression is not None:
-        return by_text(db, query, position, found)
     ranges = _ranges(query)
+    if query.expression is not None:
+        return by_text(db, query, position, found, ranges=ranges, since=since)
     if query.order is Order.UPDATED:
         return by_update(db, query, ranges, position)
     return _by_key(db, query, [("", PAST_EVERY_TEXT)] if ranges is None else ranges, position)

@@ -32,7 +32,7 @@ from swarm_operator.memory.core.writes import Delete, Write
 from swarm_operator.memory.sqlite.database.connection import write_transaction
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
-from swarm_operator.memory.sqlite.search.index import IndexedFields, IndexUpdate
+from swarm_operator.memory.sqlite.search.index import NO_TAGS
 from swarm_operator.memory.sqlite.tables import entry_rows
 from swarm_operator.memory.sqlite.tables.compression import StoredValue
 from swarm_operator.memory.sqlite.write.context import WriteContext
@@ -96,7 +96,7 @@ class PutOperation(NamedTuple):
         db, now, draft = context.db, context.now, self.draft
         identity = (draft.namespace, draft.key)
         head = context.head(identity)
-        row_id, old_version, created_at, old_expiry, old_size, old_codec, old_stored, *_ = head
+        row_id, old_version, created_at, old_expiry, old_size, old_codec, old_stored, old_tags = head
         if live := row_id is not None and (old_expiry is None or old_expiry > now):
             version = old_version + 1
         else:
@@ -128,10 +128,9 @@ class PutOperation(NamedTuple):
             updated_at=now,
             expires_at=expires_at,
         )
-        if context.full_text or draft.tags_json != "[]" or head[7] != "[]":
-            new = IndexedFields(draft.tags_json, draft.value_json if context.full_text else None)
-            context.notes.append(IndexUpdate(new_id, identity, context.indexed(head), new))
-        context.changes.append((draft.namespace, draft.key, Op.PUT, version))
+        if draft.tags_json != old_tags:
+            context.tags.append((identity, old_tags, draft.tags_json))
+        context.changes.append((draft.namespace, draft.key, Op.PUT, version, new_id))
         context.states.append((identity, entry))
         context.counts.append((draft.namespace, int(row_id is None), size - old_size))
         if old_codec:
@@ -164,16 +163,17 @@ class DeleteOperation(NamedTuple):
     def apply(self, context: WriteContext) -> bool:
         """Delete the row if the condition holds. An expired row is deleted but counts as not found."""
         head = context.head(self.identity)
-        row_id, version, _, expires_at, size, codec, stored, *_ = head
+        row_id, version, _, expires_at, size, codec, stored, tags = head
         live = row_id is not None and (expires_at is None or expires_at > context.now)
         if self.if_version is not None and (not live or version != self.if_version):
             raise VersionConflictError(version if live else None)
         context.states.append((self.identity, None))
         if row_id is not None:
             context.db.execute(_DELETE, (row_id,))
-            context.notes.append(IndexUpdate(row_id, self.identity, context.indexed(head), None))
+            if tags != NO_TAGS:
+                context.tags.append((self.identity, tags, NO_TAGS))
             context.highest_deleted = max(context.highest_deleted, version)
-            context.changes.append((*self.identity, Op.DELETE if live else Op.EXPIRE, version))
+            context.changes.append((*self.identity, Op.DELETE if live else Op.EXPIRE, version, row_id))
             context.counts.append((self.identity[0], -1, -size))
             context.stored.append((-1, codec, size, stored))
         return live
@@ -370,7 +370,7 @@ class Outcome:
 
 
 def commit_batch(
-    db: sqlite3.Connection, operations: Sequence[Operation], now: Callable[[], int], *, full_text: bool, keep: int
+    db: sqlite3.Connection, operations: Sequence[Operation], now: Callable[[], int], *, keep: int
 ) -> Outcome:
     """Apply operations in order and commit them. Return failures in the outcome; never raise.
 
@@ -380,14 +380,13 @@ def commit_batch(
         db: the writer's connection.
         operations: the operations of the batch.
         now: returns the time in milliseconds since the Unix epoch.
-        full_text: whether values are in the full-text index.
         keep: number of changes to keep in the `changes` table.
     """
     outcome = Outcome([])
     before = db.total_changes
     try:
         with write_transaction(db):
-            context = WriteContext.begin(db, now(), full_text=full_text)
+            context = WriteContext.begin(db, now())
             outcome.results = [apply_in_savepoint(context, operation) for operation in operations]
             outcome.states = context.states
             outcome.written = context.written_bytes()

@@ -1,7 +1,8 @@
 """State of a write transaction: the changes of its operations, and the updates of derived data.
 
 Operations change rows and record the changes here. `finish` then updates the derived data once per transaction: counts
-by namespace, compression totals, the highest deleted version, the search indexes and the `changes` table.
+by namespace, compression totals, the highest deleted version, the index of tags and the `changes` table. The index of
+words is none of them: it follows the changes (see search.words).
 """
 
 from __future__ import annotations
@@ -15,18 +16,13 @@ from swarm_operator.memory.sqlite import changes
 from swarm_operator.memory.sqlite.changes import ChangeNote
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search import index
-from swarm_operator.memory.sqlite.search.index import MAX_TEXT_BYTES, IndexedFields, IndexUpdate
+from swarm_operator.memory.sqlite.search.index import NO_TAGS, TagUpdate
 from swarm_operator.memory.sqlite.tables.compression import Codec
 
 # length(value) reads no overflow page: SQLite gets a blob's length from the record header.
 _HEAD = "id, version, created_at, expires_at, size, codec, length(value), tags"
-_SELECT_HEAD = f"SELECT {_HEAD}, NULL FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only
-# Deleting from the full-text index needs the indexed text: only the start of an uncompressed value.
-_SELECT_HEAD_AND_TEXT = f"""
-    SELECT {_HEAD}, CASE codec WHEN 0 THEN substr(value, 1, {MAX_TEXT_BYTES}) ELSE value END
-    FROM entries WHERE namespace = ? AND key = ?
-"""  # noqa: S608
-_NO_HEAD: Final = (None, 0, 0, None, 0, Codec.PLAIN, 0, "[]", None)
+_SELECT_HEAD = f"SELECT {_HEAD} FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only
+_NO_HEAD: Final = (None, 0, 0, None, 0, Codec.PLAIN, 0, NO_TAGS)
 _COUNT = """
     INSERT INTO namespaces (name, entries, bytes) VALUES (?, ?, ?)
     ON CONFLICT (name) DO UPDATE SET entries = entries + excluded.entries, bytes = bytes + excluded.bytes
@@ -46,53 +42,43 @@ class WriteContext:
     Attributes:
         db: the writer's connection, inside the transaction.
         now: the time of the transaction, in milliseconds since the Unix epoch.
-        full_text: whether values are in the full-text index.
         states: new states of the written entries, in write order; None: deleted.
         counts: namespace, change of the number of rows, change of the bytes of values.
         stored: sign (1: row added, -1: row removed), codec, bytes of the value, stored bytes.
-        notes: updates of the search indexes.
+        tags: updates of the index of tags.
         changes: changes for the feed.
         highest_deleted: the highest version of all deleted entries.
     """
 
     db: sqlite3.Connection
     now: int
-    full_text: bool = False
     states: list[tuple[Identity, Entry | None]] = field(default_factory=list)
     counts: list[tuple[str, int, int]] = field(default_factory=list)
     stored: list[tuple[int, int, int, int]] = field(default_factory=list)
-    notes: list[IndexUpdate] = field(default_factory=list)
+    tags: list[TagUpdate] = field(default_factory=list)
     changes: list[ChangeNote] = field(default_factory=list)
     highest_deleted: int = 0
     _highest_before: int = 0
 
     @classmethod
-    def begin(cls, db: sqlite3.Connection, now: int, *, full_text: bool) -> WriteContext:
+    def begin(cls, db: sqlite3.Connection, now: int) -> WriteContext:
         """Return the context of an open transaction."""
         highest: int = db.execute(_HIGHEST_DELETED).fetchone()[0]
-        return cls(db, now, full_text, highest_deleted=highest, _highest_before=highest)
+        return cls(db, now, highest_deleted=highest, _highest_before=highest)
 
     def savepoint(self) -> tuple[int, int, int, int, int, int]:
         """Return the current state, for `rollback_to`."""
-        lengths = len(self.states), len(self.counts), len(self.stored), len(self.notes), len(self.changes)
+        lengths = len(self.states), len(self.counts), len(self.stored), len(self.tags), len(self.changes)
         return *lengths, self.highest_deleted
 
     def rollback_to(self, savepoint: tuple[int, int, int, int, int, int]) -> None:
         """Remove the records added since a savepoint."""
-        states, counts, stored, notes, changes, self.highest_deleted = savepoint
-        del self.states[states:], self.counts[counts:], self.stored[stored:], self.notes[notes:], self.changes[changes:]
+        states, counts, stored, tags, changes, self.highest_deleted = savepoint
+        del self.states[states:], self.counts[counts:], self.stored[stored:], self.tags[tags:], self.changes[changes:]
 
     def head(self, identity: Identity) -> tuple[Any, ...]:
         """Return the row's header columns (see _HEAD), or _NO_HEAD if the row does not exist."""
-        sql = _SELECT_HEAD_AND_TEXT if self.full_text else _SELECT_HEAD
-        return self.db.execute(sql, identity).fetchone() or _NO_HEAD
-
-    def indexed(self, head: tuple[Any, ...]) -> IndexedFields | None:
-        """Return the indexed fields of a row; None if the row does not exist."""
-        row_id, *_, size, codec, _, tags_json, value = head
-        if row_id is None:
-            return None
-        return IndexedFields(tags_json, None if value is None else index.stored_text(value, codec, size))
+        return self.db.execute(_SELECT_HEAD, identity).fetchone() or _NO_HEAD
 
     def written_bytes(self) -> int:
         """Return the stored bytes of the written values."""
@@ -108,7 +94,7 @@ class WriteContext:
         self._write_compression()
         if self.highest_deleted > self._highest_before:
             self.db.execute(_RAISE_HIGHEST, (self.highest_deleted, self.highest_deleted))
-        index.write(self.db, self.notes, full_text=self.full_text)
+        index.write_tags(self.db, self.tags)
         return changes.append(self.db, self.changes, now=self.now, keep=keep)
 
     def _write_counts(self) -> None:

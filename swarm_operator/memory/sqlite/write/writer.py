@@ -65,6 +65,23 @@ class CacheInvalidation(Protocol):
         """Accept the new states of entries after a commit. A failed commit has no states."""
 
 
+class Follower(Protocol):
+    """Follows the changes between batches, on the writer's connection (see search.indexer)."""
+
+    @property
+    def due(self) -> bool:
+        """Return whether to call `catch_up` before the next batch."""
+
+    async def catch_up(self) -> None:
+        """Work until the next batch may be taken. Never raise an error."""
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Take a function to call when `due` may have changed."""
+
+    def stop(self) -> None:
+        """Be due only for what should be done before closing."""
+
+
 _PAGE_BYTES = 4096
 _FULL = "the disk is full; entries can be read and deleted"
 
@@ -86,6 +103,10 @@ class CheckpointPolicy:
     def note(self, *, requests: int, value_bytes: int) -> None:
         """Record a commit. Its bytes in the WAL are estimated: bytes of values plus one page per row."""
         self._written += value_bytes + (requests + 2) * _PAGE_BYTES
+
+    def note_bytes(self, written: int) -> None:
+        """Record about so many bytes in the WAL."""
+        self._written += written
 
     def hasten(self) -> None:
         """Make a checkpoint due now: only a checkpoint truncates released pages from the database file."""
@@ -141,6 +162,7 @@ class Writer:
         checkpoints: CheckpointPolicy,
         invalidation: CacheInvalidation,
         publish: Callable[[Sequence[Change]], None],
+        follower: Follower,
         observer: Observer,
         refusal: MemoryStoreError | None = None,
     ) -> None:
@@ -152,6 +174,7 @@ class Writer:
         self._checkpoints = checkpoints
         self._invalidation = invalidation
         self._publish = publish
+        self._follower = follower
         self._observer = observer
         self._queue: deque[_Request] = deque()
         self._tasks: deque[_MaintenanceTask] = deque()
@@ -171,6 +194,7 @@ class Writer:
     def start(self) -> asyncio.Task[None]:
         """Start the loop. Return its task, which ends after `close` or with the exception that stopped the loop."""
         self._accepting = True
+        self._follower.start(self._wakeup.set)
         self._task = asyncio.create_task(self._run(), name="memory-writer")
         return self._task
 
@@ -311,6 +335,7 @@ class Writer:
     async def close(self) -> None:
         """Reject new requests, commit queued requests and stop. Raise the exception that stopped the loop, if any."""
         self._accepting = False
+        self._follower.stop()
         self._wakeup.set()
         if self._task is not None:
             await asyncio.shield(self._task)
@@ -319,7 +344,7 @@ class Writer:
         try:
             await self._worker.run(lambda _: self._reserve.hold())
             while True:
-                if not self._queue and not self._tasks:
+                if not self._queue and not self._tasks and not self._follower.due:
                     if not self._accepting:
                         return
                     await self._wait()
@@ -329,6 +354,8 @@ class Writer:
                     await self._try_disk()
                 if self._tasks:
                     await self._do(self._tasks.popleft())
+                if self._follower.due:
+                    await self._follower.catch_up()
                 if self._checkpoints.due:
                     await self._checkpoint()
         finally:
@@ -385,9 +412,7 @@ class Writer:
         self._invalidation.before_commit([identity for request in batch for identity in request.identities])
         try:
             outcome = await self._worker.run(
-                lambda db: commit_batch(
-                    db, operations, self._now, full_text=config.full_text, keep=config.change_log_entries
-                )
+                lambda db: commit_batch(db, operations, self._now, keep=config.change_log_entries)
             )
         except BaseException:
             self._invalidation.after_commit(())

@@ -97,7 +97,8 @@ async def test_from_memory_or_from_the_table_it_is_the_same_feed(store, monkeypa
 
 async def test_one_that_falls_behind_the_table_is_told_what_it_missed_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(changes, "_MOST_KEPT", 1)
-    async with SqliteStore.open(tmp_path / "db", StoreConfig(change_log_entries=5)) as store, store.watch() as watch:
+    config = StoreConfig(change_log_entries=5, full_text=False)
+    async with SqliteStore.open(tmp_path / "db", config) as store, store.watch() as watch:
         for number in range(20):
             await store.put("n", str(number), number)
         with pytest.raises(MissedChangesError) as caught:
@@ -107,7 +108,7 @@ async def test_one_that_falls_behind_the_table_is_told_what_it_missed_and_goes_o
 
 
 async def test_the_table_is_bounded_and_positions_outside_of_it_are_refused(tmp_path):
-    path, config = tmp_path / "db", StoreConfig(change_log_entries=5)
+    path, config = tmp_path / "db", StoreConfig(change_log_entries=5, full_text=False)
     async with SqliteStore.open(path) as store:
         await store.batch([Put(Draft.create("n", str(number), 1)) for number in range(100)])
     async with SqliteStore.open(path, config) as store:
@@ -127,7 +128,8 @@ async def test_the_table_is_bounded_and_positions_outside_of_it_are_refused(tmp_
 
 async def test_old_changes_go_with_a_collection_but_the_count_stays(tmp_path, clock, monkeypatch):
     monkeypatch.setattr(changes, "PAGE", 3)
-    async with SqliteStore.open(tmp_path / "db", StoreConfig(change_log_seconds=60), clock=clock) as store:
+    config = StoreConfig(change_log_seconds=60, full_text=False)
+    async with SqliteStore.open(tmp_path / "db", config, clock=clock) as store:
         for number in range(10):
             await store.put("n", str(number), number)
         clock.advance(50)

@@ -17,7 +17,8 @@ _NOW = re.compile(r"(?<![0-9])1[789]\d{11}(?![0-9])")
 _CURSOR = re.compile(r'((?:\\?"(?:next_cursor|cursor|nextCursor)\\?":\\?"|[?&]cursor=))([A-Za-z0-9_-]+)')
 _NUMBERS = re.compile(
     r'(\\?"(?:duration_seconds|mean_ms|database_size_bytes|free_bytes|wal_size_bytes|volume_size_bytes'
-    r'|volume_free_bytes|given_back_bytes|seconds|backup_bytes)\\?":)-?\d+(?:\.\d+)?(?:e-?\d+)?'
+    r"|volume_free_bytes|given_back_bytes|seconds|backup_bytes|lag|size_bytes|database_size_bytes_before"
+    r'|database_size_bytes_after)\\?":)-?\d+(?:\.\d+)?(?:e-?\d+)?'
 )
 _BACKUP_SIZE = re.compile(r'("size":|"bytes":)\d+(?=,"entries":|,"entries_new":null)')
 _VERSIONS = re.compile(r'(\\?"(?:sqlite_version)\\?":\\?")([0-9.]+)')

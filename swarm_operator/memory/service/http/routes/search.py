@@ -31,6 +31,7 @@ _SEARCHED: Final = object_of(
         "order": one_of("", "key", "updated", "rank", "newest"),
         "partial": {"type": "boolean", "description": "The page ended for its cost; go on with next_cursor."},
         "candidates": whole(),
+        "fresh": {"const": False, "description": "Some writes before the search may be missing."},
     },
     ("namespace", "namespaces", "order", "partial", "candidates"),
 )

@@ -24,6 +24,8 @@ async def test_the_promised_series_are_there_with_their_types(service):
         "swarm_memory_db_size_bytes": "gauge",
         "swarm_memory_wal_size_bytes": "gauge",
         "swarm_memory_readers": "gauge",
+        "swarm_memory_index_lag": "gauge",
+        "swarm_memory_index_rebuilding": "gauge",
         "swarm_memory_commit_batch_size": "histogram",
         "swarm_memory_operation_duration_seconds": "histogram",
         "swarm_memory_http_requests_total": "counter",

@@ -30,6 +30,7 @@ from swarm_operator.memory.sqlite.backup import backup, replace
 from swarm_operator.memory.sqlite.backup.verify import check
 from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.search import words
 from swarm_operator.memory.sqlite.write.writer import Writer
 
 MIB = 1024 * 1024
@@ -542,13 +543,15 @@ def small_disk(tmp_path):
 
 
 async def test_a_full_disk_leaves_everything_as_it_was(small_disk, tmp_path):
-    """Migrating the copy takes room: its index of words is made anew."""
+    """Preparing the copy takes room: its index of words is brought up to its changes."""
     async with SqliteStore.open(tmp_path / "source.db", StoreConfig(full_text=False)) as source:
         for number in range(200):
             await source.put("n", f"k{number}", os.urandom(20_000).hex())
         (small_disk / "restore").mkdir()
         copy = small_disk / "restore" / "copy.db"
         await source.backup(tmp_path / "copy.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "copy.db", isolation_level=None)) as db:
+        db.execute("UPDATE text_index SET revision = ?, position = 0", (words.REVISION,))
     async with SqliteStore.open(small_disk / "store.db") as store:
         await store.put("n", "k", "here")
         await asyncio.to_thread(shutil.copyfile, tmp_path / "copy.db", copy)

@@ -24,8 +24,12 @@ def names(directory):
 
 
 def change(path, *statements):
+    """Change the file behind the back of its triggers."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
-        for statement in statements:
+        triggers = db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            db.execute(f"DROP TRIGGER {name}")
+        for statement in (*statements, *(sql for _, sql in triggers)):
             db.execute(statement)
 
 

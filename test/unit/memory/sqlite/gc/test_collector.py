@@ -245,7 +245,7 @@ async def test_closing_ends_a_run_after_its_step(tmp_path, clock, monkeypatch):
 async def test_empty_pages_are_given_back_and_the_file_gets_shorter(tmp_path, clock):
     """The seed's enableVacuum ran `PRAGMA optimize`."""
     path = tmp_path / "db"
-    async with SqliteStore.open(path, StoreConfig(compression_threshold=0), clock=clock) as store:
+    async with SqliteStore.open(path, StoreConfig(compression_threshold=0, full_text=False), clock=clock) as store:
         await fill(store, 300, value="x" * 20_000)
         await store.put("n", "stays", 1)
         before = (await store.stats()).database_size_bytes
@@ -309,7 +309,7 @@ def test_a_step_is_bounded_by_rows_bytes_and_time(tmp_path, monkeypatch):
     found = sweep.find(db, 5000)
     assert [row.identity[1] for row in found] == [f"{number:04d}" for number in range(10)]
     monkeypatch.setattr(sweep, "_DELETE_SECONDS", 0)
-    deleted = sweep.delete(db, found, full_text=False, now=5000, keep=10)
+    deleted = sweep.delete(db, found, now=5000, keep=10)
     assert [change.key for change in deleted] == ["0000"]
     assert db.execute("SELECT * FROM namespaces").fetchall() == [("n", 999, 999_000)]
     db.close()

@@ -1,6 +1,7 @@
 """The indexes of searches: what is in them, how they are filled, and what damage does."""
 
 import pytest
+from support.index import indexed
 
 from swarm_operator.memory.core import Query
 from swarm_operator.memory.core.errors import InvalidInputError
@@ -8,7 +9,7 @@ from swarm_operator.memory.core.namespaces import covers
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
-from swarm_operator.memory.sqlite.search import index
+from swarm_operator.memory.sqlite.search import index, words
 
 
 async def found(store, text):
@@ -52,8 +53,9 @@ async def check(store):
         ids = {row[0] for row in db.execute("SELECT id FROM entries").fetchall()}
         return ids, {row[0] for row in db.execute("SELECT rowid FROM entries_text").fetchall()}
 
-    ids, indexed = await store._worker.run(look)
-    assert ids == indexed
+    await indexed(store)
+    ids, there = await store._worker.run(look)
+    assert ids == there
 
 
 async def test_switched_off_it_costs_nothing_and_searches_by_text_are_refused(tmp_path):
@@ -87,10 +89,11 @@ async def test_parts_of_the_index_are_merged_late_in_older_files_too(tmp_path):
 async def test_another_revision_of_the_texts_is_indexed_anew(tmp_path, monkeypatch):
     path = tmp_path / "db"
     async with SqliteStore.open(path) as store:
-        await store.put("n", "k", "word")
-    monkeypatch.setattr(index, "REVISION", index.REVISION + 1)
-    monkeypatch.setattr(index, "index_text", lambda raw: "other " + raw.decode())
+        await store.put("n", "k", "word\n")
+    monkeypatch.setattr(words, "index_text", lambda raw: "other " + raw.decode())
+    monkeypatch.setattr(words, "REVISION", words.REVISION + 1)
     async with SqliteStore.open(path) as store:
+        await indexed(store)
         rows = "SELECT rowid FROM entries_text WHERE entries_text MATCH 'other word'"
         assert len(await store._worker.run(lambda db: db.execute(rows).fetchall())) == 1
 
@@ -141,9 +144,12 @@ async def test_the_index_of_an_older_revision_gets_tokens_of_namespaces(tmp_path
             db.execute("INSERT INTO entries_text (rowid, namespace, key, value) VALUES (1, 'a:b', 'k', 'word')")
             db.execute("UPDATE text_index SET revision = 1")
 
+        await indexed(store)
         await store._worker.run(make_old)
         assert (await store.search(Query.create(text="word", namespace="a:b"))).hits == []
     async with SqliteStore.open(path) as store:
+        assert len((await store.search(Query.create(text="word", namespace="a:b"))).hits) == 1
+        await indexed(store)
         assert len((await store.search(Query.create(text="word", namespace="a:b"))).hits) == 1
         await store.delete("a:b", "k")
         await check(store)

@@ -2,7 +2,7 @@
 
 To run it again: extract swarm_operator of the commit, name its folder in PYTHONPATH, and give the file's path.
 
-    1: fd1e945, 2: 88f18fe, 3: 0e49868, 4: a8726eb, 5: 196822d, 6: ee15a81
+    1: fd1e945, 2: 88f18fe, 3: 0e49868, 4: a8726eb, 5: 196822d, 6: ee15a81, 7: bfe2613
 """
 
 from __future__ import annotations

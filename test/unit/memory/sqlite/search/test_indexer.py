@@ -1,0 +1,260 @@
+"""The index of words follows the feed: who waits for it, who is slowed down, and what a crash leaves."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.index import indexed
+
+from swarm_operator.memory.core import Delete, Draft, Put, Query
+from swarm_operator.memory.core.errors import InternalStoreError
+from swarm_operator.memory.core.stats import IndexStats
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
+from swarm_operator.memory.sqlite.backup.verify import check
+from swarm_operator.memory.sqlite.database import schema
+from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.search import indexer, words
+
+WRITERS = Path(__file__).with_name("killed_writers.py")
+
+
+def put(key, value, namespace="n"):
+    return Put(Draft.create(namespace, key, value))
+
+
+async def find(store, text, within=None, **options):
+    return await store.search(replace(Query.create(text=text), within=within), **options)
+
+
+def keys(page):
+    return [hit.entry.key for hit in page.hits]
+
+
+@contextlib.contextmanager
+def no_steps(monkeypatch):
+    """Let each step of the index fail."""
+
+    def fail(_):
+        raise sqlite3.OperationalError("no step")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(words, "advance", fail)
+        yield
+
+
+async def test_sixteen_writers_find_each_value_right_after_its_acknowledgement(tmp_path):
+    async def write(store, writer):
+        found = 0
+        for number in range(128):
+            key = f"{writer}-{number % 8}"
+            await store.put("n", key, f"writer{writer}number{number} common")
+            page = await find(store, f"writer{writer}number{number}")
+            assert page.fresh
+            found += keys(page) == [key]
+            if number >= 8:
+                assert keys(await find(store, f"writer{writer}number{number - 8}")) == []
+        return found
+
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(search_wait=60)) as store:
+        assert sum(await asyncio.gather(*(write(store, writer) for writer in range(16)))) == 16 * 128
+    assert check(tmp_path / "db").ok
+
+
+async def test_the_words_of_a_commit_are_not_in_it(store, monkeypatch):
+    with no_steps(monkeypatch):
+        await store.put("n", "k", "word")
+        rows = await store._worker.run(lambda db: db.execute("SELECT count(*) FROM entries_text_docsize").fetchone())
+        assert rows == (0,)
+        assert (await store.stats()).index == IndexStats(lag=1)
+
+
+async def test_a_search_that_could_not_wait_says_so_and_shows_nothing_that_is_gone(tmp_path, monkeypatch, recorder):
+    config = StoreConfig(search_wait=0.001, probe_interval=0.001)
+    async with SqliteStore.open(tmp_path / "db", config, observer=recorder) as store:
+        await store.batch([put("changed", "red green"), put("deleted", "red"), put("kept", "red"), put("other", "red")])
+        await indexed(store)
+        with no_steps(monkeypatch):
+            await store.batch(
+                [put("changed", "green"), Delete(("n", "deleted")), put("new", "red"), put("other", "red 2")]
+            )
+            page = await find(store, "red")
+            assert not page.fresh
+            assert sorted(keys(page)) == ["kept", "other"]
+            page = await find(store, "red", within=("n",))
+            assert sorted(keys(page)) == ["kept", "other"]
+            assert keys(await find(store, "green")) == ["changed"]
+            assert ("internal", "index of words: no step") in recorder.failures or recorder.failures
+        await indexed(store)
+        page = await find(store, "red")
+        assert page.fresh
+        assert sorted(keys(page)) == ["kept", "new", "other"]
+
+
+@pytest.mark.parametrize("taken", [False, True])
+async def test_a_row_id_that_another_namespace_has_taken_tells_nothing_of_it(tmp_path, monkeypatch, taken):
+    """What a limited token is answered is the same whether the other namespace has such an entry or none."""
+    config = StoreConfig(search_wait=0.001, probe_interval=0.001)
+    async with SqliteStore.open(tmp_path / "db", config) as store:
+        await store.batch([put("stays", "red"), put("goes", "red red red")])
+        await indexed(store)
+        with no_steps(monkeypatch):
+            await store.delete("n", "goes")
+            if taken:
+                await store.batch([put("secret", "red red red and more", namespace="foreign")])
+                ids = "SELECT id FROM entries WHERE key = 'secret'"
+                assert await store._worker.run(lambda db: db.execute(ids).fetchone()) == (2,)
+            for text in ("red", "red NOT green"):
+                query = {"match": text} if "NOT" in text else {"text": text}
+                page = await store.search(replace(Query.create(**query), within=("n",)))
+                assert [(hit.entry.key, hit.score) for hit in page.hits] == [("stays", page.hits[0].score)]
+                assert page.candidates == (1 if text == "red" else page.candidates)
+                first = await store.search(replace(Query.create(**query), within=("n",)), limit=1)
+                assert "foreign" not in repr(first.position)
+                assert page.hits[0].score == pytest.approx(1e-06, rel=1)
+
+
+async def test_writers_are_slowed_before_the_lag_passes_its_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr(indexer, "START_AT", 4)
+    monkeypatch.setattr(indexer, "MAX_LAG", 8)
+    monkeypatch.setattr(words, "MAX_CHANGES", 2)
+    lags = []
+    async with SqliteStore.open(tmp_path / "db") as store:
+        for number in range(40):
+            await store.batch([put(f"{number}-{each}", "word") for each in range(5)])
+            lags.append((await store.stats()).index.lag)
+    assert max(lags) <= 8 + 5
+
+
+async def test_long_texts_may_lag_less(tmp_path, monkeypatch):
+    monkeypatch.setattr(indexer, "START_AT", 4)
+    monkeypatch.setattr(indexer, "MAX_LONG_LAG", 6)
+    monkeypatch.setattr(words, "MAX_BYTES", 5_000)
+    lags = []
+    async with SqliteStore.open(tmp_path / "db") as store:
+        for number in range(20):
+            await store.batch([put(f"{number}-{each}", "word " * 500) for each in range(5)])
+            lags.append((await store.stats()).index.lag)
+    assert max(lags) <= 6 + 5
+
+
+class Failing:
+    """A connection whose statements fail from one on."""
+
+    def __init__(self, db, left):
+        self.db = db
+        self.left = left
+        self.failed = False
+
+    def __getattr__(self, name):
+        return getattr(self.db, name)
+
+    def execute(self, *statement):
+        if self.left == 0 and statement[0] != "ROLLBACK":
+            self.failed = True
+            raise sqlite3.OperationalError("stopped")
+        self.left -= 1
+        return self.db.execute(*statement)
+
+
+def test_a_step_that_ends_anywhere_has_moved_the_index_and_its_position_or_neither(tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as db:
+        schema.migrate(db, 0)
+        words.prepare(db, full_text=True)
+        db.execute(
+            "INSERT INTO entries (namespace, key, version, created_at, updated_at, ttl, size, tags, metadata, value)"
+            " VALUES ('n', 'k', 1, 1, 1, 0, 5, '[]', '{}', CAST('\"red\"' AS BLOB))"
+        )
+        db.execute("INSERT INTO namespaces VALUES ('n', 1, 5)")
+        db.execute("INSERT INTO changes VALUES (1, 'n', 'k', 0, 1, 1, 1)")
+        for statements in itertools.count():
+            failing = Failing(db, statements)
+            with contextlib.suppress(InternalStoreError):
+                words.advance(failing)
+            indexed_rows = db.execute("SELECT count(*) FROM entries_text_docsize").fetchone()
+            assert db.execute("SELECT position FROM text_index").fetchone() == indexed_rows
+            if not failing.failed:
+                break
+        assert (statements > 8, indexed_rows) == (True, (1,))
+    assert check(tmp_path / "db").ok
+
+
+async def test_a_gap_in_the_feed_is_mended_in_the_background(tmp_path, monkeypatch):
+    monkeypatch.setattr(words, "MAX_CHANGES", 2)
+    path = tmp_path / "db"
+    async with SqliteStore.open(path) as store:
+        await store.batch([put(f"k{number}", f"word{number}") for number in range(9)])
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("UPDATE entries SET value = CAST('\"other\"' AS BLOB) WHERE key = 'k3'")
+        db.execute("UPDATE changes SET seq = seq + 100")
+    real, gate = words.advance, asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(db):
+        if gate.is_set():
+            return real(db)
+        step = real(db)
+        asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(60)
+        return step
+
+    monkeypatch.setattr(words, "advance", slow)
+    async with SqliteStore.open(path) as store:
+        for within in (None, ("n",)):  # the first step has emptied the index, and the second has not begun
+            page = await find(store, "other", within=within)
+            assert (keys(page), page.fresh, page.ranked) == (["k3"], True, False)
+            first = await find(store, "word1", within=within, limit=1)
+            assert keys(first) == ["k1"]
+        gate.set()
+        await store.put("n", "k1", "meanwhile")
+        await indexed(store)
+        assert keys(await find(store, "other")) == ["k3"]
+        assert (keys(await find(store, "word1")), keys(await find(store, "meanwhile"))) == ([], ["k1"])
+    assert check(path).ok
+
+
+async def test_changes_that_the_index_lacks_are_not_trimmed(tmp_path, monkeypatch):
+    config = StoreConfig(change_log_entries=1, change_log_seconds=0, probe_interval=0.001)
+    count = "SELECT count(*) FROM changes"
+    async with SqliteStore.open(tmp_path / "db", config) as store:
+        with no_steps(monkeypatch):
+            await store.batch([put(f"k{number}", "word") for number in range(9)])
+            await store.collect_garbage()
+            assert await store._worker.run(lambda db: db.execute(count).fetchone()) == (9,)
+        await indexed(store)
+        assert len((await find(store, "word")).hits) == 9
+        await store.batch([put(f"k{number}", "word") for number in range(9)])
+        await store.collect_garbage()
+        await indexed(store)
+        assert not (await store.stats()).index.rebuilding
+
+
+def test_writers_that_are_killed_have_lost_no_words(tmp_path):
+    """Each time the next process goes on from where the index was, and finds what was acknowledged."""
+    acknowledged = {}
+    for _ in range(3):
+        with subprocess.Popen(
+            [sys.executable, str(WRITERS), str(tmp_path / "db")], stdout=subprocess.PIPE, text=True
+        ) as process:
+            for line in process.stdout:
+                writer, number = line.split()
+                acknowledged[writer] = int(number)
+                if sum(acknowledged.values()) % 97 == 0 and len(acknowledged) == 16:
+                    os.kill(process.pid, signal.SIGKILL)
+                    break
+
+    async def look():
+        async with SqliteStore.open(tmp_path / "db", StoreConfig(search_wait=60)) as store:
+            for writer, number in acknowledged.items():
+                key, page = f"{writer}-{number % 8}", await find(store, f"writer{writer}number{number}")
+                entry = await store.get("n", key)
+                assert page.fresh
+                assert keys(page) == ([key] if entry.value["number"] == number else [])
+
+    asyncio.run(look())
+    assert check(tmp_path / "db").ok

@@ -1,0 +1,177 @@
+"""The index of words against a plain one: random writes, steps, crashes, restarts and gaps in the feed."""
+
+import contextlib
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from swarm_operator.memory.core import Draft, Query
+from swarm_operator.memory.sqlite import changes
+from swarm_operator.memory.sqlite.backup import consistency
+from swarm_operator.memory.sqlite.backup.findings import Findings
+from swarm_operator.memory.sqlite.database import schema
+from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.gc import sweep
+from swarm_operator.memory.sqlite.search import words
+from swarm_operator.memory.sqlite.search.planner import search
+from swarm_operator.memory.sqlite.tables.compression import compress
+from swarm_operator.memory.sqlite.write.apply import BatchOperation, DeleteOperation, PutOperation, commit_batch
+
+pytestmark = pytest.mark.timeout(600)
+
+WORDS = ("red", "green", "blue", "grey")
+IDENTITIES = st.tuples(st.sampled_from(("a", "a/b", "b")), st.sampled_from(("k", "l", "m")))
+TEXTS = st.lists(st.sampled_from(WORDS), max_size=3).map(tuple)
+ASKED = st.sampled_from((*WORDS, "gre*", "red green", '"blue grey"'))
+WITHIN = st.sampled_from((None, ("a",), ("b",)))
+
+
+def occurs(asked, text):
+    """Whether a text has what is asked for, with the smallest index that there can be."""
+    if asked.startswith('"'):
+        return asked.strip('"') in " ".join(text)
+    return all(any(word == part or (part[-1] == "*" and word.startswith(part[:-1])) for word in text)
+               for part in asked.split())  # fmt: skip
+
+
+class IndexMachine(RuleBasedStateMachine):
+    """The model is {(namespace, key): (words, time of expiry or None)}."""
+
+    def __init__(self):
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp())
+        self.model = {}
+        self.now = 1_800_000_000_000
+
+    @initialize(full_text=st.just(True))
+    def open(self, full_text):
+        self.db = sqlite3.connect(self.directory / "db", isolation_level=None)
+        self.db.execute("PRAGMA journal_mode = MEMORY")
+        self.db.execute("PRAGMA synchronous = OFF")
+        schema.migrate(self.db, schema.inspect(self.db, "db"))
+        words.prepare(self.db, full_text=full_text)
+
+    def commit(self, *operations):
+        outcome = commit_batch(self.db, [BatchOperation(operations)], lambda: self.now, keep=1000)
+        assert outcome.failure is None
+
+    @rule(
+        entries=st.lists(
+            st.tuples(IDENTITIES, TEXTS, st.sampled_from((0, 0, 2)), st.booleans()), min_size=1, max_size=4
+        )
+    )
+    def put(self, entries):
+        """Values with a line break have an escape; some are compressed."""
+        operations = []
+        for (namespace, key), text, ttl, long in entries:
+            draft = Draft.create(namespace, key, "\n".join(text * (20 if long else 1)), ttl=ttl)
+            operations.append(PutOperation(draft, compress(draft.value_json, 60)))
+            self.model[namespace, key] = (text, self.now + ttl * 1000 if ttl else None)
+        self.commit(*operations)
+
+    @rule(identity=IDENTITIES)
+    def delete(self, identity):
+        self.commit(DeleteOperation(identity))
+        self.model.pop(identity, None)
+
+    @rule(identity=IDENTITIES, other=IDENTITIES)
+    def move(self, identity, other):
+        """A row ID that was given up is taken again in one commit."""
+        draft = Draft.create(*other, "blue")
+        self.commit(DeleteOperation(identity), PutOperation(draft, compress(draft.value_json, 60)))
+        self.model.pop(identity, None)
+        self.model[other] = (("blue",), None)
+
+    @rule()
+    def expire(self):
+        self.now += 1000
+        self.model = {each: what for each, what in self.model.items() if what[1] is None or what[1] > self.now}
+
+    @rule()
+    def collect(self):
+        if rows := sweep.find(self.db, self.now):
+            sweep.delete(self.db, rows, now=self.now, keep=1000)
+
+    @rule()
+    def step(self):
+        words.advance(self.db)
+
+    @rule()
+    def crash_in_a_step(self):
+        words._prepare_connection(self.db)
+        self.db.execute("BEGIN IMMEDIATE")
+        words._advance(self.db)
+        self.db.execute("ROLLBACK")
+
+    @rule(full_text=st.sampled_from((True, True, True, False)))
+    def restart(self, full_text):
+        self.db.close()
+        if not full_text:
+            self.open(full_text=False)
+            self.db.close()
+        self.open(full_text=True)
+
+    @rule()
+    def prune(self):
+        """The feed loses what the index has not seen."""
+        self.db.execute("DELETE FROM changes WHERE seq < (SELECT max(seq) FROM changes)")
+
+    @rule(asked=ASKED, within=WITHIN)
+    def search(self, asked, within):
+        query = replace(Query.create(text=asked), within=within)
+        wanted = {
+            each
+            for each, (text, _) in self.model.items()
+            if occurs(asked, text) and (within is None or each[0].split("/")[0] in within)
+        }
+        position, found, fresh = None, [], True
+        newest = changes.bounds(self.db)[1]
+        while True:
+            page = search(self.db, query, position, limit=2, max_bytes=10_000, now=self.now, since=newest)
+            found += [(hit.entry.namespace, hit.entry.key) for hit in page.hits]
+            fresh = fresh and page.fresh
+            position = page.position
+            if position is None:
+                break
+        assert set(found) <= wanted, "deleted, overwritten and expired entries are never shown"
+        assert not fresh or sorted(found) == sorted(wanted)
+        assert fresh or words.state(self.db).position < newest
+
+    @rule()
+    def check(self):
+        findings = Findings(100)
+        with contextlib.closing(sqlite3.connect(self.directory / "db")) as db:
+            consistency.check(db, schema.LATEST, findings, None)
+        assert not findings or not self.whole_feed(), list(findings)
+
+    def whole_feed(self):
+        """Whether the feed goes back to the position of the index: otherwise a rebuild is to come."""
+        return words.state(self.db).position >= changes.bounds(self.db)[0]
+
+    def teardown(self):
+        if hasattr(self, "db"):
+            while words.state(self.db).built is not None or words.state(self.db).position != changes.bounds(self.db)[1]:
+                words.advance(self.db)
+            assert not words.replaced(self.db)
+            for asked in WORDS:
+                self.search(asked, None)
+            self.check()
+            self.db.close()
+        shutil.rmtree(self.directory)
+
+
+def test_the_index_is_a_plain_one(monkeypatch):
+    monkeypatch.setattr(words, "MAX_CHANGES", 3)
+    monkeypatch.setattr(words, "_MAX_NAMESPACES", 2)
+    run_state_machine_as_test(
+        IndexMachine,
+        settings=settings(
+            max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
