@@ -52,6 +52,7 @@ def out_of_time(monkeypatch):
     """No time for the index of words."""
     monkeypatch.setattr(by_text, "_INDEX_SECONDS", -1)
     monkeypatch.setattr(by_text, "_CHECK_INTERVAL", 1)
+    monkeypatch.setattr(planner, "_MAX_SECONDS", 60)  # a page that is full of candidates ends for their number only
 
 
 NAMESPACES = ("a", "a/b", "ab", "a.b", "a:b", "A", "a/b/c", "--", "-")
