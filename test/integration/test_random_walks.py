@@ -1,4 +1,4 @@
-"""Any way to a spec ends as if the store had been made with it, and no bad spec gets in.
+"""Any way to a spec ends as if the store or the cluster had been made with it, and no bad spec gets in.
 
 After Acto (SOSP '23): specs are drawn from the schema. What is reached by changes, or by taking changes back, is
 compared with a store that never was anything else.
@@ -7,17 +7,21 @@ compared with a store that never was anything else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import json
+from dataclasses import replace
 
 import pytest
 from fault.world import QUIET, masked
 from hypothesis import HealthCheck, Phase, given, note, settings
-from support import specs
+from hypothesis import strategies as st
+from support import cluster_specs, specs
 from support.audited import Audited
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.cmd import manager
-from swarm_operator.controllers.common import kinds
+from swarm_operator.controllers.common import kinds, labels
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.errors import BadRequestError, InvalidError
 
@@ -48,15 +52,37 @@ drawn = settings(
 _numbers = itertools.count(100)
 
 
-@pytest.fixture
-async def _operator(control_plane, namespace):
-    options = manager.parse(["--watch-namespaces", namespace, *QUIET])
+AGENTS = (kinds.STATEFUL_SET, kinds.SERVICE, kinds.CONFIG_MAP, kinds.SERVICE_ACCOUNT, kinds.HORIZONTAL_POD_AUTOSCALER)
+"""Children of a cluster's agents, which a spec may do without."""
+
+
+@contextlib.asynccontextmanager
+async def operator(control_plane, *namespaces):
+    options = manager.parse(["--watch-namespaces", ",".join(namespaces), *QUIET])
     async with Audited(await load_config(control_plane.kubeconfig("operator"))) as client:
         running = asyncio.create_task(manager.assemble(client, options, instance="test").run(asyncio.Event()))
         yield
         assert not running.done()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.fixture
+async def _operator(control_plane, namespace):
+    async with operator(control_plane, namespace):
+        yield
+
+
+@pytest.fixture
+async def elsewhere(control_plane, admin, namespace):
+    """Namespaces that allow the clusters of the test's, and an operator of all three."""
+    names = f"{namespace}-swarm", f"{namespace}-hive"
+    for name in names:
+        metadata = {"name": name, "annotations": {labels.ALLOW_CLUSTERS_FROM: namespace}}
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+        await admin.create(kinds.NAMESPACE, body, field_manager="user")
+    async with operator(control_plane, namespace, *names):
+        yield names
 
 
 def without_generations(value: object) -> object:
@@ -105,6 +131,50 @@ async def test_any_way_to_a_spec_and_back_ends_as_a_fresh_store_does(objects, ev
     assert reached == await become(objects, eventually, fresh, walk[-1])
     back = await become(objects, eventually, walked, walk[0])
     assert back == await become(objects, eventually, first, walk[0])
+
+
+async def become_cluster(objects, eventually, name: str, spec: dict) -> dict[str, object]:
+    """Apply a spec, wait until it is carried out, and return all that the cluster and its agents have."""
+    placed = spec.get("namespaceConfig") or {
+        "swarmNamespace": objects.namespace,
+        "hiveMindNamespace": objects.namespace,
+    }
+    swarm, hive = (replace(objects, namespace=placed[at]) for at in ("swarmNamespace", "hiveMindNamespace"))
+    applied = await objects.apply(kinds.SWARM_CLUSTER, name, spec)
+    await eventually(lambda: swarm.get(kinds.STATEFUL_SET, f"{name}-memory"))
+    await swarm.pretend_ready(f"{name}-memory")
+
+    async def carried_out() -> bool:
+        status = (await objects.get(kinds.SWARM_CLUSTER, name))["status"]
+        found = {condition["type"]: condition["reason"] for condition in status["conditions"]}
+        assert found.get("AgentsReady") in ({"WaitingForAgents", "Available"} if "agentTemplate" in spec else {None})
+        assert found["HiveMindReady"] == ("WaitingForPod" if spec["hiveMind"]["enabled"] else "Disabled")
+        assert found["MemoryReady"] == "Available"
+        return status["observedGeneration"] == applied["metadata"]["generation"]
+
+    await eventually(carried_out)
+    found = {"cluster": await objects.get(kinds.SWARM_CLUSTER, name)}
+    for resource in AGENTS:
+        place = objects if resource == kinds.HORIZONTAL_POD_AUTOSCALER else swarm
+        if not await place.missing(resource, f"{name}-agent"):
+            found[resource.kind] = await place.get(resource, f"{name}-agent")
+    for place, suffix in ((swarm, "memory"), (hive, "hivemind")):
+        if not await place.missing(kinds.SWARM_MEMORY_STORE, f"{name}-{suffix}"):
+            found[suffix] = (await place.get(kinds.SWARM_MEMORY_STORE, f"{name}-{suffix}"))["spec"]
+    # Files of the ConfigMap are named after the agents, and these after the cluster.
+    nameless = json.loads(json.dumps(found).replace(name, "NAME"))
+    return {part: without_generations(masked(obj, "NAME")) for part, obj in nameless.items()}
+
+
+@settings(drawn, max_examples=8)
+@given(data=st.data())
+async def test_any_way_to_a_cluster_s_spec_ends_as_a_fresh_cluster_does(objects, eventually, elsewhere, data):
+    walk = data.draw(cluster_specs.walks(*elsewhere, longest=3))
+    number = next(_numbers)
+    note(f"{walk}")
+    for spec in walk:
+        reached = await become_cluster(objects, eventually, f"walked{number}", spec)
+    assert reached == await become_cluster(objects, eventually, f"fresh{number}", walk[-1])
 
 
 async def dry_run(objects, spec: dict) -> None:
