@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -28,6 +29,8 @@ WITH_AGENTS = 4
 
 ASLEEP = "asleep"
 """A store that hibernates: its tokens are looked at, as seldom as the others."""
+SWARM, HIVE = "swarm", "hive"
+"""Ends of the names of the namespaces of one more cluster, which has a hive mind and agents."""
 
 INTERVAL = 3.0
 """Seconds between two looks at a store: as short as 2 cores can keep up with."""
@@ -80,7 +83,8 @@ async def audited(control_plane, namespace, memory_url):
     """A running operator with its client, under its Role."""
     options = manager.parse(
         [
-            *("--watch-namespaces", namespace, "--memory-url", memory_url, "--status-interval", str(INTERVAL)),
+            *("--watch-namespaces", ",".join((namespace, f"{namespace}-{SWARM}", f"{namespace}-{HIVE}"))),
+            *("--memory-url", memory_url, "--status-interval", str(INTERVAL)),
             *("--metrics-bind-address", "0", "--health-probe-bind-address", "0"),
         ]
     )
@@ -106,9 +110,34 @@ async def in_batches(coroutines) -> None:
 async def versions(objects) -> dict[tuple[str, str], str]:
     found = {}
     for resource in WATCHED:
-        for obj in (await objects.client.list(resource, namespace=objects.namespace))[0]:
-            found[resource.kind, obj["metadata"]["name"]] = obj["metadata"]["resourceVersion"]
+        for end in ("", f"-{SWARM}", f"-{HIVE}"):
+            for obj in (await objects.client.list(resource, namespace=objects.namespace + end))[0]:
+                found[resource.kind, obj["metadata"]["name"] + end] = obj["metadata"]["resourceVersion"]
     return found
+
+
+async def make_apart(objects, eventually) -> list[str]:
+    """A cluster with a hive mind and agents in namespaces that are made for it, Ready. Return its Secrets' paths."""
+    namespace = objects.namespace
+    swarm, hive = (replace(objects, namespace=f"{namespace}-{end}") for end in (SWARM, HIVE))
+    spec = {
+        "memory": {"enableMemoryStore": True},
+        "hiveMind": {"enabled": True},
+        "agentTemplate": {},
+        "namespaceConfig": {"swarmNamespace": swarm.namespace, "hiveMindNamespace": hive.namespace},
+    }
+    await objects.apply(kinds.SWARM_CLUSTER, "apart", spec)
+    for part, name in ((swarm, "apart-memory"), (hive, "apart-hivemind")):
+        await eventually(lambda part=part, name=name: part.get(kinds.STATEFUL_SET, name), seconds=60)
+        await part.pretend_ready(name)
+    await eventually(lambda: swarm.get(kinds.STATEFUL_SET, "apart-agent"), seconds=60)
+    ready = {"replicas": 1, "readyReplicas": 1, "currentRevision": "r", "updateRevision": "r"}
+    await swarm.status(kinds.STATEFUL_SET, "apart-agent", {"observedGeneration": 1, **ready})
+    await eventually(lambda: swarm.get(kinds.SECRET, "apart-agent-hivemind"), seconds=60)
+    return [
+        f"{kinds.SECRET.path(namespace=part.namespace)}/{name}-auth"
+        for part, name in ((swarm, "apart-memory"), (hive, "apart-hivemind"))
+    ]
 
 
 async def migrate(objects, eventually, name: str) -> None:
@@ -236,12 +265,13 @@ async def test_60_ready_stores_cost_no_write_and_only_the_reads_of_the_status_po
     objects, audited, eventually, control_plane
 ):
     assembled, client = audited
+    apart = await make_apart(objects, eventually)
     names = await make_ready(objects, eventually, World(control_plane, objects.client, objects.namespace))
     # What the last status write brought back changes nothing either, and the events have been sent.
     await assembled._recorder.drain()
     before = await versions(objects)
     client.requests.clear()
-    secrets = {f"{kinds.SECRET.path(namespace=objects.namespace)}/{name}-auth" for name in names}
+    secrets = {*apart, *(f"{kinds.SECRET.path(namespace=objects.namespace)}/{name}-auth" for name in names)}
 
     async def looked_at_thrice() -> bool:
         polled = [path for _, method, path in client.requests if method == "GET"]
