@@ -46,6 +46,7 @@ def manifest(swarm: Space, hive: Space) -> dict[str, Any]:
         "terminationGracePeriod": "10s",
     }
     cluster["spec"]["memory"]["deletionPolicy"] = "Delete"
+    cluster["spec"]["autoscaling"] = {"enabled": True, "minAgents": 1, "maxAgents": 5}
     cluster["spec"]["hiveMind"] = {"enabled": True, "databaseSize": "1Gi"}
     cluster["spec"]["namespaceConfig"] = {"swarmNamespace": swarm.name, "hiveMindNamespace": hive.name}
     return cluster
@@ -96,6 +97,15 @@ def queen_follows_queen(swarm: Space, hive: Space, names: list[str]) -> None:
     assert second["claimedAt"] >= first["leaseExpiresAt"], "two were queen at a time"
 
 
+def autoscaler_reads_the_scale(space: Space) -> bool:
+    """Kubernetes' own controller can scale the swarm. There is no metrics server here, which it says."""
+    conditions = space.get("hpa/my-cluster-agent")["status"]["conditions"]
+    found = {condition["type"]: (condition["status"], condition["reason"]) for condition in conditions}
+    assert found["AbleToScale"] == ("True", "SucceededGetScale")
+    assert found["ScalingActive"] == ("False", "FailedGetResourceMetric")
+    return True
+
+
 def test_a_swarm_is_made_works_loses_agents_and_its_queen_is_scaled_and_leaves_nothing(space):
     chance = random.Random(17)
     swarm, hive = Space(f"{space.name}-swarm"), Space(f"{space.name}-hive")
@@ -135,6 +145,7 @@ def test_a_swarm_is_made_works_loses_agents_and_its_queen_is_scaled_and_leaves_n
         return (found["readyAgents"], found["totalAgents"]) == (2, 2)
 
     eventually(settled, seconds=120)
+    eventually(lambda: autoscaler_reads_the_scale(space))
     peers = swarm.kubectl("exec", "my-cluster-agent-0", "--", "cat", "/etc/swarm/mcp.json")
     assert json.loads(peers)["mcpServers"]["swarm-memory"]["url"].endswith("/mcp")
     space.kubectl("delete", "swarmcluster/my-cluster", "--wait=false")
