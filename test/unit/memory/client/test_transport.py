@@ -35,6 +35,8 @@ from swarm_operator.memory.client import (
     MemoryServerError,
     MemoryUnavailableError,
 )
+from swarm_operator.memory.service.access.tokens import Tokens
+from swarm_operator.memory.service.errors import UnauthorizedError
 
 TOKEN = "client-0123456789abcdef"
 
@@ -53,7 +55,16 @@ async def test_a_token_file_is_read_again_after_a_401(service, tmp_path):
 
 
 async def test_a_renewed_token_is_read_without_a_refusal(service, tmp_path, monkeypatch):
-    """A request with a stream as its body can't be sent again."""
+    refused, authenticate = [], Tokens.authenticate
+
+    def authenticating(tokens, header):
+        try:
+            return authenticate(tokens, header)
+        except UnauthorizedError:
+            refused.append(header)
+            raise
+
+    monkeypatch.setattr(Tokens, "authenticate", authenticating)
     monkeypatch.setattr("swarm_operator.memory.client.transport._REREAD_SECONDS", 0.0)
     monkeypatch.setattr("swarm_operator.memory.service.access.tokens._CHECK_SECONDS", 0.0)
     file = tmp_path / "mine"
@@ -62,9 +73,10 @@ async def test_a_renewed_token_is_read_without_a_refusal(service, tmp_path, monk
         assert (await client.stats()).entries == 0
         for path in (service.tokens / "client-token", file):
             path.write_text("renewed-0123456789")
-        await client.swarm.import_([b""])
+        assert (await client.stats()).entries == 0
         file.unlink()
         assert (await client.stats()).entries == 0, "a file that is being replaced is no reason to stop"
+    assert refused == []
 
 
 async def test_a_connection_that_can_not_be_made_is_tried_again_and_then_told():
