@@ -20,6 +20,7 @@ objects=$(for kind in "${there[@]}"; do "$kube" get "$kind" --all-namespaces --n
 	--output=custom-columns=NAMESPACE:.metadata.namespace,KIND:.kind,NAME:.metadata.name; done)
 printf 'Context:   %s\n' "$("$kube" config current-context)"
 printf 'CRD:       %s\n' "${there[@]}"
+# shellcheck disable=SC2001 # the start of each line
 [[ -z $objects ]] || sed 's/^/Object:    /' <<<"$objects"
 if [[ -n $objects && ${DELETE_STORES:-} != yes ]]; then
 	echo "Nothing was deleted: these objects would be deleted with the CRDs, and their pods with them. Volumes of stores would" >&2
