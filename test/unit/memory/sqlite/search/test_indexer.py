@@ -78,7 +78,9 @@ async def test_the_words_of_a_commit_are_not_in_it(store, monkeypatch):
 async def test_a_search_that_could_not_wait_says_so_and_shows_nothing_that_is_gone(tmp_path, monkeypatch, recorder):
     config = StoreConfig(search_wait=0.001, probe_interval=0.001)
     async with SqliteStore.open(tmp_path / "db", config, observer=recorder) as store:
-        await store.batch([put("changed", "red green"), put("deleted", "red"), put("kept", "red"), put("other", "red")])
+        await store.batch(
+            [put("changed", "red red red green"), put("deleted", "red"), put("kept", "red"), put("other", "red")]
+        )
         await indexed(store)
         with no_steps(monkeypatch):
             await store.batch(
@@ -90,6 +92,9 @@ async def test_a_search_that_could_not_wait_says_so_and_shows_nothing_that_is_go
             page = await find(store, "red", within=("n",))
             assert sorted(keys(page)) == ["kept", "other"]
             assert keys(await find(store, "green")) == ["changed"]
+            first = await find(store, "red", limit=1)
+            last = await find(store, "red", limit=1, position=first.position)
+            assert (sorted(keys(first) + keys(last)), last.position) == (["kept", "other"], None)
             assert any("index of words: no step" in reason for _, reason in recorder.failures)
         await indexed(store)
         page = await find(store, "red")
