@@ -209,6 +209,8 @@ def seen(cache, client):
     """Another's write, of which an event has come."""
 
     def put(resource, obj):
+        if resource == kinds.POD:
+            obj = {"spec": {}} | obj
         stored = client.put(resource, copy.deepcopy(obj))
         (informer,) = cache.add(resource)
         informer.changed(copy.deepcopy(stored))

@@ -181,6 +181,7 @@ async def test_a_change_of_its_store_is_a_reason_to_look(reconciler, cache, clie
         kinds.SERVICE,
         kinds.CONFIG_MAP,
         kinds.SERVICE_ACCOUNT,
+        kinds.NETWORK_POLICY,
         kinds.HORIZONTAL_POD_AUTOSCALER,
         kinds.POD,
     )

@@ -56,7 +56,7 @@ def named(agents_object):
 def pod_of(cluster):
     """Labels of an agent of a swarm."""
     store = SwarmMemoryStore.model_validate(memory_store(cluster))
-    made = stateful_set(cluster, cluster.spec.agent_template, store, image="i", scaled_at="then")
+    made = stateful_set(cluster, cluster.spec.agent_template, store, image="i", scaled_at="then", own_tokens=True)
     return made["spec"]["template"]["metadata"]["labels"]
 
 

@@ -44,14 +44,14 @@ def test_agents_mount_the_client_s_token_of_a_hive_mind_beside_them_if_it_is_the
         "items": [{"key": "client-token", "path": "client-token"}],
         "optional": True,
     }
-    assert environment(cluster) == {
+    assert environment(cluster, secure=False) == {
         "SWARM_HIVE_MIND_URL": "http://hive-hivemind.ns.svc:8080",
         "SWARM_HIVE_MIND_TOKEN_FILE": f"{mount['mountPath']}/client-token",
     }
 
 
 def test_without_a_hive_mind_they_have_nothing_of_it(swarm):
-    assert (environment(swarm()), mounts(swarm()), volumes(swarm())) == ({}, [], [])
+    assert (environment(swarm(), secure=False), mounts(swarm()), volumes(swarm())) == ({}, [], [])
 
 
 async def test_where_it_is_beside_them_its_secret_is_not_read(run, memory_serves, agents_object, client, cache):

@@ -269,7 +269,9 @@ def test_agents_of_a_memory_with_tls_get_its_ca(made, swarm, memory):
     plain = made()
     assert "SWARM_MEMORY_CA_FILE" not in environment(plain)
     cluster = swarm({})
-    workload = stateful_set(cluster, cluster.spec.agent_template, secure(memory), image="i", scaled_at="then")
+    workload = stateful_set(
+        cluster, cluster.spec.agent_template, secure(memory), image="i", scaled_at="then", own_tokens=True
+    )
     (volume,) = [each for each in pod_of(workload)["volumes"] if each["name"] == "ca"]
     assert volume["configMap"]["name"] == "hive-memory-ca"
     (mount,) = [each for each in container_of(workload)["volumeMounts"] if each["name"] == "ca"]
@@ -280,6 +282,8 @@ def test_agents_of_a_memory_with_tls_get_its_ca(made, swarm, memory):
 
 def test_a_user_s_own_ca_of_node_counts(swarm, memory):
     cluster = swarm({"env": [{"name": "NODE_EXTRA_CA_CERTS", "value": "/mine"}]})
-    workload = stateful_set(cluster, cluster.spec.agent_template, secure(memory), image="i", scaled_at="then")
+    workload = stateful_set(
+        cluster, cluster.spec.agent_template, secure(memory), image="i", scaled_at="then", own_tokens=True
+    )
     given = [each for each in container_of(workload)["env"] if each["name"] == "NODE_EXTRA_CA_CERTS"]
     assert given == [{"name": "NODE_EXTRA_CA_CERTS", "value": "/mine"}]
