@@ -16,6 +16,7 @@ from support.audited import Audited
 
 from swarm_operator.cmd import manager
 from swarm_operator.controllers.common import kinds
+from swarm_operator.controllers.swarmmemorystore.identity.cluster_keys import INTERVAL as KEYS_INTERVAL
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.resource import Key
 
@@ -261,6 +262,9 @@ async def make_ready(objects, eventually, world) -> list[str]:
     return names
 
 
+KEYS = ("/.well-known/openid-configuration", "/openid/v1/jwks")
+
+
 async def test_60_ready_stores_cost_no_write_and_only_the_reads_of_the_status_polls(
     objects, audited, eventually, control_plane
 ):
@@ -282,8 +286,10 @@ async def test_60_ready_stores_cost_no_write_and_only_the_reads_of_the_status_po
     renewed = Counter(path for _, method, path in client.requests if method == "WATCH")
     assert max(renewed.values(), default=0) <= 1, "a watch is begun anew when its time is over"
     times: dict[str, list[float]] = {}
+    keys = [at for at, _, path in client.requests if path == KEYS[0]]
+    assert all(later - earlier > 0.8 * KEYS_INTERVAL for earlier, later in itertools.pairwise(keys))
     for at, method, path in client.requests:
-        if method == "WATCH":
+        if method == "WATCH" or path in KEYS:  # the keys are read for all stores together
             continue
         assert (method, path in secrets) == ("GET", True), f"{method} {path} by an operator that has nothing to do"
         times.setdefault(path, []).append(at)
@@ -309,5 +315,5 @@ async def test_60_ready_stores_cost_no_write_and_only_the_reads_of_the_status_po
             await eventually(done)
     reads = [(method, path) for _, method, path in client.requests if method != "WATCH"]
     assert len(reads) >= len(names), "every store was reconciled"
-    assert set(reads) <= {("GET", path) for path in secrets}
+    assert set(reads) <= {("GET", path) for path in (*secrets, *KEYS)}
     assert await versions(objects) == before
