@@ -59,7 +59,7 @@ TOGETHER = 6
 STEP = 3
 """Every third write is killed at, beginning with one of the first three: some runs later each was."""
 
-SELDOM = 12
+STEP_APART = 12
 """The same, for a life of three namespaces, which costs more."""
 
 
@@ -190,8 +190,8 @@ async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(new_
         pytest.param(WITH_AGENTS, AGENTS, 12, None, STEP, id="agents"),
         pytest.param(SERVING, UPGRADE, 7, None, STEP, id="upgrade"),
         pytest.param(SERVING, SLEEP_AND_TOKENS, 8, None, STEP, id="hibernation and new tokens"),
-        pytest.param((), apart.CREATION, 30, None, SELDOM, id="in other namespaces"),
-        pytest.param(apart.CREATION, apart.DELETION, 8, set(), SELDOM, id="deletion in other namespaces"),
+        pytest.param((), apart.CREATION, 30, None, STEP_APART, id="in other namespaces"),
+        pytest.param(apart.CREATION, apart.DELETION, 8, set(), STEP_APART, id="deletion in other namespaces"),
     ],
 )
 async def test_killed_after_any_of_its_writes_a_part_of_a_life_ends_as_if_it_had_not_been(

@@ -29,7 +29,7 @@ WITH_AGENTS = 4
 """Clusters of these that have agents, which an autoscaler scales."""
 
 ASLEEP = "asleep"
-"""A store that hibernates: its tokens are looked at, as seldom as the others."""
+"""A store that hibernates: its tokens are looked at, as rarely as the others."""
 SWARM, HIVE = "swarm", "hive"
 """Ends of the names of the namespaces of one more cluster, which has a hive mind and agents."""
 

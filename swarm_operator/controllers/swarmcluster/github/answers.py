@@ -47,7 +47,7 @@ def failure(response: aiohttp.ClientResponse, answer: Any, not_found: GitHubErro
         return not_found
     if status == 422 and "permission" in said:
         return GitHubError("PermissionsNotGranted", "the installation has not been granted all of permissions")
-    if status == 422 and "repositor" in said:
+    if status == 422 and any(word in said for word in ("repository", "repositories")):
         message = "one of repositories does not exist, or the installation has no access to it"
         return GitHubError("RepositoryNotFound", message)
     if status >= 500 or status in (200, 201):

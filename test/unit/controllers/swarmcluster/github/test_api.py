@@ -128,8 +128,8 @@ async def test_an_answer_that_is_none_of_github_s_is_no_token(asked, github, ref
 
 
 async def test_a_server_with_a_certificate_of_another_ca_gets_no_signature(asked, github, refusal, clock):
-    stranger = Authority("stranger", clock.now()).certificate.decode()
-    for ca in (stranger, None):
+    other = Authority("other", clock.now()).certificate.decode()
+    for ca in (other, None):
         refused = await refusal(replace(asked, server=Server(github.api_url, ca)))
         assert refused.reason == "GitHubNotTrusted"
     assert (await refusal(replace(asked, server=Server(github.api_url, "no certificate")))).reason == "CAInvalid"
