@@ -134,7 +134,6 @@ async def make_apart(objects, eventually) -> list[str]:
     await eventually(lambda: swarm.get(kinds.STATEFUL_SET, "apart-agent"), seconds=60)
     ready = {"replicas": 1, "readyReplicas": 1, "currentRevision": "r", "updateRevision": "r"}
     await swarm.status(kinds.STATEFUL_SET, "apart-agent", {"observedGeneration": 1, **ready})
-    await eventually(lambda: swarm.get(kinds.SECRET, "apart-agent-hivemind"), seconds=60)
     return [
         f"{kinds.SECRET.path(namespace=part.namespace)}/{name}-auth"
         for part, name in ((swarm, "apart-memory"), (hive, "apart-hivemind"))

@@ -151,7 +151,6 @@ def _pod_spec(
                 "volumeMounts": [
                     {"name": "swarm", "mountPath": _CONFIG_DIR, "readOnly": True},
                     {"name": TOKEN_VOLUME, "mountPath": _TOKEN_DIR, "readOnly": True},
-                    *hive_mind.mounts(cluster),
                     {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod
                     *mount.mounts(cluster),
                     *([{"name": CA_VOLUME, "mountPath": CA_DIR, "readOnly": True}] if serves_tls(store) else []),
@@ -161,7 +160,6 @@ def _pod_spec(
         "volumes": [
             {"name": "swarm", "configMap": {"name": cluster.agents_name, "defaultMode": 0o444}},
             {"name": TOKEN_VOLUME, **(_POD_TOKEN_SOURCE if own_tokens else _client_token_source(store))},
-            *hive_mind.volumes(cluster),
             {"name": "tmp", "emptyDir": {}},
             *mount.volumes(cluster),
             *([ca_volume(store)] if serves_tls(store) else []),
@@ -218,14 +216,17 @@ def _environment(
     given = {variable.name for variable in template.env}
     client_token = {"secretKeyRef": {"name": auth.secret_name(store), "key": CLIENT_FILE}}
     shared = not own_tokens and config.TOKEN_VARIABLE not in given
+    token_file = f"{_TOKEN_DIR}/{_POD_TOKEN if own_tokens else CLIENT_FILE}"
+    # The client token of the memory is none of the hive mind's.
+    hive = hive_mind.environment(cluster, token_file=token_file, secure=serves_tls(store)) if own_tokens else {}
     values = {
         "SWARM_ID": store.swarm_id,
         "SWARM_TOPOLOGY": cluster.spec.topology,
         "SWARM_PEERS_FILE": f"{_CONFIG_DIR}/{config.peers_file('$(AGENT_ID)')}",
         "SWARM_MEMORY_URL": network.endpoints(store, secure=serves_tls(store))["http"],
-        "SWARM_MEMORY_TOKEN_FILE": f"{_TOKEN_DIR}/{_POD_TOKEN if own_tokens else CLIENT_FILE}",
+        "SWARM_MEMORY_TOKEN_FILE": token_file,
         "SWARM_MCP_CONFIG": f"{_CONFIG_DIR}/{config.MCP_FILE}",
-        **hive_mind.environment(cluster, secure=serves_tls(store)),
+        **hive,
         "AGENT_GRACE": template.termination_grace_period,
         "AGENT_TASK_TYPES": ",".join(template.capabilities),
         "AGENT_COGNITIVE_PATTERNS": ",".join(template.cognitive_patterns),

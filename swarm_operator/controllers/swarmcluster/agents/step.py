@@ -11,7 +11,7 @@ from swarm_operator.controllers.common.errors import NameTakenError, explain
 from swarm_operator.controllers.common.pod_creation import PodCreation
 from swarm_operator.controllers.common.pod_template import PodTemplateError
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, failed, waiting
-from swarm_operator.controllers.swarmcluster.agents import config, hive_mind, network_policy, statefulset
+from swarm_operator.controllers.swarmcluster.agents import config, network_policy, statefulset
 from swarm_operator.controllers.swarmcluster.agents.readiness import readiness, ready_agents, total_agents
 from swarm_operator.controllers.swarmcluster.memory_store import MemoryStore, kept_store
 from swarm_operator.controllers.swarmcluster.placement import swarm_namespace
@@ -88,10 +88,6 @@ class Agents(Step[SwarmCluster]):
         await children.ensure(r, kinds.NETWORK_POLICY, network_policy.network_policy(cluster, namespace=namespace))
         # Before the StatefulSet: a new agent reads its peers when it starts.
         await children.ensure(r, kinds.CONFIG_MAP, config.config_map(cluster, namespace=namespace, mcp_url=mcp_url))
-        try:
-            await hive_mind.ensure_token(r, store)
-        except (ApiError, NameTakenError) as error:  # agents work without a hive mind
-            r.record_error(error)
         wanted = statefulset.stateful_set(
             cluster,
             template,

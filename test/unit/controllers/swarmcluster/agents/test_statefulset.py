@@ -72,14 +72,14 @@ def test_an_agent_is_told_who_it_is_and_where_its_memory_is(made):
         "AGENT_TASK_TYPES": "coder,tester",
         "AGENT_COGNITIVE_PATTERNS": "lateral",
     }
-    hive = {"SWARM_HIVE_MIND_URL", "SWARM_HIVE_MIND_TOKEN_FILE"}
-    assert {*environment(made(hiveMind={"enabled": True}))} >= hive
+    with_hive = environment(made(hiveMind={"enabled": True}))
+    assert with_hive["SWARM_HIVE_MIND_TOKEN_FILE"] == found["SWARM_MEMORY_TOKEN_FILE"]
     with_github = environment(made(githubApp=GITHUB))
     assert with_github == environment(made()) | {
         "GITHUB_TOKEN_FILE": "/etc/swarm-github/token",
         "GIT_CONFIG_SYSTEM": "/etc/swarm/gitconfig",
     }
-    assert {*found, *hive, *with_github, "SWARM_PEERS", "SWARM_MEMORY_CA_FILE"} == {*RESERVED}
+    assert {*found, *with_hive, *with_github, "SWARM_PEERS", "SWARM_MEMORY_CA_FILE"} == {*RESERVED}
     assert container_of(made())["env"][0]["name"] == "AGENT_ID", "others refer to it"
 
 
@@ -124,7 +124,9 @@ def test_the_pod_is_restricted_and_has_a_token_of_its_own_and_no_other(made):
 
 
 def test_a_memory_that_cannot_verify_tokens_gets_the_client_s(made):
-    workload = made(own_tokens=False)
+    """Which the hive mind does not know: its own client token is in no agent's pod."""
+    workload = made(own_tokens=False, hiveMind={"enabled": True})
+    assert "SWARM_HIVE_MIND_URL" not in environment(workload)
     secret = {"secretKeyRef": {"name": "hive-memory-auth", "key": "client-token"}}
     assert environment(workload)["SWARM_MEMORY_TOKEN_FILE"] == "/etc/swarm-memory/tokens/client-token"
     assert environment(workload)["SWARM_MEMORY_TOKEN"] == secret
