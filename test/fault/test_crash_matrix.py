@@ -166,7 +166,7 @@ async def configuration(control_plane):
 async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(new_world, in_time, configuration):
     clean = Mortal(configuration, 0)
     reference = await live(await new_world(), clean, eventually=in_time)
-    assert [len(picture) for picture in reference.pictures] == [10, 10, 10, 10, 10, 0]
+    assert [len(picture) for picture in reference.pictures] == [11, 11, 11, 11, 11, 0]
     assert clean.writes >= 15
     limit = asyncio.Semaphore(TOGETHER)
 

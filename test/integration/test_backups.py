@@ -219,8 +219,12 @@ async def test_what_an_object_store_needs_is_mounted_and_not_written_again_and_a
     (container,) = workload["spec"]["template"]["spec"]["containers"]
     assert "--backups=s3://bucket/prefix" in container["args"]
     assert await objects.missing(kinds.PERSISTENT_VOLUME_CLAIM, "s-backups")
-    storage = await objects.condition(STORE, "s", "BackupStorageReady")
-    assert (storage["status"], storage["reason"]) == ("True", "ObjectStore")
+
+    async def has_storage():
+        storage = await objects.condition(STORE, "s", "BackupStorageReady")
+        return (storage["status"], storage["reason"]) == ("True", "ObjectStore")
+
+    await eventually(has_storage)
     await objects.pretend_ready("s")
     reconciles = 'controller_runtime_reconcile_total{controller="swarmmemorystore"'
     seen = {"writes": -1.0, "reconciles": 0.0}

@@ -480,6 +480,7 @@ async def test_a_name_that_is_taken_leaves_no_condition_out(objects, start_opera
         "Stalled": ("True", "NameTaken"),
         "StorageReady": ("Unknown", "Pending"),
         "AuthReady": ("True", "TokensValid"),
+        "IdentityReady": ("True", "KeysPublished"),
         "Reachable": ("Unknown", "Pending"),
         "Writable": ("Unknown", "Pending"),
         "SettingsApplied": ("Unknown", "Pending"),

@@ -22,7 +22,7 @@ class Process:
             sys.executable, "-m", "swarm_operator.cmd.memory", "serve", "--data-dir", str(data_dir),
             "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", *arguments,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **environment},
+            env={"SEARCH_WAIT_MS": "60000", **os.environ, **environment},
             preexec_fn=limits,
         )  # fmt: skip
         return await cls.announced(process, data_dir)

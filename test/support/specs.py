@@ -16,9 +16,9 @@ PROPERTIES: dict[str, dict[str, Any]] = yaml.safe_load(CRD.read_text())["spec"][
 
 RESTORE = "restoreFrom"
 """A field that keeps the pod from being made until a backup is restored."""
-FIXED = ("type", "swarmId", "version", "storageClass", "storageSize", "backup", RESTORE)
-"""Fields that cannot be changed, or only one way and only with a bound volume; and the place of backups, whose volume
-stays once it was asked for."""
+FIXED = ("type", "swarmId", "version", "storageClass", "storageSize", "backup", "tls", RESTORE)
+"""Fields that cannot be changed, or only one way and only with a bound volume; the place of backups, whose volume stays
+once it was asked for; and TLS, which is told of the pod that runs."""
 ASKING = ("backupInterval", "backupSchedule", "migrateFromLegacy")
 """Fields that ask for a place for backups without saying where that is."""
 
@@ -126,6 +126,11 @@ def _bad(name: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         return st.sampled_from([1, True, [], "", both, {"objectStore": {"url": "ftp://x"}}, {"objectStore": {}}])
     if name == "podTemplate":
         return st.sampled_from([1, [], "x", {"spec": []}, {"spec": "x"}, {"metadata": {"labels": {"a": 1}}}])
+    if name == "access":
+        rule = {"serviceAccount": {"name": "a"}, "access": "read"}
+        return st.sampled_from([1, {}, "all", [{}], [{**rule, "access": "admin"}], [rule, rule]])
+    if name == "tls":
+        return st.sampled_from([1, [], "auto", {"mode": "on"}, {"mode": "secret"}, {"mode": "auto", "secretName": "a"}])
     if name == RESTORE:
         two = {"backupRef": {"name": "b1"}, "storeRef": {"name": "other"}}
         elsewhere = {"location": "s3://a/s/b1", "destination": {"claimName": "c"}}

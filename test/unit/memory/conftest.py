@@ -6,7 +6,7 @@ import signal
 import socket
 import ssl
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import orjson
@@ -32,6 +32,9 @@ from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 
 TOKEN = "client-0123456789abcdef"
 ADMIN_TOKEN = "admin-0123456789abcdef"
+
+PATIENT = StoreConfig(search_wait=60)
+"""A search finds what was written before, also on a machine that stalls."""
 
 
 class FakeClock:
@@ -192,7 +195,7 @@ async def running_service(
     clocks = {} if clock is None else {"clock": clock}
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(
-            SqliteStore.open(directory / "swarm-memory.db", config, observer=metrics, **clocks)
+            SqliteStore.open(directory / "swarm-memory.db", config or PATIENT, observer=metrics, **clocks)
         )
         chosen = ServiceSettings(data_dir=directory, **settings)
         accounts = None if chosen.service_accounts is None else ServiceAccounts(chosen.service_accounts)
@@ -216,14 +219,14 @@ def clock():
 
 @pytest.fixture
 async def store(tmp_path, clock):
-    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as opened:
+    async with SqliteStore.open(tmp_path / "store.db", PATIENT, clock=clock) as opened:
         yield opened
 
 
 @pytest.fixture(params=["wal", "rollback journal"])
 async def either_store(request, tmp_path, clock):
     """A store in each journal mode."""
-    config = StoreConfig(enable_wal=request.param == "wal")
+    config = replace(PATIENT, enable_wal=request.param == "wal")
     async with SqliteStore.open(tmp_path / "store.db", config, clock=clock) as opened:
         yield opened
 

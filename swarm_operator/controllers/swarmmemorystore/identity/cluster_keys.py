@@ -21,8 +21,8 @@ from swarm_operator.runtime.resource import Object
 
 INTERVAL: Final = 60.0
 """Seconds between two looks at the keys, plus or minus a tenth."""
-_RETRY_INTERVAL: Final = 15.0
-"""The same while they are not known."""
+_RETRY_INTERVALS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""The same while they are not known: after the first failure, and the next ones; the last from then on."""
 RETENTION: Final = 600.0
 """Seconds for which a key is kept that is no longer served. While the API servers of a cluster are restarted one after
 the other with another key, each answers with its own keys."""
@@ -77,6 +77,8 @@ class KeySource:
         self._seen: dict[str, tuple[Mapping[str, Any], float]] = {}
         """Keys by their `kid`, and when each was last served."""
         self._known: ClusterKeys | Exception | None = None
+        self._failures = 0
+        """Looks in a row after which the keys were not known."""
         self._looking: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         """Begins the next look."""
@@ -114,7 +116,9 @@ class KeySource:
             self._known = ClusterKeys(issuer, self._kept(served))
         finally:
             self._looking = None
-        seconds = INTERVAL if isinstance(self._known, ClusterKeys) else _RETRY_INTERVAL
+        known = isinstance(self._known, ClusterKeys)
+        seconds = INTERVAL if known else _RETRY_INTERVALS[min(self._failures, len(_RETRY_INTERVALS) - 1)]
+        self._failures = 0 if known else self._failures + 1
         self._timer = asyncio.get_running_loop().call_later(seconds * self._rng.uniform(0.9, 1.1), self.look)
         if before is not None and _told(before) != _told(self._known):
             self.changed()

@@ -177,10 +177,19 @@ def prepare(db: sqlite3.Connection, *, full_text: bool) -> State:
         return state(db)
 
 
+def follow(db: sqlite3.Connection) -> bool:
+    """Take some changes, and return True; return False if there are none that the index lacks."""
+    found = state(db)
+    if not found.revision or found.position == changes.bounds(db)[1]:
+        return False
+    advance(db)
+    return True
+
+
 def catch_up(db: sqlite3.Connection) -> None:
     """Bring the index to the last change. A rebuild that is under way goes on later."""
-    while (found := state(db)).revision and found.position != changes.bounds(db)[1]:
-        advance(db)
+    while follow(db):
+        pass
 
 
 def move(db: sqlite3.Connection, position: int) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -61,7 +62,8 @@ def serving(directory, *flags, program=("-m", "swarm_operator.cmd.memory")):
     command = [sys.executable, *program, "serve", "--data-dir", str(directory / "data"),
                "--token-dir", str(tokens), "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0",
                "--mcp", "true", *flags]  # fmt: skip
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    env = {**os.environ, "SEARCH_WAIT_MS": "60000"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as process:
         try:
             service = Service(process, tokens)
             peers = [

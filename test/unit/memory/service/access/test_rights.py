@@ -363,7 +363,7 @@ NOBODY = Credential(Principal("nobody", writes=False, namespaces=()), lambda: Tr
 
 
 def operations():
-    free = {"origin", "swarm_id", "max_value_bytes", "alive", "fault", "now"}
+    free = {"origin", "swarm_id", "max_value_bytes", "alive", "fault", "now", "confirm_upgrade"}
     members = {name for kind in (EntryReads, EntryWrites, Store) for name in vars(kind) if not name.startswith("_")}
     return sorted(members - free)
 

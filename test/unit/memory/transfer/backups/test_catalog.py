@@ -39,7 +39,7 @@ def root(tmp_path):
 
 @pytest.fixture
 async def store(tmp_path):
-    async with SqliteStore.open(tmp_path / "store.db", StoreConfig(swarm_id="team/ä")) as opened:
+    async with SqliteStore.open(tmp_path / "store.db", StoreConfig(swarm_id="team/ä", full_text=False)) as opened:
         for number in range(50):
             await opened.put("n", f"k{number}", {"number": number, "text": os.urandom(500).hex()}, tags=["t"])
         await opened.delete("n", "k0")
@@ -60,7 +60,7 @@ async def test_a_backup_is_made_verified_listed_fetched_and_deleted(catalog, sto
     made = await catalog.make("monday.1", "Requested", progress=progress)
     assert files(root) == ["team=2F=C3=A4/monday.1/manifest.json", "team=2F=C3=A4/monday.1/memory.db"]
     copy = root / "team=2F=C3=A4/monday.1/memory.db"
-    assert (made.entries, made.version, made.feed_position, made.schema_version) == (49, 1, 51, 7)
+    assert (made.entries, made.version, made.feed_position, made.schema_version) == (49, 1, 51, 8)
     assert (made.size, made.swarm_id, made.reason) == (copy.stat().st_size, "team/ä", "Requested")
     assert made.started_at <= made.completed_at <= made.verified_at
     assert (progress.verifying, progress.bytes, progress.of) == (True, made.size, made.size)

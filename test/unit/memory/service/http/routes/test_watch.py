@@ -100,7 +100,7 @@ async def test_a_watch_goes_on_from_a_position(service):
 
 
 async def test_what_is_gone_is_a_410_with_the_oldest_position(start_service):
-    async with start_service(config=StoreConfig(change_log_entries=2)) as service:
+    async with start_service(config=StoreConfig(change_log_entries=2, full_text=False)) as service:
         for number in range(5):
             await service.put(f"n/{number}", number)
         for since in (2, 6):
@@ -216,7 +216,7 @@ async def test_the_client_watches_and_resumes_by_itself(service):
 
 
 async def test_the_client_says_when_it_cannot_go_on(start_service):
-    async with start_service(config=StoreConfig(change_log_entries=2), max_watches=1) as service:
+    async with start_service(config=StoreConfig(change_log_entries=2, full_text=False), max_watches=1) as service:
         for number in range(5):
             await service.put(f"n/{number}", number)
         async with client(service, retries=0) as memory:
