@@ -14,6 +14,7 @@ from support.pages import DOCS
 from unit.memory.conftest import TOKEN, running_service
 
 import swarm_operator
+from swarm_operator.memory.sqlite import StoreConfig
 
 PACKAGE = Path(swarm_operator.__file__).parent
 PAGE = (DOCS / "design" / "walks.md").read_text()
@@ -95,8 +96,9 @@ def retrieve(connection):
 @pytest.mark.parametrize(("section", "send"), [("One PUT", put), ("One MCP tool call", retrieve)])
 async def test_a_request_passes_the_files_that_the_page_lists(tmp_path, section, send):
     files = listed(section)
+    config = StoreConfig(full_text=False)  # a step of the index of words is no part of the request
     with traced() as trace:
-        async with running_service(tmp_path, mcp=True) as service:
+        async with running_service(tmp_path, mcp=True, config=config) as service:
             await service.store.put("n", "there", 1)
             with contextlib.closing(OneWrite("127.0.0.1", service.port)) as connection:
                 # The first call of a kind loads and compiles what later ones do not, and opens the connection.
