@@ -13,7 +13,7 @@ ENGINES = (SQLITE, MEMORY)
 async def open_store(engine, path, *, clock, swarm_id="default", changes_kept=100_000):
     """Open an empty store of an engine. One with short pages looks at two entries for each page."""
     if engine == SQLITE:
-        config = StoreConfig(swarm_id=swarm_id, change_log_entries=changes_kept, search_wait=60)
+        config = StoreConfig(swarm_id=swarm_id, change_log_entries=changes_kept)
         async with SqliteStore.open(path, config, clock=clock) as store:
             yield store
         return

@@ -6,7 +6,7 @@ import signal
 import socket
 import ssl
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -32,10 +32,6 @@ from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 
 TOKEN = "client-0123456789abcdef"
 ADMIN_TOKEN = "admin-0123456789abcdef"
-
-PATIENT = StoreConfig(search_wait=60)
-"""A search finds what was written before, also on a machine that stalls."""
-
 
 class FakeClock:
     """Seconds since the epoch that only move when they are told to."""
@@ -195,7 +191,7 @@ async def running_service(
     clocks = {} if clock is None else {"clock": clock}
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(
-            SqliteStore.open(directory / "swarm-memory.db", config or PATIENT, observer=metrics, **clocks)
+            SqliteStore.open(directory / "swarm-memory.db", config, observer=metrics, **clocks)
         )
         chosen = ServiceSettings(data_dir=directory, **settings)
         accounts = None if chosen.service_accounts is None else ServiceAccounts(chosen.service_accounts)
@@ -212,6 +208,12 @@ async def running_service(
         yield Service(port, metrics_port, store, tokens, app.quotas, api, trusting)
 
 
+@pytest.fixture(autouse=True)
+def _patient_searches(monkeypatch):
+    """A search finds what was written before, also on a machine that stalls: it waits for longer by default."""
+    monkeypatch.setitem(StoreConfig.__init__.__kwdefaults__, "search_wait", 60.0)
+
+
 @pytest.fixture
 def clock():
     return FakeClock()
@@ -219,14 +221,14 @@ def clock():
 
 @pytest.fixture
 async def store(tmp_path, clock):
-    async with SqliteStore.open(tmp_path / "store.db", PATIENT, clock=clock) as opened:
+    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as opened:
         yield opened
 
 
 @pytest.fixture(params=["wal", "rollback journal"])
 async def either_store(request, tmp_path, clock):
     """A store in each journal mode."""
-    config = replace(PATIENT, enable_wal=request.param == "wal")
+    config = StoreConfig(enable_wal=request.param == "wal")
     async with SqliteStore.open(tmp_path / "store.db", config, clock=clock) as opened:
         yield opened
 
