@@ -27,7 +27,6 @@ from swarm_operator.memory.sqlite.config import StoreConfig
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.gc import sweep
 from swarm_operator.memory.sqlite.gc.sweep import Expired
-from swarm_operator.memory.sqlite.search import words
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
 from swarm_operator.memory.sqlite.write.writer import CheckpointPolicy, Writer
 
@@ -150,9 +149,6 @@ class GarbageCollector:
             self._observer.expired(entries=len(rows))
         oldest = moment - int(self._config.change_log_seconds * 1000)
         while await self._writer.run_exclusive(lambda db: sweep.trim(db, oldest)):
-            pass
-        # Former texts take up room until the index of words has passed their changes.
-        while await self._writer.run_exclusive(words.follow):
             pass
         if self._config.enable_vacuum:
             self.stats.auto_vacuum = await self._writer.run_exclusive(sweep.auto_vacuum)

@@ -17,6 +17,7 @@ from swarm_operator.memory.core.entry import Identity
 from swarm_operator.memory.sqlite import changes
 from swarm_operator.memory.sqlite.database.connection import translated, write_transaction
 from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.search import words
 from swarm_operator.memory.sqlite.search.index import NO_TAGS
 from swarm_operator.memory.sqlite.write.context import WriteContext
 
@@ -74,6 +75,8 @@ def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, now: int, keep: i
     with translated(), write_transaction(db):
         context = WriteContext.begin(db, now)
         for row in rows:
+            if row.size > words.LONG:
+                words.forget(db, row.row_id, row.identity[0])
             db.execute(_DELETE, (row.row_id,))
             if row.tags_json != NO_TAGS:
                 context.tags.append((row.identity, row.tags_json, NO_TAGS))

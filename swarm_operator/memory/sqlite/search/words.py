@@ -18,6 +18,9 @@ that has changed since. These ways were not taken:
 
 The index of an older file stays as it is, which none of these could have done.
 
+Texts longer than LONG are forgotten in the commit that changes their row (`forget`): to keep them would take up to
+64 KiB of the disk and of the log for each, which a full disk does not have when entries are deleted from it.
+
 So there are three kinds of rows, in every snapshot, and `backup.consistency` checks that there is no other:
 
     in the index with its own text
@@ -44,6 +47,8 @@ MAX_CHANGES: Final = 512
 """Maximum number of changes per step, and of rows of a rebuild."""
 MAX_BYTES: Final = 256 * 1024
 """Bytes of texts per step, each with _ROW_BYTES, after which the step ends: some 10 ms."""
+LONG: Final = 4096
+"""Bytes of a value's JSON above which its text is not kept when the row changes."""
 _ROW_BYTES: Final = 128
 _MAX_NAMESPACES: Final = 10_000
 """Maximum number of namespaces whose tokens a connection keeps."""
@@ -124,6 +129,13 @@ _REPLACE_TEXTS = f"""
     )
     SELECT command, id, words, key, text FROM texts WHERE text IS NOT NULL ORDER BY id, command IS NULL
 """  # noqa: S608
+_FORGET = f"""
+    INSERT INTO entries_text (entries_text, rowid, namespace, key, value)
+    SELECT 'delete', id, ?, key, text
+    FROM (SELECT e.id, e.key, {_text("e")} AS text FROM entries e WHERE e.id = ?)
+    WHERE text IS NOT NULL AND EXISTS (SELECT 1 FROM entries_text_docsize d WHERE d.id = ?)
+    AND NOT EXISTS (SELECT 1 FROM replaced_texts r WHERE r.id = ?)
+"""  # noqa: S608 - constants only
 _FORGET_REPLACED = f"DELETE FROM replaced_texts WHERE id IN {_TAKEN}"  # noqa: S608
 
 
@@ -177,25 +189,25 @@ def prepare(db: sqlite3.Connection, *, full_text: bool) -> State:
         return state(db)
 
 
-def follow(db: sqlite3.Connection) -> bool:
-    """Take some changes, and return True; return False if there are none that the index lacks."""
-    found = state(db)
-    if not found.revision or found.position == changes.bounds(db)[1]:
-        return False
-    advance(db)
-    return True
-
-
 def catch_up(db: sqlite3.Connection) -> None:
     """Bring the index to the last change. A rebuild that is under way goes on later."""
-    while follow(db):
-        pass
+    while (found := state(db)).revision and found.position != changes.bounds(db)[1]:
+        advance(db)
 
 
 def move(db: sqlite3.Connection, position: int) -> None:
     """Give the last change another position, in the caller's transaction. The index must have had all changes."""
     found = state(db)
     db.execute(_SET_STATE, (found.revision, position, found.built))
+
+
+def forget(db: sqlite3.Connection, row_id: int, namespace: str) -> None:
+    """Take the words of a row out of the index, in the caller's transaction, right before the row is changed.
+
+    Does nothing if the index does not have the row's own text, or if that cannot be read.
+    """
+    _prepare_connection(db)
+    db.execute(_FORGET, (index_namespace(namespace), row_id, row_id, row_id))
 
 
 def advance(db: sqlite3.Connection) -> Step:

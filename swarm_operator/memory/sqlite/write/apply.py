@@ -32,6 +32,7 @@ from swarm_operator.memory.core.writes import Delete, Write
 from swarm_operator.memory.sqlite.database.connection import write_transaction
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
+from swarm_operator.memory.sqlite.search import words
 from swarm_operator.memory.sqlite.search.index import NO_TAGS
 from swarm_operator.memory.sqlite.tables import entry_rows
 from swarm_operator.memory.sqlite.tables.compression import StoredValue
@@ -115,6 +116,8 @@ class PutOperation(NamedTuple):
             assert new_id is not None  # noqa: S101 - for mypy: it was an INSERT
         else:
             new_id = row_id
+            if old_size > words.LONG:
+                words.forget(db, row_id, draft.namespace)
             db.execute(_UPDATE, (*values, blob, codec, row_id))
         entry = Entry(
             namespace=draft.namespace,
@@ -169,6 +172,8 @@ class DeleteOperation(NamedTuple):
             raise VersionConflictError(version if live else None)
         context.states.append((self.identity, None))
         if row_id is not None:
+            if size > words.LONG:
+                words.forget(context.db, row_id, self.identity[0])
             context.db.execute(_DELETE, (row_id,))
             if tags != NO_TAGS:
                 context.tags.append((self.identity, tags, NO_TAGS))

@@ -102,6 +102,24 @@ async def test_a_search_that_could_not_wait_says_so_and_shows_nothing_that_is_go
         assert sorted(keys(page)) == ["kept", "new", "other"]
 
 
+async def test_a_long_text_is_not_kept_when_its_row_changes(tmp_path, monkeypatch):
+    """A full disk has no room for it when entries are deleted."""
+    config = StoreConfig(search_wait=0.001, probe_interval=0.001, compression_threshold=6000)
+    plain, compressed = "red " * 1100, "red " * 5000
+    async with SqliteStore.open(tmp_path / "db", config) as store:
+        await store.batch([put(f"{name}-{len(each)}", each) for each in (plain, compressed) for name in "abc"])
+        await indexed(store)
+        with no_steps(monkeypatch):
+            for each in (plain, compressed):
+                await store.delete("n", f"a-{len(each)}")
+                await store.put("n", f"b-{len(each)}", "blue")
+            assert await store._worker.run(words.replaced) == frozenset()
+            assert sorted(keys(await find(store, "red"))) == ["c-20000", "c-4400"]
+        await indexed(store)
+        assert sorted(keys(await find(store, "blue"))) == ["b-20000", "b-4400"]
+    assert check(tmp_path / "db").ok
+
+
 @pytest.mark.parametrize("taken", [False, True])
 async def test_a_row_id_that_another_namespace_has_taken_tells_nothing_of_it(tmp_path, monkeypatch, taken):
     """What a limited token is answered is the same whether the other namespace has such an entry or none."""
@@ -213,7 +231,7 @@ async def test_a_gap_in_the_feed_is_mended_in_the_background(tmp_path, monkeypat
         return step
 
     monkeypatch.setattr(words, "advance", slow)
-    async with SqliteStore.open(path) as store:
+    async with SqliteStore.open(path, StoreConfig(search_wait=0.25)) as store:
         for within in (None, ("n",)):  # the first step has emptied the index, and the second has not begun
             page = await find(store, "other", within=within)
             assert (keys(page), page.fresh, page.ranked) == (["k3"], True, False)

@@ -168,6 +168,7 @@ class IndexMachine(RuleBasedStateMachine):
 
 def test_the_index_is_a_plain_one(monkeypatch):
     monkeypatch.setattr(words, "MAX_CHANGES", 3)
+    monkeypatch.setattr(words, "LONG", 16)
     monkeypatch.setattr(words, "_MAX_NAMESPACES", 2)
     run_state_machine_as_test(
         IndexMachine,
