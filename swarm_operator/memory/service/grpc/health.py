@@ -20,6 +20,17 @@ _MOST_READS: Final = 4
 _READ_SECONDS: Final = 1.0
 _MOST_WATCHES: Final = 64
 """Concurrent watches. One more ends the oldest, whose client has had its answer and may ask again."""
+_UNKNOWN: Final = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+"""Status of a service that has none, as the protocol asks for in watches."""
+
+
+class _Watch:
+    """A watch that goes on."""
+
+    def __init__(self) -> None:
+        self.wake = asyncio.Event()
+        """Set when a status has changed, or the watch is to end."""
+        self.ended = False
 
 
 class Health:
@@ -29,7 +40,7 @@ class Health:
         self._servicer = health.aio.HealthServicer()
         self._statuses: dict[str, health_pb2.HealthCheckResponse] = {}
         self._reads = 0
-        self._watches: dict[asyncio.Timeout, None] = {}
+        self._watches: dict[_Watch, None] = {}
 
     async def set(self, service: str, *, ready: bool) -> None:
         """Set the status of a service; the empty name is the server."""
@@ -37,6 +48,8 @@ class Health:
         status = kinds.SERVING if ready else kinds.NOT_SERVING
         self._statuses[service] = kinds(status=status)
         await self._servicer.set(service, status)
+        for watch in self._watches:
+            watch.wake.set()
 
     def stop(self) -> None:
         """End the watches, which are endless otherwise."""
@@ -67,23 +80,38 @@ class Health:
         request = await self._request(context)
         if len(self._watches) >= _MOST_WATCHES:
             self._end_oldest()
+        watch = _Watch()
+        self._watches[watch] = None
         try:
-            async with asyncio.timeout(None) as watch:
-                self._watches[watch] = None
-                try:
-                    await self._servicer.Watch(request, context)
-                finally:
-                    self._watches.pop(watch, None)
-        except TimeoutError:
-            await context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"health watches: ended by a newer one; the limit is {_MOST_WATCHES}",
-            )
+            await self._tell(request.service, watch, context)
+        finally:
+            self._watches.pop(watch, None)
+        await context.abort(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"health watches: ended by a newer one; the limit is {_MOST_WATCHES}",
+        )
+
+    async def _tell(self, service: str, watch: _Watch, context: Any) -> None:
+        """Send the status of a service, and each change of it, until the watch is to end.
+
+        It is not ended by a cancellation: one that comes during a write leaves the write to gRPC, and nothing can be
+        sent to the client after that.
+        """
+        told = None
+        while not watch.ended:
+            status = self._statuses.get(service, _UNKNOWN)
+            if status != told:
+                await context.write(status)
+                told = status
+            else:
+                await watch.wake.wait()
+            watch.wake.clear()
 
     def _end_oldest(self) -> None:
         oldest = next(iter(self._watches))
         del self._watches[oldest]
-        oldest.reschedule(0.0)
+        oldest.ended = True
+        oldest.wake.set()
 
     async def _request(self, context: Any) -> health_pb2.HealthCheckRequest:
         """Return the request; the one for the whole server if too many are being read, so that each has an answer."""
