@@ -76,6 +76,8 @@ from swarm_operator.memory.sqlite.write.writer import DELETING, CheckpointPolicy
 RECORD_NAMESPACES = ("swarm:agents", "swarm:tasks", "swarm:patterns")
 _DELETE_BATCH_SIZE = 200
 """Entries per step of `delete_range`. A step blocks other writers for a few milliseconds."""
+_MAX_DELETE_TEXT_BYTES = 128 * 1024
+"""Bytes of long texts per step: FTS5 tokenizes each, see search.words."""
 
 
 class SqliteStore:
@@ -315,7 +317,7 @@ class SqliteStore:
         check_namespace(namespace)
         deleted = 0
         while keys := await self._readers.keys(
-            namespace, start=start, end=after_prefix(prefix), limit=_DELETE_BATCH_SIZE
+            namespace, start=start, end=after_prefix(prefix), limit=_DELETE_BATCH_SIZE, max_text=_MAX_DELETE_TEXT_BYTES
         ):
             deletes = [DeleteOperation((namespace, key)) for key in keys]
             deleted += sum(await self._writer.submit(BatchOperation(deletes)))

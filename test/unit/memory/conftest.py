@@ -33,6 +33,7 @@ from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 TOKEN = "client-0123456789abcdef"
 ADMIN_TOKEN = "admin-0123456789abcdef"
 
+
 class FakeClock:
     """Seconds since the epoch that only move when they are told to."""
 

@@ -27,6 +27,8 @@ _VACUUM_SECONDS: Final = 0.006
 _MOST_ROWS: Final = 256
 _MOST_BYTES: Final = 1024 * 1024
 """Bytes of values per step: deletion adds each of their pages to the freelist."""
+_MOST_TEXT: Final = 256 * 1024
+"""Bytes of long texts per step: FTS5 tokenizes each, see search.words."""
 _MOST_PAGES: Final = 256
 
 # Without INDEXED BY, SQLite may choose another index. These columns read no overflow pages of the value.
@@ -54,13 +56,14 @@ class Expired:
 def find(db: sqlite3.Connection, moment: int) -> list[Expired]:
     """Return some rows expired at `moment` (milliseconds), oldest first; empty if no row has expired."""
     found: list[Expired] = []
-    weight = 0
+    weight = text = 0
     deadline = time.perf_counter() + _FIND_SECONDS
     # Closing the cursor resets the statement: an open statement would hold its snapshot.
     with translated(), contextlib.closing(db.execute(_FIND, (moment, _MOST_ROWS))) as rows:
         for row_id, namespace, key, size, codec, stored, version, tags_json in rows:
             weight += stored
-            if found and (weight > _MOST_BYTES or time.perf_counter() > deadline):
+            text += words.long_text(size)
+            if found and (weight > _MOST_BYTES or text > _MOST_TEXT or time.perf_counter() > deadline):
                 break
             found.append(Expired(row_id, (namespace, key), size, codec, stored, version, tags_json))
     return found
@@ -75,8 +78,7 @@ def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, now: int, keep: i
     with translated(), write_transaction(db):
         context = WriteContext.begin(db, now)
         for row in rows:
-            if row.size > words.LONG:
-                words.forget(db, row.row_id, row.identity[0])
+            words.forget(db, row.row_id, row.identity[0], row.size)
             db.execute(_DELETE, (row.row_id,))
             if row.tags_json != NO_TAGS:
                 context.tags.append((row.identity, row.tags_json, NO_TAGS))

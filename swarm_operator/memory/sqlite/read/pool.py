@@ -31,6 +31,7 @@ from swarm_operator.memory.sqlite.database.connection import Worker, snapshot
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.read.turns import Turns
 from swarm_operator.memory.sqlite.search.planner import search
+from swarm_operator.memory.sqlite.search.words import long_text
 from swarm_operator.memory.sqlite.tables import entry_rows
 from swarm_operator.memory.sqlite.tables.ranges import PAST_EVERY_TEXT, spans
 
@@ -50,7 +51,7 @@ _PAGE = f"""
     WHERE namespace = ? AND key >= ? AND key < ? AND (expires_at IS NULL OR expires_at > ?)
     ORDER BY key LIMIT ?
 """  # noqa: S608
-_KEYS = "SELECT key FROM entries WHERE namespace = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
+_KEYS = "SELECT key, size FROM entries WHERE namespace = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
 _TOTAL = "SELECT coalesce(sum(entries), 0), coalesce(sum(bytes), 0) FROM namespaces"
 _COUNT = "SELECT entries, bytes FROM namespaces WHERE name = ?"
 _TAGGED = "SELECT count(*) FROM entry_tags WHERE tag = ? AND namespace = ?"
@@ -185,11 +186,21 @@ class Readers:
 
         return await self._run(PAGES, read)
 
-    async def keys(self, namespace: str, *, start: str, end: str | bytes, limit: int) -> list[str]:
-        """Return up to `limit` keys with start <= key < end in order, including those of expired entries."""
+    async def keys(self, namespace: str, *, start: str, end: str | bytes, limit: int, max_text: int) -> list[str]:
+        """Return up to `limit` keys with start <= key < end in order, including those of expired entries.
+
+        The list ends before exceeding `max_text` bytes of long texts, but has at least one key if any exists.
+        """
 
         def read(db: sqlite3.Connection) -> list[str]:
-            return [key for (key,) in db.execute(_KEYS, (namespace, start, end, limit)).fetchall()]
+            keys: list[str] = []
+            text = 0
+            for key, size in db.execute(_KEYS, (namespace, start, end, limit)).fetchall():
+                text += long_text(size)
+                if keys and text > max_text:
+                    break
+                keys.append(key)
+            return keys
 
         return await self._run(PAGES, read)
 

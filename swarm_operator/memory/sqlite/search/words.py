@@ -201,11 +201,18 @@ def move(db: sqlite3.Connection, position: int) -> None:
     db.execute(_SET_STATE, (found.revision, position, found.built))
 
 
-def forget(db: sqlite3.Connection, row_id: int, namespace: str) -> None:
-    """Take the words of a row out of the index, in the caller's transaction, right before the row is changed.
+def long_text(size: int) -> int:
+    """Return the bytes of text that `forget` tokenizes for a value of this size."""
+    return min(size, MAX_TEXT_BYTES) if size > LONG else 0
 
-    Does nothing if the index does not have the row's own text, or if that cannot be read.
+
+def forget(db: sqlite3.Connection, row_id: int, namespace: str, size: int) -> None:
+    """Take the words of a long text out of the index, in the caller's transaction, right before its row is changed.
+
+    Does nothing if the text is short, if the index does not have the row's own text, or if that cannot be read.
     """
+    if size <= LONG:
+        return
     _prepare_connection(db)
     db.execute(_FORGET, (index_namespace(namespace), row_id, row_id, row_id))
 

@@ -116,8 +116,7 @@ class PutOperation(NamedTuple):
             assert new_id is not None  # noqa: S101 - for mypy: it was an INSERT
         else:
             new_id = row_id
-            if old_size > words.LONG:
-                words.forget(db, row_id, draft.namespace)
+            words.forget(db, row_id, draft.namespace, old_size)
             db.execute(_UPDATE, (*values, blob, codec, row_id))
         entry = Entry(
             namespace=draft.namespace,
@@ -172,8 +171,7 @@ class DeleteOperation(NamedTuple):
             raise VersionConflictError(version if live else None)
         context.states.append((self.identity, None))
         if row_id is not None:
-            if size > words.LONG:
-                words.forget(context.db, row_id, self.identity[0])
+            words.forget(context.db, row_id, self.identity[0], size)
             context.db.execute(_DELETE, (row_id,))
             if tags != NO_TAGS:
                 context.tags.append((self.identity, tags, NO_TAGS))

@@ -13,6 +13,7 @@ from swarm_operator.memory.core.errors import (
     VersionConflictError,
 )
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
+from swarm_operator.memory.sqlite.gc import sweep
 
 
 def put(key, value, **conditions):
@@ -170,6 +171,22 @@ async def test_many_entries_are_deleted_in_steps_between_which_others_write(tmp_
         assert await contents(store) == {"other": 1}
         assert await store.delete_range("n") == 1
         assert (await store.stats()).entries == 1
+
+
+async def test_long_texts_are_deleted_in_shorter_steps(tmp_path, clock, recorder):
+    config = StoreConfig(compression_threshold=1)
+    async with SqliteStore.open(tmp_path / "db", config, clock=clock, observer=recorder) as store:
+        text = "word " * 8_000  # 40 kB, and next to nothing when compressed
+        await store.batch([put(f"k{number}", text) for number in range(9)])
+        recorder.batches.clear()
+        assert await store.delete_range("n") == 9
+        assert recorder.batches == [1] * 3
+        for number in range(9):
+            await store.put("n", str(number), text, ttl=1)
+        clock.advance(1)
+        found = await store._worker.run(lambda db: sweep.find(db, int(clock() * 1000)))
+        assert len(found) == 6
+        assert (await store.collect_garbage()).entries == 9
 
 
 async def test_deleting_many_does_not_count_the_expired(store, clock):

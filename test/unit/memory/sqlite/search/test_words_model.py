@@ -18,7 +18,7 @@ from swarm_operator.memory.sqlite.backup.findings import Findings
 from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.gc import sweep
-from swarm_operator.memory.sqlite.search import words
+from swarm_operator.memory.sqlite.search import by_text, words
 from swarm_operator.memory.sqlite.search.planner import search
 from swarm_operator.memory.sqlite.tables.compression import compress
 from swarm_operator.memory.sqlite.write.apply import BatchOperation, DeleteOperation, PutOperation, commit_batch
@@ -170,6 +170,8 @@ def test_the_index_is_a_plain_one(monkeypatch):
     monkeypatch.setattr(words, "MAX_CHANGES", 3)
     monkeypatch.setattr(words, "LONG", 16)
     monkeypatch.setattr(words, "_MAX_NAMESPACES", 2)
+    # A machine that stalls would change the order between two pages, and an entry would come twice.
+    monkeypatch.setattr(by_text, "_INDEX_SECONDS", 60)
     run_state_machine_as_test(
         IndexMachine,
         settings=settings(
