@@ -65,6 +65,10 @@ class Puts:
     def errors(self, mark: int, loop: str) -> list[str]:
         return [each["error"] for each in self.since(mark, loop) if each["error"]]
 
+    def gaps(self, mark: int, loop: str, least: float = 1.0) -> list[float]:
+        """Seconds between two successes, of those that are `least` seconds and more apart."""
+        return [each["without"] for each in self.since(mark, loop) if not each["error"] and each["without"] >= least]
+
     def longest(self, mark: int, loop: str) -> float:
         """Most seconds between two successes."""
         return max((each["without"] for each in self.since(mark, loop) if not each["error"]), default=0.0)
