@@ -70,9 +70,10 @@ class IndexMachine(RuleBasedStateMachine):
         """Values with a line break have an escape; some are compressed."""
         operations = []
         for (namespace, key), text, ttl, long in entries:
-            draft = Draft.create(namespace, key, "\n".join(text * (20 if long else 1)), ttl=ttl)
+            written = text * (20 if long else 1)
+            draft = Draft.create(namespace, key, "\n".join(written), ttl=ttl)
             operations.append(PutOperation(draft, compress(draft.value_json, 60)))
-            self.model[namespace, key] = (text, self.now + ttl * 1000 if ttl else None)
+            self.model[namespace, key] = (written, self.now + ttl * 1000 if ttl else None)
         self.commit(*operations)
 
     @rule(identity=IDENTITIES)
