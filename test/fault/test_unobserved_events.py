@@ -1,4 +1,4 @@
-"""Events of deletions and of restores never come: the next full list makes up for them.
+"""Events of deletions, restores and lives in several namespaces never come: the next full list makes up for them.
 
 See test_watch_faults.
 """
@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterable
 
 import pytest
+from fault import apart
 from fault.test_restore_crashes import IN_PLACE, READY, RESTORED, UNRESTORED, without_uid
 from fault.test_watch_faults import TOGETHER, Dropping, operator
 from fault.world import BACKED_UP, DELETION, Step, World
@@ -20,6 +21,9 @@ pytestmark = pytest.mark.timeout(400)
 
 STEP = 3
 """Every third event is left out, one in each world, beginning with one of the first three."""
+
+STEP_APART = 15
+"""The same, for a life of three namespaces, which costs more."""
 
 
 async def play(world: World, in_time, steps: Iterable[Step]) -> None:
@@ -34,6 +38,8 @@ async def play(world: World, in_time, steps: Iterable[Step]) -> None:
         pytest.param(BACKED_UP, DELETION, {}, id="deletion with a final backup"),
         pytest.param(READY, IN_PLACE, {"whole": 1, "part": 1}, id="restores in place"),
         pytest.param(UNRESTORED, RESTORED, {}, id="a restore into a new store"),
+        pytest.param((), apart.CREATION, {}, id="in other namespaces"),
+        pytest.param(apart.CREATION, apart.DELETION, {}, id="deletion in other namespaces"),
     ],
 )
 async def test_without_any_event_it_ends_as_if_all_had_come(
@@ -41,12 +47,15 @@ async def test_without_any_event_it_ends_as_if_all_had_come(
 ):
     configuration = await load_config(control_plane.kubeconfig("operator"))
     served, url = memories
+    is_apart = apart.CREATION in (before, part)
+    others, step = ((apart.SWARM, apart.HIVE), STEP_APART) if is_apart else ((), STEP)
+    flags = () if is_apart else ("--memory-url", url)
     limit = asyncio.Semaphore(TOGETHER)
 
     async def end(left_out: int, reference: str = "") -> tuple[str, int]:
         """Return what is left without one event of the part, and the number of its events."""
-        world, client = await new_world(), Dropping(configuration, ())
-        async with limit, client, operator(world, client, relist=True, flags=("--memory-url", url)):
+        world, client = await new_world(*others), Dropping(configuration, ())
+        async with limit, client, operator(world, client, relist=True, flags=flags):
             await play(world, in_time, before)
             first = client.events
             client.dropped = {first + left_out} if left_out else ()
@@ -62,7 +71,7 @@ async def test_without_any_event_it_ends_as_if_all_had_come(
             return found, client.events - first
 
     reference, events = await end(0)
-    assert events >= STEP
+    assert events >= step
     async with asyncio.TaskGroup() as group:
-        for left_out in range(random.randint(1, STEP), events + 1, STEP):
+        for left_out in range(random.randint(1, step), events + 1, step):
             group.create_task(end(left_out, reference))
