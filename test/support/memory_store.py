@@ -41,7 +41,7 @@ from swarm_operator.memory.core.errors import (
 )
 from swarm_operator.memory.core.namespaces import covers
 from swarm_operator.memory.core.pages import Hit, NamespaceCount, NamespacePage, Page, SearchPage
-from swarm_operator.memory.core.query import Order
+from swarm_operator.memory.core.query import Mode, Order
 from swarm_operator.memory.core.stats import GcRun, GcStats, StoreStats, VolumeStats
 from swarm_operator.memory.core.store import Store, Watch
 from swarm_operator.memory.core.writes import Delete, Put
@@ -137,7 +137,7 @@ class MemoryStore(Store):
             candidates.append(([query.order.value, *first, *identity], entry, score))
         backwards = query.order is not Order.KEY
         candidates.sort(key=lambda candidate: candidate[0], reverse=backwards)
-        found = SearchPage(within=query.within)
+        found = SearchPage(within=query.within, mode=Mode.WORDS if phrases else None)
         last = position
         for place, entry, score in candidates:
             if position is not None and (place >= position if backwards else place <= position):
@@ -383,7 +383,7 @@ class MemoryStore(Store):
             raise InvalidInputError("value", f"at most {self.max_value_bytes} bytes of JSON")
         known = 0 if row is None else row.version
         entry = Entry(
-            *draft,
+            *draft[:-1],
             version=live.version + 1 if live else max(known, self._highest_deleted) + 1,
             created_at=live.created_at if live else now,
             updated_at=now,

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.vectors import check_vector
 from swarm_operator.shared.limits import KEY_BYTES, NAMESPACE_BYTES
 
 MAX_NAMESPACE_BYTES = NAMESPACE_BYTES.most
@@ -44,6 +45,7 @@ class Draft(NamedTuple):
         tags_json: the tags as a JSON array of strings.
         metadata_json: the metadata as a JSON object.
         ttl: lifetime in seconds since the write; 0 is permanent.
+        vector: the client's vector of the entry as little-endian float32; None: it has none, or the store makes one.
     """
 
     namespace: str
@@ -52,6 +54,7 @@ class Draft(NamedTuple):
     tags_json: str
     metadata_json: str
     ttl: int
+    vector: bytes | None = None
 
     @classmethod
     def create(
@@ -63,8 +66,19 @@ class Draft(NamedTuple):
         tags: Sequence[str] | None = None,
         metadata: dict[str, Any] | None = None,
         ttl: int | None = None,
+        vector: bytes | Sequence[float] | None = None,
     ) -> Draft:
         """Return a draft of checked and encoded fields.
+
+        Args:
+            namespace: namespace of the entry.
+            key: key of the entry.
+            value: what JSON can hold.
+            tags: at most 64 different tags.
+            metadata: a JSON object.
+            ttl: lifetime in seconds.
+            vector: a list of numbers, or the bytes of little-endian float32: 1 to 4096 finite numbers. All vectors of a
+                namespace have one width, which the store checks.
 
         Raises:
             InvalidInputError: names the field and what is allowed.
@@ -87,6 +101,7 @@ class Draft(NamedTuple):
             tags_json=strict_json.encode("tags", checked_tags).decode() if checked_tags else "[]",
             metadata_json=metadata_json,
             ttl=check_ttl(ttl),
+            vector=None if vector is None else check_vector(vector),
         )
 
 

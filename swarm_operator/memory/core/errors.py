@@ -138,6 +138,13 @@ class UpgradingError(MemoryStoreError):
     transient = True
 
 
+class EmbeddingError(MemoryStoreError):
+    """The embedder failed to make a vector. A search by meaning that brings its own vector works."""
+
+    code = "embedding"
+    transient = True
+
+
 class InternalStoreError(MemoryStoreError):
     """A defect of the store; report the message to the developers. The transaction was rolled back."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from swarm_operator.memory.core.entry import Entry
+from swarm_operator.memory.core.query import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,33 @@ class Hit:
 
     Attributes:
         entry: the entry that matches.
-        score: rank of the text match, higher is better; None if the results are not ranked.
-        snippet: extract of the text around the matching words, marked with **; None without a text query.
+        score: what the hits are ordered by, higher is better; None if they are not ranked. The mode says what it is:
+            the rank of the text match, the cosine, or for hybrid the fused ranks, which are no similarity.
+        snippet: extract of the text around the matching words, marked with **; None if no word was searched or matched.
+        words: for hybrid, the place among the matches by words, from 1; None: the entry is none of them.
+        cosine: cosine of the angle between the vectors, -1 to 1; None: it was not compared.
     """
 
     entry: Entry
     score: float | None = None
     snippet: str | None = None
+    words: int | None = None
+    cosine: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a search by meaning or hybrid, for `explain`.
+
+    Attributes:
+        name: embed, words, meaning, rescore, fuse or entries.
+        candidates: number of entries that it returned, all of them within SearchPage.within.
+        seconds: duration.
+    """
+
+    name: str
+    candidates: int
+    seconds: float
 
 
 @dataclass(slots=True)
@@ -79,8 +100,11 @@ class SearchPage:
         partial: True if the page ended at the time or candidate limit before it was full.
         ranked: False if too many entries match the text: the newest then come first instead of the best.
         candidates: number of entries that were examined, all of them within `within`.
-        fresh: False if the search was answered before the index of words had all changes that were committed before it.
+        fresh: False if the search was answered before the index had all changes that were committed before it.
         within: namespaces to whose subtrees the search was restricted; None: not restricted.
+        mode: how the text or the vector was searched; None if there was none. Words in place of hybrid, where the
+            store chose or its embedder failed.
+        steps: what a search by meaning or hybrid did, in order.
     """
 
     hits: list[Hit] = field(default_factory=list)
@@ -90,3 +114,5 @@ class SearchPage:
     candidates: int = 0
     fresh: bool = True
     within: tuple[str, ...] | None = None
+    mode: Mode | None = None
+    steps: list[Step] = field(default_factory=list)

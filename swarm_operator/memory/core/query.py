@@ -7,16 +7,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from hashlib import blake2b
 from typing import Any, Final
 
 from swarm_operator.memory.core import expressions, strict_json
 from swarm_operator.memory.core.entry import MAX_METADATA_BYTES, check_namespace, check_prefix, check_tags
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.namespaces import covers
+from swarm_operator.memory.core.vectors import check_vector
 
 MAX_QUERY_TAGS: Final = 16
 MAX_QUERY_METADATA: Final = 16
 MAX_GLOB_STARS: Final = 8
+MAX_QUESTION_BYTES: Final = 8192
+"""Maximum length of a text that is searched by its meaning only."""
 _GLOB_SPECIAL: Final = re.compile(r"[*?\[]")
 
 
@@ -29,7 +33,20 @@ class Order(StrEnum):
     """The last written first; those of one millisecond by namespace, backwards, and then as the engine chooses. An
     entry that is written between two pages moves to the front: it may be passed over."""
     RANK = "rank"
-    """The best match of the text first. Ranks shift a little when texts are written between two pages."""
+    """The best match of the text or the vector first. Ranks shift a little when entries are written between two pages.
+    """
+
+
+class Mode(StrEnum):
+    """How a text or a vector is searched."""
+
+    WORDS = "words"
+    """By the words of the text, which an entry must have."""
+    MEANING = "meaning"
+    """By the cosine of the angle between the vector of the query and that of an entry. An entry without a vector, or
+    with one of another width, is not found."""
+    HYBRID = "hybrid"
+    """By both: the ranks that an entry has by words and by meaning are fused. It may be found by one of them only."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +64,10 @@ class Query:
         updated_since: earliest time of the last write, in milliseconds since the Unix epoch.
         expression: full-text expression on keys and values, see core.expressions.
         order: order of the results.
+        mode: how `text` and `vector` are searched. None: there is neither, or there is only a text and the store
+            chooses: by words, or hybrid if it has an embedder and vectors.
+        text: the text of which `expression` was made, or whose meaning is searched. None with `match`.
+        vector: vector to compare those of entries with, as little-endian float32. None: the store makes it of `text`.
         within: namespaces that the caller is authorized to read, including the namespaces below them. This restricts
             every other condition, and no other entry has an effect on the answer; None: not restricted.
         owner: name of the caller. An engine that makes searches wait gives each owner its turn.
@@ -62,6 +83,9 @@ class Query:
     updated_since: int | None = None
     expression: str | None = None
     order: Order = Order.KEY
+    mode: Mode | None = None
+    text: str | None = None
+    vector: bytes | None = None
     within: tuple[str, ...] | None = None
     owner: str = ""
 
@@ -80,6 +104,8 @@ class Query:
         text: str | None = None,
         match: str | None = None,
         order: str | None = None,
+        mode: str | None = None,
+        vector: bytes | Sequence[float] | None = None,
     ) -> Query:
         """Return a validated query.
 
@@ -95,7 +121,10 @@ class Query:
             text: words that all occur in the key or the value; a word with a star at its end is the start of one,
                 "words in quotes" stand together.
             match: a full-text expression, in place of `text`: `idle OR key:agent NOT busy`.
-            order: by default rank with a text, updated with `updated_since`, else key.
+            order: by default rank with a text or a vector, updated with `updated_since`, else key.
+            mode: words, meaning or hybrid. By default hybrid with a vector and a text, meaning with a vector alone,
+                words with `match`; with a text alone the store chooses, see Mode.
+            vector: a list of numbers, or the bytes of little-endian float32. With `meaning` in place of a text.
 
         Raises:
             InvalidInputError: names the field and what is allowed.
@@ -113,14 +142,20 @@ class Query:
             raise InvalidInputError("updated_since", "a moment since 1970")
         if text is not None and match is not None:
             raise InvalidInputError("match", "not together with text")
-        expression = expressions.words("text", text) if text is not None else expressions.expression("match", match)
+        checked_vector = None if vector is None else check_vector(vector)
+        checked_mode = _check_mode(mode, text=text, match=match, vector=checked_vector)
+        expression = None
+        if checked_mode is not Mode.MEANING:
+            expression = expressions.words("text", text) if text is not None else expressions.expression("match", match)
+        elif text is not None:
+            _check_question(text)
+        ranked = text is not None or match is not None or vector is not None
         if order is None:
             chosen = Order.KEY if updated_since is None else Order.UPDATED
-            chosen = chosen if expression is None else Order.RANK
+            chosen = Order.RANK if ranked else chosen
         else:
-            allowed = [each.value for each in Order if each is not Order.RANK or expression is not None]
-            if order not in allowed or (expression is not None and order != Order.RANK):
-                allowed = allowed if expression is None else [Order.RANK.value]
+            allowed = [Order.RANK.value] if ranked else [each.value for each in Order if each is not Order.RANK]
+            if order not in allowed:
                 raise InvalidInputError("order", f"one of {', '.join(allowed)}")
             chosen = Order(order)
         return cls(
@@ -134,12 +169,18 @@ class Query:
             updated_since=updated_since,
             expression=expression,
             order=chosen,
+            mode=checked_mode,
+            text=text,
+            vector=checked_vector,
         )
 
     @property
     def fingerprint(self) -> str:
         """Return the query as text. A cursor is valid only for the query that created it."""
-        return strict_json.encode("query", asdict(self)).decode()
+        fields = asdict(self)
+        if self.vector is not None:
+            fields["vector"] = blake2b(self.vector, digest_size=16).hexdigest()
+        return strict_json.encode("query", fields).decode()
 
     @property
     def roots(self) -> tuple[str, ...] | None:
@@ -167,6 +208,34 @@ class Query:
     def key_pattern(self) -> re.Pattern[str] | None:
         """Return the compiled glob. Python's translation does not backtrack from a star to earlier stars."""
         return None if self.glob is None else re.compile(fnmatch.translate(self.glob))
+
+
+def _check_mode(mode: Any, *, text: str | None, match: str | None, vector: bytes | None) -> Mode | None:
+    """Return how to search the text and the vector; None: the store chooses. Raise InvalidInputError."""
+    words = text is not None or match is not None
+    if mode is None:
+        if vector is not None:
+            return Mode.HYBRID if words else Mode.MEANING
+        return Mode.WORDS if match is not None else None
+    if mode not in list(Mode):
+        raise InvalidInputError("mode", f"one of {', '.join(Mode)}")
+    if mode == Mode.WORDS and (vector is not None or not words):
+        raise InvalidInputError("mode", "words with a text or match, and without a vector")
+    if mode == Mode.MEANING and (match is not None or (text is None) == (vector is None)):
+        raise InvalidInputError("mode", "meaning with a text or a vector; hybrid takes both")
+    if mode == Mode.HYBRID and (not words or (match is not None and vector is None)):
+        raise InvalidInputError("mode", "hybrid with a text, or with match and a vector")
+    return Mode(mode)
+
+
+def _check_question(text: str) -> None:
+    """Check a text that is searched by its meaning. Raise InvalidInputError."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        size = 0
+    if not 1 <= size <= MAX_QUESTION_BYTES or not text.strip():
+        raise InvalidInputError("text", f"1 to {MAX_QUESTION_BYTES} bytes of UTF-8, not blank")
 
 
 def _check_glob(glob: Any) -> None:

@@ -77,6 +77,33 @@ class IndexStats:
 
 
 @dataclass(frozen=True, slots=True)
+class VectorStats:
+    """Vectors of entries.
+
+    Attributes:
+        entries: number of entries that have a vector.
+        memory_bytes: memory of what searches scan; 0 before the first search.
+        model: name of the store's embedder; None if it has none.
+        width: dimensions of its vectors; None if it has none.
+        lag: number of changes whose entries were not embedded yet.
+        rebuilding: whether all entries are being embedded anew, as the model has changed.
+        embedded: number of texts that the embedder has made vectors of since the start.
+        failures: number of times that it has failed since the start.
+        last_error: why it failed last; None since the last success.
+    """
+
+    entries: int = 0
+    memory_bytes: int = 0
+    model: str | None = None
+    width: int | None = None
+    lag: int = 0
+    rebuilding: bool = False
+    embedded: int = 0
+    failures: int = 0
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStats:
     """State of the store at one time. Sizes are bytes. Counts are of live entries, `compressed_*` of stored rows."""
 
@@ -106,6 +133,7 @@ class StoreStats:
     """Settings of this process."""
     gc: GcStats
     index: IndexStats = field(default_factory=IndexStats)
+    vectors: VectorStats = field(default_factory=VectorStats)
 
     @property
     def compression_ratio(self) -> float | None:

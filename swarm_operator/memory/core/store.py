@@ -94,6 +94,7 @@ class EntryReads(Protocol):
 
         Raises:
             InvalidInputError: names the field.
+            EmbeddingError: the mode is `meaning`, and there is no vector of the text.
             StorageError, StoreClosedError: nothing was read.
         """
 
@@ -129,7 +130,8 @@ class EntryWrites(Protocol):
 
         Raises:
             VersionConflictError: a condition was not met. It carries the version of the live entry.
-            InvalidInputError: `value` has more than `max_value_bytes`.
+            InvalidInputError: `value` has more than `max_value_bytes`, or `vector` has another width than those of the
+                namespace.
         """
 
     @abstractmethod

@@ -22,6 +22,7 @@ from typing import Any
 from swarm_operator.memory.atomicfile import remove_stale
 from swarm_operator.memory.core.backup import Backup, Snapshot
 from swarm_operator.memory.core.changes import Change
+from swarm_operator.memory.core.embedding import Embedder
 from swarm_operator.memory.core.entry import (
     MAX_VERSION,
     Draft,
@@ -86,6 +87,7 @@ class SqliteStore:
     Attributes:
         config: the settings.
         path: the database file.
+        embedder: makes the vectors of entries that came without one, and of texts to search; None: nobody does.
         callbacks: the operations without coroutines.
         sqlite_version: version of the SQLite library, e.g. "3.53.4".
     """
@@ -94,8 +96,10 @@ class SqliteStore:
         self, path: Path, config: StoreConfig, *, worker: Worker, readers: Readers, now: Callable[[], int],
         sleep: Callable[[float], Awaitable[object]], observer: Observer, indexer: Indexer,
         checkpoints: CheckpointPolicy, note: DeletionNote, deleting: bool, former: FormerDatabase | None,
+        embedder: Embedder | None,
     ) -> None:  # fmt: skip
         self.path = path
+        self.embedder = embedder
         self.config = config
         self.sqlite_version = driver.VERSION
         self.swarm_id = config.swarm_id
@@ -139,6 +143,7 @@ class SqliteStore:
     async def open(
         cls, path: str | Path, config: StoreConfig | None = None, *, clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep, observer: Observer | None = None,
+        embedder: Embedder | None = None,
     ) -> AsyncIterator[SqliteStore]:  # fmt: skip
         """Open or create the file; its directory must exist. Closing waits for submitted requests.
 
@@ -148,6 +153,7 @@ class SqliteStore:
             clock: returns seconds since the Unix epoch, for timestamps and expiry. Called on several threads.
             sleep: waits until the next garbage collection.
             observer: receives commits, collections and failures.
+            embedder: makes the vectors of entries that come without one, and of texts to search.
 
         Raises:
             DatabaseInUseError: another process has the file open.
@@ -180,7 +186,7 @@ class SqliteStore:
             store = cls(
                 path, config, worker=worker, readers=readers, now=now, sleep=sleep,
                 observer=observer, indexer=indexer, checkpoints=checkpoints, note=note,
-                deleting=deleting, former=former if former.exists else None,
+                deleting=deleting, former=former if former.exists else None, embedder=embedder,
             )  # fmt: skip
             stack.push_async_callback(store._close)
             await store._feed.start()
@@ -214,6 +220,7 @@ class SqliteStore:
         tags: Sequence[str] | None = None,
         metadata: dict[str, Any] | None = None,
         ttl: int | None = None,
+        vector: bytes | Sequence[float] | None = None,
         create_only: bool = False,
         if_version: int | None = None,
     ) -> tuple[Entry, bool]:
@@ -221,7 +228,7 @@ class SqliteStore:
 
         Arguments and errors are those of Draft.create and `write`.
         """
-        draft = Draft.create(namespace, key, value, tags=tags, metadata=metadata, ttl=ttl)
+        draft = Draft.create(namespace, key, value, tags=tags, metadata=metadata, ttl=ttl, vector=vector)
         return await self.write(draft, create_only=create_only, if_version=if_version)
 
     async def write(

@@ -25,7 +25,7 @@ from typing import Any, Final
 from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.namespaces import covers
 from swarm_operator.memory.core.pages import Hit, Position, SearchPage, key_position
-from swarm_operator.memory.core.query import Order, Query
+from swarm_operator.memory.core.query import Mode, Order, Query
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search import fulltext
 from swarm_operator.memory.sqlite.search.by_text import by_text
@@ -79,7 +79,7 @@ def search(
         InvalidInputError: the text is not a full-text expression.
         CorruptValueError: the value of a hit is damaged.
     """
-    found = SearchPage(within=query.within)
+    found = SearchPage(within=query.within, mode=None if query.expression is None else Mode.WORDS)
     matches = _Filter(query, now)
     deadline = None
     taken: list[tuple[tuple[Any, ...], float | None]] = []

@@ -1,0 +1,69 @@
+"""Vectors of entries and of queries: float32 numbers, whose direction stands for a meaning. Their checks.
+
+A checked vector is bytes: its numbers as little-endian float32, one after the other. Neither the command line nor a
+store without vectors needs a library for arrays.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from collections.abc import Sequence
+from typing import Any, Final
+
+from swarm_operator.memory.core.errors import InvalidInputError
+
+MAX_WIDTH: Final = 4096
+"""Maximum number of dimensions."""
+NUMBER_BYTES: Final = 4
+"""Bytes of each number of a checked vector."""
+
+_ALLOWED: Final = (
+    f"1 to {MAX_WIDTH} finite numbers of float32, not all of them zero: a list, or their bytes in little-endian order"
+)
+
+
+def check_vector(vector: bytes | Sequence[float], *, field: str = "vector") -> bytes:
+    """Return a vector as little-endian float32.
+
+    Args:
+        vector: a list or tuple of numbers, or the bytes of little-endian float32.
+        field: the field name for errors.
+
+    Raises:
+        InvalidInputError: there is no number or too many, or one is not finite as float32, or all of them are zero.
+    """
+    numbers = _numbers(vector)
+    if numbers is None or not 1 <= len(numbers) <= MAX_WIDTH:
+        raise InvalidInputError(field, _ALLOWED)
+    if not all(map(math.isfinite, numbers)) or not any(numbers):
+        raise InvalidInputError(field, _ALLOWED)
+    return _little(numbers).tobytes()
+
+
+def width(vector: bytes) -> int:
+    """Return the number of dimensions of a checked vector."""
+    return len(vector) // NUMBER_BYTES
+
+
+def _numbers(vector: Any) -> array[float] | None:
+    """Return the numbers, infinite where they are beyond the range of float32; None if these are no numbers."""
+    if isinstance(vector, bytes | bytearray | memoryview):
+        if len(vector) % NUMBER_BYTES:
+            return None
+        return _little(array("f", bytes(vector)))
+    # bool is a subclass of int: `[true, false]` is a mistake, not two numbers.
+    if not isinstance(vector, list | tuple) or not all(type(number) in {int, float} for number in vector):
+        return None
+    try:
+        return array("f", vector)
+    except OverflowError:  # an integer beyond the range of float64
+        return None
+
+
+def _little(numbers: array[float]) -> array[float]:
+    """Bring numbers from this machine's order of bytes to the little-endian one, or back. Return them."""
+    if sys.byteorder != "little":
+        numbers.byteswap()
+    return numbers
