@@ -14,7 +14,7 @@ from swarm_operator.memory.core.errors import InvalidInputError
 
 MAX_EXPRESSION_BYTES: Final = 1024
 MAX_WORDS: Final = 32
-_MIN_PREFIX: Final = 3
+_MIN_PREFIX: Final = 2
 _PART: Final = re.compile(r'"([^"]*)"|(\S+)')
 _WORD: Final = re.compile(r"\w+")
 _SHORT_PREFIX: Final = re.compile(rf'(?:^|\W)\w{{1,{_MIN_PREFIX - 1}}}"?\s*\*')
@@ -43,8 +43,8 @@ def expression(field: str, text: str | None) -> str | None:
     """Check the length and the words of a full-text expression. The engine checks the grammar.
 
     Raises:
-        InvalidInputError: the expression is too long, has more than 64 words, or has a star after fewer than three
-            characters: nearly every text has a word with such a prefix.
+        InvalidInputError: the expression is too long, has more than 64 words, or has a star after a single
+            character: nearly every text has a word with such a prefix.
     """
     if text is None:
         return None
