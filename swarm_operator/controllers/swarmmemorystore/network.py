@@ -25,6 +25,16 @@ class ClientService(Step[SwarmMemoryStore]):
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
         await children.ensure(r, kinds.SERVICE, service(r.parsed))
+        return done()
+
+
+class Endpoints(Step[SwarmMemoryStore]):
+    """Report where clients reach the store. It runs after the step that may change the pod's template."""
+
+    needs = (ClientService,)
+
+    async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
+        """See Step.run."""
         secure = serves_tls(r.parsed, r.cache)
         r.status |= {"swarmId": r.parsed.swarm_id, "endpoints": endpoints(r.parsed, secure=secure)}
         return done()

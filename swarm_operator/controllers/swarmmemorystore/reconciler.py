@@ -16,7 +16,7 @@ from swarm_operator.controllers.swarmmemorystore.disruption_budget import Disrup
 from swarm_operator.controllers.swarmmemorystore.identity.cluster_keys import KeySource
 from swarm_operator.controllers.swarmmemorystore.identity.step import Identity
 from swarm_operator.controllers.swarmmemorystore.migration.step import Migration
-from swarm_operator.controllers.swarmmemorystore.network import ClientService, HeadlessService
+from swarm_operator.controllers.swarmmemorystore.network import ClientService, Endpoints, HeadlessService
 from swarm_operator.controllers.swarmmemorystore.network_policy import NetworkPolicy
 from swarm_operator.controllers.swarmmemorystore.settings import LiveSettings
 from swarm_operator.controllers.swarmmemorystore.space import Space
@@ -93,6 +93,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
             BackupsVolume(),
             Restore(image, pull_secrets),
             Workload(image, pull_secrets, turns=self.turns),
+            Endpoints(),
             StatsPoll(self.poller),
             Space(self.poller),
             Backups(),

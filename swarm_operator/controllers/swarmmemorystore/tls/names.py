@@ -42,11 +42,17 @@ def dns_names(store: SwarmMemoryStore) -> list[str]:
 
 
 def serves_tls(store: SwarmMemoryStore, cache: Cache) -> bool:
-    """Return whether the store's pod has a certificate: what its template says, which may follow the spec later."""
-    workload = cache.get(kinds.STATEFUL_SET, Key(store.metadata.namespace, store.metadata.name))
-    if workload is None:
+    """Return whether the store's pod has a certificate. Without a pod the template of the next one says so.
+
+    Both may differ from the spec: a pod is replaced later than its template, with OnDelete as late as somebody wants.
+    """
+    namespace, name = store.metadata.namespace, store.metadata.name
+    pod = cache.get(kinds.POD, Key(namespace, f"{name}-0"))
+    workload = cache.get(kinds.STATEFUL_SET, Key(namespace, name))
+    spec = pod["spec"] if pod else workload["spec"]["template"]["spec"] if workload else None
+    if spec is None:
         return store.is_secure
-    return any(volume["name"] == VOLUME for volume in workload["spec"]["template"]["spec"].get("volumes") or ())
+    return any(volume["name"] == VOLUME for volume in spec.get("volumes") or ())
 
 
 def trusted(store: SwarmMemoryStore, cache: Cache) -> str | None:

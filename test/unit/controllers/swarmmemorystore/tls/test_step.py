@@ -207,17 +207,41 @@ async def test_a_secret_of_somebody_else_is_not_taken_over_and_everything_else_g
     assert cache.get(kinds.STATEFUL_SET, KEY) is not None
 
 
+def address(cache):
+    return cache.get(kinds.SWARM_MEMORY_STORE, KEY)["status"]["endpoints"]["http"]
+
+
 async def test_the_operator_asks_by_tls_when_the_pod_serves_it(reconcile, cache, store):
     await reconcile()
-    plain = store(tls={"mode": "auto"})
-    assert trusted(plain, cache) is None, "the pod has its former template still"
+    secure = store(tls={"mode": "auto"})
+    assert trusted(secure, cache) is None, "the pod has its former template still"
     await reconcile(mode="auto")
-    ca = trusted(plain, cache)
+    ca = trusted(secure, cache)
     assert ca.encode() == published(cache)
     assert service_url("http://{name}.{namespace}.svc:8080", KEY, ca) == "https://bees.ns.svc:8080"
     assert service_url("http://{name}.{namespace}.svc:8080", KEY, None) == "http://bees.ns.svc:8080"
-    status = cache.get(kinds.SWARM_MEMORY_STORE, KEY)["status"]
-    assert status["endpoints"]["http"].startswith("http")
+
+
+async def test_without_a_pod_the_address_is_that_of_the_next_one_at_once(reconcile, cache):
+    await reconcile()
+    assert address(cache) == "http://bees.ns.svc:8080"
     await reconcile(mode="auto")
-    status = cache.get(kinds.SWARM_MEMORY_STORE, KEY)["status"]
-    assert status["endpoints"]["http"] == "https://bees.ns.svc:8080"
+    assert address(cache) == "https://bees.ns.svc:8080"
+    await reconcile(mode="off")
+    assert address(cache) == "http://bees.ns.svc:8080"
+
+
+async def test_the_address_is_that_of_the_pod_until_it_is_replaced(reconcile, cache, store, seen, forget):
+    await reconcile()
+    pod = {"metadata": {"name": "bees-0", "namespace": "ns", "uid": "p"}, "spec": {"volumes": [{"name": "data"}]}}
+    seen(kinds.POD, pod)
+    await reconcile(mode="auto")
+    assert address(cache) == "http://bees.ns.svc:8080", "clients would be refused"
+    assert trusted(store(tls={"mode": "auto"}), cache) is None
+    forget(kinds.POD, "bees-0")
+    await reconcile(mode="auto")
+    assert address(cache) == "https://bees.ns.svc:8080"
+    seen(kinds.POD, pod | {"spec": {"volumes": [{"name": "certificate"}]}})
+    await reconcile(mode="off")
+    assert address(cache) == "https://bees.ns.svc:8080"
+    assert trusted(store(), cache).encode() == published(cache)
