@@ -24,6 +24,8 @@ from swarm_operator.shared.secret_list import SecretFormatError
 FILE: Final = "service-accounts.json"
 AUDIENCE: Final = "swarm-memory"
 """Audience of the tokens: one for another audience is not for the memory."""
+FEATURE: Final = "service-account-tokens"
+"""What the statistics of a service say that can verify the tokens: an earlier release ignores the file."""
 
 MAX_FILE_BYTES: Final = 512 * 1024
 MAX_ACCOUNTS: Final = 100

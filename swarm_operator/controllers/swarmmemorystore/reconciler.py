@@ -89,7 +89,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
             NetworkPolicy(operator_namespace),
             DisruptionBudget(),
             LiveSettings(),
-            Identity(self.keys),
+            Identity(self.keys, self.poller.features, image),
             BackupsVolume(),
             Restore(image, pull_secrets),
             Workload(image, pull_secrets, turns=self.turns),

@@ -202,6 +202,11 @@ class Poller:
         poll = self._polls.get(key)
         return poll.observation if poll else None
 
+    def features(self, key: Key) -> frozenset[str] | None:
+        """Return what the service of a store can do; None if it has not answered."""
+        observation = self.newest(key)
+        return observation.stats.features if observation and observation.stats else None
+
     def forget(self, key: Key) -> None:
         """Stop polling a store."""
         poll = self._polls.pop(key, None)

@@ -230,6 +230,8 @@ class Stats:
     settings: Mapping[str, Any]
     swarm_id: str
     version: str
+    features: frozenset[str]
+    """What the service can do, such as `service-account-tokens`. Empty: the service is older."""
     sqlite_version: str
     raw: Mapping[str, Any]
 
@@ -250,6 +252,7 @@ class Stats:
             settings=document["settings"],
             swarm_id=document["swarm_id"],
             version=document["version"],
+            features=frozenset(document.get("features", ())),
             sqlite_version=document["sqlite_version"],
             raw=document,
         )

@@ -15,6 +15,7 @@ from swarm_operator.memory.core.pages import Hit, NamespaceCount, SearchPage
 from swarm_operator.memory.core.stats import GcRun, StoreStats
 from swarm_operator.memory.core.store import Store
 from swarm_operator.shared.log_level import log_level
+from swarm_operator.shared.service_accounts import FEATURE
 
 SETTINGS: Final = {
     "cache_size": "cache_size",
@@ -29,6 +30,9 @@ SETTINGS: Final = {
     "wal_limit_bytes": "wal_limit_bytes",
 }
 """Names of the settings of a store in documents, with those of the store."""
+
+_FEATURES: Final = (FEATURE,)
+"""What this release can do and an earlier one cannot, for clients that have to know it."""
 
 
 @functools.lru_cache(maxsize=256)  # a batch has one time, and a new entry has two equal times
@@ -95,6 +99,7 @@ def statistics(store: Store, stats: StoreStats) -> bytes:
         {
             "swarm_id": store.swarm_id,
             "version": swarm_operator.__version__,
+            "features": _FEATURES,
             "sqlite_version": stats.library_version,
             "entries": stats.entries,
             "agents": stats.agents,

@@ -124,11 +124,12 @@ def _workload(r: Reconciliation[SwarmCluster]) -> Object | None:
 def _have_own_tokens(r: Reconciliation[SwarmCluster], store: SwarmMemoryStore, live: Object | None) -> bool:
     """Return whether the agents use tokens of their own: the memory must be able to verify them.
 
-    Running agents keep what they have while the memory is not ready.
+    Running agents keep what they have while the memory is not ready, and while it is not known whether it can.
     """
-    if live is not None and not r.outcomes[MemoryStore].is_done:
+    verifies = next((each.status for each in store.status.conditions if each.type == "IdentityReady"), "False")
+    if live is not None and (verifies == "Unknown" or not r.outcomes[MemoryStore].is_done):
         return statefulset.uses_own_tokens(live)
-    return any(each.type == "IdentityReady" and each.status == "True" for each in store.status.conditions)
+    return verifies == "True"
 
 
 def _scaled_at(r: Reconciliation[SwarmCluster], live: Object | None) -> str:

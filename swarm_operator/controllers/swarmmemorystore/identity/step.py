@@ -6,6 +6,7 @@ restarts no pod: the kubelet brings it to the service within about a minute.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -16,28 +17,61 @@ from swarm_operator.controllers.common import children, kinds, labels
 from swarm_operator.controllers.common.errors import ends_pass, explain
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.controllers.swarmmemorystore.identity.cluster_keys import ClusterKeys, KeySource, NotServedError
+from swarm_operator.controllers.swarmmemorystore.workload.rollout import image_of_template
+from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.errors import ApiError, NotFoundError
-from swarm_operator.runtime.resource import Key, Object
-from swarm_operator.shared.service_accounts import FILE
+from swarm_operator.runtime.resource import Key, Object, key_of
+from swarm_operator.shared.service_accounts import FEATURE, FILE
 
 _VOLUME: Final = "identity"
 _DIRECTORY: Final = "/etc/swarm-memory/identity"
 PATH: Final = f"{_DIRECTORY}/{FILE}"
 """Where the service reads the file."""
+_CONDITION: Final = "IdentityReady"
 _NOT_SERVED: Final = "the API server serves no keys of service accounts' tokens"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity(Step[SwarmMemoryStore]):
-    """Ensure the ConfigMap. While the keys can't be had, one that is there stays as it is."""
+    """Ensure the ConfigMap, and say whether the service verifies tokens with it.
 
-    condition: ClassVar = "IdentityReady"
+    While the keys can't be had, a ConfigMap that is there stays as it is.
+    """
+
+    reports: ClassVar = (_CONDITION,)
     owns: ClassVar = (kinds.CONFIG_MAP,)
 
     source: KeySource
+    features: Callable[[Key], frozenset[str] | None]
+    """Returns what the service of a store can do; None if that is not known."""
+    image: str
+    """The memory service's image of the operator's own release."""
 
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
+        outcome, pod = await self._publish(r), _pod(r.parsed, r.cache)
+        if not outcome.is_done or pod is None:
+            r.set_condition(_CONDITION, outcome)
+        elif not _mounts(pod):
+            old = "the pod is of an operator before: it gets the keys when it is replaced"
+            r.set_condition(_CONDITION, waiting("WaitingForPod", old))
+        else:
+            self._judge(r, outcome, image_of_template(pod))
+        return outcome
+
+    def _judge(self, r: Reconciliation[SwarmMemoryStore], outcome: Outcome, image: str) -> None:
+        """Set the condition by what the service says of itself. The operator's own release needs no answer."""
+        features = self.features(key_of(r.obj))
+        if features is None and image != self.image:
+            asked = f"the service, of image {image}, has not said yet whether it verifies tokens of service accounts"
+            r.conditions.set(_CONDITION, status=None, reason="WaitingForService", message=asked)
+            return
+        if features is not None and FEATURE not in features:
+            outcome = failed("ReleaseTooOld", f"image {image} is of a release that verifies no tokens of pods")
+        r.set_condition(_CONDITION, outcome)
+
+    async def _publish(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
+        """Ensure the ConfigMap."""
         try:
             keys = await self.source.current()
         except (ApiError, NotServedError) as error:
@@ -48,8 +82,6 @@ class Identity(Step[SwarmMemoryStore]):
                 return done("KeysStale", f"what was published before stays, also the access: {failure.message}")
             return failure
         await children.ensure(r, kinds.CONFIG_MAP, config_map(r.parsed, keys))
-        if _runs_without(r):
-            return waiting("WaitingForPod", "the pod is of an operator before: it gets the keys when it is replaced")
         return done("KeysPublished")
 
 
@@ -62,10 +94,13 @@ def _failure(error: ApiError | NotServedError) -> Outcome:
     return failed(*explain(error))
 
 
-def _runs_without(r: Reconciliation[SwarmMemoryStore]) -> bool:
-    """Return whether the store's pod does not mount the file."""
-    pod = r.cache.get(kinds.POD, Key(r.parsed.metadata.namespace, f"{r.parsed.metadata.name}-0"))
-    return pod is not None and all(each["name"] != _VOLUME for each in pod["spec"].get("volumes") or ())
+def _pod(store: SwarmMemoryStore, cache: Cache) -> Object | None:
+    return cache.get(kinds.POD, Key(store.metadata.namespace, f"{store.metadata.name}-0"))
+
+
+def _mounts(pod: Object) -> bool:
+    """Return whether a pod mounts the file."""
+    return any(each["name"] == _VOLUME for each in pod["spec"].get("volumes") or ())
 
 
 def config_map(store: SwarmMemoryStore, keys: ClusterKeys) -> Object:

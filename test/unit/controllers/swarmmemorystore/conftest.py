@@ -9,6 +9,7 @@ from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
 from swarm_operator.controllers.swarmmemorystore.stats import Observation
 from swarm_operator.runtime.resource import Key
+from swarm_operator.shared.service_accounts import FEATURE
 
 KEY = Key("ns", "bees")
 STORE = kinds.SWARM_MEMORY_STORE
@@ -26,6 +27,7 @@ class FakeObserver:
 
 class Numbers:
     entries, agents, tasks, patterns, database_size_bytes, cache_hit_rate = 5, 1, 2, 3, 4096, 0.5
+    features = frozenset({FEATURE})
     fault, settings, volume_size_bytes, volume_free_bytes = None, {}, 1000, 900
 
 

@@ -1,6 +1,7 @@
 """The cluster's keys for a store, and who may use it."""
 
 import asyncio
+import dataclasses
 import random
 
 import pytest
@@ -195,13 +196,50 @@ async def test_an_operator_that_cannot_read_the_keys_leaves_what_was_published(
     assert (set(published().keys), published().accounts) == ({"k1"}, {})
 
 
+def pod(image, *volumes):
+    spec = {"containers": [{"name": "memory", "image": image}], "volumes": [{"name": name} for name in volumes]}
+    return {"metadata": {"name": "bees-0", "namespace": "ns", "uid": "p"}, "spec": spec}
+
+
+OURS, PINNED = "registry/swarm-memory:v1", "registry/swarm-memory:v0"
+
+
 async def test_a_pod_of_before_has_no_keys(become, reconcile, condition, seen):
     await become()
-    pod = {"metadata": {"name": "bees-0", "namespace": "ns", "uid": "p"}, "spec": {"volumes": [{"name": "data"}]}}
-    seen(kinds.POD, pod)
+    seen(kinds.POD, pod(OURS, "data"))
     await reconcile()
     assert (condition("IdentityReady")["status"], condition("IdentityReady")["reason"]) == ("False", "WaitingForPod")
-    pod["spec"]["volumes"].append({"name": "identity"})
-    seen(kinds.POD, pod)
+    seen(kinds.POD, pod(OURS, "data", "identity"))
+    await reconcile()
+    assert condition("IdentityReady")["reason"] == "KeysPublished"
+
+
+async def test_a_pinned_image_says_itself_whether_it_verifies_tokens(
+    become, reconcile, condition, seen, ready, observer, numbers, clock, recorder
+):
+    await become(version="v0")
+    seen(kinds.POD, pod(PINNED, "identity"))
+    await reconcile()
+    told = condition("IdentityReady")
+    assert (told["status"], told["reason"]) == ("Unknown", "WaitingForService")
+    assert PINNED in told["message"]
+    ready()
+    observer.answer = numbers
+    numbers.stats.features = frozenset()
+    await reconcile()
+    told = condition("IdentityReady")
+    assert (told["status"], told["reason"]) == ("False", "ReleaseTooOld")
+    assert PINNED in told["message"]
+    assert condition("Ready")["status"] == "True", "everything else works"
+    numbers.stats.features = frozenset({"service-account-tokens"})
+    observer.answer = dataclasses.replace(numbers)
+    clock.advance(60)
+    await reconcile()
+    assert (condition("IdentityReady")["status"], condition("IdentityReady")["reason"]) == ("True", "KeysPublished")
+
+
+async def test_the_operator_s_own_release_is_known_before_it_answers(become, reconcile, condition, seen):
+    await become()
+    seen(kinds.POD, pod(OURS, "identity"))
     await reconcile()
     assert condition("IdentityReady")["reason"] == "KeysPublished"

@@ -254,6 +254,15 @@ async def test_agents_use_tokens_of_their_own_if_the_memory_can_verify_them(
     say("False", ready="False")
     await run()
     assert uses_own_tokens(workload())
+    say("Unknown")
+    await run()
+    assert uses_own_tokens(workload()), "the operator has just been started, and has not asked yet"
+    say("False")
+    await run()
+    assert not uses_own_tokens(workload())
+    say("Unknown")
+    await run()
+    assert not uses_own_tokens(workload())
 
 
 async def test_agents_have_access_to_the_memory_and_the_hive_mind(run, agents_object, client, cluster_object):

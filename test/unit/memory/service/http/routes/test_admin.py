@@ -61,6 +61,7 @@ async def test_statistics_show_counts_sizes_and_what_is_applied(start_service):
         assert (settings["cache_size"], settings["cache_memory_mb"], settings["enable_wal"]) == (2000, 100, True)
         assert (stats["swarm_id"], stats["version"]) == ("my-swarm", swarm_operator.__version__)
         assert stats["sqlite_version"] == service.store.sqlite_version
+        assert stats["features"] == ["service-account-tokens"]
 
 
 async def test_bad_queries_are_refused_by_name(service):
