@@ -107,7 +107,7 @@ class Authority:
 def renewed(files: Mapping[str, bytes], now: datetime) -> Files:
     """Return the files of the Secret as they should be: the same ones, unless there is something to renew.
 
-    What cannot be read is made anew, and so is a CA that has expired.
+    What cannot be read is made anew, and so is a CA that is not valid now.
     """
     signing = _pair(files, "tls.crt", "tls.key", now)
     successor = _pair(files, _NEXT_CERTIFICATE, _NEXT_KEY, now)
@@ -130,14 +130,15 @@ def _authorities(files: Files) -> Authorities:
 
 
 def _pair(files: Mapping[str, bytes], certificate: str, key: str, now: datetime) -> KeyPair | None:
-    """Return a CA of the files that has not expired, or None."""
+    """Return a CA of the files that is valid now, or None. One of a clock that was ahead is not valid yet."""
     try:
         pair = KeyPair(files[certificate], files[key])
         public = pair.parsed().public_key()
         fits = serialization.load_pem_private_key(pair.key, None).public_key() == public
     except (KeyError, ValueError, TypeError):
         return None
-    return pair if fits and pair.parsed().not_valid_after_utc > now else None
+    valid = pair.parsed().not_valid_before_utc <= now < pair.parsed().not_valid_after_utc
+    return pair if fits and valid else None
 
 
 def _valid(pem: bytes, now: datetime) -> list[bytes]:

@@ -119,6 +119,24 @@ async def test_a_ca_that_is_lost_is_made_anew_and_signs_anew(reconcile, files, c
     assert x509.is_signed_by(certificates.load_pem_x509_certificate(files()["tls.crt"]), published(cache))
 
 
+@pytest.mark.parametrize("days", [-2, 400, 4000])
+async def test_a_clock_that_jumps_and_comes_back_leaves_nothing_that_is_not_valid(
+    reconcile, files, clock, cache, monkeypatch, days
+):
+    await reconcile(mode="auto")
+    jump = [timedelta(days=days)]
+    monkeypatch.setattr(clock, "now", lambda: clock.moment + jump[0])
+    for jump[0] in (jump[0], timedelta()):
+        clock.advance(61)
+        condition = await reconcile(mode="auto")
+        assert (condition["status"], condition["reason"]) == ("True", "Valid")
+        made, now = certificates.load_pem_x509_certificate(files()["tls.crt"]), clock.now()
+        signers = [ca for ca in certificates.load_pem_x509_certificates(published(cache)) if ca.subject == made.issuer]
+        for found in (made, *signers):
+            assert found.not_valid_before_utc <= now < found.not_valid_after_utc, found.subject
+        assert signers
+
+
 async def test_auto_without_a_pod_of_the_operator_is_told(cache, recorder, observer, clock, seen, store_object):
     reconciler = SwarmMemoryStoreReconciler(cache, recorder, observer, "image", clock=clock)
     seen(kinds.SWARM_MEMORY_STORE, store_object(tls={"mode": "auto"}))
