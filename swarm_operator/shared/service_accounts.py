@@ -78,6 +78,15 @@ def parse(text: bytes) -> ServiceAccountFile:
     )
 
 
+def is_key(item: Mapping[str, Any]) -> bool:
+    """Return whether a file may have this JSON Web Key. A file with any other is not read at all."""
+    try:
+        _key("", item)
+    except SecretFormatError:
+        return False
+    return True
+
+
 def _items(document: Mapping[str, Any], member: str, most: int) -> list[tuple[str, dict[str, Any]]]:
     items = document[member]
     if type(items) is not list or len(items) > most or not all(type(item) is dict for item in items):
@@ -85,7 +94,7 @@ def _items(document: Mapping[str, Any], member: str, most: int) -> list[tuple[st
     return [(f"{FILE}: {member}[{index}]", item) for index, item in enumerate(items)]
 
 
-def _key(place: str, item: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _key(place: str, item: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     if not _is_text(item.get("kid")):
         raise SecretFormatError(f"{place}.kid: a string of 1 to {_MAX_TEXT} characters is allowed")
     algorithms = _ALGORITHMS.get(item["kty"]) if type(item.get("kty")) is str else None

@@ -18,6 +18,7 @@ import structlog
 from swarm_operator.controllers.common.errors import ends_pass
 from swarm_operator.runtime.errors import ApiError
 from swarm_operator.runtime.resource import Object
+from swarm_operator.shared.service_accounts import is_key
 
 INTERVAL: Final = 60.0
 """Seconds between two looks at the keys, plus or minus a tenth."""
@@ -128,10 +129,14 @@ class KeySource:
         document = await self._client.request("GET", _DISCOVERY)
         served = await self._client.request("GET", _KEYS, accept=_KEYS_TYPE)
         issuer, keys = document.get("issuer"), served.get("keys")
-        if not isinstance(issuer, str) or not issuer or not isinstance(keys, list):
+        listed = keys if isinstance(keys, list) else []
+        public: list[Mapping[str, Any]] = [
+            {name: value for name, value in key.items() if name in _PUBLIC} for key in listed if isinstance(key, dict)
+        ]
+        usable = [key for key in public if is_key(key)]
+        if not isinstance(issuer, str) or not issuer or not usable:
             raise NotServedError(f"{_DISCOVERY} has no issuer, or {_KEYS} no keys")
-        usable = [key for key in keys if isinstance(key, dict) and isinstance(key.get("kid"), str)]
-        return issuer, [{name: value for name, value in key.items() if name in _PUBLIC} for key in usable]
+        return issuer, usable
 
     def _kept(self, served: list[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
         now = self._monotonic()

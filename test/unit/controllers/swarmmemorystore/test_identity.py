@@ -115,12 +115,19 @@ async def test_no_private_member_of_a_key_is_published(become, published, client
     assert published().keys == {"k1": K1}
 
 
+async def test_a_key_that_no_service_knows_does_not_concern_the_others(become, published, client):
+    client.documents[KEYS] = {"keys": [{"kty": "AKP", "kid": "k0", "alg": "ML-DSA-44"}, K1, {"kty": 1, "kid": "k3"}]}
+    await become()
+    assert published().keys == {"k1": K1}
+
+
 @pytest.mark.parametrize(
     ("path", "answer", "reason", "message"),
     [
         (DISCOVERY, NotFoundError("not found", status=404), "KeysNotServed", "an issuer with https"),
         (DISCOVERY, {}, "KeysNotServed", "has no issuer"),
         (KEYS, {"keys": None}, "KeysNotServed", "no keys"),
+        (KEYS, {"keys": [{"kty": "oct", "kid": "k0"}]}, "KeysNotServed", "no keys"),
         (KEYS, ForbiddenError("may not", status=403), "Forbidden", "may not"),
         (KEYS, ServerError("broken", status=500), "RequestFailed", "broken"),
     ],
