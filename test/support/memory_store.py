@@ -383,19 +383,19 @@ class MemoryStore(Store):
             raise InvalidInputError("value", f"at most {self.max_value_bytes} bytes of JSON")
         known = 0 if row is None else row.version
         entry = Entry(
-            *draft[:-1],
+            **{name: part for name, part in draft._asdict().items() if name != "vector"},
             version=live.version + 1 if live else max(known, self._highest_deleted) + 1,
             created_at=live.created_at if live else now,
             updated_at=now,
             expires_at=now + draft.ttl * 1000 if draft.ttl else None,
         )
         self._rows[write.identity] = entry
-        self._note(write.identity, Op.PUT, entry.version, now)
+        self._note(write.identity, Op.PUT, entry.version, now, draft.updated_by)
         return entry, live is None
 
-    def _note(self, identity, op, version, now):
+    def _note(self, identity, op, version, now, author=None):
         self._newest += 1
-        self._changes.append(Change(self._newest, *identity, op, version, now))
+        self._changes.append(Change(self._newest, *identity, op, version, now, author))
 
     def _wake(self):
         for watch in self._watches:
@@ -446,6 +446,7 @@ def _matches(entry, query):
         and tags.issuperset(query.tags)
         and (not query.any_tags or not tags.isdisjoint(query.any_tags))
         and (query.updated_since is None or entry.updated_at >= query.updated_since)
+        and query.updated_by in {None, entry.updated_by}
         and all(name in metadata and _same(metadata[name], value) for name, value in query.metadata.items())
     )
 

@@ -25,6 +25,7 @@ class Change(NamedTuple):
         op: kind of the change, an Op.
         version: version that was written or removed.
         at: time of the change in milliseconds since the Unix epoch.
+        updated_by: who wrote the version, see Entry.updated_by; None for other kinds of changes.
     """
 
     seq: int
@@ -33,3 +34,4 @@ class Change(NamedTuple):
     op: int
     version: int
     at: int
+    updated_by: str | None = None

@@ -26,6 +26,7 @@ MAX_TTL_SECONDS = 100 * 365 * 24 * 3600
 MAX_PAGE_SIZE = 1000
 MAX_BATCH_SIZE = 1000
 MAX_VERSION = 2**63 - 1
+MAX_AUTHOR_BYTES = 1024
 
 Identity: TypeAlias = tuple[str, str]
 """(namespace, key)"""
@@ -46,6 +47,7 @@ class Draft(NamedTuple):
         metadata_json: the metadata as a JSON object.
         ttl: lifetime in seconds since the write; 0 is permanent.
         vector: the client's vector of the entry as little-endian float32; None: it has none, or the store makes one.
+        updated_by: who writes the entry; None: unknown.
     """
 
     namespace: str
@@ -55,6 +57,7 @@ class Draft(NamedTuple):
     metadata_json: str
     ttl: int
     vector: bytes | None = None
+    updated_by: str | None = None
 
     @classmethod
     def create(
@@ -67,6 +70,7 @@ class Draft(NamedTuple):
         metadata: dict[str, Any] | None = None,
         ttl: int | None = None,
         vector: bytes | Sequence[float] | None = None,
+        updated_by: str | None = None,
     ) -> Draft:
         """Return a draft of checked and encoded fields.
 
@@ -102,6 +106,7 @@ class Draft(NamedTuple):
             metadata_json=metadata_json,
             ttl=check_ttl(ttl),
             vector=None if vector is None else check_vector(vector),
+            updated_by=check_author(updated_by),
         )
 
 
@@ -119,6 +124,8 @@ class Entry(NamedTuple):
         created_at: time of the write of its first version.
         updated_at: time of the write of this version.
         expires_at: time from which the entry no longer exists; None is never.
+        updated_by: who wrote this version: the name of a principal. None: unknown, as of each version that a release
+            without this field has written.
         accessed_at: time of the last read by key, if known (see sqlite.tables.access_times). Set only in lists and
             searches; else None.
     """
@@ -133,6 +140,7 @@ class Entry(NamedTuple):
     created_at: int
     updated_at: int
     expires_at: int | None
+    updated_by: str | None = None
     accessed_at: int | None = None
 
     @property
@@ -160,7 +168,7 @@ class Entry(NamedTuple):
     @property
     def weight(self) -> int:
         """Return the memory size of the entry in the cache, in bytes."""
-        texts = len(self.value_json) + len(self.namespace) + len(self.key)
+        texts = len(self.value_json) + len(self.namespace) + len(self.key) + len(self.updated_by or "")
         return texts + len(self.tags_json) + len(self.metadata_json) + _OVERHEAD_BYTES
 
     def live_at(self, now: int) -> bool:
@@ -181,6 +189,11 @@ def check_key(key: Any) -> str:
 def check_prefix(prefix: Any, *, field: str = "prefix") -> str:
     """Return a prefix of a key: 0 to 1024 bytes of UTF-8 without NUL."""
     return _text(field, prefix, MAX_KEY_BYTES, least=0)
+
+
+def check_author(name: Any, *, field: str = "updated_by") -> str | None:
+    """Return the name of who writes an entry, 1 to 1024 bytes of UTF-8 without NUL, or None: unknown."""
+    return None if name is None else _text(field, name, MAX_AUTHOR_BYTES)
 
 
 def check_tags(tags: Sequence[Any] | None) -> tuple[str, ...]:

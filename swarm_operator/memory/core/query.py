@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from swarm_operator.memory.core import expressions, strict_json
-from swarm_operator.memory.core.entry import MAX_METADATA_BYTES, check_namespace, check_prefix, check_tags
+from swarm_operator.memory.core.entry import MAX_METADATA_BYTES, check_author, check_namespace, check_prefix, check_tags
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.namespaces import covers
 from swarm_operator.memory.core.vectors import check_vector
@@ -62,6 +62,7 @@ class Query:
         any_tags: tags of which the entry must have at least one.
         metadata: values of top-level metadata fields; `1` equals `1.0` but not `true`.
         updated_since: earliest time of the last write, in milliseconds since the Unix epoch.
+        updated_by: who made the last write, see Entry.updated_by.
         expression: full-text expression on keys and values, see core.expressions.
         order: order of the results.
         mode: how `text` and `vector` are searched. None: there is neither, or there is only a text and the store
@@ -81,6 +82,7 @@ class Query:
     any_tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
     updated_since: int | None = None
+    updated_by: str | None = None
     expression: str | None = None
     order: Order = Order.KEY
     mode: Mode | None = None
@@ -101,6 +103,7 @@ class Query:
         any_tags: Sequence[str] = (),
         metadata: dict[str, Any] | None = None,
         updated_since: int | None = None,
+        updated_by: str | None = None,
         text: str | None = None,
         match: str | None = None,
         order: str | None = None,
@@ -118,6 +121,7 @@ class Query:
             any_tags: at most 16 tags.
             metadata: at most 16 fields.
             updated_since: see above.
+            updated_by: see above; the whole name.
             text: words that all occur in the key or the value; a word with a star at its end is the start of one,
                 "words in quotes" stand together.
             match: a full-text expression, in place of `text`: `idle OR key:agent NOT busy`.
@@ -140,6 +144,7 @@ class Query:
         _check_metadata(metadata)
         if updated_since is not None and (type(updated_since) is not int or not 0 <= updated_since < 2**53):
             raise InvalidInputError("updated_since", "a moment since 1970")
+        check_author(updated_by)
         if text is not None and match is not None:
             raise InvalidInputError("match", "not together with text")
         checked_vector = None if vector is None else check_vector(vector)
@@ -167,6 +172,7 @@ class Query:
             any_tags=any_of,
             metadata=metadata or {},
             updated_since=updated_since,
+            updated_by=updated_by,
             expression=expression,
             order=chosen,
             mode=checked_mode,

@@ -28,16 +28,18 @@ PAGE: Final = 500
 _BOUNDS = """
     SELECT coalesce((SELECT min(seq) FROM changes), 1), coalesce((SELECT max(seq) FROM changes), 0)
 """
-_APPEND = "INSERT INTO changes (seq, namespace, key, op, version, at, row_id) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_READ = "SELECT seq, namespace, key, op, version, at FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
+_APPEND = """
+    INSERT INTO changes (seq, namespace, key, op, version, at, updated_by, row_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_READ = "SELECT seq, namespace, key, op, version, at, updated_by FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
 _OLDEST = "SELECT seq, at FROM changes ORDER BY seq LIMIT ?"
 _TRIM = "DELETE FROM changes WHERE seq < ?"
 _INDEXED = "SELECT CASE revision WHEN 0 THEN ? ELSE position END FROM text_index WHERE id = 1"
 MAX_HELD: Final = 100_000
 """Maximum number of changes that are kept for the index of words alone. If it falls behind more, it is rebuilt."""
 
-ChangeNote: TypeAlias = tuple[str, str, Op, int, int]
-"""namespace, key, op, version, and the row ID in `entries`, which the index of words needs"""
+ChangeNote: TypeAlias = tuple[str, str, Op, int, int, str | None]
+"""namespace, key, op, version, the row ID in `entries`, which the index of words needs, and who wrote the version"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def append(db: sqlite3.Connection, notes: Sequence[ChangeNote], *, now: int, kee
     if not notes:
         return []
     first, last = db.execute(_BOUNDS).fetchone()
-    changes = [Change(last + number, *note[:4], now) for number, note in enumerate(notes, start=1)]
+    changes = [Change(last + number, *note[:4], now, note[5]) for number, note in enumerate(notes, start=1)]
     db.executemany(_APPEND, [(*change, note[4]) for change, note in zip(changes, notes, strict=True)])
     last += len(changes)
     excess = last - first + 1 - keep

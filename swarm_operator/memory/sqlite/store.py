@@ -221,6 +221,7 @@ class SqliteStore:
         metadata: dict[str, Any] | None = None,
         ttl: int | None = None,
         vector: bytes | Sequence[float] | None = None,
+        updated_by: str | None = None,
         create_only: bool = False,
         if_version: int | None = None,
     ) -> tuple[Entry, bool]:
@@ -228,7 +229,9 @@ class SqliteStore:
 
         Arguments and errors are those of Draft.create and `write`.
         """
-        draft = Draft.create(namespace, key, value, tags=tags, metadata=metadata, ttl=ttl, vector=vector)
+        draft = Draft.create(
+            namespace, key, value, tags=tags, metadata=metadata, ttl=ttl, vector=vector, updated_by=updated_by
+        )
         return await self.write(draft, create_only=create_only, if_version=if_version)
 
     async def write(

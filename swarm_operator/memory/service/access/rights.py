@@ -23,7 +23,7 @@ from swarm_operator.memory.core.pages import NamespacePage, Page, Position, Sear
 from swarm_operator.memory.core.query import Query
 from swarm_operator.memory.core.stats import GcRun, StoreStats
 from swarm_operator.memory.core.store import Store, Watch
-from swarm_operator.memory.core.writes import Write
+from swarm_operator.memory.core.writes import Put, Write
 from swarm_operator.memory.service.access import audit
 from swarm_operator.memory.service.access.seal import Seal
 from swarm_operator.memory.service.errors import ForbiddenError, UnauthorizedError
@@ -153,9 +153,9 @@ class AuthorizedStore(Store):
     async def write(
         self, draft: Draft, *, create_only: bool = False, if_version: int | None = None
     ) -> tuple[Entry, bool]:
-        """Require write permission for the namespace."""
+        """Require write permission for the namespace. The entry says that the principal wrote it."""
         self._principal.check_write(draft.namespace)
-        return await self._store.write(draft, create_only=create_only, if_version=if_version)
+        return await self._store.write(self._signed(draft), create_only=create_only, if_version=if_version)
 
     async def get(self, namespace: str, key: str) -> Entry | None:
         """Require read permission for the namespace, whether the entry exists or not."""
@@ -183,18 +183,28 @@ class AuthorizedStore(Store):
             self._principal.check_read(namespace)
 
     async def batch(self, writes: Sequence[Write], *, atomic: bool = True) -> builtins.list[Any]:
-        """Require write permission for all of the namespaces, atomic or not: otherwise nothing is written."""
+        """Require write permission for all of the namespaces, atomic or not: otherwise nothing is written.
+
+        The entries say that the principal wrote them.
+        """
         for write in writes:
             self._principal.check_write(write.identity[0])
-        return await self._store.batch(writes, atomic=atomic)
+        return await self._store.batch(self._all_signed(writes), atomic=atomic)
 
     async def transact(
         self, identities: Sequence[Identity], decide: Callable[[builtins.list[Entry | None], int], Sequence[Write]]
     ) -> builtins.list[Any]:
-        """Require write permission for the namespaces of all identities; the transaction can write no others."""
+        """Require write permission for the namespaces of all identities; the transaction can write no others.
+
+        The entries say that the principal wrote them.
+        """
         for namespace, _ in identities:
             self._principal.check_write(namespace)
-        return await self._store.transact(identities, decide)
+
+        def signed(entries: builtins.list[Entry | None], now: int) -> Sequence[Write]:
+            return self._all_signed(decide(entries, now))
+
+        return await self._store.transact(identities, signed)
 
     async def delete_range(self, namespace: str, *, prefix: str = "") -> int:
         """Require write permission for the namespace."""
@@ -307,6 +317,21 @@ class AuthorizedStore(Store):
         """Require read permission for all namespaces."""
         self._principal.check_read(None)
         return await self._store.stats()
+
+    def _signed(self, draft: Draft) -> Draft:
+        """Return the draft as the principal's. An author that it names already, as an import does, is an admin's only.
+
+        No request but an import can name an author.
+        """
+        if draft.updated_by is not None and self._principal.admin:
+            return draft
+        return draft._replace(updated_by=self._principal.name)
+
+    def _all_signed(self, writes: Sequence[Write]) -> builtins.list[Write]:
+        return [
+            Put(self._signed(write.draft), write.create_only, write.if_version) if isinstance(write, Put) else write
+            for write in writes
+        ]
 
     def _check_admin(self, action: str, **details: Any) -> None:
         """Require an admin, and record what the admin does."""

@@ -205,7 +205,7 @@ class Direct:
             return False
         started = time.perf_counter()
         write = _Put(self, connection, head, started)
-        if not self._store.begin_put(parse_draft(*identity, body), write):
+        if not self._store.begin_put(parse_draft(*identity, body, head.principal.name), write):
             return False
         connection.on_request()
         connection.cycle = write

@@ -62,8 +62,8 @@ _RAISE = "UPDATE entries SET version = version + ?"
 _RAISE_DELETED = "UPDATE deleted_versions SET highest = ? WHERE id = 1"
 # The table's last change holds the position. That of the newest entry is true, and tells a watch nothing wrong.
 _LAST_CHANGE = """
-    INSERT INTO changes (seq, namespace, key, op, version, at)
-    SELECT ?, namespace, key, ?, version, updated_at FROM entries ORDER BY updated_at DESC LIMIT 1
+    INSERT INTO changes (seq, namespace, key, op, version, at, updated_by)
+    SELECT ?, namespace, key, ?, version, updated_at, updated_by FROM entries ORDER BY updated_at DESC LIMIT 1
 """
 _NO_CHANGE = "INSERT INTO changes (seq, namespace, key, op, version, at) VALUES (?, 'swarm:memory', 'empty', ?, 1, ?)"
 

@@ -154,6 +154,9 @@ _VERSION_8 = (
     """,
     f"CREATE TRIGGER entries_replaced_text BEFORE UPDATE OF value ON entries {_KEEP_REPLACED_TEXT}",
     f"CREATE TRIGGER entries_deleted_text BEFORE DELETE ON entries {_KEEP_REPLACED_TEXT}",
+    # Who wrote the version; NULL: unknown, as of all rows so far.
+    "ALTER TABLE entries ADD COLUMN updated_by TEXT",
+    "ALTER TABLE changes ADD COLUMN updated_by TEXT",
 )
 
 _MIGRATIONS = (

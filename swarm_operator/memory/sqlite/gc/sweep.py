@@ -84,7 +84,7 @@ def delete(db: sqlite3.Connection, rows: Sequence[Expired], *, now: int, keep: i
                 context.tags.append((row.identity, row.tags_json, NO_TAGS))
             context.counts.append((row.identity[0], -1, -row.size))
             context.stored.append((-1, row.codec, row.size, row.stored))
-            context.changes.append((*row.identity, Op.EXPIRE, row.version, row.row_id))
+            context.changes.append((*row.identity, Op.EXPIRE, row.version, row.row_id, None))
             context.highest_deleted = max(context.highest_deleted, row.version)
             if time.perf_counter() > deadline:
                 break

@@ -51,6 +51,7 @@ _BY_TAG = f"""
 _PROBE_TAG = """
     SELECT count(*) FROM (SELECT 1 FROM entry_tags WHERE tag = ? AND namespace = ? AND key >= ? AND key < ? LIMIT ?)
 """
+_WRITTEN_BY = "SELECT 1 FROM entries WHERE id = ? AND updated_by = ?"
 _WHOLE = f"SELECT {entry_rows.LISTED} FROM entries WHERE id = ?"  # noqa: S608
 
 
@@ -80,7 +81,7 @@ def search(
         CorruptValueError: the value of a hit is damaged.
     """
     found = SearchPage(within=query.within, mode=None if query.expression is None else Mode.WORDS)
-    matches = _Filter(query, now)
+    matches = _Filter(db, query, now)
     deadline = None
     taken: list[tuple[tuple[Any, ...], float | None]] = []
     size = 0
@@ -110,7 +111,8 @@ def search(
 class _Filter:
     """Tests a candidate against all conditions of the query except the text, as an index may not guarantee them."""
 
-    def __init__(self, query: Query, now: int) -> None:
+    def __init__(self, db: sqlite3.Connection, query: Query, now: int) -> None:
+        self._db = db
         self._query = query
         self._now = now
         self._pattern = query.key_pattern()
@@ -137,8 +139,12 @@ class _Filter:
                 return False
         if query.metadata:
             metadata = strict_json.decode(metadata_json.encode())
-            return all(name in metadata and _equal(metadata[name], value) for name, value in query.metadata.items())
-        return True
+            if not all(name in metadata and _equal(metadata[name], value) for name, value in query.metadata.items()):
+                return False
+        if query.updated_by is None:
+            return True
+        # Not one of the HEAD columns, and tested last: SQLite reads the pages of a long value to get at this column.
+        return self._db.execute(_WRITTEN_BY, (row[0], query.updated_by)).fetchone() is not None
 
 
 def _equal(left: Any, right: Any) -> bool:

@@ -10,7 +10,7 @@ from swarm_operator.memory.core.errors import CorruptValueError
 from swarm_operator.memory.sqlite.tables.compression import decompress
 
 _ACCESSED: Final = "(SELECT at FROM accesses WHERE accesses.id = entries.id AND at >= entries.created_at)"
-_COLUMNS: Final = "namespace, key, value, tags, metadata, ttl, version, created_at, updated_at, expires_at"
+_COLUMNS: Final = "namespace, key, value, tags, metadata, ttl, version, created_at, updated_at, expires_at, updated_by"
 LISTED: Final = f"{_COLUMNS}, {_ACCESSED}, codec, size"
 """Columns that `entry_of` expects, in this order. Used by lists and searches."""
 

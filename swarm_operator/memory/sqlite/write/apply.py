@@ -40,11 +40,11 @@ from swarm_operator.memory.sqlite.write.context import WriteContext
 
 _INSERT = """
     INSERT INTO entries (namespace, key, version, created_at, updated_at, ttl, expires_at, size, tags, metadata, value,
-    codec) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    codec, updated_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _UPDATE = """
     UPDATE entries SET version = ?, created_at = ?, updated_at = ?, ttl = ?, expires_at = ?, size = ?, tags = ?,
-    metadata = ?, value = ?, codec = ? WHERE id = ?
+    metadata = ?, value = ?, codec = ?, updated_by = ? WHERE id = ?
 """
 _TRIAL_BYTES = 256 * 1024
 _DELETE = "DELETE FROM entries WHERE id = ?"
@@ -107,17 +107,17 @@ class PutOperation(NamedTuple):
         if self.if_version is not None and (not live or old_version != self.if_version):
             raise VersionConflictError(old_version if live else None)
         codec, blob = self.packed.codec, self.packed.blob
-        ttl, size = draft.ttl, len(draft.value_json)
+        ttl, size, author = draft.ttl, len(draft.value_json), draft.updated_by
         expires_at = now + ttl * 1000 if ttl else None
         values = (version, created_at, now, ttl, expires_at, size, draft.tags_json, draft.metadata_json)
         if row_id is None:
-            cursor = db.execute(_INSERT, (draft.namespace, draft.key, *values, blob, codec))
+            cursor = db.execute(_INSERT, (draft.namespace, draft.key, *values, blob, codec, author))
             new_id = cursor.lastrowid
             assert new_id is not None  # noqa: S101 - for mypy: it was an INSERT
         else:
             new_id = row_id
             words.forget(db, row_id, draft.namespace, old_size)
-            db.execute(_UPDATE, (*values, blob, codec, row_id))
+            db.execute(_UPDATE, (*values, blob, codec, author, row_id))
         entry = Entry(
             namespace=draft.namespace,
             key=draft.key,
@@ -129,10 +129,11 @@ class PutOperation(NamedTuple):
             created_at=created_at,
             updated_at=now,
             expires_at=expires_at,
+            updated_by=author,
         )
         if draft.tags_json != old_tags:
             context.tags.append((identity, old_tags, draft.tags_json))
-        context.changes.append((draft.namespace, draft.key, Op.PUT, version, new_id))
+        context.changes.append((draft.namespace, draft.key, Op.PUT, version, new_id, author))
         context.states.append((identity, entry))
         context.counts.append((draft.namespace, int(row_id is None), size - old_size))
         if old_codec:
@@ -176,7 +177,7 @@ class DeleteOperation(NamedTuple):
             if tags != NO_TAGS:
                 context.tags.append((self.identity, tags, NO_TAGS))
             context.highest_deleted = max(context.highest_deleted, version)
-            context.changes.append((*self.identity, Op.DELETE if live else Op.EXPIRE, version, row_id))
+            context.changes.append((*self.identity, Op.DELETE if live else Op.EXPIRE, version, row_id, None))
             context.counts.append((self.identity[0], -1, -size))
             context.stored.append((-1, codec, size, stored))
         return live

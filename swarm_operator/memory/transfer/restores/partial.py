@@ -128,11 +128,13 @@ class _Batch:
 
 
 def _draft(entry: Entry, now: int) -> Draft:
-    """Return the draft of an entry that expires when the entry does."""
+    """Return the draft of an entry that expires when the entry does, by who wrote it."""
     ttl = 0
     if entry.expires_at is not None:
         ttl = min(math.ceil((entry.expires_at - now) / 1000), MAX_TTL_SECONDS)
-    return Draft(entry.namespace, entry.key, entry.value_json, entry.tags_json, entry.metadata_json, ttl)
+    return Draft(
+        entry.namespace, entry.key, entry.value_json, entry.tags_json, entry.metadata_json, ttl, entry.updated_by
+    )
 
 
 def _equal(wanted: Entry | None, there: Entry | None) -> bool:

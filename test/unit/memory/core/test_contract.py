@@ -119,6 +119,48 @@ async def test_an_expired_entry_is_nowhere_from_its_first_millisecond_on(store, 
     assert seen[0][1] == store.now()
 
 
+async def test_an_entry_says_who_wrote_this_version_of_it(store):
+    async with store.watch() as watch:
+        by_ann = await put(store, "k", updated_by="ann")
+        assert (await store.get("n", "k")).updated_by == by_ann.updated_by == "ann"
+        await store.batch([
+            Put(Draft.create("n", "k", 2, updated_by="swarm:agent:agent-0")), Put(Draft.create("n", "other", 1)),
+        ])  # fmt: skip
+        await store.transact([("n", "third")], lambda *_: [Put(Draft.create("n", "third", 1, updated_by="ann"))])
+        await store.delete("n", "third")
+        changes = []
+        while len(changes) < 5:
+            changes += await watch.next()
+    names = {"k": "swarm:agent:agent-0", "other": None}
+    assert [(change.key, change.updated_by) for change in changes] == [
+        ("k", "ann"), *names.items(), ("third", "ann"), ("third", None),
+    ]  # fmt: skip
+    async with store.watch(since=changes[0].seq) as watch:
+        assert await watch.next() == changes[1:], "as they were told before"
+    assert {entry.key: entry.updated_by for entry in (await store.list("n")).entries} == names
+    searched = (await store.search(Query.create(prefix="k"))).hits
+    assert [hit.entry.updated_by for hit in searched] == ["swarm:agent:agent-0"]
+    assert [entry.updated_by for entry in await store.get_many([("n", "k")])] == ["swarm:agent:agent-0"]
+
+
+@pytest.mark.parametrize("conditions", [{}, {"order": "updated"}, {"text": "word"}, {"tags": ["t"]}], ids=str)
+async def test_a_search_finds_what_somebody_has_written_last(store, conditions):
+    for number, name in enumerate(("ann", "bob", "ann", None, "an")):
+        await put(store, f"{number}", "word", tags=["t"], updated_by=name)
+    await put(store, "2", "word", tags=["t"], updated_by="bob")
+    assert await found(store, Query.create(updated_by="ann", **conditions)) == [("n", "0")]
+    assert sorted(await found(store, Query.create(updated_by="bob", **conditions), 1)) == [("n", "1"), ("n", "2")]
+    assert await found(store, Query.create(updated_by="nobody", **conditions)) == []
+
+
+@pytest.mark.parametrize("name", ["", "n" * 1025, "a\0b", 7, "\ud800"])
+def test_a_name_of_who_wrote_is_a_text(name):
+    with pytest.raises(InvalidInputError, match="updated_by"):
+        Draft.create("n", "k", 1, updated_by=name)
+    with pytest.raises(InvalidInputError, match="updated_by"):
+        Query.create(updated_by=name)
+
+
 async def test_a_namespace_whose_entries_have_expired_is_none(store, clock):
     await put(store, "k", ttl=1)
     clock.advance(1)
@@ -134,7 +176,7 @@ async def test_garbage_is_collected_and_told_of(store, clock):
         collection = await store.collect_garbage()
         (change,) = await watch.next()
     assert (collection.entries, collection.value_bytes, collection.started_at) == (1, 6, store.now())
-    assert change[1:] == ("n", "a", Op.EXPIRE, 1, store.now())
+    assert change[1:] == ("n", "a", Op.EXPIRE, 1, store.now(), None)
     assert await store.tag_counts("n", ["t", "none"]) == {"t": 1, "none": 0}
     assert (await store.collect_garbage()).entries == 0
 

@@ -77,6 +77,16 @@ async def test_only_the_entries_of_the_scope_become_those_of_the_backup(store, b
     assert (again.entries_new, again.entries_changed, again.entries_removed, again.bytes) == (0, 0, 0, 0)
 
 
+async def test_who_wrote_an_entry_is_restored_with_it(store, backup):
+    await store.put("a", "k", "backup", updated_by="ann")
+    await store.put("a", "by nobody", "backup")
+    copy = await backup()
+    for key in ("k", "by nobody"):
+        await store.put("a", key, "later", updated_by="bob")
+    await partial.restore(copy, store, Scope.create(["a"], ""), seen)
+    assert {entry.key: entry.updated_by for entry in (await store.list("a")).entries} == {"k": "ann", "by nobody": None}
+
+
 async def test_what_has_expired_does_not_come_and_goes_if_it_is_stored(store, backup, clock):
     await store.put("n", "expires", 1, ttl=10)
     await store.put("n", "lives", 1, ttl=100)

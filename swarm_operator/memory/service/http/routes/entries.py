@@ -139,7 +139,7 @@ def _draft(namespace: str, key: str, body: bytes) -> Draft:
     return parse_draft(namespace, key, body)
 
 
-def parse_draft(namespace: str, key: str, body: bytes) -> Draft:
+def parse_draft(namespace: str, key: str, body: bytes, updated_by: str | None = None) -> Draft:
     """Return the draft of a PUT's body. The names have been checked. Raise InvalidInputError."""
     document: Any = strict_json.parse("body", body)
     if type(document) is not dict or "value" not in document:
@@ -147,7 +147,7 @@ def parse_draft(namespace: str, key: str, body: bytes) -> Draft:
     if len(document) == 1:
         value = strict_json.encode_parsed(document["value"])
         strict_json.check_parsed("body", body, 1 + strict_json.count(value, b":"))
-        return Draft(namespace, key, value, "[]", "{}", 0)
+        return Draft(namespace, key, value, "[]", "{}", 0, updated_by)
     check_members("body", document, _MEMBERS)
     draft = Draft.create(
         namespace,
@@ -156,6 +156,7 @@ def parse_draft(namespace: str, key: str, body: bytes) -> Draft:
         tags=document.get("tags"),
         metadata=document.get("metadata"),
         ttl=document.get("ttl"),
+        updated_by=updated_by,
     )
     # The encoded parts say whether parsing has dropped a member: the body is not encoded a second time.
     inside = strict_json.count(draft.value_json, b":") + draft.tags_json.count(":") + draft.metadata_json.count(":")

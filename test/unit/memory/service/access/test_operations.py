@@ -37,6 +37,7 @@ from unit.memory.service.access.operations.model import (
     verdict,
 )
 
+from swarm_operator.memory.core.changes import Op
 from swarm_operator.memory.core.entry import Draft
 from swarm_operator.memory.core.writes import Put
 from swarm_operator.memory.service import app
@@ -96,6 +97,14 @@ class Memory:
             position = watch.position
         files = sorted((*self.backups.iterdir(), *self.vault.rglob("*")))
         return position, files
+
+    async def authors(self, position):
+        """Who has written, by its own account, what was written after a position."""
+        async with self.store.watch(since=position) as watch:
+            changes = await watch.next()
+        entries = await self.store.get_many([change[1:3] for change in changes])
+        named = {change.updated_by for change in changes if change.op == Op.PUT}
+        return named | {entry.updated_by for entry in entries if entry is not None}
 
     async def keep(self):
         """Remember what is stored."""
@@ -293,6 +302,8 @@ async def check(memory, holder, name, case, call):
     after = await memory.state()
     if outcome == OK:
         assert not missing(holder, case, text), (missing(holder, case, text), *where)
+        if after[0] != before[0] and not case.follows:
+            assert await memory.authors(before[0]) <= {holder.principal}, where
         if after != before:
             await memory.put_back()
     else:

@@ -46,14 +46,15 @@ async def test_every_entry_is_there_and_can_be_searched_and_changed(path):
             assert entry.metadata == given.get("metadata", {})
             assert (entry.expires_at is not None) == ("ttl" in given)
             assert entry.version == (2 if key == "key:000" else 1)
+            assert entry.updated_by is None, "nobody knows"
         assert await store.get("team", "deleted") is None
         assert (await store.stats()).entries == len(ENTRIES)
         tagged = await store.search(Query.create(tags=["x"]))
         assert sorted(hit.entry.key for hit in tagged.hits) == ["object", "text"]
         found = await store.search(Query.create(text="queue stuck"))
         assert [hit.entry.key for hit in found.hits] == ["long"]
-        entry, is_new = await store.put("team", "object", 2)
-        assert (entry.version, is_new) == (2, False)
+        entry, is_new = await store.put("team", "object", 2, updated_by="ann")
+        assert (entry.version, is_new, entry.updated_by) == (2, False, "ann")
     assert version_of(path) == schema.LATEST
     report = verify.check(path)
     assert not report.findings

@@ -199,7 +199,7 @@ def test_a_step_that_ends_anywhere_has_moved_the_index_and_its_position_or_neith
             " VALUES ('n', 'k', 1, 1, 1, 0, 5, '[]', '{}', CAST('\"red\"' AS BLOB))"
         )
         db.execute("INSERT INTO namespaces VALUES ('n', 1, 5)")
-        db.execute("INSERT INTO changes VALUES (1, 'n', 'k', 0, 1, 1, 1)")
+        db.execute("INSERT INTO changes VALUES (1, 'n', 'k', 0, 1, 1, 1, NULL)")
         for statements in itertools.count():
             failing = Failing(db, statements)
             with contextlib.suppress(InternalStoreError):

@@ -55,6 +55,11 @@ class Holder:
             return ISSUER.token(account=self.name)
         return f"{self.name}-0123456789abcdef" if self.name else None
 
+    @property
+    def principal(self):
+        """The name by which it is known to the memory."""
+        return f"swarm:{self.name}:agent-0" if self.account else self.name
+
     def covers(self, namespace):
         if self.scope is None:
             return self.known
