@@ -83,6 +83,7 @@ class Draft(NamedTuple):
             ttl: lifetime in seconds.
             vector: a list of numbers, or the bytes of little-endian float32: 1 to 4096 finite numbers. All vectors of a
                 namespace have one width, which the store checks.
+            updated_by: who writes the entry.
 
         Raises:
             InvalidInputError: names the field and what is allowed.

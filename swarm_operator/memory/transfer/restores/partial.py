@@ -133,7 +133,13 @@ def _draft(entry: Entry, now: int) -> Draft:
     if entry.expires_at is not None:
         ttl = min(math.ceil((entry.expires_at - now) / 1000), MAX_TTL_SECONDS)
     return Draft(
-        entry.namespace, entry.key, entry.value_json, entry.tags_json, entry.metadata_json, ttl, entry.updated_by
+        namespace=entry.namespace,
+        key=entry.key,
+        value_json=entry.value_json,
+        tags_json=entry.tags_json,
+        metadata_json=entry.metadata_json,
+        ttl=ttl,
+        updated_by=entry.updated_by,
     )
 
 

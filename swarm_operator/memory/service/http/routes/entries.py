@@ -147,7 +147,7 @@ def parse_draft(namespace: str, key: str, body: bytes, updated_by: str | None = 
     if len(document) == 1:
         value = strict_json.encode_parsed(document["value"])
         strict_json.check_parsed("body", body, 1 + strict_json.count(value, b":"))
-        return Draft(namespace, key, value, "[]", "{}", 0, updated_by)
+        return Draft(namespace, key, value, "[]", "{}", 0, updated_by=updated_by)
     check_members("body", document, _MEMBERS)
     draft = Draft.create(
         namespace,

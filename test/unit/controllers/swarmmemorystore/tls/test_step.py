@@ -124,9 +124,10 @@ async def test_a_clock_that_jumps_and_comes_back_leaves_nothing_that_is_not_vali
     reconcile, files, clock, cache, monkeypatch, days
 ):
     await reconcile(mode="auto")
-    jump = [timedelta(days=days)]
+    jump = [timedelta()]
     monkeypatch.setattr(clock, "now", lambda: clock.moment + jump[0])
-    for jump[0] in (jump[0], timedelta()):
+    for length in (timedelta(days=days), timedelta()):
+        jump[0] = length
         clock.advance(61)
         condition = await reconcile(mode="auto")
         assert (condition["status"], condition["reason"]) == ("True", "Valid")
