@@ -25,7 +25,7 @@ RUN for program in operator memory; do \
         cp -r /src/swarm_operator "$site/" \
         && python3 -m compileall -q --invalidation-mode unchecked-hash "$site/swarm_operator" || exit 1; \
     done \
-    && cd /venv/operator/lib/python3*/site-packages/swarm_operator/memory && rm -rf agent core sqlite swarm transfer service
+    && cd /venv/operator/lib/python3*/site-packages/swarm_operator/memory && rm -rf agent core embedding sqlite swarm transfer service
 
 FROM ${PYTHON_IMAGE} AS base
 # The public Python images carry pip; nothing is ever installed here.
@@ -47,5 +47,7 @@ ENTRYPOINT ["swarm-operator"]
 FROM base AS memory
 LABEL org.opencontainers.image.title="swarm-memory"
 COPY --from=builder /venv/memory /app
+# With whose model it embeds; the model's licence asks for that.
+COPY NOTICE /app/NOTICE
 EXPOSE 8080 9090 9091
 ENTRYPOINT ["swarm-memory"]

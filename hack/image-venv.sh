@@ -7,7 +7,9 @@ ca=/src/hack/.extra-ca.crt
 [ -s $ca ] && export PIP_CERT=$ca
 [ -n "$PIP_INDEX_URL" ] || unset PIP_INDEX_URL
 python3 -m venv --symlinks "/venv/$program"
-"/venv/$program/bin/pip" install --quiet --require-hashes --only-binary=:all: -r "/src/requirements/$program.lock"
+"/venv/$program/bin/pip" install --quiet --require-hashes --no-deps --only-binary=:all: -r "/src/requirements/$program.lock"
+# Two files of data are used of it: half of it is code, which nothing imports.
+find "/venv/$program/lib" -path '*/site-packages/wordllama/*' -type f ! -name '*.safetensors' ! -name '*tokenizer_config.json' -delete
 "/venv/$program/bin/pip" uninstall --quiet --yes pip
 bin=/venv/$program/bin
 find "$bin" -type f ! -name 'python*' -delete

@@ -10,5 +10,8 @@ compile() {
 		--custom-compile-command 'make lock' -o "requirements/$out" "$@"
 }
 compile operator.lock --extra operator
-compile memory.lock --extra memory
-compile dev.lock --all-extras --group dev
+# What tokenizers and wordllama ask for and what is not used of them: downloads, and wordllama's own loader. A tool of the
+# developers needs requests.
+not_needed() { printf '%s\n' huggingface-hub safetensors toml "$@"; }
+not_needed requests | compile memory.lock --extra memory --extra embed --excludes /dev/stdin
+not_needed | compile dev.lock --all-extras --group dev --excludes /dev/stdin

@@ -6,5 +6,5 @@ cd "$KIND_DIR/../.."
 need_python
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python >= 3.11 is needed; python3 is $(python3 -V 2>&1)"
 [[ -x .venv/bin/python ]] || python3 -m venv .venv
-step "Python dependencies into .venv" .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+step "Python dependencies into .venv" .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.lock
 step "this package into .venv" .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

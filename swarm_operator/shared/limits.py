@@ -29,3 +29,11 @@ KEY_BYTES = Range(1, 1024)
 """Length of a key as UTF-8."""
 RESTORE_NAMESPACES = Range(1, 1000)
 """Namespaces that a restore names."""
+EMBEDDER_MODES = ("none", "static", "http")
+"""Kinds of embedders."""
+VECTOR_WIDTH = Range(1, 4096)
+"""Dimensions of a vector."""
+EMBEDDER_TIMEOUT = Range(1, 300)
+"""Seconds."""
+EMBEDDER_BATCH = Range(1, 2048)
+"""Texts in a request to an embedder."""

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from swarm_operator.cmd.memory.flags import Flags, add_object_store
+from swarm_operator.cmd.memory.codes import complain
+from swarm_operator.cmd.memory.flags import Flags, add_embedder, add_object_store
 from swarm_operator.cmd.memory.values import interval, one_of, origins, port_or_off, swarm_id, switch, toolsets, whole
 from swarm_operator.shared import limits
 from swarm_operator.shared.log_level import LEVELS
@@ -46,6 +47,7 @@ def add(commands: Any) -> None:
         "--search-wait-ms", "SEARCH_WAIT_MS", "250", whole(0, 60_000),
         "milliseconds that a search for words waits at most for the words of writes before it",
     )  # fmt: skip
+    add_embedder(flag)
     flag("--host", "HOST", "127.0.0.1", str, "the address to listen on")
     flag("--http-port", "HTTP_PORT", "8080", whole(0, 65_535), "the API's port; 0 takes a free one")
     flag("--grpc-port", "GRPC_PORT", "9090", port_or_off, "gRPC's port; 0 takes a free one; off: no gRPC")
@@ -79,23 +81,7 @@ def add(commands: Any) -> None:
         "--max-unsent-bytes", "MAX_UNSENT_BYTES", "134217728", whole(1024 * 1024),
         "bytes of all answers that wait for slow clients, beyond which these are disconnected",
     )  # fmt: skip
-    flag("--mcp", "MCP_MODE", "false", switch, "the Model Context Protocol at /mcp on the API's port")
-    flag(
-        "--mcp-toolsets", "MCP_TOOLSETS", "core", toolsets,
-        "tools that MCP lists: core, tasks, swarm, classic, admin or all, with commas between",
-    )  # fmt: skip
-    flag(
-        "--mcp-answer-bytes", "MCP_ANSWER_BYTES", "24576", whole(16_384, 16 * 1024 * 1024),
-        "bytes that an answer of MCP has at most",
-    )  # fmt: skip
-    flag(
-        "--mcp-body-bytes", "MCP_BODY_BYTES", "4194304", whole(16_384, 16 * 1024 * 1024),
-        "bytes of the body of a request to /mcp at most",
-    )  # fmt: skip
-    flag(
-        "--mcp-allowed-origins", "MCP_ALLOWED_ORIGINS", "", origins,
-        "web origins that may use /mcp, with commas between; programs need none; default: none",
-    )  # fmt: skip
+    _add_mcp(flag)
     flag("--backups", "BACKUPS", "", str, "destination of backups: file:///FOLDER, s3://BUCKET/PREFIX, gs:// or az://")
     add_object_store(flag)
     flag("--scratch", "SCRATCH", "", str, "directory for copies on their way to an object store; default: the data's")
@@ -125,17 +111,52 @@ def add(commands: Any) -> None:
     flag("--log-level", "LOG_LEVEL", "info", one_of(*LEVELS), "the least that is logged")
 
 
+def _add_mcp(flag: Flags) -> None:
+    flag("--mcp", "MCP_MODE", "false", switch, "the Model Context Protocol at /mcp on the API's port")
+    flag(
+        "--mcp-toolsets", "MCP_TOOLSETS", "core", toolsets,
+        "tools that MCP lists: core, tasks, swarm, classic, admin or all, with commas between",
+    )  # fmt: skip
+    flag(
+        "--mcp-answer-bytes", "MCP_ANSWER_BYTES", "24576", whole(16_384, 16 * 1024 * 1024),
+        "bytes that an answer of MCP has at most",
+    )  # fmt: skip
+    flag(
+        "--mcp-body-bytes", "MCP_BODY_BYTES", "4194304", whole(16_384, 16 * 1024 * 1024),
+        "bytes of the body of a request to /mcp at most",
+    )  # fmt: skip
+    flag(
+        "--mcp-allowed-origins", "MCP_ALLOWED_ORIGINS", "", origins,
+        "web origins that may use /mcp, with commas between; programs need none; default: none",
+    )  # fmt: skip
+
+
 def _serve(options: argparse.Namespace) -> int:
     import uvloop  # noqa: PLC0415 - only serve needs it
 
     with _absent("rich"):
         from swarm_operator.cmd import logs  # noqa: PLC0415
+    from swarm_operator.memory.core.errors import ConfigError  # noqa: PLC0415
+    from swarm_operator.memory.embedding.settings import EmbedderSettings  # noqa: PLC0415
     from swarm_operator.memory.service import server  # noqa: PLC0415
     from swarm_operator.memory.service.settings import ServiceSettings  # noqa: PLC0415
     from swarm_operator.memory.sqlite import StoreConfig  # noqa: PLC0415
 
     logs.configure(options.log_level)
     os.umask(0o077)  # the database and its log are as confidential as the tokens
+    try:
+        embedder = EmbedderSettings(
+            mode=options.embedder,
+            url=options.embedder_url or None,
+            model=options.embedder_model or None,
+            key_file=options.embedder_key_file,
+            ca_file=options.embedder_ca_file,
+            width=options.embedder_width,
+            timeout=options.embedder_timeout,
+            batch=options.embedder_batch,
+        )
+    except ConfigError as error:
+        return complain(error)
     settings = ServiceSettings(
         data_dir=options.data_dir,
         host=options.host,
@@ -171,6 +192,7 @@ def _serve(options: argparse.Namespace) -> int:
         max_grpc_calls=options.max_grpc_calls,
         max_grpc_connections=options.max_grpc_connections,
         mcp_max_sessions=options.mcp_max_sessions,
+        embedder=embedder,
     )
     config = StoreConfig(
         swarm_id=options.swarm_id,

@@ -29,6 +29,11 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
+def optional(kind: Callable[[str], int]) -> Callable[[str], int | None]:
+    """Return what `kind` makes of a text, or None for an empty text."""
+    return lambda text: kind(text) if text else None
+
+
 def interval(text: str) -> float:
     """Seconds, from what the CRD allows and from plain seconds."""
     try:

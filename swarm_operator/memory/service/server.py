@@ -25,6 +25,7 @@ from starlette.types import ASGIApp
 
 import swarm_operator
 from swarm_operator.memory.core import MemoryStoreError
+from swarm_operator.memory.embedding.choice import open_embedder
 from swarm_operator.memory.service.access.seal import Seal, read_or_create_key
 from swarm_operator.memory.service.access.service_accounts import ServiceAccounts
 from swarm_operator.memory.service.access.tokens import Tokens, generate
@@ -79,7 +80,12 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
         with contextlib.ExitStack() as sockets:
             http_socket = sockets.enter_context(_bind(settings.host, settings.http_port))
             metrics_socket = sockets.enter_context(_bind(settings.host, settings.metrics_port))
-            async with SqliteStore.open(settings.data_dir / DATABASE_NAME, config, observer=metrics) as store:
+            async with (
+                open_embedder(settings.embedder) as embedder,
+                SqliteStore.open(
+                    settings.data_dir / DATABASE_NAME, config, observer=metrics, embedder=embedder
+                ) as store,
+            ):
                 app = MemoryApp(store, tokens=tokens, metrics=metrics, settings=settings)
                 direct = Direct(store.callbacks, tokens=tokens, metrics=metrics, max_body_bytes=settings.max_body_bytes)
                 stopping = [app.stop]

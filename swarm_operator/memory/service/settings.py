@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from swarm_operator.memory.embedding.settings import EmbedderSettings
 
 MIB = 1024 * 1024
 
@@ -132,3 +134,6 @@ class ServiceSettings:
 
     mcp_allowed_origins: tuple[str, ...] = ()
     """Origins (`https://host`) whose pages may use /mcp. Programs send no Origin and need no entry."""
+
+    embedder: EmbedderSettings = field(default_factory=EmbedderSettings)
+    """Makes the vectors of entries that come without one, and of questions."""
