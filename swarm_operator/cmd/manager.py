@@ -19,6 +19,7 @@ import uvloop
 from swarm_operator import __version__
 from swarm_operator.cmd import logs
 from swarm_operator.cmd.options import PREFIX, parse
+from swarm_operator.controllers.common import kinds, labels
 from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
 from swarm_operator.controllers.swarmcluster.github.api import GitHubApi
 from swarm_operator.controllers.swarmcluster.placement import DefaultNamespaces
@@ -29,7 +30,7 @@ from swarm_operator.controllers.swarmmemoryrestore.service import HttpRestoreSer
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
 from swarm_operator.controllers.swarmmemorystore.stats import Observer
 from swarm_operator.runtime import stacks
-from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.cache import Cache, CachedClient
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.clock import SystemClock
 from swarm_operator.runtime.config import load_config
@@ -145,9 +146,15 @@ def assemble(
     """
     auth, certificate = metrics_guard or (None, None)
     recorder = EventRecorder(client, controller="swarm-operator", instance=instance)
-    cache = Cache(client, namespaces=options.watch_namespaces)
+    cache = Cache(
+        client,
+        namespaces=options.watch_namespaces,
+        label_selector=labels.MANAGED,
+        label_selectors=dict.fromkeys(kinds.CUSTOM_RESOURCES, ""),
+    )
+    caching = CachedClient(client, cache)
     clusters = SwarmClusterReconciler(
-        cache,
+        caching,
         recorder,
         image=options.memory_image,
         pull_secrets=options.memory_image_pull_secrets,
@@ -155,7 +162,7 @@ def assemble(
         github=GitHubApi(SystemClock().now, user_agent=f"swarm-operator/{__version__}"),
     )
     stores = SwarmMemoryStoreReconciler(
-        cache,
+        caching,
         recorder,
         Observer(options.memory_url),
         options.memory_image,
@@ -166,7 +173,7 @@ def assemble(
         most_restarts=options.max_concurrent_restarts,
     )
     backups = SwarmMemoryBackupReconciler(
-        cache,
+        caching,
         recorder,
         HttpBackupService(options.memory_url),
         options.memory_image,
@@ -176,7 +183,7 @@ def assemble(
         final_deadline=options.final_backup_deadline,
     )
     restores = SwarmMemoryRestoreReconciler(
-        cache, recorder, HttpRestoreService(options.memory_url), deadline=options.backup_deadline
+        caching, recorder, HttpRestoreService(options.memory_url), deadline=options.backup_deadline
     )
     workers = options.max_concurrent_reconciles
     controllers = [

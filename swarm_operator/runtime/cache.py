@@ -1,15 +1,17 @@
-"""Informers of a process, and reads from their stores.
+"""Informers of a process, reads from their stores, and a client whose writes enter them.
 
-Writes go through the cache too: the answer is stored before the write returns, so that the next read is at least as new
-("read your own writes").
+The cache decides which objects of a kind are in it, for all controllers together.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from swarm_operator.runtime.client import Client
+from swarm_operator.runtime.errors import NotSyncedError
 from swarm_operator.runtime.reflector import Reflector
 from swarm_operator.runtime.resource import Key, Object, Resource
 from swarm_operator.runtime.store import OWNER_INDEX, Change, IndexFunction, Store
@@ -86,14 +88,27 @@ class Informer:
 class Cache:
     """Informers by kind, one for all namespaces or one for each watched namespace.
 
+    Objects that are returned are shared with all readers: copy before changing one.
+
     Args:
-        client: where to list, watch and write.
+        client: where to list and watch.
         namespaces: the namespaces to watch; empty for all.
+        label_selector: only objects with these labels, of all kinds that `label_selectors` does not name.
+        label_selectors: the same by kind; "" for all objects.
     """
 
-    def __init__(self, client: Client, *, namespaces: Iterable[str] = ()) -> None:
-        self.client = client
+    def __init__(
+        self,
+        client: Client,
+        *,
+        namespaces: Iterable[str] = (),
+        label_selector: str = "",
+        label_selectors: Mapping[Resource, str] = MappingProxyType({}),
+    ) -> None:
+        self._client = client
         self._namespaces = tuple(dict.fromkeys(namespaces)) or ("",)
+        self._label_selector = label_selector
+        self._label_selectors = label_selectors
         self._informers: dict[Resource, dict[str, Informer]] = {}
 
     @property
@@ -101,26 +116,19 @@ class Cache:
         """Every informer."""
         return [informer for by_namespace in self._informers.values() for informer in by_namespace.values()]
 
-    def add(self, resource: Resource, *, label_selector: str = "") -> list[Informer]:
-        """Return the informers of a kind; make them on the first call.
-
-        Raises:
-            ValueError: the kind is watched with another selector.
-        """
+    def add(self, resource: Resource) -> list[Informer]:
+        """Return the informers of a kind; make them on the first call."""
         if resource not in self._informers:
+            selector = self._label_selectors.get(resource, self._label_selector)
             self._informers[resource] = {
-                namespace: Informer(self.client, resource, namespace=namespace, label_selector=label_selector)
+                namespace: Informer(self._client, resource, namespace=namespace, label_selector=selector)
                 for namespace in self._namespaces
             }
-        informers = list(self._informers[resource].values())
-        selector = informers[0].reflector.label_selector
-        if selector != label_selector:
-            raise ValueError(f"{resource.plural} are watched with selector {selector!r}, not {label_selector!r}")
-        return informers
+        return list(self._informers[resource].values())
 
     def add_index(self, resource: Resource, index: str, function: IndexFunction) -> None:
-        """Find objects of a kind by a further index from now on. Its informers must have been made."""
-        for informer in self._informers[resource].values():
+        """Find objects of a kind by a further index from now on."""
+        for informer in self.add(resource):
             informer.store.add_index(index, function)
 
     def has_index(self, resource: Resource, index: str) -> bool:
@@ -132,17 +140,21 @@ class Cache:
         await asyncio.gather(*(informer.wait_synced() for informer in self.informers))
 
     def get(self, resource: Resource, key: Key) -> Object | None:
-        """Return an object, or None. Objects are shared: copy before changing one."""
-        return self._informer(resource, key.namespace).store.get(key)
+        """Return an object, or None.
+
+        Raises:
+            NotSyncedError: the first list of the kind is not here yet. All reads raise it.
+        """
+        return self._listed(self._informer(resource, key.namespace)).get(key)
 
     def by_index(self, resource: Resource, namespace: str, index: str, value: str) -> list[Object]:
         """Return the objects of a kind that an index has under a value. In it are those of `namespace`, at least."""
-        return self._informer(resource, namespace).store.by_index(index, value)
+        return self._listed(self._informer(resource, namespace)).by_index(index, value)
 
     def everywhere(self, resource: Resource, index: str, value: str) -> list[Object]:
         """Return the objects of a kind that an index has under a value, in all watched namespaces."""
         informers = self._informers[resource].values()
-        return [obj for informer in informers for obj in informer.store.by_index(index, value)]
+        return [obj for informer in informers for obj in self._listed(informer).by_index(index, value)]
 
     def watches(self, namespace: str) -> bool:
         """Return whether objects of a namespace are in the cache."""
@@ -154,35 +166,71 @@ class Cache:
 
     def list(self, resource: Resource) -> list[Object]:
         """Return all objects of a kind."""
-        return [obj for informer in self._informers[resource].values() for obj in informer.store]
+        return [obj for informer in self._informers[resource].values() for obj in self._listed(informer)]
 
-    async def create(self, resource: Resource, obj: Object, *, field_manager: str) -> Object:
-        """Create an object (see Client.create), with the answer in the cache when this returns."""
-        return self._put(resource, await self.client.create(resource, obj, field_manager=field_manager))
-
-    async def apply(
-        self, resource: Resource, obj: Object, *, field_manager: str, subresource: str = "", force: bool = True
-    ) -> Object:
-        """Server-side apply (see Client.apply), with the answer in the cache when this returns."""
-        answer = await self.client.apply(
-            resource, obj, field_manager=field_manager, subresource=subresource, force=force
-        )
-        return self._put(resource, answer)
-
-    async def merge(
-        self, resource: Resource, namespace: str, name: str, patch: Object, *, field_manager: str
-    ) -> Object:
-        """Send a JSON merge patch (see Client.merge), with the answer in the cache when this returns."""
-        return self._put(
-            resource, await self.client.merge(resource, namespace, name, patch, field_manager=field_manager)
-        )
-
-    def _put(self, resource: Resource, answer: Object) -> Object:
-        answer["metadata"].pop("managedFields", None)
+    def written(self, resource: Resource, obj: Object) -> None:
+        """Take in the answer to a write of ours, before its event arrives. Kinds that are not watched are ignored."""
         if resource in self._informers:
-            self._informer(resource, answer["metadata"].get("namespace", "")).changed(answer)
-        return answer
+            self._informer(resource, obj["metadata"].get("namespace", "")).changed(obj)
 
     def _informer(self, resource: Resource, namespace: str) -> Informer:
         by_namespace = self._informers[resource]
         return by_namespace.get(namespace) or by_namespace[""]
+
+    def _listed(self, informer: Informer) -> Store:
+        """Return the store of an informer. Without its first list, what exists would be taken for missing."""
+        if not informer.synced:
+            raise NotSyncedError(f"{informer.resource.plural}: read before their first list")
+        return informer.store
+
+
+@dataclass(frozen=True, slots=True)
+class CachedClient:
+    """A client that reads from the cache and writes to the server: what reconcilers use.
+
+    The answer to a write is in the cache before the write returns, so that the next read is at least as new
+    (docs/design/own-writes.md). controller-runtime's client leaves that to the watch.
+    """
+
+    server: Client
+    """Reads past the cache, and deletes: controller-runtime's `APIReader`. For kinds that nobody watches, such as
+    Secrets, and where a cache that is behind would do harm."""
+    cache: Cache
+    """For reads by index."""
+
+    def get(self, resource: Resource, key: Key) -> Object | None:
+        """Return an object from the cache, or None. See Cache.get."""
+        return self.cache.get(resource, key)
+
+    def owned(self, resource: Resource, owner: Object) -> list[Object]:
+        """Return the objects of a kind whose controller is `owner`, from the cache."""
+        return self.cache.owned(resource, owner)
+
+    def list(self, resource: Resource) -> list[Object]:
+        """Return all objects of a kind from the cache."""
+        return self.cache.list(resource)
+
+    async def create(self, resource: Resource, obj: Object, *, field_manager: str) -> Object:
+        """Create an object. See Client.create."""
+        return self._written(resource, await self.server.create(resource, obj, field_manager=field_manager))
+
+    async def apply(
+        self, resource: Resource, obj: Object, *, field_manager: str, subresource: str = "", force: bool = True
+    ) -> Object:
+        """Server-side apply. See Client.apply."""
+        answer = await self.server.apply(
+            resource, obj, field_manager=field_manager, subresource=subresource, force=force
+        )
+        return self._written(resource, answer)
+
+    async def merge(
+        self, resource: Resource, namespace: str, name: str, patch: Object, *, field_manager: str
+    ) -> Object:
+        """Send a JSON merge patch. See Client.merge."""
+        answer = await self.server.merge(resource, namespace, name, patch, field_manager=field_manager)
+        return self._written(resource, answer)
+
+    def _written(self, resource: Resource, answer: Object) -> Object:
+        answer["metadata"].pop("managedFields", None)
+        self.cache.written(resource, answer)
+        return answer

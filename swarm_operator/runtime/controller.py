@@ -22,7 +22,7 @@ from typing import Protocol
 import structlog
 
 from swarm_operator.runtime import handlers, metrics
-from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.cache import Cache, Informer
 from swarm_operator.runtime.clock import Clock, SystemClock
 from swarm_operator.runtime.errors import ApiError, TerminalError
 from swarm_operator.runtime.resource import Key, Resource
@@ -79,6 +79,7 @@ class Controller:
         self._workers = workers
         self._timeout = reconcile_timeout
         self._clock = clock or SystemClock()
+        self._informers: dict[Informer, None] = {}
         self._stopping = asyncio.Event()
         self.queue: WorkQueue[Key] = WorkQueue(name, clock=self._clock)
         self.working = False
@@ -91,7 +92,6 @@ class Controller:
         mapper: handlers.Mapper = handlers.enqueue_self,
         *,
         predicate: handlers.Predicate = handlers.any_change,
-        label_selector: str = "",
     ) -> None:
         """Queue what `mapper` makes of every change of `resource` that `predicate` lets through."""
 
@@ -100,14 +100,20 @@ class Controller:
                 for key in handlers.keys_of(change, mapper):
                     self.queue.add(key, priority=LOW_PRIORITY if change.initial else 0)
 
-        for informer in self._cache.add(resource, label_selector=label_selector):
+        self.reads(resource)
+        for informer in self._cache.add(resource):
             informer.add_handler(enqueue)
+
+    def reads(self, *resources: Resource) -> None:
+        """Have workers wait for the first lists of kinds that the reconciler reads, but need not be called for."""
+        for resource in resources:
+            self._informers.update(dict.fromkeys(self._cache.add(resource)))
 
     async def run(self) -> None:
         """Reconcile until cancelled or until the queue is shut down.
 
-        Workers start when the cache and all handlers have the whole first list, so that no reconcile takes what has
-        not been listed yet for missing.
+        Workers start when the cache and all handlers have the first lists of the kinds that this controller watches
+        or reads, so that no reconcile takes what has not been listed yet for missing. Other kinds do not hold it up.
         """
         await self._wait_synced()
         if self._stopping.is_set():
@@ -127,7 +133,12 @@ class Controller:
 
     async def _wait_synced(self) -> None:
         """Wait for the first lists, but no longer than until `stop`: an API server out of reach sends none."""
-        waits = [asyncio.ensure_future(self._cache.wait_synced()), asyncio.ensure_future(self._stopping.wait())]
+
+        async def synced() -> None:
+            for informer in self._informers:
+                await informer.wait_synced()
+
+        waits = [asyncio.ensure_future(wait) for wait in (synced(), self._stopping.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -124,6 +124,12 @@ class FencedError(ApiError):
     transient = True
 
 
+class NotSyncedError(ApiError):
+    """Not read: the first list of the kind is not in the cache yet. Declare it: see Controller.reads."""
+
+    transient = True
+
+
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: BadRequestError,
     401: UnauthorizedError,

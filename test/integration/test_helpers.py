@@ -8,7 +8,7 @@ import pytest
 
 from swarm_operator.controllers.common import children, finalizers, jobs, kinds
 from swarm_operator.controllers.common.reconciliation import Reconciliation, waiting
-from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.cache import Cache, CachedClient
 from swarm_operator.runtime.clock import SystemClock
 from swarm_operator.runtime.errors import ConflictError
 from swarm_operator.runtime.events import EventRecorder
@@ -29,13 +29,13 @@ async def cache(admin, namespace, background):
 
 
 @pytest.fixture
-async def start(cache, objects):
+async def start(cache, admin, objects):
     """Starts a pass over a store of which no operator knows."""
     stored = await objects.store("s")
 
     def make(obj=None):
-        recorder = EventRecorder(cache.client, controller="test", instance="test")
-        return Reconciliation(STORE, obj or stored, cache, recorder, SystemClock())
+        recorder = EventRecorder(admin, controller="test", instance="test")
+        return Reconciliation(STORE, obj or stored, CachedClient(admin, cache), recorder, SystemClock())
 
     return make
 
@@ -53,7 +53,7 @@ async def test_a_finalizer_holds_a_deleted_object_until_it_is_removed(start, obj
     await finalizers.remove(start(r.obj), FINALIZER)
 
     async def forgotten() -> bool:
-        return r.cache.get(STORE, Key(objects.namespace, "s")) is None
+        return r.client.get(STORE, Key(objects.namespace, "s")) is None
 
     await eventually(forgotten)
 

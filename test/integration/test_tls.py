@@ -13,7 +13,7 @@ from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
 from swarm_operator.controllers.swarmmemorystore.stats import Observer
 from swarm_operator.controllers.swarmmemorystore.tls.x509 import is_signed_by
-from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.cache import Cache, CachedClient
 from swarm_operator.runtime.clock import SystemClock
 from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.errors import InvalidError
@@ -41,7 +41,12 @@ async def operator(admin, namespace):
     clock, stop = ShiftedClock(), asyncio.Event()
     cache, recorder = Cache(admin, namespaces=(namespace,)), EventRecorder(admin, controller="test", instance="test")
     reconciler = SwarmMemoryStoreReconciler(
-        cache, recorder, Observer("http://127.0.0.1:1"), "image", operator_namespace=namespace, clock=clock
+        CachedClient(admin, cache),
+        recorder,
+        Observer("http://127.0.0.1:1"),
+        "image",
+        operator_namespace=namespace,
+        clock=clock,
     )
     controller = Controller("tls", reconciler, cache)
     reconciler.set_up(controller)

@@ -70,7 +70,7 @@ class ChildEvents:
 
     async def _read(self, r: Reconciliation[Any], namespace: str) -> dict[str, Object]:
         try:
-            events, _ = await r.cache.client.list(
+            events, _ = await r.client.server.list(
                 EVENTS, namespace=namespace, field_selector=f"regarding.kind={self._child.kind}"
             )
         except ApiError as error:

@@ -114,15 +114,15 @@ async def ensure(
     """
     wanted = _complete(r.obj, resource, wanted, controlled=controlled)
     namespace, name = key_of(wanted)
-    live = r.cache.get(resource, key_of(wanted))
+    live = r.client.get(resource, key_of(wanted))
     if live is None:
         try:
             # The cache lacks objects without our label. An apply takes such an object over if its values do not
             # differ from ours, so the server must confirm first that the name is free.
-            live = await r.cache.client.get(resource, namespace, name)
+            live = await r.client.server.get(resource, namespace, name)
         except NotFoundError:
             # Without force the server refuses to change the values of an object that was created just now.
-            live = await r.cache.apply(resource, wanted, field_manager=labels.FIELD_MANAGER, force=False)
+            live = await r.client.apply(resource, wanted, field_manager=labels.FIELD_MANAGER, force=False)
             _check_ours(r.obj, resource, live, adopted_by)
             if settled is not None:
                 settled[key_of(live)] = _form(live)
@@ -134,7 +134,7 @@ async def ensure(
         # The uid makes the server refuse if the cache is stale and another object has the name now.
         exactly = {**wanted, "metadata": {**wanted["metadata"], "uid": live["metadata"]["uid"]}}
         try:
-            live = await r.cache.apply(resource, exactly, field_manager=labels.FIELD_MANAGER)
+            live = await r.client.apply(resource, exactly, field_manager=labels.FIELD_MANAGER)
             if settled is not None:
                 settled[key_of(live)] = _form(live)
         except ApiError as error:
@@ -159,12 +159,12 @@ async def create_once(r: Reconciliation[Any], resource: Resource, wanted: Object
     wanted = _named(r.obj, resource, wanted, controlled=True)
     namespace, name = key_of(wanted)
     try:
-        live = await r.cache.client.get(resource, namespace, name)
+        live = await r.client.server.get(resource, namespace, name)
     except NotFoundError:
         try:
-            live = await r.cache.client.create(resource, wanted, field_manager=labels.FIELD_MANAGER)
+            live = await r.client.server.create(resource, wanted, field_manager=labels.FIELD_MANAGER)
         except ConflictError:  # another worker was faster
-            live = await r.cache.client.get(resource, namespace, name)
+            live = await r.client.server.get(resource, namespace, name)
         else:
             r.recorder.event(r.obj, "Normal", "Created", f"created {resource.kind} {name}", action="Create")
     references = live["metadata"].get("ownerReferences") or ()
@@ -189,7 +189,7 @@ async def delete(r: Reconciliation[Any], resource: Resource, child: Object, *, p
     # NotFound and, because of the uid, Conflict: the child is gone.
     with contextlib.suppress(NotFoundError, ConflictError):
         namespace, name = key_of(child)
-        await r.cache.client.delete(resource, namespace, name, uid=metadata["uid"], propagation=propagation)
+        await r.client.server.delete(resource, namespace, name, uid=metadata["uid"], propagation=propagation)
         r.recorder.event(r.obj, "Normal", "Deleted", f"deleted {resource.kind} {metadata['name']}", action="Delete")
 
 
@@ -212,14 +212,14 @@ async def prune(r: Reconciliation[Any], resource: Resource, keep: Iterable[str])
 
 def owned(r: Reconciliation[Any], resource: Resource) -> list[Object]:
     """Return the children of a kind, in all namespaces. The cache must have its informer with ELSEWHERE_INDEX."""
-    return [*r.cache.owned(resource, r.obj), *elsewhere(r, resource)]
+    return [*r.client.owned(resource, r.obj), *elsewhere(r, resource)]
 
 
 def elsewhere(r: Reconciliation[Any], resource: Resource) -> list[Object]:
     """Return the children of a kind that are in other namespaces than their owner; none of a kind without an index."""
-    if not r.cache.has_index(resource, ELSEWHERE_INDEX):
+    if not r.client.cache.has_index(resource, ELSEWHERE_INDEX):
         return []
-    found = r.cache.everywhere(resource, ELSEWHERE_INDEX, r.obj["metadata"]["uid"])
+    found = r.client.cache.everywhere(resource, ELSEWHERE_INDEX, r.obj["metadata"]["uid"])
     return [child for child in found if is_ours(r.obj, child, None)]
 
 

@@ -49,6 +49,6 @@ async def _write(r: Reconciliation[Any], finalizers: list[str]) -> Object:
     metadata = r.obj["metadata"]
     preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
     patch = {"metadata": {**preconditions, "finalizers": finalizers}}
-    return await r.cache.merge(
+    return await r.client.merge(
         r.resource, metadata["namespace"], metadata["name"], patch, field_manager=labels.FIELD_MANAGER
     )

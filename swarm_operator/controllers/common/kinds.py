@@ -15,6 +15,8 @@ SWARM_MEMORY_BACKUP = Resource(
 SWARM_MEMORY_RESTORE = Resource(
     SwarmMemoryRestore.GROUP, SwarmMemoryRestore.VERSION, SwarmMemoryRestore.KIND, SwarmMemoryRestore.PLURAL
 )
+CUSTOM_RESOURCES = (SWARM_CLUSTER, SWARM_MEMORY_STORE, SWARM_MEMORY_BACKUP, SWARM_MEMORY_RESTORE)
+"""Kinds that users write, too. Of all others the operator watches the objects that it has labelled."""
 CONFIG_MAP = Resource("", "v1", "ConfigMap", "configmaps")
 CONTROLLER_REVISION = Resource("apps", "v1", "ControllerRevision", "controllerrevisions")
 HORIZONTAL_POD_AUTOSCALER = Resource("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")

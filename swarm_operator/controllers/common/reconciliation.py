@@ -20,7 +20,7 @@ from swarm_operator.controllers.common import labels
 from swarm_operator.controllers.common.conditions import Conditions, emit_event
 from swarm_operator.controllers.common.errors import REPORTABLE_ERRORS, NameTakenError, StepError, ends_pass, explain
 from swarm_operator.runtime import handlers
-from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.cache import CachedClient
 from swarm_operator.runtime.clock import Clock, SystemClock
 from swarm_operator.runtime.controller import Controller, Result
 from swarm_operator.runtime.errors import ApiError, ForbiddenError, TerminalError
@@ -90,7 +90,7 @@ class Reconciliation(Generic[Model]):
     resource: Resource
     obj: Object
     """The object as read from the cache: shared, never changed."""
-    cache: Cache
+    client: CachedClient
     recorder: EventRecorder
     clock: Clock
     parsed: Model = field(init=False)
@@ -154,7 +154,7 @@ class Reconciliation(Generic[Model]):
             "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
             "status": wanted,
         }
-        await self.cache.apply(self.resource, body, field_manager=labels.FIELD_MANAGER, subresource="status")
+        await self.client.apply(self.resource, body, field_manager=labels.FIELD_MANAGER, subresource="status")
         for condition in self.conditions.changed():
             emit_event(self.recorder, self.obj, condition)
 
@@ -191,7 +191,7 @@ class StepReconciler(Generic[Model]):
     model: type[Model]
     steps: tuple[Step[Model], ...]
     """The steps in the order in which they run; at least one decides the condition Ready."""
-    cache: Cache
+    client: CachedClient
     recorder: EventRecorder
     clock: Clock | None = None
     """The time; None for the system's."""
@@ -208,7 +208,7 @@ class StepReconciler(Generic[Model]):
         self.failures = controller.queue.failures
         controller.watch(self.resource, predicate=handlers.spec_or_metadata_changed)
         for child in dict.fromkeys(kind for step in (*self.steps, *self.cleanup) for kind in step.owns):
-            controller.watch(child, handlers.enqueue_owner(self.resource), label_selector=labels.MANAGED)
+            controller.watch(child, handlers.enqueue_owner(self.resource))
 
     async def reconcile(self, key: Key) -> Result:
         """Run one pass. See runtime.controller.Reconciler.
@@ -217,7 +217,7 @@ class StepReconciler(Generic[Model]):
             TerminalError: only a change of the object can help.
             ApiError: a child failed and is tried again with backoff: a quota or a permission may be granted.
         """
-        obj = self.cache.get(self.resource, key)
+        obj = self.client.get(self.resource, key)
         deleted = obj is None or bool(obj["metadata"].get("deletionTimestamp"))
         if deleted:
             for step in self.steps:
@@ -228,7 +228,7 @@ class StepReconciler(Generic[Model]):
                 step.forget(key)
             return Result()
         steps = self.cleanup if deleted else self.steps
-        r = Reconciliation[Model](self.resource, obj, self.cache, self.recorder, self.clock or SystemClock())
+        r = Reconciliation[Model](self.resource, obj, self.client, self.recorder, self.clock or SystemClock())
         if not deleted and (obj.get("spec") or {}).get("paused"):
             return await self._pause(r)
         r.conditions.remove(PAUSED)

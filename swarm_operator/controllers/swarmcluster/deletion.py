@@ -110,7 +110,7 @@ async def _is_left(r: Reconciliation[SwarmCluster], name: str, waited: float) ->
         waited: seconds since the last object that the cluster had in other namespaces was gone.
     """
     try:
-        namespace = await r.cache.client.get(kinds.NAMESPACE, "", name)
+        namespace = await r.client.server.get(kinds.NAMESPACE, "", name)
         if not made_for(r.obj, namespace) or namespace["metadata"].get("deletionTimestamp"):
             return False
         quota = await children.create_once(r, kinds.RESOURCE_QUOTA, contents_quota(name))
@@ -149,7 +149,7 @@ def contents_of(quota: Object) -> dict[str, str] | None:
 
 def _retained(r: Reconciliation[Any], namespace: str) -> bool:
     """Return whether a claim or a backup is in the namespace that stays: then nothing has to be waited for."""
-    found = [*r.cache.list(kinds.PERSISTENT_VOLUME_CLAIM), *r.cache.list(kinds.SWARM_MEMORY_BACKUP)]
+    found = [*r.client.list(kinds.PERSISTENT_VOLUME_CLAIM), *r.client.list(kinds.SWARM_MEMORY_BACKUP)]
     here = [obj["metadata"] for obj in found if key_of(obj).namespace == namespace and controller_of(obj) is None]
     return any(not metadata.get("deletionTimestamp") for metadata in here)
 

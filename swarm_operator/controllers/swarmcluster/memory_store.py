@@ -102,9 +102,9 @@ def _given(account: dict[str, Any]) -> dict[str, Any]:
 
 def kept_store(r: Reconciliation[SwarmCluster], namespace: str, name: str) -> Object | None:
     """Return a store of the cluster that it does not ask for any more, or None."""
-    if not r.cache.watches(namespace):
+    if not r.client.cache.watches(namespace):
         return None
-    found = r.cache.get(kinds.SWARM_MEMORY_STORE, Key(namespace, name))
+    found = r.client.get(kinds.SWARM_MEMORY_STORE, Key(namespace, name))
     return found if found and children.is_ours(r.obj, found, None) else None
 
 

@@ -40,7 +40,7 @@ class _Namespace(Step[SwarmCluster]):
         await finalizers.add(r, FINALIZER)  # before anything is made that only a cleanup deletes
         if refusal := refused_by_config(r.parsed, name):
             return refusal
-        if not r.cache.watches(name):
+        if not r.client.cache.watches(name):
             message = f"the operator does not watch namespace {name}: add it to --watch-namespaces"
             return _refused("NamespaceNotWatched", message)
         try:
@@ -141,7 +141,7 @@ def _refused(reason: str, message: str) -> Outcome:
 
 async def _read(r: Reconciliation[SwarmCluster], name: str) -> Object | None:
     try:
-        return await r.cache.client.get(kinds.NAMESPACE, "", name)
+        return await r.client.server.get(kinds.NAMESPACE, "", name)
     except NotFoundError:
         return None
 
@@ -163,7 +163,7 @@ async def _create(r: Reconciliation[SwarmCluster], name: str) -> Object | None:
         },
     }
     try:
-        made = await r.cache.client.create(kinds.NAMESPACE, wanted, field_manager=labels.FIELD_MANAGER)
+        made = await r.client.server.create(kinds.NAMESPACE, wanted, field_manager=labels.FIELD_MANAGER)
     except ConflictError:  # somebody was faster: it is judged as any other
         return await _read(r, name)
     r.recorder.event(r.obj, "Normal", "Created", f"created Namespace {name}", action="Create")

@@ -20,7 +20,7 @@ from swarm_operator.controllers.swarmcluster.memory_store import MemoryStore
 from swarm_operator.controllers.swarmcluster.namespaces import FINALIZER, HiveMindNamespace, SwarmNamespace
 from swarm_operator.controllers.swarmcluster.placement import DefaultNamespaces
 from swarm_operator.runtime import handlers
-from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.cache import CachedClient
 from swarm_operator.runtime.clock import Clock, SystemClock
 from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.events import EventRecorder
@@ -32,7 +32,7 @@ class SwarmClusterReconciler(StepReconciler[SwarmCluster]):
     """Reconciler of SwarmClusters.
 
     Args:
-        cache: where to read and write.
+        client: where to read and write.
         recorder: where events go.
         clock: the time; None for the system's.
         image: the memory service's image, for agents whose template names none.
@@ -43,7 +43,7 @@ class SwarmClusterReconciler(StepReconciler[SwarmCluster]):
 
     def __init__(
         self,
-        cache: Cache,
+        client: CachedClient,
         recorder: EventRecorder,
         clock: Clock | None = None,
         *,
@@ -68,22 +68,19 @@ class SwarmClusterReconciler(StepReconciler[SwarmCluster]):
             Autoscaling(),
         )
         ours = (FINALIZER, revocation.FINALIZER)
-        super().__init__(kinds.SWARM_CLUSTER, SwarmCluster, steps, cache, recorder, clock, finalizers=ours)
+        super().__init__(kinds.SWARM_CLUSTER, SwarmCluster, steps, client, recorder, clock, finalizers=ours)
         # Agents end before their memory does.
         self._placed = tuple(dict.fromkeys(kind for step in steps for kind in step.owns))
         order = (*self._placed, kinds.SWARM_MEMORY_STORE)
         self.cleanup = (RevokeToken(self._revocations, defaults), CleanUp(order, defaults))
 
     def set_up(self, controller: Controller) -> None:
-        """Watch clusters, what they have in their own namespace and elsewhere, all stores, and the agents' pods.
-
-        Users make stores too, so stores are watched with or without our label.
-        """
+        """Watch clusters, what they have in their own namespace and elsewhere, all stores, and the agents' pods."""
         super().set_up(controller)
         self._mints.enqueue = self._revocations.enqueue = controller.queue.add
         controller.watch(kinds.SWARM_MEMORY_STORE, handlers.enqueue_owner(kinds.SWARM_CLUSTER))
-        controller.watch(kinds.POD, handlers.enqueue_by_label(labels.AGENTS), label_selector=labels.MANAGED)
+        controller.watch(kinds.POD, handlers.enqueue_by_label(labels.AGENTS))
         for kind in (*self._placed, kinds.SWARM_MEMORY_STORE, kinds.POD):
-            selector = "" if kind == kinds.SWARM_MEMORY_STORE else labels.MANAGED
-            controller.watch(kind, _MAP_FROM_ELSEWHERE, label_selector=selector)
-            self.cache.add_index(kind, children.ELSEWHERE_INDEX, children.by_owner_elsewhere)
+            controller.watch(kind, _MAP_FROM_ELSEWHERE)
+            self.client.cache.add_index(kind, children.ELSEWHERE_INDEX, children.by_owner_elsewhere)
+        controller.reads(kinds.PERSISTENT_VOLUME_CLAIM, kinds.SWARM_MEMORY_BACKUP)  # a deletion waits for these

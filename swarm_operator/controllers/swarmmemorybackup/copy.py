@@ -108,7 +108,7 @@ class Copy(Step[SwarmMemoryBackup]):
 
     async def _advance(self, r: Reconciliation[SwarmMemoryBackup], key: Key) -> Outcome:
         spec, name = r.parsed.spec, r.parsed.spec.store_ref.name
-        obj = r.cache.get(kinds.SWARM_MEMORY_STORE, Key(key.namespace, name))
+        obj = r.client.get(kinds.SWARM_MEMORY_STORE, Key(key.namespace, name))
         store = SwarmMemoryStore.model_validate(obj) if obj else None
         left = self._seconds_left(r, store)
         if left is None and FINAL in {r.parsed.status.reason, _reason(r)}:
@@ -122,7 +122,7 @@ class Copy(Step[SwarmMemoryBackup]):
         if left is not None and left <= 0:
             ready = _stored_ready(r)
             return self._fail(r, ready["reason"], f"not made within {self.final_deadline:g} s: {ready['message']}")
-        destination = destination_in_use(store, r.cache)
+        destination = destination_in_use(store, r.client.cache)
         if destination is None:
             message = f"SwarmMemoryStore {name} has no place for backups: set its spec.backup"
             return self._wait(r, "NoDestination", message)
@@ -141,7 +141,7 @@ class Copy(Step[SwarmMemoryBackup]):
             }
             return waiting("Asking", "the memory service is asked next", requeue_after=_AT_ONCE)
         answer: Answer[BackupState] | None
-        if left is not None and is_stopped(store, r.cache):
+        if left is not None and is_stopped(store, r.client.cache):
             self.calls.forget(key)
             answer = await self.job.answer(r, store, destination, seconds=left)
         else:
@@ -176,7 +176,7 @@ class Copy(Step[SwarmMemoryBackup]):
         if key not in self._working:
             known = {
                 key_of(obj)
-                for obj in r.cache.list(kinds.SWARM_MEMORY_BACKUP)
+                for obj in r.client.list(kinds.SWARM_MEMORY_BACKUP)
                 if (obj.get("status") or {}).get("phase") in _RUNNING
             }
             if key not in known and len(known | self._working) >= self.most:

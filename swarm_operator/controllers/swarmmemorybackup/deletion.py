@@ -56,7 +56,7 @@ class DataDeletion(Step[SwarmMemoryBackup]):
         if r.parsed.metadata.annotations.get(labels.SKIP_DATA_DELETION) == "true":
             r.recorder.event(r.obj, "Warning", "DataKept", f"{_location(r)} was not deleted", action="Delete")
             return await self._release(r)
-        readers = readers_of(r.parsed, r.cache)
+        readers = readers_of(r.parsed, r.client.cache)
         if readers:
             message = f"{', '.join(readers)} reads the data, which is deleted when that has ended"
             return waiting("InUse", message, requeue_after=_RETRY_INTERVAL)
@@ -75,13 +75,13 @@ class DataDeletion(Step[SwarmMemoryBackup]):
 
     def _store(self, r: Reconciliation[SwarmMemoryBackup]) -> tuple[SwarmMemoryStore, Object] | None:
         """Return the store if its service can reach the data."""
-        obj = r.cache.get(kinds.SWARM_MEMORY_STORE, Key(r.obj["metadata"]["namespace"], r.parsed.spec.store_ref.name))
+        obj = r.client.get(kinds.SWARM_MEMORY_STORE, Key(r.obj["metadata"]["namespace"], r.parsed.spec.store_ref.name))
         if obj is None:
             return None
         store = SwarmMemoryStore.model_validate(obj)
-        if store.metadata.deletion_timestamp and is_stopped(store, r.cache):
+        if store.metadata.deletion_timestamp and is_stopped(store, r.client.cache):
             return None
-        same = destination_in_use(store, r.cache) == r.parsed.status.destination
+        same = destination_in_use(store, r.client.cache) == r.parsed.status.destination
         return (store, obj) if same and store.swarm_id == r.parsed.status.swarm_id else None
 
     async def _ask(self, r: Reconciliation[SwarmMemoryBackup], store: SwarmMemoryStore, obj: Object) -> Outcome | None:
@@ -131,7 +131,7 @@ async def _is_being_made(r: Reconciliation[SwarmMemoryBackup]) -> bool:
         return False
     namespace, name = r.obj["metadata"]["namespace"], job_name(r.parsed, MAKE)
     try:
-        job = await r.cache.client.get(kinds.JOB, namespace, name)
+        job = await r.client.server.get(kinds.JOB, namespace, name)
     except NotFoundError:
         return False
     return jobs.outcome(job).reason == "JobRunning"
@@ -139,7 +139,7 @@ async def _is_being_made(r: Reconciliation[SwarmMemoryBackup]) -> bool:
 
 async def _is_gone(r: Reconciliation[SwarmMemoryBackup], claim: str) -> bool:
     try:
-        await r.cache.client.get(kinds.PERSISTENT_VOLUME_CLAIM, r.obj["metadata"]["namespace"], claim)
+        await r.client.server.get(kinds.PERSISTENT_VOLUME_CLAIM, r.obj["metadata"]["namespace"], claim)
     except NotFoundError:
         return True
     return False

@@ -90,7 +90,7 @@ def _pods(r: Reconciliation[SwarmMemoryBackup]) -> list[Object]:
     uid = r.obj["metadata"]["uid"]
     found = [
         pod
-        for pod in r.cache.list(kinds.POD)
+        for pod in r.client.list(kinds.POD)
         if (pod["metadata"].get("annotations") or {}).get(labels.BACKUP_UID) == uid
     ]
     return sorted(found, key=lambda pod: pod["metadata"].get("creationTimestamp") or "", reverse=True)

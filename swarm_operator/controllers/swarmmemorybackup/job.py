@@ -158,12 +158,12 @@ async def ensure_job(r: Reconciliation[Any], wanted: Object) -> Object:
     """
     namespace, name = key_of(wanted)
     try:
-        live = await r.cache.client.get(kinds.JOB, namespace, name)
+        live = await r.client.server.get(kinds.JOB, namespace, name)
     except NotFoundError:
         try:
-            live = await r.cache.create(kinds.JOB, wanted, field_manager=labels.FIELD_MANAGER)
+            live = await r.client.create(kinds.JOB, wanted, field_manager=labels.FIELD_MANAGER)
         except ConflictError:
-            live = await r.cache.client.get(kinds.JOB, namespace, name)
+            live = await r.client.server.get(kinds.JOB, namespace, name)
         else:
             r.recorder.event(r.obj, "Normal", "Created", f"created {kinds.JOB.kind} {name}", action="Create")
     found = live["metadata"].get("annotations") or {}

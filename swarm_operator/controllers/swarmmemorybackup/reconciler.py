@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryBackup
-from swarm_operator.controllers.common import kinds, labels
+from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.common.reconciliation import StepReconciler
 from swarm_operator.controllers.swarmmemorybackup.copy import FINALIZER, Copy
 from swarm_operator.controllers.swarmmemorybackup.deletion import DataDeletion
@@ -11,7 +11,7 @@ from swarm_operator.controllers.swarmmemorybackup.final import FinalJob
 from swarm_operator.controllers.swarmmemorybackup.job import backup_of
 from swarm_operator.controllers.swarmmemorybackup.service import BackupService, Calls
 from swarm_operator.memory.client import BackupState
-from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.cache import CachedClient
 from swarm_operator.runtime.clock import Clock, SystemClock
 from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.events import EventRecorder
@@ -21,7 +21,7 @@ class SwarmMemoryBackupReconciler(StepReconciler[SwarmMemoryBackup]):
     """Reconciler of SwarmMemoryBackups.
 
     Args:
-        cache: where to read and write. It must have the informers of stores, Services and claims.
+        client: where to read and write.
         recorder: where events go.
         service: asks memory services.
         image: the memory service's image, for Jobs.
@@ -34,7 +34,7 @@ class SwarmMemoryBackupReconciler(StepReconciler[SwarmMemoryBackup]):
 
     def __init__(
         self,
-        cache: Cache,
+        client: CachedClient,
         recorder: EventRecorder,
         service: BackupService,
         image: str,
@@ -51,7 +51,7 @@ class SwarmMemoryBackupReconciler(StepReconciler[SwarmMemoryBackup]):
             kinds.SWARM_MEMORY_BACKUP,
             SwarmMemoryBackup,
             (Copy(service, self.calls, most, deadline, final_deadline, FinalJob(image, pull_secrets)),),
-            cache,
+            client,
             recorder,
             clock or SystemClock(),
             finalizers=(FINALIZER,),
@@ -63,4 +63,7 @@ class SwarmMemoryBackupReconciler(StepReconciler[SwarmMemoryBackup]):
         super().set_up(controller)
         self.calls.enqueue = self.deletions.enqueue = controller.queue.add
         for kind in (kinds.JOB, kinds.POD):
-            controller.watch(kind, backup_of, label_selector=labels.MANAGED)
+            controller.watch(kind, backup_of)
+        # Stores, what says whether and where their pods serve, and those that read the data.
+        controller.reads(kinds.SWARM_MEMORY_STORE, kinds.STATEFUL_SET, kinds.SERVICE, kinds.CONFIG_MAP)
+        controller.reads(kinds.PERSISTENT_VOLUME_CLAIM, kinds.SWARM_MEMORY_RESTORE)

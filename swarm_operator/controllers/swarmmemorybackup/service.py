@@ -176,24 +176,24 @@ async def find_service(r: Reconciliation[Any], store: SwarmMemoryStore, obj: Obj
     """
     name, namespace, uid = store.metadata.name, store.metadata.namespace, store.metadata.uid
     if store.metadata.deletion_timestamp:
-        pod = serves(store, r.cache, r.clock.now())
+        pod = serves(store, r.client.cache, r.clock.now())
         ready: Object | None = {"status": str(pod.is_done), "message": pod.message}
     else:
         ready = {c["type"]: c for c in (obj.get("status") or {}).get("conditions") or ()}.get("Ready")
     if ready is None or ready["status"] != "True":
         return f"SwarmMemoryStore {name} is not ready{': ' + ready['message'] if ready and ready['message'] else ''}"
-    service = r.cache.get(kinds.SERVICE, Key(namespace, name))
+    service = r.client.get(kinds.SERVICE, Key(namespace, name))
     controller = controller_of(service) if service else None
     if controller is None or controller["uid"] != uid:
         return f"SwarmMemoryStore {name} has no Service"
     try:
-        secret = await r.cache.client.get(kinds.SECRET, namespace, secret_name(store))
+        secret = await r.client.server.get(kinds.SECRET, namespace, secret_name(store))
     except NotFoundError:
         return f"SwarmMemoryStore {name} has no Secret"
     token = token_of(secret, ADMIN_FILE)
     if token is None or all(owner["uid"] != uid for owner in secret["metadata"].get("ownerReferences") or ()):
         return f"Secret {secret_name(store)} has no {ADMIN_FILE} of SwarmMemoryStore {name}"
-    return Service(Key(namespace, name), token, trusted(store, r.cache))
+    return Service(Key(namespace, name), token, trusted(store, r.client.cache))
 
 
 def _again(state: BackupState, asked: bool) -> bool:  # noqa: FBT001 - both are needed

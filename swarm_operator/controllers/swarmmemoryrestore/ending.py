@@ -39,7 +39,7 @@ class Ending(Step[SwarmMemoryRestore]):
         """See Step.run."""
         r.status |= stored_status(r)
         status = r.parsed.status
-        obj = r.cache.get(kinds.SWARM_MEMORY_STORE, Key(r.obj["metadata"]["namespace"], r.parsed.spec.store_ref.name))
+        obj = r.client.get(kinds.SWARM_MEMORY_STORE, Key(r.obj["metadata"]["namespace"], r.parsed.spec.store_ref.name))
         if status.location is None or status.phase in FINAL or _is_gone(obj, status.store_uid):
             return await self._release(r)
         assert obj is not None  # noqa: S101 - for mypy

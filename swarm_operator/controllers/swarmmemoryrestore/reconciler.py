@@ -9,7 +9,7 @@ from swarm_operator.controllers.swarmmemorybackup.service import Calls
 from swarm_operator.controllers.swarmmemoryrestore.ending import Ending
 from swarm_operator.controllers.swarmmemoryrestore.restore import FINALIZER, Restore
 from swarm_operator.controllers.swarmmemoryrestore.service import Observed, RestoreService
-from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.cache import CachedClient
 from swarm_operator.runtime.clock import Clock, SystemClock
 from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.events import EventRecorder
@@ -19,7 +19,7 @@ class SwarmMemoryRestoreReconciler(StepReconciler[SwarmMemoryRestore]):
     """Reconciler of SwarmMemoryRestores.
 
     Args:
-        cache: where to read and write. It must have the informers of stores, backups, Services and claims.
+        client: where to read and write.
         recorder: where events go.
         service: asks memory services.
         deadline: seconds for which a restore waits at most for what it needs.
@@ -28,7 +28,7 @@ class SwarmMemoryRestoreReconciler(StepReconciler[SwarmMemoryRestore]):
 
     def __init__(
         self,
-        cache: Cache,
+        client: CachedClient,
         recorder: EventRecorder,
         service: RestoreService,
         *,
@@ -41,7 +41,7 @@ class SwarmMemoryRestoreReconciler(StepReconciler[SwarmMemoryRestore]):
             kinds.SWARM_MEMORY_RESTORE,
             SwarmMemoryRestore,
             (Restore(service, self.calls, deadline),),
-            cache,
+            client,
             recorder,
             clock or SystemClock(),
             finalizers=(FINALIZER,),
@@ -51,4 +51,7 @@ class SwarmMemoryRestoreReconciler(StepReconciler[SwarmMemoryRestore]):
     def set_up(self, controller: Controller) -> None:
         """Watch restores."""
         super().set_up(controller)
+        # Backups, stores, and what says whether and where their pods serve.
+        controller.reads(kinds.SWARM_MEMORY_BACKUP, kinds.SWARM_MEMORY_STORE, kinds.STATEFUL_SET, kinds.POD)
+        controller.reads(kinds.SERVICE, kinds.CONFIG_MAP, kinds.PERSISTENT_VOLUME_CLAIM)
         self.calls.enqueue = self.endings.enqueue = controller.queue.add

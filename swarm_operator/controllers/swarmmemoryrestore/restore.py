@@ -88,7 +88,7 @@ class Restore(Step[SwarmMemoryRestore]):
     async def _advance(self, r: Reconciliation[SwarmMemoryRestore]) -> Outcome:
         status, name = r.parsed.status, r.parsed.spec.store_ref.name
         key = key_of(r.obj)
-        obj = r.cache.get(kinds.SWARM_MEMORY_STORE, Key(key.namespace, name))
+        obj = r.client.get(kinds.SWARM_MEMORY_STORE, Key(key.namespace, name))
         if obj is None and status.store_uid is None:
             return self._wait(r, "StoreNotFound", f"SwarmMemoryStore {name} does not exist")
         if obj is None or status.store_uid not in {None, obj["metadata"]["uid"]}:
@@ -125,7 +125,7 @@ class Restore(Step[SwarmMemoryRestore]):
         except SourceError as error:
             give_up = self._fail if error.final else self._wait
             return give_up(r, error.reason, str(error))
-        if request_of(r.parsed, location).needs_safety_backup and destination_in_use(store, r.cache) is None:
+        if request_of(r.parsed, location).needs_safety_backup and destination_in_use(store, r.client.cache) is None:
             message = f"SwarmMemoryStore {store.metadata.name} has no place for the safety backup: set its spec.backup"
             return self._wait(r, "NoDestination", message)
         await finalizers.add(r, FINALIZER)

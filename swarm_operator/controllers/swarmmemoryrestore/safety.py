@@ -22,11 +22,11 @@ PRE_RESTORE = "PreRestore"
 async def ensure_objects(r: Reconciliation[SwarmMemoryRestore], store: SwarmMemoryStore, names: Iterable[str]) -> None:
     """Create the SwarmMemoryBackups of safety backups that have none. Raise ApiError."""
     for name in names:
-        if r.cache.get(kinds.SWARM_MEMORY_BACKUP, Key(store.metadata.namespace, name)) is not None:
+        if r.client.get(kinds.SWARM_MEMORY_BACKUP, Key(store.metadata.namespace, name)) is not None:
             continue
         wanted = new_backup(store, PRE_RESTORE, name)
         try:
-            await r.cache.create(kinds.SWARM_MEMORY_BACKUP, wanted, field_manager=labels.FIELD_MANAGER)
+            await r.client.create(kinds.SWARM_MEMORY_BACKUP, wanted, field_manager=labels.FIELD_MANAGER)
         except ConflictError:
             continue  # made before, and the cache is behind
         note = f"created SwarmMemoryBackup {name} ({PRE_RESTORE})"

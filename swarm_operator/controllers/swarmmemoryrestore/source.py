@@ -42,7 +42,7 @@ def locate(r: Reconciliation[SwarmMemoryRestore], store: SwarmMemoryStore) -> st
     if source.backup_ref is None:
         return source.location or ""
     name = source.backup_ref.name
-    obj = r.cache.get(kinds.SWARM_MEMORY_BACKUP, Key(store.metadata.namespace, name))
+    obj = r.client.get(kinds.SWARM_MEMORY_BACKUP, Key(store.metadata.namespace, name))
     if obj is None:
         raise SourceError("BackupNotFound", f"SwarmMemoryBackup {name} does not exist", final=False)
     backup = SwarmMemoryBackup.model_validate(obj)
@@ -57,7 +57,7 @@ def locate(r: Reconciliation[SwarmMemoryRestore], store: SwarmMemoryStore) -> st
     if status.swarm_id != store.swarm_id:
         message = f"SwarmMemoryBackup {name} is one of swarm {status.swarm_id}; the store's is {store.swarm_id}"
         raise SourceError("BackupOfAnotherSwarm", message, final=True)
-    if not _reaches(destination_in_use(store, r.cache), status.destination):
+    if not _reaches(destination_in_use(store, r.client.cache), status.destination):
         message = f"SwarmMemoryBackup {name} lies in {_shown(status.destination)}, which the store's pod cannot reach"
         raise SourceError("DestinationMismatch", message, final=True)
     return status.location

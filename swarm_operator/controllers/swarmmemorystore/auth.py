@@ -43,7 +43,7 @@ async def _repaired(r: Reconciliation[SwarmMemoryStore], secret: Object) -> Obje
         "data": {name: new[name] for name in lost},
     }
     namespace, name = key_of(secret)
-    repaired = await r.cache.merge(kinds.SECRET, namespace, name, patch, field_manager=labels.FIELD_MANAGER)
+    repaired = await r.client.merge(kinds.SECRET, namespace, name, patch, field_manager=labels.FIELD_MANAGER)
     note = f"Secret {name} had lost {' and '.join(lost)}: made anew"
     r.recorder.event(r.obj, "Warning", "TokensReplaced", note, action="Update")
     r.children[kinds.SECRET, name] = repaired

@@ -69,7 +69,7 @@ class FinalBackup(Step[SwarmMemoryStore]):
 
     async def _back_up(self, r: Reconciliation[SwarmMemoryStore], claim: Object) -> Outcome:
         store, name = r.parsed, objects.final_name(r.parsed)
-        found = r.cache.get(kinds.SWARM_MEMORY_BACKUP, Key(store.metadata.namespace, name))
+        found = r.client.get(kinds.SWARM_MEMORY_BACKUP, Key(store.metadata.namespace, name))
         backup = SwarmMemoryBackup.model_validate(found) if found else None
         if backup is not None and backup.metadata.deletion_timestamp is None:
             if backup.status.phase == "Completed" and backup.status.verified_at is not None:
@@ -120,7 +120,7 @@ async def _claim(r: Reconciliation[SwarmMemoryStore]) -> Object | None:
     """Return the claim of the data volume, or None. It is read from the server: a volume is deleted by what it says."""
     namespace, name = r.obj["metadata"]["namespace"], data_claim_name(r.parsed)
     try:
-        claim = await r.cache.client.get(kinds.PERSISTENT_VOLUME_CLAIM, namespace, name)
+        claim = await r.client.server.get(kinds.PERSISTENT_VOLUME_CLAIM, namespace, name)
     except NotFoundError:
         return None
     return claim if children.is_ours(r.obj, claim, labels.identity(r.parsed)) else None
@@ -134,15 +134,15 @@ async def _stop_pod(r: Reconciliation[SwarmMemoryStore], claim: Object, reason: 
         claim: the claim of the data volume; if it is being deleted, only the pod that has it mounted reaches the data.
         reason: reason of the backup's condition Ready.
     """
-    workload = running_workload(r.parsed, r.cache)
+    workload = running_workload(r.parsed, r.client.cache)
     if workload is None or claim["metadata"].get("deletionTimestamp"):
         return
-    able = serves(r.parsed, r.cache, r.clock.now()).is_done and is_used_by(workload, destination_of(r.parsed))
+    able = serves(r.parsed, r.client.cache, r.clock.now()).is_done and is_used_by(workload, destination_of(r.parsed))
     if able and not (reason in _UNANSWERED and seconds_deleted(r) >= SERVICE_GRACE):
         return
     namespace, name = key_of(workload)
     patch = {"metadata": {"uid": workload["metadata"]["uid"]}, "spec": {"replicas": 0}}
-    await r.cache.merge(kinds.STATEFUL_SET, namespace, name, patch, field_manager=labels.FIELD_MANAGER)
+    await r.client.merge(kinds.STATEFUL_SET, namespace, name, patch, field_manager=labels.FIELD_MANAGER)
     note = f"stopped the pod of StatefulSet {name}: a Job makes the final backup"
     r.recorder.event(r.obj, "Normal", "PodStopped", note, action="Delete")
 

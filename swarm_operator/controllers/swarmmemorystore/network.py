@@ -35,7 +35,7 @@ class Endpoints(Step[SwarmMemoryStore]):
 
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
-        secure = serves_tls(r.parsed, r.cache)
+        secure = serves_tls(r.parsed, r.client.cache)
         r.status |= {"swarmId": r.parsed.swarm_id, "endpoints": endpoints(r.parsed, secure=secure)}
         return done()
 

@@ -28,7 +28,7 @@ from swarm_operator.controllers.swarmmemorystore.workload.restore import Restore
 from swarm_operator.controllers.swarmmemorystore.workload.step import Workload
 from swarm_operator.controllers.swarmmemorystore.workload.turns import Turns
 from swarm_operator.runtime import handlers
-from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.cache import CachedClient
 from swarm_operator.runtime.clock import Clock, SystemClock
 from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.events import EventRecorder
@@ -39,7 +39,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
     """Reconciler of SwarmMemoryStores.
 
     Args:
-        cache: where to read and write.
+        client: where to read and write.
         recorder: where events go.
         observer: reads the numbers of memory services.
         image: the memory service's image, for stores that name no version.
@@ -55,7 +55,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
 
     def __init__(
         self,
-        cache: Cache,
+        client: CachedClient,
         recorder: EventRecorder,
         observer: Observer,
         image: str,
@@ -79,7 +79,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
             monotonic=timing.monotonic,
         )
         self.turns = Turns(most_restarts)
-        self.keys = KeySource(cache.client, monotonic=timing.monotonic, rng=rng)
+        self.keys = KeySource(client.server, monotonic=timing.monotonic, rng=rng)
         steps = (
             Storage(),
             Auth(),
@@ -103,7 +103,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
             kinds.SWARM_MEMORY_STORE,
             SwarmMemoryStore,
             steps,
-            cache,
+            client,
             recorder,
             timing,
             finalizers=(FINALIZER,),
@@ -116,11 +116,11 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
         self.poller.enqueue = self.turns.enqueue = controller.queue.add
         self.keys.changed = lambda: self._enqueue_all(controller)
         controller.watch(kinds.SWARM_MEMORY_BACKUP, store_of)
-        self.cache.add_index(kinds.SWARM_MEMORY_BACKUP, STORE_INDEX, by_store)
+        self.client.cache.add_index(kinds.SWARM_MEMORY_BACKUP, STORE_INDEX, by_store)
         for kind in (kinds.PERSISTENT_VOLUME_CLAIM, kinds.POD):
-            controller.watch(kind, handlers.enqueue_by_label(labels.STORE), label_selector=labels.MANAGED)
+            controller.watch(kind, handlers.enqueue_by_label(labels.STORE))
 
     def _enqueue_all(self, controller: Controller) -> None:
         """Have all stores looked at: what all of them depend on has changed."""
-        for store in self.cache.list(kinds.SWARM_MEMORY_STORE):
+        for store in self.client.list(kinds.SWARM_MEMORY_STORE):
             controller.queue.add(key_of(store))

@@ -76,7 +76,7 @@ async def _patch(r: Reconciliation[SwarmMemoryStore], secret: Object, patch: dic
     # The version makes the server refuse if somebody has changed the Secret meanwhile.
     identity = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
     wanted = {**patch, "metadata": {**patch.get("metadata", {}), **identity}}
-    r.children[kinds.SECRET, name] = await r.cache.merge(
+    r.children[kinds.SECRET, name] = await r.client.merge(
         kinds.SECRET, namespace, name, wanted, field_manager=labels.FIELD_MANAGER
     )
     return r.children[kinds.SECRET, name]

@@ -269,9 +269,9 @@ class StatsPoll(Step[SwarmMemoryStore]):
         secret = r.children[kinds.SECRET, secret_name(r.parsed)]
         asked = settings.live(r.parsed)
         # A larger cache waits for a pod with more memory.
-        if not suffices(r.cache.get(kinds.STATEFUL_SET, key_of(r.obj)), r.parsed):
+        if not suffices(r.client.get(kinds.STATEFUL_SET, key_of(r.obj)), r.parsed):
             del asked[settings.CACHE_MEMORY]
-        target = Target(token_of(secret), token_of(secret, ADMIN_FILE), asked, trusted(r.parsed, r.cache))
+        target = Target(token_of(secret), token_of(secret, ADMIN_FILE), asked, trusted(r.parsed, r.client.cache))
         observation, delay = self.poller.poll(r.parsed, target)
         r.set_condition("SettingsApplied", settings_outcome(r.parsed, asked, observation))
         if observation is not None:

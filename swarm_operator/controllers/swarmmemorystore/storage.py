@@ -174,10 +174,10 @@ def class_outcome(claim: Object, event: Object) -> Outcome | None:
 async def _live_claim(r: Reconciliation[SwarmMemoryStore]) -> Object | None:
     """Return the claim, or None. The cache may lack it; only the server knows that it is gone."""
     namespace, name = r.obj["metadata"]["namespace"], data_claim_name(r.parsed)
-    live = r.cache.get(kinds.PERSISTENT_VOLUME_CLAIM, Key(namespace, name))
+    live = r.client.get(kinds.PERSISTENT_VOLUME_CLAIM, Key(namespace, name))
     if live is None and r.parsed.status.claim_uid is not None:
         try:
-            return await r.cache.client.get(kinds.PERSISTENT_VOLUME_CLAIM, namespace, name)
+            return await r.client.server.get(kinds.PERSISTENT_VOLUME_CLAIM, namespace, name)
         except NotFoundError:
             return None
     return live

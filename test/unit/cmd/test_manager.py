@@ -398,3 +398,13 @@ async def test_the_flag_sets_the_workers_of_each_controller(configuration):
     for name in ("swarmcluster", "swarmmemorystore"):
         series = "controller_runtime_max_concurrent_reconciles"
         assert metrics.REGISTRY.get_sample_value(series, {"controller": name}) == 7
+
+
+async def test_of_kinds_that_users_do_not_write_only_labelled_objects_are_watched(configuration):
+    async with Client(configuration) as client:
+        assembled = manager.assemble(client, manager.parse([]), instance="me")
+    selectors = {informer.resource: informer.reflector.label_selector for informer in assembled._cache.informers}
+    whole = {kind for kind, selector in selectors.items() if not selector}
+    assert {kind.group for kind in whole} == {"swarm.claudeflow.io"}
+    assert len(whole) == 4
+    assert {selectors[kind] for kind in selectors.keys() - whole} == {"app.kubernetes.io/managed-by=swarm-operator"}

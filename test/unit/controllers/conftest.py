@@ -15,7 +15,8 @@ from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.common.children import ELSEWHERE_INDEX, by_owner_elsewhere
 from swarm_operator.controllers.common.reconciliation import Reconciliation
 from swarm_operator.controllers.swarmmemorystore.backups.objects import STORE_INDEX, by_store
-from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.cache import Cache, CachedClient
+from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.errors import ConflictError, NotFoundError, UnreachableError
 from swarm_operator.runtime.events import EVENTS
 from swarm_operator.runtime.resource import Key, key_of, owner_reference
@@ -180,7 +181,26 @@ def client():
 
 
 @pytest.fixture
-async def cache(client):
+def reads(client):
+    """The kinds for whose first lists the controller of a reconciler waits. The argument makes the reconciler."""
+
+    def declared(make):
+        cache = Cache(client)
+        controller = Controller("declared", None, cache)
+        make(CachedClient(client, cache)).set_up(controller)
+        return {informer.resource for informer in controller._informers}
+
+    return declared
+
+
+@pytest.fixture
+def listed():
+    """The kinds of which the first list is in the cache: a read of any other fails. None for all."""
+    return
+
+
+@pytest.fixture
+async def cache(client, listed):
     made = Cache(client)
     for resource in (
         kinds.SWARM_CLUSTER,
@@ -198,10 +218,18 @@ async def cache(client):
         kinds.NETWORK_POLICY,
         kinds.POD_DISRUPTION_BUDGET,
     ):
-        made.add(resource)
+        (informer,) = made.add(resource)
         made.add_index(resource, ELSEWHERE_INDEX, by_owner_elsewhere)
+        if listed is None or resource in listed:
+            informer.replaced([], "0")
     made.add_index(kinds.SWARM_MEMORY_BACKUP, STORE_INDEX, by_store)
     return made
+
+
+@pytest.fixture
+def caching(client, cache):
+    """What reconcilers read and write with."""
+    return CachedClient(client, cache)
 
 
 @pytest.fixture
@@ -246,11 +274,11 @@ def forget(cache, client):
 
 
 @pytest.fixture
-def reconciliation(cache, recorder, clock):
+def reconciliation(caching, recorder, clock):
     """Makes passes over stores."""
 
     def make(obj):
-        return Reconciliation(kinds.SWARM_MEMORY_STORE, obj, cache, recorder, clock)
+        return Reconciliation(kinds.SWARM_MEMORY_STORE, obj, caching, recorder, clock)
 
     return make
 

@@ -117,19 +117,19 @@ def test_every_reason_is_expected_by_a_test():
 
 
 @pytest.fixture
-def types(cache, recorder):
+def types(caching, recorder):
     """Types of the conditions of a reconciler."""
 
     def of(reconciler):
         return {type_ for step in reconciler.steps for type_ in (step.condition, *step.reports) if type_}
 
-    store = SwarmMemoryStoreReconciler(cache, recorder, Observer(""), "image")
-    backup = SwarmMemoryBackupReconciler(cache, recorder, HttpBackupService(""), "image", most=1, deadline=1.0)
+    store = SwarmMemoryStoreReconciler(caching, recorder, Observer(""), "image")
+    backup = SwarmMemoryBackupReconciler(caching, recorder, HttpBackupService(""), "image", most=1, deadline=1.0)
     return {
         "SwarmMemoryStore": of(store) | OF_SOME_STORES | {PAUSED},
         "SwarmMemoryBackup": of(backup),
-        "SwarmMemoryRestore": of(SwarmMemoryRestoreReconciler(cache, recorder, HttpRestoreService(""))),
-        "SwarmCluster": of(SwarmClusterReconciler(cache, recorder, image="image")) | OF_SOME_CLUSTERS | {PAUSED},
+        "SwarmMemoryRestore": of(SwarmMemoryRestoreReconciler(caching, recorder, HttpRestoreService(""))),
+        "SwarmCluster": of(SwarmClusterReconciler(caching, recorder, image="image")) | OF_SOME_CLUSTERS | {PAUSED},
     }
 
 

@@ -19,7 +19,7 @@ from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
 from swarm_operator.controllers.swarmmemorystore.stats import Observer
-from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.cache import Cache, CachedClient
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.events import EventRecorder
@@ -134,7 +134,7 @@ async def server():
 
 @pytest.fixture
 async def operate(server, background):
-    """Run a controller. The argument makes its reconciler from a cache and a recorder of events."""
+    """Run a controller. The argument makes its reconciler from a client and a recorder of events."""
     configuration = Configuration()
     configuration.host = server.url
     running = []
@@ -143,7 +143,7 @@ async def operate(server, background):
         recorder = EventRecorder(client, controller="swarm-operator", instance="test")
 
         def start(make_reconciler):
-            reconciler = make_reconciler(cache, recorder)
+            reconciler = make_reconciler(CachedClient(client, cache), recorder)
             controller = Controller("walk", reconciler, cache)
             reconciler.set_up(controller)
             running.extend(background(part.run()) for part in (*cache.informers, recorder, controller))

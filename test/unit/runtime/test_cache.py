@@ -3,34 +3,13 @@ import asyncio
 import pytest
 
 from swarm_operator.runtime.cache import Cache, Informer
-from swarm_operator.runtime.errors import ConflictError
+from swarm_operator.runtime.errors import NotSyncedError
 from swarm_operator.runtime.resource import Key, Resource
-from swarm_operator.runtime.store import Change
+from swarm_operator.runtime.store import OWNER_INDEX, Change
 
 pytestmark = pytest.mark.virtual_time
 
 GADGETS = Resource("example.com", "v1", "Gadget", "gadgets")
-
-
-class Answering:
-    """A client that answers every apply with the object in its next version."""
-
-    def __init__(self):
-        self.applied = []
-        self.refusal = None
-
-    async def apply(self, resource, obj, **options):
-        self.applied.append((resource, obj, options))
-        if self.refusal:
-            raise self.refusal
-        return {**obj, "metadata": obj["metadata"] | {"resourceVersion": "9", "managedFields": [{}]}}
-
-    create = apply
-
-    async def merge(self, resource, namespace, name, patch, **options):
-        self.applied.append((resource, namespace, name, patch, options))
-        metadata = {"namespace": namespace, "name": name, "resourceVersion": "9", "managedFields": [{}]}
-        return {**patch, "metadata": metadata}
 
 
 @pytest.fixture
@@ -112,7 +91,7 @@ async def test_waiting_for_the_sync_ends_with_it(informer, background, settled):
 
 @pytest.fixture
 def cache():
-    return Cache(Answering())
+    return Cache(None)
 
 
 def test_one_informer_serves_all_namespaces_where_none_are_named(cache, widgets):
@@ -123,7 +102,7 @@ def test_one_informer_serves_all_namespaces_where_none_are_named(cache, widgets)
 def test_objects_are_found_by_further_indexes_in_each_namespace(widgets, widget):
     cache = Cache(None, namespaces=["one", "two"])
     for informer in cache.add(widgets):
-        informer.changed(widget("a", namespace=informer.reflector.namespace))
+        informer.replaced([widget("a", namespace=informer.reflector.namespace)], "1")
     cache.add_index(widgets, "name", lambda obj: [obj["metadata"]["name"]])
     for namespace in ("one", "two"):
         (found,) = cache.by_index(widgets, namespace, "name", "a")
@@ -141,12 +120,12 @@ def test_it_is_known_which_namespaces_are_watched():
 
 
 def test_each_named_namespace_has_an_informer_of_its_own(widgets, widget):
-    cache = Cache(None, namespaces=["one", "two", "one"])
-    first, second = cache.add(widgets, label_selector="x=y")
+    cache = Cache(None, namespaces=["one", "two", "one"], label_selector="x=y")
+    first, second = cache.add(widgets)
     assert [first.reflector.namespace, second.reflector.namespace] == ["one", "two"]
     assert {first.reflector.label_selector, second.reflector.label_selector} == {"x=y"}
-    first.changed(widget("a", namespace="one"))
-    second.changed(widget("a", namespace="two"))
+    first.replaced([widget("a", namespace="one")], "1")
+    second.replaced([widget("a", namespace="two")], "1")
     assert cache.get(widgets, Key("one", "a"))["metadata"]["namespace"] == "one"
     assert cache.get(widgets, Key("two", "a"))["metadata"]["namespace"] == "two"
     assert len(cache.list(widgets)) == 2
@@ -157,18 +136,34 @@ def test_a_kind_that_is_added_twice_is_watched_once(cache, widgets):
     assert len(cache.informers) == 1
 
 
-def test_a_kind_cannot_be_watched_with_two_selectors(cache, widgets):
-    """The second would be ignored, and its caller would miss objects or get too many."""
-    cache.add(widgets, label_selector="x=y")
-    with pytest.raises(ValueError, match="x=y"):
-        cache.add(widgets)
+def test_a_kind_has_its_own_selector_or_that_of_all_kinds(widgets):
+    cache = Cache(None, label_selector="x=y", label_selectors={GADGETS: ""})
+    (narrow,), (whole,) = cache.add(widgets), cache.add(GADGETS)
+    assert (narrow.reflector.label_selector, whole.reflector.label_selector) == ("x=y", "")
+
+
+def test_nothing_is_read_before_the_first_list(cache, widgets, widget):
+    """What exists would be taken for missing."""
+    (informer,) = cache.add(widgets)
+    informer.changed(widget("a"))  # the answer to a write of ours
+    reads = (
+        lambda: cache.get(widgets, Key("ns", "a")),
+        lambda: cache.list(widgets),
+        lambda: cache.owned(widgets, widget("a")),
+        lambda: cache.everywhere(widgets, OWNER_INDEX, "x"),
+    )
+    for read in reads:
+        with pytest.raises(NotSyncedError, match="widgets"):
+            read()
+    informer.replaced([widget("a")], "1")
+    for read in reads:
+        read()
 
 
 def test_objects_are_found_by_key_and_by_owner(cache, widgets, widget):
     (informer,) = cache.add(widgets)
     mine = widget("mine", owner="boss")
-    informer.changed(mine)
-    informer.changed(widget("other"))
+    informer.replaced([mine, widget("other")], "1")
     assert cache.get(widgets, Key("ns", "mine")) is mine
     assert cache.get(widgets, Key("elsewhere", "mine")) is None
     assert cache.owned(widgets, widget("boss")) == [mine]
@@ -183,51 +178,3 @@ async def test_it_is_synced_when_every_informer_is(cache, widgets, background, s
     assert not waiting.done()
     other.replaced([], "1")
     await asyncio.wait_for(waiting, 1)
-
-
-async def test_what_was_applied_is_read_at_once(cache, widgets, widget):
-    cache.add(widgets)
-    answer = await cache.apply(widgets, widget("a", 3), field_manager="me", subresource="status", force=False)
-    assert cache.get(widgets, Key("ns", "a")) is answer
-    assert answer["metadata"]["resourceVersion"] == "9"
-    assert "managedFields" not in answer["metadata"]
-    assert cache.client.applied == [
-        (widgets, widget("a", 3), {"field_manager": "me", "subresource": "status", "force": False})
-    ]
-
-
-async def test_what_was_created_is_read_at_once(cache, widgets, widget):
-    cache.add(widgets)
-    answer = await cache.create(widgets, widget("a"), field_manager="me")
-    assert cache.get(widgets, Key("ns", "a")) is answer
-    assert cache.client.applied == [(widgets, widget("a"), {"field_manager": "me"})]
-
-
-async def test_what_was_merged_is_read_at_once(cache, widgets):
-    cache.add(widgets)
-    answer = await cache.merge(widgets, "ns", "a", {"spec": {"x": 1}}, field_manager="me")
-    assert cache.get(widgets, Key("ns", "a")) is answer
-    assert "managedFields" not in answer["metadata"]
-    assert cache.client.applied == [(widgets, "ns", "a", {"spec": {"x": 1}}, {"field_manager": "me"})]
-
-
-async def test_handlers_hear_of_what_was_applied_and_not_of_its_echo(cache, widgets, widget):
-    (informer,) = cache.add(widgets)
-    heard = []
-    informer.add_handler(heard.append)
-    answer = await cache.apply(widgets, widget("a"), field_manager="me")
-    informer.changed(answer | {"echo": True})
-    assert [change.new for change in heard] == [answer]
-
-
-async def test_a_kind_that_is_not_watched_can_be_applied_too(cache, widgets, widget):
-    assert (await cache.apply(widgets, widget("a"), field_manager="me"))["metadata"]["resourceVersion"] == "9"
-
-
-async def test_a_refused_write_leaves_the_cache_as_it_is(cache, widgets, widget):
-    (informer,) = cache.add(widgets)
-    informer.changed(widget("a", 3))
-    cache.client.refusal = ConflictError("no", status=409)
-    with pytest.raises(ConflictError):
-        await cache.apply(widgets, widget("a"), field_manager="me")
-    assert cache.get(widgets, Key("ns", "a")) == widget("a", 3)

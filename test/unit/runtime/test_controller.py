@@ -254,6 +254,22 @@ async def test_the_time_of_a_reconcile_is_measured(once, reconciler, clock, name
     assert sample("controller_runtime_reconcile_time_seconds_count", controller=name) == 1
 
 
+async def test_workers_wait_for_the_kinds_that_are_read_and_for_no_other(
+    controller, reconciler, cache, widgets, widget, background, settled
+):
+    others = Resource("example.com", "v1", "Other", "others")
+    cache.add(others)  # another controller's
+    controller.watch(widgets)
+    controller.reads(GADGETS)
+    background(controller.run())
+    cache.add(widgets)[0].replaced([widget("a")], "1")
+    await settled()
+    assert reconciler.seen == []
+    cache.add(GADGETS)[0].replaced([widget("g")], "1")
+    await settled()
+    assert reconciler.seen == [A], "a change of what is only read queues nothing"
+
+
 async def test_workers_start_only_when_every_informer_has_its_first_list(
     controller, reconciler, cache, widgets, widget, background, settled
 ):

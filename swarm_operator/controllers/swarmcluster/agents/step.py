@@ -101,7 +101,7 @@ class Agents(Step[SwarmCluster]):
 
     async def _judge(self, r: Reconciliation[SwarmCluster], live: Object) -> Outcome:
         namespace, _ = key_of(live)
-        found = [r.cache.get(kinds.POD, Key(namespace, name)) for name in config.agent_names(r.parsed)]
+        found = [r.client.get(kinds.POD, Key(namespace, name)) for name in config.agent_names(r.parsed)]
         pods = [pod for pod in found if pod]
         outcome = readiness(live, pods, r.parsed.agents, now=r.clock.now())
         if outcome.reason != "WaitingForAgents" or len(pods) == len(found):

@@ -85,7 +85,7 @@ async def _ca(r: Reconciliation[SwarmCluster], app: GitHubApp) -> str | None:
 
 async def _read(r: Reconciliation[SwarmCluster], namespace: str, name: str) -> Object | None:
     try:
-        return await r.cache.client.get(kinds.SECRET, namespace, name)
+        return await r.client.server.get(kinds.SECRET, namespace, name)
     except NotFoundError:
         return None
 

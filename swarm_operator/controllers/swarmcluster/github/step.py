@@ -145,4 +145,4 @@ async def _rotation_done(r: Reconciliation[SwarmCluster]) -> None:
     metadata = r.obj["metadata"]
     identity = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
     patch = {"metadata": {**identity, "annotations": {labels.ROTATE_TOKEN: None}}}
-    r.obj = await r.cache.merge(r.resource, *key_of(r.obj), patch, field_manager=labels.FIELD_MANAGER)
+    r.obj = await r.client.merge(r.resource, *key_of(r.obj), patch, field_manager=labels.FIELD_MANAGER)

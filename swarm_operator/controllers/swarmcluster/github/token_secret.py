@@ -89,7 +89,7 @@ async def read(r: Reconciliation[SwarmCluster]) -> Object | None:
         ApiError: it cannot be read.
     """
     try:
-        live = await r.cache.client.get(kinds.SECRET, swarm_namespace(r.parsed), name(r.parsed))
+        live = await r.client.server.get(kinds.SECRET, swarm_namespace(r.parsed), name(r.parsed))
     except NotFoundError:
         return None
     if not children.is_ours(r.obj, live, None):
@@ -145,7 +145,7 @@ async def write(
         return await children.create_once(r, kinds.SECRET, body)
     identity = {"uid": live["metadata"]["uid"], "resourceVersion": live["metadata"]["resourceVersion"]}
     patch = {"metadata": {**identity, "annotations": annotations}, "data": data}
-    return await r.cache.merge(kinds.SECRET, *key_of(live), patch, field_manager=labels.FIELD_MANAGER)
+    return await r.client.merge(kinds.SECRET, *key_of(live), patch, field_manager=labels.FIELD_MANAGER)
 
 
 def _encoded(text: str) -> str:

@@ -72,7 +72,7 @@ async def create(r: Reconciliation[SwarmMemoryStore], reason: str, name: str) ->
     """
     wanted = new_backup(r.parsed, reason, name)
     try:
-        await r.cache.create(kinds.SWARM_MEMORY_BACKUP, wanted, field_manager=labels.FIELD_MANAGER)
+        await r.client.create(kinds.SWARM_MEMORY_BACKUP, wanted, field_manager=labels.FIELD_MANAGER)
     except ConflictError:
         return  # made before, and the cache is behind; or deleted since
     note = f"created SwarmMemoryBackup {name} ({reason})"

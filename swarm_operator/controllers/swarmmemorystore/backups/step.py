@@ -39,7 +39,7 @@ class Backups(Step[SwarmMemoryStore]):
 
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
-        backups = backups_of(r.parsed, r.cache)
+        backups = backups_of(r.parsed, r.client.cache)
         problem: Outcome | None = None
         r.status["nextBackup"] = r.parsed.status.next_backup
         try:
@@ -103,11 +103,11 @@ async def _annotate(r: Reconciliation[SwarmMemoryStore], value: str | None) -> N
     namespace, name = key_of(r.obj)
     version = {"uid": r.obj["metadata"]["uid"], "resourceVersion": r.obj["metadata"]["resourceVersion"]}
     patch = {"metadata": {**version, "annotations": {labels.BACKUP_REQUESTED: value}}}
-    await r.cache.merge(r.resource, namespace, name, patch, field_manager=labels.FIELD_MANAGER)
+    await r.client.merge(r.resource, namespace, name, patch, field_manager=labels.FIELD_MANAGER)
 
 
 async def _remove(r: Reconciliation[SwarmMemoryStore], backup: SwarmMemoryBackup) -> None:
-    obj = r.cache.get(kinds.SWARM_MEMORY_BACKUP, Key(backup.metadata.namespace, backup.metadata.name))
+    obj = r.client.get(kinds.SWARM_MEMORY_BACKUP, Key(backup.metadata.namespace, backup.metadata.name))
     if obj is not None:
         await children.delete(r, kinds.SWARM_MEMORY_BACKUP, obj)
 

@@ -32,7 +32,7 @@ class BackupsVolume(Step[SwarmMemoryStore]):
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
         store = r.parsed
-        live = r.cache.get(kinds.PERSISTENT_VOLUME_CLAIM, Key(store.metadata.namespace, claim_name(store)))
+        live = r.client.get(kinds.PERSISTENT_VOLUME_CLAIM, Key(store.metadata.namespace, claim_name(store)))
         if asks_for_backups(store):
             if destination_of(store).object_store is not None:
                 outcome = done("ObjectStore", "backups are kept in an object store")

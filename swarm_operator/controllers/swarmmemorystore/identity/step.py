@@ -49,7 +49,7 @@ class Identity(Step[SwarmMemoryStore]):
 
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
-        outcome, pod = await self._publish(r), _pod(r.parsed, r.cache)
+        outcome, pod = await self._publish(r), _pod(r.parsed, r.client.cache)
         if not outcome.is_done or pod is None:
             r.set_condition(_CONDITION, outcome)
         elif not _mounts(pod):
@@ -78,7 +78,7 @@ class Identity(Step[SwarmMemoryStore]):
             if isinstance(error, ApiError) and ends_pass(error):
                 raise
             failure = _failure(error)
-            if r.cache.get(kinds.CONFIG_MAP, Key(r.parsed.metadata.namespace, _config_map_name(r.parsed))):
+            if r.client.get(kinds.CONFIG_MAP, Key(r.parsed.metadata.namespace, _config_map_name(r.parsed))):
                 return done("KeysStale", f"what was published before stays, also the access: {failure.message}")
             return failure
         await children.ensure(r, kinds.CONFIG_MAP, config_map(r.parsed, keys))

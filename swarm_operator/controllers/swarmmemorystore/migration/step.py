@@ -90,7 +90,7 @@ class Migration(Step[SwarmMemoryStore]):
     async def _migrate(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome | None:
         spec = r.parsed.spec
         name = job_name(r.parsed) if spec.migrate_from_legacy else None
-        ours = {job["metadata"]["name"]: job for job in r.cache.owned(kinds.JOB, r.obj) if source_of(job)}
+        ours = {job["metadata"]["name"]: job for job in r.client.owned(kinds.JOB, r.obj) if source_of(job)}
         wanted = ours.pop(name, None) if name else None
         for job in ours.values():  # of another claim, or of an earlier try
             await children.delete(r, kinds.JOB, job)
@@ -114,7 +114,7 @@ class Migration(Step[SwarmMemoryStore]):
     async def _progress(self, r: Reconciliation[SwarmMemoryStore], job: Object) -> Outcome:
         name, claim, ended = job["metadata"]["name"], f"PersistentVolumeClaim {source_of(job)}", jobs.outcome(job)
         pods = sorted(
-            r.cache.owned(kinds.POD, job), key=lambda pod: pod["metadata"].get("creationTimestamp") or "", reverse=True
+            r.client.owned(kinds.POD, job), key=lambda pod: pod["metadata"].get("creationTimestamp") or "", reverse=True
         )
         if ended.is_done:
             return _succeeded(r, job, pods)
@@ -187,7 +187,7 @@ async def _missing(r: Reconciliation[SwarmMemoryStore]) -> str | None:
     """Return what keeps the legacy claim from being mounted, or None. It is not ours, so it is not in the cache."""
     name = str(r.parsed.spec.legacy_data_pvc)
     try:
-        claim = await r.cache.client.get(kinds.PERSISTENT_VOLUME_CLAIM, r.parsed.metadata.namespace, name)
+        claim = await r.client.server.get(kinds.PERSISTENT_VOLUME_CLAIM, r.parsed.metadata.namespace, name)
     except NotFoundError:
         return f"PersistentVolumeClaim {name} does not exist: create it, or name another in spec.legacyDataPVC"
     if claim["metadata"].get("deletionTimestamp"):

@@ -54,7 +54,7 @@ class Certificate(Step[SwarmMemoryStore]):
         if not self.authority.namespace:
             return failed("NoAuthority", "the operator runs in no pod: start it with --operator-namespace")
         now = r.clock.now()
-        authorities = await self.authority.current(r.cache.client, now, r.clock.monotonic())
+        authorities = await self.authority.current(r.client.server, now, r.clock.monotonic())
         # What clients trust is published before the certificate.
         await _publish(r, authorities.trusted)
         secret = await children.create_once(r, kinds.SECRET, _new_secret(r.parsed, authorities, now))
@@ -67,7 +67,7 @@ async def _of_user(r: Reconciliation[SwarmMemoryStore]) -> Outcome:
     """Return the outcome of the user's Secret, and publish its CA."""
     name = secret_name(r.parsed)
     try:
-        secret = await r.cache.client.get(kinds.SECRET, r.parsed.metadata.namespace, name)
+        secret = await r.client.server.get(kinds.SECRET, r.parsed.metadata.namespace, name)
     except NotFoundError:
         return failed("SecretMissing", f"there is no Secret {name} in the store's namespace")
     outcome = _judged(secret, r.parsed, r.clock.now(), _LOOK)
@@ -101,7 +101,7 @@ async def _renew(
         "data": _data(r.parsed, authorities, now),
     }
     namespace, name = key_of(secret)
-    renewed = await r.cache.client.merge(kinds.SECRET, namespace, name, patch, field_manager=labels.FIELD_MANAGER)
+    renewed = await r.client.server.merge(kinds.SECRET, namespace, name, patch, field_manager=labels.FIELD_MANAGER)
     r.recorder.event(r.obj, "Normal", "CertificateRenewed", f"Secret {name} has a new certificate", action="Update")
     return renewed
 

@@ -66,10 +66,10 @@ class Restore(Step[SwarmMemoryStore]):
         if known is not None:
             r.status["restoredFrom"] = restored = known.model_dump(by_alias=True, exclude_none=True)
             return done("Restored", f"{_name(restored)} was restored")
-        jobs_of_ours = {job["metadata"]["name"]: job for job in r.cache.owned(kinds.JOB, r.obj)}
+        jobs_of_ours = {job["metadata"]["name"]: job for job in r.client.owned(kinds.JOB, r.obj)}
         job = jobs_of_ours.get(job_name(r.parsed))
         if job is None:
-            source = find_source(r.parsed, wanted, r.cache)
+            source = find_source(r.parsed, wanted, r.client.cache)
             if isinstance(source, Outcome):
                 return source
             image, near = image_of(r.parsed, self.image), _user_of(source.destination, r)
@@ -88,7 +88,7 @@ class Restore(Step[SwarmMemoryStore]):
         if ended.phase == "Error":
             return failed("RestoreFailed", f"{name}: {ended.message}")
         # A pod that has failed is replaced by the Job; its container is not started again.
-        pods = [pod for pod in r.cache.owned(kinds.POD, job) if (pod.get("status") or {}).get("phase") != "Failed"]
+        pods = [pod for pod in r.client.owned(kinds.POD, job) if (pod.get("status") or {}).get("phase") != "Failed"]
         for pod in pods:
             problem = _last_failure(pod) or await self.pods.problem(r, pod)
             if problem:
@@ -105,7 +105,7 @@ def _user_of(destination: BackupDestination, r: Reconciliation[SwarmMemoryStore]
     """Return the name of the store that keeps its backups on the volume of a destination, if that is known."""
     if destination.claim_name is None:
         return None
-    claim = r.cache.get(kinds.PERSISTENT_VOLUME_CLAIM, Key(r.parsed.metadata.namespace, destination.claim_name))
+    claim = r.client.get(kinds.PERSISTENT_VOLUME_CLAIM, Key(r.parsed.metadata.namespace, destination.claim_name))
     return ((claim or {}).get("metadata", {}).get("labels") or {}).get(labels.STORE)
 
 

@@ -73,7 +73,7 @@ async def former_template(attempt: Attempt, wanted: Object) -> Object:
     Kubernetes keeps the last ten. Without it the wanted one with the former image has to do.
     """
     r, former = attempt.r, attempt.r.parsed.status.image
-    revisions, _ = await r.cache.client.list(
+    revisions, _ = await r.client.server.list(
         kinds.CONTROLLER_REVISION,
         namespace=r.parsed.metadata.namespace,
         label_selector=",".join(f"{name}={value}" for name, value in labels.selector(r.parsed).items()),

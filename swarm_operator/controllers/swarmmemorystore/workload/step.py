@@ -73,7 +73,7 @@ class Workload(Step[SwarmMemoryStore]):
         wanted = stateful_set(r.parsed, image=image, pull_secrets=self.pull_secrets)
         if destination := mounted_destination(r):
             wanted = with_backups(wanted, destination)
-        wanted = with_present_memory(wanted, r.cache.get(kinds.STATEFUL_SET, key_of(r.obj)))
+        wanted = with_present_memory(wanted, r.client.get(kinds.STATEFUL_SET, key_of(r.obj)))
         r.status["image"] = r.parsed.status.image
         delays: list[float] = []
         live = await self._ensure(r, wanted, image, delays)
@@ -111,7 +111,7 @@ class Workload(Step[SwarmMemoryStore]):
             wanted = with_pod_template(wanted, r.parsed)
         except PodTemplateError as error:
             return await self._keep(r, wanted, str(error))
-        live = running_workload(r.parsed, r.cache)
+        live = running_workload(r.parsed, r.client.cache)
         if live is not None and not r.parsed.spec.hibernated:
             live = await _with_strategy(r, live)
             held = await self._hold(Attempt(r, image, live, _pod(r)), wanted, delays)
@@ -165,7 +165,7 @@ class Workload(Step[SwarmMemoryStore]):
         """Return whether it is this store's turn to have its pod replaced."""
         r, now = attempt.r, attempt.r.clock.monotonic()
         lasts = rollback.deadline(r.parsed) + _MARGIN
-        self.turns.seed(lambda: _under_way(r.cache), until=now + lasts)
+        self.turns.seed(lambda: _under_way(r.client.cache), until=now + lasts)
         return self.turns.take(key_of(r.obj), now, lasts=lasts)
 
     async def _follow(self, attempt: Attempt, delays: list[float]) -> None:
@@ -215,7 +215,7 @@ class Workload(Step[SwarmMemoryStore]):
     async def _keep(self, r: Reconciliation[SwarmMemoryStore], wanted: Object, why: str) -> Object | Outcome:
         """Keep the pod as it is, since what the podTemplate adds is refused; a store may still hibernate."""
         refused = failed("PodTemplateRefused", why, blocks=True, requeue_after=_REFUSED_INTERVAL)
-        live = r.cache.get(kinds.STATEFUL_SET, key_of(r.obj))
+        live = r.client.get(kinds.STATEFUL_SET, key_of(r.obj))
         if live is None or not children.is_ours(r.obj, live, None):
             r.set_condition(customisation.CONDITION, refused)
             return refused
@@ -228,7 +228,7 @@ class Workload(Step[SwarmMemoryStore]):
 
 def _pod(r: Reconciliation[SwarmMemoryStore]) -> Object | None:
     # The StatefulSet controller gives the only pod of a set this name.
-    return r.cache.get(kinds.POD, Key(r.parsed.metadata.namespace, f"{r.parsed.metadata.name}-0"))
+    return r.client.get(kinds.POD, Key(r.parsed.metadata.namespace, f"{r.parsed.metadata.name}-0"))
 
 
 async def _with_strategy(r: Reconciliation[SwarmMemoryStore], live: Object) -> Object:
@@ -244,7 +244,7 @@ async def _with_strategy(r: Reconciliation[SwarmMemoryStore], live: Object) -> O
     strategy = {"type": "OnDelete", "rollingUpdate": None} if waits else None
     patch = {"metadata": {"uid": live["metadata"]["uid"]}, "spec": {"updateStrategy": strategy}}
     namespace, name = key_of(live)
-    return await r.cache.merge(kinds.STATEFUL_SET, namespace, name, patch, field_manager=labels.FIELD_MANAGER)
+    return await r.client.merge(kinds.STATEFUL_SET, namespace, name, patch, field_manager=labels.FIELD_MANAGER)
 
 
 def _under_way(cache: Cache) -> list[Key]:

@@ -35,18 +35,18 @@ async def waits_for(r: Reconciliation[SwarmMemoryStore], image: str) -> Outcome 
     Returns:
         Reasons: PreUpgradeBackup or PreUpgradeBackupFailed.
     """
-    workload = running_workload(r.parsed, r.cache)
+    workload = running_workload(r.parsed, r.client.cache)
     if workload is None or r.parsed.spec.hibernated:
         return None
     if image_of_template(workload["spec"]["template"]) == image or not _works(r, workload):
         return None
     if r.parsed.metadata.annotations.get(labels.SKIP_UPGRADE_BACKUP) == "true":
         return None
-    destination = destination_in_use(r.parsed, r.cache)
+    destination = destination_in_use(r.parsed, r.client.cache)
     if destination is None or not is_used_by(workload, destination):
         return None
     name = _name(r.parsed, workload, image)
-    found = r.cache.get(kinds.SWARM_MEMORY_BACKUP, Key(r.parsed.metadata.namespace, name))
+    found = r.client.get(kinds.SWARM_MEMORY_BACKUP, Key(r.parsed.metadata.namespace, name))
     backup = SwarmMemoryBackup.model_validate(found) if found else None
     if backup is None:
         await objects.create(r, PRE_UPGRADE, name)
@@ -63,7 +63,7 @@ async def waits_for(r: Reconciliation[SwarmMemoryStore], image: str) -> Outcome 
 def _works(r: Reconciliation[SwarmMemoryStore], workload: Object) -> bool:
     """Return whether the pod has no problem; it may be starting."""
     namespace, name = r.parsed.metadata.namespace, r.parsed.metadata.name
-    pod = r.cache.get(kinds.POD, Key(namespace, f"{name}-0"))
+    pod = r.client.get(kinds.POD, Key(namespace, f"{name}-0"))
     return availability(workload, [pod] if pod else [], now=r.clock.now()).phase != "Error"
 
 

@@ -72,11 +72,11 @@ def stored(store_object, seen):
 
 
 @pytest.fixture
-def run(cache, recorder, clock, stored):
+def run(caching, recorder, clock, stored):
     """Runs one pass with steps that do as they are told."""
 
     async def call(*steps):
-        return await StepReconciler(STORE, SwarmMemoryStore, steps, cache, recorder, clock).reconcile(key_of(stored))
+        return await StepReconciler(STORE, SwarmMemoryStore, steps, caching, recorder, clock).reconcile(key_of(stored))
 
     return call
 

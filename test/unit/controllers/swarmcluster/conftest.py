@@ -8,8 +8,13 @@ KEY, STORE_KEY = Key("ns", "hive"), Key("ns", "hive-memory")
 
 
 @pytest.fixture
-def reconciler(cache, recorder, clock):
-    return SwarmClusterReconciler(cache, recorder, clock, image="swarm-memory:v1")
+def listed(reads, recorder):
+    return reads(lambda client: SwarmClusterReconciler(client, recorder, image=""))
+
+
+@pytest.fixture
+def reconciler(caching, recorder, clock):
+    return SwarmClusterReconciler(caching, recorder, clock, image="swarm-memory:v1")
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def world(client, cache, seen, monkeypatch):
 
 
 async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(
-    world, live, separate, client, cache, recorder, clock, seen
+    world, live, separate, client, cache, caching, recorder, clock, seen
 ):
     ends = []
     for last in range(12):
@@ -49,7 +49,7 @@ async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(
         separate(hive=True)
 
         def make():
-            return SwarmClusterReconciler(cache, recorder, clock, image="swarm-memory:v1")
+            return SwarmClusterReconciler(caching, recorder, clock, image="swarm-memory:v1")
 
         deaths = await live(last, CLUSTER, KEY, make)
         assert sorted(str(key) for kind, key in client.objects if kind == STORE) == [

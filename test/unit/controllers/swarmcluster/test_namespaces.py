@@ -3,7 +3,7 @@ import pytest
 from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.common.children import ELSEWHERE_INDEX, by_owner_elsewhere
 from swarm_operator.controllers.swarmcluster.namespaces import FINALIZER
-from swarm_operator.runtime.cache import Cache
+from swarm_operator.runtime.cache import Cache, CachedClient
 from swarm_operator.runtime.errors import ConflictError, ForbiddenError
 from swarm_operator.runtime.resource import Key
 
@@ -149,10 +149,10 @@ async def test_a_namespace_that_the_operator_does_not_watch_gets_nothing(
     separate()
     watching = Cache(client, namespaces=["ns"])
     for kind in dict.fromkeys((kinds.SWARM_CLUSTER, STORE, *(kind for step in reconciler.steps for kind in step.owns))):
-        watching.add(kind)
+        watching.add(kind)[0].replaced([], "0")
         watching.add_index(kind, ELSEWHERE_INDEX, by_owner_elsewhere)
     watching.add(kinds.SWARM_CLUSTER)[0].changed(cache.get(kinds.SWARM_CLUSTER, KEY))
-    reconciler.cache = watching
+    reconciler.client = CachedClient(client, watching)
     await reconciler.reconcile(KEY)
     (status,) = [obj["status"] for (kind, _), obj in client.objects.items() if kind == kinds.SWARM_CLUSTER]
     assert {c["type"]: c["reason"] for c in status["conditions"]}["NamespacesReady"] == "NamespaceNotWatched"

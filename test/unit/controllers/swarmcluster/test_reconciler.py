@@ -139,11 +139,13 @@ async def test_a_spec_that_is_not_valid_makes_no_store(reconciler, seen, cluster
     assert cache.get(STORE, STORE_KEY) is None
 
 
-async def test_a_changed_spec_is_reconciled_and_a_changed_status_is_not(reconciler, cache, client, cluster_object):
+async def test_a_changed_spec_is_reconciled_and_a_changed_status_is_not(
+    reconciler, cache, caching, client, cluster_object
+):
     """Otherwise each status write would cause another pass."""
     fresh = type(cache)(client)
     controller = Controller("watching-clusters-themselves", reconciler, fresh)
-    reconciler.cache = fresh
+    reconciler.client = type(caching)(client, fresh)
     reconciler.set_up(controller)
     (informer,) = [informer for informer in fresh.informers if informer.resource == CLUSTER]
     obj = cluster_object()
@@ -171,10 +173,10 @@ async def test_the_numbers_of_its_store_are_the_cluster_s(reconciler, seen, clus
     assert status()["memoryStatus"] == {"available": True, "used": 4096, "hitRate": 0.25}
 
 
-async def test_a_change_of_its_store_is_a_reason_to_look(reconciler, cache, client, cluster_object):
+async def test_a_change_of_its_store_is_a_reason_to_look(reconciler, cache, caching, client, cluster_object):
     fresh = type(cache)(client)
     controller = Controller("watching-clusters", reconciler, fresh)
-    reconciler.cache = fresh
+    reconciler.client = type(caching)(client, fresh)
     reconciler.set_up(controller)
     children = (
         kinds.STATEFUL_SET,
@@ -186,7 +188,7 @@ async def test_a_change_of_its_store_is_a_reason_to_look(reconciler, cache, clie
         kinds.POD,
     )
     watched = {informer.resource: informer for informer in fresh.informers}
-    assert watched.keys() == {CLUSTER, STORE, *children}
+    assert watched.keys() == {CLUSTER, STORE, *children, kinds.PERSISTENT_VOLUME_CLAIM, kinds.SWARM_MEMORY_BACKUP}
     metadata = {"name": "hive-memory", "namespace": "ns", "ownerReferences": [owner_reference(cluster_object())]}
     watched[STORE].changed({"metadata": metadata, "status": {}})
     assert await controller.queue.get() == (KEY, 0)

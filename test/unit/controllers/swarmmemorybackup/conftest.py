@@ -77,9 +77,14 @@ def service():
 
 
 @pytest.fixture
-def reconciler(cache, recorder, clock, service):
+def listed(reads, recorder, service):
+    return reads(lambda client: SwarmMemoryBackupReconciler(client, recorder, service, ""))
+
+
+@pytest.fixture
+def reconciler(caching, recorder, clock, service):
     return SwarmMemoryBackupReconciler(
-        cache, recorder, service, "registry/swarm-memory:v1",
+        caching, recorder, service, "registry/swarm-memory:v1",
         pull_secrets=("pull",), most=2, deadline=DEADLINE, clock=clock,
     )  # fmt: skip
 

@@ -13,8 +13,8 @@ BUCKET = {"objectStore": {"url": "s3://bucket/p"}}
 
 
 @pytest.fixture
-def make(cache, recorder, clock, service):
-    return lambda: SwarmMemoryBackupReconciler(cache, recorder, service, "image:v1", clock=clock)
+def make(caching, recorder, clock, service):
+    return lambda: SwarmMemoryBackupReconciler(caching, recorder, service, "image:v1", clock=clock)
 
 
 async def test_killed_after_any_of_its_writes_a_copy_ends_as_if_it_had_not_been(

@@ -60,8 +60,13 @@ def service():
 
 
 @pytest.fixture
-def reconciler(cache, recorder, clock, service):
-    return SwarmMemoryRestoreReconciler(cache, recorder, service, deadline=DEADLINE, clock=clock)
+def listed(reads, recorder, service):
+    return reads(lambda client: SwarmMemoryRestoreReconciler(client, recorder, service))
+
+
+@pytest.fixture
+def reconciler(caching, recorder, clock, service):
+    return SwarmMemoryRestoreReconciler(caching, recorder, service, deadline=DEADLINE, clock=clock)
 
 
 @pytest.fixture

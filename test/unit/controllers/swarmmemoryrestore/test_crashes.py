@@ -29,7 +29,7 @@ class Service:
 
 @pytest.mark.parametrize("deleted", [False, True])
 async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(
-    live, seen, client, restore_object, ready_store, backup, cache, recorder, clock, deleted
+    live, seen, client, restore_object, ready_store, backup, cache, caching, recorder, clock, deleted
 ):
     ends = []
     for last in range(12):
@@ -47,7 +47,7 @@ async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(
         seen(KIND, obj)
 
         def make(service=service):
-            return SwarmMemoryRestoreReconciler(cache, recorder, service, clock=clock)
+            return SwarmMemoryRestoreReconciler(caching, recorder, service, clock=clock)
 
         deaths = await live(last, KIND, KEY, make)
         found = client.objects[KIND, KEY]

@@ -43,9 +43,14 @@ def observer():
 
 
 @pytest.fixture
-def reconciler(cache, recorder, observer, clock):
+def listed(reads, recorder, observer):
+    return reads(lambda client: SwarmMemoryStoreReconciler(client, recorder, observer, ""))
+
+
+@pytest.fixture
+def reconciler(caching, recorder, observer, clock):
     return SwarmMemoryStoreReconciler(
-        cache, recorder, observer, "registry/swarm-memory:v1", clock=clock, rng=random.Random(1)
+        caching, recorder, observer, "registry/swarm-memory:v1", clock=clock, rng=random.Random(1)
     )
 
 

@@ -415,7 +415,7 @@ class DiedError(UnreachableError):
 
 @pytest.mark.parametrize("end", ["Completed", "Failed"])
 async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(
-    cache, recorder, observer, client, clock, deleted, claim, workload, backup, monkeypatch, end, name
+    cache, caching, recorder, observer, client, clock, deleted, claim, workload, backup, monkeypatch, end, name
 ):
     """The operator dies after its k-th write, for each k; a new one goes on. Another reconciler makes the backup."""
     counted = {"writes": 0, "last": 0}
@@ -438,7 +438,7 @@ async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(
         died = False
         while True:
             before = counted["writes"]
-            reconciler = SwarmMemoryStoreReconciler(cache, recorder, observer, "image", clock=clock)
+            reconciler = SwarmMemoryStoreReconciler(caching, recorder, observer, "image", clock=clock)
             try:
                 await reconciler.reconcile(KEY)
             except DiedError:

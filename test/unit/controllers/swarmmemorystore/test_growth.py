@@ -35,11 +35,11 @@ def test_a_volume_grows_by_its_step_and_never_beyond_its_max(requested, settings
 
 
 @pytest.fixture
-def operator(cache, recorder, observer, clock):
+def operator(caching, recorder, observer, clock):
     """Makes operators, one after the other: each knows what is on the API server and nothing else."""
 
     def start():
-        made = SwarmMemoryStoreReconciler(cache, recorder, observer, "image:v1", clock=clock, rng=random.Random(1))
+        made = SwarmMemoryStoreReconciler(caching, recorder, observer, "image:v1", clock=clock, rng=random.Random(1))
         made.poller.enqueue = lambda _: None
         return made
 

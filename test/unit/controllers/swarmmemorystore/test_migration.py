@@ -448,7 +448,7 @@ def test_names_of_jobs_fit_a_label_and_differ_between_stores_claims_and_retries(
 
 
 async def test_killed_after_any_of_its_writes_the_operator_migrates_once(
-    a_store, legacy_claim, seen, client, cache, recorder, observer, clock, job, job_is, pod_is, mortal
+    a_store, legacy_claim, seen, client, cache, caching, recorder, observer, clock, job, job_is, pod_is, mortal
 ):
     """What the watches bring comes after each pass: the pod gets ready, and then the Job succeeds."""
     ready = {"observedGeneration": 1, "readyReplicas": 1, "currentRevision": "a", "updateRevision": "a"}
@@ -458,7 +458,9 @@ async def test_killed_after_any_of_its_writes_the_operator_migrates_once(
         legacy_claim()
         a_store()
         for _ in range(12):
-            reconciler = SwarmMemoryStoreReconciler(cache, recorder, observer, "registry/swarm-memory:v1", clock=clock)
+            reconciler = SwarmMemoryStoreReconciler(
+                caching, recorder, observer, "registry/swarm-memory:v1", clock=clock
+            )
             with contextlib.suppress(UnreachableError):
                 await reconciler.reconcile(KEY)
             reconciler.poller.forget(KEY)

@@ -95,11 +95,13 @@ async def test_a_spec_that_is_not_valid_makes_no_children(reconciler, client, se
     assert condition("Ready")["reason"] == "InvalidSpec"
 
 
-async def test_a_changed_spec_is_reconciled_and_a_changed_status_is_not(reconciler, cache, client, store_object):
+async def test_a_changed_spec_is_reconciled_and_a_changed_status_is_not(
+    reconciler, cache, caching, client, store_object
+):
     """Otherwise each status write would cause another pass."""
     fresh = type(cache)(client)
     controller = Controller("watching-stores-themselves", reconciler, fresh)
-    reconciler.cache = fresh
+    reconciler.client = type(caching)(client, fresh)
     reconciler.set_up(controller)
     (informer,) = [informer for informer in fresh.informers if informer.resource == STORE]
     obj = store_object()
@@ -119,9 +121,9 @@ async def test_a_changed_spec_is_reconciled_and_a_changed_status_is_not(reconcil
     assert not await due("4", metadata={"generation": 2}, status={"phase": "Error"})
 
 
-async def test_a_change_of_what_a_store_owns_is_a_reason_to_look(reconciler, cache, client, store_object):
+async def test_a_change_of_what_a_store_owns_is_a_reason_to_look(reconciler, cache, caching, client, store_object):
     fresh = type(cache)(client)
-    reconciler.cache = fresh
+    reconciler.client = type(caching)(client, fresh)
     controller = Controller("watching-stores", reconciler, fresh)
     reconciler.set_up(controller)
     watched = {informer.resource: informer for informer in fresh.informers}
@@ -140,7 +142,3 @@ async def test_a_change_of_what_a_store_owns_is_a_reason_to_look(reconciler, cac
         {"metadata": {"name": "x", "namespace": "ns", "resourceVersion": "1"}, "spec": {"storeRef": {"name": "bees"}}}
     )
     assert await controller.queue.get() == (KEY, 0)
-    by_users = {STORE, kinds.SWARM_MEMORY_BACKUP}
-    assert {i.reflector.label_selector for kind, i in watched.items() if kind not in by_users} == {
-        "app.kubernetes.io/managed-by=swarm-operator"
-    }

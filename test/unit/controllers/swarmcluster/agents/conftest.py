@@ -42,8 +42,8 @@ def memory():
 
 
 @pytest.fixture
-def reconciler(cache, recorder, clock):
-    return SwarmClusterReconciler(cache, recorder, clock, image="swarm-memory:v1", pull_secrets=("keys",))
+def reconciler(caching, recorder, clock):
+    return SwarmClusterReconciler(caching, recorder, clock, image="swarm-memory:v1", pull_secrets=("keys",))
 
 
 @pytest.fixture

@@ -67,12 +67,12 @@ def test_fewer_agents_must_have_been_enough_for_a_while(made, settings, seconds)
     assert made(autoscaling=settings)["behavior"] == {"scaleDown": {"stabilizationWindowSeconds": seconds}}
 
 
-async def test_it_goes_when_it_is_switched_off(run, memory_serves, agents_object, cache):
+async def test_it_goes_when_it_is_switched_off(run, memory_serves, agents_object, cache, client):
     on, off = ({"enabled": enabled, "maxAgents": 9} for enabled in (True, False))
     await memory_serves(agents_object(autoscaling=on))
     assert cache.get(HPA, Key("ns", "hive-agent")) is not None
     await run(agents_object(autoscaling=off, generation=2))
-    assert not [key for kind, key in cache.client.objects if kind == HPA]
+    assert not [key for kind, key in client.objects if kind == HPA]
 
 
 async def test_what_it_writes_is_what_counts(run, memory_serves, agents_object, workload, client):

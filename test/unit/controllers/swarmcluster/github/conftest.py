@@ -62,8 +62,8 @@ def asking(cluster_object, github, put_secret):
 
 
 @pytest.fixture
-def reconciler(cache, recorder, clock, api):
-    return SwarmClusterReconciler(cache, recorder, clock, image="swarm-memory:v1", github=api)
+def reconciler(caching, recorder, clock, api):
+    return SwarmClusterReconciler(caching, recorder, clock, image="swarm-memory:v1", github=api)
 
 
 @pytest.fixture

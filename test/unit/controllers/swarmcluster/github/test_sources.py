@@ -16,11 +16,11 @@ KEY = encoded(**{"private-key.pem": private_key()})
 
 
 @pytest.fixture
-def ask(cluster_object, cache, recorder, clock):
+def ask(cluster_object, caching, recorder, clock):
     async def request(**app):
         obj = cluster_object()
         obj["spec"]["githubApp"] = {"appID": 1, "privateKeyRef": {"name": "app"}, **app}
-        r = Reconciliation(CLUSTER, obj, cache, recorder, clock)
+        r = Reconciliation(CLUSTER, obj, caching, recorder, clock)
         r.parsed = SwarmCluster.model_validate(obj)
         return await sources.token_request(r, r.parsed.spec.github_app)
 

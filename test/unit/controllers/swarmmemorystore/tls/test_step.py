@@ -20,8 +20,8 @@ DAY = 86_400
 
 
 @pytest.fixture
-def reconciler(cache, recorder, observer, clock):
-    return SwarmMemoryStoreReconciler(cache, recorder, observer, "image", operator_namespace="system", clock=clock)
+def reconciler(caching, recorder, observer, clock):
+    return SwarmMemoryStoreReconciler(caching, recorder, observer, "image", operator_namespace="system", clock=clock)
 
 
 @pytest.fixture
@@ -138,8 +138,10 @@ async def test_a_clock_that_jumps_and_comes_back_leaves_nothing_that_is_not_vali
         assert signers
 
 
-async def test_auto_without_a_pod_of_the_operator_is_told(cache, recorder, observer, clock, seen, store_object):
-    reconciler = SwarmMemoryStoreReconciler(cache, recorder, observer, "image", clock=clock)
+async def test_auto_without_a_pod_of_the_operator_is_told(
+    cache, caching, recorder, observer, clock, seen, store_object
+):
+    reconciler = SwarmMemoryStoreReconciler(caching, recorder, observer, "image", clock=clock)
     seen(kinds.SWARM_MEMORY_STORE, store_object(tls={"mode": "auto"}))
     await reconciler.reconcile(KEY)
     status = cache.get(kinds.SWARM_MEMORY_STORE, KEY)["status"]

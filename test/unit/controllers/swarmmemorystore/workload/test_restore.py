@@ -426,7 +426,7 @@ class DiedError(UnreachableError):
 
 
 async def test_killed_after_any_of_its_writes_the_operator_restores_once(
-    a_store, a_backup, seen, client, cache, recorder, observer, clock, job, monkeypatch
+    a_store, a_backup, seen, client, cache, caching, recorder, observer, clock, job, monkeypatch
 ):
     counted = {"writes": 0, "last": 0}
 
@@ -447,7 +447,9 @@ async def test_killed_after_any_of_its_writes_the_operator_restores_once(
         a_backup()
         a_store()
         for _ in range(12):
-            reconciler = SwarmMemoryStoreReconciler(cache, recorder, observer, "registry/swarm-memory:v1", clock=clock)
+            reconciler = SwarmMemoryStoreReconciler(
+                caching, recorder, observer, "registry/swarm-memory:v1", clock=clock
+            )
             with contextlib.suppress(DiedError):
                 await reconciler.reconcile(KEY)
             reconciler.poller.forget(KEY)

@@ -154,10 +154,10 @@ async def test_the_pod_of_the_failed_image_is_deleted_if_its_controller_leaves_i
 
 @pytest.mark.parametrize("last", range(3))
 async def test_an_operator_that_starts_again_after_any_write_goes_on(
-    last, failing, clock, live, kubernetes, status, condition, cache, recorder, observer
+    last, failing, clock, live, kubernetes, status, condition, caching, recorder, observer
 ):
     def operator():
-        return SwarmMemoryStoreReconciler(cache, recorder, observer, "registry/swarm-memory:v1", clock=clock)
+        return SwarmMemoryStoreReconciler(caching, recorder, observer, "registry/swarm-memory:v1", clock=clock)
 
     clock.moment += timedelta(seconds=601)
     assert await live(last, STORE, KEY, operator) == (last > 0)
@@ -174,10 +174,10 @@ async def test_a_change_of_the_spec_tries_again(failing, pass_deadline, kubernet
 
 
 async def test_another_image_of_the_operator_s_is_tried(
-    cache, recorder, observer, clock, serving, become, ready, kubernetes, reconcile, reconciler
+    caching, recorder, observer, clock, serving, become, ready, kubernetes, reconcile, reconciler
 ):
     def operator(tag):
-        return SwarmMemoryStoreReconciler(cache, recorder, observer, f"registry/swarm-memory:{tag}", clock=clock)
+        return SwarmMemoryStoreReconciler(caching, recorder, observer, f"registry/swarm-memory:{tag}", clock=clock)
 
     await become()
     await operator("v2").reconcile(KEY)
