@@ -47,6 +47,26 @@ REFUSED = {
         {"backup": {"objectStore": {"url": "s3://b", "endpoint": "minio:9000"}}},
         ["spec.backup.objectStore.endpoint", "must be http://HOST:PORT"],
     ),
+    "embedder without its endpoint": (
+        {"embedder": {"mode": "http", "model": "m", "width": 3}},
+        ["spec.embedder.url", "must be given with mode http, and only then"],
+    ),
+    "embedder with an endpoint that has no use": (
+        {"embedder": {"mode": "static", "url": "https://h/v1"}},
+        ["spec.embedder.url", "must be given with mode http, and only then"],
+    ),
+    "embedder with a key that has no use": (
+        {"embedder": {"mode": "static", "secretRef": {"name": "keys"}}},
+        ["spec.embedder.secretRef", "can be given with mode http only"],
+    ),
+    "embedder with a key in its URL": (
+        {"embedder": {"mode": "http", "url": "https://user:key@h/v1", "model": "m", "width": 3}},
+        ["spec.embedder.url", "without user, query and fragment"],
+    ),
+    "embedder that waits too long": (
+        {"embedder": {"mode": "http", "url": "https://h/v1", "model": "m", "width": 3, "timeout": "6m"}},
+        ["spec.embedder.timeout", "must be at most 300s"],
+    ),
     "restoring from nothing": ({"restoreFrom": {}}, ["spec.restoreFrom", "must have exactly one of"]),
     "restoring from two": (
         {"restoreFrom": {"backupRef": {"name": "b"}, "location": "s3://b/s/n"}},

@@ -40,6 +40,13 @@ EXAMPLES = {
         {"from": [{"podSelector": {"matchLabels": {"role": "agent"}}}, {"ipBlock": {"cidr": "10.0.0.0/16"}}]},
     ],
     "backupSchedule": ["0 3 * * *", "*/15 * * * mon-fri"],
+    "embedder": [
+        {},
+        {"mode": "static"},
+        {"mode": "http", "url": "https://h/v1", "model": "m", "width": 384, "timeout": "5m", "batch": 1},
+        {"mode": "http", "url": "http://[::1]:8080", "model": "m", "width": 1, "caSecretRef": {"name": "ca"}},
+        {"mode": "http", "url": "https://h/v1", "model": "a/b:c", "width": 4096, "secretRef": {"name": "keys"}},
+    ],
     "hibernated": [False],
     "paused": [False],
     "podTemplate": [
@@ -131,6 +138,18 @@ def _bad(name: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         return st.sampled_from([1, {}, "all", [{}], [{**rule, "access": "admin"}], [rule, rule]])
     if name == "tls":
         return st.sampled_from([1, [], "auto", {"mode": "on"}, {"mode": "secret"}, {"mode": "auto", "secretName": "a"}])
+    if name == "embedder":
+        http = {"mode": "http", "url": "https://h/v1", "model": "m", "width": 384}
+        missing = [
+            {field: value for field, value in http.items() if field != name} for name in ("url", "model", "width")
+        ]
+        wrong = [{"url": "https://u:p@h/v1"}, {"url": "ftp://h"}, {"width": 0}, {"width": 4097}, {"timeout": "6m"}]
+        wrong += [{"batch": 0}, {"secretRef": {}}, {"mode": "static"}]
+        return st.sampled_from(
+            [1, [], "static", {"mode": "on"}, {"mode": "static", "batch": 1}, {"secretRef": {"name": "a"}}]
+            + missing
+            + [http | each for each in wrong]
+        )
     if name == RESTORE:
         two = {"backupRef": {"name": "b1"}, "storeRef": {"name": "other"}}
         elsewhere = {"location": "s3://a/s/b1", "destination": {"claimName": "c"}}

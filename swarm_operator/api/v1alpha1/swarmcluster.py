@@ -31,6 +31,7 @@ from swarm_operator.api.v1alpha1.common import (
     rule,
     unchanged,
 )
+from swarm_operator.api.v1alpha1.embedder import Embedder
 from swarm_operator.api.v1alpha1.github import GitHubApp, GitHubTokenStatus
 from swarm_operator.api.v1alpha1.hivemind import HIVE_MIND_SUFFIX, HiveMindSpec, HiveMindStatus, enough_room_for_name
 from swarm_operator.api.v1alpha1.namespaces import NamespaceConfig, unchanged_config
@@ -127,6 +128,9 @@ class MemorySpec(ApiModel):
     access: AccessRules | None = None
     """Further service accounts whose pods may use the memory. The swarm's own agents may read and write everything,
     unless a rule for their service account, NAME-agent, says otherwise."""
+    embedder: Embedder | None = None
+    """What makes the vectors by which entries of the memory are found by their meaning. Its Secrets are in the
+    memory's namespace. Default: nothing."""
     tls: TLSSettings | None = None
     """TLS on all ports of the memory, and of the hive mind. Default: off."""
     enable_disruption_budget: bool | None = None

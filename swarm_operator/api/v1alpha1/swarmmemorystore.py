@@ -31,6 +31,7 @@ from swarm_operator.api.v1alpha1.common import (
     rule,
     unchanged,
 )
+from swarm_operator.api.v1alpha1.embedder import Embedder
 from swarm_operator.api.v1alpha1.network_policy import NetworkPolicySettings
 from swarm_operator.api.v1alpha1.pod_template import PodTemplate
 from swarm_operator.api.v1alpha1.tls import TLSSettings
@@ -144,6 +145,8 @@ class SwarmMemoryStoreSpec(ApiModel):
     access: AccessRules | None = None
     """Service accounts whose pods may use this memory, with tokens for the audience swarm-memory. Default: none. A
     SwarmCluster names its own agents here."""
+    embedder: Embedder | None = None
+    """What makes the vectors by which entries are found by their meaning. Default: nothing."""
     tls: TLSSettings | None = None
     """TLS on all ports. Default: off."""
     enable_disruption_budget: bool = True

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from swarm_operator.cmd.memory.values import one_of, optional, whole
+from swarm_operator.cmd.memory.values import interval, one_of, optional, whole
 from swarm_operator.shared import limits
 
 
@@ -66,9 +66,8 @@ def add_embedder(flag: Flags) -> None:
         "dimensions of the model's vectors; default: asked for at the start",
     )  # fmt: skip
     flag(
-        "--embedder-timeout", "EMBEDDER_TIMEOUT", "10", whole(*limits.EMBEDDER_TIMEOUT),
-        "seconds until a request to the endpoint fails, with all attempts",
-    )  # fmt: skip
+        "--embedder-timeout", "EMBEDDER_TIMEOUT", "10s", interval, "time until a request to it fails, with all attempts"
+    )
     flag("--embedder-batch", "EMBEDDER_BATCH", "64", whole(*limits.EMBEDDER_BATCH), "texts in a request to it at most")
 
 

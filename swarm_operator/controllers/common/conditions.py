@@ -12,13 +12,13 @@ from swarm_operator.runtime.resource import Object
 
 EVENT_CONDITIONS = frozenset(
     {"Ready", "StorageReady", "AuthReady", "Restored", "BackupSucceeded", "Writable", "Upgraded", "Migrated", "Paused"}
-    | {"CertificateReady", "PodTemplateApplied", "SpaceAvailable", "GitHubTokenReady"}
+    | {"CertificateReady", "EmbedderReady", "PodTemplateApplied", "SpaceAvailable", "GitHubTokenReady"}
 )
 """Conditions whose changes emit events."""
 
 QUIET = frozenset(
     {("AuthReady", "True"), ("CertificateReady", "True"), ("Writable", "True"), ("Writable", "Unknown")}
-    | {("SpaceAvailable", "True"), ("SpaceAvailable", "Unknown")}
+    | {("SpaceAvailable", "True"), ("SpaceAvailable", "Unknown"), ("EmbedderReady", "True")}
 )
 """Conditions that are normal from the start, and emit no event."""
 

@@ -13,7 +13,7 @@ from swarm_operator.controllers.swarmcluster.namespaces import SwarmNamespace
 from swarm_operator.controllers.swarmcluster.placement import swarm_namespace
 from swarm_operator.runtime.resource import Key, Object
 
-_PASSED_ON = {"autogrow", "enable_disruption_budget", "network_policy", "restore_from", "tls"}
+_PASSED_ON = {"autogrow", "embedder", "enable_disruption_budget", "network_policy", "restore_from", "tls"}
 """Fields of the cluster's memory that the store has under the same name."""
 
 

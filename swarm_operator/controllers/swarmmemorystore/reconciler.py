@@ -13,6 +13,7 @@ from swarm_operator.controllers.swarmmemorystore.backups.step import Backups
 from swarm_operator.controllers.swarmmemorystore.backups.volume import BackupsVolume
 from swarm_operator.controllers.swarmmemorystore.deletion import FinalBackup
 from swarm_operator.controllers.swarmmemorystore.disruption_budget import DisruptionBudget
+from swarm_operator.controllers.swarmmemorystore.embedder import EmbedderSecrets
 from swarm_operator.controllers.swarmmemorystore.identity.cluster_keys import KeySource
 from swarm_operator.controllers.swarmmemorystore.identity.step import Identity
 from swarm_operator.controllers.swarmmemorystore.migration.step import Migration
@@ -89,6 +90,7 @@ class SwarmMemoryStoreReconciler(StepReconciler[SwarmMemoryStore]):
             NetworkPolicy(operator_namespace),
             DisruptionBudget(),
             LiveSettings(),
+            EmbedderSecrets(),
             Identity(self.keys, self.poller.features, image),
             BackupsVolume(),
             Restore(image, pull_secrets),

@@ -39,7 +39,7 @@ NOT_SHOWN = {"Deleted", "JobSucceeded"}
 """Reasons of outcomes of which no condition is made: the object is gone, or waits for nothing more."""
 OF_SOME_CLUSTERS = {AGENTS_READY, GITHUB_TOKEN_READY}
 OF_SOME_STORES = {"Restored", "BackupStorageReady", "BackupSucceeded", "Upgraded", "PodTemplateApplied", "Migrated"}
-OF_SOME_STORES |= {"CertificateReady"}
+OF_SOME_STORES |= {"CertificateReady", "EmbedderReady"}
 
 
 def rows():

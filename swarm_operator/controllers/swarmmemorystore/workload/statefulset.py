@@ -7,7 +7,7 @@ from typing import Any
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import labels
-from swarm_operator.controllers.swarmmemorystore import auth, network, settings, storage
+from swarm_operator.controllers.swarmmemorystore import auth, embedder, network, settings, storage
 from swarm_operator.controllers.swarmmemorystore.backups.objects import final_name
 from swarm_operator.controllers.swarmmemorystore.identity import step as identity
 from swarm_operator.controllers.swarmmemorystore.tls import names
@@ -101,6 +101,7 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
                     identity.mount(),
                     {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod
                     *([{"name": VOLUME, "mountPath": CERTIFICATE_DIR, "readOnly": True}] if store.is_secure else []),
+                    *embedder.mounts(store),
                 ],
             }
         ],
@@ -110,6 +111,7 @@ def _pod_spec(store: SwarmMemoryStore, image: str) -> Object:
             identity.volume(store),
             {"name": "tmp", "emptyDir": {}},
             *([_certificate(store)] if store.is_secure else []),
+            *embedder.volumes(store),
         ],
     }
 
@@ -152,6 +154,7 @@ def _environment(store: SwarmMemoryStore) -> list[Object]:
             "SWARM_MEMORY_URL": network.endpoints(store, secure=True)["http"],
             "SWARM_MEMORY_CA_FILE": f"{CERTIFICATE_DIR}/{CA_FILE}",
         }
+    fixed |= embedder.variables(store)
     return [*({"name": name, "value": value} for name, value in fixed.items()), *settings.variables(store)]
 
 

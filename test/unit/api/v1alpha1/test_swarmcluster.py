@@ -25,6 +25,7 @@ def test_every_field_has_the_default_that_is_documented():
             "networkPolicy": None,
             "access": None,
             "tls": None,
+            "embedder": None,
             "enableDisruptionBudget": None,
             "sqliteConfig": None,
             "podTemplate": None,

@@ -45,6 +45,7 @@ def test_every_field_has_the_default_that_is_documented():
         "networkPolicy": None,
         "access": None,
         "tls": None,
+        "embedder": None,
         "enableDisruptionBudget": True,
         "hibernated": False,
         "paused": False,

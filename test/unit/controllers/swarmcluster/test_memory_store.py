@@ -47,6 +47,16 @@ def test_every_setting_is_one_that_the_store_has(cluster_object):
         "networkPolicy": {"enabled": True, "from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}]},
         "enableDisruptionBudget": False,
         "tls": {"mode": "secret", "secretName": "mine"},
+        "embedder": {
+            "mode": "http",
+            "url": "https://api.example.com/v1",
+            "model": "m",
+            "width": 384,
+            "secretRef": {"name": "keys", "key": "mine"},
+            "caSecretRef": {"name": "ca"},
+            "timeout": "1m",
+            "batch": 8,
+        },
     }
     store = made(cluster_object, **passed_on, sqliteConfig=tuning)
     read = SwarmMemoryStore.model_validate(store)
