@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import gc
@@ -18,7 +17,7 @@ import uvloop
 
 from swarm_operator import __version__
 from swarm_operator.cmd import logs
-from swarm_operator.cmd.options import PREFIX, parse
+from swarm_operator.cmd.options import PREFIX, Options, parse
 from swarm_operator.controllers.common import kinds, labels
 from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
 from swarm_operator.controllers.swarmcluster.github.api import GitHubApi
@@ -29,7 +28,7 @@ from swarm_operator.controllers.swarmmemoryrestore import SwarmMemoryRestoreReco
 from swarm_operator.controllers.swarmmemoryrestore.service import HttpRestoreService
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
 from swarm_operator.controllers.swarmmemorystore.stats import Observer
-from swarm_operator.runtime import stacks
+from swarm_operator.runtime import metrics, stacks
 from swarm_operator.runtime.cache import Cache, CachedClient
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.clock import SystemClock
@@ -39,7 +38,9 @@ from swarm_operator.runtime.delegated_auth import DelegatedAuth
 from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.kubernetes_asyncio import ConfigException, Configuration
 from swarm_operator.runtime.leader_election import LeaderElector
+from swarm_operator.runtime.loop_lag import LoopMonitor
 from swarm_operator.runtime.manager import Manager, TaskEndedError
+from swarm_operator.runtime.server import Server, health_app, metrics_app
 from swarm_operator.runtime.serving_cert import BadCertificateError, ServingCertificate
 
 log = structlog.get_logger(__name__)
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def run(options: argparse.Namespace) -> None:
+async def run(options: Options) -> None:
     """Wire everything and run it until a signal comes."""
     stop = asyncio.Event()
     _handle_signals(stop)
@@ -86,7 +87,7 @@ async def run(options: argparse.Namespace) -> None:
         guard = await _metrics_guard(options, configuration, stack) if guarded else None
         manager = assemble(client, options, elector=elector, instance=instance, metrics_guard=guard)
         log.info("starting", version=__version__, server=configuration.host)
-        loading = asyncio.create_task(load_without_collecting(manager))
+        loading = asyncio.create_task(load_without_collecting(manager.cache))
         try:
             await manager.run(stop)
         finally:
@@ -110,7 +111,7 @@ def _handle_signals(stop: asyncio.Event) -> None:
     loop.add_signal_handler(signal.SIGUSR1, stacks.dump)
 
 
-async def load_without_collecting(manager: Manager) -> None:
+async def load_without_collecting(cache: Cache) -> None:
     """Keep Python's garbage collector off the caches' first lists.
 
     They hold no cycles and most of them stay, but it would go through all of them again and again while they grow, and
@@ -119,7 +120,7 @@ async def load_without_collecting(manager: Manager) -> None:
     gc.disable()
     try:
         async with asyncio.timeout(_LOADING):
-            await manager.wait_synced()
+            await cache.wait_synced()
     except TimeoutError:
         pass  # the API server is away: what its errors leave behind must not pile up
     finally:
@@ -129,7 +130,7 @@ async def load_without_collecting(manager: Manager) -> None:
 
 def assemble(
     client: Client,
-    options: argparse.Namespace,
+    options: Options,
     *,
     elector: LeaderElector | None = None,
     instance: str,
@@ -196,21 +197,18 @@ def assemble(
     stores.set_up(controllers[1])
     backups.set_up(controllers[2])
     restores.set_up(controllers[3])
-    return Manager(
-        cache,
-        recorder,
-        controllers,
-        elector=elector,
-        metrics_address=options.metrics_bind_address,
-        metrics_auth=auth,
-        metrics_certificate=certificate,
-        health_address=options.health_probe_bind_address,
-        graceful_timeout=options.graceful_shutdown_timeout,
-    )
+    manager = Manager(cache, elector=elector, graceful_timeout=options.graceful_shutdown_timeout)
+    manager.add(LoopMonitor(), recorder, *controllers)
+    if options.metrics_bind_address:
+        app = metrics_app(metrics.REGISTRY, auth=auth)
+        manager.add(Server(app, options.metrics_bind_address, certificate=certificate))
+    if options.health_probe_bind_address:
+        manager.add(Server(health_app(manager.healthz, manager.readyz), options.health_probe_bind_address))
+    return manager
 
 
 async def _elector(
-    options: argparse.Namespace, configuration: Configuration, instance: str, stack: contextlib.AsyncExitStack
+    options: Options, configuration: Configuration, instance: str, stack: contextlib.AsyncExitStack
 ) -> LeaderElector:
     # A client of its own, and half the deadline for one request: a hung one must leave time for another.
     timeout = max(1.0, options.leader_election_renew_deadline / 2)
@@ -228,7 +226,7 @@ async def _elector(
 
 
 async def _metrics_guard(
-    options: argparse.Namespace, configuration: Configuration, stack: contextlib.AsyncExitStack
+    options: Options, configuration: Configuration, stack: contextlib.AsyncExitStack
 ) -> tuple[DelegatedAuth, ServingCertificate]:
     # A client of its own: a replica that stands by must not write, but is scraped too. Few requests at once and
     # 10 s for a review, as in controller-runtime, so that a flood of callers stays here.

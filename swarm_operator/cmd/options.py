@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import re
 import sys
@@ -18,114 +19,6 @@ from swarm_operator.shared.log_level import LEVELS
 PREFIX: Final = "SWARM_OPERATOR_"
 """Prefix of the environment variables. Without it LOG_LEVEL or MEMORY_URL, which others set for themselves, would be
 ours."""
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the flags. An environment variable gives `--status-interval` too: `$SWARM_OPERATOR_STATUS_INTERVAL`.
-
-    `old_variables` of the result are the variables without the prefix that were used, as before there was one.
-    """
-    parser = argparse.ArgumentParser(
-        prog="swarm-operator",
-        description="swarm-operator: the manager that runs all reconcilers.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    flags = _Flags(parser)
-    _add_memories(flags)
-    _add_manager(flags)
-    _add_leader_election(flags)
-    options = parser.parse_args(argv)
-    options.old_variables = flags.old_variables
-    times = (
-        options.leader_election_lease_duration,
-        options.leader_election_renew_deadline,
-        options.leader_election_retry_period,
-    )
-    try:
-        check_times(*times)
-    except ValueError as error:
-        parser.error(str(error))
-    return options
-
-
-class _Flags:
-    """Adds flags whose defaults come from the environment."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._parser = parser
-        self.old_variables: list[str] = []
-
-    def add(self, name: str, kind: Callable[[str], Any], default: object, says: str) -> None:
-        """Add a flag with a value."""
-        variable = self._variable_of(name)
-        value = os.environ.get(variable) or default
-        self._parser.add_argument(name, type=kind, default=value, help=f"{says} (${variable})")
-
-    def switch(self, name: str, says: str, *, default: bool) -> None:
-        """Add a flag that is on or off."""
-        variable = self._variable_of(name)
-        value = _switch(variable, default=default)
-        self._parser.add_argument(
-            name, action=argparse.BooleanOptionalAction, default=value, help=f"{says} (${variable})"
-        )
-
-    def _variable_of(self, name: str) -> str:
-        """Return the environment variable that gives a flag its default."""
-        old = name.removeprefix("--").replace("-", "_").upper()
-        # $KUBECONFIG is kubectl's own variable, which load_config reads.
-        if os.environ.get(PREFIX + old) or not os.environ.get(old) or old == "KUBECONFIG":
-            return PREFIX + old
-        self.old_variables.append(old)
-        return old
-
-
-def _add_memories(flags: _Flags) -> None:
-    image = f"swarm-memory:{__version__}"
-    flags.add("--memory-image", str, image, "image of the memory service, for stores that name no version")
-    secrets = "comma-separated names of the Secrets with which that image is pulled, in each store's namespace"
-    flags.add("--memory-image-pull-secrets", _names, "", secrets)
-    url = "http://{name}.{namespace}.svc:8080"
-    flags.add("--memory-url", str, url, "where the memory service of store {name} in {namespace} is reached")
-    swarm = "namespace of the swarm of a SwarmCluster that asks for namespaces and names none"
-    flags.add("--swarm-namespace", _namespace, "claude-flow-swarm", swarm)
-    hive = "the same for its hive mind"
-    flags.add("--hive-mind-namespace", _namespace, "claude-flow-hivemind", hive)
-    own = "namespace of the operator's pods, which NetworkPolicies of stores let in; a pod's default is its own"
-    flags.add("--operator-namespace", str, _own_namespace(), own)
-    flags.add("--status-interval", _seconds, 30.0, "seconds between two looks at a ready store's numbers")
-    flags.add("--max-concurrent-backups", _positive, 4, "backups that are made at one time")
-    flags.add("--max-concurrent-restarts", _positive, 1, "stores whose pods are replaced at one time")
-    deadline = "seconds for which a backup or a restore waits at most for what it needs"
-    flags.add("--backup-deadline", _seconds, 3600.0, deadline)
-    final = "seconds after a store's deletion until which its final backup is tried; then its volume is kept"
-    flags.add("--final-backup-deadline", _seconds, 3600.0, final)
-
-
-def _add_manager(flags: _Flags) -> None:
-    flags.add("--kubeconfig", str, None, "kubeconfig file; without one in-cluster, then ~/.kube/config")
-    flags.add("--watch-namespaces", _names, "", "comma-separated namespaces to watch; empty for all")
-    flags.add("--max-concurrent-reconciles", _positive, 4, "workers of each controller")
-    flags.add("--metrics-bind-address", _address, ":8443", "where /metrics is served; 0 for nowhere")
-    secure = "serve /metrics over HTTPS, and only to those who may get the non-resource URL /metrics"
-    flags.switch("--metrics-secure", secure, default=True)
-    certificate = "folder with tls.crt and tls.key for --metrics-secure; a self-signed one is made if none is given"
-    flags.add("--metrics-cert-dir", Path, None, certificate)
-    flags.add("--health-probe-bind-address", _address, ":8081", "where /healthz and /readyz are served")
-    grace = "seconds that reconciles under way have to end when the process is told to stop"
-    flags.add("--graceful-shutdown-timeout", _grace, 30.0, grace)
-    flags.add("--log-level", _level, "info", f"the least that is logged: {', '.join(LEVELS)}")
-
-
-def _add_leader_election(flags: _Flags) -> None:
-    elect = "reconcile only while holding the lease; needed as soon as there is a second replica"
-    flags.switch("--leader-elect", elect, default=False)
-    flags.add("--leader-election-id", str, "swarm-operator", "name of the lease")
-    own = _own_namespace() or "default"
-    flags.add("--leader-election-namespace", str, own, "namespace of the lease; a pod's default is its own")
-    flags.add("--leader-election-lease-duration", _seconds, 15.0, "seconds until another takes over")
-    flags.add("--leader-election-renew-deadline", _seconds, 10.0, "seconds until the leader gives up")
-    flags.add("--leader-election-retry-period", _seconds, 2.0, "seconds between two renewals")
 
 
 def _own_namespace() -> str:
@@ -152,7 +45,7 @@ def _level(text: str) -> str:
     return text
 
 
-def _switch(variable: str, *, default: bool) -> bool:
+def _on_or_off(variable: str, *, default: bool) -> bool:
     """Return a flag's default from the environment: true or false.
 
     Raises:
@@ -190,3 +83,118 @@ def _address(text: str) -> tuple[str, int] | None:
         return parse_address(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _flag(kind: Callable[[str], Any], default: object, says: str) -> Any:
+    """Declare a flag with a value. A default may be text, as on the command line, or a function that returns it."""
+    return dataclasses.field(metadata={"kind": kind, "default": default, "says": says})
+
+
+def _switch(says: str, *, default: bool) -> Any:
+    """Declare a flag that is on or off."""
+    return dataclasses.field(metadata={"default": default, "says": says})
+
+
+_OWN = "namespace of the operator's pods, which NetworkPolicies of stores let in; a pod's default is its own"
+_SECRETS = "comma-separated names of the Secrets with which that image is pulled, in each store's namespace"
+_SWARM = "namespace of the swarm of a SwarmCluster that asks for namespaces and names none"
+_DEADLINE = "seconds for which a backup or a restore waits at most for what it needs"
+_FINAL = "seconds after a store's deletion until which its final backup is tried; then its volume is kept"
+_SECURE = "serve /metrics over HTTPS, and only to those who may get the non-resource URL /metrics"
+_CERTIFICATE = "folder with tls.crt and tls.key for --metrics-secure; a self-signed one is made if none is given"
+_GRACE = "seconds that reconciles under way have to end when the process is told to stop"
+_ELECT = "reconcile only while holding the lease; needed as soon as there is a second replica"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the flags say. A field is a flag: `status_interval` is `--status-interval`."""
+
+    memory_image: str = _flag(
+        str, f"swarm-memory:{__version__}", "image of the memory service, for stores that name no version"
+    )
+    memory_image_pull_secrets: tuple[str, ...] = _flag(_names, "", _SECRETS)
+    memory_url: str = _flag(
+        str,
+        "http://{name}.{namespace}.svc:8080",
+        "where the memory service of store {name} in {namespace} is reached",
+    )
+    swarm_namespace: str = _flag(_namespace, "claude-flow-swarm", _SWARM)
+    hive_mind_namespace: str = _flag(_namespace, "claude-flow-hivemind", "the same for its hive mind")
+    operator_namespace: str = _flag(str, _own_namespace, _OWN)
+    status_interval: float = _flag(_seconds, 30.0, "seconds between two looks at a ready store's numbers")
+    max_concurrent_backups: int = _flag(_positive, 4, "backups that are made at one time")
+    max_concurrent_restarts: int = _flag(_positive, 1, "stores whose pods are replaced at one time")
+    backup_deadline: float = _flag(_seconds, 3600.0, _DEADLINE)
+    final_backup_deadline: float = _flag(_seconds, 3600.0, _FINAL)
+
+    kubeconfig: str | None = _flag(str, None, "kubeconfig file; without one in-cluster, then ~/.kube/config")
+    watch_namespaces: tuple[str, ...] = _flag(_names, "", "comma-separated namespaces to watch; empty for all")
+    max_concurrent_reconciles: int = _flag(_positive, 4, "workers of each controller")
+    metrics_bind_address: tuple[str, int] | None = _flag(_address, ":8443", "where /metrics is served; 0 for nowhere")
+    metrics_secure: bool = _switch(_SECURE, default=True)
+    metrics_cert_dir: Path | None = _flag(Path, None, _CERTIFICATE)  # noqa: RUF009 - a field
+    health_probe_bind_address: tuple[str, int] | None = _flag(
+        _address, ":8081", "where /healthz and /readyz are served"
+    )
+    graceful_shutdown_timeout: float = _flag(_grace, 30.0, _GRACE)
+    log_level: str = _flag(_level, "info", f"the least that is logged: {', '.join(LEVELS)}")
+
+    leader_elect: bool = _switch(_ELECT, default=False)
+    leader_election_id: str = _flag(str, "swarm-operator", "name of the lease")
+    leader_election_namespace: str = _flag(
+        str, lambda: _own_namespace() or "default", "namespace of the lease; a pod's default is its own"
+    )
+    leader_election_lease_duration: float = _flag(_seconds, 15.0, "seconds until another takes over")
+    leader_election_renew_deadline: float = _flag(_seconds, 10.0, "seconds until the leader gives up")
+    leader_election_retry_period: float = _flag(_seconds, 2.0, "seconds between two renewals")
+
+    old_variables: tuple[str, ...] = ()
+    """Environment variables without the prefix that were used, as before there was one. No flag."""
+
+
+def parse(argv: Sequence[str] | None) -> Options:
+    """Parse the flags. An environment variable gives `--status-interval` too: `$SWARM_OPERATOR_STATUS_INTERVAL`."""
+    parser = argparse.ArgumentParser(
+        prog="swarm-operator",
+        description="swarm-operator: the manager that runs all reconcilers.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    old: list[str] = []
+    for flag in dataclasses.fields(Options):
+        if flag.metadata:
+            _add(parser, flag, old)
+    options = Options(**vars(parser.parse_args(argv)), old_variables=tuple(old))
+    try:
+        check_times(
+            options.leader_election_lease_duration,
+            options.leader_election_renew_deadline,
+            options.leader_election_retry_period,
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    return options
+
+
+def _add(parser: argparse.ArgumentParser, flag: dataclasses.Field[Any], old: list[str]) -> None:
+    """Add a flag whose default comes from the environment. `old`: takes the variable if it has an old name."""
+    name, default = "--" + flag.name.replace("_", "-"), flag.metadata["default"]
+    variable = _variable_of(flag.name.upper())
+    if not variable.startswith(PREFIX):
+        old.append(variable)
+    says = f"{flag.metadata['says']} (${variable})"
+    if "kind" in flag.metadata:
+        value = os.environ.get(variable) or (default() if callable(default) else default)
+        parser.add_argument(name, type=flag.metadata["kind"], default=value, help=says)
+    else:
+        value = _on_or_off(variable, default=default)
+        parser.add_argument(name, action=argparse.BooleanOptionalAction, default=value, help=says)
+
+
+def _variable_of(name: str) -> str:
+    """Return the environment variable that gives a flag its default."""
+    # $KUBECONFIG is kubectl's own variable, which load_config reads.
+    if os.environ.get(PREFIX + name) or not os.environ.get(name) or name == "KUBECONFIG":
+        return PREFIX + name
+    return name

@@ -14,12 +14,18 @@ from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.errors import NotSyncedError
 from swarm_operator.runtime.reflector import Reflector
 from swarm_operator.runtime.resource import Key, Object, Resource
+from swarm_operator.runtime.runnable import Phase, Runnable
 from swarm_operator.runtime.store import OWNER_INDEX, Change, IndexFunction, Store
 
 Handler = Callable[[Change], None]
+Transform = Callable[[Object], Object]
 
 
-class Informer:
+def _as_it_is(obj: Object) -> Object:
+    return obj
+
+
+class Informer(Runnable):
     """A reflector, the store that it fills, and the handlers of changes: one kind, in one namespace or in all.
 
     Guarantees, those of client-go's shared informers: changes of one object come in order, and states in between may be
@@ -30,7 +36,10 @@ class Informer:
         resource: the kind.
         namespace: empty for all.
         label_selector: only objects with these labels.
+        transform: see Cache.
     """
+
+    phase = Phase.CACHES
 
     def __init__(
         self,
@@ -39,8 +48,11 @@ class Informer:
         *,
         namespace: str = "",
         label_selector: str = "",
+        transform: Transform = _as_it_is,
     ) -> None:
         self.resource = resource
+        self._transform = transform
+        self.task_name = f"informer {resource.plural}"
         self.store = Store()
         self.reflector = Reflector(client, resource, self, namespace=namespace, label_selector=label_selector)
         self._handlers: list[Handler] = []
@@ -67,13 +79,14 @@ class Informer:
 
     def replaced(self, objects: list[Object], version: str, *, restored: bool = False) -> None:
         """See reflector.Sink."""
+        objects = [self._transform(obj) for obj in objects]
         for change in self.store.replace(objects, version, initial=not self.synced, restored=restored):
             self._notify(change)
         self._synced.set()
 
     def changed(self, obj: Object) -> None:
         """See reflector.Sink. Also called with the answer to an own write, before its event arrives."""
-        self._notify(self.store.put(obj))
+        self._notify(self.store.put(self._transform(obj)))
 
     def deleted(self, obj: Object) -> None:
         """See reflector.Sink."""
@@ -95,6 +108,7 @@ class Cache:
         namespaces: the namespaces to watch; empty for all.
         label_selector: only objects with these labels, of all kinds that `label_selectors` does not name.
         label_selectors: the same by kind; "" for all objects.
+        transform: makes what is stored of each object; twice makes no difference. `frozen.freeze` is one, for tests.
     """
 
     def __init__(
@@ -104,11 +118,13 @@ class Cache:
         namespaces: Iterable[str] = (),
         label_selector: str = "",
         label_selectors: Mapping[Resource, str] = MappingProxyType({}),
+        transform: Transform = _as_it_is,
     ) -> None:
         self._client = client
         self._namespaces = tuple(dict.fromkeys(namespaces)) or ("",)
         self._label_selector = label_selector
         self._label_selectors = label_selectors
+        self._transform = transform
         self._informers: dict[Resource, dict[str, Informer]] = {}
 
     @property
@@ -121,7 +137,9 @@ class Cache:
         if resource not in self._informers:
             selector = self._label_selectors.get(resource, self._label_selector)
             self._informers[resource] = {
-                namespace: Informer(self._client, resource, namespace=namespace, label_selector=selector)
+                namespace: Informer(
+                    self._client, resource, namespace=namespace, label_selector=selector, transform=self._transform
+                )
                 for namespace in self._namespaces
             }
         return list(self._informers[resource].values())
@@ -168,10 +186,12 @@ class Cache:
         """Return all objects of a kind."""
         return [obj for informer in self._informers[resource].values() for obj in self._listed(informer)]
 
-    def written(self, resource: Resource, obj: Object) -> None:
-        """Take in the answer to a write of ours, before its event arrives. Kinds that are not watched are ignored."""
+    def written(self, resource: Resource, obj: Object) -> Object:
+        """Take in the answer to a write of ours, before its event arrives, and return what readers get of it."""
+        obj = self._transform(obj)
         if resource in self._informers:
             self._informer(resource, obj["metadata"].get("namespace", "")).changed(obj)
+        return obj
 
     def _informer(self, resource: Resource, namespace: str) -> Informer:
         by_namespace = self._informers[resource]
@@ -232,5 +252,4 @@ class CachedClient:
 
     def _written(self, resource: Resource, answer: Object) -> Object:
         answer["metadata"].pop("managedFields", None)
-        self.cache.written(resource, answer)
-        return answer
+        return self.cache.written(resource, answer)

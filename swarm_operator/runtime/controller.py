@@ -26,6 +26,7 @@ from swarm_operator.runtime.cache import Cache, Informer
 from swarm_operator.runtime.clock import Clock, SystemClock
 from swarm_operator.runtime.errors import ApiError, TerminalError
 from swarm_operator.runtime.resource import Key, Resource
+from swarm_operator.runtime.runnable import Phase, Runnable
 from swarm_operator.runtime.store import Change
 from swarm_operator.runtime.workqueue import LOW_PRIORITY, ShutDownError, WorkQueue
 
@@ -51,7 +52,7 @@ class Reconciler(Protocol):
         """
 
 
-class Controller:
+class Controller(Runnable):
     """See the module's docstring.
 
     Args:
@@ -62,6 +63,8 @@ class Controller:
         reconcile_timeout: seconds after which a reconcile is cancelled and counted as a timeout; None for never.
         clock: where the time comes from.
     """
+
+    phase = Phase.LEADER
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class Controller:
         clock: Clock | None = None,
     ) -> None:
         self.name = name
+        self.task_name = f"controller {name}"
         self._reconciler = reconciler
         self._cache = cache
         self._workers = workers
@@ -82,8 +86,8 @@ class Controller:
         self._informers: dict[Informer, None] = {}
         self._stopping = asyncio.Event()
         self.queue: WorkQueue[Key] = WorkQueue(name, clock=self._clock)
-        self.working = False
-        """Whether the workers have been started: if not, there is nothing to wait for when stopping."""
+        self._idle = asyncio.Event()
+        self._idle.set()
         metrics.initialise_controller(name, workers)
 
     def watch(
@@ -118,18 +122,22 @@ class Controller:
         await self._wait_synced()
         if self._stopping.is_set():
             return
-        self.working = True
         log.info("starting workers", controller=self.name, workers=self._workers)
-        async with asyncio.TaskGroup() as group:
-            gauges = group.create_task(self._refresh_gauges())
-            workers = [group.create_task(self._work()) for _ in range(self._workers)]
-            await asyncio.gather(*workers)
-            gauges.cancel()
+        self._idle.clear()
+        try:
+            async with asyncio.TaskGroup() as group:
+                gauges = group.create_task(self._refresh_gauges())
+                workers = [group.create_task(self._work()) for _ in range(self._workers)]
+                await asyncio.gather(*workers)
+                gauges.cancel()
+        finally:
+            self._idle.set()
 
-    def stop(self) -> None:
-        """Hand out no more keys; `run` returns when the reconciles under way have ended."""
+    async def stop(self) -> None:
+        """Hand out no more keys, and wait until the reconciles under way have ended; then `run` returns."""
         self._stopping.set()
         self.queue.shut_down()
+        await self._idle.wait()
 
     async def _wait_synced(self) -> None:
         """Wait for the first lists, but no longer than until `stop`: an API server out of reach sends none."""

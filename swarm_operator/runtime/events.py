@@ -8,6 +8,7 @@ cannot be sent is dropped after a few tries and logged; events are for people.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +20,7 @@ from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.clock import Clock, SystemClock, rfc3339_micro
 from swarm_operator.runtime.errors import ApiError, ConflictError, ForbiddenError, NotFoundError
 from swarm_operator.runtime.resource import Object, Resource
+from swarm_operator.runtime.runnable import Runnable
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +29,8 @@ EVENTS = Resource("events.k8s.io", "v1", "Event", "events")
 _QUEUE_SIZE = 1000
 _SENDERS = 4
 _TRIES = 4
+_DRAINING = 2.0
+"""Seconds that the last events may hold up the end of the process."""
 _SERIES_ENDS = 360.0
 """Seconds of silence after which the same event starts a new object."""
 _SERIES_WRITE = 60.0
@@ -51,7 +55,7 @@ class _Series:
     """One request of a series at a time: its first makes the object that the others change."""
 
 
-class EventRecorder:
+class EventRecorder(Runnable):
     """See the module's docstring.
 
     Args:
@@ -60,6 +64,8 @@ class EventRecorder:
         instance: the `reportingInstance`, such as the pod's name.
         clock: where the time comes from.
     """
+
+    task_name = "event recorder"
 
     def __init__(self, client: Client, *, controller: str, instance: str, clock: Clock | None = None) -> None:
         self._client = client
@@ -129,6 +135,11 @@ class EventRecorder:
             for _ in range(_SENDERS):
                 group.create_task(self._send_all())
             group.create_task(self._finish_all())
+
+    async def stop(self) -> None:
+        """Wait until everything that was recorded has been sent or dropped, but not for long: events are for people."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.drain(), _DRAINING)
 
     async def _finish_all(self) -> None:
         while True:

@@ -8,7 +8,7 @@ Guarantees:
     whether or not anything still runs: it is what writes are fenced with. Others take over `lease_duration` seconds
     after it at the earliest.
 
-    When `run` has been cancelled and `release` called, nothing takes the lease again.
+    When `run` has been cancelled and `close` called, nothing takes the lease again.
 
 Caveats:
     A request that was sent before the deadline may take effect after it; the lease outlives the deadline for that.
@@ -27,6 +27,7 @@ from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.clock import Clock, SystemClock, rfc3339_micro
 from swarm_operator.runtime.errors import ApiError, ConflictError, NotFoundError
 from swarm_operator.runtime.resource import Object, Resource
+from swarm_operator.runtime.runnable import Phase, Runnable
 
 log = structlog.get_logger(__name__)
 
@@ -49,12 +50,15 @@ def check_times(lease_duration: float, renew_deadline: float, retry_period: floa
 
 
 @dataclass(slots=True)
-class LeaderElector:
+class LeaderElector(Runnable):
     """See the module's docstring.
 
     Raises:
         ValueError: the times do not fit each other.
     """
+
+    phase = Phase.ELECTION
+    task_name = "leader election"
 
     client: Client
     """A client of its own: a renewal must not wait behind other requests."""
@@ -107,7 +111,7 @@ class LeaderElector:
             metrics.LEADER_ELECTION_MASTER_STATUS.labels(self.name).set(0)
         raise LeadershipLostError(f"lease {self.namespace}/{self.name} was not renewed for {self.renew_deadline} s")
 
-    async def release(self) -> None:
+    async def close(self) -> None:
         """Give the lease up, so that another need not wait for its end. For when nothing writes any more."""
         self._released = True
         if self._lease is None or self._lease["spec"].get("holderIdentity") != self.identity:

@@ -21,13 +21,16 @@ import structlog
 
 from swarm_operator.runtime import metrics
 from swarm_operator.runtime.clock import Clock, SystemClock
+from swarm_operator.runtime.runnable import Runnable
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class LoopMonitor:
+class LoopMonitor(Runnable):
     """Measures the lag of the loop that `run` is called on, and logs the stack of whatever hangs it."""
+
+    task_name = "loop monitor"
 
     interval: float = 0.25
     """Seconds between two samples."""

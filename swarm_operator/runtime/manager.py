@@ -1,10 +1,8 @@
-"""Starts everything in order, notices when a part of it ends, and stops everything in order.
+"""Starts the parts of a process phase by phase, notices when one ends, and stops all in the reverse order.
 
-Start: HTTP servers, then informers and the event recorder, then the controllers, which wait for the informers and for
-this process to be the leader. A process that stands by has its cache and its queues filled. The event loop is monitored
-from the first to the last.
-Stop: controllers first, with time to finish what they do; then informers; then what is left of the events; then the
-lease; then HTTP. When leadership is lost there is no time to finish anything.
+A process that stands by has its cache and its queues filled: only parts of the last phase wait until it is the leader.
+At a stop each phase has time to finish what it does, before the one that it relies on stops. When leadership is lost
+there is no time to finish anything.
 """
 
 from __future__ import annotations
@@ -16,15 +14,10 @@ from typing import Any
 
 import structlog
 
-from swarm_operator.runtime import metrics, server
 from swarm_operator.runtime.cache import Cache
-from swarm_operator.runtime.controller import Controller
-from swarm_operator.runtime.delegated_auth import DelegatedAuth
-from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.health import Checks
 from swarm_operator.runtime.leader_election import LeaderElector, LeadershipLostError
-from swarm_operator.runtime.loop_lag import LoopMonitor
-from swarm_operator.runtime.serving_cert import ServingCertificate
+from swarm_operator.runtime.runnable import Phase, Runnable
 
 log = structlog.get_logger(__name__)
 
@@ -37,52 +30,25 @@ class Manager:
     """See the module's docstring.
 
     Args:
-        cache: its informers are started here.
-        recorder: sends the events.
-        controllers: what to run.
-        elector: decides whether the controllers run here; None when there is only one process.
-        metrics_address: where /metrics is served; None for nowhere.
-        metrics_auth: asked who may read /metrics; None lets everybody.
-        metrics_certificate: serves /metrics over HTTPS; None is HTTP.
-        health_address: where /healthz and /readyz are served; None for nowhere.
-        graceful_timeout: seconds that reconciles under way have to end, before they are cancelled.
+        cache: its informers run here.
+        elector: decides whether parts of the phase LEADER run here; None when there is only one process.
+        graceful_timeout: seconds that each phase has to finish what is under way, before it is cancelled.
     """
 
-    def __init__(
-        self,
-        cache: Cache,
-        recorder: EventRecorder,
-        controllers: Iterable[Controller],
-        *,
-        elector: LeaderElector | None = None,
-        metrics_address: tuple[str, int] | None = None,
-        metrics_auth: DelegatedAuth | None = None,
-        metrics_certificate: ServingCertificate | None = None,
-        health_address: tuple[str, int] | None = None,
-        graceful_timeout: float = 30.0,
-    ) -> None:
-        self._cache = cache
-        self._recorder = recorder
-        self._controllers = list(controllers)
+    def __init__(self, cache: Cache, *, elector: LeaderElector | None = None, graceful_timeout: float = 30.0) -> None:
+        self.cache = cache
         self._elector = elector
         self._graceful_timeout = graceful_timeout
         self._failure: str | None = None
+        self.runnables: list[Runnable] = [elector] if elector else []
         self.healthz = Checks()
         self.readyz = Checks()
         self.healthz.add("tasks", lambda: self._failure)
         self.readyz.add("informers", self._unsynced)
-        self._servers: list[server.Server] = []
-        self._certificate = metrics_certificate if metrics_address else None
-        if metrics_address:
-            app = server.metrics_app(metrics.REGISTRY, auth=metrics_auth)
-            context = metrics_certificate.context if metrics_certificate else None
-            self._servers.append(server.Server(app, metrics_address, context=context))
-        if health_address:
-            self._servers.append(server.Server(server.health_app(self.healthz, self.readyz), health_address))
 
-    async def wait_synced(self) -> None:
-        """Wait until every informer has its first list."""
-        await self._cache.wait_synced()
+    def add(self, *runnables: Runnable) -> None:
+        """Run further parts. Call this before `run`."""
+        self.runnables.extend(runnables)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set, then stop in order.
@@ -90,37 +56,23 @@ class Manager:
         Raises:
             TaskEndedError: a part ended by itself; its own error is the cause.
         """
+        parts = [*self.runnables, *self.cache.informers]
+        tasks: list[asyncio.Task[None]] = []
         async with contextlib.AsyncExitStack() as stack:
-            for http in self._servers:
-                host, port = await http.start()
-                stack.push_async_callback(http.stop)
-                log.info("serving", host=host, port=port)
-            certificate = []
-            if self._certificate:
-                certificate = [_task("certificate watcher", self._certificate.run())]
-                stack.push_async_callback(_cancel, certificate)
-            election = []
-            if self._elector:
-                election = [_task("leader election", self._elector.run())]
-                stack.push_async_callback(self._elector.release)
-                stack.push_async_callback(_cancel, election)
-            monitor = [_task("loop monitor", LoopMonitor().run())]
-            stack.push_async_callback(_cancel, monitor)
-            recorder = [_task("event recorder", self._recorder.run())]
-            stack.push_async_callback(_cancel, recorder)
-            stack.push_async_callback(self._drain_events)
-            informers = [
-                _task(f"informer {informer.resource.plural}", informer.run()) for informer in self._cache.informers
-            ]
-            stack.push_async_callback(_cancel, informers)
-            controllers = [_task(f"controller {c.name}", self._run_when_leading(c)) for c in self._controllers]
-            stack.push_async_callback(self._drain, controllers)
-            await self._supervise([*certificate, *election, *monitor, *recorder, *informers, *controllers], stop)
+            for phase in Phase:
+                of_phase = [part for part in parts if part.phase is phase]
+                for part in of_phase:
+                    await part.start()
+                    stack.push_async_callback(part.close)
+                started = [_task(part.task_name, self._run(part)) for part in of_phase]
+                stack.push_async_callback(self._stop, of_phase, started)
+                tasks += started
+            await self._supervise(tasks, stop)
 
-    async def _run_when_leading(self, controller: Controller) -> None:
-        if self._elector:
+    async def _run(self, part: Runnable) -> None:
+        if self._elector and part.phase is Phase.LEADER:
             await self._elector.elected.wait()
-        await controller.run()
+        await part.run()
 
     async def _supervise(self, tasks: list[asyncio.Task[None]], stop: asyncio.Event) -> None:
         stopping = _task("stop signal", _wait(stop))
@@ -137,20 +89,17 @@ class Manager:
             raise TaskEndedError(self._failure) from error
         log.info("stopping")
 
-    async def _drain(self, controllers: list[asyncio.Task[None]]) -> None:
-        for controller in self._controllers:
-            controller.stop()
-        working = [task for task, controller in zip(controllers, self._controllers, strict=True) if controller.working]
-        if working:
-            await asyncio.wait(working, timeout=self._graceful_timeout)
-        await _cancel(controllers)
-
-    async def _drain_events(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._recorder.drain(), timeout=min(2.0, self._graceful_timeout))
+    async def _stop(self, parts: Iterable[Runnable], tasks: list[asyncio.Task[None]]) -> None:
+        """Let the parts of one phase finish what is under way, then cancel them."""
+        stops = [_task(f"stop of {part.task_name}", part.stop()) for part in parts]
+        try:
+            if stops:
+                await asyncio.wait(stops, timeout=self._graceful_timeout)
+        finally:
+            await _cancel([*stops, *tasks])
 
     def _unsynced(self) -> str | None:
-        behind = sorted({informer.resource.plural for informer in self._cache.informers if not informer.synced})
+        behind = sorted({informer.resource.plural for informer in self.cache.informers if not informer.synced})
         return f"not listed yet: {', '.join(behind)}" if behind else None
 
 

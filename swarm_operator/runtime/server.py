@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-import ssl
 
 import structlog
 from aiohttp import web
@@ -13,6 +13,8 @@ from prometheus_client.exposition import choose_encoder
 
 from swarm_operator.runtime.delegated_auth import DelegatedAuth, Verdict
 from swarm_operator.runtime.health import Checks
+from swarm_operator.runtime.runnable import Phase, Runnable
+from swarm_operator.runtime.serving_cert import ServingCertificate
 
 log = structlog.get_logger(__name__)
 
@@ -116,29 +118,38 @@ def _answer(path: str, checks: Checks):  # type: ignore[no-untyped-def]  # noqa:
     return answer
 
 
-class Server:
+class Server(Runnable):
     """One application on one address.
 
     Args:
         app: what is served.
         address: host and port; port 0 takes a free one.
-        context: the certificate to serve HTTPS with; None is HTTP.
+        certificate: what to serve HTTPS with, kept up to date; None is HTTP.
     """
 
+    phase = Phase.SERVERS
+
     def __init__(
-        self, app: web.Application, address: tuple[str, int], *, context: ssl.SSLContext | None = None
+        self, app: web.Application, address: tuple[str, int], *, certificate: ServingCertificate | None = None
     ) -> None:
+        self.task_name = f"server of {address[0]}:{address[1]}"
+        self.address = address
+        """Host and port; the real port once it listens, where 0 was asked for."""
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
-        self._address = address
-        self._context = context
+        self._certificate = certificate
 
-    async def start(self) -> tuple[str, int]:
-        """Listen; returns the address, with the real port where 0 was asked for."""
+    async def start(self) -> None:
+        """Listen."""
         await self._runner.setup()
-        await web.SockSite(self._runner, listen(*self._address), ssl_context=self._context).start()
-        host, port = self._runner.addresses[0][:2]
-        return host, port
+        context = self._certificate.context if self._certificate else None
+        await web.SockSite(self._runner, listen(*self.address), ssl_context=context).start()
+        host, port = self.address = self._runner.addresses[0][:2]
+        log.info("serving", host=host, port=port)
 
-    async def stop(self) -> None:
+    async def run(self) -> None:
+        """Renew the certificate, if there is one, until cancelled."""
+        await (self._certificate.run() if self._certificate else asyncio.Event().wait())
+
+    async def close(self) -> None:
         """Stop listening and close the connections."""
         await self._runner.cleanup()

@@ -212,11 +212,11 @@ async def test_a_watch_that_falls_silent_without_closing_is_taken_for_dead(
     configuration.host = f"https://127.0.0.1:{wire.port}"
     async with Audited(configuration, timeout=2.0) as client:
         assembled = run_manager(client)
-        for informer in assembled._cache.informers:
+        for informer in assembled.cache.informers:
             informer.reflector.idle_seconds = 2.0  # 90 s, in scale
         await objects.store("a")
         await eventually(made(objects, "a"))
-        assert wire.freeze() > len(assembled._cache.informers)
+        assert wire.freeze() > len(assembled.cache.informers)
         client.requests.clear()
         since = time.monotonic()
         await objects.store("b")
@@ -446,7 +446,7 @@ async def test_in_a_namespace_that_is_being_deleted_nothing_is_tried_again(
         await objects.store("b")
     client.requests.clear()
     await lose_the_service(objects, "a")
-    queue = assembled._controllers[1].queue
+    (queue,) = (part.queue for part in assembled.runnables if getattr(part, "name", "") == "swarmmemorystore")
 
     async def over() -> bool:
         assert len(client.sent("PATCH", path="/services")) == 1

@@ -138,7 +138,7 @@ class Stale(Tampered):
 async def operator(world: World, client: Client, *, relist: bool = False, flags: Iterable[str] = ()):
     options = manager.parse(["--watch-namespaces", world.watched, *QUIET, *flags])
     assembled = manager.assemble(client, options, instance="test")
-    for informer in assembled._cache.informers:
+    for informer in assembled.cache.informers:
         if relist:
             informer.reflector.watch_seconds, informer.reflector.relist_seconds = (2, 2), 0.0
     running = asyncio.create_task(assembled.run(asyncio.Event()))

@@ -18,6 +18,8 @@ from swarm_operator.cmd import manager
 from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.swarmmemorystore.identity.cluster_keys import INTERVAL as KEYS_INTERVAL
 from swarm_operator.runtime.config import load_config
+from swarm_operator.runtime.controller import Controller
+from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.resource import Key
 
 pytestmark = pytest.mark.timeout(600)
@@ -271,7 +273,8 @@ async def test_60_ready_stores_cost_no_write_and_only_the_reads_of_the_status_po
     apart = await make_apart(objects, eventually)
     names = await make_ready(objects, eventually, World(control_plane, objects.client, objects.namespace))
     # What the last status write brought back changes nothing either, and the events have been sent.
-    await assembled._recorder.drain()
+    (recorder,) = (part for part in assembled.runnables if isinstance(part, EventRecorder))
+    await recorder.drain()
     before = await versions(objects)
     client.requests.clear()
     secrets = {*apart, *(f"{kinds.SECRET.path(namespace=objects.namespace)}/{name}-auth" for name in names)}
@@ -298,7 +301,7 @@ async def test_60_ready_stores_cost_no_write_and_only_the_reads_of_the_status_po
     assert min(gaps) > 0.8 * INTERVAL, "a store was looked at before its interval was over"
     assert await versions(objects) == before
 
-    clusters, stores, *_ = assembled._controllers
+    clusters, stores, *_ = (part for part in assembled.runnables if isinstance(part, Controller))
     client.requests.clear()
     for turn in range(50):
         for controller, of_this_turn in (

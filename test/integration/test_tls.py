@@ -50,7 +50,9 @@ async def operator(admin, namespace):
     )
     controller = Controller("tls", reconciler, cache)
     reconciler.set_up(controller)
-    running = asyncio.create_task(Manager(cache, recorder, [controller]).run(stop))
+    manager = Manager(cache)
+    manager.add(recorder, controller)
+    running = asyncio.create_task(manager.run(stop))
     yield clock
     stop.set()
     await running

@@ -1,6 +1,7 @@
 """The flags of the manager, and what its process does."""
 
 import asyncio
+import dataclasses
 import gc
 import json
 import os
@@ -84,7 +85,12 @@ def test_each_flag_s_default_comes_from_the_environment(monkeypatch, variable, t
     monkeypatch.setenv(f"SWARM_OPERATOR_{variable}", text)
     options = manager.parse([])
     assert getattr(options, variable.lower()) == value
-    assert options.old_variables == []
+    assert options.old_variables == ()
+
+
+def test_options_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        manager.parse([]).status_interval = 1.0
 
 
 @pytest.mark.parametrize("variable", ["MAX_CONCURRENT_RECONCILES", "LOG_LEVEL", "METRICS_BIND_ADDRESS"])
@@ -103,7 +109,7 @@ def test_a_variable_without_the_prefix_still_counts_and_is_told(monkeypatch):
     monkeypatch.setenv("LEADER_ELECT", "true")
     options = manager.parse([])
     assert (options.status_interval, options.leader_elect) == (5.0, True)
-    assert options.old_variables == ["STATUS_INTERVAL", "LEADER_ELECT"]
+    assert options.old_variables == ("STATUS_INTERVAL", "LEADER_ELECT")
 
 
 def test_a_variable_with_the_prefix_goes_before_one_without(monkeypatch):
@@ -111,14 +117,14 @@ def test_a_variable_with_the_prefix_goes_before_one_without(monkeypatch):
     monkeypatch.setenv("SWARM_OPERATOR_STATUS_INTERVAL", "7")
     options = manager.parse([])
     assert options.status_interval == 7.0
-    assert options.old_variables == []
+    assert options.old_variables == ()
 
 
 def test_kubectl_s_own_variable_is_no_old_name(monkeypatch):
     monkeypatch.setenv("KUBECONFIG", "/a:/b")
     options = manager.parse([])
     assert options.kubeconfig is None, "load_config reads it, in its order"
-    assert options.old_variables == []
+    assert options.old_variables == ()
 
 
 @pytest.fixture
@@ -142,6 +148,7 @@ def program(tmp_path):
 import asyncio
 from swarm_operator.cmd import manager
 class Stuck:
+    cache = property(lambda self: self)
     async def wait_synced(self): await asyncio.Event().wait()
     async def run(self, stop):
         print("begun", flush=True)
@@ -206,7 +213,7 @@ def test_an_old_variable_is_told_in_the_log(program):
 
 
 class Loading:
-    """What is left of a manager for one that waits for its first lists."""
+    """What is left of a cache for one that waits for its first lists."""
 
     def __init__(self):
         self.waited_for = asyncio.Event()
@@ -304,6 +311,10 @@ class Stage:
     client: Client
     elector: object
     metrics_guard: object
+
+    @property
+    def cache(self):
+        return self
 
     async def wait_synced(self):
         await asyncio.Event().wait()
@@ -403,7 +414,7 @@ async def test_the_flag_sets_the_workers_of_each_controller(configuration):
 async def test_of_kinds_that_users_do_not_write_only_labelled_objects_are_watched(configuration):
     async with Client(configuration) as client:
         assembled = manager.assemble(client, manager.parse([]), instance="me")
-    selectors = {informer.resource: informer.reflector.label_selector for informer in assembled._cache.informers}
+    selectors = {informer.resource: informer.reflector.label_selector for informer in assembled.cache.informers}
     whole = {kind for kind, selector in selectors.items() if not selector}
     assert {kind.group for kind in whole} == {"swarm.claudeflow.io"}
     assert len(whole) == 4

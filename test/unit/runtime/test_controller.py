@@ -325,9 +325,9 @@ async def test_stopping_lets_the_reconciles_under_way_end_and_drops_the_rest(
     controller.queue.add(A)
     controller.queue.add(B)
     await settled()
-    controller.stop()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(controller.stop(), 10)
     assert clock.monotonic() == pytest.approx(5.0)
+    await asyncio.wait_for(running, 1)
     assert reconciler.seen == [A]
 
 
@@ -336,7 +336,7 @@ async def test_stopping_ends_the_wait_for_the_first_list(controller, widgets, ba
     controller.watch(widgets)
     running = background(controller.run())
     await settled()
-    controller.stop()
+    await asyncio.wait_for(controller.stop(), 1)
     await asyncio.wait_for(running, 1)
 
 

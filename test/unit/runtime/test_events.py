@@ -313,3 +313,11 @@ async def test_cancelling_while_an_event_is_sent_leaves_no_count_behind(recorder
     with pytest.raises(asyncio.CancelledError):
         await running
     await asyncio.wait_for(recorder.drain(), 1)
+
+
+async def test_events_that_cannot_be_sent_hold_up_the_end_for_two_seconds(recorder, record, clock):
+    """Nothing sends here: as when the API server is away."""
+    record()
+    before = clock.monotonic()
+    await recorder.stop()
+    assert clock.monotonic() - before == pytest.approx(2.0)

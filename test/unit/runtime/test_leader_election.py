@@ -212,7 +212,7 @@ async def test_an_attempt_that_outlives_its_cancelled_run_does_not_take_the_leas
     running.cancel()
     await asyncio.wait([running])
     leases.hangs = False
-    await one.release()
+    await one.close()
     leases.goes_on.set()
     await settled()
     assert leases.spec["holderIdentity"] == ""
@@ -289,7 +289,7 @@ async def test_a_lease_that_was_released_is_taken_without_waiting_for_its_end(ca
     background(two.run())
     await clock.sleep(10)
     running.cancel()
-    await one.release()
+    await one.close()
     assert not one.is_leading()
     released = clock.monotonic()
     await asyncio.wait_for(two.elected.wait(), 60)
@@ -307,7 +307,7 @@ async def test_a_release_is_retried_after_a_conflict(candidate, leases, backgrou
     await settled()
     running.cancel()
     await touched(leases)
-    await one.release()
+    await one.close()
     assert leases.spec["holderIdentity"] == ""
 
 
@@ -318,7 +318,7 @@ async def test_a_release_leaves_the_lease_of_another_holder_alone(candidate, lea
     running.cancel()
     leases.spec["holderIdentity"] = "two"
     await touched(leases)
-    await one.release()
+    await one.close()
     assert leases.spec["holderIdentity"] == "two"
 
 
@@ -326,9 +326,9 @@ async def test_only_the_holder_releases(candidate, leases, background, settled):
     background(candidate("one").run())
     await settled()
     two = candidate("two")
-    await two.release()
+    await two.close()
     await two._read()
-    await two.release()
+    await two.close()
     assert leases.spec["holderIdentity"] == "one"
 
 
@@ -338,7 +338,7 @@ async def test_a_release_that_fails_is_no_error(candidate, leases, background, s
     await settled()
     running.cancel()
     leases.refusal = ServerError("down", status=500)
-    await one.release()
+    await one.close()
     assert not one.is_leading()
 
 

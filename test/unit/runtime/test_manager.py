@@ -3,48 +3,46 @@ from types import SimpleNamespace
 
 import aiohttp
 import pytest
+from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.controller import Controller, Result
 from swarm_operator.runtime.leader_election import LeadershipLostError
-from swarm_operator.runtime.loop_lag import LoopMonitor
 from swarm_operator.runtime.manager import Manager, TaskEndedError
 from swarm_operator.runtime.resource import Key
-from swarm_operator.runtime.server import Server
-from swarm_operator.runtime.serving_cert import ServingCertificate
+from swarm_operator.runtime.runnable import Phase, Runnable
+from swarm_operator.runtime.server import Server, health_app, metrics_app
 
 
-class Part:
-    """Something that runs until it is cancelled, or as it is told, and writes down when it starts and ends."""
+class Part(Runnable):
+    """Something that runs until it is cancelled, or as it is told, and writes down what is done with it."""
 
-    def __init__(self, name, journal):
-        self.name = name
-        self.journal = journal
+    def __init__(self, name, phase, journal):
+        self.task_name, self.phase, self.journal = name, phase, journal
         self.fate = asyncio.get_running_loop().create_future()
         self.resource = SimpleNamespace(plural=name)
-        self.synced = self.working = True
-        self.drained = asyncio.Event()
-        self.drained.set()
+        self.synced = True
+        self.finished = asyncio.Event()
+        self.finished.set()
+        self.elected = asyncio.Event()
+
+    async def start(self):
+        self.journal.append(f"{self.task_name} gets ready")
 
     async def run(self):
-        self.journal.append(f"{self.name} starts")
+        self.journal.append(f"{self.task_name} starts")
         try:
             await self.fate
         finally:
-            self.journal.append(f"{self.name} ends")
+            self.journal.append(f"{self.task_name} ends")
 
-    def stop(self):
-        self.journal.append(f"{self.name} is told to stop")
-        if not self.fate.done():
-            self.fate.set_result(None)
+    async def stop(self):
+        self.journal.append(f"{self.task_name} is told to stop")
+        await self.finished.wait()
 
-    async def drain(self):
-        self.journal.append(f"{self.name} drains")
-        await self.drained.wait()
-
-
-async def started(_):
-    return "127.0.0.1", 0
+    async def close(self):
+        self.journal.append(f"{self.task_name} closes")
 
 
 @pytest.fixture
@@ -54,26 +52,27 @@ def journal():
 
 @pytest.fixture
 async def parts(journal):
-    names = ("informer", "recorder", "controller")
-    return SimpleNamespace(**{name: Part(name, journal) for name in names})
+    phases = {"informer": Phase.CACHES, "recorder": Phase.ALWAYS, "controller": Phase.LEADER}
+    return SimpleNamespace(**{name: Part(name, phase, journal) for name, phase in phases.items()})
 
 
 @pytest.fixture
 async def elector(journal):
-    async def release():
-        journal.append("elector releases")
-
-    made = Part("elector", journal)
-    made.elected, made.release = asyncio.Event(), release
-    return made
+    return Part("elector", Phase.ELECTION, journal)
 
 
 @pytest.fixture
 def make(parts):
-    def manager(**options):
-        return Manager(SimpleNamespace(informers=[parts.informer]), parts.recorder, [parts.controller], **options)
+    def manager(*more, **options):
+        made = Manager(SimpleNamespace(informers=[parts.informer]), **options)
+        made.add(parts.controller, parts.recorder, *more)
+        return made
 
     return manager
+
+
+def starts(journal):
+    return [entry for entry in journal if entry.endswith(" starts")]
 
 
 @pytest.mark.virtual_time
@@ -85,56 +84,46 @@ class TestOrder:
     async def test_it_runs_until_it_is_told_to_stop(self, make, journal, stop, background, settled):
         running = background(make().run(stop))
         await settled()
-        assert journal == ["recorder starts", "informer starts", "controller starts"]
+        assert starts(journal) == ["recorder starts", "informer starts", "controller starts"]
         assert not running.done()
         stop.set()
         await asyncio.wait_for(running, 1)
 
-    async def test_the_lag_of_the_loop_is_sampled_four_times_a_second_while_it_runs(
-        self, make, stop, background, sample
-    ):
-        before = sample("asyncio_event_loop_lag_seconds_count")
-        running = background(make().run(stop))
-        await asyncio.sleep(10.1)
-        stop.set()
-        await running
-        after = sample("asyncio_event_loop_lag_seconds_count")
-        assert after - before == 40
-        await asyncio.sleep(10)
-        assert sample("asyncio_event_loop_lag_seconds_count") == after
-
-    async def test_a_monitor_that_ends_by_itself_ends_everything(self, make, stop, monkeypatch):
-        async def broken(_):
-            raise LookupError("broken")
-
-        monkeypatch.setattr(LoopMonitor, "run", broken)
-        with pytest.raises(TaskEndedError, match="loop monitor has ended"):
-            await make().run(stop)
-
-    async def test_a_certificate_watcher_that_ends_by_itself_ends_everything(self, make, stop, monkeypatch):
-        async def broken(_):
-            raise LookupError("broken")
-
-        monkeypatch.setattr(ServingCertificate, "run", broken)
-        monkeypatch.setattr(Server, "start", started)
-        manager = make(metrics_address=("127.0.0.1", 0), metrics_certificate=ServingCertificate())
-        with pytest.raises(TaskEndedError, match="certificate watcher has ended"):
-            await manager.run(stop)
-
-    async def test_controllers_stop_first_then_informers_then_the_rest_of_the_events(
+    async def test_a_part_starts_when_all_of_the_phases_before_are_ready(
         self, make, journal, stop, background, settled
     ):
+        server = Part("server", Phase.SERVERS, journal)
+        running = background(make(server).run(stop))
+        await settled()
+        names = ("server", "recorder", "informer", "controller")
+        ready = [journal.index(f"{name} gets ready") for name in names]
+        assert ready == sorted(ready)
+        assert all(journal.index(f"{name} gets ready") < journal.index(f"{name} starts") for name in names)
+        journal.clear()
+        stop.set()
+        await running
+        assert journal[-3:] == ["server is told to stop", "server ends", "server closes"]
+
+    async def test_a_part_that_cannot_start_ends_it_and_what_is_ready_is_closed(self, make, parts, journal, stop):
+        async def broken():
+            raise OSError("taken")
+
+        parts.controller.start = broken
+        with pytest.raises(OSError, match="taken"):
+            await make().run(stop)
+        assert [entry for entry in journal if entry.endswith(" closes")] == ["informer closes", "recorder closes"]
+        assert "controller starts" not in journal
+
+    async def test_controllers_stop_first_then_informers_then_the_rest(self, make, journal, stop, background, settled):
         running = background(make().run(stop))
         await settled()
         journal.clear()
         stop.set()
         await running
         assert journal == [
-            "controller is told to stop",
-            "controller ends",
-            "informer ends",
-            "recorder drains",
-            "recorder ends",
+            *("controller is told to stop", "controller ends", "controller closes"),
+            *("informer is told to stop", "informer ends", "informer closes"),
+            *("recorder is told to stop", "recorder ends", "recorder closes"),
         ]
 
     @pytest.mark.parametrize("part", ["informer", "recorder", "controller"])
@@ -165,23 +154,13 @@ class TestOrder:
     async def test_a_controller_that_will_not_end_is_cancelled_after_the_grace(
         self, make, parts, stop, background, settled, clock
     ):
-        parts.controller.stop = lambda: None
+        parts.controller.finished.clear()
         running = background(make(graceful_timeout=30.0).run(stop))
         await settled()
         stop.set()
         await running
         assert clock.monotonic() == pytest.approx(30.0)
         assert parts.controller.fate.cancelled()
-
-    async def test_events_that_cannot_be_sent_hold_it_up_for_two_seconds(
-        self, make, parts, stop, background, settled, clock
-    ):
-        parts.recorder.drained.clear()
-        running = background(make().run(stop))
-        await settled()
-        stop.set()
-        await running
-        assert clock.monotonic() == pytest.approx(2.0)
 
     async def test_a_reconcile_under_way_is_finished_before_the_informers_stop(
         self, parts, journal, stop, background, settled, clock, name
@@ -195,7 +174,8 @@ class TestOrder:
 
         cache = Cache(None)
         controller = Controller(name, Slow(), cache, clock=clock)
-        manager = Manager(SimpleNamespace(informers=[parts.informer]), parts.recorder, [controller])
+        manager = Manager(SimpleNamespace(informers=[parts.informer]))
+        manager.add(controller)
         running = background(manager.run(stop))
         controller.queue.add(Key("ns", "a"))
         await settled()
@@ -209,7 +189,7 @@ class TestOrder:
     ):
         running = background(make(elector=elector).run(stop))
         await settled()
-        assert journal == ["elector starts", "recorder starts", "informer starts"]
+        assert starts(journal) == ["elector starts", "recorder starts", "informer starts"]
         elector.elected.set()
         await settled()
         assert journal[-1] == "controller starts"
@@ -217,28 +197,26 @@ class TestOrder:
         stop.set()
         await running
         assert journal[0] == "controller is told to stop"
-        assert journal[-2:] == ["elector ends", "elector releases"]
+        assert journal[-2:] == ["elector ends", "elector closes"]
 
-    async def test_a_process_that_stands_by_stops_at_once(
-        self, make, parts, elector, stop, background, settled, clock, journal
-    ):
-        parts.controller.working = False
-        running = background(make(elector=elector).run(stop))
+    async def test_a_process_that_stands_by_stops_at_once(self, parts, elector, stop, background, settled, clock, name):
+        manager = Manager(SimpleNamespace(informers=[parts.informer]), elector=elector)
+        manager.add(Controller(name, None, Cache(None), clock=clock))
+        running = background(manager.run(stop))
         await settled()
         stop.set()
         await running
         assert clock.monotonic() == 0.0
-        assert "controller starts" not in journal
 
     async def test_when_leadership_is_lost_nothing_is_finished(
         self, make, parts, elector, stop, background, settled, clock
     ):
         elector.elected.set()
-        parts.controller.stop = lambda: None
+        parts.controller.finished.clear()
         running = background(make(elector=elector, graceful_timeout=30.0).run(stop))
         await settled()
         elector.fate.set_exception(LeadershipLostError("lost"))
-        with pytest.raises(TaskEndedError, match="leader election"):
+        with pytest.raises(TaskEndedError, match="elector has ended"):
             await running
         assert clock.monotonic() == 0.0
         assert parts.controller.fate.cancelled()
@@ -249,7 +227,8 @@ class TestOrder:
         cache = Cache(None)
         controller = Controller(name, None, cache, clock=clock)
         controller.watch(widgets)
-        manager = Manager(SimpleNamespace(informers=[parts.informer]), parts.recorder, [controller])
+        manager = Manager(SimpleNamespace(informers=[parts.informer]))
+        manager.add(controller)
         running = background(manager.run(stop))
         await settled()
         stop.set()
@@ -264,7 +243,7 @@ class TestOrder:
         with pytest.raises(asyncio.CancelledError):
             await running
         assert journal[0] == "controller is told to stop"
-        assert journal[-1] == "recorder ends"
+        assert journal[-1] == "recorder closes"
 
     async def test_it_is_ready_when_every_informer_is_synced(self, make, parts):
         manager = make()
@@ -307,7 +286,9 @@ async def test_health_and_metrics_are_served_before_anything_else_runs_and_until
             answers.append(await get(address, "/healthz"))
 
     parts.recorder.run = run
-    running = background(make(health_address=address, metrics_address=metrics_address).run(stop))
+    manager = make(Server(metrics_app(CollectorRegistry()), metrics_address))
+    manager.add(Server(health_app(manager.healthz, manager.readyz), address))
+    running = background(manager.run(stop))
     await asyncio.wait_for(begun.wait(), 60)
     stop.set()
     await asyncio.wait_for(running, 60)
@@ -318,14 +299,22 @@ async def test_health_and_metrics_are_served_before_anything_else_runs_and_until
 
 async def test_healthz_fails_from_the_moment_a_part_has_ended(make, parts, address, get, background):
     """The reconciles under way may take their time to end; nobody is to think that all is well meanwhile."""
-    draining = asyncio.Event()
-    parts.controller.stop = draining.set
-    running = background(make(health_address=address).run(asyncio.Event()))
+    draining, drained = asyncio.Event(), parts.controller.finished
+    drained.clear()
+
+    async def drain():
+        draining.set()
+        await drained.wait()
+
+    parts.controller.stop = drain
+    manager = make()
+    manager.add(Server(health_app(manager.healthz, manager.readyz), address))
+    running = background(manager.run(asyncio.Event()))
     parts.informer.fate.set_exception(LookupError("broken"))
     await asyncio.wait_for(draining.wait(), 60)
     assert await get(address, "/healthz") == 500
     assert await get(address, "/healthz/ping") == 200
-    parts.controller.fate.set_result(None)
+    drained.set()
     with pytest.raises(TaskEndedError, match="informer"):
         await running
 
@@ -337,7 +326,7 @@ async def test_an_address_that_is_taken_is_an_error_and_leaves_nothing_behind(
     taken = await asyncio.start_server(lambda reader, writer: None, *address)
     async with taken:
         with pytest.raises(OSError, match="already in use"):
-            await make(metrics_address=first, health_address=address).run(asyncio.Event())
+            await make(*(Server(web.Application(), where) for where in (first, address))).run(asyncio.Event())
     assert journal == []
     free = await asyncio.start_server(lambda reader, writer: None, *first)
     free.close()

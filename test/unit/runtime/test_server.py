@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter
 from swarm_operator.runtime.delegated_auth import Verdict
 from swarm_operator.runtime.health import Checks
 from swarm_operator.runtime.server import Server, health_app, listen, metrics_app, parse_address
+from swarm_operator.runtime.serving_cert import ServingCertificate
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,8 @@ async def get():
     async def ask(app, path, **headers):
         server = Server(app, ("127.0.0.1", 0))
         servers.append(server)
-        host, port = await server.start()
+        await server.start()
+        host, port = server.address
         session = aiohttp.ClientSession()
         sessions.append(session)
         async with session.get(f"http://{host}:{port}{path}", headers=headers) as answer:
@@ -64,7 +66,7 @@ async def get():
     for session in sessions:
         await session.close()
     for server in servers:
-        await server.stop()
+        await server.close()
 
 
 @pytest.fixture
@@ -129,11 +131,21 @@ async def test_nothing_else_is_served(get, registry):
 
 async def test_a_stopped_server_s_port_is_free_again(registry):
     first = Server(metrics_app(registry), ("127.0.0.1", 0))
-    address = await first.start()
-    await first.stop()
-    second = Server(metrics_app(registry), address)
-    assert await second.start() == address
-    await second.stop()
+    await first.start()
+    await first.close()
+    second = Server(metrics_app(registry), first.address)
+    await second.start()
+    assert second.address == first.address
+    await second.close()
+
+
+async def test_a_server_renews_its_certificate_while_it_runs(registry, monkeypatch):
+    async def broken(_):
+        raise LookupError("broken")
+
+    monkeypatch.setattr(ServingCertificate, "run", broken)
+    with pytest.raises(LookupError):
+        await Server(metrics_app(registry), ("127.0.0.1", 0), certificate=ServingCertificate()).run()
 
 
 class Judge:
