@@ -19,6 +19,7 @@ from swarm_operator.runtime.cache import Cache, CachedClient
 from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.errors import ConflictError, NotFoundError, UnreachableError
 from swarm_operator.runtime.events import EVENTS
+from swarm_operator.runtime.frozen import freeze
 from swarm_operator.runtime.resource import Key, key_of, owner_reference
 
 
@@ -201,7 +202,7 @@ def listed():
 
 @pytest.fixture
 async def cache(client, listed):
-    made = Cache(client)
+    made = Cache(client, transform=freeze)
     for resource in (
         kinds.SWARM_CLUSTER,
         kinds.SWARM_MEMORY_STORE,
