@@ -63,6 +63,21 @@ class State(Enum):
 
 
 @dataclass(slots=True)
+class _Request:
+    """One list or one watch, as far as it has come."""
+
+    started: float
+    opened: bool = False
+    """Whether the server has answered."""
+    received: int = 0
+    """Events and bookmarks that the watch has brought."""
+    events: int = 0
+    """Those of `received` that were no bookmarks."""
+    initial: dict[Key, Object] = field(default_factory=dict)
+    """What a streamed list has brought so far."""
+
+
+@dataclass(slots=True)
 class Reflector:
     """See the module's docstring."""
 
@@ -94,18 +109,10 @@ class Reflector:
     first list."""
     newest: bool = False
     """The server could not list from `version`: the next list reads the newest state instead."""
-    _away: bool = field(default=False, init=False)
+    _unreachable: bool = field(default=False, init=False)
     """Whether the last request was not answered, or by something that was out of order."""
-    _initial: dict[Key, Object] = field(default_factory=dict, init=False)
-    """What a streamed list has brought so far."""
     _listed_at: float = field(default=0.0, init=False)
-    _opened: bool = field(default=False, init=False)
-    """Whether the server has answered the present watch."""
-    _heard: int = field(default=0, init=False)
-    """What the present watch has brought: events and bookmarks,"""
-    _news: int = field(default=0, init=False)
-    """and those that were no bookmarks."""
-
+    _present: _Request = field(default_factory=lambda: _Request(0.0), init=False)
     _metrics: metrics.ReflectorMetrics = field(init=False)
 
     def __post_init__(self) -> None:
@@ -134,8 +141,7 @@ class Reflector:
             await self._pause(error)
 
     async def _list(self) -> None:
-        self._opened = False
-        started = self.clock.monotonic()
+        request = self._present = _Request(self.clock.monotonic())
         self._metrics.lists.inc()
         objects, version = await self.client.list(
             self.resource,
@@ -148,13 +154,12 @@ class Reflector:
         for obj in objects:
             obj["metadata"].pop("managedFields", None)
         self._replace(objects, version)
-        self._metrics.list_duration.observe(self.clock.monotonic() - started)
+        self._metrics.list_duration.observe(self.clock.monotonic() - request.started)
 
     async def _watch(self) -> None:
         """One watch; in STREAM it begins with the initial events."""
-        started = self.clock.monotonic()
+        request = self._present = _Request(self.clock.monotonic())
         streaming = self.state is State.STREAM
-        self._initial, self._opened, self._heard, self._news = {}, False, 0, 0
         self._metrics.watches.inc()
         if streaming:
             self._metrics.lists.inc()
@@ -172,31 +177,31 @@ class Reflector:
                     send_initial_events=streaming,
                 ) as stream,
             ):
-                self._opened = True
+                request.opened = True
                 async for event in stream:
-                    self._heard += 1
+                    request.received += 1
                     self._handle(event)
                     if streaming and self.state is State.WATCH:
-                        self._metrics.list_duration.observe(self.clock.monotonic() - started)
+                        self._metrics.list_duration.observe(self.clock.monotonic() - request.started)
                         streaming = False
                         deadline.reschedule(None)
         except TimeoutError as error:
             raise errors.UnreachableError(f"the list was not streamed within {self.initial_seconds:g} s") from error
         finally:
-            elapsed = self.clock.monotonic() - started
+            elapsed = self.clock.monotonic() - request.started
             self._metrics.watch_duration.observe(elapsed)
-            self._metrics.items_per_watch.observe(self._news)
-            if elapsed < SHORT_WATCH and not self._news:
+            self._metrics.items_per_watch.observe(request.events)
+            if elapsed < SHORT_WATCH and not request.events:
                 self._metrics.short_watches.inc()
         if streaming:
             raise errors.UnreachableError("the stream ended before the list did")
         now = self.clock.monotonic()
-        if now - started < SHORT_WATCH and not self._news:
+        if now - request.started < SHORT_WATCH and not request.events:
             raise errors.UnreachableError("the watch ended at once and without an event")
         if now - self._listed_at >= self.relist_seconds:
             self._list_next()
-        if now - started < SHORT_WATCH:
-            await self.clock.sleep(started + SHORT_WATCH - now)
+        if now - request.started < SHORT_WATCH:
+            await self.clock.sleep(request.started + SHORT_WATCH - now)
 
     def _handle(self, event: Any) -> None:
         kind, obj = (event.get("type"), event.get("object")) if isinstance(event, dict) else (None, None)
@@ -216,7 +221,7 @@ class Reflector:
         if kind not in {"ADDED", "MODIFIED", "DELETED"}:
             log.warning("unknown watch event skipped", type=kind, kind=self.resource.kind)
             return
-        self._news += 1
+        self._present.events += 1
         self._metrics.events.inc()
         if self.state is State.STREAM:
             self._collect(kind, obj)
@@ -231,21 +236,22 @@ class Reflector:
         if self.state is State.WATCH:
             self.version = version
         elif annotations.get(INITIAL_EVENTS_END) == "true":
-            self._replace(list(self._initial.values()), version)
+            self._replace(list(self._present.initial.values()), version)
 
     def _collect(self, kind: str, obj: Object) -> None:
         """Take in an initial event. None of them moves the version on: they come in no order."""
         if kind == "DELETED":
-            self._initial.pop(key_of(obj), None)
+            self._present.initial.pop(key_of(obj), None)
         else:
-            self._initial[key_of(obj)] = obj
+            self._present.initial[key_of(obj)] = obj
 
     def _replace(self, objects: list[Object], version: str) -> None:
         # The newest state is older than one that was seen: etcd was restored from a backup.
         restored = self.newest and bool(self.version) and is_newer(self.version, version)
         if restored:
             log.warning("the server has gone back in time", kind=self.resource.kind, version=version, seen=self.version)
-        self.version, self.newest, self.state, self._initial = version, False, State.WATCH, {}
+        self.version, self.newest, self.state = version, False, State.WATCH
+        self._present.initial = {}  # the watch goes on for minutes
         self._listed_at = self.clock.monotonic()
         self._metrics.items_per_list.observe(len(objects))
         self.sink.replaced(objects, version, restored=restored)
@@ -266,23 +272,23 @@ class Reflector:
             self._list_next()
         elif self.state is State.WATCH:
             # A watch from a version that a restored server does not have yet is just silent. A list finds that out.
-            if isinstance(error, errors.SilentError) and not self._heard:
+            if isinstance(error, errors.SilentError) and not self._present.received:
                 self._list_next()
         elif self.state is State.STREAM:
             # Whatever is the matter with the stream, a plain list may still do. Out of reach is out of reach for both,
             # though, and the plain list is the one that may be stale.
             retried = errors.UnreachableError | errors.TooManyRequestsError | errors.UnauthorizedError
-            if self._opened or not isinstance(error, retried):
+            if self._present.opened or not isinstance(error, retried):
                 self.state = State.LIST
 
     async def _pause(self, error: errors.ApiError) -> None:
         self.on_error(error)
         self._metrics.restarts.inc()
-        if self._away and 400 <= error.status < 500:
+        if self._unreachable and 400 <= error.status < 500:
             # The server is back. It says that it is not ready yet, or that our version is too old: usual after a
             # restart, and no reason to wait as long as it was away.
             self.backoff.reset()
-        self._away = not self._opened and not 400 <= error.status < 500
+        self._unreachable = not self._present.opened and not 400 <= error.status < 500
         delay = max(self.backoff.next(), error.retry_after or 0.0)
         log.warning(
             "reflector backs off",
