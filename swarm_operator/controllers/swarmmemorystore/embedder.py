@@ -34,7 +34,7 @@ class EmbedderSecrets(Step[SwarmMemoryStore]):
             return done()
         for name, key, _ in wanted:
             try:
-                secret = await r.cache.client.get(kinds.SECRET, r.parsed.metadata.namespace, name)
+                secret = await r.client.server.get(kinds.SECRET, r.parsed.metadata.namespace, name)
             except NotFoundError:
                 r.set_condition(
                     CONDITION, failed("SecretMissing", f"there is no Secret {name} in the store's namespace")
