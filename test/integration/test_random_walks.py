@@ -58,7 +58,7 @@ AGENTS = (kinds.STATEFUL_SET, kinds.SERVICE, kinds.CONFIG_MAP, kinds.SERVICE_ACC
 
 @contextlib.asynccontextmanager
 async def operator(control_plane, *namespaces):
-    options = manager.parse(["--watch-namespaces", ",".join(namespaces), *QUIET])
+    options = manager.parse(["--watch-namespaces", ",".join(namespaces), "--operator-namespace", namespaces[0], *QUIET])
     async with Audited(await load_config(control_plane.kubeconfig("operator"))) as client:
         running = asyncio.create_task(manager.assemble(client, options, instance="test").run(asyncio.Event()))
         yield
@@ -142,9 +142,16 @@ async def become_cluster(objects, eventually, name: str, spec: dict) -> dict[str
     swarm, hive = (replace(objects, namespace=placed[at]) for at in ("swarmNamespace", "hiveMindNamespace"))
     applied = await objects.apply(kinds.SWARM_CLUSTER, name, spec)
     await eventually(lambda: swarm.get(kinds.STATEFUL_SET, f"{name}-memory"))
-    await swarm.pretend_ready(f"{name}-memory")
+    secure = spec["memory"].get("tls") == {"mode": "auto"}
 
     async def carried_out() -> bool:
+        await swarm.pretend_ready(f"{name}-memory")  # again, when it has another template
+        for place, store in ((swarm, "memory"), *(((hive, "hivemind"),) if spec["hiveMind"]["enabled"] else ())):
+            endpoints = (await place.get(kinds.SWARM_MEMORY_STORE, f"{name}-{store}"))["status"]["endpoints"]
+            assert endpoints["http"].startswith("https://") == secure
+        if "agentTemplate" in spec:
+            pod = (await swarm.get(kinds.STATEFUL_SET, f"{name}-agent"))["spec"]["template"]["spec"]
+            assert any(volume["name"] == "ca" for volume in pod["volumes"]) == secure
         status = (await objects.get(kinds.SWARM_CLUSTER, name))["status"]
         found = {condition["type"]: condition["reason"] for condition in status["conditions"]}
         assert found.get("AgentsReady") in ({"WaitingForAgents", "Available"} if "agentTemplate" in spec else {None})

@@ -1,4 +1,4 @@
-"""Specs of SwarmClusters that change in what agents are, how many, and how they scale."""
+"""Specs of SwarmClusters that change in what agents are, how many, how they scale, and in TLS."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ _FIXED = st.fixed_dictionaries(
         "apart": st.booleans(),
     }
 )
+_TLS = st.sampled_from([{}, {"tls": {"mode": "off"}}, {"tls": {"mode": "auto"}}])
 
 
 def walks(swarm: str, hive: str, *, longest: int) -> st.SearchStrategy[list[dict[str, Any]]]:
@@ -48,9 +49,9 @@ def walks(swarm: str, hive: str, *, longest: int) -> st.SearchStrategy[list[dict
     apart = {"namespaceConfig": {"swarmNamespace": swarm, "hiveMindNamespace": hive}}
 
     def with_fixed(fixed: dict[str, Any]) -> st.SearchStrategy[list[dict[str, Any]]]:
-        memory = {"enableMemoryStore": True, "size": "1Gi"}
-        stays = {"memory": memory, "hiveMind": fixed["hiveMind"], **(apart if fixed["apart"] else {})}
-        changes = st.fixed_dictionaries({}, optional=_FIELDS).map(lambda spec: {**spec, **stays})
+        stays = {"hiveMind": fixed["hiveMind"], **(apart if fixed["apart"] else {})}
+        memory = _TLS.map(lambda tls: {"enableMemoryStore": True, "size": "1Gi", **tls})
+        changes = st.fixed_dictionaries({"memory": memory}, optional=_FIELDS).map(lambda spec: {**spec, **stays})
         return st.lists(changes, min_size=2, max_size=longest)
 
     return _FIXED.flatmap(with_fixed)

@@ -16,9 +16,9 @@ PROPERTIES: dict[str, dict[str, Any]] = yaml.safe_load(CRD.read_text())["spec"][
 
 RESTORE = "restoreFrom"
 """A field that keeps the pod from being made until a backup is restored."""
-FIXED = ("type", "swarmId", "version", "storageClass", "storageSize", "backup", "tls", RESTORE)
-"""Fields that cannot be changed, or only one way and only with a bound volume; the place of backups, whose volume stays
-once it was asked for; and TLS, which is told of the pod that runs."""
+FIXED = ("type", "swarmId", "version", "storageClass", "storageSize", "backup", RESTORE)
+"""Fields that cannot be changed, or only one way and only with a bound volume; and the place of backups, whose volume
+stays once it was asked for."""
 ASKING = ("backupInterval", "backupSchedule", "migrateFromLegacy")
 """Fields that ask for a place for backups without saying where that is."""
 
