@@ -16,15 +16,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from fault import apart
+from fault import apart, secured
 from fault.upkeep import SERVING, SLEEP_AND_TOKENS, UPGRADE
 from fault.world import AGENTS, BACKED_UP, DELETION, LIFE, MIGRATION, QUIET, UNMIGRATED, WITH_AGENTS, Step, World
 
 from swarm_operator.cmd import manager
+from swarm_operator.controllers.swarmmemorystore.identity import cluster_keys
+from swarm_operator.controllers.swarmmemorystore.tls import authority
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.errors import UnreachableError, from_status
 from swarm_operator.runtime.events import EVENTS
+from swarm_operator.runtime.resource import Object
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -37,19 +40,24 @@ class Mortal(Client):
         self.last_write = last_write
         self.writes = 0
         self.dead = asyncio.Event()
+        self.keys: list[Object] = []
+        """Keys of tokens that the API server serves besides its own."""
 
     async def request(self, method, path, **arguments):
         if self.dead.is_set():
             await asyncio.Event().wait()  # a dead process sends nothing
         answer = await super().request(method, path, **arguments)
         if method == "GET":
-            return answer
+            return answer | {"keys": answer["keys"] + self.keys} if path == KEYS else answer
         self.writes += 1
         if self.writes == self.last_write:
             self.dead.set()
             await asyncio.Event().wait()
         return answer
 
+
+KEYS = "/openid/v1/jwks"
+"""Where the API server serves the keys of tokens."""
 
 SHARES = 4
 
@@ -124,9 +132,12 @@ async def live(
     lived = Lived()
     async with contextlib.AsyncExitStack() as stack:
         configuration = await load_config(world.plane.kubeconfig("operator"))
-        options = manager.parse(["--watch-namespaces", world.watched, *QUIET, *flags])
+        own = ("--operator-namespace", world.namespace)
+        options = manager.parse(["--watch-namespaces", world.watched, *own, *QUIET, *flags])
 
         def start(client: Client) -> asyncio.Task[None]:
+            if isinstance(client, Mortal):
+                client.keys = world.keys
             return asyncio.create_task(manager.assemble(client, options, instance="test").run(asyncio.Event()))
 
         current = await stack.enter_async_context(client)
@@ -190,16 +201,20 @@ async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(new_
         pytest.param(WITH_AGENTS, AGENTS, 12, None, STEP, id="agents"),
         pytest.param(SERVING, UPGRADE, 7, None, STEP, id="upgrade"),
         pytest.param(SERVING, SLEEP_AND_TOKENS, 8, None, STEP, id="hibernation and new tokens"),
+        pytest.param((), secured.LIFE, 20, None, 2 * STEP, id="TLS and access"),
         pytest.param((), apart.CREATION, 30, None, STEP_APART, id="in other namespaces"),
         pytest.param(apart.CREATION, apart.DELETION, 8, set(), STEP_APART, id="deletion in other namespaces"),
     ],
 )
 async def test_killed_after_any_of_its_writes_a_part_of_a_life_ends_as_if_it_had_not_been(
-    new_world, in_time, configuration, before, part, least, left, step
+    new_world, in_time, configuration, monkeypatch, before, part, least, left, step
 ):
     """A deletion with a final backup; a migration of legacy memory; agents; an upgrade that is rolled back; hibernation
-    and new tokens; a hive mind and agents elsewhere.
+    and new tokens; TLS and access, which rotate; a hive mind and agents elsewhere.
     """
+    if part is secured.LIFE:  # it does not wait until the operator reads keys and CA again
+        monkeypatch.setattr(cluster_keys, "INTERVAL", 1.0)
+        monkeypatch.setattr(authority, "_MAX_AGE", 0.0)
     others = (apart.SWARM, apart.HIVE) if apart.CREATION in (before, part) else ()
     turns, writes = asyncio.Semaphore(4), 0
 

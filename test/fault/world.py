@@ -51,6 +51,8 @@ class World:
     """Namespaces that its cluster has besides."""
     kept: dict[str, str] = field(default_factory=dict)
     """What a step keeps for the next ones."""
+    keys: list[Object] = field(default_factory=list)
+    """Keys of tokens that the API server serves besides its own."""
 
     @property
     def watched(self) -> str:
@@ -195,6 +197,7 @@ def masked(value: object, namespace: str) -> object:
         return [masked(part, namespace) for part in value]
     if not isinstance(value, str):
         return value
+    value = re.sub(r"-----BEGIN CERTIFICATE-----[^-]*-----END", "CERTIFICATE", value)
     value = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME", value.replace(namespace, "NAMESPACE"))
     # A final backup and the Job of a migration have a hash of their store's uid in their names.
     return re.sub(r"-(final|migrate)-[0-9a-f]{10}", r"-\1-HASH", value)
