@@ -124,10 +124,8 @@ async def test_a_clock_that_jumps_and_comes_back_leaves_nothing_that_is_not_vali
     reconcile, files, clock, cache, monkeypatch, days
 ):
     await reconcile(mode="auto")
-    jump = [timedelta()]
-    monkeypatch.setattr(clock, "now", lambda: clock.moment + jump[0])
-    for length in (timedelta(days=days), timedelta()):
-        jump[0] = length
+    for jump in (timedelta(days=days), timedelta()):
+        monkeypatch.setattr(clock, "now", lambda jump=jump: clock.moment + jump)
         clock.advance(61)
         condition = await reconcile(mode="auto")
         assert (condition["status"], condition["reason"]) == ("True", "Valid")
