@@ -193,6 +193,15 @@ SCENARIOS = [
         step("search", hits("task:1"), prefix="task", tags=["red"], metadata={"team": "blue"}),
         step("search", [], tags=["none"]),
     ]),
+    Scenario("searches find what was written with a token", [
+        put(1, "k"),
+        put(1, "other", tags=["t"]),
+        step("search", hits("k", "other"), updated_by="client"),
+        step("search", hits("k", "other"), updated_by="client", limit=1),
+        step("search", hits("other"), updated_by="client", tags=["t"]),
+        step("search", [], updated_by="clien"),
+        step("search", invalid("updated_by"), updated_by="n" * 1025),
+    ]),
     Scenario("searches find words in keys and values", [
         put(1, "k1", {"title": "The quick brown fox"}),
         put(1, "k2", ["a lazy dog", "and a fox"]),

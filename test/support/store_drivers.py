@@ -46,7 +46,7 @@ async def pages(fetch):
 
 
 class EntryDriver:
-    """Carries out the steps of entry_contract on a store."""
+    """Carries out the steps of entry_contract on a store, as the client token does it."""
 
     def __init__(self, store, clock):
         self.store = store
@@ -69,7 +69,8 @@ class EntryDriver:
         return entry_contract.invalid(error.field)
 
     async def put(self, *, create_only=False, if_version=None, **draft):
-        entry, _ = await self.store.write(Draft.create(**draft), create_only=create_only, if_version=if_version)
+        made = Draft.create(**draft, updated_by="client")
+        entry, _ = await self.store.write(made, create_only=create_only, if_version=if_version)
         return entry.version
 
     async def get(self, namespace, key):

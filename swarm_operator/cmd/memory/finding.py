@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         "search",
         _search,
         "print the entries that a search finds, one a line",
-        columns=("namespace", "key", "version", "updated_at", "snippet", "value"),
+        columns=("namespace", "key", "version", "updated_at", "updated_by", "snippet", "value"),
     )
     searching.add_argument("text", metavar="WORD", nargs="*", help="words that all occur; wor* is the start of one")
     searching.add_argument("--namespace", help="default: everywhere")
@@ -29,6 +29,7 @@ def add(commands: Any) -> None:
     searching.add_argument("--any-tag", action="append", default=[], metavar="TAG", help="may be repeated: one of them")
     searching.add_argument("--metadata", type=json_object, metavar="JSON", help="fields that have these values")
     searching.add_argument("--updated-since", metavar="TIME", help="RFC 3339: 2026-01-31T12:00:00Z")
+    searching.add_argument("--updated-by", metavar="NAME", help="only what this token or pod has written last")
     searching.add_argument("--match", metavar="EXPRESSION", help="an FTS5 expression in place of words")
     searching.add_argument("--order", choices=("key", "updated", "rank"), help="default: rank with a text")
     searching.add_argument("--no-values", action="store_true", help="without values and metadata")
@@ -38,7 +39,7 @@ def add(commands: Any) -> None:
         "watch",
         _watch,
         "print changes as they are committed, one a line",
-        columns=("seq", "at", "op", "version", "namespace", "key"),
+        columns=("seq", "at", "op", "version", "namespace", "key", "updated_by"),
     )
     watching.add_argument("namespace", metavar="NAMESPACE", nargs="?", help="default: everywhere")
     watching.add_argument("--prefix", default="", help="only keys that start so")
@@ -56,6 +57,7 @@ async def _search(options: argparse.Namespace, client: MemoryClient) -> int:
         any_tags=options.any_tag,
         metadata=options.metadata,
         updated_since=options.updated_since,
+        updated_by=options.updated_by,
         text=" ".join(options.text) or None,
         match=options.match,
         order=options.order,

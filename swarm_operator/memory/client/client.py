@@ -233,6 +233,7 @@ class MemoryClient:
         any_tags: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
         updated_since: str | None = None,
+        updated_by: str | None = None,
         text: str | None = None,
         match: str | None = None,
         order: str | None = None,
@@ -251,6 +252,7 @@ class MemoryClient:
             any_tags: tags of which the entry has at least one.
             metadata: top-level fields and their values.
             updated_since: RFC 3339 time.
+            updated_by: who wrote the entry last, as `updated_by` of entries has it.
             text: words that all occur in the key or the value. `wor*` is a prefix, `"two words"` is a phrase.
             match: FTS5 expression, instead of `text`.
             order: key, updated (last written first) or rank (best match first, requires a text).
@@ -263,7 +265,8 @@ class MemoryClient:
         """
         path = with_query(
             "/v1/search", namespace=namespace, subtree=subtree or None, prefix=prefix or None, glob=glob,
-            tag=[*tags], any_tag=[*any_tags], updated_since=updated_since, text=text, match=match, order=order,
+            tag=[*tags], any_tag=[*any_tags], updated_since=updated_since, updated_by=updated_by,
+            text=text, match=match, order=order,
             metadata=to_json(dict(metadata)).decode() if metadata else None,
             values=None if values else False, limit=limit, cursor=cursor,
         )  # fmt: skip

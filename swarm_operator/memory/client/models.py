@@ -64,6 +64,12 @@ class EntryHead:
         return datetime.fromisoformat(self.raw["updated_at"])
 
     @property
+    def updated_by(self) -> str | None:
+        """Who made the last write: the name of the token, or of the pod; None if unknown, or the service is older."""
+        name: str | None = self.raw.get("updated_by")
+        return name
+
+    @property
     def expires_at(self) -> datetime | None:
         """Expiry time, in UTC; None if the entry never expires."""
         return _time(self.raw["expires_at"])
@@ -168,6 +174,7 @@ class Change:
         version: the version written, deleted or expired.
         at: time of the change, in UTC.
         raw: the received document, which a newer service may have given further members.
+        updated_by: who made a put; None if unknown, for other changes, or if the service is older.
     """
 
     seq: int
@@ -177,6 +184,7 @@ class Change:
     version: int
     at: datetime
     raw: Mapping[str, Any] = field(repr=False, compare=False)
+    updated_by: str | None = None
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Change:
@@ -189,6 +197,7 @@ class Change:
             version=int(document["version"]),
             at=datetime.fromisoformat(document["at"]),
             raw=document,
+            updated_by=document.get("updated_by"),
         )
 
 

@@ -170,6 +170,7 @@ def _head(entry: Entry) -> dict[str, Any]:
         "ttl": entry.ttl,
         "created_at": timestamp(entry.created_at),
         "updated_at": timestamp(entry.updated_at),
+        "updated_by": entry.updated_by,
         "expires_at": None if entry.expires_at is None else timestamp(entry.expires_at),
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from swarm_operator.memory.core.entry import Draft, check_key
+from swarm_operator.memory.core.entry import Draft, Entry, check_key
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.swarm import fields, times
 from swarm_operator.memory.swarm.errors import RecordNotFoundError
@@ -52,10 +52,14 @@ class Coordination:
 
     async def get(self, key: str) -> Any:
         """Return the value of a key. Raise RecordNotFoundError if it does not exist or has expired."""
+        return (await self.entry(key)).value
+
+    async def entry(self, key: str) -> Entry:
+        """Return the entry of a key. Raise RecordNotFoundError if it does not exist or has expired."""
         entry = await self._store.get(COORDINATION_NAMESPACE, check_key(key))
         if entry is None:
             raise RecordNotFoundError("coordination", key)
-        return entry.value
+        return entry
 
     async def delete(self, key: str) -> bool:
         """Delete a key. Return False if it did not exist."""

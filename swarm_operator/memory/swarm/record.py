@@ -19,6 +19,9 @@ from swarm_operator.memory.core.writes import Put, Write
 from swarm_operator.memory.swarm import fields
 from swarm_operator.memory.swarm.errors import RecordNotFoundError
 
+_AUTHOR: Final = "updatedBy"
+"""Member of a record that is the `updated_by` of its entry. It is not stored in the value: what a caller says is
+dropped."""
 _BATCH_SIZE: Final = 200
 _MOST_SCANNED: Final = 2000
 """Maximum number of entries that a page of a filtered list scans: about 10 ms."""
@@ -90,6 +93,7 @@ class Kind:
 
     def put(self, document: dict[str, Any], entry: Entry | None, *, if_version: int | None = None) -> Put:
         """Return the write that replaces an entry with a document; keep the entry's other tags and metadata."""
+        document = {name: value for name, value in document.items() if name != _AUTHOR}
         tags, metadata = self.tags(document), self.metadata(document)
         if entry is not None:
             former = self.tags(self.document(entry))
@@ -166,8 +170,9 @@ class Records:
         return await self._store.delete(*self.kind.identity(record_id))
 
     def record(self, entry: Entry, *, created: bool = False) -> Record:
-        """Return the record in an entry."""
-        return Record(self.kind.id_of(entry), self.kind.document(entry), entry.version, created)
+        """Return the record in an entry, with `updatedBy`: who wrote it last, None if that is unknown."""
+        document = {**self.kind.document(entry), _AUTHOR: entry.updated_by}
+        return Record(self.kind.id_of(entry), document, entry.version, created)
 
     async def change(
         self,

@@ -21,7 +21,15 @@ from typing import Any, Final, Protocol
 import orjson
 
 from swarm_operator.memory.core import strict_json
-from swarm_operator.memory.core.entry import MAX_TTL_SECONDS, Draft, Entry, Identity, check_key, check_namespace
+from swarm_operator.memory.core.entry import (
+    MAX_TTL_SECONDS,
+    Draft,
+    Entry,
+    Identity,
+    check_author,
+    check_key,
+    check_namespace,
+)
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.threads import LARGE_BYTES, run_on_thread
@@ -39,7 +47,8 @@ _BATCH_ENTRIES: Final = 100
 _BATCH_BYTES: Final = 1024 * 1024
 _MAX_LINES: Final = 50_000_000
 _ENTRY: Final = frozenset({
-    "namespace", "key", "value", "tags", "metadata", "ttl", "expiresAt", "createdAt", "updatedAt", "version",
+    "namespace", "key", "value", "tags", "metadata", "ttl", "expiresAt", "createdAt", "updatedAt", "updatedBy",
+    "version",
 })  # fmt: skip
 _STATE: Final = {"agents": AGENT, "tasks": TASK, "patterns": PATTERN}
 _EXPIRY_TOLERANCE: Final = 1000
@@ -145,6 +154,7 @@ def _line(entry: Entry) -> bytes:
         "expiresAt": None if entry.expires_at is None else times.to_text(entry.expires_at),
         "createdAt": times.to_text(entry.created_at),
         "updatedAt": times.to_text(entry.updated_at),
+        "updatedBy": entry.updated_by,
         "version": entry.version,
     }
     return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
@@ -328,6 +338,7 @@ class Importer:
             tags=document.get("tags"),
             metadata=document.get("metadata"),
             ttl=document.get("ttl"),
+            updated_by=check_author(document.get("updatedBy"), field="updatedBy"),
         )
         self._check_size(draft)
         expires_at = None

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Entry(_message.Message):
-    __slots__ = ("namespace", "key", "version", "value", "tags", "metadata", "ttl", "created_at", "updated_at", "expires_at", "accessed_at")
+    __slots__ = ("namespace", "key", "version", "value", "tags", "metadata", "ttl", "created_at", "updated_at", "expires_at", "accessed_at", "updated_by")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,7 @@ class Entry(_message.Message):
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
     ACCESSED_AT_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_BY_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     key: str
     version: int
@@ -34,7 +35,8 @@ class Entry(_message.Message):
     updated_at: _timestamp_pb2.Timestamp
     expires_at: _timestamp_pb2.Timestamp
     accessed_at: _timestamp_pb2.Timestamp
-    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ..., version: _Optional[int] = ..., value: _Optional[bytes] = ..., tags: _Optional[_Iterable[str]] = ..., metadata: _Optional[bytes] = ..., ttl: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., accessed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    updated_by: str
+    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ..., version: _Optional[int] = ..., value: _Optional[bytes] = ..., tags: _Optional[_Iterable[str]] = ..., metadata: _Optional[bytes] = ..., ttl: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., accessed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_by: _Optional[str] = ...) -> None: ...
 
 class Identity(_message.Message):
     __slots__ = ("namespace", "key")
@@ -197,7 +199,7 @@ class ListResponse(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
-    __slots__ = ("namespace", "subtree", "prefix", "glob", "tags", "any_tags", "metadata", "updated_since", "text", "match", "order", "without_values", "page_size", "page_token")
+    __slots__ = ("namespace", "subtree", "prefix", "glob", "tags", "any_tags", "metadata", "updated_since", "text", "match", "order", "without_values", "page_size", "page_token", "updated_by")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SUBTREE_FIELD_NUMBER: _ClassVar[int]
     PREFIX_FIELD_NUMBER: _ClassVar[int]
@@ -212,6 +214,7 @@ class SearchRequest(_message.Message):
     WITHOUT_VALUES_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_BY_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     subtree: bool
     prefix: str
@@ -226,7 +229,8 @@ class SearchRequest(_message.Message):
     without_values: bool
     page_size: int
     page_token: str
-    def __init__(self, namespace: _Optional[str] = ..., subtree: _Optional[bool] = ..., prefix: _Optional[str] = ..., glob: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., any_tags: _Optional[_Iterable[str]] = ..., metadata: _Optional[bytes] = ..., updated_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., text: _Optional[str] = ..., match: _Optional[str] = ..., order: _Optional[str] = ..., without_values: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    updated_by: str
+    def __init__(self, namespace: _Optional[str] = ..., subtree: _Optional[bool] = ..., prefix: _Optional[str] = ..., glob: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., any_tags: _Optional[_Iterable[str]] = ..., metadata: _Optional[bytes] = ..., updated_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., text: _Optional[str] = ..., match: _Optional[str] = ..., order: _Optional[str] = ..., without_values: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., updated_by: _Optional[str] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
     __slots__ = ("hits", "next_page_token", "partial", "ranked", "fresh")
@@ -314,20 +318,22 @@ class WatchResponse(_message.Message):
         position: int
         def __init__(self, position: _Optional[int] = ...) -> None: ...
     class Change(_message.Message):
-        __slots__ = ("position", "op", "namespace", "key", "version", "at")
+        __slots__ = ("position", "op", "namespace", "key", "version", "at", "updated_by")
         POSITION_FIELD_NUMBER: _ClassVar[int]
         OP_FIELD_NUMBER: _ClassVar[int]
         NAMESPACE_FIELD_NUMBER: _ClassVar[int]
         KEY_FIELD_NUMBER: _ClassVar[int]
         VERSION_FIELD_NUMBER: _ClassVar[int]
         AT_FIELD_NUMBER: _ClassVar[int]
+        UPDATED_BY_FIELD_NUMBER: _ClassVar[int]
         position: int
         op: WatchResponse.Op
         namespace: str
         key: str
         version: int
         at: _timestamp_pb2.Timestamp
-        def __init__(self, position: _Optional[int] = ..., op: _Optional[_Union[WatchResponse.Op, str]] = ..., namespace: _Optional[str] = ..., key: _Optional[str] = ..., version: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+        updated_by: str
+        def __init__(self, position: _Optional[int] = ..., op: _Optional[_Union[WatchResponse.Op, str]] = ..., namespace: _Optional[str] = ..., key: _Optional[str] = ..., version: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_by: _Optional[str] = ...) -> None: ...
     class Missed(_message.Message):
         __slots__ = ("since", "oldest")
         SINCE_FIELD_NUMBER: _ClassVar[int]

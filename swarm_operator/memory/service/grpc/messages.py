@@ -30,6 +30,7 @@ def entry_message(entry: Entry, *, value: bool = True) -> pb.Entry:
         updated_at=_timestamp(entry.updated_at),
         expires_at=None if entry.expires_at is None else _timestamp(entry.expires_at),
         accessed_at=None if entry.accessed_at is None else _timestamp(entry.accessed_at),
+        updated_by=entry.updated_by,
     )
 
 
@@ -81,6 +82,7 @@ def change_event(change: Change) -> pb.WatchResponse:
             key=change.key,
             version=change.version,
             at=_timestamp(change.at),
+            updated_by=change.updated_by,
         )
     )
 

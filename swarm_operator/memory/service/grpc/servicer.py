@@ -241,6 +241,7 @@ async def _search(store: AuthorizedStore, request: pb.SearchRequest) -> pb.Searc
         any_tags=list(request.any_tags),
         metadata=metadata_of(request.metadata),
         updated_since=milliseconds(request.updated_since) if request.HasField("updated_since") else None,
+        updated_by=given("updated_by"),
         text=given("text"),
         match=given("match"),
         order=given("order"),

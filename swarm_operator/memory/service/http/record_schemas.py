@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from swarm_operator.memory.service.http.operation import CURSOR, LIMIT, Answer, Operation, page_of, reference
-from swarm_operator.memory.service.json_schema import Schema, array, object_of, text
+from swarm_operator.memory.service.json_schema import Schema, array, nullable, object_of, text
 from swarm_operator.memory.swarm import fields
 
 IDENTIFIER: Final = text("1 to 512 bytes without NUL.", most=fields.MAX_ID_BYTES, pattern="^[^\\u0000]+$")
@@ -14,6 +14,7 @@ WORD: Final = text("1 to 128 bytes without NUL.", most=fields.MAX_WORD_BYTES, pa
 FILTER: Final[Schema] = {"type": "string"}
 """Schema of a filter: any string, since the value is only compared."""
 MOMENT: Final = text("RFC 3339, UTC.", format="date-time")
+AUTHOR: Final = nullable(text("Who wrote it last: the name of the token, or of the pod; null: unknown."))
 _UNCHANGED: Final = Answer("The caller has it already.", versioned=True)
 
 
@@ -23,8 +24,9 @@ def words(description: str, *, least: int = 0, most: int = fields.MAX_ITEMS) -> 
 
 
 def record(description: str, properties: Mapping[str, Schema]) -> Schema:
-    """Return the schema of a record in a response. Only `id` is required: older clients may have stored any members."""
-    return object_of({"id": {"type": "string"}, **properties}, ("id",), closed=False, description=description)
+    """Return the schema of a record in a response. Few members are required: older clients may have stored any."""
+    members = {"id": {"type": "string"}, "updatedBy": AUTHOR, **properties}
+    return object_of(members, ("id", "updatedBy"), closed=False, description=description)
 
 
 def listing(path: str, name: str, plural: str, shape: str, query: Mapping[str, Schema]) -> Operation:

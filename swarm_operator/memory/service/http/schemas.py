@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from swarm_operator.memory.core.entry import (
+    MAX_AUTHOR_BYTES,
     MAX_KEY_BYTES,
     MAX_NAMESPACE_BYTES,
     MAX_TAG_BYTES,
@@ -19,6 +20,7 @@ KEY: Final = text("1 to 1024 bytes without NUL.", most=MAX_KEY_BYTES, pattern=_N
 PREFIX: Final = text("Only keys that start so.", least=0, most=MAX_KEY_BYTES, pattern=_NO_NUL, default="")
 _TAGS: Final = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
 IF_MATCH: Final = text("Only if the entry has one of these versions, as ETag gave them; *: any.", pattern=_TAGS)
+AUTHOR: Final = text("Only what this token or pod has written last.", most=MAX_AUTHOR_BYTES, pattern=_NO_NUL)
 TAG: Final = text("1 to 256 bytes without NUL.", most=MAX_TAG_BYTES, pattern=_NO_NUL)
 _MOMENT: Final = text("RFC 3339, UTC.", format="date-time")
 _VERSION: Final = whole("Counts the writes of this key.", least=1)
@@ -41,6 +43,7 @@ HEAD: Final = {
     "ttl": whole("As it was given; 0: for ever."),
     "created_at": _MOMENT,
     "updated_at": _MOMENT,
+    "updated_by": nullable(text("Who wrote this version: the name of the token, or of the pod; null: unknown.")),
     "expires_at": nullable(_MOMENT),
 }
 _CONTENTS: Final[dict[str, Schema]] = {

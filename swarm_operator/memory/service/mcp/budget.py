@@ -123,6 +123,8 @@ class Budget:
             "size": entry.size,
             "updated_at": timestamp(entry.updated_at),
         }
+        if entry.updated_by is not None:
+            document["updated_by"] = entry.updated_by
         if entry.expires_at is not None:
             document["expires_at"] = timestamp(entry.expires_at)
         if entry.accessed_at is not None:

@@ -29,7 +29,7 @@ def events(*documents, name="change"):
 TIME = "2027-01-15T08:00:00.000Z"
 HEAD = {
     "namespace": "n", "key": "k", "version": 1, "size": 1, "ttl": 0, "created_at": TIME, "updated_at": TIME,
-    "expires_at": None,
+    "updated_by": "client", "expires_at": None,
 }  # fmt: skip
 ENTRY = {**HEAD, "tags": [], "metadata": {}, "value": 1}
 OK = answer(200, ENTRY)

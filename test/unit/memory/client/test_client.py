@@ -11,6 +11,7 @@ from swarm_operator.memory.client import (
     MemoryAuthError,
     MemoryClient,
     MemoryConflictError,
+    MemoryEntry,
     MemoryProtocolError,
     MemoryRequestError,
 )
@@ -35,6 +36,10 @@ async def test_an_entry_makes_the_round_trip(memory):
     assert (entry.created_at, entry.updated_at, entry.expires_at) == (now, now, now.replace(minute=1))
     assert (entry.ttl, head.ttl, head.namespace, head.key) == (60, 60, "a/b", entry.key)
     assert (head.created_at, head.updated_at, head.expires_at) == (now, now, entry.expires_at)
+    assert head.updated_by == entry.updated_by == "client"
+    assert MemoryEntry({**entry.raw, "updated_by": None}).updated_by is None
+    older = {name: value for name, value in entry.raw.items() if name != "updated_by"}
+    assert MemoryEntry(older).updated_by is None
     assert await memory.delete("a/b", "../k?x#\U0001f40d")
     assert not await memory.delete("a/b", "../k?x#\U0001f40d")
     assert await memory.get("a/b", "../k?x#\U0001f40d") is None

@@ -116,7 +116,7 @@ async def test_what_a_newer_service_adds_is_ignored():
         changes = client.watch()
         change = await anext(changes)
         at = datetime(2027, 1, 15, 8, 0, tzinfo=UTC)
-        assert change == Change(7, "put", "n", "k", 1, at, raw={})
+        assert change == Change(7, "put", "n", "k", 1, at, raw={}), "an older service does not tell who"
         assert change.raw == newer
         await changes.aclose()
 

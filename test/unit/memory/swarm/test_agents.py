@@ -24,7 +24,8 @@ async def test_an_agent_is_stored_as_the_seed_stores_it(engine, tmp_path, clock)
         assert entry.tags == ["agent", "coder", "active"]
         assert entry.metadata == {"swarmId": "alpha", "agentType": "coder"}
         assert entry.ttl == 0
-        assert entry.value == record.document == {
+        assert record.document == {**entry.value, "updatedBy": None}
+        assert entry.value == {
             **document, "id": "a1", "swarmId": "alpha", "registeredAt": NOW, "lastUpdated": NOW, "lastHeartbeat": NOW,
         }  # fmt: skip
         assert record.created
@@ -55,7 +56,7 @@ async def test_a_registration_of_many_at_once_loses_nothing(agents):
 async def test_what_the_seed_wrote_is_an_agent_and_keeps_what_is_unknown(agents, store, clock):
     legacy = {"type": "queen", "status": "active", "swarmId": "old", "lastUpdated": NOW, "hive": {"x": [1, None]}}
     await store.put("swarm:agents", "agent:q", legacy, tags=["agent", "queen", "active", "mine"], metadata={"m": 1})
-    assert (await agents.get("q")).document == {**legacy, "id": "q"}
+    assert (await agents.get("q")).document == {**legacy, "id": "q", "updatedBy": None}
     clock.advance(10)
     record = await agents.heartbeat("q", status="busy")
     assert record.document["hive"] == {"x": [1, None]}

@@ -24,7 +24,7 @@ async def test_metrics_are_stored_as_the_seed_stores_them(swarm, store):
 async def test_later_measurements_take_the_place_of_earlier_ones(swarm):
     await swarm.metrics.store("m1", {"type": "a", "old": 1})
     record = await swarm.metrics.store("m1", {"type": "b"})
-    assert record.document == {"type": "b", "id": "m1"}
+    assert record.document == {"type": "b", "id": "m1", "updatedBy": None}
     assert coordination.METRICS.namespace == "swarm:metrics"
     assert [found.id for found in (await swarm.metrics.list(metrics_type="b")).records] == ["m1"]
     assert (await swarm.metrics.list(metrics_type="a")).records == []

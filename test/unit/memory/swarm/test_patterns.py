@@ -14,7 +14,8 @@ async def test_a_pattern_is_stored_as_the_seed_stores_it(swarm, store):
     entry = await store.get("swarm:patterns", "pattern:p1")
     assert entry.tags == ["pattern", "optimization"]
     assert entry.metadata == {"swarmId": "default", "patternType": "optimization", "confidence": 0.8}
-    assert entry.value == record.document == {
+    assert record.document == {**entry.value, "updatedBy": None}
+    assert entry.value == {
         "createdAt": NOW, "usageCount": 0, "successRate": 0, "type": "optimization", "confidence": 0.8,
         "data": {"x": 1}, "swarmId": "default", "updatedAt": NOW, "id": "p1",
     }  # fmt: skip

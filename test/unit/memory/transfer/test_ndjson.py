@@ -74,6 +74,20 @@ async def test_a_whole_swarm_moves_to_another_store_and_a_second_time_changes_no
     assert await contents(other) == before
 
 
+async def test_an_export_says_who_wrote_and_an_import_keeps_it(store, other):
+    await store.put("n", "ann's", 1, updated_by="ann")
+    await store.put("n", "nobody's", 1)
+    lines = await export(store, namespaces=["n"])
+    assert [orjson.loads(line)["updatedBy"] for line in lines[1:-1]] == ["ann", None]
+    await take(other, lines)
+    assert {entry.key: entry.updated_by for entry in (await other.list("n")).entries} == {
+        "ann's": "ann", "nobody's": None,
+    }  # fmt: skip
+    await other.put("n", "ann's", 1, updated_by="bob")
+    assert (await take(other, lines)).counts == {Outcome.UNCHANGED: 2}
+    assert (await other.get("n", "ann's")).updated_by == "bob", "what is equal is not written"
+
+
 async def test_by_default_the_swarms_own_namespaces_are_exported(store):
     await fill(store)
     names = {orjson.loads(line).get("namespace") for line in await export(store)}
@@ -158,6 +172,7 @@ async def test_a_line_with_a_lifetime_and_no_end_lives_from_now_on(other, clock)
         (b'{"namespace":"n","key":"k","value":1,"metadata":[]}', "metadata"),
         (b'{"namespace":"n","key":"k","value":1,"ttl":-1}', "ttl"),
         (b'{"namespace":"n","key":"k","value":1,"expiresAt":"soon"}', "expiresAt"),
+        (b'{"namespace":"n","key":"k","value":1,"updatedBy":1}', "updatedBy"),
         (b'{"namespace":"n","key":"k","value":1,"color":1}', "unknown member 'color'"),
         (b'{"namespace":"n","key":"k","value":12345678901234567890123}', "line"),
         (b'{"format":"other","version":1}', "format"),
@@ -210,8 +225,8 @@ async def test_what_the_seed_exported_keeps_its_counts_and_is_stored_under_its_i
     importer = await take(other, [orjson.dumps(state)])
     assert importer.counts == {Outcome.CREATED: 3}
     swarm = Swarm(other)
-    assert (await swarm.agents.get("a1")).document == state["agents"][0]
-    assert (await swarm.tasks.get("t1")).document == state["tasks"][0]
+    assert (await swarm.agents.get("a1")).document == {**state["agents"][0], "updatedBy": None}
+    assert (await swarm.tasks.get("t1")).document == {**state["tasks"][0], "updatedBy": None}
     pattern = (await swarm.patterns.get("p1")).document
     assert (pattern["usageCount"], pattern["successRate"]) == (7, 0.9)
     assert (await other.get("swarm:agents", "agent:a1")).tags == ["agent", "queen", "active"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import orjson
-
 from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.asgi import JSON, Reply
@@ -19,6 +17,7 @@ from swarm_operator.memory.service.http.endpoint import (
 )
 from swarm_operator.memory.service.http.operation import CURSOR, LIMIT, NEXT_CURSOR, Answer, Operation, reference
 from swarm_operator.memory.service.http.record_schemas import (
+    AUTHOR,
     FILTER,
     IDENTIFIER,
     WORD,
@@ -59,7 +58,8 @@ async def _put_coordination(call: Call) -> Reply:
 
 async def _get_coordination(call: Call) -> Reply:
     call.query()
-    return Reply(200, orjson.dumps({"key": call.id, "value": await call.swarm.coordination.get(call.id)}), (JSON,))
+    entry = await call.swarm.coordination.entry(call.id)
+    return json_reply({"key": call.id, "value": entry.value, "updatedBy": entry.updated_by})
 
 
 async def _delete_coordination(call: Call) -> Reply:
@@ -89,6 +89,7 @@ _MESSAGES: Final = object_of(
     ("messages", "cursor", "more"),
 )
 _VALUE: Final = {"description": "Any JSON value."}
+_KEPT: Final = {"key": text(), "value": _VALUE, "updatedBy": AUTHOR}
 
 ENDPOINTS: Final = (
     Endpoint(
@@ -133,7 +134,7 @@ ENDPOINTS: Final = (
             "/v1/coordination/{key}",
             "coordination-get",
             "What was kept.",
-            {200: Answer("The value.", object_of({"key": text(), "value": _VALUE}, ("key", "value")))},
+            {200: Answer("The value.", object_of(_KEPT, tuple(_KEPT)))},
             conflicts=(404,),
         ),
         _get_coordination,

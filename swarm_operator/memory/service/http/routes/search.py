@@ -20,7 +20,7 @@ from swarm_operator.memory.service.http.operation import (
     Operation,
     reference,
 )
-from swarm_operator.memory.service.http.schemas import NAMESPACE, PREFIX, TAG
+from swarm_operator.memory.service.http.schemas import AUTHOR, NAMESPACE, PREFIX, TAG
 from swarm_operator.memory.service.json_schema import array, nullable, object_of, one_of, text, whole
 
 _SEARCHED: Final = object_of(
@@ -43,7 +43,7 @@ OPERATION: Final = Operation(
     "GET",
     "/v1/search",
     "search",
-    "Find entries by key, words, tags, metadata or time.",
+    "Find entries by key, words, tags, metadata, time or author.",
     {200: Answer("A page.", _PAGE)},
     query={
         "namespace": NAMESPACE,
@@ -56,6 +56,7 @@ OPERATION: Final = Operation(
             "Fields that have these values.", contentMediaType="application/json", contentSchema={"type": "object"}
         ),
         "updated_since": text("RFC 3339 with its zone.", format="date-time"),
+        "updated_by": AUTHOR,
         "text": text("Words that all occur.", minLength=1),
         "match": text("An FTS5 expression, in place of text.", minLength=1),
         "order": one_of("", "key", "updated", "rank"),
@@ -79,6 +80,7 @@ async def _search(call: Call) -> Reply:
         any_tags=given.get("any_tag", []),
         metadata=_metadata(one.get("metadata")),
         updated_since=cursors.moment(one.get("updated_since")),
+        updated_by=one.get("updated_by"),
         text=one.get("text"),
         match=one.get("match"),
         order=one.get("order"),

@@ -113,6 +113,7 @@ def _change(change: Change) -> bytes:
         "key": change.key,
         "version": change.version,
         "at": timestamp(change.at),
+        "updated_by": change.updated_by,
     }
     # An event's data is one line, so the JSON must not contain line breaks.
     return _event(b"change", change.seq, orjson.dumps(document))

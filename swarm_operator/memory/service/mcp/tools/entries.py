@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from swarm_operator.memory.core import Query
-from swarm_operator.memory.core.entry import MAX_KEY_BYTES, Draft
+from swarm_operator.memory.core.entry import MAX_AUTHOR_BYTES, MAX_KEY_BYTES, Draft
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.pages import SearchPage
 from swarm_operator.memory.service import cursors, documents
@@ -92,6 +92,7 @@ async def _search(call: Call, arguments: Arguments) -> dict[str, Any]:
             any_tags=arguments.get("any_tags", []),
             metadata=arguments.get("metadata"),
             updated_since=cursors.moment(arguments.get("updated_since")),
+            updated_by=arguments.get("updated_by"),
             text=arguments.get("text"),
         )
     found, taken = await find(call, query, cursor=arguments.get("cursor"), limit=arguments.get("limit", 10))
@@ -200,8 +201,8 @@ TOOLS: Final = (
     ),
     Tool(
         "memory_search",
-        "Find entries by words, key, tags, metadata or time when you do not know the key; entries match all of the "
-        "given conditions. Returns keys and snippets; get values with memory_retrieve.",
+        "Find entries by words, key, tags, metadata, time or author when you do not know the key; entries match all of "
+        "the given conditions. Returns keys and snippets; get values with memory_retrieve.",
         "search",
         object_of(
             {
@@ -215,6 +216,7 @@ TOOLS: Final = (
                 "any_tags": array(schemas.TEXT, "Entries with at least one of these tags.", most=16),
                 "metadata": {"type": "object", "description": "Entries whose metadata has these fields and values."},
                 "updated_since": text("RFC 3339 time with zone: 2026-01-31T12:00:00Z; newest first.", most=64),
+                "updated_by": text("Only what this token or pod wrote last.", most=MAX_AUTHOR_BYTES),
                 "namespace": text("Only this namespace; if omitted, all.", most=255),
                 "subtree": {
                     "type": "boolean",

@@ -11,6 +11,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
+from unit.memory.conftest import ADMIN_TOKEN
 
 from swarm_operator.memory.core import Query
 from swarm_operator.memory.core.entry import Draft
@@ -299,6 +300,34 @@ async def test_a_session_belongs_to_the_token_that_opened_it(service):
         assert other.status_code == 404
         own = await http.post("/mcp", json=ask, headers={"Authorization": f"Bearer {TEAM}", **session})
         assert own.status_code == 200
+
+
+async def test_only_an_admin_s_import_names_another_author(service):
+    lines = [
+        b'{"namespace":"team","key":"k1","value":1,"updatedBy":"boss"}',
+        b'{"namespace":"team","key":"k2","value":1}',
+    ]
+    found = []
+    for token in (TEAM, ADMIN_TOKEN):
+        assert (await service.call("POST", "/v1/import", b"\n".join(lines), token=token)).status == 200
+        entries = await service.store.get_many([("team", "k1"), ("team", "k2")])
+        found.append([entry.updated_by for entry in entries])
+        await service.store.delete_range("team", prefix="k")
+    assert found == [["team", "team"], ["boss", "admin"]]
+    answer = await service.call("PUT", "/v1/entries/team/k", {"value": 1, "updated_by": "boss"}, token=ADMIN_TOKEN)
+    assert answer.status == 400
+
+
+async def test_who_writes_a_record_is_the_token_whatever_the_record_says(service):
+    written = await service.call("PUT", "/v1/agents/ada", {"type": "coder", "updatedBy": "queen"})
+    assert written.json["updatedBy"] == "client"
+    again = await service.call("PUT", "/v1/agents/ada", written.json, token=ADMIN_TOKEN)
+    assert (again.json["updatedBy"], again.json["type"]) == ("admin", "coder")
+    (listed,) = (await service.call("GET", "/v1/agents")).json["agents"]
+    assert listed["updatedBy"] == "admin"
+    entry = await service.store.get("swarm:agents", "agent:ada")
+    assert "updatedBy" not in entry.value
+    assert entry.updated_by == "admin"
 
 
 async def test_a_right_that_is_taken_away_is_gone_without_a_restart(service, monkeypatch):

@@ -36,6 +36,7 @@ async def test_what_is_put_is_got(served, clock):
     now = int(clock.seconds)
     moments = (entry.created_at.seconds, entry.updated_at.seconds, entry.expires_at.seconds)
     assert moments == (now, now, now + 60)
+    assert answer.entry.updated_by == entry.updated_by == "client"
     assert not (await served.memory.Put(put("k", 2))).created
     assert not (await served.memory.Get(get("k"))).HasField("expires_at")
 

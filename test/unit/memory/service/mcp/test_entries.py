@@ -10,14 +10,15 @@ async def test_what_is_stored_is_retrieved_listed_found_and_deleted(mcp, service
         "memory_store", key="auth/jwt", value={"alg": "ES256", "n": [1, None, 2.5]}, tags=["auth"], metadata={"by": "a"}
     )
     assert (stored["version"], stored["created"], stored["uri"]) == (1, True, "memory://default/auth%2Fjwt")
+    assert stored["updated_by"] == "client"
     found = await mcp.call("memory_retrieve", key="auth/jwt")
     assert found["found"] is True
     assert found["value"] == {"alg": "ES256", "n": [1, None, 2.5]}
-    assert (found["tags"], found["metadata"]) == (["auth"], {"by": "a"})
+    assert (found["tags"], found["metadata"], found["updated_by"]) == (["auth"], {"by": "a"}, "client")
     assert (await service.store.get("default", "auth/jwt")).value == found["value"]
     listed = await mcp.call("memory_list", namespace="default")
-    assert [(entry["key"], entry["snippet"]) for entry in listed["entries"]] == [
-        ("auth/jwt", '{"alg":"ES256","n":[1,null,2.5]}')
+    assert [(entry["key"], entry["snippet"], entry["updated_by"]) for entry in listed["entries"]] == [
+        ("auth/jwt", '{"alg":"ES256","n":[1,null,2.5]}', "client")
     ]
     assert listed["next_cursor"] is None
     for question in (

@@ -29,6 +29,10 @@ def test_overwriting_counts_bytes_once_and_evicts_nothing():
     assert (len(cache), cache.evictions) == (1, 0)
 
 
+def test_the_name_of_who_wrote_counts():
+    assert entry("a")._replace(updated_by="n" * 500).weight == entry("a").weight + 500
+
+
 def test_bytes_are_bounded_by_what_entries_really_take():
     room = entry("a", 1000).weight * 3
     cache = EntryCache(max_entries=100, max_bytes=room)

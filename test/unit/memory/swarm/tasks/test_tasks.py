@@ -38,8 +38,8 @@ async def test_a_task_is_stored_as_the_seed_stores_it(tasks, store):
     entry = await store.get("swarm:tasks", "task:t1")
     assert entry.tags == ["task", "pending", "high"]
     assert entry.metadata == {"swarmId": "default", "assignedAgents": ["a1"]}
-    assert (entry.ttl, entry.value) == (0, record.document)
-    assert record.document == {
+    assert (entry.ttl, {**entry.value, "updatedBy": None}) == (0, record.document)
+    assert entry.value == {
         "id": "t1", "description": "do", "priority": "high", "assignedAgents": ["a1"], "custom": {"x": 1},
         "swarmId": "default", "createdAt": NOW, "updatedAt": NOW, "status": "pending", "attempts": 0,
         "history": [{"status": "pending", "at": NOW}],

@@ -23,6 +23,7 @@ async def test_an_entry_makes_the_round_trip(service):
         "ttl": 60,
         "created_at": "2027-01-15T08:00:00.000Z",
         "updated_at": "2027-01-15T08:00:00.000Z",
+        "updated_by": "client",
         "expires_at": "2027-01-15T08:01:00.000Z",
     }
     answer = await service.call("GET", "/v1/entries/swarm:agents/agent:1")

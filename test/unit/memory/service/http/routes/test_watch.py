@@ -76,6 +76,7 @@ async def test_changes_are_sent_as_they_are_committed(service):
         assert (event["id"], event["event"]) == ("3", "change")
         assert json.loads(event["data"]) == {
             "seq": 3, "op": "put", "namespace": "n", "key": "k", "version": 1, "at": "2027-01-15T08:00:00.000Z",
+            "updated_by": "client",
         }  # fmt: skip
         await service.call("DELETE", "/v1/entries/n/k")
         assert json.loads((await stream.event())["data"])["op"] == "delete"
