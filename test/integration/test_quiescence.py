@@ -17,6 +17,7 @@ from support.audited import Audited
 from swarm_operator.cmd import manager
 from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.swarmmemorystore.identity.cluster_keys import INTERVAL as KEYS_INTERVAL
+from swarm_operator.controllers.swarmmemorystore.tls.authority import SECRET_NAME
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.events import EventRecorder
@@ -31,7 +32,8 @@ WITH_AGENTS = 4
 """Clusters of these that have agents, which an autoscaler scales."""
 
 ASLEEP = "asleep"
-"""A store that hibernates: its tokens are looked at, as rarely as the others."""
+"""A store that hibernates, with TLS since then, and access: its tokens and its certificate are looked at, as rarely as
+the tokens of others."""
 SWARM, HIVE = "swarm", "hive"
 """Ends of the names of the namespaces of one more cluster, which has a hive mind and agents."""
 
@@ -87,7 +89,7 @@ async def audited(control_plane, namespace, memory_url):
     options = manager.parse(
         [
             *("--watch-namespaces", ",".join((namespace, f"{namespace}-{SWARM}", f"{namespace}-{HIVE}"))),
-            *("--memory-url", memory_url, "--status-interval", str(INTERVAL)),
+            *("--memory-url", memory_url, "--status-interval", str(INTERVAL), "--operator-namespace", namespace),
             *("--metrics-bind-address", "0", "--health-probe-bind-address", "0"),
         ]
     )
@@ -191,10 +193,19 @@ async def restore(objects, eventually, name: str, **ended: str) -> None:
 
 
 async def keep_up(world, objects, eventually) -> None:
-    """Have the upgrade of a store rolled back, and its tokens replaced; have another one hibernate."""
+    """Have the upgrade of a store rolled back, and its tokens replaced; have another one hibernate and get TLS."""
     await objects.store(ASLEEP, hibernated=True)
     await eventually(lambda: objects.get(kinds.PERSISTENT_VOLUME_CLAIM, f"{ASLEEP}-data"))
     await objects.status(kinds.PERSISTENT_VOLUME_CLAIM, f"{ASLEEP}-data", {"phase": "Bound"})
+    access = [{"serviceAccount": {"name": "reviewer"}, "access": "read"}]
+    await objects.store(ASLEEP, hibernated=True, tls={"mode": "auto"}, access=access)
+
+    async def secure() -> bool:
+        status = (await objects.get(kinds.SWARM_MEMORY_STORE, ASLEEP))["status"]
+        told = {condition["type"]: condition["reason"] for condition in status["conditions"]}
+        return status["endpoints"]["http"].startswith("https://") and told["CertificateReady"] == "Valid"
+
+    await eventually(secure)
     steps = [
         (upkeep.create, upkeep.has_v1, True),
         (upkeep.upgrade, upkeep.has_v2, False),
@@ -277,7 +288,10 @@ async def test_60_ready_stores_cost_no_write_and_only_the_reads_of_the_status_po
     await recorder.drain()
     before = await versions(objects)
     client.requests.clear()
-    secrets = {*apart, *(f"{kinds.SECRET.path(namespace=objects.namespace)}/{name}-auth" for name in names)}
+    folder = kinds.SECRET.path(namespace=objects.namespace)
+    secrets = {*apart, *(f"{folder}/{name}-auth" for name in names), f"{folder}/{ASLEEP}-tls"}
+    # What is read for all stores together, each about once a minute.
+    of_all = {*KEYS, f"{folder}/{SECRET_NAME}"}
 
     async def looked_at_thrice() -> bool:
         polled = [path for _, method, path in client.requests if method == "GET"]
@@ -288,10 +302,11 @@ async def test_60_ready_stores_cost_no_write_and_only_the_reads_of_the_status_po
     renewed = Counter(path for _, method, path in client.requests if method == "WATCH")
     assert max(renewed.values(), default=0) <= 1, "a watch is begun anew when its time is over"
     times: dict[str, list[float]] = {}
-    keys = [at for at, _, path in client.requests if path == KEYS[0]]
-    assert all(later - earlier > 0.8 * KEYS_INTERVAL for earlier, later in itertools.pairwise(keys))
+    for common in of_all:
+        looks = [at for at, _, path in client.requests if path == common]
+        assert all(later - earlier > 0.8 * KEYS_INTERVAL for earlier, later in itertools.pairwise(looks))
     for at, method, path in client.requests:
-        if method == "WATCH" or path in KEYS:  # the keys are read for all stores together
+        if method == "WATCH" or path in of_all:
             continue
         assert (method, path in secrets) == ("GET", True), f"{method} {path} by an operator that has nothing to do"
         times.setdefault(path, []).append(at)
@@ -317,5 +332,5 @@ async def test_60_ready_stores_cost_no_write_and_only_the_reads_of_the_status_po
             await eventually(done)
     reads = [(method, path) for _, method, path in client.requests if method != "WATCH"]
     assert len(reads) >= len(names), "every store was reconciled"
-    assert set(reads) <= {("GET", path) for path in (*secrets, *KEYS)}
+    assert set(reads) <= {("GET", path) for path in secrets | of_all}
     assert await versions(objects) == before
