@@ -1,8 +1,8 @@
 """Change log: the `changes` table that each commit appends to, and the feed that delivers changes to watchers in order.
 
 The number of a change, `seq`, increases by one per change, across all namespaces and restarts. The oldest rows are
-trimmed; the last row is never deleted, because it holds the counter. The index of words follows the table, too (see
-search.words). The feed keeps the newest changes in memory,
+trimmed; the last row is never deleted, because it holds the counter. The index of words and embedders follow the table,
+too (see search.words and vectors.follow). The feed keeps the newest changes in memory,
 shared by all watchers. A watcher is a position. A watcher behind the changes in memory reads the table. A watcher
 behind the table gets MissedChangesError. Watchers never block writers.
 """
@@ -34,12 +34,17 @@ _APPEND = """
 _READ = "SELECT seq, namespace, key, op, version, at, updated_by FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
 _OLDEST = "SELECT seq, at FROM changes ORDER BY seq LIMIT ?"
 _TRIM = "DELETE FROM changes WHERE seq < ?"
-_INDEXED = "SELECT CASE revision WHEN 0 THEN ? ELSE position END FROM text_index WHERE id = 1"
+_INDEXED = """
+    SELECT min(
+        CASE revision WHEN 0 THEN :last ELSE position END, coalesce((SELECT min(position) FROM vector_models), :last)
+    ) FROM text_index WHERE id = 1
+"""
 MAX_HELD: Final = 100_000
-"""Maximum number of changes that are kept for the index of words alone. If it falls behind more, it is rebuilt."""
+"""Maximum number of changes that are kept for the index of words or an embedder alone. One that falls behind more looks
+through all entries instead."""
 
 ChangeNote: TypeAlias = tuple[str, str, Op, int, int, str | None]
-"""namespace, key, op, version, the row ID in `entries`, which the index of words needs, and who wrote the version"""
+"""namespace, key, op, version, the row ID in `entries`, which the index of words and embedders need, and the author"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ def append(db: sqlite3.Connection, notes: Sequence[ChangeNote], *, now: int, kee
     """Append changes inside the transaction that made them. Trim old rows if the table has more than `keep` rows.
 
     At most two old rows are deleted per new row. So a long table shrinks gradually without slowing commits. The changes
-    that the index of words has not passed are kept, up to MAX_HELD.
+    that the index of words or an embedder has not passed are kept, up to MAX_HELD.
     """
     if not notes:
         return []
@@ -76,8 +81,8 @@ def append(db: sqlite3.Connection, notes: Sequence[ChangeNote], *, now: int, kee
 
 
 def _needed(db: sqlite3.Connection, last: int) -> int:
-    """Return the first change that the index of words needs."""
-    position: int = db.execute(_INDEXED, (last,)).fetchone()[0]
+    """Return the first change that the index of words or an embedder needs."""
+    position: int = db.execute(_INDEXED, {"last": last}).fetchone()[0]
     return max(position + 1, last - MAX_HELD)
 
 

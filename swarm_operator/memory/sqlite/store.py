@@ -44,7 +44,7 @@ from swarm_operator.memory.core.errors import (
 )
 from swarm_operator.memory.core.observer import Observer, SilentObserver
 from swarm_operator.memory.core.pages import NamespacePage, Page, Position, SearchPage
-from swarm_operator.memory.core.query import Query
+from swarm_operator.memory.core.query import Mode, Query
 from swarm_operator.memory.core.stats import GcRun, StoreStats
 from swarm_operator.memory.core.writes import Delete, Write
 from swarm_operator.memory.sqlite.backup.backup import Backups
@@ -64,6 +64,8 @@ from swarm_operator.memory.sqlite.search.indexer import Indexer
 from swarm_operator.memory.sqlite.tables import compression
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
 from swarm_operator.memory.sqlite.tables.ranges import after_prefix
+from swarm_operator.memory.sqlite.vectors.index import VectorIndex
+from swarm_operator.memory.sqlite.vectors.models import FormerEmbedder
 from swarm_operator.memory.sqlite.write.apply import (
     BatchOperation,
     DeleteOperation,
@@ -87,19 +89,16 @@ class SqliteStore:
     Attributes:
         config: the settings.
         path: the database file.
-        embedder: makes the vectors of entries that came without one, and of texts to search; None: nobody does.
         callbacks: the operations without coroutines.
         sqlite_version: version of the SQLite library, e.g. "3.53.4".
     """
 
     def __init__(
         self, path: Path, config: StoreConfig, *, worker: Worker, readers: Readers, now: Callable[[], int],
-        sleep: Callable[[float], Awaitable[object]], observer: Observer, indexer: Indexer,
+        sleep: Callable[[float], Awaitable[object]], observer: Observer, indexer: Indexer, vectors: VectorIndex,
         checkpoints: CheckpointPolicy, note: DeletionNote, deleting: bool, former: FormerDatabase | None,
-        embedder: Embedder | None,
     ) -> None:  # fmt: skip
         self.path = path
-        self.embedder = embedder
         self.config = config
         self.sqlite_version = driver.VERSION
         self.swarm_id = config.swarm_id
@@ -110,6 +109,7 @@ class SqliteStore:
         self._cache = EntryCache(max_entries=config.cache_size, max_bytes=config.cache_memory_mb * MIB)
         self._checkpoints = checkpoints
         self._indexer = indexer
+        self._vectors = vectors
         self._accesses = AccessTimes()
         fetch = functools.partial(readers.entries, max_bytes=config.max_value_bytes)
         self._lookup = EntryReader(self._cache, fetch, now=now, accesses=self._accesses)
@@ -137,13 +137,14 @@ class SqliteStore:
             checkpoints=self._checkpoints,
         )  # fmt: skip
         self._collector.start()
+        self._vectors.start(self._writer.run_exclusive)
 
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
         cls, path: str | Path, config: StoreConfig | None = None, *, clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep, observer: Observer | None = None,
-        embedder: Embedder | None = None,
+        embedder: Embedder | None = None, former_embedder: FormerEmbedder = lambda _: None,
     ) -> AsyncIterator[SqliteStore]:  # fmt: skip
         """Open or create the file; its directory must exist. Closing waits for submitted requests.
 
@@ -154,6 +155,8 @@ class SqliteStore:
             sleep: waits until the next garbage collection.
             observer: receives commits, collections and failures.
             embedder: makes the vectors of entries that come without one, and of texts to search.
+            former_embedder: returns the embedder of a name; None if it can't be had. If the file has vectors of another
+                embedder, searches go on with that one until all entries have been embedded anew.
 
         Raises:
             DatabaseInUseError: another process has the file open.
@@ -183,10 +186,12 @@ class SqliteStore:
             await indexer.open()
             readers = await Readers.open(path, config, worker)
             stack.push_async_callback(readers.close)
+            vectors = VectorIndex(config, readers, embedder=embedder, former=former_embedder)
+            await vectors.open(worker)
             store = cls(
                 path, config, worker=worker, readers=readers, now=now, sleep=sleep,
-                observer=observer, indexer=indexer, checkpoints=checkpoints, note=note,
-                deleting=deleting, former=former if former.exists else None, embedder=embedder,
+                observer=observer, indexer=indexer, vectors=vectors, checkpoints=checkpoints, note=note,
+                deleting=deleting, former=former if former.exists else None,
             )  # fmt: skip
             stack.push_async_callback(store._close)
             await store._feed.start()
@@ -361,13 +366,16 @@ class SqliteStore:
         check_page_size(limit)
         if query.expression is not None and not self.config.full_text:
             raise InvalidInputError("text", "nothing: full-text search is switched off (full_text)")
-        since = 0
+        mode, since = self._vectors.mode(query, position), self._feed.newest
         if query.expression is not None:
-            since = self._feed.newest
             await self._indexer.wait(since)
-        found = await self._readers.search(
-            query, position, limit=limit, max_bytes=self.config.max_page_bytes, now=self._now(), since=since
-        )
+        found = None
+        if mode in {Mode.MEANING, Mode.HYBRID}:
+            found = await self._vectors.search(query, mode, position, limit=limit, now=self._now(), since=since)
+        if found is None:
+            found = await self._readers.search(
+                query, position, limit=limit, max_bytes=self.config.max_page_bytes, now=self._now(), since=since
+            )
         found.hits = [replace(hit, entry=self._accesses.latest(hit.entry)) for hit in found.hits]
         return found
 
@@ -522,6 +530,7 @@ class SqliteStore:
             settings=self.settings,
             gc=replace(self._collector.stats),
             index=self._indexer.stats,
+            vectors=await self._vectors.stats(),
         )
 
     async def _pack(self, raw: bytes) -> compression.StoredValue:
@@ -541,6 +550,7 @@ class SqliteStore:
     def _publish(self, found: Sequence[Change]) -> None:
         """Take note of committed changes."""
         self._indexer.committed(found)
+        self._vectors.committed(found)
         self._feed.publish(found)
 
     def _forget(self, position: int) -> None:
@@ -549,6 +559,7 @@ class SqliteStore:
         self._accesses.forget()
         self._feed.restart(position)
         self._indexer.restart(position)
+        self._vectors.restart()
         self._writer.forget_fault()
 
     async def _close(self) -> None:
@@ -558,6 +569,7 @@ class SqliteStore:
             await self._replacer.close()
             await self._backups.close()
             await self._collector.close()
+            await self._vectors.close()
             with contextlib.suppress(MemoryStoreError):  # access times are only informative
                 await self._accesses.flush(self._writer.run_exclusive)
             await self._writer.close()

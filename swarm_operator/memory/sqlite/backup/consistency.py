@@ -1,4 +1,4 @@
-"""Verifies that derived data (counters, tags, text index, changes) matches the entries. Used by backup.verify.
+"""Verifies that derived data (counters, tags, text index, vectors, changes) matches the entries. Used by backup.verify.
 
 The page checks of backup.verify run first. The entries are read once. SQLite compares the tables in temporary files.
 
@@ -17,6 +17,7 @@ from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.changes import Op
 from swarm_operator.memory.core.entry import check_key, check_namespace, check_tags, check_ttl
 from swarm_operator.memory.core.errors import CorruptValueError, InvalidInputError
+from swarm_operator.memory.sqlite.backup import vector_consistency
 from swarm_operator.memory.sqlite.backup.findings import Findings
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search.index import index_namespace, index_text, stored_text
@@ -100,6 +101,8 @@ def check(
         findings.add("table deleted_versions", "it has no highest version")
     if version >= _ACCESSES and (lost := db.execute(_LOST_ACCESSES).fetchone()[0]):
         findings.add("table accesses", f"it has {lost} rows of entries that are not there")
+    if version >= _FOLLOWS:
+        vector_consistency.check(db, findings)
     return totals
 
 

@@ -47,6 +47,7 @@ from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.read.pool import Readers
 from swarm_operator.memory.sqlite.search import words
+from swarm_operator.memory.sqlite.vectors import table as vectors
 from swarm_operator.memory.sqlite.write.writer import Writer
 
 MARGIN: Final = 1_000_000
@@ -276,6 +277,7 @@ def prepare(
     with write_transaction(db):
         db.execute(_RAISE, (base + 1 - lowest,))
         db.execute(_RAISE_DELETED, (base,))
+        vectors.move(db, position)
         db.execute("DELETE FROM changes")
         if not db.execute(_LAST_CHANGE, (position, Op.PUT)).rowcount:
             db.execute(_NO_CHANGE, (position, Op.DELETE, now))

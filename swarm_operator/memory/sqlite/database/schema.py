@@ -137,6 +137,11 @@ _KEEP_REPLACED_TEXT = """
         FROM entries WHERE id = old.id;
     END
 """
+# The log keeps its last rows, see vectors.planes.
+_LOG_VECTOR = """
+        INSERT INTO vector_log (id) VALUES ({}.id);
+        DELETE FROM vector_log WHERE seq <= (SELECT max(seq) FROM vector_log) - 65536;
+"""
 _VERSION_8 = (
     "ALTER TABLE changes ADD COLUMN row_id INTEGER",
     "ALTER TABLE text_index ADD COLUMN position INTEGER NOT NULL DEFAULT 0",
@@ -157,6 +162,60 @@ _VERSION_8 = (
     # Who wrote the version; NULL: unknown, as of all rows so far.
     "ALTER TABLE entries ADD COLUMN updated_by TEXT",
     "ALTER TABLE changes ADD COLUMN updated_by TEXT",
+    # See vectors.table.
+    """
+    CREATE TABLE vector_models (
+        number INTEGER PRIMARY KEY,
+        name TEXT NOT NULL,
+        width INTEGER NOT NULL,
+        position INTEGER,
+        built INTEGER,
+        UNIQUE (name, width)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE vector_spaces (
+        id INTEGER PRIMARY KEY,
+        namespace TEXT NOT NULL UNIQUE,
+        width INTEGER,
+        entries INTEGER NOT NULL,
+        clients INTEGER NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE vectors (
+        id INTEGER NOT NULL,
+        model INTEGER NOT NULL,
+        space INTEGER NOT NULL,
+        scale REAL NOT NULL,
+        code BLOB NOT NULL,
+        PRIMARY KEY (id, model)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE TABLE vector_log (seq INTEGER PRIMARY KEY, id INTEGER NOT NULL) STRICT",
+    """
+    CREATE TRIGGER entries_overwritten_vectors AFTER UPDATE OF value ON entries BEGIN
+        DELETE FROM vectors WHERE id = old.id;
+    END
+    """,
+    """
+    CREATE TRIGGER entries_deleted_vectors AFTER DELETE ON entries BEGIN
+        DELETE FROM vectors WHERE id = old.id;
+    END
+    """,
+    f"""
+    CREATE TRIGGER vectors_added AFTER INSERT ON vectors BEGIN
+        UPDATE vector_spaces SET entries = entries + 1, clients = clients + (new.model = 0) WHERE id = new.space;
+        {_LOG_VECTOR.format("new")}
+    END
+    """,  # noqa: S608 - constants only
+    f"""
+    CREATE TRIGGER vectors_removed AFTER DELETE ON vectors BEGIN
+        UPDATE vector_spaces SET entries = entries - 1, clients = clients - (old.model = 0) WHERE id = old.space;
+        DELETE FROM vector_spaces WHERE id = old.space AND entries = 0;
+        {_LOG_VECTOR.format("old")}
+    END
+    """,  # noqa: S608
 )
 
 _MIGRATIONS = (

@@ -231,6 +231,22 @@ class Readers:
         finally:
             self.under_way[kind] -= 1
 
+    async def read_texts(self, owner: str, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a search for meaning in a snapshot, in its owner's turn among the searches with a text.
+
+        Raises:
+            OverloadedError: too many searches of the owner are waiting.
+        """
+        self.under_way[TEXTS] += 1
+        try:
+            return await self._turns[TEXTS].run(owner, lambda: self._read(TEXTS, read))
+        finally:
+            self.under_way[TEXTS] -= 1
+
+    async def read_pages(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a short function in a snapshot, as lists do."""
+        return await self._run(PAGES, read)
+
     async def totals(self, namespaces: Sequence[str], now: int) -> Totals:
         """Return counts of the whole store and of these namespaces."""
 

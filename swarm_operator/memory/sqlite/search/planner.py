@@ -81,12 +81,12 @@ def search(
         CorruptValueError: the value of a hit is damaged.
     """
     found = SearchPage(within=query.within, mode=None if query.expression is None else Mode.WORDS)
-    matches = _Filter(db, query, now)
+    matches = Filter(db, query, now)
     deadline = None
     taken: list[tuple[tuple[Any, ...], float | None]] = []
     size = 0
     last = position
-    with contextlib.closing(_candidates(db, query, position, found, since)) as candidates:
+    with contextlib.closing(candidates_of(db, query, position, found, since)) as candidates:
         for candidate in candidates:
             if deadline is None:
                 deadline = time.perf_counter() + _MAX_SECONDS
@@ -108,7 +108,7 @@ def search(
     return found
 
 
-class _Filter:
+class Filter:
     """Tests a candidate against all conditions of the query except the text, as an index may not guarantee them."""
 
     def __init__(self, db: sqlite3.Connection, query: Query, now: int) -> None:
@@ -121,6 +121,7 @@ class _Filter:
         self._any_tags = frozenset(query.any_tags)
 
     def __call__(self, row: tuple[Any, ...]) -> bool:
+        """Return whether a row, of which these are the HEAD columns, meets the conditions and has not expired."""
         _, namespace, key, updated_at, expires_at, tags_json, metadata_json, *_ = row
         query = self._query
         if expires_at is not None and expires_at <= self._now:
@@ -158,10 +159,11 @@ def _equal(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-def _candidates(
+def candidates_of(
     db: sqlite3.Connection, query: Query, position: Position | None, found: SearchPage, since: int
 ) -> Generator[Candidate, None, None]:
-    ranges = _ranges(query)
+    """Return the candidates of the query's plan. See by_text for the arguments."""
+    ranges = ranges_of(query)
     if query.expression is not None:
         return by_text(db, query, position, found, ranges=ranges, since=since)
     if query.order is Order.UPDATED:
@@ -169,7 +171,7 @@ def _candidates(
     return _by_key(db, query, [("", PAST_EVERY_TEXT)] if ranges is None else ranges, position)
 
 
-def _ranges(query: Query) -> list[tuple[str, str | bytes]] | None:
+def ranges_of(query: Query) -> list[tuple[str, str | bytes]] | None:
     """Return the ranges of the names of the query's namespaces, in order; None: all namespaces."""
     roots = query.roots
     if roots is None:

@@ -36,6 +36,7 @@ from swarm_operator.memory.sqlite.search import words
 from swarm_operator.memory.sqlite.search.index import NO_TAGS
 from swarm_operator.memory.sqlite.tables import entry_rows
 from swarm_operator.memory.sqlite.tables.compression import StoredValue
+from swarm_operator.memory.sqlite.vectors import table as vectors
 from swarm_operator.memory.sqlite.write.context import WriteContext
 
 _INSERT = """
@@ -87,10 +88,11 @@ class PutOperation(NamedTuple):
 
     @property
     def weight(self) -> int:
-        """Return the bytes held while queued: value, compressed copy, metadata and tags."""
+        """Return the bytes held while queued: value, compressed copy, metadata, tags and vector."""
         draft, packed = self.draft, self.packed
         frame = 0 if packed.blob is draft.value_json else len(packed.blob)
-        return len(draft.value_json) + frame + len(draft.metadata_json) + len(draft.tags_json)
+        vector = 0 if draft.vector is None else len(draft.vector)
+        return len(draft.value_json) + frame + len(draft.metadata_json) + len(draft.tags_json) + vector
 
     def apply(self, context: WriteContext) -> tuple[Entry, bool]:
         """Insert or update the row if the conditions hold."""
@@ -106,6 +108,8 @@ class PutOperation(NamedTuple):
             raise VersionConflictError(old_version)
         if self.if_version is not None and (not live or old_version != self.if_version):
             raise VersionConflictError(old_version if live else None)
+        if draft.vector is not None:
+            vectors.check_width(db, draft.namespace, draft.vector)
         codec, blob = self.packed.codec, self.packed.blob
         ttl, size, author = draft.ttl, len(draft.value_json), draft.updated_by
         expires_at = now + ttl * 1000 if ttl else None
@@ -118,6 +122,8 @@ class PutOperation(NamedTuple):
             new_id = row_id
             words.forget(db, row_id, draft.namespace, old_size)
             db.execute(_UPDATE, (*values, blob, codec, author, row_id))
+        if draft.vector is not None:
+            vectors.put(db, new_id, draft.namespace, draft.vector)
         entry = Entry(
             namespace=draft.namespace,
             key=draft.key,

@@ -1,0 +1,321 @@
+"""Vectors of a store: followers of its embedders, what is in memory, and searches by meaning and hybrid.
+
+Modules that need numpy are imported on a thread, with the first search by meaning, or at the start with an embedder: a
+store without vectors does not pay for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import sqlite3
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, Final
+
+from swarm_operator.memory.core.changes import Change
+from swarm_operator.memory.core.embedding import Embedder
+from swarm_operator.memory.core.errors import EmbeddingError, InvalidInputError, MemoryStoreError, StoreClosedError
+from swarm_operator.memory.core.namespaces import covers
+from swarm_operator.memory.core.pages import Position, SearchPage, Step
+from swarm_operator.memory.core.query import Mode, Query
+from swarm_operator.memory.core.stats import VectorStats
+from swarm_operator.memory.core.vectors import width as width_of
+from swarm_operator.memory.sqlite.config import StoreConfig
+from swarm_operator.memory.sqlite.database.connection import Worker, write_transaction
+from swarm_operator.memory.sqlite.read.pool import Readers
+from swarm_operator.memory.sqlite.vectors import table
+from swarm_operator.memory.sqlite.vectors.follow import Follower, Run
+from swarm_operator.memory.sqlite.vectors.models import Choice, FormerEmbedder, choose
+
+_PAGES: Final = "swarm_operator.memory.sqlite.vectors.page"
+_PLANES: Final = "swarm_operator.memory.sqlite.vectors.planes"
+_MAX_WIDTHS: Final = 4
+"""Maximum number of widths whose bits are in memory."""
+_DROPPED_AT_ONCE: Final = 500
+_MAX_QUESTIONS: Final = 64
+"""Maximum number of texts whose vectors are kept for their next pages."""
+
+
+class VectorIndex:
+    """Vectors of one store.
+
+    Args:
+        config: the settings.
+        readers: the reading connections.
+        embedder: makes vectors of entries and texts; None: nobody does.
+        former: returns the embedder of a model that was used before.
+    """
+
+    def __init__(
+        self, config: StoreConfig, readers: Readers, *, embedder: Embedder | None, former: FormerEmbedder
+    ) -> None:
+        self._config = config
+        self._readers = readers
+        self._embedder = embedder
+        self._former = former
+        self._choice = Choice(None, [], [], 0)
+        self._followers: list[Follower] = []
+        self._write: Run | None = None
+        self._planes: OrderedDict[int, Any] = OrderedDict()
+        self._questions: OrderedDict[str, bytes] = OrderedDict()
+        self._loading: dict[int, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self, worker: Worker) -> None:
+        """Choose the models of a file that is being opened."""
+        self._choice = await worker.run(lambda db: choose(db, self._embedder, self._former))
+        if self._embedder is not None:
+            await _imported(_PAGES)
+
+    def start(self, write: Run) -> None:
+        """Begin to follow the changes. `write` runs a function on the writer's connection between two batches."""
+        self._write = write
+        choice = self._choice
+        self._followers = [
+            Follower(model, embedder, self._config, newest=choice.newest, completed=self._completed)
+            for model, embedder in choice.followed
+        ]
+        for follower in self._followers:
+            follower.start(self._readers.read_pages, write)
+        if choice.dropped:
+            self._begin(self._drop(choice.dropped))
+
+    def committed(self, found: Sequence[Change]) -> None:
+        """Take note of committed changes."""
+        if found:
+            for follower in self._followers:
+                follower.committed(found[-1].seq)
+
+    def restart(self) -> None:
+        """Continue with another database."""
+        followers, self._followers = self._followers, []
+        self._forget_memory()
+        self._begin(self._reopen(followers))
+
+    async def close(self) -> None:
+        """Stop following and loading."""
+        for task in [*self._tasks, *self._loading.values()]:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        for follower in self._followers:
+            await follower.close()
+
+    def mode(self, query: Query, position: Position | None) -> Mode | None:
+        """Return how a query is searched; None: there is no text and no vector.
+
+        Raises:
+            InvalidInputError: there is no embedder to search for the meaning of a text.
+        """
+        if query.mode is None:
+            if query.expression is None:
+                return None
+            if position is not None:  # pages of a search have one mode
+                return Mode(position[0]) if position[0] in {Mode.MEANING, Mode.HYBRID} else Mode.WORDS
+            return Mode.WORDS if self._embedder is None or not self._config.full_text else Mode.HYBRID
+        if query.mode is not Mode.WORDS and query.vector is None and self._embedder is None:
+            raise InvalidInputError("mode", "words, or meaning with a vector: the store has no embedder")
+        return query.mode
+
+    async def search(
+        self, query: Query, mode: Mode, position: Position | None, *, limit: int, now: int, since: int
+    ) -> SearchPage | None:
+        """Return a page of a search by meaning or hybrid, after waiting for the vectors of changes.
+
+        Args:
+            query: the query.
+            mode: MEANING or HYBRID.
+            position: resume position of the page before.
+            limit: maximum number of hits.
+            now: the time in milliseconds since the Unix epoch.
+            since: position of the last change before the search; `SearchPage.fresh` says whether it was waited for.
+
+        Returns:
+            None if a hybrid search has no vector, as the embedder fails: it is then one by words.
+
+        Raises:
+            EmbeddingError: the mode is MEANING, and the embedder fails.
+            InvalidInputError: the vector has another width than those of the namespace.
+        """
+        found = SearchPage(within=query.within)
+        vector = query.vector
+        if vector is None:
+            started = time.perf_counter()
+            try:
+                vector = await self._question(query.text or "")
+            except EmbeddingError:
+                if mode is Mode.MEANING:
+                    raise
+                return None
+            found.steps.append(Step("embed", 1, time.perf_counter() - started))
+        if self._followers:
+            await self._followers[0].wait(since)
+        known = any(vector)
+        planes = await self._loaded(width_of(vector))
+        page = await _imported(_PAGES)
+        serving = self._choice.serving
+        limits = page.Limits(limit, self._config.max_page_bytes)
+
+        def read(db: sqlite3.Connection) -> SearchPage:
+            if query.vector is not None and query.namespace is not None and covers(query.within, query.namespace):
+                table.check_width(db, query.namespace, query.vector)
+            with planes.lock:
+                found.partial = not (planes.follow(db) and planes.loaded)
+                fresh = not found.partial and (not self._followers or _is_fresh(db, serving, since))
+                if mode is Mode.HYBRID:
+                    its = planes if known else None
+                    page.hybrid(db, its, query, vector, position, limits, now=now, since=since, found=found)
+                elif known:
+                    page.by_meaning(db, planes, query, vector, position, limits, now=now, found=found)
+                found.fresh = found.fresh and fresh
+            return found
+
+        return await self._readers.read_texts(query.owner, read)
+
+    async def stats(self) -> VectorStats:
+        """Return counts and the state of the embedder."""
+        entries = await self._readers.read_pages(table.count)
+        memory = sum(planes.memory_bytes for planes in self._planes.values())
+        if self._embedder is None:
+            return VectorStats(entries=entries, memory_bytes=memory)
+        return VectorStats(
+            entries=entries,
+            memory_bytes=memory,
+            model=self._embedder.name,
+            width=self._embedder.width,
+            lag=max((follower.lag for follower in self._followers), default=0),
+            rebuilding=any(follower.model.built is not None for follower in self._followers),
+            embedded=sum(follower.embedded for follower in self._followers),
+            failures=sum(follower.failures for follower in self._followers),
+            last_error=next((each.last_error for each in self._followers if each.last_error), None),
+        )
+
+    async def _question(self, text: str) -> bytes:
+        """Return the vector of a text, by the embedder whose vectors are searched. Raise EmbeddingError."""
+        embedder = self._followers[0].embedder if self._followers else self._embedder
+        assert embedder is not None  # noqa: S101 - for mypy: see `mode`
+        key = f"{embedder.name}\0{text}"
+        if key not in self._questions:
+            (vector,) = await embedder.embed([text])
+            if width_of(vector) != embedder.width:
+                raise EmbeddingError(f"the embedder {embedder.name} made a vector of {width_of(vector)} numbers")
+            self._questions[key] = vector
+            while len(self._questions) > _MAX_QUESTIONS:
+                self._questions.popitem(last=False)
+        return self._questions[key]
+
+    async def _loaded(self, width: int) -> Any:
+        """Return the bits of a width, for which it waits for StoreConfig.search_wait at most."""
+        module = await _imported(_PLANES)
+        serving = self._choice.serving
+        model = table.CLIENT if serving is None else serving.number
+        planes = self._planes.get(width)
+        if planes is None:
+            planes = self._planes[width] = module.Planes(width, model)
+            while len(self._planes) > _MAX_WIDTHS:
+                self._planes.popitem(last=False)
+        self._planes.move_to_end(width)
+        if not planes.loaded:
+            if width not in self._loading:
+                task = asyncio.create_task(self._load(planes), name="memory-vectors")
+                self._loading[width] = task
+                task.add_done_callback(lambda _: self._loading.pop(width, None))
+            await asyncio.wait([self._loading[width]], timeout=self._config.search_wait)
+        return planes
+
+    async def _load(self, planes: Any) -> None:
+        def step(db: sqlite3.Connection) -> None:
+            with planes.lock:
+                planes.load(db)
+
+        with contextlib.suppress(MemoryStoreError):  # the search raises it, too, or the next one loads
+            while not planes.loaded and self._planes.get(planes.width) is planes:
+                await self._readers.read_pages(step)
+
+    def _completed(self) -> None:
+        """Use the vectors of the newest model, which all entries have now, and delete those of another one."""
+        former = self._followers[:-1]
+        if not former:
+            return
+        self._followers = self._followers[-1:]
+        self._choice = Choice(self._followers[0].model, [], [], 0)
+        self._forget_memory()
+        self._begin(self._retire(former))
+
+    async def _retire(self, followers: Sequence[Follower]) -> None:
+        for follower in followers:
+            await follower.close()
+        await self._drop([follower.model.number for follower in followers])
+
+    async def _drop(self, models: Sequence[int]) -> None:
+        """Delete the vectors of models in steps, and forget the models. The next start does what is left."""
+        for model in models:
+            after: int | None = 0
+            while after is not None:
+                after = await self._step(_dropped(model, after))
+            await self._step(_forgotten(model))
+
+    async def _reopen(self, followers: Sequence[Follower]) -> None:
+        for follower in followers:
+            await follower.close()
+        self._choice = await self._step(lambda db: choose(db, self._embedder, self._former))
+        self._forget_memory()
+        assert self._write is not None  # noqa: S101 - for mypy: `start` was called
+        self.start(self._write)
+
+    async def _step(self, function: Any) -> Any:
+        """Run a function on the writer's connection, again and again until it succeeds."""
+        assert self._write is not None  # noqa: S101 - for mypy: `start` was called
+        while True:
+            try:
+                return await self._write(function)
+            except StoreClosedError:
+                raise
+            except MemoryStoreError:
+                await asyncio.sleep(self._config.probe_interval)
+
+    def _forget_memory(self) -> None:
+        self._planes.clear()
+        self._questions.clear()
+
+    def _begin(self, work: Any) -> None:
+        task = asyncio.create_task(_until_closed(work), name="memory-vector-models")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _until_closed(work: Any) -> None:
+    with contextlib.suppress(StoreClosedError):
+        await work
+
+
+async def _imported(name: str) -> Any:
+    """Return a module that imports numpy, which takes a while the first time."""
+    return await asyncio.to_thread(importlib.import_module, name)
+
+
+def _dropped(model: int, after: int) -> Any:
+    def step(db: sqlite3.Connection) -> int | None:
+        with write_transaction(db):
+            return table.drop_vectors(db, model, after, _DROPPED_AT_ONCE)
+
+    return step
+
+
+def _forgotten(model: int) -> Any:
+    def step(db: sqlite3.Connection) -> None:
+        with write_transaction(db):
+            table.drop_model(db, model)
+
+    return step
+
+
+def _is_fresh(db: sqlite3.Connection, serving: table.Model | None, since: int) -> bool:
+    """Return whether the snapshot has the vectors of all changes up to one."""
+    for model in table.models(db):
+        if serving is not None and model.number == serving.number:
+            return model.position is not None and model.position >= since and model.built is None
+    return False

@@ -1,0 +1,184 @@
+"""Sign bits of vectors in memory, in planes of 64 dimensions: what a search looks at before it reads the file.
+
+40 bytes for a vector of 256 dimensions: the bits, and 4 bytes each for the row ID and for the number of its namespace.
+The slots are in the order of the row IDs. One without a vector has the namespace 0.
+
+The file is read in steps. After that the log of the table is followed (see vectors.table), in the snapshot of each
+search: what a search finds in memory is as new as its snapshot or newer. A candidate counts only if the snapshot has
+its code.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from swarm_operator.memory.sqlite.vectors.codes import Array, estimates, planes, query_bits, sign_bits
+
+EXACT: Final = 12_000
+"""Number of vectors whose codes are compared: up to so many, all of them, and of more those that are best by bits."""
+_LOAD_ROWS: Final = 4096
+_BLOCK: Final = 1 << 16
+_KEEP: Final = 6
+"""Divisor of the vectors that are left after their bits were compared with those of the query."""
+_GROWTH: Final = 8
+"""Divisor of what is allocated beyond what is needed."""
+
+_LOAD = """
+    SELECT id, space, code FROM vectors WHERE id > ? AND model IN (0, ?) AND length(code) = ? ORDER BY id LIMIT ?
+"""
+_CHANGED = """
+    SELECT id, space, code FROM vectors WHERE id IN (SELECT value FROM json_each(?)) AND model IN (0, ?)
+    AND length(code) = ? ORDER BY id
+"""
+_LOG_BOUNDS = "SELECT coalesce((SELECT min(seq) FROM vector_log), 1), coalesce((SELECT max(seq) FROM vector_log), 0)"
+_LOGGED = "SELECT DISTINCT id FROM vector_log WHERE seq > ? AND id <= ?"
+
+
+class Planes:
+    """Bits of the vectors of one width. Searches on several threads may use them: each holds `lock` meanwhile.
+
+    Attributes:
+        width: number of dimensions.
+        model: number of the model whose vectors these are, beside those of clients.
+        loaded: whether all vectors of the file are here.
+        lock: see above.
+    """
+
+    def __init__(self, width: int, model: int) -> None:
+        self.width = width
+        self.model = model
+        self.loaded = False
+        self.lock = threading.Lock()
+        self._count = 0
+        self._last = 0
+        """Row ID that loading has come to."""
+        self._seq: int | None = None
+        """The last row of the log that was taken; None before the first step."""
+        self._bits = [np.empty(0, np.uint64) for _ in range(planes(width))]
+        self._ids: Array = np.empty(0, np.uint32)
+        self._spaces = np.empty(0, np.uint32)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Return the size of the arrays."""
+        return sum(array.nbytes for array in (*self._bits, self._ids, self._spaces))
+
+    def load(self, db: sqlite3.Connection) -> None:
+        """Take the next rows of the file, in the caller's snapshot. With the last of them `loaded` becomes True."""
+        if not self.follow(db):
+            self._count, self._last, self._seq = 0, 0, None
+            self.follow(db)
+        rows = db.execute(_LOAD, (self._last, self.model, self.width, _LOAD_ROWS)).fetchall()
+        self._set(rows)
+        if rows:
+            self._last = rows[-1][0]
+        if len(rows) < _LOAD_ROWS:
+            self.loaded, self._last = True, 2**63 - 1
+
+    def follow(self, db: sqlite3.Connection) -> bool:
+        """Take what has changed since, in the caller's snapshot. Return False if that is not known any more."""
+        oldest, newest = db.execute(_LOG_BOUNDS).fetchone()
+        if self._seq is None:
+            self._seq = newest
+        if not oldest - 1 <= self._seq <= newest:
+            self.loaded = False
+            return False
+        if self._seq < newest:
+            changed = [row_id for (row_id,) in db.execute(_LOGGED, (self._seq, self._last)).fetchall()]
+            rows = db.execute(_CHANGED, (json.dumps(changed), self.model, self.width)).fetchall()
+            self._remove(set(changed).difference(row[0] for row in rows))
+            self._set(rows)
+            self._seq = newest
+        return True
+
+    def candidates(self, vector: bytes, spaces: Sequence[int]) -> tuple[Array, Array | None]:
+        """Return the row IDs of the vectors that are most like a query's, best first, with their estimates.
+
+        Args:
+            vector: vector of the query.
+            spaces: numbers of the namespaces to search. No other vector has an effect on the result.
+
+        Returns:
+            Up to EXACT row IDs. If these are all, in the order of the IDs, and None.
+        """
+        count = self._count
+        most = int(self._spaces[:count].max(initial=0))
+        allowed = np.zeros(most + 1, np.bool_)
+        allowed[[space for space in spaces if 0 < space <= most]] = True
+        searched = allowed[self._spaces[:count]]
+        total = int(np.count_nonzero(searched))
+        if total <= EXACT:
+            return self._ids[:count][searched], None
+        slots = self._alike(query_bits(vector), searched, max(EXACT, total // _KEEP))
+        found = estimates(vector, np.stack([plane[slots] for plane in self._bits]))
+        best = np.argpartition(-found, EXACT - 1)[:EXACT]
+        best = best[np.argsort(-found[best], kind="stable")]
+        return self._ids[slots[best]], found[best]
+
+    def _alike(self, query: Array, searched: Array, least: int) -> Array:
+        """Return the slots whose bits differ in the fewest places: at least `least`, with all that are as good."""
+        distances = np.empty(len(searched), np.uint16)
+        counts = np.zeros(self.width + 1, np.int64)
+        for start in range(0, len(searched), _BLOCK):
+            end = min(start + _BLOCK, len(searched))
+            block = np.zeros(end - start, np.uint16)
+            for plane, bits in zip(self._bits, query, strict=True):
+                block += np.bitwise_count(plane[start:end] ^ bits)
+            distances[start:end] = block
+            counts += np.bincount(block[searched[start:end]], minlength=len(counts))
+        threshold = int(np.searchsorted(np.cumsum(counts), least))
+        return np.flatnonzero(searched & (distances <= threshold))
+
+    def _remove(self, ids: Iterable[int]) -> None:
+        """Empty the slots of these row IDs."""
+        gone = np.fromiter(ids, np.uint64)
+        slots = np.searchsorted(self._ids[: self._count], gone)
+        known = slots < self._count
+        known[known] = self._ids[slots[known]] == gone[known]
+        self._spaces[slots[known]] = 0
+
+    def _set(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Fill the slots of rows, which are in the order of their IDs, and add those that are not here."""
+        if not rows:
+            return
+        ids, spaces = (np.array(column, np.uint64) for column in ([row[0] for row in rows], [row[1] for row in rows]))
+        bits = sign_bits([row[2] for row in rows], self.width)
+        slots = np.searchsorted(self._ids[: self._count], ids)
+        known = slots < self._count
+        known[known] = self._ids[slots[known]] == ids[known]
+        self._spaces[slots[known]] = spaces[known]
+        for plane, its_bits in zip(self._bits, bits, strict=True):
+            plane[slots[known]] = its_bits[known]
+        if not known.all():
+            self._add(slots[~known], ids[~known], spaces[~known], bits[:, ~known])
+
+    def _add(self, slots: Array, ids: Array, spaces: Array, bits: Array) -> None:
+        """Insert new slots before others."""
+        if int(ids[-1]) >= 2**32 and self._ids.dtype == np.uint32:
+            self._ids = self._ids.astype(np.uint64)
+        before, self._count = self._count, self._count + len(ids)
+        self._ids = _insert(self._ids, before, slots, ids)
+        self._spaces = _insert(self._spaces, before, slots, spaces)
+        # One after the other: memory for a second copy of all planes is never needed.
+        for number, its_bits in enumerate(bits):
+            self._bits[number] = _insert(self._bits[number], before, slots, its_bits)
+
+
+def _insert(array: Array, count: int, slots: Array, values: Array) -> Array:
+    """Return an array whose first `count` items are those of another one, with values inserted before some of them."""
+    total = count + len(values)
+    appended = bool(slots[0] == count)
+    if total > len(array):
+        grown = np.empty(total + total // _GROWTH, array.dtype)
+        grown[:count] = array[:count]
+        array = grown
+    array[count:total] = values
+    if not appended:
+        array[:total] = np.insert(array[:count], slots, values)
+    return array

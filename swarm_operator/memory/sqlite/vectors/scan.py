@@ -1,0 +1,174 @@
+"""Search by meaning: the entries whose vectors make the smallest angle with that of the query.
+
+    namespaces     numbers of the namespaces that the query searches and its caller may read
+    candidates     by their bits in memory, the best first; all of them if there are few
+    conditions     tags, metadata, keys and times, before anything is ranked. If few entries meet them, these are found
+                   by the indexes of entries instead, and all of them are compared
+    rescoring      cosines, by the codes in the file
+
+Rescoring takes a batch of candidates after the other, and ends when those that are left can hardly be better than what
+is there. So vectors that are much alike need one batch, and those without any order need all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import sqlite3
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from swarm_operator.memory.core.pages import SearchPage
+from swarm_operator.memory.core.query import Order, Query
+from swarm_operator.memory.sqlite.search import planner
+from swarm_operator.memory.sqlite.search.candidates import by_id
+from swarm_operator.memory.sqlite.vectors.codes import Array, cosines
+from swarm_operator.memory.sqlite.vectors.planes import Planes
+
+_BATCH: Final = 1000
+_MAX_ENUMERATED: Final = 2000
+"""Maximum number of entries that are looked at to find all that meet the conditions."""
+_MAX_TESTED: Final = 5000
+"""Maximum number of candidates that are tested for the conditions."""
+_DIGITS: Final = 6
+"""Decimals of a cosine: further ones depend on the order of additions."""
+# A sum over the signs of a vector of normally distributed numbers is as long as this part of the vector, and the rest
+# of the vector has this ratio to it. See "RaBitQ", https://arxiv.org/abs/2405.12497, section 3.
+_SIGNS_PART: Final = math.sqrt(2 / math.pi)
+_SIGNS_ERROR: Final = math.sqrt(1 - _SIGNS_PART**2) / _SIGNS_PART
+_DEVIATIONS: Final = 3.0
+
+_SPACES = "SELECT id FROM vector_spaces WHERE namespace >= ? AND namespace < ?"
+_ALL_SPACES = "SELECT id FROM vector_spaces"
+_CODES = """
+    SELECT v.id, v.code FROM json_each(?) AS j
+    CROSS JOIN vectors v ON v.id = j.value CROSS JOIN entries e ON e.id = v.id
+    WHERE v.model IN (0, ?) AND length(v.code) = ? AND (e.expires_at IS NULL OR e.expires_at > ?)
+"""
+
+
+class Scored(NamedTuple):
+    """An entry and the cosine of the angle. The best one is the smallest."""
+
+    distance: float
+    """The cosine with the other sign."""
+    row_id: int
+
+
+@dataclasses.dataclass(slots=True)
+class Found:
+    """Result of a scan.
+
+    Attributes:
+        best: the best entries, in order.
+        tested: number of candidates whose codes or conditions were looked at.
+        partial: whether candidates were left out, although few met the conditions.
+    """
+
+    best: list[Scored]
+    tested: int = 0
+    partial: bool = False
+
+
+def scan(
+    db: sqlite3.Connection, planes: Planes, query: Query, vector: bytes, *, now: int, after: Scored | None, wanted: int
+) -> Found:
+    """Return the `wanted` best entries behind a place; fewer if there are no more.
+
+    Args:
+        db: a connection, in a snapshot that the planes follow; the caller holds their lock.
+        planes: bits of vectors of the query's width.
+        query: the query.
+        vector: its vector.
+        now: the time in milliseconds since the Unix epoch.
+        after: the place; None: the beginning.
+        wanted: number of entries.
+    """
+    matches = planner.Filter(db, query, now) if _has_conditions(query) else None
+    if matches is not None and (few := _enumerated(db, query, matches)) is not None:
+        ids, guesses, tested, matches = np.array(few, np.int64), None, len(few), None
+    else:
+        ids, guesses = planes.candidates(vector, _spaces(db, query))
+        tested = 0
+    bounds = None if guesses is None else _bounds(vector, guesses)
+    found = Found([], tested)
+    best: list[Scored] = []
+    for start in range(0, len(ids), _BATCH):
+        if bounds is not None and len(best) >= wanted and -best[wanted - 1].distance > bounds[start]:
+            break
+        if matches is not None and found.tested >= _MAX_TESTED:
+            found.partial = True
+            break
+        batch = ids[start : start + _BATCH].tolist()
+        if matches is not None:
+            found.tested += len(batch)
+            batch = [row_id for row_id in batch if (row := by_id(db, row_id)) is not None and matches(row)]
+        scored = [*_scored(db, planes, vector, batch, now)]
+        if matches is None and not tested:
+            found.tested += len(scored)
+        best = sorted(best + [each for each in scored if after is None or each > after])[:wanted]
+    found.best = best
+    return found
+
+
+def distance(cosine: float) -> float:
+    """Return the distance of a Scored."""
+    return -round(float(cosine), _DIGITS)
+
+
+def _scored(db: sqlite3.Connection, planes: Planes, vector: bytes, ids: list[int], now: int) -> Iterator[Scored]:
+    """Yield those of these rows that have a vector and have not expired."""
+    rows = db.execute(_CODES, (json.dumps(ids), planes.model, planes.width, now)).fetchall()
+    if rows:
+        found = cosines(vector, [code for _, code in rows])
+        for (row_id, _), cosine in zip(rows, found, strict=True):
+            yield Scored(distance(cosine), row_id)
+
+
+def _bounds(vector: bytes, guesses: Array) -> Array:
+    """Return the cosines that the candidates of these estimates hardly exceed."""
+    numbers = np.frombuffer(vector, "<f4").astype(np.float64)
+    root = math.sqrt(len(numbers))
+    expected = np.clip(guesses / (np.linalg.norm(numbers) * root * _SIGNS_PART), -1.0, 1.0)
+    bounds: Array = expected + _DEVIATIONS * _SIGNS_ERROR / root * np.sqrt(1 - expected**2)
+    return bounds
+
+
+def _spaces(db: sqlite3.Connection, query: Query) -> list[int]:
+    """Return the numbers of the namespaces that are searched."""
+    ranges = planner.ranges_of(query)
+    if ranges is None:
+        return [space for (space,) in db.execute(_ALL_SPACES).fetchall()]
+    return [space for span in ranges for (space,) in db.execute(_SPACES, span).fetchall()]
+
+
+def _has_conditions(query: Query) -> bool:
+    """Return whether the query has other conditions than namespaces."""
+    conditions = (
+        query.prefix,
+        query.glob,
+        query.tags,
+        query.any_tags,
+        query.metadata,
+        query.updated_since,
+        query.updated_by,
+    )
+    return any(each not in {"", None} if isinstance(each, str | int | None) else each for each in conditions)
+
+
+def _enumerated(db: sqlite3.Connection, query: Query, matches: planner.Filter) -> list[int] | None:
+    """Return the row IDs of all entries that meet the conditions; None if more entries have to be looked at."""
+    order = Order.KEY if query.updated_since is None or query.tags or query.any_tags else Order.UPDATED
+    plain = dataclasses.replace(query, expression=None, order=order)
+    found: list[int] = []
+    with contextlib.closing(planner.candidates_of(db, plain, None, SearchPage(), 0)) as candidates:
+        for number, candidate in enumerate(candidates):
+            if number >= _MAX_ENUMERATED:
+                return None
+            if candidate.row is not None and matches(candidate.row):
+                found.append(candidate.row[0])
+    return found
