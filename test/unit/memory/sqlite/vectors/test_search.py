@@ -144,7 +144,7 @@ async def test_a_vector_is_written_with_its_entry_or_not_at_all(store):
 
 CONDITIONS = [
     {"tags": ["odd"]}, {"any_tags": ["odd", "none"]}, {"metadata": {"kind": 1}}, {"prefix": "odd"}, {"glob": "*dd:*"},
-    {"namespace": "odd"}, {"namespace": "odd", "subtree": True}, {"updated_since": 2_000_000_000_000},
+    {"namespace": "odd"}, {"namespace": "odd", "subtree": True}, {"updated_since": 2_000_000_000_000}, {"updated_by": "odd one"},
 ]  # fmt: skip
 
 
@@ -156,7 +156,8 @@ async def test_conditions_apply_before_the_ranking(store, clock, monkeypatch):
     clock.seconds = 2_000_000_000
     for number in range(4):
         await store.put(
-            "odd", f"odd:{number}", "fox", tags=["odd"], metadata={"kind": 1}, vector=around(2 + number / 100)
+            "odd", f"odd:{number}", "fox", tags=["odd"], metadata={"kind": 1}, vector=around(2 + number / 100),
+            updated_by="odd one",
         )  # fmt: skip
     for enumerated, exact, conditions in itertools.product((0, 2000), (4, 10_000), CONDITIONS):
         monkeypatch.setattr(scan, "_MAX_ENUMERATED", enumerated)
