@@ -68,13 +68,16 @@ test-e2e: $(VENV) cluster docker-build ## End-to-end tests, on the kind cluster
 fuzz: $(VENV) ## 10 minutes of requests that nobody should send, to the memory over each protocol; FUZZ_SECONDS=600
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) FUZZ_STALL=$(or $(FUZZ_STALL),0.25) $(PYTHON) -m pytest test/unit/memory/fuzz $(ARGS)
 
-bench: bench-operator bench-memory ## Every benchmark
+bench: bench-operator bench-memory bench-recall ## Every benchmark
 
 bench-operator: $(VENV) control-plane ## 1,000 stores, 100 clusters: created at once, and a restart, beside an operator in Go
 	cd test && ../$(PYTHON) -m bench.operator $(ARGS)
 
 bench-memory: $(VENV) ## The memory service beside Redis and a server that does nothing; needs wrk and redis-server
 	cd test && ../$(PYTHON) -m bench.memory $(ARGS)
+
+bench-recall: $(VENV) ## How often a question finds its answer although they share no word: words, meaning, hybrid
+	cd test && ../$(PYTHON) -m bench.recall $(ARGS)
 
 soak: $(VENV) control-plane ## 10 minutes in which 500 objects come, change and go: does the operator keep any?
 	cd test && ../$(PYTHON) -m bench.operator.soak $(ARGS)
@@ -125,6 +128,6 @@ cluster: ## A kind cluster named swarm, also where no image registry can be reac
 cluster-down: ## Delete it, and stop the Docker engine if `make cluster` started it
 	hack/kind/cluster.sh down
 
-.PHONY: quickstart help manifests proto openapi lint check test test-unit test-integration test-e2e fuzz hostile bench bench-operator bench-memory \
+.PHONY: quickstart help manifests proto openapi lint check test test-unit test-integration test-e2e fuzz hostile bench bench-operator bench-memory bench-recall \
 	soak run lock venv docker-build docker-buildx install \
 	uninstall deploy undeploy control-plane cluster cluster-down
