@@ -23,6 +23,8 @@ _SHORT_PREFIX: Final = re.compile(rf'(?:^|\W)\w{{1,{_MIN_PREFIX - 1}}}"?\s*\*')
 def words(field: str, text: str) -> str:
     """Return the expression that requires all words; see `text` in Query.create. Operators are treated as words.
 
+    A star is punctuation unless it ends a word of two letters or more: no question is a syntax error.
+
     Raises:
         InvalidInputError: the text is too long, or has too many words or none.
     """
@@ -33,10 +35,14 @@ def words(field: str, text: str) -> str:
         plain = (phrase or word).replace('"', " ")
         if not _WORD.search(plain):
             continue
+        # The star follows the last of several words: FTS5 splits `x.a` into `x` and `a`.
+        star = star and len(_WORD.findall(plain)[-1]) >= _MIN_PREFIX
         parts.append(f'"{plain}"' + (" *" if star else ""))
     if not 1 <= len(parts) <= MAX_WORDS:
         raise InvalidInputError(field, f"1 to {MAX_WORDS} words")
-    return expression(field, " ".join(parts)) or ""
+    joined = " ".join(parts)
+    _check_words(field, joined)
+    return joined
 
 
 def expression(field: str, text: str | None) -> str | None:
@@ -49,11 +55,15 @@ def expression(field: str, text: str | None) -> str | None:
     if text is None:
         return None
     _check_length(field, text)
-    if len(_WORD.findall(text)) > 2 * MAX_WORDS:
-        raise InvalidInputError(field, f"at most {2 * MAX_WORDS} words")
+    _check_words(field, text)
     if _SHORT_PREFIX.search(text):
         raise InvalidInputError(field, f"at least {_MIN_PREFIX} characters before a star")
     return text
+
+
+def _check_words(field: str, text: str) -> None:
+    if len(_WORD.findall(text)) > 2 * MAX_WORDS:
+        raise InvalidInputError(field, f"at most {2 * MAX_WORDS} words")
 
 
 def _check_length(field: str, text: str) -> None:

@@ -297,7 +297,7 @@ SEARCHES = [
             "both": "text=a&match=b",
             "an empty text": "text=",
             "a text of signs": "text=%21",
-            "a short start": "text=a*",
+            "a short start": "match=a*",
             "many words": "text=" + "+".join(f"w{n}" for n in range(33)),
             "a bad expression": "match=%22",
             "an expression of no column": "match=nowhere%3Aa",

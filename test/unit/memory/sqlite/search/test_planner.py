@@ -252,7 +252,7 @@ async def test_a_page_ends_early_when_its_values_grow_large(tmp_path):
         ({"text": "--"}, "text"),
         ({"text": "x" * 1025}, "text"),
         ({"text": "w " * 33}, "text"),
-        ({"text": "a*"}, "text"),
+        ({"match": "a*"}, "match"),
         ({"text": "\ud800"}, "text"),
         ({"text": "nul\0"}, "text"),
         ({"match": "x*"}, "match"),
