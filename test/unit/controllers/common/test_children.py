@@ -127,7 +127,7 @@ async def test_what_others_changed_is_set_right(ensure, client, seen):
 
 
 async def test_what_others_added_is_left_alone(ensure, client, seen):
-    created = await ensure(wanted(type="ClusterIP"))
+    created = copy.deepcopy(await ensure(wanted(type="ClusterIP")))
     created["metadata"]["annotations"]["theirs"] = "x"
     seen(SERVICE, created | {"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1"}})
     client.requests.clear()
@@ -252,7 +252,7 @@ async def test_a_child_that_the_cache_does_not_know_yet_is_kept(ensure, client, 
 
 
 async def test_a_child_on_its_way_out_is_not_written(ensure, client, seen):
-    created = await ensure(wanted(type="ClusterIP"))
+    created = copy.deepcopy(await ensure(wanted(type="ClusterIP")))
     created["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:00Z"
     seen(SERVICE, created)
     client.requests.clear()

@@ -1,4 +1,5 @@
 import asyncio
+import copy
 
 import pytest
 from unit.controllers.swarmmemorybackup.conftest import DEADLINE, KEY, state
@@ -177,7 +178,7 @@ async def test_a_token_is_sent_to_the_store_s_own_service_only(
 ):
     ready_store()
     seen(KIND, backup_object())
-    foreign = cache.get(kinds.SERVICE, Key("ns", "bees"))
+    foreign = copy.deepcopy(cache.get(kinds.SERVICE, Key("ns", "bees")))
     foreign["metadata"]["ownerReferences"][0]["uid"] = "somebody's"
     seen(kinds.SERVICE, foreign)
     await passes()

@@ -1,5 +1,7 @@
 """Deletion of a restore at any time, alone or with its store, ends."""
 
+import copy
+
 import pytest
 from unit.controllers.swarmmemoryrestore.conftest import KEY, KIND, SAFETY, observed
 
@@ -87,7 +89,7 @@ async def test_a_store_that_is_deleted_too_is_not_waited_for(
 ):
     asked = len(service.asked)
     if store == "being deleted":
-        found = cache.get(kinds.SWARM_MEMORY_STORE, Key("ns", "bees"))
+        found = copy.deepcopy(cache.get(kinds.SWARM_MEMORY_STORE, Key("ns", "bees")))
         found["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:00Z"
         seen(kinds.SWARM_MEMORY_STORE, found)
     else:

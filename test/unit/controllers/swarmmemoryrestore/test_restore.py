@@ -1,4 +1,5 @@
 import asyncio
+import copy
 
 import pytest
 from unit.controllers.swarmmemoryrestore.conftest import (
@@ -306,7 +307,7 @@ async def test_a_store_that_is_being_deleted_ends_the_restore(asked_for, passes,
     service.answers = [observed("Fetching")]
     if started:
         await passes()
-    store = cache.get(kinds.SWARM_MEMORY_STORE, Key("ns", "bees"))
+    store = copy.deepcopy(cache.get(kinds.SWARM_MEMORY_STORE, Key("ns", "bees")))
     store["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:00Z"
     seen(kinds.SWARM_MEMORY_STORE, store)
     await passes()

@@ -1,5 +1,7 @@
 """Which backups can be restored into a store, and what is said of those that cannot."""
 
+import copy
+
 import pytest
 from unit.controllers.swarmmemoryrestore.conftest import KIND, LOCATION, observed
 
@@ -52,7 +54,7 @@ async def test_a_backup_that_is_being_deleted_is_refused(
 ):
     ready_store()
     backup()
-    deleted = cache.get(kinds.SWARM_MEMORY_BACKUP, Key("ns", "b1"))
+    deleted = copy.deepcopy(cache.get(kinds.SWARM_MEMORY_BACKUP, Key("ns", "b1")))
     deleted["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:00Z"
     seen(kinds.SWARM_MEMORY_BACKUP, deleted)
     seen(KIND, restore_object())

@@ -1,5 +1,7 @@
 """The claim of a store's volume in its life: waiting, lost, or older than the store."""
 
+import copy
+
 import pytest
 
 from swarm_operator.controllers.common import kinds
@@ -12,7 +14,7 @@ STORE = kinds.SWARM_MEMORY_STORE
 async def test_a_claim_on_its_way_out_is_told(reconciler, seen, store_object, cache, condition):
     seen(STORE, store_object())
     await reconciler.reconcile(KEY)
-    claim = cache.get(kinds.PERSISTENT_VOLUME_CLAIM, Key("ns", "bees-data"))
+    claim = copy.deepcopy(cache.get(kinds.PERSISTENT_VOLUME_CLAIM, Key("ns", "bees-data")))
     claim["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:00Z"
     seen(kinds.PERSISTENT_VOLUME_CLAIM, claim | {"status": {"phase": "Bound"}})
     await reconciler.reconcile(KEY)
