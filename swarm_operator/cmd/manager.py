@@ -19,6 +19,7 @@ from swarm_operator import __version__
 from swarm_operator.cmd import logs
 from swarm_operator.cmd.options import PREFIX, Options, parse
 from swarm_operator.controllers.common import kinds, labels
+from swarm_operator.controllers.metrics import COLLECTORS
 from swarm_operator.controllers.swarmcluster import SwarmClusterReconciler
 from swarm_operator.controllers.swarmcluster.github.api import GitHubApi
 from swarm_operator.controllers.swarmcluster.placement import DefaultNamespaces
@@ -28,7 +29,7 @@ from swarm_operator.controllers.swarmmemoryrestore import SwarmMemoryRestoreReco
 from swarm_operator.controllers.swarmmemoryrestore.service import HttpRestoreService
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
 from swarm_operator.controllers.swarmmemorystore.stats import Observer
-from swarm_operator.runtime import metrics, stacks
+from swarm_operator.runtime import stacks
 from swarm_operator.runtime.cache import Cache, CachedClient
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.clock import SystemClock
@@ -40,6 +41,7 @@ from swarm_operator.runtime.kubernetes_asyncio import ConfigException, Configura
 from swarm_operator.runtime.leader_election import LeaderElector
 from swarm_operator.runtime.loop_lag import LoopMonitor
 from swarm_operator.runtime.manager import Manager, TaskEndedError
+from swarm_operator.runtime.metrics import Metrics, process_registry
 from swarm_operator.runtime.server import Server, health_app, metrics_app
 from swarm_operator.runtime.serving_cert import BadCertificateError, ServingCertificate
 
@@ -76,16 +78,24 @@ async def run(options: Options) -> None:
     stop = asyncio.Event()
     _handle_signals(stop)
     configuration = await load_config(options.kubeconfig)
+    metrics = Metrics(process_registry())
+    for collector in COLLECTORS:
+        metrics.registry.register(collector)
     async with contextlib.AsyncExitStack() as stack:
         instance = os.environ.get("POD_NAME") or socket.gethostname()
-        elector = await _elector(options, configuration, instance, stack) if options.leader_elect else None
+        elector = await _elector(options, configuration, instance, stack, metrics) if options.leader_elect else None
         agent = f"swarm-operator/{__version__}"
         client = await stack.enter_async_context(
-            Client(configuration, user_agent=agent, may_write=elector.is_leading if elector else lambda: True)
+            Client(
+                configuration,
+                user_agent=agent,
+                may_write=elector.is_leading if elector else lambda: True,
+                metrics=metrics,
+            )
         )
         guarded = options.metrics_secure and options.metrics_bind_address
-        guard = await _metrics_guard(options, configuration, stack) if guarded else None
-        manager = assemble(client, options, elector=elector, instance=instance, metrics_guard=guard)
+        guard = await _metrics_guard(options, configuration, stack, metrics) if guarded else None
+        manager = assemble(client, options, elector=elector, instance=instance, metrics=metrics, metrics_guard=guard)
         log.info("starting", version=__version__, server=configuration.host)
         loading = asyncio.create_task(load_without_collecting(manager.cache))
         try:
@@ -134,6 +144,7 @@ def assemble(
     *,
     elector: LeaderElector | None = None,
     instance: str,
+    metrics: Metrics | None = None,
     metrics_guard: tuple[DelegatedAuth, ServingCertificate] | None = None,
 ) -> Manager:
     """Wire all reconcilers into a manager that is ready to run.
@@ -143,8 +154,10 @@ def assemble(
         options: what `parse` returned.
         elector: decides whether they run here; None for always.
         instance: who we are, in events.
+        metrics: what /metrics serves; None for metrics of this manager alone.
         metrics_guard: who may read /metrics, and the certificate that it is served with; None for everybody and HTTP.
     """
+    metrics = metrics or Metrics()
     auth, certificate = metrics_guard or (None, None)
     recorder = EventRecorder(client, controller="swarm-operator", instance=instance)
     cache = Cache(
@@ -152,6 +165,7 @@ def assemble(
         namespaces=options.watch_namespaces,
         label_selector=labels.MANAGED,
         label_selectors=dict.fromkeys(kinds.CUSTOM_RESOURCES, ""),
+        metrics=metrics,
     )
     caching = CachedClient(client, cache)
     clusters = SwarmClusterReconciler(
@@ -188,19 +202,19 @@ def assemble(
     )
     workers = options.max_concurrent_reconciles
     controllers = [
-        Controller("swarmcluster", clusters, cache, workers=workers),
-        Controller("swarmmemorystore", stores, cache, workers=workers),
-        Controller("swarmmemorybackup", backups, cache, workers=workers),
-        Controller("swarmmemoryrestore", restores, cache, workers=workers),
+        Controller("swarmcluster", clusters, cache, workers=workers, metrics=metrics),
+        Controller("swarmmemorystore", stores, cache, workers=workers, metrics=metrics),
+        Controller("swarmmemorybackup", backups, cache, workers=workers, metrics=metrics),
+        Controller("swarmmemoryrestore", restores, cache, workers=workers, metrics=metrics),
     ]
     clusters.set_up(controllers[0])
     stores.set_up(controllers[1])
     backups.set_up(controllers[2])
     restores.set_up(controllers[3])
     manager = Manager(cache, elector=elector, graceful_timeout=options.graceful_shutdown_timeout)
-    manager.add(LoopMonitor(), recorder, *controllers)
+    manager.add(LoopMonitor(metrics=metrics), recorder, *controllers)
     if options.metrics_bind_address:
-        app = metrics_app(metrics.REGISTRY, auth=auth)
+        app = metrics_app(metrics.registry, auth=auth)
         manager.add(Server(app, options.metrics_bind_address, certificate=certificate))
     if options.health_probe_bind_address:
         manager.add(Server(health_app(manager.healthz, manager.readyz), options.health_probe_bind_address))
@@ -208,11 +222,13 @@ def assemble(
 
 
 async def _elector(
-    options: Options, configuration: Configuration, instance: str, stack: contextlib.AsyncExitStack
+    options: Options, configuration: Configuration, instance: str, stack: contextlib.AsyncExitStack, metrics: Metrics
 ) -> LeaderElector:
     # A client of its own, and half the deadline for one request: a hung one must leave time for another.
     timeout = max(1.0, options.leader_election_renew_deadline / 2)
-    client = Client(configuration, user_agent=f"swarm-operator/{__version__}/leader-election", timeout=timeout)
+    client = Client(
+        configuration, user_agent=f"swarm-operator/{__version__}/leader-election", timeout=timeout, metrics=metrics
+    )
     return LeaderElector(
         await stack.enter_async_context(client),
         options.leader_election_namespace,
@@ -222,17 +238,18 @@ async def _elector(
         lease_duration=options.leader_election_lease_duration,
         renew_deadline=options.leader_election_renew_deadline,
         retry_period=options.leader_election_retry_period,
+        metrics=metrics,
     )
 
 
 async def _metrics_guard(
-    options: Options, configuration: Configuration, stack: contextlib.AsyncExitStack
+    options: Options, configuration: Configuration, stack: contextlib.AsyncExitStack, metrics: Metrics
 ) -> tuple[DelegatedAuth, ServingCertificate]:
     # A client of its own: a replica that stands by must not write, but is scraped too. Few requests at once and
     # 10 s for a review, as in controller-runtime, so that a flood of callers stays here.
     agent = f"swarm-operator/{__version__}/metrics"
-    client = Client(configuration, user_agent=agent, timeout=10.0, max_requests=4)
-    certificate = ServingCertificate(options.metrics_cert_dir)
+    client = Client(configuration, user_agent=agent, timeout=10.0, max_requests=4, metrics=metrics)
+    certificate = ServingCertificate(options.metrics_cert_dir, metrics=metrics)
     return DelegatedAuth(await stack.enter_async_context(client)), certificate
 
 

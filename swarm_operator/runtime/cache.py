@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.errors import NotSyncedError
+from swarm_operator.runtime.metrics import Metrics
 from swarm_operator.runtime.reflector import Reflector
 from swarm_operator.runtime.resource import Key, Object, Resource
 from swarm_operator.runtime.runnable import Phase, Runnable
@@ -37,6 +38,7 @@ class Informer(Runnable):
         namespace: empty for all.
         label_selector: only objects with these labels.
         transform: see Cache.
+        metrics: counts lists, watches and events.
     """
 
     phase = Phase.CACHES
@@ -49,12 +51,20 @@ class Informer(Runnable):
         namespace: str = "",
         label_selector: str = "",
         transform: Transform = _as_it_is,
+        metrics: Metrics | None = None,
     ) -> None:
         self.resource = resource
         self._transform = transform
         self.task_name = f"informer {resource.plural}"
         self.store = Store()
-        self.reflector = Reflector(client, resource, self, namespace=namespace, label_selector=label_selector)
+        self.reflector = Reflector(
+            client,
+            resource,
+            self,
+            namespace=namespace,
+            label_selector=label_selector,
+            metrics=metrics or Metrics(),
+        )
         self._handlers: list[Handler] = []
         self._synced = asyncio.Event()
 
@@ -109,6 +119,7 @@ class Cache:
         label_selector: only objects with these labels, of all kinds that `label_selectors` does not name.
         label_selectors: the same by kind; "" for all objects.
         transform: makes what is stored of each object; twice makes no difference. `frozen.freeze` is one, for tests.
+        metrics: counts lists, watches and events.
     """
 
     def __init__(
@@ -119,12 +130,14 @@ class Cache:
         label_selector: str = "",
         label_selectors: Mapping[Resource, str] = MappingProxyType({}),
         transform: Transform = _as_it_is,
+        metrics: Metrics | None = None,
     ) -> None:
         self._client = client
         self._namespaces = tuple(dict.fromkeys(namespaces)) or ("",)
         self._label_selector = label_selector
         self._label_selectors = label_selectors
         self._transform = transform
+        self._metrics = metrics or Metrics()
         self._informers: dict[Resource, dict[str, Informer]] = {}
 
     @property
@@ -138,7 +151,12 @@ class Cache:
             selector = self._label_selectors.get(resource, self._label_selector)
             self._informers[resource] = {
                 namespace: Informer(
-                    self._client, resource, namespace=namespace, label_selector=selector, transform=self._transform
+                    self._client,
+                    resource,
+                    namespace=namespace,
+                    label_selector=selector,
+                    transform=self._transform,
+                    metrics=self._metrics,
                 )
                 for namespace in self._namespaces
             }

@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from swarm_operator.runtime import errors, metrics
+from swarm_operator.runtime import errors
 from swarm_operator.runtime.credentials import Credentials
 from swarm_operator.runtime.kubernetes_asyncio import ConfigException, Configuration
+from swarm_operator.runtime.metrics import Metrics
 from swarm_operator.runtime.resource import Object, Resource
 from swarm_operator.runtime.transport import Transport
 
@@ -48,6 +49,7 @@ class Client:
         max_requests: number of requests at one time; more wait for their turn.
         may_write: asked when the turn of a request that writes has come; when it says no, the request fails with
             FencedError. A leader that was stopped and woken after its lease ran out must not write.
+        metrics: counts requests.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Client:
         timeout: float = 30.0,
         max_requests: int = 100,
         may_write: Callable[[], bool] = lambda: True,
+        metrics: Metrics | None = None,
     ) -> None:
         self._configuration = configuration
         hook = configuration.refresh_api_key_hook
@@ -69,6 +72,7 @@ class Client:
         self._host = urlsplit(self._base).netloc
         self._user_agent = user_agent
         self._may_write = may_write
+        self._requests = (metrics or Metrics()).rest_client_requests
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(10.0, timeout))
 
     async def __aenter__(self) -> Self:
@@ -300,9 +304,9 @@ class Client:
                     timeout=timeout,
                 )
             except (aiohttp.ClientError, ConfigException, TimeoutError, OSError) as error:
-                metrics.REST_CLIENT_REQUESTS.labels("<error>", method, self._host).inc()
+                self._requests.labels("<error>", method, self._host).inc()
                 raise _unreachable(method, path, error) from error
-            metrics.REST_CLIENT_REQUESTS.labels(str(response.status), method, self._host).inc()
+            self._requests.labels(str(response.status), method, self._host).inc()
             # The token may have been rotated since it was read: renew it and try once more, as client-go does.
             if response.status == 401 and attempt == 1:
                 if self._credentials:

@@ -21,10 +21,11 @@ from typing import Protocol
 
 import structlog
 
-from swarm_operator.runtime import handlers, metrics
+from swarm_operator.runtime import handlers
 from swarm_operator.runtime.cache import Cache, Informer
 from swarm_operator.runtime.clock import Clock, SystemClock
 from swarm_operator.runtime.errors import ApiError, TerminalError
+from swarm_operator.runtime.metrics import ControllerMetrics, Metrics
 from swarm_operator.runtime.resource import Key, Resource
 from swarm_operator.runtime.runnable import Phase, Runnable
 from swarm_operator.runtime.store import Change
@@ -62,6 +63,7 @@ class Controller(Runnable):
         workers: how many keys are reconciled at once.
         reconcile_timeout: seconds after which a reconcile is cancelled and counted as a timeout; None for never.
         clock: where the time comes from.
+        metrics: counts reconciles, and what the queue does.
     """
 
     phase = Phase.LEADER
@@ -75,6 +77,7 @@ class Controller(Runnable):
         workers: int = 1,
         reconcile_timeout: float | None = 120.0,
         clock: Clock | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.name = name
         self.task_name = f"controller {name}"
@@ -85,10 +88,11 @@ class Controller(Runnable):
         self._clock = clock or SystemClock()
         self._informers: dict[Informer, None] = {}
         self._stopping = asyncio.Event()
-        self.queue: WorkQueue[Key] = WorkQueue(name, clock=self._clock)
+        metrics = metrics or Metrics()
+        self._metrics = ControllerMetrics(metrics, name, workers=workers)
+        self.queue: WorkQueue[Key] = WorkQueue(name, clock=self._clock, metrics=metrics)
         self._idle = asyncio.Event()
         self._idle.set()
-        metrics.initialise_controller(name, workers)
 
     def watch(
         self,
@@ -166,8 +170,7 @@ class Controller(Runnable):
                 self.queue.done(key)
 
     async def _reconcile(self, key: Key, priority: int) -> None:
-        active = metrics.ACTIVE_WORKERS.labels(self.name)
-        active.inc()
+        self._metrics.active_workers.inc()
         started = self._clock.monotonic()
         with structlog.contextvars.bound_contextvars(
             controller=self.name, namespace=key.namespace, name=key.name, reconcileID=str(uuid.uuid4())
@@ -175,9 +178,9 @@ class Controller(Runnable):
             try:
                 result = await self._call(key, priority)
             finally:
-                active.dec()
-                metrics.RECONCILE_TIME.labels(self.name).observe(self._clock.monotonic() - started)
-        metrics.RECONCILE_TOTAL.labels(self.name, result).inc()
+                self._metrics.active_workers.dec()
+                self._metrics.time.observe(self._clock.monotonic() - started)
+        self._metrics.total[result].inc()
 
     async def _call(self, key: Key, priority: int) -> str:
         """Run the reconciler once and queue what follows. Returns the `result` label."""
@@ -187,8 +190,8 @@ class Controller(Runnable):
                 result = await self._reconciler.reconcile(key)
         except TerminalError as error:
             log.error("reconcile failed for good", error=str(error))  # noqa: TRY400 - no bug, so no traceback
-            metrics.TERMINAL_RECONCILE_ERRORS.labels(self.name).inc()
-            metrics.RECONCILE_ERRORS.labels(self.name).inc()
+            self._metrics.terminal_errors.inc()
+            self._metrics.errors.inc()
             return "error"
         except ApiError as error:
             return self._retry(key, priority, error.message, at_least=error.retry_after or 0.0)
@@ -197,9 +200,9 @@ class Controller(Runnable):
             if isinstance(error, asyncio.CancelledError) and worker and worker.cancelling():
                 raise
             if deadline.expired() and isinstance(error, TimeoutError):
-                metrics.RECONCILE_TIMEOUTS.labels(self.name).inc()
+                self._metrics.timeouts.inc()
                 return self._retry(key, priority, f"reconcile took longer than {self._timeout} s")
-            metrics.RECONCILE_PANICS.labels(self.name).inc()
+            self._metrics.panics.inc()
             log.exception("reconcile raised something unforeseen")
             return self._retry(key, priority, repr(error))
         self.queue.forget(key)
@@ -209,7 +212,7 @@ class Controller(Runnable):
         return "success"
 
     def _retry(self, key: Key, priority: int, reason: str, *, at_least: float = 0.0) -> str:
-        metrics.RECONCILE_ERRORS.labels(self.name).inc()
+        self._metrics.errors.inc()
         delay = self.queue.add_rate_limited(key, priority=priority, at_least=at_least)
         log.warning("reconcile failed, will try again", error=reason, seconds=round(delay, 3))
         return "error"

@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from swarm_operator.runtime import metrics
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.clock import Clock, SystemClock, rfc3339_micro
 from swarm_operator.runtime.errors import ApiError, ConflictError, NotFoundError
+from swarm_operator.runtime.metrics import Metrics
 from swarm_operator.runtime.resource import Object, Resource
 from swarm_operator.runtime.runnable import Phase, Runnable
 
@@ -75,6 +75,7 @@ class LeaderElector(Runnable):
     """Seconds between two tries."""
     clock: Clock = field(default_factory=SystemClock)
     rng: random.Random = field(default_factory=random.Random)
+    metrics: Metrics = field(default_factory=Metrics)
     elected: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when we have become the leader."""
     _lease: Object | None = None
@@ -84,7 +85,7 @@ class LeaderElector(Runnable):
 
     def __post_init__(self) -> None:
         check_times(self.lease_duration, self.renew_deadline, self.retry_period)
-        metrics.LEADER_ELECTION_MASTER_STATUS.labels(self.name).set(0)
+        self.metrics.leader_election_master_status.labels(self.name).set(0)
 
     def is_leading(self) -> bool:
         """Whether we may write: the last good renewal began less than `renew_deadline` seconds ago."""
@@ -101,14 +102,14 @@ class LeaderElector(Runnable):
         while not await self._try():
             await self.clock.sleep(self.retry_period * (1.0 + self.rng.random() * (_JITTER - 1.0)))
         log.info("became the leader", identity=self.identity)
-        metrics.LEADER_ELECTION_MASTER_STATUS.labels(self.name).set(1)
+        self.metrics.leader_election_master_status.labels(self.name).set(1)
         self.elected.set()
         try:
             while self.is_leading():
                 await self.clock.sleep(self.retry_period)
                 await self._renew()
         finally:
-            metrics.LEADER_ELECTION_MASTER_STATUS.labels(self.name).set(0)
+            self.metrics.leader_election_master_status.labels(self.name).set(0)
         raise LeadershipLostError(f"lease {self.namespace}/{self.name} was not renewed for {self.renew_deadline} s")
 
     async def close(self) -> None:

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from swarm_operator.runtime import metrics
 from swarm_operator.runtime.clock import Clock, SystemClock
+from swarm_operator.runtime.metrics import Metrics
 from swarm_operator.runtime.runnable import Runnable
 
 log = structlog.get_logger(__name__)
@@ -37,6 +37,7 @@ class LoopMonitor(Runnable):
     stuck_seconds: float = 5.0
     """Seconds without a sample after which the loop is said to hang, once for each time that it does."""
     clock: Clock = field(default_factory=SystemClock)
+    metrics: Metrics = field(default_factory=Metrics)
     _sampled_at: float = 0.0
     _stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -51,8 +52,8 @@ class LoopMonitor(Runnable):
             while True:
                 started = self.clock.monotonic()
                 await self.clock.sleep(self.interval)
-                metrics.LOOP_LAG.observe(max(0.0, self.clock.monotonic() - started - self.interval))
-                metrics.TASKS.set(len(asyncio.all_tasks()))
+                self.metrics.loop_lag.observe(max(0.0, self.clock.monotonic() - started - self.interval))
+                self.metrics.tasks.set(len(asyncio.all_tasks()))
                 self._sampled_at = time.monotonic()
         finally:
             # It wakes up at once and has nothing left to wait for: joining it would hold the loop up.

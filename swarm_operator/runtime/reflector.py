@@ -25,10 +25,11 @@ from typing import Any, Protocol
 
 import structlog
 
-from swarm_operator.runtime import errors, metrics
+from swarm_operator.runtime import errors
 from swarm_operator.runtime.backoff import Backoff
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.clock import Clock, SystemClock
+from swarm_operator.runtime.metrics import Metrics, ReflectorMetrics
 from swarm_operator.runtime.resource import Key, Object, Resource, is_newer, key_of
 
 log = structlog.get_logger(__name__)
@@ -101,6 +102,7 @@ class Reflector:
     clock: Clock = field(default_factory=SystemClock)
     rng: random.Random = field(default_factory=random.Random)
     backoff: Backoff = field(default_factory=Backoff)
+    metrics: Metrics = field(default_factory=Metrics)
     on_error: Callable[[errors.ApiError], None] = lambda _: None
     """Told of every failure, before backing off."""
     state: State = field(init=False)
@@ -113,10 +115,10 @@ class Reflector:
     """Whether the last request was not answered, or by something that was out of order."""
     _listed_at: float = field(default=0.0, init=False)
     _present: _Request = field(default_factory=lambda: _Request(0.0), init=False)
-    _metrics: metrics.ReflectorMetrics = field(init=False)
+    _metrics: ReflectorMetrics = field(init=False)
 
     def __post_init__(self) -> None:
-        self._metrics = metrics.ReflectorMetrics(self.resource.plural)
+        self._metrics = ReflectorMetrics(self.metrics, self.resource.plural)
         self._list_next()
 
     async def run(self) -> None:

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from swarm_operator.runtime import metrics
 from swarm_operator.runtime.clock import Clock, SystemClock
+from swarm_operator.runtime.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +48,7 @@ class ServingCertificate:
     interval: float = 10.0
     """Seconds between two looks whether it has been renewed."""
     clock: Clock = field(default_factory=SystemClock)
+    metrics: Metrics = field(default_factory=Metrics)
     context: ssl.SSLContext = field(init=False)
     """Serves with the newest certificate; connections that are open keep theirs."""
     _seen: tuple[int, ...] = ()
@@ -89,7 +90,7 @@ class ServingCertificate:
                 return False
             self._load(certificate, key)
         except OSError:
-            metrics.CERTWATCHER_ERRORS.inc()
+            self.metrics.certwatcher_errors.inc()
             raise
         self._seen = seen
         return True
@@ -110,7 +111,7 @@ class ServingCertificate:
         # In a context of its own first: half of a pair that does not fit would stay in the one that serves.
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
         self.context.load_cert_chain(certificate, key)
-        metrics.CERTWATCHER_READS.inc()
+        self.metrics.certwatcher_reads.inc()
 
 
 def self_signed(now: datetime) -> bytes:

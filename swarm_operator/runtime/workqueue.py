@@ -20,8 +20,8 @@ from collections import Counter as Tally
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from swarm_operator.runtime import metrics
 from swarm_operator.runtime.clock import Clock, SystemClock
+from swarm_operator.runtime.metrics import Metrics, QueueMetrics
 
 LOW_PRIORITY = -100
 """Priority of the first list: what changes now goes before it (controller-runtime `handler.LowPriority`)."""
@@ -52,11 +52,13 @@ class WorkQueue(Generic[K]):
     Args:
         name: the `name` and `controller` labels of the metrics.
         clock: where the time comes from.
+        metrics: counts what the queue does.
     """
 
-    def __init__(self, name: str, *, clock: Clock | None = None) -> None:
+    def __init__(self, name: str, *, clock: Clock | None = None, metrics: Metrics | None = None) -> None:
         self.name = name
         self._clock = clock or SystemClock()
+        self._metrics = QueueMetrics(metrics or Metrics(), name)
         self._entries: dict[K, _Entry[K]] = {}
         # Heaps. An entry that has moved on stays behind in them and is skipped when met; the serial number makes
         # every tuple distinct, so that entries themselves are never compared.
@@ -84,7 +86,7 @@ class WorkQueue(Generic[K]):
         now = self._clock.monotonic()
         ready_at = now + max(0.0, after)
         if after > 0:
-            metrics.WORKQUEUE_RETRIES.labels(self.name, self.name).inc()
+            self._metrics.retries.inc()
         entry = self._entries.get(key)
         if entry is None:
             entry = _Entry(key, priority, ready_at, next(self._order), now)
@@ -139,7 +141,7 @@ class WorkQueue(Generic[K]):
             if entry is not None:
                 now = self._clock.monotonic()
                 self._locked[entry.key] = now
-                metrics.WORKQUEUE_QUEUE_DURATION.labels(self.name, self.name).observe(now - entry.added_at)
+                self._metrics.queue_duration.observe(now - entry.added_at)
                 return entry.key, entry.priority
             getter = asyncio.get_running_loop().create_future()
             self._getters.append(getter)
@@ -159,7 +161,7 @@ class WorkQueue(Generic[K]):
         started = self._locked.pop(key, None)
         if started is not None:
             now = self._clock.monotonic()
-            metrics.WORKQUEUE_WORK_DURATION.labels(self.name, self.name).observe(now - started)
+            self._metrics.work_duration.observe(now - started)
         entry = self._entries.get(key)
         if entry is not None and entry.ready:
             self._offer(entry)
@@ -177,15 +179,15 @@ class WorkQueue(Generic[K]):
         """Bring the gauges of work in progress up to date; to be called about twice a second."""
         now = self._clock.monotonic()
         ages = [now - started for started in self._locked.values()]
-        metrics.WORKQUEUE_UNFINISHED_WORK.labels(self.name, self.name).set(sum(ages))
-        metrics.WORKQUEUE_LONGEST_RUNNING.labels(self.name, self.name).set(max(ages, default=0.0))
+        self._metrics.unfinished_work.set(sum(ages))
+        self._metrics.longest_running.set(max(ages, default=0.0))
 
     def _place(self, entry: _Entry[K], now: float) -> None:
         if entry.ready_at <= now:
             entry.ready = True
             entry.order = next(self._order)
             entry.added_at = now
-            metrics.WORKQUEUE_ADDS.labels(self.name, self.name).inc()
+            self._metrics.adds.inc()
             self._push_ready(entry)
         else:
             heapq.heappush(self._waiting, (entry.ready_at, next(self._serial), entry))
@@ -240,4 +242,4 @@ class WorkQueue(Generic[K]):
 
     def _depth_changed(self, priority: int, by: int) -> None:
         self._depth[priority] += by
-        metrics.WORKQUEUE_DEPTH.labels(self.name, self.name, str(priority)).set(self._depth[priority])
+        self._metrics.depth.labels(*self._metrics.labels, str(priority)).set(self._depth[priority])

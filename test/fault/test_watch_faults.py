@@ -17,14 +17,17 @@ from fault.world import QUIET, SCENARIO, WATCHED, World
 
 from swarm_operator.cmd import manager
 from swarm_operator.controllers.common import kinds
-from swarm_operator.runtime import metrics
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.errors import InvalidError
 from swarm_operator.runtime.events import EVENTS
+from swarm_operator.runtime.metrics import RECONCILE_RESULTS, Metrics
 from swarm_operator.runtime.reflector import INITIAL_EVENTS_END
 
 pytestmark = pytest.mark.timeout(400)
+
+METRICS = Metrics()
+"""Those of all operators here together."""
 
 TOGETHER = 6
 """Worlds in which a scenario is played at the same time."""
@@ -137,7 +140,7 @@ class Stale(Tampered):
 @contextlib.asynccontextmanager
 async def operator(world: World, client: Client, *, relist: bool = False, flags: Iterable[str] = ()):
     options = manager.parse(["--watch-namespaces", world.watched, *QUIET, *flags])
-    assembled = manager.assemble(client, options, instance="test")
+    assembled = manager.assemble(client, options, instance="test", metrics=METRICS)
     for informer in assembled.cache.informers:
         if relist:
             informer.reflector.watch_seconds, informer.reflector.relist_seconds = (2, 2), 0.0
@@ -219,11 +222,11 @@ async def test_an_event_that_never_comes_is_made_up_for_by_the_next_full_list(
 
 def reconciles(controller: str) -> float:
     return sum(
-        metrics.REGISTRY.get_sample_value(
+        METRICS.registry.get_sample_value(
             "controller_runtime_reconcile_total", {"controller": controller, "result": result}
         )
         or 0.0
-        for result in metrics.RECONCILE_RESULTS
+        for result in RECONCILE_RESULTS
     )
 
 

@@ -6,19 +6,17 @@ from datetime import datetime
 
 from prometheus_client import Counter, Histogram
 
-from swarm_operator.runtime.metrics import REGISTRY
-
 FAILURES = Counter(
     "swarm_operator_restore_failures",
     "Restores that failed, by the reason of their condition Ready",
     ["reason"],
-    registry=REGISTRY,
+    registry=None,
 )
 DURATION = Histogram(
     "swarm_operator_restore_duration_seconds",
     "Seconds from the start of a restore until it was carried out",
     buckets=(0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600),
-    registry=REGISTRY,
+    registry=None,
 )
 
 

@@ -16,11 +16,11 @@ import pytest
 from aiohttp import web
 
 from swarm_operator.cmd import manager
-from swarm_operator.runtime import metrics
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.errors import FencedError
 from swarm_operator.runtime.kubernetes_asyncio import Configuration
 from swarm_operator.runtime.leader_election import LEASES
+from swarm_operator.runtime.metrics import Metrics
 
 
 @pytest.fixture(autouse=True)
@@ -331,7 +331,7 @@ async def wired(monkeypatch, configuration, collector):
         return configuration
 
     async def run(check, *flags):
-        def assemble(client, options, *, elector, instance, metrics_guard):
+        def assemble(client, options, *, elector, instance, metrics, metrics_guard):
             return Stage(check, client, elector, metrics_guard)
 
         monkeypatch.setattr(manager, "load_config", load)
@@ -404,11 +404,12 @@ async def test_at_most_four_reviews_of_metrics_callers_are_made_at_one_time(wire
 
 
 async def test_the_flag_sets_the_workers_of_each_controller(configuration):
+    metrics = Metrics()
     async with Client(configuration) as client:
-        manager.assemble(client, manager.parse(["--max-concurrent-reconciles=7"]), instance="me")
+        manager.assemble(client, manager.parse(["--max-concurrent-reconciles=7"]), instance="me", metrics=metrics)
     for name in ("swarmcluster", "swarmmemorystore"):
         series = "controller_runtime_max_concurrent_reconciles"
-        assert metrics.REGISTRY.get_sample_value(series, {"controller": name}) == 7
+        assert metrics.registry.get_sample_value(series, {"controller": name}) == 7
 
 
 async def test_of_kinds_that_users_do_not_write_only_labelled_objects_are_watched(configuration):

@@ -17,10 +17,10 @@ import structlog
 from aiohttp import web
 from structlog.testing import LogCapture
 
-from swarm_operator.runtime import metrics
 from swarm_operator.runtime.backoff import Backoff
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.kubernetes_asyncio import Configuration
+from swarm_operator.runtime.metrics import Metrics
 from swarm_operator.runtime.reflector import Reflector
 from swarm_operator.runtime.resource import Resource
 
@@ -131,16 +131,21 @@ _names = itertools.count()
 
 @pytest.fixture
 def name():
-    """A name that no other test has used: series of metrics are the process'."""
+    """A name that no other test has used."""
     return f"test-{next(_names)}"
 
 
 @pytest.fixture
-def sample():
+def metrics():
+    return Metrics()
+
+
+@pytest.fixture
+def sample(metrics):
     """Reads one series: sample("workqueue_adds_total", name=..., controller=...). None when there is no such one."""
 
     def read(metric, **labels):
-        return metrics.REGISTRY.get_sample_value(metric, labels)
+        return metrics.registry.get_sample_value(metric, labels)
 
     return read
 
@@ -317,10 +322,10 @@ async def server():
 
 
 @pytest.fixture
-async def client(server):
+async def client(server, metrics):
     configuration = Configuration()
     configuration.host = server.url
-    async with Client(configuration, timeout=60.0) as connected:
+    async with Client(configuration, timeout=60.0, metrics=metrics) as connected:
         yield connected
 
 
@@ -366,7 +371,7 @@ def failures():
 
 
 @pytest.fixture
-def new_reflector(client, widgets, sink, clock, failures):
+def new_reflector(client, widgets, sink, clock, failures, metrics):
     """Makes reflectors of widgets that fill `sink` and tell `failures`."""
 
     def make(*, streaming):
@@ -379,6 +384,7 @@ def new_reflector(client, widgets, sink, clock, failures):
             clock=clock,
             rng=random.Random(1),
             backoff=Backoff(clock=clock, jitter=0.0),
+            metrics=metrics,
             on_error=failures.append,
         )
 

@@ -44,8 +44,8 @@ def cache():
 
 
 @pytest.fixture
-def controller(name, reconciler, cache, clock):
-    return Controller(name, reconciler, cache, reconcile_timeout=60.0, clock=clock)
+def controller(name, reconciler, cache, clock, metrics):
+    return Controller(name, reconciler, cache, reconcile_timeout=60.0, clock=clock, metrics=metrics)
 
 
 @pytest.fixture
@@ -171,12 +171,14 @@ async def test_a_reconcile_that_takes_too_long_is_cancelled_counted_and_comes_ag
     assert any("took longer than 60" in entry.get("error", "") for entry in logged)
 
 
-async def test_the_default_timeout_of_a_reconcile_is_two_minutes(name, reconciler, cache, background, clock, counts):
+async def test_the_default_timeout_of_a_reconcile_is_two_minutes(
+    name, reconciler, cache, background, clock, counts, metrics
+):
     async def hang():
         await clock.sleep(1e6)
 
     reconciler.script = [hang]
-    controller = Controller(name, reconciler, cache, clock=clock)
+    controller = Controller(name, reconciler, cache, clock=clock, metrics=metrics)
     background(controller.run())
     controller.queue.add(A)
     await clock.sleep(119.9)
@@ -221,7 +223,7 @@ async def test_a_failure_of_one_key_holds_up_no_other(controller, reconciler, ba
 
 @pytest.mark.parametrize("workers", [1, 3])
 async def test_as_many_keys_are_worked_on_at_once_as_there_are_workers(
-    name, cache, background, settled, clock, sample, workers
+    name, cache, background, settled, clock, metrics, sample, workers
 ):
     reconciler = Scripted()
 
@@ -230,7 +232,7 @@ async def test_as_many_keys_are_worked_on_at_once_as_there_are_workers(
         return Result()
 
     reconciler.script = [work] * 5
-    controller = Controller(name, reconciler, cache, workers=workers, clock=clock)
+    controller = Controller(name, reconciler, cache, workers=workers, clock=clock, metrics=metrics)
     background(controller.run())
     for number in range(5):
         controller.queue.add(Key("ns", str(number)))

@@ -74,9 +74,9 @@ def leases():
 
 
 @pytest.fixture
-def candidate(leases, clock, name):
+def candidate(leases, clock, name, metrics):
     def make(identity="one", **options):
-        return LeaderElector(leases, "ns", name, identity, clock=clock, **options)
+        return LeaderElector(leases, "ns", name, identity, clock=clock, metrics=metrics, **options)
 
     return make
 

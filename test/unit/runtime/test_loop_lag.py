@@ -4,17 +4,14 @@ import time
 
 import pytest
 
-from swarm_operator.runtime import metrics
 from swarm_operator.runtime.loop_lag import LoopMonitor
 
 
-def buckets():
+@pytest.fixture
+def buckets(sample):
     """Samples so far, and those of at most 25 ms."""
-
-    def read(name, **labels):
-        return metrics.REGISTRY.get_sample_value(f"asyncio_event_loop_lag_seconds_{name}", labels)
-
-    return read("count"), read("bucket", le="0.025")
+    lag = "asyncio_event_loop_lag_seconds"
+    return lambda: (sample(f"{lag}_count"), sample(f"{lag}_bucket", le="0.025"))
 
 
 class SlowClock:
@@ -35,17 +32,19 @@ class SlowClock:
 
 
 @pytest.mark.parametrize(("late", "good"), [(0.0, 10), (0.02, 10), (0.03, 0), (3.0, 0)])
-async def test_the_lag_is_how_much_later_a_sleep_ended_than_asked_for(background, settled, late, good):
+async def test_the_lag_is_how_much_later_a_sleep_ended_than_asked_for(
+    background, settled, metrics, buckets, late, good
+):
     before = buckets()
-    background(LoopMonitor(clock=SlowClock(late)).run())
+    background(LoopMonitor(clock=SlowClock(late), metrics=metrics).run())
     await settled()
     assert [now - then for now, then in zip(buckets(), before, strict=True)] == [10, good]
 
 
-async def test_the_tasks_that_have_not_ended_are_counted(background, settled, sample):
+async def test_the_tasks_that_have_not_ended_are_counted(background, settled, metrics, sample):
     for _ in range(7):
         background(asyncio.Event().wait())
-    background(LoopMonitor(clock=SlowClock(0.0)).run())
+    background(LoopMonitor(clock=SlowClock(0.0), metrics=metrics).run())
     await settled()
     assert sample("asyncio_tasks") == len(asyncio.all_tasks()) >= 9
 

@@ -92,8 +92,8 @@ def expected(folder):
     return x509.load_pem_x509_certificate((folder / "tls.crt").read_bytes())
 
 
-async def test_one_from_a_folder_is_served_and_read_again_when_it_is_renewed(clock, folder, look, sample):
-    certificate = ServingCertificate(folder, clock=clock)
+async def test_one_from_a_folder_is_served_and_read_again_when_it_is_renewed(clock, folder, look, metrics, sample):
+    certificate = ServingCertificate(folder, clock=clock, metrics=metrics)
     first = expected(folder)
     assert served(certificate) == first
     reads = sample("certwatcher_read_certificate_total")
@@ -106,8 +106,8 @@ async def test_one_from_a_folder_is_served_and_read_again_when_it_is_renewed(clo
 
 
 @pytest.mark.parametrize("fault", ["a key that does not fit", "no key", "no PEM"])
-async def test_one_that_cannot_be_used_leaves_the_old_one_in_place(clock, folder, look, logged, sample, fault):
-    certificate = ServingCertificate(folder, clock=clock)
+async def test_one_that_cannot_be_used_leaves_the_old_one_in_place(clock, folder, look, logged, metrics, sample, fault):
+    certificate = ServingCertificate(folder, clock=clock, metrics=metrics)
     first, errors = served(certificate), sample("certwatcher_read_certificate_errors_total")
     pem = self_signed(clock.now())
     write(folder, pem)

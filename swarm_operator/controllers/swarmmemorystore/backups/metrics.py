@@ -8,14 +8,13 @@ from datetime import datetime
 from prometheus_client import Gauge
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryBackup
-from swarm_operator.runtime.metrics import REGISTRY
 from swarm_operator.runtime.resource import Key
 
 LAST_VERIFIED = Gauge(
     "swarm_operator_last_verified_backup_timestamp_seconds",
     "When the newest verified backup of a store was verified, in seconds since the Unix epoch",
     ["namespace", "store"],
-    registry=REGISTRY,
+    registry=None,
 )
 
 

@@ -2,6 +2,7 @@ import asyncio
 import copy
 
 import pytest
+from prometheus_client import CollectorRegistry
 from unit.controllers.swarmmemoryrestore.conftest import (
     DEADLINE,
     KEY,
@@ -17,6 +18,7 @@ from unit.controllers.swarmmemoryrestore.conftest import (
 from swarm_operator.api.v1alpha1.swarmmemoryrestore import SwarmMemoryRestoreStatus
 from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.swarmmemorybackup.service import Answer
+from swarm_operator.controllers.swarmmemoryrestore import metrics
 from swarm_operator.controllers.swarmmemoryrestore.restore import FINALIZER
 from swarm_operator.controllers.swarmmemoryrestore.service import Request
 from swarm_operator.runtime.errors import ForbiddenError, ServerError
@@ -338,10 +340,12 @@ async def test_a_phase_that_this_release_does_not_know_fails_without_a_reason(
 
 
 async def test_metrics_have_the_duration_and_the_failures_by_reason(asked_for, passes, service, restore_object, seen):
-    from swarm_operator.runtime.metrics import REGISTRY
+    registry = CollectorRegistry()
+    for metric in (metrics.DURATION, metrics.FAILURES):
+        registry.register(metric)
 
     def value(name, **labels):
-        return REGISTRY.get_sample_value(f"swarm_operator_restore_{name}", labels) or 0.0
+        return registry.get_sample_value(f"swarm_operator_restore_{name}", labels) or 0.0
 
     before = (value("duration_seconds_sum"), value("failures_total", reason="DiskFull"))
     asked_for()
