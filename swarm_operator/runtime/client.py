@@ -19,7 +19,7 @@ import aiohttp
 import orjson
 
 from swarm_operator.runtime import errors
-from swarm_operator.runtime.credentials import Credentials
+from swarm_operator.runtime.credentials import TokenSource
 from swarm_operator.runtime.kubernetes_asyncio import ConfigException, Configuration
 from swarm_operator.runtime.metrics import Metrics
 from swarm_operator.runtime.resource import Object, Resource
@@ -64,7 +64,7 @@ class Client:
     ) -> None:
         self._configuration = configuration
         hook = configuration.refresh_api_key_hook
-        self._credentials = hook if isinstance(hook, Credentials) else None
+        self._tokens = hook if isinstance(hook, TokenSource) else None
         self._transport = Transport(configuration)
         self._turns = asyncio.Semaphore(max_requests)
         self._opening = asyncio.Semaphore(_MAX_OPENING)
@@ -309,16 +309,16 @@ class Client:
             self._requests.labels(str(response.status), method, self._host).inc()
             # The token may have been rotated since it was read: renew it and try once more, as client-go does.
             if response.status == 401 and attempt == 1:
-                if self._credentials:
-                    self._credentials.refuse(headers.get(_AUTHORIZATION))
+                if self._tokens:
+                    self._tokens.refuse(headers.get(_AUTHORIZATION))
                 response.release()
                 continue
             break
         return response
 
     async def _authorization(self) -> dict[str, str]:
-        if self._credentials:
-            await self._credentials(self._configuration)
+        if self._tokens:
+            await self._tokens(self._configuration)
         value = self._configuration.api_key.get("BearerToken")
         return {_AUTHORIZATION: value} if value else {}
 

@@ -9,11 +9,12 @@ from swarm_operator.runtime import credentials
 from swarm_operator.runtime.kubernetes_asyncio import (
     KUBE_CONFIG_DEFAULT_LOCATION,
     SERVICE_TOKEN_FILENAME,
+    ConfigNode,
     Configuration,
     ExecProvider,
     KubeConfigLoader,
+    KubeConfigMerger,
     load_incluster_config,
-    load_kube_config,
 )
 
 
@@ -27,7 +28,7 @@ async def load_config(kubeconfig: str | None = None, context: str | None = None)
         kubeconfig: path of a kubeconfig file; None for the order above.
         context: context to use; None for the file's current one.
 
-    Credentials that expire are renewed by the configuration's `refresh_api_key_hook`, see credentials.
+    TokenSource that expire are renewed by the configuration's `refresh_api_key_hook`, see credentials.
 
     Raises:
         kubernetes_asyncio.config.ConfigException: nothing usable was found; the message says what was tried.
@@ -42,15 +43,22 @@ async def load_config(kubeconfig: str | None = None, context: str | None = None)
         configuration.refresh_api_key_hook = credentials.of_token_file(Path(SERVICE_TOKEN_FILENAME))
         return configuration
     location = path or os.path.expanduser(KUBE_CONFIG_DEFAULT_LOCATION)  # noqa: ASYNC240, PTH111 - no file is touched
-    loader = await load_kube_config(config_file=location, context=context, client_configuration=configuration)
-    configuration.refresh_api_key_hook = _renewal(loader)
+    files = KubeConfigMerger(location)
+    # Paths are relative to the file that names them: config_base_path would be one for all.
+    loader = KubeConfigLoader(
+        files.config, active_context=context, config_base_path=None, config_persister=files.save_changes
+    )
+    await loader.load_and_set(configuration)
+    configuration.refresh_api_key_hook = None if loader.provider else _token_source(loader, files.config)
     return configuration
 
 
-def _renewal(loader: KubeConfigLoader) -> credentials.Credentials | None:
+def _token_source(loader: KubeConfigLoader, config: ConfigNode) -> credentials.TokenSource | None:
     """Return what keeps the credential valid that the loader has found; None if it does not expire."""
-    user = loader._user  # noqa: SLF001 - the library's own refresh_token reads it too
-    if user is None or loader.provider:
+    name = loader.current_context["context"].get("user")
+    found = config["users"].get_with_name(name, safe=True) if name and config.safe_get("users") else None
+    user = found["user"] if found else None
+    if user is None:
         return None
     if "exec" in user:
         # A certificate of the plugin is in the configuration already.

@@ -1,4 +1,4 @@
-"""Credentials that expire: tokens in files, and those that a kubeconfig's exec plugin hands out.
+"""TokenSource that expire: tokens in files, and those that a kubeconfig's exec plugin hands out.
 
 kubernetes-asyncio runs a plugin, and reads a kubeconfig's `tokenFile`, once. Here credentials are loaded again when
 they have expired, and when the API server has refused them, as client-go's `exec` and `cachingTokenSource` do.
@@ -51,7 +51,7 @@ class Credential:
             configuration.cert_file, configuration.key_file = self.certificate
 
 
-class Credentials:
+class TokenSource:
     """A credential that is kept valid; the `refresh_api_key_hook` of a configuration, which all its clients share.
 
     Requests that need a new credential at once wait for one load.
@@ -106,7 +106,7 @@ class Credentials:
         return current is not None and (current.expires_at is None or self._clock.now() < current.expires_at)
 
 
-def of_token_file(path: Path, *, clock: Clock | None = None) -> Credentials:
+def of_token_file(path: Path, *, clock: Clock | None = None) -> TokenSource:
     """Return the credentials of a file with a token that somebody renews, such as the kubelet.
 
     Raises:
@@ -123,10 +123,10 @@ def of_token_file(path: Path, *, clock: Clock | None = None) -> Credentials:
     async def load() -> Credential:
         return read()
 
-    return Credentials(load, read(), clock=time)
+    return TokenSource(load, read(), clock=time)
 
 
-def of_plugin(provider: ExecProvider, *, current: Credential | None = None, clock: Clock | None = None) -> Credentials:
+def of_plugin(provider: ExecProvider, *, current: Credential | None = None, clock: Clock | None = None) -> TokenSource:
     """Return the credentials of a kubeconfig's exec plugin.
 
     Args:
@@ -139,7 +139,7 @@ def of_plugin(provider: ExecProvider, *, current: Credential | None = None, cloc
         log.info("running the exec plugin of the kubeconfig for a new credential", command=provider.args[0])
         return credential_of(await _run(provider))
 
-    return Credentials(load, current, clock=clock)
+    return TokenSource(load, current, clock=clock)
 
 
 def credential_of(status: dict[str, Any]) -> Credential:

@@ -68,5 +68,6 @@ from kubernetes_asyncio.config.exec_provider import ExecProvider as ExecProvider
 from kubernetes_asyncio.config.incluster_config import SERVICE_TOKEN_FILENAME as SERVICE_TOKEN_FILENAME
 from kubernetes_asyncio.config.incluster_config import load_incluster_config as load_incluster_config
 from kubernetes_asyncio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION as KUBE_CONFIG_DEFAULT_LOCATION
+from kubernetes_asyncio.config.kube_config import ConfigNode as ConfigNode
 from kubernetes_asyncio.config.kube_config import KubeConfigLoader as KubeConfigLoader
-from kubernetes_asyncio.config.kube_config import load_kube_config as load_kube_config
+from kubernetes_asyncio.config.kube_config import KubeConfigMerger as KubeConfigMerger

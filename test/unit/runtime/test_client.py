@@ -330,7 +330,7 @@ class TestToken:
         assert len(server.asked) == 2
 
     async def test_without_a_way_to_renew_it_it_is_tried_once_more_as_it_is(self, server, client, widgets, widget):
-        client._credentials = None
+        client._tokens = None
         server.then(server.status(401), server.json(widget()))
         assert await client.get(widgets, "ns", "a") == widget()
         assert [asked.headers["Authorization"] for asked in server.asked] == ["Bearer first"] * 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from swarm_operator.runtime import credentials
-from swarm_operator.runtime.credentials import Credential, Credentials, credential_of, of_plugin, of_token_file
+from swarm_operator.runtime.credentials import Credential, TokenSource, credential_of, of_plugin, of_token_file
 from swarm_operator.runtime.kubernetes_asyncio import ConfigException, Configuration, ExecProvider
 
 V1 = "client.authentication.k8s.io/v1"
@@ -51,7 +51,7 @@ class Loads:
 async def test_a_credential_is_used_until_it_expires(used, clock):
     soon = clock.now() + timedelta(seconds=10)
     load = Loads(Credential("Bearer 2"))
-    found = Credentials(load, Credential("Bearer 1", expires_at=soon), clock=clock)
+    found = TokenSource(load, Credential("Bearer 1", expires_at=soon), clock=clock)
     assert await used(found) == "Bearer 1"
     clock.advance(9.9)
     assert await used(found) == "Bearer 1"
@@ -63,7 +63,7 @@ async def test_a_credential_is_used_until_it_expires(used, clock):
 
 
 async def test_a_credential_that_is_refused_is_loaded_again(used, clock):
-    found = Credentials(Loads(Credential("Bearer 2")), Credential("Bearer 1"), clock=clock)
+    found = TokenSource(Loads(Credential("Bearer 2")), Credential("Bearer 1"), clock=clock)
     found.refuse("Bearer 1")
     assert await used(found) == "Bearer 2"
     found.refuse("Bearer 1")
@@ -72,7 +72,7 @@ async def test_a_credential_that_is_refused_is_loaded_again(used, clock):
 
 async def test_requests_at_one_time_cause_one_load(used, clock):
     load = Loads(Credential("Bearer 1"))
-    found = Credentials(load, clock=clock)
+    found = TokenSource(load, clock=clock)
     assert await asyncio.gather(*(used(found) for _ in range(20))) == ["Bearer 1"] * 20
     assert load.begun == 1
 
@@ -80,7 +80,7 @@ async def test_requests_at_one_time_cause_one_load(used, clock):
 async def test_a_request_that_gives_up_cancels_the_load_for_no_other(used, clock, background, settled):
     load = Loads(Credential("Bearer 1"))
     load.goes_on.clear()
-    found = Credentials(load, clock=clock)
+    found = TokenSource(load, clock=clock)
     first, second = background(used(found)), background(used(found))
     await settled()
     first.cancel()
@@ -91,7 +91,7 @@ async def test_a_request_that_gives_up_cancels_the_load_for_no_other(used, clock
 
 
 async def test_a_load_that_fails_is_tried_again_by_the_next_request(used, clock):
-    found = Credentials(Loads(ConfigException("no"), Credential("Bearer 1")), clock=clock)
+    found = TokenSource(Loads(ConfigException("no"), Credential("Bearer 1")), clock=clock)
     with pytest.raises(ConfigException, match="no"):
         await used(found)
     assert await used(found) == "Bearer 1"
@@ -100,7 +100,7 @@ async def test_a_load_that_fails_is_tried_again_by_the_next_request(used, clock)
 async def test_a_failure_that_nobody_waits_for_any_more_is_no_error(used, clock, background, settled):
     load = Loads(ConfigException("no"))
     load.goes_on.clear()
-    found = Credentials(load, clock=clock)
+    found = TokenSource(load, clock=clock)
     waiting = background(used(found))
     await settled()
     waiting.cancel()
@@ -110,7 +110,7 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_no_error(used, clock,
 
 
 async def test_a_client_certificate_goes_into_the_configuration(configuration, clock):
-    found = Credentials(Loads(Credential(certificate=("/a.crt", "/a.key"))), clock=clock)
+    found = TokenSource(Loads(Credential(certificate=("/a.crt", "/a.key"))), clock=clock)
     await found(configuration)
     assert (configuration.cert_file, configuration.key_file) == ("/a.crt", "/a.key")
     assert configuration.api_key == {}
