@@ -53,6 +53,7 @@ check: lint ## lint, and fail when generated files are stale
 
 test: $(VENV) control-plane cluster docker-build ## Every test: unit, integration (a real kube-apiserver and etcd) and end to end (kind)
 	hack/docker-build.sh prometheus
+	hack/docker-build.sh git
 	$(PYTHON) -m pytest -n 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-unit: $(VENV) ## Unit tests
@@ -63,6 +64,7 @@ test-integration: $(VENV) control-plane ## Integration tests, against a real kub
 
 test-e2e: $(VENV) cluster docker-build ## End-to-end tests, on the kind cluster
 	hack/docker-build.sh prometheus
+	hack/docker-build.sh git
 	$(PYTHON) -m pytest test/e2e $(ARGS)
 
 fuzz: $(VENV) ## 10 minutes of requests that nobody should send, to the memory over each protocol; FUZZ_SECONDS=600

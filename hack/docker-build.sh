@@ -4,6 +4,7 @@
 #   docker-build.sh              the operator ($IMG, default swarm-operator:dev) and the memory service ($MEMORY_IMG)
 #   docker-build.sh buildx       both for $PLATFORMS, from the public base image, and push them to their registry
 #   docker-build.sh prometheus   Debian's Prometheus for the end-to-end tests ($PROMETHEUS_IMG)
+#   docker-build.sh git          git beside $MEMORY_IMG's programs, for the same ($GIT_IMG)
 #
 # $PYTHON_IMAGE and $DEBIAN_IMAGE name other base images.
 . "$(dirname "$0")/kind/lib/common.sh"
@@ -16,6 +17,7 @@ cd "$KIND_DIR/../.."
 IMG=${IMG:-swarm-operator:dev}
 MEMORY_IMG=${MEMORY_IMG:-swarm-memory:dev}
 PROMETHEUS_IMG=${PROMETHEUS_IMG:-swarm-e2e-prometheus:dev}
+GIT_IMG=${GIT_IMG:-swarm-e2e-git:dev}
 PLATFORMS=${PLATFORMS:-linux/amd64,linux/arm64}
 
 python_image() {
@@ -85,5 +87,10 @@ prometheus)
 	DEBIAN=$(debian_base)
 	step "docker build $PROMETHEUS_IMG" docker build -t "$PROMETHEUS_IMG" --build-arg "DEBIAN_IMAGE=$DEBIAN" test/e2e/prometheus
 	;;
-*) die "usage: docker-build.sh [all|buildx|prometheus]" ;;
+git)
+	PYTHON=$(python_image)
+	step "docker build $GIT_IMG" docker build -t "$GIT_IMG" --build-arg "PYTHON_IMAGE=$PYTHON" \
+		--build-arg "MEMORY_IMAGE=$MEMORY_IMG" test/e2e/git
+	;;
+*) die "usage: docker-build.sh [all|buildx|prometheus|git]" ;;
 esac

@@ -75,10 +75,11 @@ class Puts:
 
 
 @contextlib.contextmanager
-def putting(space, program: str = LOOPS, *arguments: str) -> Iterator[Puts]:
+def putting(space, program: str = LOOPS, *arguments: str, pod: str = "agent") -> Iterator[Puts]:
+    """Let loops run in a pod to the end of the block."""
     puts = Puts()
     python = ["python3", "-c", program, *arguments]
-    command = ["kubectl", "--context", CONTEXT, "-n", space.name, "exec", "-i", "agent", "--", *python]
+    command = ["kubectl", "--context", CONTEXT, "-n", space.name, "exec", "-i", pod, "--", *python]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         reading = threading.Thread(
             target=lambda: puts.told.extend(json.loads(line) for line in process.stdout), daemon=True

@@ -72,7 +72,13 @@ class GitHub:
         gate: requests of the API wait for it.
     """
 
-    def __init__(self, folder: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        address: str = "127.0.0.1",
+    ) -> None:
         self.now = now
         self.installations = {INSTALLATION: Installation()}
         self.tokens: dict[str, Token] = {}
@@ -84,7 +90,8 @@ class GitHub:
         self.repositories = folder / "repositories"
         authority = Authority("GitHub Enterprise", datetime.now(UTC))
         self.ca = authority.certificate.decode()
-        self._certificate = authority.server(folder / "github.pem")
+        self._address = address
+        self._certificate = authority.server(folder / "github.pem", address=address)
         self._runner: web.AppRunner | None = None
         self.host = ""
 
@@ -103,9 +110,9 @@ class GitHub:
         await self._runner.setup()
         trust = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         trust.load_cert_chain(self._certificate)
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=trust)
+        site = web.TCPSite(self._runner, self._address, 0, ssl_context=trust)
         await site.start()
-        self.host = f"127.0.0.1:{self._runner.addresses[0][1]}"
+        self.host = f"{self._address}:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
         self.gate.set()
