@@ -5,7 +5,7 @@ The CRDs refuse what the service would refuse: a pod whose settings are out of r
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Range(NamedTuple):
@@ -37,3 +37,5 @@ EMBEDDER_TIMEOUT = Range(1, 300)
 """Seconds."""
 EMBEDDER_BATCH = Range(1, 2048)
 """Texts in a request to an embedder."""
+SEARCH_LANGUAGES: Final = ("none", "english")
+"""Languages whose endings a search ignores. The first one is the default."""

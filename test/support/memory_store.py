@@ -147,7 +147,10 @@ class MemoryStore(Store):
                 break
             found.candidates, last = found.candidates + 1, place
             if _matches(entry, query) and score > 0:
-                found.hits.append(Hit(entry, score, text_match.snippet(entry, phrases)) if phrases else Hit(entry))
+                about = (
+                    (score, text_match.snippet(entry, phrases), text_match.matched(entry, phrases)) if phrases else ()
+                )
+                found.hits.append(Hit(entry, *about))
         return found
 
     async def namespaces(self, *, after=None, limit=100, within=None):

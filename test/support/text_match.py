@@ -23,22 +23,21 @@ def _texts(entry):
     return [_WORD.findall(text.lower()) for text in (entry.key, _ESCAPE.sub(" ", entry.value_json.decode()))]
 
 
+def _count(text, words, prefix):
+    """How often a phrase occurs in a text."""
+    return sum(
+        text[start : start + len(words) - 1] == words[:-1]
+        and (
+            text[start + len(words) - 1].startswith(words[-1]) if prefix else text[start + len(words) - 1] == words[-1]
+        )
+        for start in range(len(text) - len(words) + 1)
+    )
+
+
 def score(entry, parts):
     """How often the phrases occur; 0 if one of them does not, 1 without phrases."""
     texts = _texts(entry) if parts else []
-    counts = [
-        sum(
-            text[start : start + len(words) - 1] == words[:-1]
-            and (
-                text[start + len(words) - 1].startswith(words[-1])
-                if prefix
-                else text[start + len(words) - 1] == words[-1]
-            )
-            for text in texts
-            for start in range(len(text) - len(words) + 1)
-        )
-        for words, prefix in parts
-    ]
+    counts = [sum(_count(text, words, prefix) for text in texts) for words, prefix in parts]
     if not parts:
         return 1.0
     return float(sum(counts)) if all(counts) else 0.0
@@ -48,3 +47,9 @@ def snippet(entry, parts):
     wanted = [word for words, _ in parts for word in words]
     marked = [f"**{word}**" if word.startswith(tuple(wanted)) else word for text in _texts(entry) for word in text]
     return " ".join(marked[:16])
+
+
+def matched(entry, parts):
+    """The fields with phrases that occur."""
+    texts = zip(("key", "value"), _texts(entry), strict=True)
+    return tuple(name for name, text in texts if any(_count(text, words, prefix) for words, prefix in parts))

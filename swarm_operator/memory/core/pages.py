@@ -64,6 +64,7 @@ class Hit:
         score: what the hits are ordered by, higher is better; None if they are not ranked. The mode says what it is:
             the rank of the text match, the cosine, or for hybrid the fused ranks, which are no similarity.
         snippet: extract of the text around the matching words, marked with **; None if no word was searched or matched.
+        matched: fields with words that match: "key", "value" or both; empty without a text query.
         words: for hybrid, the place among the matches by words, from 1; None: the entry is none of them.
         cosine: cosine of the angle between the vectors, -1 to 1; None: it was not compared.
     """
@@ -71,6 +72,7 @@ class Hit:
     entry: Entry
     score: float | None = None
     snippet: str | None = None
+    matched: tuple[str, ...] = ()
     words: int | None = None
     cosine: float | None = None
 

@@ -10,7 +10,9 @@ from swarm_operator.shared import limits
 
 MIB = 1024 * 1024
 
-LIVE: Final = frozenset({"cache_size", "cache_memory_mb", "compression_threshold", "gc_interval", "enable_vacuum"})
+LIVE: Final = frozenset(
+    {"cache_size", "cache_memory_mb", "compression_threshold", "gc_interval", "enable_vacuum", "search_language"}
+)
 """Settings that can be changed while the store is in use. The others are fixed when the store is opened."""
 
 
@@ -49,6 +51,10 @@ class StoreConfig:
     full_text: bool = True
     """True: searches find words of keys and values. The index of words follows the changes (see search.indexer). False:
     text searches are rejected. If an existing file has no index, it is built in the background after the start."""
+
+    search_language: str = limits.SEARCH_LANGUAGES[0]
+    """Language whose endings searches ignore: with english, `retries` finds `retried`. none: words are found as they
+    are written. If it changes, the index of words is rebuilt in the background."""
 
     search_wait: float = 0.25
     """Maximum seconds that a search with a text waits for the index to have what was committed before it; then it says
@@ -109,6 +115,9 @@ class StoreConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not least <= value <= most:
                 raise ConfigError(f"{name}: a number from {least} to {most}, not {value!r}")
+        if self.search_language not in limits.SEARCH_LANGUAGES:
+            allowed = ", ".join(limits.SEARCH_LANGUAGES)
+            raise ConfigError(f"search_language: one of {allowed}, not {self.search_language!r}")
         if not 1 <= len(self.swarm_id.encode()) <= 255:
             raise ConfigError("swarm_id: a string of 1 to 255 bytes")
 

@@ -497,6 +497,7 @@ class SqliteStore:
         self.config = self._packer.config = config
         self._lookup.resize_cache(max_entries=config.cache_size, max_bytes=config.cache_memory_mb * MIB)
         self._collector.configure(config)
+        self._indexer.configure(config)
 
     async def stats(self) -> StoreStats:
         """Return counts and sizes. The cost grows with the number of namespaces and uncollected expired entries."""

@@ -20,7 +20,9 @@ from swarm_operator.memory.core.errors import CorruptValueError, InvalidInputErr
 from swarm_operator.memory.sqlite.backup import vector_consistency
 from swarm_operator.memory.sqlite.backup.findings import Findings
 from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.search.identifiers import expanded
 from swarm_operator.memory.sqlite.search.index import index_namespace, index_text, stored_text
+from swarm_operator.memory.sqlite.search.tokenizer import TOKENIZERS, language_of
 from swarm_operator.memory.sqlite.search.words import REVISION
 from swarm_operator.memory.sqlite.tables.compression import Codec, decompress
 
@@ -50,7 +52,7 @@ _NEWEST = """
 """
 _LOST_ACCESSES = "SELECT count(*) FROM accesses WHERE id NOT IN (SELECT id FROM entries)"
 _MAKE_TEXTS = (
-    "CREATE VIRTUAL TABLE temp.made USING fts5 (namespace, key, value, content = '', tokenize = 'unicode61')",
+    "CREATE VIRTUAL TABLE temp.made USING fts5 (namespace, key, value, content = '', tokenize = '{}')",
     "CREATE VIRTUAL TABLE temp.made_words USING fts5vocab (temp, made, row)",
     "CREATE VIRTUAL TABLE temp.kept_words USING fts5vocab (main, entries_text, row)",
 )
@@ -80,7 +82,7 @@ def check(
     texts = version >= _INDEXED and _text_revision(db, findings) == REVISION
     if texts:
         for statement in _MAKE_TEXTS:
-            db.execute(statement)
+            db.execute(statement.format(TOKENIZERS[language_of(db)]))
     stale: set[int] = set()
     if texts and version >= _FOLLOWS:
         stale = {row_id for (row_id,) in db.execute(_REPLACED_IDS).fetchall()}
@@ -138,7 +140,7 @@ def _entries(
             unreadable.add(row_id)
             findings.entry(namespace, key, value)
         elif texts and row_id not in stale and db.execute(_DOCUMENT, (row_id,)).fetchone() is not None:
-            db.execute(_INSERT_TEXT, (row_id, index_namespace(namespace), key, index_text(value)))
+            db.execute(_INSERT_TEXT, _indexed(row_id, namespace, key, value))
         for what in _members(row):
             findings.entry(namespace, key, what)
         if progress is not None and total.entries % _PROGRESS_INTERVAL == 0:
@@ -231,7 +233,7 @@ def _words(db: sqlite3.Connection, findings: Findings, unreadable: set[int], *, 
             if text is None:
                 unreadable.add(row_id)
             else:
-                db.execute(_INSERT_TEXT, (row_id, index_namespace(namespace), key, index_text(text)))
+                db.execute(_INSERT_TEXT, _indexed(row_id, namespace, key, text))
         for (row_id,) in db.execute(f"{_REPLACED_IDS} EXCEPT {_PENDING}"):
             findings.add("index of words", f"row {row_id} has a former text there, and no change that is to come")
     for sql, what in (
@@ -253,6 +255,11 @@ def _words(db: sqlite3.Connection, findings: Findings, unreadable: set[int], *, 
     ):
         for word, entries, times in db.execute(sql):
             findings.add("index of words", f"{json.dumps(word)} " + what.format(entries, times))
+
+
+def _indexed(row_id: int, namespace: str, key: str, value: bytes) -> tuple[int, str, str, str]:
+    """Return the columns of an entry in the index of words."""
+    return row_id, index_namespace(namespace), expanded(key), expanded(index_text(value))
 
 
 def _changes(db: sqlite3.Connection, findings: Findings) -> None:

@@ -266,7 +266,7 @@ def prepare(
     db.execute("PRAGMA journal_mode = OFF")
     db.execute("PRAGMA synchronous = OFF")
     schema.migrate(db, version)
-    words.prepare(db, full_text=config.full_text)
+    words.prepare(db, full_text=config.full_text, language=config.search_language)
     words.catch_up(db)  # what the index lacks is known from the changes, which are deleted next
     own = given(db)
     # All that was given out. The copy's lowest version comes next: a sum of both would double with each restore.

@@ -28,6 +28,7 @@ from swarm_operator.memory.sqlite.search import fulltext, words
 from swarm_operator.memory.sqlite.search.by_update import by_update
 from swarm_operator.memory.sqlite.search.candidates import Candidate, by_id, rows
 from swarm_operator.memory.sqlite.search.index import MAX_TEXT_BYTES, index_text, stored_text
+from swarm_operator.memory.sqlite.search.tokenizer import language_of
 from swarm_operator.memory.sqlite.tables.compression import Codec
 
 MAX_RANKED: Final = 3_000
@@ -130,7 +131,7 @@ def _current(
         elif covers(query.within, row[1]):
             position = candidate.position
             text = _text(db.execute(_TEXT_BY_ID, (row[0],)).fetchone())
-            matches = fulltext.matching(query.expression or "", [text])
+            matches = fulltext.matching(query.expression or "", [text], language_of(db))
             yield candidate if matches else candidate._replace(row=None)
         else:
             yield Candidate(position, None, candidate.score)
@@ -143,7 +144,7 @@ def _matching(db: sqlite3.Connection, expression: str, candidates: Iterable[Cand
 
     def tested() -> Iterator[Candidate]:
         rows = (db.execute(_TEXT_BY_ID, (each.row[0],)).fetchone() for each in waiting if each.row is not None)
-        matching = fulltext.matching(expression, [_text(row) for row in rows])
+        matching = fulltext.matching(expression, [_text(row) for row in rows], language_of(db))
         for each in waiting:
             yield each if each.row is not None and each.row[0] in matching else each._replace(row=None)
 
@@ -188,7 +189,7 @@ def _ranked_by_own_texts(
         size += _cost(tuple(row))
         if len(texts) > MAX_RANKED or (size > MAX_RANKED_BYTES and len(texts) > 1):
             return None
-    scores = fulltext.ranks(expression, texts)
+    scores = fulltext.ranks(expression, texts, language_of(db))
     return sorted((scores.get(row_id, 0.0), row_id) for row_id, *_ in texts)
 
 
@@ -269,7 +270,7 @@ def _rows_before(
 def _tested(
     db: sqlite3.Connection, expression: str, texts: list[tuple[int, str, str]]
 ) -> Iterator[tuple[int, tuple[Any, ...] | None, bool]]:
-    matching = fulltext.matching(expression, texts)
+    matching = fulltext.matching(expression, texts, language_of(db))
     for row_id, *_ in texts:
         yield row_id, by_id(db, row_id), row_id in matching
 

@@ -1,5 +1,8 @@
 """FTS5 expressions: validation, limits to namespaces, and tests of texts in an in-memory table.
 
+Texts and expressions are taken as they are; here they are brought into the forms in which the index has and asks for
+identifiers (see search.identifiers).
+
 FTS5 expressions have their own grammar. Each expression first runs against an empty in-memory table: an error there is
 a caller error.
 
@@ -11,15 +14,19 @@ entries. And it tests texts one by one when the index takes too long.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import threading
-from collections.abc import Iterable, Iterator
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.query import Query
 from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.search import identifiers
+from swarm_operator.memory.sqlite.search.identifiers import END, MARK, asked, expanded
 from swarm_operator.memory.sqlite.search.index import exact_token, subtree_token
+from swarm_operator.memory.sqlite.search.tokenizer import NO_LANGUAGE, TOKENIZERS
 
 KEY_WEIGHT: Final = 4.0
 """Weight of a match in a key; a match in a value has the weight 1."""
@@ -30,16 +37,36 @@ Texts: TypeAlias = Iterable[tuple[int, str, str]]
 _SNIPPET_WORDS: Final = 16
 _NOTHING: Final = "none"
 """A token that no namespace has."""
-_TABLE = "CREATE VIRTUAL TABLE page USING fts5 (key, value, tokenize = 'unicode61')"
+_TABLE = "CREATE VIRTUAL TABLE page USING fts5 (key, value, tokenize = '{}')"
 _INSERT = "INSERT INTO page (rowid, key, value) VALUES (?, ?, ?)"
 _MATCHING = "SELECT rowid FROM page WHERE page MATCH ?"
 _RANKS = f"SELECT rowid, bm25(page, {KEY_WEIGHT}, 1.0) FROM page WHERE page MATCH ?"  # noqa: S608 - constants only
-_SNIPPETS = f"SELECT rowid, snippet(page, -1, '**', '**', '…', {_SNIPPET_WORDS}) FROM page WHERE page MATCH ?"  # noqa: S608
+_SNIPPET = f"snippet(page, -1, ?, ?, '…', {_SNIPPET_WORDS})"
+_SNIPPETS = f"SELECT rowid, {_SNIPPET} FROM page WHERE page MATCH ?"  # noqa: S608 - constants only
+# A text in which something is marked is not what it was.
+_EXTRACTS = f"""
+    SELECT rowid, {_SNIPPET}, highlight(page, 0, '*', '') <> key, highlight(page, 1, '*', '') <> value
+    FROM page WHERE page MATCH ?
+"""  # noqa: S608
 _WORDS: Final = re.compile(r'(?:"[^"]*"(?: \*)?(?: |$))+')
 """Expressions of core.expressions.words: phrases that all must match."""
 _PHRASE: Final = re.compile(r'("[^"]*")( \*)?')
 
+_FIELDS: Final = ("key", "value")
+
 _tables = threading.local()
+
+
+class Extract(NamedTuple):
+    """What a text shows of a match.
+
+    Attributes:
+        snippet: words around those that match, which are marked with **.
+        fields: where they are: "key", "value" or both.
+    """
+
+    snippet: str
+    fields: tuple[str, ...]
 
 
 def check(expression: str) -> None:
@@ -51,7 +78,7 @@ def check(expression: str) -> None:
     try:
         # Unscoped: its parentheses must not close those of scoped(). Scoped: some texts alone are FTS5 commands.
         for tried in (expression, scoped(expression, None)):
-            _table().execute(_MATCHING, (tried,)).fetchall()
+            _table(NO_LANGUAGE).execute(_MATCHING, (tried,)).fetchall()
     except sqlite3.Error as error:
         raise InvalidInputError("match", f"a full-text expression ({error})") from None
 
@@ -67,7 +94,7 @@ def scope(query: Query) -> str | None:
 
 def scoped(expression: str, limits: str | None) -> str:
     """Return the expression for the index: on the columns key and value, limited by an expression of `scope`."""
-    text = f"{{key value}} : ({expression})"
+    text = f"{{key value}} : ({asked(expression)})"
     return text if limits is None else f"{limits} AND {text}"
 
 
@@ -83,28 +110,58 @@ def without_prefixes(expression: str) -> str | None:
     return " ".join(whole) if 0 < len(whole) < len(phrases) else None
 
 
-def matching(expression: str, texts: Texts) -> set[int]:
+def matching(expression: str, texts: Texts, language: str) -> set[int]:
     """Return the row IDs of the texts that match."""
-    with _filled(texts) as table:
-        return {row_id for (row_id,) in table.execute(_MATCHING, (expression,)).fetchall()}
+    with _filled(_expanded(texts), language) as table:
+        return {row_id for (row_id,) in table.execute(_MATCHING, (asked(expression),)).fetchall()}
 
 
-def ranks(expression: str, texts: Texts) -> dict[int, float]:
+def ranks(expression: str, texts: Texts, language: str) -> dict[int, float]:
     """Return the BM25 ranks of the texts that match, lowest first, by row ID. They depend on these texts only."""
-    with _filled(texts) as table:
-        return dict(table.execute(_RANKS, (expression,)).fetchall())
+    with _filled(_expanded(texts), language) as table:
+        return dict(table.execute(_RANKS, (asked(expression),)).fetchall())
 
 
-def snippets(expression: str, texts: Texts) -> dict[int, str]:
-    """Return snippets of the texts that match, by row ID. Matched words are marked with **."""
-    with _filled(texts) as table:
-        return dict(table.execute(_SNIPPETS, (expression,)).fetchall())
+def extracts(expression: str, texts: Sequence[tuple[int, str, str]], language: str) -> dict[int, Extract]:
+    """Return extracts of the texts that match, by row ID."""
+    question = asked(expression)
+    snippets: dict[int, str] = {}
+    fields: dict[int, tuple[str, ...]] = {}
+    with _filled(_expanded(texts), language) as table:
+        for row_id, snippet, *there in table.execute(_EXTRACTS, (MARK, END, question)).fetchall():
+            snippets[row_id] = snippet
+            fields[row_id] = tuple(itertools.compress(_FIELDS, there))
+    left = [
+        (row_id, key, value)
+        for row_id, key, value in texts
+        if row_id in fields and identifiers.has_identifier(key + " " + value)
+    ]
+    # First without the parts of identifiers, then with them, and at last without a phrase that they tear apart.
+    for form, wanted in (
+        (str, question),
+        (identifiers.inlined, question),
+        (identifiers.inlined, identifiers.any_of(question)),
+    ):
+        if not left:
+            break
+        with _filled([(row_id, form(key), form(value)) for row_id, key, value in left], language) as table:
+            found = dict(table.execute(_SNIPPETS, (MARK, END, wanted)).fetchall())
+        snippets |= found
+        left = [text for text in left if text[0] not in found]
+    return {
+        row_id: Extract(identifiers.shown(snippets[row_id]).replace(MARK, "**").replace(END, "**"), matched)
+        for row_id, matched in fields.items()
+    }
+
+
+def _expanded(texts: Texts) -> Texts:
+    return ((row_id, expanded(key), expanded(value)) for row_id, key, value in texts)
 
 
 @contextlib.contextmanager
-def _filled(texts: Texts) -> Iterator[sqlite3.Connection]:
-    """Yield the connection with this thread's table, which holds the texts inside this context."""
-    table = _table()
+def _filled(texts: Texts, language: str) -> Iterator[sqlite3.Connection]:
+    """Yield the connection with this thread's table of a language, which holds the texts inside this context."""
+    table = _table(language)
     table.execute("BEGIN")
     try:
         table.executemany(_INSERT, texts)
@@ -113,10 +170,10 @@ def _filled(texts: Texts) -> Iterator[sqlite3.Connection]:
         table.execute("ROLLBACK")
 
 
-def _table() -> sqlite3.Connection:
-    """Return the connection with this thread's in-memory table, which is empty."""
-    table: sqlite3.Connection | None = getattr(_tables, "connection", None)
-    if table is None:
-        table = _tables.connection = sqlite3.connect(":memory:", isolation_level=None)
-        table.execute(_TABLE)
-    return table
+def _table(language: str) -> sqlite3.Connection:
+    """Return the connection with this thread's in-memory table of a language, which is empty."""
+    tables: dict[str, sqlite3.Connection] = _tables.__dict__
+    if language not in tables:
+        table = tables[language] = sqlite3.connect(":memory:", isolation_level=None)
+        table.execute(_TABLE.format(TOKENIZERS[language]))
+    return tables[language]

@@ -4,7 +4,7 @@ The index of tags is updated in the transaction that changes the entries: operat
 once, right before COMMIT. The index of words follows the feed, see search.words.
 
 The column `namespace` of the index of words holds tokens in place of words: a search that is limited to namespaces must
-not count or rank entries of others, and the words of `a.b` are those of `a:b`.
+not count or rank entries of others, and the words of `a.b` are those of `a:b`. No language has an ending in x.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def index_text(value_json: bytes) -> str:
 
 def exact_token(namespace: str) -> str:
     """Return the token that the entries of a namespace have."""
-    return "x" + _digest(namespace)
+    return f"x{_digest(namespace)}x"
 
 
 def subtree_token(root: str) -> str:
     """Return the token that the entries of a namespace and of those below it have."""
-    return "s" + _digest(root)
+    return f"s{_digest(root)}x"
 
 
 @functools.lru_cache(maxsize=1024)

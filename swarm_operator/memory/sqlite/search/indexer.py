@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
@@ -81,7 +82,10 @@ class Indexer:
         """Make the index of a file that is being opened match the setting, and read how far it is."""
 
         def read(db: sqlite3.Connection) -> tuple[State, int]:
-            return words.prepare(db, full_text=self._config.full_text), changes.bounds(db)[1]
+            return (
+                words.prepare(db, full_text=self._config.full_text, language=self._config.search_language),
+                changes.bounds(db)[1],
+            )
 
         self._state, self.newest = await self._connection.run(read)
         self._ripe = self.lag > 0
@@ -105,6 +109,13 @@ class Indexer:
         self._state = State(self._state.revision, -1, None)  # the first step reads what it is
         self._ripe = True
         self._wake()
+
+    def configure(self, config: StoreConfig) -> None:
+        """Take other settings. Another language means a rebuild, which the next step begins."""
+        changed = config.search_language != self._config.search_language
+        self._config = config
+        if changed and config.full_text:
+            self.restart(self.newest)
 
     @property
     def lag(self) -> int:
@@ -140,7 +151,8 @@ class Indexer:
         most = MAX_LAG
         while True:
             try:
-                step = await self._connection.run(words.advance)
+                advance = functools.partial(words.advance, language=self._config.search_language)
+                step = await self._connection.run(advance)
             except Exception as error:  # noqa: BLE001 - a search says that it is not fresh; the step is tried again
                 reason = from_sqlite(error)
                 self._observer.failed(code=reason.code, reason=f"index of words: {reason}")

@@ -32,6 +32,7 @@ from swarm_operator.memory.sqlite.search.by_text import by_text
 from swarm_operator.memory.sqlite.search.by_update import by_update
 from swarm_operator.memory.sqlite.search.candidates import HEAD, Candidate, namespaces, rows
 from swarm_operator.memory.sqlite.search.index import index_text
+from swarm_operator.memory.sqlite.search.tokenizer import language_of
 from swarm_operator.memory.sqlite.tables import entry_rows
 from swarm_operator.memory.sqlite.tables.ranges import PAST_EVERY_TEXT, after_prefix, spans
 
@@ -221,10 +222,10 @@ def _hits(db: sqlite3.Connection, query: Query, taken: list[tuple[tuple[Any, ...
     entries = [(row[0], entry_rows.entry_of(db.execute(_WHOLE, (row[0],)).fetchone()), score) for row, score in taken]
     if query.expression is None:
         return [Hit(entry) for _, entry, _ in entries]
-    texts = ((row_id, entry.key, index_text(entry.value_json)) for row_id, entry, _ in entries)
-    shown = fulltext.snippets(query.expression, texts)
+    texts = [(row_id, entry.key, index_text(entry.value_json)) for row_id, entry, _ in entries]
+    shown = fulltext.extracts(query.expression, texts, language_of(db))
     return [
-        Hit(entry, None if score is None else -score, shown[row_id])
+        Hit(entry, None if score is None else -score, shown[row_id].snippet, shown[row_id].fields)
         for row_id, entry, score in entries
         if row_id in shown
     ]

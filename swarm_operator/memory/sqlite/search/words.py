@@ -4,7 +4,9 @@ A commit writes rows, tags and changes, and no words. `advance` then takes the n
 their rows in the index, in one transaction with the position that the index has come to. So a crash between two steps,
 or within one, loses nothing: the next step goes on from the position. A commit of 16 writes used to spend 40 us on the
 words of each; a step of 500 rows spends a quarter of that, and most of it in SQLite without Python's lock: the texts
-of a step pass from table to table in one statement. Only texts with escapes or in compressed form go through Python.
+of a step pass from table to table in a few statements. Only texts with escapes or in compressed form go through Python
+one by one. Identifiers (see search.identifiers) are looked for in all texts of a step at once, which takes Python's
+lock once.
 
 The full-text table is contentless, so FTS5 needs the text of a row to forget its words, and when a step comes to an
 overwritten row, that text is gone. Therefore triggers keep it in `replaced_texts`: the text that the index has of a row
@@ -27,22 +29,26 @@ So there are three kinds of rows, in every snapshot, and `backup.consistency` ch
     in the index with the text in `replaced_texts`, and with a change behind the position
     not in the index, and with a change behind the position, or not reached by a rebuild
 
-A position that the feed does not reach back to, or another revision, means a rebuild: the index is emptied, takes the
-last change as its position, and steps add the rows in the order of their IDs, beside the changes that come meanwhile.
+A position that the feed does not reach back to, another revision or another language means a rebuild: the table of the
+index is made anew, the index takes the last change as its position, and steps add the rows in the order of their IDs,
+beside the changes that come meanwhile.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from typing import Any, Final, NamedTuple
 
 from swarm_operator.memory.sqlite import changes
 from swarm_operator.memory.sqlite.database.connection import translated, write_transaction
+from swarm_operator.memory.sqlite.search import identifiers
 from swarm_operator.memory.sqlite.search.index import MAX_TEXT_BYTES, index_namespace, index_text, stored_text
+from swarm_operator.memory.sqlite.search.tokenizer import language_of, make_table
 
-REVISION: Final = 2
-"""Revision of `index_text`, of the tokens of namespaces and of the columns. Opening a file with another revision
-rebuilds its index."""
+REVISION: Final = 3
+"""Revision of `index_text`, of what `identifiers.expanded` adds, of the tokens of namespaces, of the tokenizers and of
+the columns. Opening a file with another revision rebuilds its index."""
 MAX_CHANGES: Final = 512
 """Maximum number of changes per step, and of rows of a rebuild."""
 MAX_BYTES: Final = 256 * 1024
@@ -53,19 +59,18 @@ _ROW_BYTES: Final = 128
 _MAX_NAMESPACES: Final = 10_000
 """Maximum number of namespaces whose tokens a connection keeps."""
 
-# Segments on one level that start an automerge, https://sqlite.org/fts5.html#the_automerge_configuration_option. With
-# the default of 4, 1% of commits took 10 ms at a million entries; with 8, 0.7 ms. Search times are equal.
-_MERGE_AT: Final = 8
-_MERGES = "SELECT v FROM entries_text_config WHERE k = 'automerge'"
-_SET_MERGES = "INSERT INTO entries_text (entries_text, rank) VALUES ('automerge', ?)"
-
 _STATE = "SELECT revision, position, built FROM text_index WHERE id = 1"
 _SET_STATE = "UPDATE text_index SET revision = ?, position = ?, built = ? WHERE id = 1"
 _REPLACED = "SELECT id FROM replaced_texts"
-# Tables of the writer's connection: the tokens of namespaces, and the rows of a step, which is made last.
+# Tables of the writer's connection: the tokens of namespaces, the texts of a step, and its rows, which is made last.
 _PREPARED = "SELECT 1 FROM temp.sqlite_schema WHERE name = 'indexing'"
 _PREPARE = (
     "CREATE TEMP TABLE IF NOT EXISTS namespace_words (namespace TEXT PRIMARY KEY, words TEXT NOT NULL) WITHOUT ROWID",
+    """
+    CREATE TEMP TABLE IF NOT EXISTS texts (
+        place INTEGER PRIMARY KEY, command TEXT, id INTEGER, words TEXT, key TEXT, text TEXT
+    )
+    """,
     "CREATE TEMP TABLE indexing (id INTEGER PRIMARY KEY)",
 )
 
@@ -76,7 +81,7 @@ def _cost(row: str) -> str:
 
 
 def _text(row: str) -> str:
-    """Return the SQL of the text to index of a row; NULL if its value is damaged. See index.index_text."""
+    """Return the SQL of the text of a row, not expanded; NULL if its value is damaged. See index.index_text."""
     return f"""
         CASE WHEN {row}.codec = 0 AND {row}.size <= {MAX_TEXT_BYTES} AND instr({row}.value, x'5c') = 0
         THEN CAST({row}.value AS TEXT)
@@ -116,9 +121,9 @@ _NEW_NAMESPACES = f"""
     EXCEPT SELECT namespace FROM namespace_words
 """  # noqa: S608
 # FTS5 writes a segment whenever a row ID is below the one before. So each row is forgotten right before it is added.
-_REPLACE_TEXTS = f"""
-    INSERT INTO entries_text (entries_text, rowid, namespace, key, value)
-    WITH texts AS MATERIALIZED (
+_TAKE_TEXTS = f"""
+    INSERT INTO texts (command, id, words, key, text)
+    SELECT command, id, words, key, text FROM (
         SELECT 'delete' AS command, r.id, n.words, r.key, {_text("r")} AS text
         FROM indexing i JOIN replaced_texts r ON r.id = i.id JOIN namespace_words n ON n.namespace = r.namespace
         UNION ALL
@@ -126,12 +131,25 @@ _REPLACE_TEXTS = f"""
         FROM indexing i JOIN entries e ON e.id = i.id JOIN namespace_words n ON n.namespace = e.namespace
         WHERE NOT EXISTS (SELECT 1 FROM entries_text_docsize d WHERE d.id = i.id)
         OR EXISTS (SELECT 1 FROM replaced_texts r WHERE r.id = i.id)
-    )
-    SELECT command, id, words, key, text FROM texts WHERE text IS NOT NULL ORDER BY id, command IS NULL
+    ) WHERE text IS NOT NULL ORDER BY id, command IS NULL
 """  # noqa: S608
+# All keys and texts of a step, and the bytes of each. An aggregate takes the rows in the order of the scan.
+_ALL_TEXTS = """
+    SELECT group_concat(length(CAST(key AS BLOB)) || ' ' || length(CAST(text AS BLOB)), ' '),
+    CAST(group_concat(key || char(10) || text, char(10)) AS BLOB) FROM texts
+"""
+_EXPAND = """
+    UPDATE texts SET {0} = texts.{0} || added.value FROM json_each(?) AS added
+    WHERE texts.place = CAST(added.key AS INTEGER)
+"""
+_EXPANDED = ("key", "text")
+_REPLACE_TEXTS = """
+    INSERT INTO entries_text (entries_text, rowid, namespace, key, value)
+    SELECT command, id, words, key, text FROM texts ORDER BY place
+"""
 _FORGET = f"""
     INSERT INTO entries_text (entries_text, rowid, namespace, key, value)
-    SELECT 'delete', id, ?, key, text
+    SELECT 'delete', id, ?, key || added(CAST(key AS BLOB)), text || added(CAST(text AS BLOB))
     FROM (SELECT e.id, e.key, {_text("e")} AS text FROM entries e WHERE e.id = ?)
     WHERE text IS NOT NULL AND EXISTS (SELECT 1 FROM entries_text_docsize d WHERE d.id = ?)
     AND NOT EXISTS (SELECT 1 FROM replaced_texts r WHERE r.id = ?)
@@ -177,22 +195,20 @@ def replaced(db: sqlite3.Connection) -> frozenset[int]:
     return frozenset(row_id for (row_id,) in db.execute(_REPLACED).fetchall())
 
 
-def prepare(db: sqlite3.Connection, *, full_text: bool) -> State:
-    """Make the index match the setting when a file is opened: empty it, or begin to rebuild it. Return its state."""
+def prepare(db: sqlite3.Connection, *, full_text: bool, language: str) -> State:
+    """Make the index match the settings when a file is opened: empty it, or begin to rebuild it. Return its state."""
+    revision = REVISION if full_text else 0
     with translated():
-        if db.execute(_MERGES).fetchone() != (_MERGE_AT,):
-            db.execute(_SET_MERGES, (_MERGE_AT,))
-        found = state(db)
-        if found.revision != (REVISION if full_text else 0):
+        if state(db).revision != revision or (full_text and language_of(db) != language):
             with write_transaction(db):
-                _empty(db, REVISION if full_text else 0)
+                _begin(db, revision, language)
         return state(db)
 
 
 def catch_up(db: sqlite3.Connection) -> None:
     """Bring the index to the last change. A rebuild that is under way goes on later."""
     while (found := state(db)).revision and found.position != changes.bounds(db)[1]:
-        advance(db)
+        advance(db, language_of(db))
 
 
 def move(db: sqlite3.Connection, position: int) -> None:
@@ -217,19 +233,22 @@ def forget(db: sqlite3.Connection, row_id: int, namespace: str, size: int) -> No
     db.execute(_FORGET, (index_namespace(namespace), row_id, row_id, row_id))
 
 
-def advance(db: sqlite3.Connection) -> Step:
-    """Take some changes, and some rows of a rebuild, and replace their texts in the index, in one transaction."""
+def advance(db: sqlite3.Connection, language: str) -> Step:
+    """Take some changes, and some rows of a rebuild, and replace their texts in the index, in one transaction.
+
+    If the index is of another language, begin to rebuild it.
+    """
     with translated():
         _prepare_connection(db)
         with write_transaction(db):
-            return _advance(db)
+            return _advance(db, language)
 
 
-def _advance(db: sqlite3.Connection) -> Step:
+def _advance(db: sqlite3.Connection, language: str) -> Step:
     found = state(db)
     oldest, newest = changes.bounds(db)
-    if not oldest <= found.position <= newest:
-        _empty(db, REVISION)
+    if not oldest <= found.position <= newest or language_of(db) != language:
+        _begin(db, REVISION, language)
         return Step(state(db), 0, cut=False)
     position, built = found.position, found.built
     cut = False
@@ -246,7 +265,7 @@ def _advance(db: sqlite3.Connection) -> Step:
         built = last
     rows: int = db.execute("SELECT count(*) FROM indexing").fetchone()[0]
     if not _replace_texts(db):
-        _empty(db, REVISION)
+        _begin(db, REVISION, language)
         return Step(state(db), rows, cut)
     db.execute(_SET_STATE, (REVISION, position, built))
     return Step(State(REVISION, position, built), rows, cut)
@@ -263,9 +282,26 @@ def _replace_texts(db: sqlite3.Connection) -> bool:
             db.execute("DELETE FROM namespace_words")
             new = [name for (name,) in db.execute(_NEW_NAMESPACES).fetchall()]
         db.executemany("INSERT INTO namespace_words VALUES (?, ?)", [(name, index_namespace(name)) for name in new])
+    db.execute(_TAKE_TEXTS)
+    _expand_texts(db)
     db.execute(_REPLACE_TEXTS)
+    db.execute("DELETE FROM texts")
     db.execute(_FORGET_REPLACED)
     return True
+
+
+def _expand_texts(db: sqlite3.Connection) -> None:
+    """Put the parts of identifiers behind the keys and texts of a step."""
+    lengths, texts = db.execute(_ALL_TEXTS).fetchone()
+    if texts is None:
+        return
+    # The number 0 is the key at place 1, 1 the text there, 2 the key at place 2.
+    added: tuple[dict[int, str], dict[int, str]] = ({}, {})
+    for number, parts in identifiers.additions(texts, [*map(int, lengths.split())]):
+        added[number % 2][number // 2 + 1] = parts
+    for column, rows in zip(_EXPANDED, added, strict=True):
+        if rows:
+            db.execute(_EXPAND.format(column), (json.dumps(rows),))
 
 
 def _end(db: sqlite3.Connection, sql: str, after: int) -> tuple[Any, int]:
@@ -274,9 +310,9 @@ def _end(db: sqlite3.Connection, sql: str, after: int) -> tuple[Any, int]:
     return place, seen
 
 
-def _empty(db: sqlite3.Connection, revision: int) -> None:
+def _begin(db: sqlite3.Connection, revision: int, language: str) -> None:
     """Empty the index, and have it rebuilt unless the revision is 0."""
-    db.execute("INSERT INTO entries_text (entries_text) VALUES ('delete-all')")
+    make_table(db, language)
     db.execute("DELETE FROM replaced_texts")
     any_rows = db.execute("SELECT EXISTS (SELECT 1 FROM entries)").fetchone()[0]
     db.execute(_SET_STATE, (revision, changes.bounds(db)[1], 0 if revision and any_rows else None))
@@ -285,6 +321,7 @@ def _empty(db: sqlite3.Connection, revision: int) -> None:
 def _prepare_connection(db: sqlite3.Connection) -> None:
     if db.execute(_PREPARED).fetchone() is None:
         db.create_function("indexed_text", 3, _indexed_text, deterministic=True)
+        db.create_function("added", 1, identifiers.addition, deterministic=True)
         for statement in _PREPARE:
             db.execute(statement)
 

@@ -21,6 +21,7 @@ from swarm_operator.memory.core.query import Mode, Query
 from swarm_operator.memory.sqlite.search import fulltext, planner
 from swarm_operator.memory.sqlite.search.candidates import by_id
 from swarm_operator.memory.sqlite.search.index import index_text
+from swarm_operator.memory.sqlite.search.tokenizer import language_of
 from swarm_operator.memory.sqlite.tables import entry_rows
 from swarm_operator.memory.sqlite.vectors.planes import Planes
 from swarm_operator.memory.sqlite.vectors.scan import Scored, scan
@@ -186,16 +187,17 @@ def _fill(
 
 def _hits(db: sqlite3.Connection, query: Query, taken: list[tuple[Ranked, tuple[Any, ...]]]) -> Iterator[Hit]:
     entries = {each.row_id: entry_rows.entry_of(db.execute(_WHOLE, (each.row_id,)).fetchone()) for each, _ in taken}
-    shown: dict[int, str] = {}
+    shown: dict[int, fulltext.Extract] = {}
     if query.expression is not None:
         texts = [
             (each.row_id, entries[each.row_id].key, index_text(entries[each.row_id].value_json))
             for each, _ in taken
             if each.words is not None
         ]
-        shown = fulltext.snippets(query.expression, texts)
+        shown = fulltext.extracts(query.expression, texts, language_of(db))
     for each, _ in taken:
-        yield Hit(entries[each.row_id], -each.worth, shown.get(each.row_id), each.words, each.cosine)
+        snippet, fields = shown.get(each.row_id, (None, ()))
+        yield Hit(entries[each.row_id], -each.worth, snippet, fields, each.words, each.cosine)
 
 
 def _row_id(db: sqlite3.Connection, position: Position) -> int:

@@ -403,18 +403,26 @@ async def test_the_last_written_comes_first(store, clock):
 async def test_a_text_gives_scores_and_snippets(store):
     await put(store, "k1", "one fox")
     await put(store, "k2", {"animal": "fox", "more": "fox fox"})
-    position, hits = None, []
-    while True:
-        page = await store.search(Query.create(text="fox"), position=position)
-        hits += page.hits
-        position = page.position
-        if position is None:
-            break
+
+    async def all_hits(text):
+        position, hits = None, []
+        while True:
+            page = await store.search(Query.create(text=text), position=position)
+            hits += page.hits
+            position = page.position
+            if position is None:
+                return hits
+
+    hits = await all_hits("fox")
     assert hits[0].entry.key == "k2"
     assert hits[0].score >= hits[1].score
     assert all("**fox**" in hit.snippet for hit in hits)
+    assert [hit.matched for hit in hits] == [("value",), ("value",)]
     (page,) = [await store.search(Query.create(prefix="k1"))]
-    assert all((hit.score, hit.snippet) == (None, None) for hit in page.hits)
+    assert all((hit.score, hit.snippet, hit.matched) == (None, None, ()) for hit in page.hits)
+    await put(store, "fox", "a bear")
+    assert [hit.matched for hit in await all_hits("fox") if hit.entry.key == "fox"] == [("key",)]
+    assert [hit.matched for hit in await all_hits("fox bear")] == [("key", "value")]
 
 
 @pytest.mark.parametrize("order", ["key", "updated"])

@@ -11,6 +11,7 @@ from swarm_operator.memory.sqlite.config import LIVE
 LONG = "word " * 200
 OTHER = {
     "cache_size": 2, "cache_memory_mb": 1, "compression_threshold": 100, "gc_interval": 7.0, "enable_vacuum": False,
+    "search_language": "english",
 }  # fmt: skip
 
 

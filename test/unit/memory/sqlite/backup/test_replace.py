@@ -12,6 +12,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from hypothesis import strategies as st
+from support.index import indexed
 
 from swarm_operator.memory.core import Delete, Draft, Put, Query
 from swarm_operator.memory.core.errors import (
@@ -566,6 +567,21 @@ async def test_a_full_disk_leaves_everything_as_it_was(small_disk, tmp_path):
         await asyncio.to_thread(shutil.copyfile, tmp_path / "copy.db", copy)
         await swap(store, copy)
         assert len(await values(store)) == 200
+
+
+async def test_a_backup_of_another_language_is_searched_by_the_stores_own(tmp_path, place):
+    async with SqliteStore.open(tmp_path / "source.db", StoreConfig(search_language="english")) as source:
+        await source.put("n", "k", "it retried")
+        assert (await source.search(Query.create(text="retries"))).hits
+        await source.backup(place)
+    assert findings(place) == []
+    async with SqliteStore.open(tmp_path / "store.db") as store:
+        await swap(store, place)
+        assert not (await store.search(Query.create(text="retries"))).hits
+        await indexed(store)
+        for asked, found in (("retries", []), ("retried", ["k"])):
+            assert [hit.entry.key for hit in (await store.search(Query.create(text=asked))).hits] == found
+    assert findings(tmp_path / "store.db") == []
 
 
 async def test_closing_the_store_ends_a_replacement_that_prepares(tmp_path, place, monkeypatch):

@@ -241,4 +241,4 @@ async def test_texts_do_not_stay_in_memory(tmp_path):
         await store.search(replace(Query.create(text="word"), within=("n",)))
         count = "SELECT count(*) FROM page"
         worker = store._readers._workers["texts"]
-        assert await worker.run(lambda _: fulltext._table().execute(count).fetchone()) == (0,)
+        assert await worker.run(lambda _: fulltext._table("none").execute(count).fetchone()) == (0,)

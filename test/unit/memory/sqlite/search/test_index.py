@@ -82,6 +82,7 @@ async def test_parts_of_the_index_are_merged_late_in_older_files_too(tmp_path):
         await store._worker.run(
             lambda db: db.execute("DELETE FROM entries_text_config WHERE k = 'automerge'").fetchall()
         )
+        await store._worker.run(lambda db: db.execute("UPDATE text_index SET revision = 2").fetchall())
     async with SqliteStore.open(path) as store:
         assert await store._worker.run(lambda db: db.execute(setting).fetchone()) == (8,)
 

@@ -41,7 +41,7 @@ def keys(page):
 def no_steps(monkeypatch):
     """Let each step of the index fail."""
 
-    def fail(_):
+    def fail(_, language):
         raise sqlite3.OperationalError("no step")
 
     with monkeypatch.context() as patched:
@@ -193,7 +193,7 @@ class Failing:
 def test_a_step_that_ends_anywhere_has_moved_the_index_and_its_position_or_neither(tmp_path):
     with contextlib.closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as db:
         schema.migrate(db, 0)
-        words.prepare(db, full_text=True)
+        words.prepare(db, full_text=True, language="none")
         db.execute(
             "INSERT INTO entries (namespace, key, version, created_at, updated_at, ttl, size, tags, metadata, value)"
             " VALUES ('n', 'k', 1, 1, 1, 0, 5, '[]', '{}', CAST('\"red\"' AS BLOB))"
@@ -203,7 +203,7 @@ def test_a_step_that_ends_anywhere_has_moved_the_index_and_its_position_or_neith
         for statements in itertools.count():
             failing = Failing(db, statements)
             with contextlib.suppress(InternalStoreError):
-                words.advance(failing)
+                words.advance(failing, "none")
             indexed_rows = db.execute("SELECT count(*) FROM entries_text_docsize").fetchone()
             assert db.execute("SELECT position FROM text_index").fetchone() == indexed_rows
             if not failing.failed:
@@ -223,10 +223,10 @@ async def test_a_gap_in_the_feed_is_mended_in_the_background(tmp_path, monkeypat
     real, gate = words.advance, asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def slow(db):
+    def slow(db, language):
         if gate.is_set():
-            return real(db)
-        step = real(db)
+            return real(db, language)
+        step = real(db, language)
         asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(60)
         return step
 
@@ -284,4 +284,60 @@ def test_writers_that_are_killed_have_lost_no_words(tmp_path):
                 assert keys(page) == ([key] if entry.value["number"] == number else [])
 
     asyncio.run(look())
+    assert check(tmp_path / "db").ok
+
+
+async def test_another_language_is_indexed_in_the_background_and_searches_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(words, "MAX_CHANGES", 2)
+    path = tmp_path / "db"
+    async with SqliteStore.open(path) as store:
+        await store.batch([put(f"k{number}", f"retried {number}") for number in range(9)])
+        assert keys(await find(store, "retries")) == []
+        store.configure(search_language="english")
+        found = []
+        position = None
+        while position is not None or not found:  # while the index is built, or by it
+            page = await find(store, "retries", position=position)
+            assert page.fresh
+            found += keys(page)
+            position = page.position
+        assert sorted(found) == [f"k{number}" for number in range(9)]
+        await indexed(store)
+        assert len(keys(await find(store, "retries", limit=10))) == 9
+        await store.delete("n", "k3")
+        assert len(keys(await find(store, "retry", limit=10))) == 8
+        await indexed(store)
+    assert check(path).ok
+    async with SqliteStore.open(path) as store:  # by a restart
+        assert keys(await find(store, "retries")) == []
+        await indexed(store)
+        assert keys(await find(store, "retries")) == []
+        assert len(keys(await find(store, "retried", limit=10))) == 8
+    assert check(path).ok
+
+
+async def test_an_index_that_is_of_the_language_is_not_built_again(tmp_path, monkeypatch):
+    config = StoreConfig(search_language="english")
+    async with SqliteStore.open(tmp_path / "db", config) as store:
+        await store.put("n", "k", "retried")
+        await indexed(store)
+    with no_steps(monkeypatch):
+        async with SqliteStore.open(tmp_path / "db", config) as store:
+            assert not (await store.stats()).index.rebuilding
+            assert keys(await find(store, "retries")) == ["k"]
+
+
+@pytest.mark.parametrize("value", ["PaymentGateway failed", "PaymentGateway\nfailed", "PaymentGateway failed " * 300])
+async def test_parts_of_identifiers_are_forgotten_with_their_texts(tmp_path, value):
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(compression_threshold=0)) as store:
+        await store.put("n", "OrderService", value)
+        assert keys(await find(store, "gateway")) == keys(await find(store, "service")) == ["OrderService"]
+        await indexed(store)
+        await store.put("n", "OrderService", "other")
+        assert (keys(await find(store, "gateway")), keys(await find(store, "service"))) == ([], ["OrderService"])
+        await store.delete("n", "OrderService")
+        assert keys(await find(store, "service")) == []
+        await indexed(store)
+        terms = await store._worker.run(lambda db: db.execute("SELECT count(*) FROM entries_text").fetchone())
+        assert terms == (0,)
     assert check(tmp_path / "db").ok

@@ -1,4 +1,4 @@
-"""The index of words against a plain one: random writes, steps, crashes, restarts and gaps in the feed."""
+"""The index of words against a plain one: random writes, steps, crashes, restarts, languages and gaps in the feed."""
 
 import contextlib
 import shutil
@@ -20,24 +20,52 @@ from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.gc import sweep
 from swarm_operator.memory.sqlite.search import by_text, words
 from swarm_operator.memory.sqlite.search.planner import search
+from swarm_operator.memory.sqlite.search.tokenizer import language_of
 from swarm_operator.memory.sqlite.tables.compression import compress
 from swarm_operator.memory.sqlite.write.apply import BatchOperation, DeleteOperation, PutOperation, commit_batch
 
 pytestmark = pytest.mark.timeout(600)
 
-WORDS = ("red", "green", "blue", "grey")
-IDENTITIES = st.tuples(st.sampled_from(("a", "a/b", "b")), st.sampled_from(("k", "l", "m")))
+WORDS = ("red", "reds", "green", "blue", "grey", "redGreen", "GREYBlue7")
+IDENTITIES = st.tuples(st.sampled_from(("a", "a/b", "b")), st.sampled_from(("k", "l", "myBlue")))
 TEXTS = st.lists(st.sampled_from(WORDS), max_size=3).map(tuple)
-ASKED = st.sampled_from((*WORDS, "gre*", "red green", '"blue grey"'))
+ASKED = st.sampled_from(
+    (*WORDS, "gre*", "red green", '"blue grey"', '"red green"', "redgr*", "redGr*", "blue7", "RedGreens")
+)
 WITHIN = st.sampled_from((None, ("a",), ("b",)))
+LANGUAGES = st.sampled_from(("none", "english"))
+PARTS = {
+    "redGreen": ("red green",),
+    "redGr": ("red gr",),
+    "RedGreens": ("red greens",),
+    "GREYBlue7": ("grey blue7", "grey blue 7"),
+    "myBlue": ("my blue",),
+}
 
 
-def occurs(asked, text):
-    """Whether a text has what is asked for, with the smallest index that there can be."""
-    if asked.startswith('"'):
-        return asked.strip('"') in " ".join(text)
-    return all(any(word == part or (part[-1] == "*" and word.startswith(part[:-1])) for word in text)
-               for part in asked.split())  # fmt: skip
+def occurs(asked, key, text, language):
+    """Whether an entry has what is asked for, with the smallest index that there can be."""
+
+    def stems(words):
+        return [word.lower().removesuffix("s" if language == "english" else "") for word in words]
+
+    texts = [stems([key]), stems(text), *(stems(part.split()) for word in (key, *text) for part in PARTS.get(word, ()))]
+
+    def phrase(words, prefix):
+        return any(
+            here[start : start + len(words) - 1] == words[:-1] and here[start + len(words) - 1].startswith(words[-1])
+            and (prefix or here[start + len(words) - 1] == words[-1])
+            for here in texts for start in range(len(here) - len(words) + 1)
+        )  # fmt: skip
+
+    whole = [asked.strip('"')] if asked.startswith('"') else asked.split()
+    return all(
+        any(
+            phrase(stems(form.split()), each.endswith("*"))
+            for form in (each.strip("*"), *PARTS.get(each.strip("*"), ()))
+        )
+        for each in whole
+    )
 
 
 class IndexMachine(RuleBasedStateMachine):
@@ -48,6 +76,7 @@ class IndexMachine(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp())
         self.model = {}
         self.now = 1_800_000_000_000
+        self.language = "none"
 
     @initialize(full_text=st.just(True))
     def open(self, full_text):
@@ -55,7 +84,7 @@ class IndexMachine(RuleBasedStateMachine):
         self.db.execute("PRAGMA journal_mode = MEMORY")
         self.db.execute("PRAGMA synchronous = OFF")
         schema.migrate(self.db, schema.inspect(self.db, "db"))
-        words.prepare(self.db, full_text=full_text)
+        words.prepare(self.db, full_text=full_text, language=self.language)
 
     def commit(self, *operations):
         outcome = commit_batch(self.db, [BatchOperation(operations)], lambda: self.now, keep=1000)
@@ -69,11 +98,11 @@ class IndexMachine(RuleBasedStateMachine):
     def put(self, entries):
         """Values with a line break have an escape; some are compressed."""
         operations = []
-        for (namespace, key), text, ttl, long in entries:
-            written = text * (20 if long else 1)
-            draft = Draft.create(namespace, key, "\n".join(written), ttl=ttl)
+        for (namespace, key), few, ttl, long in entries:
+            text = few * 20 if long else few
+            draft = Draft.create(namespace, key, "\n".join(text), ttl=ttl)
             operations.append(PutOperation(draft, compress(draft.value_json, 60)))
-            self.model[namespace, key] = (written, self.now + ttl * 1000 if ttl else None)
+            self.model[namespace, key] = (text, self.now + ttl * 1000 if ttl else None)
         self.commit(*operations)
 
     @rule(identity=IDENTITIES)
@@ -101,18 +130,24 @@ class IndexMachine(RuleBasedStateMachine):
 
     @rule()
     def step(self):
-        words.advance(self.db)
+        words.advance(self.db, self.language)
+
+    @rule(language=LANGUAGES)
+    def change(self, language):
+        """Another language, while the store is open: the next step begins to rebuild the index."""
+        self.language = language
 
     @rule()
     def crash_in_a_step(self):
         words._prepare_connection(self.db)
         self.db.execute("BEGIN IMMEDIATE")
-        words._advance(self.db)
+        words._advance(self.db, self.language)
         self.db.execute("ROLLBACK")
 
-    @rule(full_text=st.sampled_from((True, True, True, False)))
-    def restart(self, full_text):
+    @rule(full_text=st.sampled_from((True, True, True, False)), language=LANGUAGES)
+    def restart(self, full_text, language):
         self.db.close()
+        self.language = language
         if not full_text:
             self.open(full_text=False)
             self.db.close()
@@ -126,10 +161,11 @@ class IndexMachine(RuleBasedStateMachine):
     @rule(asked=ASKED, within=WITHIN)
     def search(self, asked, within):
         query = replace(Query.create(text=asked), within=within)
+        language = language_of(self.db)
         wanted = {
             each
             for each, (text, _) in self.model.items()
-            if occurs(asked, text) and (within is None or each[0].split("/")[0] in within)
+            if occurs(asked, each[1], text, language) and (within is None or each[0].split("/")[0] in within)
         }
         position, found, fresh = None, [], True
         newest = changes.bounds(self.db)[1]
@@ -158,7 +194,7 @@ class IndexMachine(RuleBasedStateMachine):
     def teardown(self):
         if hasattr(self, "db"):
             while words.state(self.db).built is not None or words.state(self.db).position != changes.bounds(self.db)[1]:
-                words.advance(self.db)
+                words.advance(self.db, self.language)
             assert not words.replaced(self.db)
             for asked in WORDS:
                 self.search(asked, None)
