@@ -56,7 +56,7 @@ class Identity(Step[SwarmMemoryStore]):
             old = "the pod is of an operator before: it gets the keys when it is replaced"
             r.set_condition(_CONDITION, waiting("WaitingForPod", old))
         else:
-            self._judge(r, outcome, image_of_template(pod))
+            self._judge(r, outcome, pod["spec"]["containers"][0]["image"])
         return outcome
 
     def _judge(self, r: Reconciliation[SwarmMemoryStore], outcome: Outcome, image: str) -> None:
