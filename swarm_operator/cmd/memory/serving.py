@@ -97,6 +97,12 @@ def add(commands: Any) -> None:
         "--keep-former", "KEEP_FORMER", "false", switch,
         "copy the database before its schema changes, and refuse writes until /readyz succeeds",
     )  # fmt: skip
+    _add_limits(flag)
+    flag("--log-level", "LOG_LEVEL", "info", one_of(*LEVELS), "the least that is logged")
+
+
+def _add_limits(flag: Flags) -> None:
+    """Add the limits of what runs or waits at one time."""
     flag("--max-share", "MAX_SHARE", "50", whole(1, 100), "percentage of each limit below that one token may hold")
     flag(
         "--max-held-body-bytes", "MAX_HELD_BODY_BYTES", "134217728", whole(_MIB),
@@ -108,7 +114,14 @@ def add(commands: Any) -> None:
     flag("--max-grpc-calls", "MAX_GRPC_CALLS", "512", whole(1), "concurrent gRPC calls, watches included")
     flag("--max-grpc-connections", "MAX_GRPC_CONNECTIONS", "256", whole(1), "connections to the gRPC port")
     flag("--mcp-max-sessions", "MCP_MAX_SESSIONS", "500", whole(1), "concurrent MCP sessions, and concurrent listeners")
-    flag("--log-level", "LOG_LEVEL", "info", one_of(*LEVELS), "the least that is logged")
+    flag(
+        "--max-searches", "MAX_SEARCHES", "1", whole(1, 64),
+        "concurrent searches for words, each on a thread of its own",
+    )  # fmt: skip
+    flag(
+        "--max-waiting-searches", "MAX_WAITING_SEARCHES", "128", whole(1, 1_000_000),
+        "searches for words that wait for their turn, a quarter of them of one token",
+    )  # fmt: skip
 
 
 def _add_mcp(flag: Flags) -> None:
@@ -205,6 +218,8 @@ def _serve(options: argparse.Namespace) -> int:
         reserve_bytes=options.reserve_bytes,
         full_text=options.full_text,
         search_wait=options.search_wait_ms / 1000,
+        max_searches=options.max_searches,
+        max_waiting_searches=options.max_waiting_searches,
         final_backup=options.final_backup or None,
         keep_former=options.keep_former,
     )

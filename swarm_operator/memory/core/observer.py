@@ -6,6 +6,10 @@ from typing import Literal, Protocol
 
 FormerOutcome = Literal["put-back", "kept", "no-room", "dropped"]
 """What was done with the copy of the database from before a change of its schema."""
+SearchMode = Literal["conditions", "words"]
+"""What a search goes by: the conditions on entries alone, or the words of a text."""
+SearchOutcome = Literal["complete", "partial", "refused", "failed"]
+"""How a page of a search ended: at its end, at a limit of work, because too many searches waited, or otherwise."""
 
 
 class Observer(Protocol):
@@ -25,6 +29,9 @@ class Observer(Protocol):
 
     def collected(self, *, seconds: float) -> None:
         """Record a successful garbage collection and its duration."""
+
+    def searched(self, outcome: SearchOutcome, *, mode: SearchMode, slices: int) -> None:
+        """Record a page of a search: how it ended, what it went by, and the number of its slices."""
 
     def former_database(self, outcome: FormerOutcome) -> None:
         """Record what was done with the copy of the database from before a change of its schema."""
@@ -46,6 +53,9 @@ class SilentObserver:
         """Ignore it."""
 
     def collected(self, *, seconds: float) -> None:
+        """Ignore it."""
+
+    def searched(self, outcome: SearchOutcome, *, mode: SearchMode, slices: int) -> None:
         """Ignore it."""
 
     def former_database(self, outcome: FormerOutcome) -> None:

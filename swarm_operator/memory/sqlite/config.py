@@ -60,6 +60,14 @@ class StoreConfig:
     """Maximum seconds that a search with a text waits for the index to have what was committed before it; then it says
     that it is not fresh. 0: it does not wait."""
 
+    max_searches: int = 1
+    """Maximum number of searches with a text that run at one time, each on a thread and a connection of its own. 1 to
+    64. All of them take turns in short slices; more than there are processors to spare slow everything else down."""
+
+    max_waiting_searches: int = 128
+    """Maximum number of searches with a text that wait for their first turn, a quarter of it for one owner. Further
+    ones fail with OverloadedError."""
+
     change_log_entries: int = 100_000
     """Maximum number of past changes available to watches. 1 to 100,000,000; about 60 bytes of the file per change."""
 
@@ -138,6 +146,8 @@ _RANGES = (
     ("compression_threshold", *limits.COMPRESSION_THRESHOLD),
     ("gc_interval", 0.001, 1e10),
     ("search_wait", 0.0, 60.0),
+    ("max_searches", 1, 64),
+    ("max_waiting_searches", 1, 1_000_000),
     ("change_log_entries", 1, 100_000_000),
     ("change_log_seconds", 0.0, 1e10),
     ("max_batch", 1, 10_000),

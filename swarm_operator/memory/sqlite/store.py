@@ -184,7 +184,7 @@ class SqliteStore:
             checkpoints = CheckpointPolicy(path, config)
             indexer = Indexer(worker, config, observer=observer, wrote=checkpoints.note_bytes)
             await indexer.open()
-            readers = await Readers.open(path, config, worker)
+            readers = await Readers.open(path, config, worker, observer)
             stack.push_async_callback(readers.close)
             vectors = VectorIndex(config, readers, embedder=embedder, former=former_embedder)
             await vectors.open(worker)

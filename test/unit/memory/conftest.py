@@ -57,6 +57,7 @@ class Recorder:
     collections: int = 0
     recoveries: asyncio.Event = field(default_factory=asyncio.Event)
     former: list = field(default_factory=list)
+    searches: list = field(default_factory=list)
 
     def committed(self, *, requests, seconds):
         assert seconds >= 0
@@ -74,6 +75,9 @@ class Recorder:
 
     def recovered(self):
         self.recoveries.set()
+
+    def searched(self, outcome, *, mode, slices):
+        self.searches.append((outcome, mode, slices))
 
     def former_database(self, outcome):
         self.former.append(outcome)

@@ -15,7 +15,6 @@ import orjson
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import children, kinds, labels
 from swarm_operator.controllers.common.errors import ends_pass, explain
-from swarm_operator.controllers.common.pods import image_of_template
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.controllers.swarmmemorystore.identity.cluster_keys import ClusterKeys, KeySource, NotServedError
 from swarm_operator.runtime.cache import Cache

@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Final, get_args
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from swarm_operator.memory.core.errors import MemoryStoreError
-from swarm_operator.memory.core.observer import FormerOutcome
+from swarm_operator.memory.core.observer import FormerOutcome, SearchMode, SearchOutcome
 from swarm_operator.memory.core.stats import StoreStats
 from swarm_operator.memory.core.store import Store
 
@@ -213,6 +213,21 @@ class ServiceMetrics:
         self._gc_expired = Counter(
             "swarm_memory_gc_expired_total", "Expired entries that were collected.", registry=self.registry
         )
+        searches = PlainCounter(
+            "swarm_memory_searches",
+            "Pages of searches, by what they went by and by how they ended.",
+            ["mode", "outcome"],
+            registry=self.registry,
+        )
+        self._searches = searches.counts
+        self._searches.update(
+            {(mode, outcome): 0 for mode in get_args(SearchMode) for outcome in get_args(SearchOutcome)}
+        )
+        slices = PlainCounter(
+            "swarm_memory_search_slices", "Slices in which searches ran.", ["mode"], registry=self.registry
+        )
+        self._slices = slices.counts
+        self._slices.update({(mode,): 0 for mode in get_args(SearchMode)})
         self.connections = Gauge(
             "swarm_memory_http_connections", "Open connections, by port.", ["port"], registry=self.registry
         )
@@ -292,6 +307,11 @@ class ServiceMetrics:
         """Log that writes work again and reset the recorded failures."""
         self._failing.clear()
         _log.info("writes work again")
+
+    def searched(self, outcome: SearchOutcome, *, mode: SearchMode, slices: int) -> None:
+        """Count a page of a search, and its slices."""
+        self._searches[mode, outcome] += 1
+        self._slices[mode,] += slices
 
     def former_database(self, outcome: FormerOutcome) -> None:
         """Log what was done with the copy of the database from before a change of its schema."""

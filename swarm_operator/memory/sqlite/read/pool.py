@@ -1,9 +1,9 @@
 """Read queries and their connections.
 
-With a WAL, three connections read concurrently with the writer: one for single entries, one for lists, counts and
-searches without a text, one for searches with a text. So a long page does not delay a get, and a search for words,
-which may take half a second, delays no list. Searches take turns by their owners. At most one of each kind runs, so a
-list waits for one search of 30 ms at most.
+With a WAL, several connections read concurrently with the writer: one for single entries, one for lists, counts and
+searches without a text, and StoreConfig.max_searches for searches with a text. So a long page does not delay a get, and
+a search for words delays no list. Searches run in slices of a few milliseconds (see search.slices), and their owners
+take turns. At most one slice of a search without a text runs, so a list waits for one slice at most.
 
 With a rollback journal, readers and the writer would lock each other out, so reads run on the writer's connection
 between batches. Each call switches threads once and reads one snapshot. No statement stays open, as an open statement
@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from swarm_operator.memory.core.entry import Entry, Identity
-from swarm_operator.memory.core.errors import CorruptValueError, MemoryStoreError
+from swarm_operator.memory.core.errors import CorruptValueError, MemoryStoreError, OverloadedError
+from swarm_operator.memory.core.observer import Observer, SearchMode, SearchOutcome
 from swarm_operator.memory.core.pages import NamespaceCount, Position, SearchPage
 from swarm_operator.memory.core.query import Query
 from swarm_operator.memory.sqlite import changes
@@ -30,7 +31,7 @@ from swarm_operator.memory.sqlite.database.connect import open_reader
 from swarm_operator.memory.sqlite.database.connection import Worker, snapshot
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.read.turns import Turns
-from swarm_operator.memory.sqlite.search.planner import search
+from swarm_operator.memory.sqlite.search.slices import Slices
 from swarm_operator.memory.sqlite.search.words import long_text
 from swarm_operator.memory.sqlite.tables import entry_rows
 from swarm_operator.memory.sqlite.tables.ranges import PAST_EVERY_TEXT, spans
@@ -41,8 +42,8 @@ PAGES: Final = "pages"
 """Lists, counts, and searches without a text."""
 TEXTS: Final = "texts"
 """Searches with a text."""
-MAX_WAITING_TEXTS: Final = 32
-"""Maximum number of waiting searches with a text of one owner."""
+_SHARE: Final = 4
+"""Divisor of StoreConfig.max_waiting_searches: the share that one owner may have of them."""
 
 T = TypeVar("T")
 
@@ -93,51 +94,69 @@ class Readers:
         under_way: number of running and waiting reads, by ENTRIES, PAGES and TEXTS.
     """
 
-    def __init__(self, workers: dict[str, Worker], *, owned: bool) -> None:
-        self.under_way = dict.fromkeys(workers, 0)
+    def __init__(
+        self, workers: dict[str, Worker], searchers: Sequence[Worker], config: StoreConfig, *,
+        observer: Observer, owned: bool,
+    ) -> None:  # fmt: skip
+        self.under_way = dict.fromkeys((ENTRIES, PAGES, TEXTS), 0)
         self._workers = workers
+        self._searchers = tuple(searchers)
+        self._observer = observer
         self._owned = owned
+        self._idle = {PAGES: [workers[PAGES]], TEXTS: [*searchers]}
+        waiting = config.max_waiting_searches
         # A search without a text is never refused: records are listed by their tags.
-        self._turns = {PAGES: Turns(), TEXTS: Turns(MAX_WAITING_TEXTS)}
+        self._turns = {
+            PAGES: Turns(),
+            TEXTS: Turns(len(searchers), max_waiting=waiting, max_of_owner=max(waiting // _SHARE, 1)),
+        }
 
     @classmethod
-    async def open(cls, path: Path, config: StoreConfig, writer: Worker) -> Readers:
-        """Return readers with open connections. The writer must be open."""
-        kinds = (ENTRIES, PAGES, TEXTS)
+    async def open(cls, path: Path, config: StoreConfig, writer: Worker, observer: Observer) -> Readers:
+        """Return readers with open connections. The writer must be open. The observer receives searches."""
+        kinds = (ENTRIES, PAGES)
         if not config.enable_wal:
-            return cls(dict.fromkeys(kinds, writer), owned=False)
+            return cls(dict.fromkeys(kinds, writer), [writer], config, observer=observer, owned=False)
         async with contextlib.AsyncExitStack() as stack:
-            workers = {}
-            for kind in kinds:
-                workers[kind] = await open_reader(path, config)
-                stack.push_async_callback(workers[kind].close)
+            opened = []
+            for _ in range(len(kinds) + config.max_searches):
+                opened.append(await open_reader(path, config))
+                stack.push_async_callback(opened[-1].close)
             stack.pop_all()
-        return cls(workers, owned=True)
+        workers = dict(zip(kinds, opened, strict=False))
+        return cls(workers, opened[len(kinds) :], config, observer=observer, owned=True)
 
     @property
     def own_workers(self) -> tuple[Worker, ...]:
         """Return the reading connections, those with the slowest reads first; none if reads use the writer's."""
-        return tuple(self._workers[kind] for kind in (TEXTS, PAGES, ENTRIES)) if self._owned else ()
+        return (*self._searchers, self._workers[PAGES], self._workers[ENTRIES]) if self._owned else ()
 
     async def close(self) -> None:
         """Close the reading connections. Close them before the writer: the last connection to close checkpoints."""
-        if self._owned:
-            async with contextlib.AsyncExitStack() as stack:
-                for worker in self._workers.values():
-                    stack.push_async_callback(worker.close)
+        async with contextlib.AsyncExitStack() as stack:
+            for worker in self.own_workers:
+                stack.push_async_callback(worker.close)
 
     async def _run(self, kind: str, read: Callable[[sqlite3.Connection], T]) -> T:
         self.under_way[kind] += 1
         try:
-            return await self._read(kind, read)
+            return await self._read(self._workers[kind], read)
         finally:
             self.under_way[kind] -= 1
 
-    async def _read(self, kind: str, read: Callable[[sqlite3.Connection], T]) -> T:
+    async def _read(self, worker: Worker, read: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return await self._workers[kind].run(lambda db: _in_snapshot(db, read))
+            return await worker.run(lambda db: _in_snapshot(db, read))
         except Exception as error:
             raise from_sqlite(error) from error
+
+    async def _read_in_turn(self, kind: str, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a step of a search on an idle connection of its kind: there is one for each turn."""
+        worker = self._idle[kind].pop()
+        try:
+            return await self._read(worker, read)
+        finally:
+            self._idle[kind].append(worker)
 
     async def entries(self, identities: Sequence[Identity], *, max_bytes: int) -> list[Entry | MemoryStoreError | None]:
         """Return the first entries, even if expired: None for a missing entry, an error for a damaged value.
@@ -218,28 +237,39 @@ class Readers:
         """Return a page of hits, see search.planner.search.
 
         Raises:
-            OverloadedError: too many searches of the query's owner are waiting.
+            OverloadedError: too many searches with a text are waiting.
         """
         kind = PAGES if query.expression is None else TEXTS
-
-        def read(db: sqlite3.Connection) -> SearchPage:
-            return search(db, query, position, limit=limit, max_bytes=max_bytes, now=now, since=since)
+        slices = Slices(query, position, limit=limit, max_bytes=max_bytes, now=now, since=since)
+        outcome: SearchOutcome = "failed"
 
         self.under_way[kind] += 1
         try:
-            return await self._turns[kind].run(query.owner, lambda: self._read(kind, read))
+            page = await self._turns[kind].run(query.owner, lambda: self._read_in_turn(kind, slices.run))
+        except OverloadedError:
+            outcome = "refused"
+            raise
+        else:
+            outcome = "partial" if page.partial else "complete"
+            return page
         finally:
             self.under_way[kind] -= 1
+            mode: SearchMode = "words" if kind is TEXTS else "conditions"
+            self._observer.searched(outcome, mode=mode, slices=slices.count)
 
     async def read_texts(self, owner: str, read: Callable[[sqlite3.Connection], T]) -> T:
         """Run a search for meaning in a snapshot, in its owner's turn among the searches with a text.
+
+        Args:
+            owner: the caller's name.
+            read: the search. Its result is not None.
 
         Raises:
             OverloadedError: too many searches of the owner are waiting.
         """
         self.under_way[TEXTS] += 1
         try:
-            return await self._turns[TEXTS].run(owner, lambda: self._read(TEXTS, read))
+            return await self._turns[TEXTS].run(owner, lambda: self._read_in_turn(TEXTS, read))
         finally:
             self.under_way[TEXTS] -= 1
 

@@ -1,9 +1,13 @@
-"""Turns: one owner after the other runs a read, so that the reads of one owner do not hold up those of others."""
+"""Turns: one owner after the other runs a step of a read, so that the reads of one do not hold up those of others.
+
+An owner that has many reads waiting gets no more turns than one that has a single read. A read that needs several steps
+gives its turn away after each of them, if another owner waits. Of one owner, the reads run in their order.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -13,41 +17,75 @@ T = TypeVar("T")
 
 
 class Turns:
-    """Runs one read at a time. Owners that wait take turns; the reads of an owner run in their order.
+    """Gives turns to the steps of reads.
 
     Args:
-        max_waiting: maximum number of waiting reads of an owner; None: no limit.
+        at_once: maximum number of steps that run at one time.
+        max_waiting: maximum number of reads that wait to begin; None: no limit.
+        max_of_owner: maximum number of these of one owner.
     """
 
-    def __init__(self, max_waiting: int | None = None) -> None:
+    def __init__(self, at_once: int = 1, max_waiting: int | None = None, max_of_owner: int | None = None) -> None:
+        self._at_once = at_once
         self._max_waiting = max_waiting
-        self._running = False
+        self._max_of_owner = max_of_owner
+        self._running = 0
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        """Turns that are waited for, by owner; the first owner is the next one."""
+        self._beginning: Counter[str] = Counter()
+        """Number of waiting reads of which no step has run, by owner."""
 
-    async def run(self, owner: str, read: Callable[[], Awaitable[T]]) -> T:
-        """Run a read when it is its owner's turn, and return its result.
+    async def run(self, owner: str, step: Callable[[], Awaitable[T | None]]) -> T:
+        """Run a step when it is its owner's turn, again and again until its result is not None. Return the result.
 
-        The next turn begins when the read has ended, not when its caller is cancelled: a thread can't be stopped.
+        The next turn begins when the step has ended, not when its caller is cancelled: a thread can't be stopped.
 
         Raises:
-            OverloadedError: too many reads of the owner are waiting.
-            Exception: any exception of the read.
+            OverloadedError: too many reads are waiting; no step was run.
+            Exception: any exception of a step.
         """
-        if self._running:
-            await self._turn(owner)
-        self._running = True
-        task = asyncio.ensure_future(read())
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
+        if self._running < self._at_once:
+            self._running += 1
+        else:
+            await self._begin(owner)
+        while True:
+            task = asyncio.ensure_future(step())
+            try:
+                result = await asyncio.shield(task)
+            except BaseException:
+                task.add_done_callback(self._ended)
+                raise
+            if result is not None:
+                self._next()
+                return result
+            if any(other != owner for other in self._waiting):
+                await self._turn(owner, again=True)
 
-    async def _turn(self, owner: str) -> None:
-        """Wait for the owner's turn."""
-        waiting = self._waiting.get(owner, deque())
-        if self._max_waiting is not None and len(waiting) >= self._max_waiting:
-            raise OverloadedError(f"{self._max_waiting} searches of this token are waiting, which is the most")
-        turn = asyncio.get_running_loop().create_future()
-        waiting.append(turn)
-        self._waiting[owner] = waiting
+    async def _begin(self, owner: str) -> None:
+        """Wait for the first turn of a read."""
+        mine, total = self._beginning[owner], self._beginning.total()
+        if self._max_of_owner is not None and mine >= self._max_of_owner:
+            raise OverloadedError(f"searches: {mine} of this token are waiting; at most {self._max_of_owner} may wait")
+        if self._max_waiting is not None and total >= self._max_waiting:
+            raise OverloadedError(f"searches: {total} are waiting; at most {self._max_waiting} may wait")
+        self._beginning[owner] += 1
+        try:
+            await self._turn(owner, again=False)
+        finally:
+            self._beginning[owner] -= 1
+            if not self._beginning[owner]:
+                del self._beginning[owner]
+
+    async def _turn(self, owner: str, *, again: bool) -> None:
+        """Wait for a turn of the owner: its next one, after those of all other owners, for a read that has begun."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(owner, deque())
+        if again:
+            waiting.appendleft(turn)
+            self._waiting.move_to_end(owner)
+            self._next()
+        else:
+            waiting.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -65,9 +103,9 @@ class Turns:
         self._next()
 
     def _next(self) -> None:
-        """Give the turn to the next owner."""
+        """Give a turn that has ended to the next owner."""
         if not self._waiting:
-            self._running = False
+            self._running -= 1
             return
         owner, waiting = self._waiting.popitem(last=False)
         turn = waiting.popleft()

@@ -1,9 +1,14 @@
 """Plan of searches with a text: the full-text index, by rank, or newest first when there are too many matches.
 
-Each search is bounded in time. FTS5 collects all entries with a prefix before it returns the first one, which takes
-about a second for a prefix of a million entries. A search that takes too long goes on without the prefixes, or without
-the words: then it tests the texts of the entries one by one, newest first. All three ways have one order, so a page
-may begin in one way and the next page go on in another.
+Each statement on the index is bounded in work, and a search goes on in another way when one takes too long. Most of
+that is native code without Python's lock, so it costs others little; to test texts one by one costs them more. FTS5
+can't be continued where it was interrupted, nor begin in the middle: it looks for a phrase that is not there among all
+entries, whatever limits a statement has for row IDs.
+
+FTS5 collects all entries with a prefix before it returns the first one, 0.1 s to 1 s for a prefix of a million entries.
+If that takes long, there are so many of them that the newest are soon found without the index. So a search for prefixes
+has little time, and goes on without the prefixes, or without the words: then it tests the texts of the entries one by
+one, newest first. All three ways have one order, so a page may begin in one way and the next page go on in another.
 
 A search that is limited to namespaces (`Query.within`) ranks its matches in memory, from their own texts: the ranks of
 the index depend on the number and the lengths of all entries.
@@ -16,7 +21,6 @@ the texts of the entries are tested in the order of their updates.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any, Final
 
@@ -25,6 +29,7 @@ from swarm_operator.memory.core.pages import Position, SearchPage
 from swarm_operator.memory.core.query import Query
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search import fulltext, words
+from swarm_operator.memory.sqlite.search.allowance import Allowance
 from swarm_operator.memory.sqlite.search.by_update import by_update
 from swarm_operator.memory.sqlite.search.candidates import Candidate, by_id, rows
 from swarm_operator.memory.sqlite.search.index import MAX_TEXT_BYTES, index_text, stored_text
@@ -35,10 +40,15 @@ MAX_RANKED: Final = 3_000
 """Maximum number of ranked matches. With more, the newest come first, as the rank of frequent words means little."""
 MAX_RANKED_BYTES: Final = 2 * 1024 * 1024
 """Maximum bytes of texts that a limited search ranks, about 0.1 s."""
-_INDEX_SECONDS: Final = 0.3
-"""Time limit of each statement on the index of words."""
-_CHECK_INTERVAL: Final = 1000
-"""Virtual machine instructions between two checks of the time limit."""
+_INDEX_SECONDS: Final = 0.15
+"""Work of a statement on the index of words, see allowance; enough for any words of a million entries."""
+_PREFIX_SECONDS: Final = 0.02
+"""The same for expressions with prefixes."""
+_CHECK_INTERVAL: Final = 200
+"""Virtual machine instructions between two checks of the time limit. FTS5 runs three for each page that it reads."""
+_BATCH: Final = 128
+"""Row IDs that the first statement returns at most."""
+_MAX_BATCH: Final = 4096
 _TESTED_AT_ONCE: Final = 32
 _TESTED_BYTES: Final = 128 * 1024
 
@@ -46,14 +56,15 @@ _COUNT = "SELECT count(*) FROM (SELECT 1 FROM entries_text WHERE entries_text MA
 _RANKED = f"""
     SELECT bm25(entries_text, 0.0, {fulltext.KEY_WEIGHT}, 1.0), rowid FROM entries_text WHERE entries_text MATCH ?
 """  # noqa: S608 - constants only
+_RANKED_BY = f"{_RANKED} AND +rowid IN (SELECT rowid FROM entries_text WHERE entries_text MATCH ?)"  # noqa: S608
 _TEXT = f"e.key, CASE e.codec WHEN 0 THEN substr(e.value, 1, {MAX_TEXT_BYTES}) ELSE e.value END, e.codec, e.size"
 _MATCHES = f"""
     SELECT e.id, {_TEXT}, e.namespace FROM entries_text t CROSS JOIN entries e ON e.id = t.rowid
     WHERE entries_text MATCH ? LIMIT ?
 """  # noqa: S608
 _TEXT_BY_ID = f"SELECT e.id, {_TEXT} FROM entries e WHERE e.id = ?"  # noqa: S608
-_NEWEST = "SELECT rowid FROM entries_text WHERE entries_text MATCH ? AND rowid < ? ORDER BY rowid DESC"
-_NEWEST_OF_ALL = "SELECT id FROM entries WHERE id < ? ORDER BY id DESC"
+_NEWEST = "SELECT rowid FROM entries_text WHERE entries_text MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?"
+_NEWEST_OF_ALL = "SELECT id FROM entries WHERE id < ? ORDER BY id DESC LIMIT ?"
 _ID = "SELECT id, created_at FROM entries WHERE namespace = ? AND key = ?"
 _LAST_ID = "SELECT coalesce(max(id), 0) FROM entries"
 _FROM_ID = "SELECT id, created_at FROM entries WHERE id >= ? ORDER BY id LIMIT 1"
@@ -101,12 +112,14 @@ def by_text(
         try:
             ranked = _ranked(db, query, expression, stale)
         except _OutOfTimeError:
-            ranked, plan = None, "words"
+            ranked, plan = None, "words" if fulltext.has_prefixes(expression) else "newest"
         if ranked is not None:
             yield from _current(db, query, _in_order(db, ranked, place), stale, [plan, *place])
             return
         # After a page in the order of ranks some entries come twice: too many have come to match between the pages.
         plan, place = "newest" if plan == "rank" else plan, []
+        found.ranked = False
+        yield Candidate([plan], None, counts=False)
     found.ranked = False
     yield from _current(db, query, _newest(db, query, plan, place), stale, [plan, *place])
 
@@ -125,7 +138,7 @@ def _current(
     """
     for candidate in candidates:
         row = candidate.row
-        if row is None or row[0] not in stale:
+        if row is None or row[0] not in stale:  # a place in between has no row
             position = candidate.position
             yield candidate
         elif covers(query.within, row[1]):
@@ -165,16 +178,29 @@ def _ranked(
     Raises:
         _OutOfTimeError: it takes too long to find the matches.
     """
-    matching = fulltext.scoped(expression, fulltext.scope(query))
-    with _time_limit(db):
+    limits = fulltext.scope(query)
+    matching = fulltext.scoped(expression, limits)
+    with _time_limit(db, expression):
         if query.within is not None:
             return _ranked_by_own_texts(db, query, expression, matching, stale)
-        if db.execute(_COUNT, (matching, MAX_RANKED + 1)).fetchone()[0] > MAX_RANKED:
+        if _count(db, matching) > MAX_RANKED:
             return None
-    # The rank of a frequent word takes long even if few entries match.
-    with contextlib.suppress(_OutOfTimeError), _time_limit(db):
-        return sorted(db.execute(_RANKED, (matching,)).fetchall())
+        # FTS5 counts all entries with each word for a rank, also those in the namespace. So the rare words alone rank.
+        phrases = fulltext.phrases(expression)
+        rare = [each for each in phrases if _count(db, fulltext.scoped(each, None)) <= MAX_RANKED]
+    with contextlib.suppress(_OutOfTimeError), _time_limit(db, expression):
+        if rare and (limits is not None or len(rare) < len(phrases)):
+            found = db.execute(_RANKED_BY, (fulltext.scoped(" ".join(rare), None), matching))
+        else:
+            found = db.execute(_RANKED, (matching,))
+        return sorted(found.fetchall())
     return None
+
+
+def _count(db: sqlite3.Connection, matching: str) -> int:
+    """Return the number of matches, or MAX_RANKED + 1 if there are more."""
+    count: int = db.execute(_COUNT, (matching, MAX_RANKED + 1)).fetchone()[0]
+    return count
 
 
 def _ranked_by_own_texts(
@@ -226,9 +252,9 @@ def _newest(db: sqlite3.Connection, query: Query, plan: str, place: list[Any]) -
         if name == "words" and weaker is None:
             continue
         try:
-            with contextlib.nullcontext() if name == "scan" else _time_limit(db):
-                tested = None if name == "newest" else expression
-                for row_id, row, matches in _rows_before(db, ways[name], before, tested):
+            for found in _batches(db, ways[name], before, limited=name != "scan", expression=expression):
+                tested = ((row_id, by_id(db, row_id), True) for row_id in found)
+                for row_id, row, matches in tested if name == "newest" else _tested(db, expression, found):
                     if row is not None:
                         place = [row[8], row[1], row[2]]
                     yield Candidate([name, *place], row if matches else None)
@@ -238,41 +264,61 @@ def _newest(db: sqlite3.Connection, query: Query, plan: str, place: list[Any]) -
         return
 
 
-def _rows_before(
-    db: sqlite3.Connection, matching: str | None, before: int, tested: str | None
-) -> Iterator[tuple[int, tuple[Any, ...] | None, bool]]:
-    """Yield row IDs below `before`, highest first, with the row (None: it is gone) and whether its text matches.
+def _batches(
+    db: sqlite3.Connection, matching: str | None, before: int, *, limited: bool, expression: str
+) -> Iterator[list[int]]:
+    """Yield row IDs below `before` in batches, highest first.
 
     Args:
         db: a connection.
         matching: expression for the index; None: all rows.
         before: upper bound of the row IDs.
-        tested: expression to test each text for; None: the index has done that.
+        limited: whether the work of each statement is limited.
+        expression: the query's expression, which says how long a statement may take.
+
+    Raises:
+        _OutOfTimeError: a statement takes too long. The row IDs that it has found were yielded.
     """
-    sql, parameters = (_NEWEST_OF_ALL, (before,)) if matching is None else (_NEWEST, (matching, before))
-    if tested is None:
-        for (row_id,) in rows(db, sql, parameters):
-            yield row_id, by_id(db, row_id), True
-        return
+    sql, parameters = (_NEWEST_OF_ALL, ()) if matching is None else (_NEWEST, (matching,))
+    most = _BATCH
+    while True:
+        found: list[int] = []
+        slow: _OutOfTimeError | None = None
+        try:
+            with _time_limit(db, expression) if limited else contextlib.nullcontext():
+                found.extend(row_id for (row_id,) in rows(db, sql, (*parameters, before, most)))
+        except _OutOfTimeError as error:
+            slow = error
+        yield found
+        if slow is not None:
+            raise slow
+        if len(found) < most:
+            return
+        before = found[-1]
+        most = min(most * 4, _MAX_BATCH)
+
+
+def _tested(
+    db: sqlite3.Connection, expression: str, found: Iterable[int]
+) -> Iterator[tuple[int, tuple[Any, ...] | None, bool]]:
+    """Yield the row IDs with their rows (None: it is gone) and whether their own texts match."""
     texts: list[tuple[int, str, str]] = []
     size = 0
-    for (row_id,) in rows(db, sql, parameters):
+
+    def tested() -> Iterator[tuple[int, tuple[Any, ...] | None, bool]]:
+        matching = fulltext.matching(expression, texts, language_of(db))
+        for row_id, *_ in texts:
+            yield row_id, by_id(db, row_id), row_id in matching
+
+    for row_id in found:
         row = db.execute(_TEXT_BY_ID, (row_id,)).fetchone()
         if row is not None:
             texts.append(_text(row))
             size += _cost(row)
         if len(texts) == _TESTED_AT_ONCE or size >= _TESTED_BYTES:
-            yield from _tested(db, tested, texts)
+            yield from tested()
             texts, size = [], 0
-    yield from _tested(db, tested, texts)
-
-
-def _tested(
-    db: sqlite3.Connection, expression: str, texts: list[tuple[int, str, str]]
-) -> Iterator[tuple[int, tuple[Any, ...] | None, bool]]:
-    matching = fulltext.matching(expression, texts, language_of(db))
-    for row_id, *_ in texts:
-        yield row_id, by_id(db, row_id), row_id in matching
+    yield from tested()
 
 
 def _text(row: tuple[Any, ...]) -> tuple[int, str, str]:
@@ -307,10 +353,11 @@ def _row_behind(db: sqlite3.Connection, created_at: int, namespace: str, key: st
 
 
 @contextlib.contextmanager
-def _time_limit(db: sqlite3.Connection) -> Iterator[None]:
+def _time_limit(db: sqlite3.Connection, expression: str) -> Iterator[None]:
     """Interrupt the SQL statements of the block when they take too long. Raise _OutOfTimeError."""
-    deadline = time.perf_counter() + _INDEX_SECONDS
-    db.set_progress_handler(lambda: int(time.perf_counter() > deadline), _CHECK_INTERVAL)
+    seconds = min(_PREFIX_SECONDS, _INDEX_SECONDS) if fulltext.has_prefixes(expression) else _INDEX_SECONDS
+    allowance = Allowance(seconds)
+    db.set_progress_handler(lambda: int(allowance.spent), _CHECK_INTERVAL)
     try:
         yield
     except sqlite3.OperationalError as error:

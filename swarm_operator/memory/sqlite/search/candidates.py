@@ -22,11 +22,13 @@ class Candidate(NamedTuple):
         row: the HEAD columns; None if there is nothing to test: the text does not match, the indexed row no longer
             exists, or this is the end of a namespace.
         score: rank of the text, lower is better; None if the candidates are not ranked.
+        counts: False for a place in between, where the search may be interrupted: there is nothing to test or to count.
     """
 
     position: Position
     row: tuple[Any, ...] | None
     score: float | None = None
+    counts: bool = True
 
 
 def rows(db: sqlite3.Connection, sql: str, parameters: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:

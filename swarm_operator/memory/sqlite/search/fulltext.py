@@ -50,6 +50,7 @@ _EXTRACTS = f"""
 """  # noqa: S608
 _WORDS: Final = re.compile(r'(?:"[^"]*"(?: \*)?(?: |$))+')
 """Expressions of core.expressions.words: phrases that all must match."""
+_QUOTED: Final = re.compile(r'"[^"]*"')
 _PHRASE: Final = re.compile(r'("[^"]*")( \*)?')
 
 _FIELDS: Final = ("key", "value")
@@ -103,11 +104,19 @@ def without_prefixes(expression: str) -> str | None:
 
     Each text that matches the expression also matches the weaker one.
     """
-    if not _WORDS.fullmatch(expression):
-        return None
-    phrases = _PHRASE.findall(expression)
-    whole = [phrase for phrase, star in phrases if not star]
-    return " ".join(whole) if 0 < len(whole) < len(phrases) else None
+    found = phrases(expression)
+    whole = [phrase for phrase in found if not phrase.endswith("*")]
+    return " ".join(whole) if 0 < len(whole) < len(found) else None
+
+
+def phrases(expression: str) -> list[str]:
+    """Return the phrases that must all match, with their stars; none if the expression has another form."""
+    return [phrase + star for phrase, star in _PHRASE.findall(expression)] if _WORDS.fullmatch(expression) else []
+
+
+def has_prefixes(expression: str) -> bool:
+    """Return whether the expression has a prefix. It may also return True for a star that stands elsewhere."""
+    return "*" in _QUOTED.sub("", expression)
 
 
 def matching(expression: str, texts: Texts, language: str) -> set[int]:

@@ -7,8 +7,9 @@ The plan is chosen here rather than by SQLite, so that its cost is known:
     with tags           per namespace: the entries of the rarest tag there
     otherwise           per namespace: the keys from the prefix on
 
-Each candidate is tested for the conditions that the plan does not guarantee. A page ends when it is full, or at a limit
-of candidates or time, and returns the position to continue from. So no search blocks the reader for long.
+Each candidate is tested for the conditions that the plan does not guarantee. A slice ends when the page is full, or at
+a limit of candidates or work, and returns the position to continue from. So no search blocks the reader for long. See
+search.slices for the slices of a page.
 
 A search that is limited to namespaces (`Query.within`) has no other candidates than entries there: candidates are
 counted, and their number and times are part of the answer.
@@ -18,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import time
 from collections.abc import Generator, Iterator
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from swarm_operator.memory.core.pages import Hit, Position, SearchPage, key_posi
 from swarm_operator.memory.core.query import Mode, Order, Query
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search import fulltext
+from swarm_operator.memory.sqlite.search.allowance import Allowance
 from swarm_operator.memory.sqlite.search.by_text import by_text
 from swarm_operator.memory.sqlite.search.by_update import by_update
 from swarm_operator.memory.sqlite.search.candidates import HEAD, Candidate, namespaces, rows
@@ -38,10 +39,12 @@ from swarm_operator.memory.sqlite.tables.ranges import PAST_EVERY_TEXT, after_pr
 
 MAX_CANDIDATES: Final = 10_000
 """Maximum number of candidates per page."""
-_MAX_SECONDS: Final = 0.03
-"""Time limit of a page, from its first candidate on."""
+_MAX_SECONDS: Final = 0.005
+"""Work of a slice, see allowance."""
+_MAX_RANKED_SECONDS: Final = 0.03
+"""Work of a slice in the order of ranks: the next one would rank all matches again."""
 _MIN_CANDIDATES: Final = 64
-"""Candidates that a page tests regardless of the time limit, so that each page makes progress."""
+"""Candidates that a slice tests regardless of its work, so that each one makes progress."""
 _PROBE: Final = 500
 
 _BY_KEY = f"SELECT {HEAD} FROM entries e WHERE e.namespace = ? AND e.key >= ? AND e.key < ? ORDER BY e.key"  # noqa: S608
@@ -65,47 +68,57 @@ def search(
     max_bytes: int,
     now: int,
     since: int = 0,
+    page: SearchPage | None = None,
 ) -> SearchPage:
-    """Return a page of at most `limit` live entries with `max_bytes` of values in total, or one larger entry.
+    """Return a slice of a page of at most `limit` live entries with `max_bytes` of values, or one larger entry.
 
     Args:
         db: a connection, in a snapshot.
         query: the query.
-        position: resume position of the page before; None: this is the first page.
+        position: resume position of the page or slice before; None: this is the first one.
         limit: maximum number of entries.
         max_bytes: maximum bytes of values.
         now: the time in milliseconds since the Unix epoch.
         since: the change that the index of words should have; `SearchPage.fresh` says whether it has.
+        page: the page to which the slice is added; None: a new one.
 
     Raises:
         InvalidInputError: the text is not a full-text expression.
         CorruptValueError: the value of a hit is damaged.
     """
-    found = SearchPage(within=query.within, mode=None if query.expression is None else Mode.WORDS)
+    found = page or SearchPage(within=query.within, mode=None if query.expression is None else Mode.WORDS)
+    found.position, found.partial = None, False
     matches = Filter(db, query, now)
-    deadline = None
+    allowance = Allowance(_MAX_SECONDS)
+    ranked = Allowance(_MAX_RANKED_SECONDS)
+    tested = 0
     taken: list[tuple[tuple[Any, ...], float | None]] = []
-    size = 0
+    count, size = len(found.hits), sum(hit.entry.size for hit in found.hits)
     last = position
     with contextlib.closing(candidates_of(db, query, position, found, since)) as candidates:
         for candidate in candidates:
-            if deadline is None:
-                deadline = time.perf_counter() + _MAX_SECONDS
+            limit_of_work = allowance if candidate.score is None else ranked
+            if not candidate.counts:
+                last = candidate.position
             if found.candidates >= MAX_CANDIDATES or (
-                found.candidates >= _MIN_CANDIDATES and not found.candidates % 32 and time.perf_counter() > deadline
+                (not candidate.counts or (tested >= _MIN_CANDIDATES and not tested % 32)) and limit_of_work.spent
             ):
                 found.position, found.partial = last, True
                 break
+            if not candidate.counts:
+                continue
+            tested += 1
             found.candidates += 1
             row = candidate.row
             if row is not None and matches(row):
-                if len(taken) == limit or (taken and size + row[7] > max_bytes):
+                if count == limit or (count and size + row[7] > max_bytes):
                     found.position = last
                     break
                 taken.append((row, candidate.score))
+                count += 1
                 size += row[7]
             last = candidate.position
-    found.hits = _hits(db, query, taken)
+    found.hits += _hits(db, query, taken)
     return found
 
 

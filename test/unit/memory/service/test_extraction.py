@@ -232,7 +232,9 @@ VARIANTS = {
 async def test_answers_are_the_same_whatever_others_have_stored(tmp_path, clock, monkeypatch, variant):
     # How long a search takes depends on the machine.
     monkeypatch.setattr(planner, "_MAX_SECONDS", 60)
+    monkeypatch.setattr(planner, "_MAX_RANKED_SECONDS", 60)
     monkeypatch.setattr(by_text, "_INDEX_SECONDS", 60)
+    monkeypatch.setattr(by_text, "_PREFIX_SECONDS", 60)
     for (module, name), value in VARIANTS[variant].items():
         monkeypatch.setattr(module, name, value)
     async with services(tmp_path, clock) as running:

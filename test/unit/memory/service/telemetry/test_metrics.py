@@ -24,6 +24,8 @@ async def test_the_promised_series_are_there_with_their_types(service):
         "swarm_memory_db_size_bytes": "gauge",
         "swarm_memory_wal_size_bytes": "gauge",
         "swarm_memory_readers": "gauge",
+        "swarm_memory_searches_total": "counter",
+        "swarm_memory_search_slices_total": "counter",
         "swarm_memory_index_lag": "gauge",
         "swarm_memory_index_rebuilding": "gauge",
         "swarm_memory_commit_batch_size": "histogram",
@@ -50,11 +52,20 @@ async def test_what_happens_is_counted(service, clock):
     await service.call("GET", "/v1/stats", token=None)
     await service.call("PUT", "/v1/entries/n/k", b"{")
     await service.call("PROPFIND", "/nowhere")
+    await service.call("GET", "/v1/search?text=word")
+    await service.call("GET", "/v1/search?match=%22")
+    await service.call("GET", "/v1/search?prefix=k")
     clock.advance(1)
     found = samples(await service.metrics())
     route = ("route", "/v1/entries/{namespace}/{key}")
     for key, value in {
         ("swarm_memory_entries_total",): 1,
+        ("swarm_memory_searches_total", ("mode", "words"), ("outcome", "complete")): 1,
+        ("swarm_memory_searches_total", ("mode", "words"), ("outcome", "failed")): 1,
+        ("swarm_memory_searches_total", ("mode", "words"), ("outcome", "refused")): 0,
+        ("swarm_memory_searches_total", ("mode", "conditions"), ("outcome", "complete")): 1,
+        ("swarm_memory_search_slices_total", ("mode", "words")): 1,
+        ("swarm_memory_search_slices_total", ("mode", "conditions")): 1,
         ("swarm_memory_cache_hits_total",): 1,
         ("swarm_memory_cache_misses_total",): 1,
         ("swarm_memory_commit_batch_size_count",): 3,
@@ -68,7 +79,7 @@ async def test_what_happens_is_counted(service, clock):
         ("swarm_memory_http_requests_total", ("code", "401"), ("method", "GET"), ("route", "other")): 1,
         ("swarm_memory_http_requests_total", ("code", "404"), ("method", "other"), ("route", "other")): 1,
         ("swarm_memory_http_requests_total", ("code", "200"), ("method", "GET"), ("route", "/v1/entries")): 1,
-        ("swarm_memory_errors_total", ("code", "invalid-input")): 1,
+        ("swarm_memory_errors_total", ("code", "invalid-input")): 2,
         ("swarm_memory_errors_total", ("code", "disk-full")): 0,
     }.items():
         assert found[key] == value, key

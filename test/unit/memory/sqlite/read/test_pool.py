@@ -10,7 +10,7 @@ from swarm_operator.memory.sqlite.tables import entry_rows
 
 async def test_readers_can_not_write_and_never_checkpoint(store):
     await store.put("n", "k", 1)
-    for worker in store._readers._workers.values():
+    for worker in store._readers.own_workers:
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             await worker.run(lambda db: db.execute("DELETE FROM entries"))
         assert await worker.run(lambda db: db.execute("PRAGMA wal_autocheckpoint").fetchone()) == (0,)
@@ -24,7 +24,7 @@ async def test_a_read_leaves_no_transaction_open(either_store):
     await either_store.list("n", limit=1)
     await either_store.namespaces(limit=1)
     await either_store.stats()
-    for worker in either_store._readers._workers.values():
+    for worker in (*either_store._readers.own_workers, either_store._worker):
         assert not await worker.run(lambda db: db.in_transaction)
     if either_store.config.enable_wal:
         busy, in_log, moved = await either_store._worker.run(
@@ -56,7 +56,7 @@ async def test_a_failed_read_is_an_error_of_the_store_and_leaves_no_transaction_
 
 async def test_with_a_rollback_journal_reads_share_the_writers_connection(tmp_path):
     async with SqliteStore.open(tmp_path / "db", StoreConfig(enable_wal=False)) as store:
-        assert set(store._readers._workers.values()) == {store._worker}
+        assert {*store._readers._workers.values(), *store._readers._searchers} == {store._worker}
 
 
 async def test_counting_expired_rows_touches_only_their_index(store):

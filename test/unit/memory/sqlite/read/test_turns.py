@@ -1,4 +1,4 @@
-"""Searches take turns by their owners, and hold up nothing else."""
+"""Searches take turns by their owners, step by step, and hold up nothing else."""
 
 import asyncio
 import threading
@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from swarm_operator.memory.core import Query
+from swarm_operator.memory.core import Draft, Put, Query
 from swarm_operator.memory.core.errors import OverloadedError
-from swarm_operator.memory.sqlite.read import pool
+from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.read.pool import PAGES, TEXTS
 from swarm_operator.memory.sqlite.read.turns import Turns
+from swarm_operator.memory.sqlite.search import by_text, planner, slices
 
 
 class Reads:
@@ -30,6 +31,17 @@ class Reads:
         self.ends[name] = asyncio.Event()
         return asyncio.create_task(self.turns.run(owner, lambda: self.read(name)))
 
+    def start_steps(self, owner, *names):
+        """A read of several steps, with these names."""
+        self.ends.update((name, asyncio.Event()) for name in names)
+        left = list(names)
+
+        async def step():
+            name = await self.read(left.pop(0))
+            return None if left else name
+
+        return asyncio.create_task(self.turns.run(owner, step))
+
 
 async def settle():
     for _ in range(10):
@@ -38,7 +50,7 @@ async def settle():
 
 @pytest.fixture
 def reads():
-    return Reads(Turns(3))
+    return Reads(Turns(max_of_owner=3))
 
 
 async def test_owners_take_turns_and_one_read_runs_at_a_time(reads):
@@ -54,10 +66,64 @@ async def test_owners_take_turns_and_one_read_runs_at_a_time(reads):
     assert await again == "a5"
 
 
+async def test_a_read_of_many_steps_gives_its_turn_away_after_each(reads):
+    tasks = [reads.start_steps("a", "a1.1", "a1.2", "a1.3", "a1.4"), reads.start("a", "a2")]
+    await settle()
+    tasks += [reads.start_steps("b", "b1.1", "b1.2"), reads.start("c", "c1")]
+    for done in range(1, 9):
+        await settle()
+        assert len(reads.order) == done
+        reads.ends[reads.order[-1]].set()
+    assert reads.order == ["a1.1", "b1.1", "c1", "a1.2", "b1.2", "a1.3", "a1.4", "a2"]
+    assert await asyncio.gather(*tasks) == ["a1.4", "a2", "b1.2", "c1"]
+
+
+async def test_a_caller_that_goes_between_two_steps_leaves_its_place(reads):
+    first, second = reads.start_steps("a", "a1.1", "a1.2"), reads.start_steps("b", "b1.1", "b1.2")
+    await settle()
+    reads.ends["a1.1"].set()
+    await settle()
+    first.cancel()
+    await settle()
+    for event in reads.ends.values():
+        event.set()
+    assert await second == "b1.2"
+    assert reads.order == ["a1.1", "b1.1", "b1.2"]
+
+
+async def test_so_many_steps_run_at_one_time():
+    reads = Reads(Turns(2))
+    tasks = [reads.start("a", f"a{number}") for number in range(4)]
+    await settle()
+    assert reads.order == ["a0", "a1"]
+    reads.ends["a1"].set()
+    await settle()
+    assert reads.order == ["a0", "a1", "a2"]
+    for event in reads.ends.values():
+        event.set()
+    assert await asyncio.gather(*tasks) == ["a0", "a1", "a2", "a3"]
+
+
+async def test_so_many_reads_of_all_owners_wait():
+    reads = Reads(Turns(max_waiting=2, max_of_owner=2))
+    tasks = [reads.start_steps("a", "a1", "a2"), reads.start("b", "b1"), reads.start("c", "c1")]
+    await settle()
+    with pytest.raises(OverloadedError, match="2 are waiting"):
+        await reads.turns.run("d", lambda: reads.read("never"))
+    reads.ends["a1"].set()
+    await settle()
+    assert reads.order == ["a1", "b1"]
+    # The read that has begun waits for its second step, too, and takes no place of those that have not.
+    tasks.append(reads.start("d", "d1"))
+    for event in reads.ends.values():
+        event.set()
+    assert await asyncio.gather(*tasks) == ["a2", "b1", "c1", "d1"]
+
+
 async def test_an_owner_with_too_many_waiting_reads_is_refused_and_others_are_not(reads):
     tasks = [reads.start("a", f"a{number}") for number in range(4)]
     await settle()
-    with pytest.raises(OverloadedError, match="3 searches of this token"):
+    with pytest.raises(OverloadedError, match="3 of this token"):
         await reads.turns.run("a", lambda: reads.read("never"))
     tasks.append(reads.start("b", "b"))
     for event in reads.ends.values():
@@ -127,7 +193,7 @@ class Held:
         self._entered = asyncio.Event()
 
     async def __aenter__(self):
-        search, loop = pool.search, asyncio.get_running_loop()
+        search, loop = planner.search, asyncio.get_running_loop()
 
         def held(db, query, *arguments, **options):
             if (query.expression is not None) is self._text:
@@ -135,7 +201,7 @@ class Held:
                 assert self._release.wait(60)
             return search(db, query, *arguments, **options)
 
-        self._monkeypatch.setattr(pool, "search", held)
+        self._monkeypatch.setattr(planner, "search", held)
         return self
 
     async def entered(self):
@@ -165,9 +231,9 @@ async def test_a_list_waits_for_one_search_at_most(store, monkeypatch):
     ran = []
     real = type(store._readers)._read
 
-    async def noted(self, kind, read):
-        ran.append(kind)
-        return await real(self, kind, read)
+    async def noted(self, worker, read):
+        ran.append(worker)
+        return await real(self, worker, read)
 
     monkeypatch.setattr(type(store._readers), "_read", noted)
     async with Held(monkeypatch, PAGES) as held:
@@ -175,19 +241,64 @@ async def test_a_list_waits_for_one_search_at_most(store, monkeypatch):
         await held.entered()
         listed = asyncio.create_task(store.list("n"))
         await settle()
-        assert ran == [PAGES, PAGES], "one search and the list are with the thread; three searches wait"
+        pages = store._readers._workers[PAGES]
+        assert ran == [pages] * 2, "one search and the list are with the thread; three searches wait"
     await listed
     await asyncio.gather(*tasks)
     assert len(ran) == 5
 
 
-async def test_searches_for_words_are_refused_when_too_many_of_an_owner_wait(store, monkeypatch):
-    await store.put("n", "k", "word")
-    mine, other = (replace(Query.create(text="word"), owner=owner) for owner in ("mine", "other"))
-    async with Held(monkeypatch, TEXTS) as held:
-        tasks = [asyncio.create_task(store.search(mine)) for _ in range(1 + pool.MAX_WAITING_TEXTS)]
-        await held.entered()
-        with pytest.raises(OverloadedError):
-            await asyncio.wait_for(store.search(mine), 30)
-        tasks.append(asyncio.create_task(store.search(other)))
-    assert all(len(page.hits) == 1 for page in await asyncio.gather(*tasks))
+async def test_searches_for_words_are_refused_when_too_many_of_an_owner_wait(tmp_path, monkeypatch, recorder):
+    mine, other, third = (replace(Query.create(text="word"), owner=owner) for owner in ("mine", "other", "third"))
+    config = StoreConfig(max_waiting_searches=4)
+    async with SqliteStore.open(tmp_path / "db", config, observer=recorder) as store:
+        await store.put("n", "k", "word")
+        async with Held(monkeypatch, TEXTS) as held:
+            tasks = [asyncio.create_task(store.search(mine)) for _ in range(2)]
+            await held.entered()
+            with pytest.raises(OverloadedError, match="1 of this token"):
+                await asyncio.wait_for(store.search(mine), 30)
+            tasks += [asyncio.create_task(store.search(replace(other, owner=f"other{number}"))) for number in range(3)]
+            await settle()
+            with pytest.raises(OverloadedError, match="4 are waiting"):
+                await asyncio.wait_for(store.search(third), 30)
+        assert all(len(page.hits) == 1 for page in await asyncio.gather(*tasks))
+    assert sorted(recorder.searches) == [("complete", "words", 1)] * 5 + [("refused", "words", 0)] * 2
+
+
+async def test_so_many_searches_for_words_run_at_one_time(tmp_path, monkeypatch):
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(max_searches=2)) as store:
+        await store.put("n", "k", "word")
+        both = threading.Barrier(2)
+        search = planner.search
+
+        def meet(*arguments, **options):
+            both.wait(60)
+            return search(*arguments, **options)
+
+        monkeypatch.setattr(planner, "search", meet)
+        pages = await asyncio.gather(*(store.search(Query.create(text="word")) for _ in range(4)))
+        assert [len(page.hits) for page in pages] == [1] * 4
+
+
+@pytest.mark.parametrize("query", [{"glob": "*9"}, {"match": "(word NOT word) OR 009 OR 199"}])
+async def test_a_search_of_many_slices_lets_others_have_their_turns(store, monkeypatch, query):
+    """Another owner's search begins after it, and runs after its first slice."""
+    await store.batch([Put(Draft.create("n", f"{number:03d}", "word")) for number in range(200)])
+    long, short = (replace(Query.create(**query), owner=owner) for owner in ("long", "short"))
+    order, real = [], planner.search
+
+    def noted(db, asked, position, **options):
+        order.append(asked.owner)
+        return real(db, asked, position, **options)
+
+    monkeypatch.setattr(planner, "search", noted)
+    monkeypatch.setattr(by_text, "_INDEX_SECONDS", -1)
+    monkeypatch.setattr(by_text, "_CHECK_INTERVAL", 1)
+    monkeypatch.setattr(planner, "_MAX_SECONDS", -1)
+    monkeypatch.setattr(slices, "MAX_SECONDS", 60)
+    page, first = await asyncio.gather(store.search(long), store.search(short, limit=1))
+    assert order[:2] == ["long", "short"]
+    assert order.count("long") >= 4
+    assert (page.partial, page.position, len(first.hits)) == (False, None, 1)
+    assert len(page.hits) == (20 if "glob" in query else 2)

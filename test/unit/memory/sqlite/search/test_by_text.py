@@ -37,10 +37,10 @@ def in_time(monkeypatch):
     def limit(*outcomes):
         left = list(outcomes)
 
-        def limited(db):
+        def limited(db, expression):
             if left and not left.pop(0):
                 raise by_text._OutOfTimeError
-            return real(db)
+            return real(db, expression)
 
         monkeypatch.setattr(by_text, "_time_limit", limited)
 
@@ -134,6 +134,21 @@ async def test_ranks_that_take_too_long_are_left_out(store, in_time):
     in_time(True, False)
     page = await store.search(Query.create(text="word"), limit=2)
     assert ([hit.entry.key for hit in page.hits], page.ranked, page.position[0]) == (["k4", "k3"], False, "newest")
+
+
+@pytest.mark.parametrize("scope", [{}, {"namespace": "n"}])
+async def test_rare_words_rank_what_frequent_words_limit(store, monkeypatch, scope):
+    """FTS5 counts all entries with a word for a rank, and so it is not asked to do that for a frequent one."""
+    monkeypatch.setattr(by_text, "MAX_RANKED", 3)
+    texts = ("word", "rare word", "word", "rare rare word", "rare", "word")
+    await fill(store, *(("n", f"k{number}", text) for number, text in enumerate(texts)))
+    statements = []
+    await store._readers._searchers[0].run(lambda db: db.set_trace_callback(statements.append))
+    page = await store.search(Query.create(text="word rare", **scope))
+    assert ([hit.entry.key for hit in page.hits], page.ranked) == (["k3", "k1"], True)
+    (ranking,) = (each for each in statements if "bm25" in each)
+    ranked, _ = ranking.split("rowid IN")
+    assert ('"rare"' in ranked, '"word"' in ranked) == (True, False)
 
 
 async def test_prefixes_that_take_too_long_are_looked_for_among_the_other_words(store, in_time):
@@ -240,5 +255,5 @@ async def test_texts_do_not_stay_in_memory(tmp_path):
         await fill(store, ("n", "k", "word"))
         await store.search(replace(Query.create(text="word"), within=("n",)))
         count = "SELECT count(*) FROM page"
-        worker = store._readers._workers["texts"]
+        worker = store._readers._searchers[0]
         assert await worker.run(lambda _: fulltext._table("none").execute(count).fetchone()) == (0,)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from swarm_operator.memory.core import Delete, Draft, Put, Query
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
-from swarm_operator.memory.sqlite.search import by_text, by_update, candidates, fulltext, planner
+from swarm_operator.memory.sqlite.search import by_text, by_update, candidates, fulltext, planner, slices
 
 
 async def fill(store, *entries):
@@ -216,13 +216,38 @@ async def test_very_many_namespaces_are_bounded_work_too(store, monkeypatch):
     assert len(await keys(store, prefix="k")) == 20
 
 
-async def test_a_slow_search_ends_its_page_by_the_clock(store, monkeypatch):
-    monkeypatch.setattr(planner, "_MAX_SECONDS", 0)
-    await fill(store, *(("n", f"{number:03d}", number) for number in range(200)))
-    page = await store.search(Query.create(glob="*9"), limit=1000)
-    assert page.partial
-    assert page.candidates == 64
-    assert len(await keys(store, glob="*9")) == 20
+async def test_a_slow_search_ends_its_slice_and_its_page_by_its_work(tmp_path, monkeypatch, recorder):
+    monkeypatch.setattr(planner, "_MAX_SECONDS", -1)
+    monkeypatch.setattr(slices, "MAX_SECONDS", 60)
+    async with SqliteStore.open(tmp_path / "db", observer=recorder) as store:
+        await fill(store, *(("n", f"{number:03d}", number) for number in range(200)))
+        page = await store.search(Query.create(glob="*9"), limit=1000)
+        assert (page.partial, page.candidates, len(page.hits)) == (False, 201, 20), "the end of a namespace counts"
+        monkeypatch.setattr(slices, "MAX_SECONDS", -1)
+        page = await store.search(Query.create(glob="*9"), limit=1000)
+        assert (page.partial, page.candidates) == (True, 64)
+        assert recorder.searches == [("complete", "conditions", 4), ("partial", "conditions", 1)]
+        assert len(await keys(store, glob="*9")) == 20
+
+
+async def test_a_page_of_many_slices_has_the_limits_of_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(planner, "_MAX_SECONDS", -1)
+    monkeypatch.setattr(planner, "_MIN_CANDIDATES", 1)
+    monkeypatch.setattr(slices, "MAX_SECONDS", 60)
+    async with SqliteStore.open(tmp_path / "db", StoreConfig(max_page_bytes=1000)) as store:
+        await fill(store, *(("n", f"{number:03d}", "x" * (600 if number > 97 else 0)) for number in range(100)))
+        page = await store.search(Query.create(), limit=70)
+        assert ([hit.entry.key for hit in page.hits], page.partial) == (
+            [f"{number:03d}" for number in range(70)],
+            False,
+        )
+        page = await store.search(Query.create(), position=page.position, limit=70)
+        assert [hit.entry.key for hit in page.hits] == [f"{number:03d}" for number in range(70, 99)]
+        page = await store.search(Query.create(), position=page.position, limit=70)
+        assert ([hit.entry.key for hit in page.hits], page.position) == (["099"], None)
+        monkeypatch.setattr(planner, "MAX_CANDIDATES", 40)
+        page = await store.search(Query.create(glob="*nothing"))
+        assert (page.hits, page.partial, page.candidates) == ([], True, 40)
 
 
 async def test_a_page_ends_early_when_its_values_grow_large(tmp_path):
@@ -295,8 +320,8 @@ async def test_the_plans_walk_indexes_and_sort_nothing(store):
             (by_update, "_ALL", (0, 1, "n", "k")),
             (by_update, "_IN", ("n", 0, 1, "k", 5)),
             (by_update, "_LATEST", ("n", 0, 1)),
-            (by_text, "_NEWEST", ("word", 5)),
-            (by_text, "_NEWEST_OF_ALL", (5,)),
+            (by_text, "_NEWEST", ("word", 5, 5)),
+            (by_text, "_NEWEST_OF_ALL", (5, 5)),
             (by_text, "_ID", ("n", "k")),
             (by_text, "_FROM_ID", (1,)),
         ):

@@ -209,6 +209,7 @@ def test_the_index_is_a_plain_one(monkeypatch):
     monkeypatch.setattr(words, "_MAX_NAMESPACES", 2)
     # A machine that stalls would change the order between two pages, and an entry would come twice.
     monkeypatch.setattr(by_text, "_INDEX_SECONDS", 60)
+    monkeypatch.setattr(by_text, "_PREFIX_SECONDS", 60)
     run_state_machine_as_test(
         IndexMachine,
         settings=settings(

@@ -1,0 +1,60 @@
+"""A page of a search, found in slices of a few milliseconds, so that others have their turns in between.
+
+Each slice reads a snapshot of its own and goes on from the position at which the one before ended, as the next page
+would: what holds for two pages holds for two slices of one.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from swarm_operator.memory.core.pages import Position, SearchPage
+from swarm_operator.memory.core.query import Query
+from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.search import planner
+
+MAX_SECONDS: Final = 0.05
+"""Work of all slices of a page, in seconds of the processor. The last slice may exceed it."""
+
+
+class Slices:
+    """The slices of a page.
+
+    Attributes:
+        count: number of slices that were run.
+
+    Args:
+        query: the query.
+        position: resume position of the page before; None: this is the first page.
+        limit: see planner.search, as all else.
+        max_bytes: maximum bytes of values.
+        now: the time in milliseconds since the Unix epoch.
+        since: the change that the index of words should have.
+    """
+
+    def __init__(
+        self, query: Query, position: Position | None, *, limit: int, max_bytes: int, now: int, since: int
+    ) -> None:
+        self.count = 0
+        self._query = query
+        self._page = SearchPage(position=position, within=query.within)
+        self._options = {"limit": limit, "max_bytes": max_bytes, "now": now, "since": since}
+        self._seconds = 0.0
+
+    def run(self, db: sqlite3.Connection) -> SearchPage | None:
+        """Run the next slice in the caller's snapshot. Return the page if it was the last slice, and else None.
+
+        Raises:
+            InvalidInputError, CorruptValueError: see planner.search.
+        """
+        started = time.thread_time()
+        page = self._page
+        planner.search(db, self._query, page.position, page=page, **self._options)
+        self.count += 1
+        self._seconds += time.thread_time() - started
+        # A slice of ranks is not continued: if the next one could not rank, entries would come twice in one page.
+        ranked = self._query.expression is not None and page.ranked
+        if page.partial and not ranked and page.candidates < planner.MAX_CANDIDATES and self._seconds < MAX_SECONDS:
+            return None
+        return page
