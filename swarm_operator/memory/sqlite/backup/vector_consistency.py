@@ -11,14 +11,15 @@ from typing import Final
 from swarm_operator.memory.sqlite.backup.findings import Findings
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 
-_LOST = "SELECT DISTINCT id FROM vectors WHERE id NOT IN (SELECT id FROM entries)"
+_LOST = "SELECT DISTINCT id / 4 FROM vectors WHERE id / 4 NOT IN (SELECT id FROM entries)"
 _ELSEWHERE = """
-    SELECT e.namespace, e.key FROM vectors v JOIN entries e ON e.id = v.id LEFT JOIN vector_spaces s ON s.id = v.space
+    SELECT e.namespace, e.key FROM vectors v JOIN entries e ON e.id = v.id / 4
+    LEFT JOIN vector_spaces s ON s.id = v.space
     WHERE s.namespace IS NOT e.namespace
 """
 _WRONG_WIDTH = """
     SELECT e.namespace, e.key, length(v.code), coalesce(m.width, s.width)
-    FROM vectors v JOIN entries e ON e.id = v.id JOIN vector_spaces s ON s.id = v.space
+    FROM vectors v JOIN entries e ON e.id = v.id / 4 JOIN vector_spaces s ON s.id = v.space
     LEFT JOIN vector_models m ON m.number = v.model
     WHERE length(v.code) IS NOT CASE v.model WHEN 0 THEN s.width ELSE m.width END
     AND (length(v.code) > 0 OR v.model = 0)
@@ -32,7 +33,7 @@ _MISSING = """
     SELECT e.namespace, e.key FROM vector_models m JOIN entries e
     WHERE m.number = (SELECT max(number) FROM vector_models) AND m.position IS NOT NULL
     AND m.position >= (SELECT coalesce(min(seq), 1) - 1 FROM changes) AND (m.built IS NULL OR e.id <= m.built)
-    AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.id = e.id AND v.model IN (0, m.number))
+    AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.id IN (4 * e.id, 4 * e.id + 1 + m.number % 3))
     AND NOT EXISTS (SELECT 1 FROM changes c WHERE c.row_id = e.id AND c.seq > m.position)
     AND NOT EXISTS (
         SELECT 1 FROM vector_spaces s WHERE s.namespace = e.namespace AND s.clients > 0 AND s.width <> m.width

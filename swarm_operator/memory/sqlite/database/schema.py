@@ -184,23 +184,22 @@ _VERSION_8 = (
     """,
     """
     CREATE TABLE vectors (
-        id INTEGER NOT NULL,
+        id INTEGER PRIMARY KEY,
         model INTEGER NOT NULL,
         space INTEGER NOT NULL,
         scale REAL NOT NULL,
-        code BLOB NOT NULL,
-        PRIMARY KEY (id, model)
-    ) STRICT, WITHOUT ROWID
+        code BLOB NOT NULL
+    ) STRICT
     """,
     "CREATE TABLE vector_log (seq INTEGER PRIMARY KEY, id INTEGER NOT NULL) STRICT",
     """
     CREATE TRIGGER entries_overwritten_vectors AFTER UPDATE OF value ON entries BEGIN
-        DELETE FROM vectors WHERE id = old.id;
+        DELETE FROM vectors WHERE id BETWEEN 4 * old.id AND 4 * old.id + 3;
     END
     """,
     """
     CREATE TRIGGER entries_deleted_vectors AFTER DELETE ON entries BEGIN
-        DELETE FROM vectors WHERE id = old.id;
+        DELETE FROM vectors WHERE id BETWEEN 4 * old.id AND 4 * old.id + 3;
     END
     """,
     f"""

@@ -62,10 +62,12 @@ def estimates(vector: bytes, bits: Array) -> Array:
     given = np.frombuffer(vector, "<f4")
     numbers[: len(given)] = given
     sums = numbers.reshape(-1, 8) @ (1 - 2 * _ALL_BYTES.astype(np.float32)).T
-    found = np.zeros(bits.shape[1], np.float32)
-    for place, table in enumerate(sums):
-        signs = np.ascontiguousarray(bits[place // 8]).view(np.uint8)[place % 8 :: 8]
-        found += table[signs]
+    count = bits.shape[1]
+    by_byte = np.ascontiguousarray(bits.view(np.uint8).reshape(len(bits), count, 8).transpose(0, 2, 1))
+    found, some = np.zeros(count, np.float32), np.empty(count, np.float32)
+    for table, signs in zip(sums, by_byte.reshape(-1, count), strict=True):
+        # "clip" alone writes into `out` without a copy; no index is out of range.
+        found += np.take(table, signs, out=some, mode="clip")
     return found
 
 

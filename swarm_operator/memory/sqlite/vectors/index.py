@@ -164,7 +164,7 @@ class VectorIndex:
                 table.check_width(db, query.namespace, query.vector)
             with planes.lock:
                 found.partial = not (planes.follow(db) and planes.loaded)
-                fresh = not found.partial and (not self._followers or _is_fresh(db, serving, since))
+                fresh = not found.partial and (self._embedder is None or _is_fresh(db, serving, since))
                 if mode is Mode.HYBRID:
                     its = planes if known else None
                     page.hybrid(db, its, query, vector, position, limits, now=now, since=since, found=found)
@@ -187,7 +187,7 @@ class VectorIndex:
             model=self._embedder.name,
             width=self._embedder.width,
             lag=max((follower.lag for follower in self._followers), default=0),
-            rebuilding=any(follower.model.built is not None for follower in self._followers),
+            rebuilding=not self._followers or any(each.model.built is not None for each in self._followers),
             embedded=sum(follower.embedded for follower in self._followers),
             failures=sum(follower.failures for follower in self._followers),
             last_error=next((each.last_error for each in self._followers if each.last_error), None),

@@ -21,7 +21,7 @@ _LACKING = f"""
     SELECT e.version, e.namespace, e.key,
     CASE e.codec WHEN 0 THEN substr(e.value, 1, {MAX_TEXT_BYTES}) ELSE e.value END, e.codec, e.size
     FROM entries e WHERE e.id = :id
-    AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.id = e.id AND v.model IN (0, :model))
+    AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.id IN (4 * e.id, 4 * e.id + :slot))
     AND NOT EXISTS (
         SELECT 1 FROM vector_spaces s WHERE s.namespace = e.namespace AND s.clients > 0 AND s.width <> :width
     )
@@ -79,7 +79,7 @@ def _texts(
     size = 0
     for place, row_id in db.execute(sql, (after, rows)).fetchall():
         after = place
-        parameters = {"id": row_id, "model": model.number, "width": model.width}
+        parameters = {"id": row_id, "slot": table.slot(model.number), "width": model.width}
         found = None if row_id in texts else db.execute(_LACKING, parameters).fetchone()
         if found is None:
             continue

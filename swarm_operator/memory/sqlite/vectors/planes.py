@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from swarm_operator.memory.sqlite.vectors.codes import Array, estimates, planes, query_bits, sign_bits
+from swarm_operator.memory.sqlite.vectors.table import slot
 
 EXACT: Final = 12_000
 """Number of vectors whose codes are compared: up to so many, all of them, and of more those that are best by bits."""
@@ -30,14 +31,15 @@ _GROWTH: Final = 8
 """Divisor of what is allocated beyond what is needed."""
 
 _LOAD = """
-    SELECT id, space, code FROM vectors WHERE id > ? AND model IN (0, ?) AND length(code) = ? ORDER BY id LIMIT ?
+    SELECT id / 4, space, code FROM vectors WHERE id >= 4 * ? AND model IN (0, ?) AND length(code) = ?
+    ORDER BY id LIMIT ?
 """
 _CHANGED = """
-    SELECT id, space, code FROM vectors WHERE id IN (SELECT value FROM json_each(?)) AND model IN (0, ?)
-    AND length(code) = ? ORDER BY id
+    SELECT v.id / 4, v.space, v.code FROM json_each(?) j
+    CROSS JOIN vectors v ON v.id IN (4 * j.value, 4 * j.value + ?) AND length(v.code) = ? ORDER BY v.id
 """
 _LOG_BOUNDS = "SELECT coalesce((SELECT min(seq) FROM vector_log), 1), coalesce((SELECT max(seq) FROM vector_log), 0)"
-_LOGGED = "SELECT DISTINCT id FROM vector_log WHERE seq > ? AND id <= ?"
+_LOGGED = "SELECT DISTINCT id / 4 FROM vector_log WHERE seq > ? AND id / 4 <= ?"
 
 
 class Planes:
@@ -74,12 +76,12 @@ class Planes:
         if not self.follow(db):
             self._count, self._last, self._seq = 0, 0, None
             self.follow(db)
-        rows = db.execute(_LOAD, (self._last, self.model, self.width, _LOAD_ROWS)).fetchall()
+        rows = db.execute(_LOAD, (self._last + 1, self.model, self.width, _LOAD_ROWS)).fetchall()
         self._set(rows)
         if rows:
             self._last = rows[-1][0]
         if len(rows) < _LOAD_ROWS:
-            self.loaded, self._last = True, 2**63 - 1
+            self.loaded, self._last = True, 2**61
 
     def follow(self, db: sqlite3.Connection) -> bool:
         """Take what has changed since, in the caller's snapshot. Return False if that is not known any more."""
@@ -91,7 +93,7 @@ class Planes:
             return False
         if self._seq < newest:
             changed = [row_id for (row_id,) in db.execute(_LOGGED, (self._seq, self._last)).fetchall()]
-            rows = db.execute(_CHANGED, (json.dumps(changed), self.model, self.width)).fetchall()
+            rows = db.execute(_CHANGED, (json.dumps(changed), slot(self.model), self.width)).fetchall()
             self._remove(set(changed).difference(row[0] for row in rows))
             self._set(rows)
             self._seq = newest

@@ -17,7 +17,6 @@ import dataclasses
 import json
 import math
 import sqlite3
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -28,8 +27,9 @@ from swarm_operator.memory.sqlite.search import planner
 from swarm_operator.memory.sqlite.search.candidates import by_id
 from swarm_operator.memory.sqlite.vectors.codes import Array, cosines
 from swarm_operator.memory.sqlite.vectors.planes import Planes
+from swarm_operator.memory.sqlite.vectors.table import slot
 
-_BATCH: Final = 1000
+_BATCH: Final = 512
 _MAX_ENUMERATED: Final = 2000
 """Maximum number of entries that are looked at to find all that meet the conditions."""
 _MAX_TESTED: Final = 5000
@@ -45,10 +45,10 @@ _DEVIATIONS: Final = 3.0
 _SPACES = "SELECT id FROM vector_spaces WHERE namespace >= ? AND namespace < ?"
 _ALL_SPACES = "SELECT id FROM vector_spaces"
 _CODES = """
-    SELECT v.id, v.code FROM json_each(?) AS j
-    CROSS JOIN vectors v ON v.id = j.value CROSS JOIN entries e ON e.id = v.id
-    WHERE v.model IN (0, ?) AND length(v.code) = ? AND (e.expires_at IS NULL OR e.expires_at > ?)
+    SELECT v.id / 4, v.code FROM json_each(?) j
+    CROSS JOIN vectors v ON v.id IN (4 * j.value, 4 * j.value + ?) AND length(v.code) = ?
 """
+_EXPIRED = "SELECT id FROM entries INDEXED BY entries_expiry WHERE expires_at <= ?"
 
 
 class Scored(NamedTuple):
@@ -95,6 +95,7 @@ def scan(
         ids, guesses = planes.candidates(vector, _spaces(db, query))
         tested = 0
     bounds = None if guesses is None else _bounds(vector, guesses)
+    expired = {row_id for (row_id,) in db.execute(_EXPIRED, (now,)).fetchall()}
     found = Found([], tested)
     best: list[Scored] = []
     for start in range(0, len(ids), _BATCH):
@@ -107,26 +108,26 @@ def scan(
         if matches is not None:
             found.tested += len(batch)
             batch = [row_id for row_id in batch if (row := by_id(db, row_id)) is not None and matches(row)]
-        scored = [*_scored(db, planes, vector, batch, now)]
+        if expired:
+            batch = [row_id for row_id in batch if row_id not in expired]
+        scored = _scored(db, planes, vector, batch)
         if matches is None and not tested:
             found.tested += len(scored)
-        best = sorted(best + [each for each in scored if after is None or each > after])[:wanted]
+        worst = best[-1] if len(best) == wanted else None
+        best += [each for each in scored if (after is None or each > after) and (worst is None or each < worst)]
+        best = [Scored(*each) for each in sorted(best)[:wanted]]
     found.best = best
     return found
 
 
-def distance(cosine: float) -> float:
-    """Return the distance of a Scored."""
-    return -round(float(cosine), _DIGITS)
-
-
-def _scored(db: sqlite3.Connection, planes: Planes, vector: bytes, ids: list[int], now: int) -> Iterator[Scored]:
-    """Yield those of these rows that have a vector and have not expired."""
-    rows = db.execute(_CODES, (json.dumps(ids), planes.model, planes.width, now)).fetchall()
-    if rows:
-        found = cosines(vector, [code for _, code in rows])
-        for (row_id, _), cosine in zip(rows, found, strict=True):
-            yield Scored(distance(cosine), row_id)
+def _scored(db: sqlite3.Connection, planes: Planes, vector: bytes, ids: list[int]) -> list[tuple[float, int]]:
+    """Return the distances and IDs of those of these rows that have a vector."""
+    # In the order of the row IDs, those of one page of the file are read together.
+    rows = db.execute(_CODES, (json.dumps(sorted(ids)), slot(planes.model), planes.width)).fetchall()
+    if not rows:
+        return []
+    distances = -np.round(cosines(vector, [code for _, code in rows]).astype(np.float64), _DIGITS)
+    return [*zip(distances.tolist(), [row_id for row_id, _ in rows], strict=True)]
 
 
 def _bounds(vector: bytes, guesses: Array) -> Array:

@@ -1,6 +1,7 @@
 """Tables of vectors, and their SQL. Needs no numpy until there is a vector to store.
 
-    vectors          a row for each entry and model: scale and code. Model 0 is the client's
+    vectors          a row for each entry and model: scale and code. Model 0 is the client's. The row ID is 4 times that
+                     of the entry, and the remainder is the model's slot: so a code is found by one look-up
     vector_spaces    a number for each namespace with vectors, their number, and the width of the client's
     vector_models    embedders whose vectors are in the file, and how far they have come, see vectors.follow
     vector_log       rows of `vectors` that were added or removed, the last LOGGED: what is in memory follows it
@@ -24,6 +25,8 @@ from swarm_operator.memory.sqlite import changes
 
 CLIENT: Final = 0
 """Number of the model of vectors that clients gave."""
+SLOTS: Final = 4
+"""Number of vectors that an entry may have: the client's, and those of the models that are in use or being deleted."""
 
 _WIDTH = """
     SELECT coalesce(
@@ -39,9 +42,10 @@ _MODELS = "SELECT number, name, width, position, built FROM vector_models ORDER 
 _SET_PROGRESS = "UPDATE vector_models SET position = ?, built = ? WHERE number = ?"
 _IS_CURRENT = """
     SELECT 1 FROM entries e WHERE e.id = ? AND e.version = ?
-    AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.id = e.id AND v.model IN (0, ?))
+    AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.id IN (4 * e.id, 4 * e.id + ?))
 """
 _DROP = "DELETE FROM vectors WHERE id > ? AND id <= ? AND model = ?"
+_DROP_ALL = "DELETE FROM vectors WHERE model = ?"
 _DROP_END = "SELECT max(id) FROM (SELECT id FROM vectors WHERE id > ? AND model = ? ORDER BY id LIMIT ?)"
 _COUNT = "SELECT coalesce(sum(entries), 0) FROM vector_spaces"
 
@@ -64,6 +68,11 @@ class Model(NamedTuple):
     width: int
     position: int | None
     built: int | None
+
+
+def slot(model: int) -> int:
+    """Return the remainder of the row IDs of a model's vectors."""
+    return 0 if model == CLIENT else 1 + model % (SLOTS - 1)
 
 
 def check_width(db: sqlite3.Connection, namespace: str, vector: bytes) -> None:
@@ -90,7 +99,7 @@ def store(db: sqlite3.Connection, model: int, made: Iterable[tuple[int, int, str
     """
     stored = 0
     for row_id, version, namespace, vector in made:
-        if db.execute(_IS_CURRENT, (row_id, version, model)).fetchone() is not None:
+        if db.execute(_IS_CURRENT, (row_id, version, slot(model))).fetchone() is not None:
             _insert(db, row_id, model, namespace, vector)
             stored += 1
     return stored
@@ -102,10 +111,15 @@ def models(db: sqlite3.Connection) -> list[Model]:
 
 
 def add_model(db: sqlite3.Connection, name: str, width: int) -> None:
-    """Add a model, which is to embed all entries."""
-    position = changes.bounds(db)[1]
-    sql = "INSERT INTO vector_models (name, width, position, built) VALUES (?, ?, ?, 0)"
-    db.execute(sql, (name, width, position))
+    """Add a model, which is to embed all entries. If there are as many as slots, the oldest model makes room."""
+    known = models(db)
+    number = known[-1].number + 1 if known else 1
+    for other in known:
+        if slot(other.number) == slot(number):
+            db.execute(_DROP_ALL, (other.number,))
+            drop_model(db, other.number)
+    sql = "INSERT INTO vector_models (number, name, width, position, built) VALUES (?, ?, ?, ?, 0)"
+    db.execute(sql, (number, name, width, changes.bounds(db)[1]))
 
 
 def set_progress(db: sqlite3.Connection, model: int, position: int | None, built: int | None) -> None:
@@ -114,7 +128,7 @@ def set_progress(db: sqlite3.Connection, model: int, position: int | None, built
 
 
 def drop_vectors(db: sqlite3.Connection, model: int, after: int, limit: int) -> int | None:
-    """Delete some vectors of a model. Return the last row ID that was looked at; None: there are no more."""
+    """Delete some vectors of a model. Return the row ID of the last one; None: there are no more."""
     end: int | None = db.execute(_DROP_END, (after, model, limit)).fetchone()[0]
     if end is not None:
         db.execute(_DROP, (after, end, model))
@@ -149,5 +163,5 @@ def _insert(db: sqlite3.Connection, row_id: int, model: int, namespace: str, vec
 
     db.execute(_ADD_SPACE, (namespace,))
     space: int = db.execute(_SPACE, (namespace,)).fetchone()[0]
-    db.execute(_INSERT, (row_id, model, space, *encode(vector)))
+    db.execute(_INSERT, (SLOTS * row_id + slot(model), model, space, *encode(vector)))
     return space
