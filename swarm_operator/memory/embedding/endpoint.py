@@ -36,6 +36,10 @@ _TOO_MUCH: Final = frozenset({400, 413, 422})
 _REFUSED_KEY: Final = frozenset({401, 403})
 _FIRST_PAUSE: Final = 0.25
 _MAX_PAUSE: Final = 8.0
+_SHORT_PAUSE: Final = 2.0
+"""Pauses that calls wait for."""
+_MAX_AWAY: Final = 30.0
+"""Seconds after a call without an answer in which others fail at once, at most."""
 _MAX_RETRY_AFTER: Final = 300.0
 _DIGITS: Final = 32
 """Bytes of a number in an answer, at most: 17 digits, an exponent, and a line of its own."""
@@ -59,8 +63,8 @@ class _RefusedTextsError(EmbeddingError):
 class HttpEmbedder:
     """Asks an endpoint for vectors. Use `http_embedder`.
 
-    Where the endpoint asks for a pause (Retry-After), nothing is sent until it is over: calls wait for that as long as
-    their time allows, and fail otherwise.
+    While the endpoint asks for a pause (Retry-After), and some time after a call that found it away, nothing is sent.
+    Calls fail at once then, so that a search does not wait for an endpoint that does not answer, but for a short pause.
 
     Args:
         settings: the settings.
@@ -83,6 +87,8 @@ class HttpEmbedder:
         self._trust = _Trust(settings.ca_file) if parts.scheme == "https" else None
         self._width = settings.width
         self._not_before = 0.0
+        self._reason = ""
+        self._away = 0
 
     @property
     def name(self) -> str:
@@ -127,23 +133,31 @@ class HttpEmbedder:
 
     async def _ask(self, texts: list[str]) -> list[bytes]:
         """Send a request until it is answered, or the time is over."""
+        pause = self._not_before - self._monotonic()
+        if pause > _SHORT_PAUSE:
+            raise EmbeddingError(f"{self._reason}; the next attempt is in {pause:.1f} s")
         deadline = self._monotonic() + self._settings.timeout
-        pause, reason = self._not_before - self._monotonic(), f"{self._source}: it has asked for a pause"
         backoff = _FIRST_PAUSE
         while True:
             if pause > 0:
-                left = deadline - self._monotonic()
-                if pause >= left:
-                    raise EmbeddingError(f"{reason}; the next attempt is in {pause:.1f} s")
                 await self._sleep(pause)
             try:
-                return await self._send(texts, deadline - self._monotonic())
+                vectors = await self._send(texts, deadline - self._monotonic())
             except _UnavailableError as error:
-                if error.retry_after:
-                    self._not_before = self._monotonic() + error.retry_after
                 jittered = random.uniform(backoff / 2, backoff)  # noqa: S311 - not for cryptography
-                pause, reason = max(jittered, error.retry_after), str(error)
+                pause = max(jittered, error.retry_after)
                 backoff = min(2 * backoff, _MAX_PAUSE)
+                ends = self._monotonic() + pause >= deadline
+                if ends:
+                    self._away += 1
+                    pause = max(pause, min(2.0 ** min(self._away, 5), _MAX_AWAY))
+                if ends or error.retry_after:
+                    self._not_before, self._reason = self._monotonic() + pause, str(error)
+                if ends:
+                    raise EmbeddingError(f"{error}; the next attempt is in {pause:.1f} s") from error
+            else:
+                self._away = 0
+                return vectors
 
     async def _send(self, texts: list[str], seconds: float) -> list[bytes]:
         """Send a request once."""

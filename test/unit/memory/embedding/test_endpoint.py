@@ -150,11 +150,29 @@ async def test_a_pause_that_is_longer_than_the_time_holds_for_all_calls(opened, 
     server.fail(429, "slow down", headers={"Retry-After": "60"})
     assert "status 429: slow down; the next attempt is in 60.0 s" in await refused(embedder)
     passing.now += 30
-    assert "it has asked for a pause; the next attempt is in 30.0 s" in await refused(embedder)
+    assert "status 429: slow down; the next attempt is in 30.0 s" in await refused(embedder)
     assert len(server.asked) == 1
-    passing.now += 25
+    passing.now += 28.5
     assert list(await embedder.embed(["a"])) == list(await static.embed(["a"]))
     assert passing.now == 60
+
+
+async def test_after_a_call_that_found_it_away_others_fail_at_once_for_some_time(opened, server, static, passing):
+    embedder = await opened(timeout=10)
+    for away in (2, 4, 8, 16, 30, 30):
+        for _ in range(50):
+            server.fail(503)
+        assert "status 503; the next attempt is in " in await refused(embedder)
+        asked = len(server.asked)
+        passing.now += max(away - 2.5, 0)
+        if away > 4:
+            assert "status 503; the next attempt is in 2." in await refused(embedder)
+        assert len(server.asked) == asked
+        passing.now += 10
+    server.faults.clear()
+    assert list(await embedder.embed(["a"])) == list(await static.embed(["a"]))
+    server.fail(503)
+    assert list(await embedder.embed(["a"])) == list(await static.embed(["a"])), "it counts from the beginning again"
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-5", "soon", "1e9", "Thu, 99 Foo", ""])
