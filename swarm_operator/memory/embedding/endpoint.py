@@ -9,6 +9,7 @@ import random
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from swarm_operator.memory.core.errors import EmbeddingError
+from swarm_operator.memory.core.errors import ConfigError, EmbeddingError
 from swarm_operator.memory.core.threads import LARGE_BYTES, run_on_thread
 from swarm_operator.memory.core.vectors import MAX_WIDTH, NUMBER_BYTES, width
 from swarm_operator.memory.embedding.answer import BadAnswerError, read_vectors
@@ -100,6 +101,18 @@ class HttpEmbedder:
         """See core.embedding."""
         assert self._width is not None  # noqa: S101 - http_embedder has found it out
         return self._width
+
+    def of_name(self, name: str) -> HttpEmbedder | None:
+        """Return an embedder of the same endpoint with the model of a name; None if it is no name of one."""
+        kind, _, rest = name.partition("/")
+        model, _, width_text = rest.rpartition("/")
+        if kind != "http" or not model or not width_text.isdecimal():
+            return None
+        try:
+            settings = replace(self._settings, model=model, width=int(width_text))
+        except ConfigError:
+            return None
+        return HttpEmbedder(settings, self._session, sleep=self._sleep, monotonic=self._monotonic)
 
     async def discover(self) -> None:
         """Ask for the vector of a word, to learn its width. Raise EmbeddingError."""

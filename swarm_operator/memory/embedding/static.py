@@ -11,7 +11,7 @@ import contextlib
 import importlib.util
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -88,8 +88,8 @@ class StaticEmbedder:
         return vector
 
 
-@contextlib.asynccontextmanager
-async def static_embedder() -> AsyncIterator[StaticEmbedder]:
+@contextlib.contextmanager
+def static_embedder() -> Iterator[StaticEmbedder]:
     """Yield the embedder. Its tokenizer is read meanwhile, so that the first question does not wait for that.
 
     Raises:

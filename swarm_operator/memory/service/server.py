@@ -25,7 +25,7 @@ from starlette.types import ASGIApp
 
 import swarm_operator
 from swarm_operator.memory.core import MemoryStoreError
-from swarm_operator.memory.embedding.choice import open_embedder
+from swarm_operator.memory.embedding.choice import open_embedders
 from swarm_operator.memory.service.access.seal import Seal, read_or_create_key
 from swarm_operator.memory.service.access.service_accounts import ServiceAccounts
 from swarm_operator.memory.service.access.tokens import Tokens, generate
@@ -81,11 +81,12 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
             http_socket = sockets.enter_context(_bind(settings.host, settings.http_port))
             metrics_socket = sockets.enter_context(_bind(settings.host, settings.metrics_port))
             async with (
-                open_embedder(settings.embedder) as embedder,
+                open_embedders(settings.embedder) as embedders,
                 SqliteStore.open(
-                    settings.data_dir / DATABASE_NAME, config, observer=metrics, embedder=embedder
+                    settings.data_dir / DATABASE_NAME, config, observer=metrics, embedder=embedders.chosen,
+                    former_embedder=embedders.of_name,
                 ) as store,
-            ):
+            ):  # fmt: skip
                 app = MemoryApp(store, tokens=tokens, metrics=metrics, settings=settings)
                 direct = Direct(store.callbacks, tokens=tokens, metrics=metrics, max_body_bytes=settings.max_body_bytes)
                 stopping = [app.stop]

@@ -18,7 +18,7 @@ from bench.recall.pairs import Pair, Recall, pairs
 from swarm_operator.memory.core.embedding import Embedder
 from swarm_operator.memory.core.query import Mode, Query
 from swarm_operator.memory.core.store import Store
-from swarm_operator.memory.embedding.choice import open_embedder
+from swarm_operator.memory.embedding.choice import open_embedders
 from swarm_operator.memory.embedding.settings import EmbedderSettings
 from swarm_operator.memory.sqlite import SqliteStore
 from swarm_operator.memory.sqlite.database.driver import sqlite3
@@ -40,7 +40,8 @@ def main() -> None:
 async def _run() -> None:
     asked = pairs()
     before = _resident_mib("RssAnon"), _resident_mib("RssFile")
-    async with open_embedder(EmbedderSettings(mode="static")) as embedder:
+    async with open_embedders(EmbedderSettings(mode="static")) as embedders:
+        embedder = embedders.chosen
         assert embedder is not None
         await embedder.embed([fact for _, fact in asked])
         speed = await _speed(embedder, asked)

@@ -295,3 +295,10 @@ async def test_tls_is_verified_by_the_file_of_the_settings(opened, static, tmp_p
                 assert "certificate" in await refused(embedder)
                 assert server.asked == []
         assert list(await embedder.embed(["a"])) == list(await static.embed(["a"]))
+
+
+async def test_a_former_model_is_asked_for_at_the_same_endpoint(opened, server, static):
+    embedder = await opened(model="new", width=3)
+    former = embedder.of_name("http/static/256")
+    assert list(await former.embed(["a"])) == list(await static.embed(["a"]))
+    assert "The model new does not exist" in await refused(embedder)

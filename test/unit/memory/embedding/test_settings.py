@@ -1,11 +1,12 @@
 """Settings of the embedder: what goes together."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from swarm_operator.memory.core.errors import ConfigError
-from swarm_operator.memory.embedding.choice import open_embedder
+from swarm_operator.memory.embedding.choice import open_embedders
 from swarm_operator.memory.embedding.settings import EmbedderSettings
 
 HTTP = {"mode": "http", "url": "https://api.example.com/v1", "model": "m"}
@@ -52,9 +53,27 @@ def test_what_is_not_allowed_names_the_field(given, field):
 
 
 async def test_the_embedder_is_that_of_the_mode():
-    async with open_embedder(EmbedderSettings()) as none:
-        assert none is None
-    async with open_embedder(EmbedderSettings(mode="static")) as static:
-        assert static.name.startswith("static/")
-    async with open_embedder(EmbedderSettings(**HTTP, width=5)) as http:
-        assert http.name == "http/m/5"
+    async with open_embedders(EmbedderSettings()) as none:
+        assert none.chosen is None
+    async with open_embedders(EmbedderSettings(mode="static")) as static:
+        assert static.chosen.name.startswith("static/")
+    async with open_embedders(EmbedderSettings(**HTTP, width=5)) as http:
+        assert http.chosen.name == "http/m/5"
+
+
+@pytest.mark.parametrize("name", ["http/other/7", "http/a/b:c/256", "static/wordllama-l2_supercat/256"])
+async def test_a_former_model_can_be_had(name):
+    async with open_embedders(EmbedderSettings(**HTTP, width=5)) as embedders:
+        former = await asyncio.to_thread(embedders.of_name, name)
+        assert (former.name, former.width) == (name, int(name.rpartition("/")[2]))
+        if name.startswith("static/"):
+            (vector,) = await former.embed(["a text"])
+            assert any(vector)
+
+
+@pytest.mark.parametrize("name", ["", "http/7", "http/m/", "http/m/x", "http/m/0", "http/m/5000", "static/x/256", "w"])
+async def test_others_cannot(name):
+    async with open_embedders(EmbedderSettings(**HTTP, width=5)) as embedders:
+        assert embedders.of_name(name) is None
+    async with open_embedders(EmbedderSettings(mode="static")) as embedders:
+        assert embedders.of_name(name) is None
