@@ -20,7 +20,13 @@ def add(commands: Any) -> None:
         "print the entries that a search finds, one a line",
         columns=("namespace", "key", "version", "updated_at", "updated_by", "snippet", "value"),
     )
-    searching.add_argument("text", metavar="WORD", nargs="*", help="words that all occur; wor* is the start of one")
+    searching.add_argument(
+        "text", metavar="WORD", nargs="*", help="words that all occur, or a question; wor* is the start of a word"
+    )
+    searching.add_argument(
+        "--mode", choices=("words", "meaning", "hybrid"),
+        help="how to search the words; default: hybrid if the memory has an embedder, else words",
+    )  # fmt: skip
     searching.add_argument("--namespace", help="default: everywhere")
     searching.add_argument("--subtree", action="store_true", help="also in the namespaces below it")
     searching.add_argument("--prefix", default="", help="only keys that start so")
@@ -61,6 +67,7 @@ async def _search(options: argparse.Namespace, client: MemoryClient) -> int:
         text=" ".join(options.text) or None,
         match=options.match,
         order=options.order,
+        mode=options.mode,
         values=not options.no_values,
         limit=min(options.limit or 100, 1000),
     )

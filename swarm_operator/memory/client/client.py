@@ -15,7 +15,7 @@ from typing import Any, Final, Self, TypeVar
 
 from swarm_operator.memory.client import backup, swarm, watch
 from swarm_operator.memory.client.backups import BackupsClient
-from swarm_operator.memory.client.encoding import to_json
+from swarm_operator.memory.client.encoding import to_json, vector_text
 from swarm_operator.memory.client.errors import MemoryClientError
 from swarm_operator.memory.client.models import (
     BatchResult,
@@ -123,6 +123,7 @@ class MemoryClient:
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
         ttl: int | None = None,
+        vector: bytes | Sequence[float] | None = None,
         create_only: bool = False,
         if_version: int | None = None,
     ) -> EntryHead:
@@ -135,15 +136,19 @@ class MemoryClient:
             tags: at most 64.
             metadata: a JSON object.
             ttl: seconds until the entry expires; None or 0 for never.
+            vector: the entry's embedding, to search it by its meaning: 1 to 4096 numbers, as many as all vectors of the
+                namespace have, or their bytes as little-endian float32.
             create_only: fail if the entry exists.
             if_version: fail unless the entry exists with this version.
 
         Raises:
             MemoryConflictError: a precondition failed.
             MemoryProtocolError: something else responded, so the entry may not be stored.
-            ValueError: a part of `value`, `tags` or `metadata` is not JSON; the message names the part.
+            ValueError: a part of `value`, `tags`, `metadata` or `vector` is not JSON; the message names the part.
         """
         document = {"value": value, "tags": list(tags or ()), "metadata": dict(metadata or {}), "ttl": ttl or 0}
+        if vector is not None:
+            document["vector"] = vector_text(vector)
         headers = _if_match(if_version) | ({"If-None-Match": "*"} if create_only else {})
         return await self._transport.request(
             "PUT", url_path("entries", namespace, key), lambda answer: _named(EntryHead(answer), namespace, key),
@@ -165,8 +170,8 @@ class MemoryClient:
 
         Args:
             operations: at most 1000 of `{"op": "put", "namespace": ..., "key": ..., "value": ..., "tags": [...],
-                "metadata": {...}, "ttl": ..., "create_only": ..., "if_version": ...}`, `{"op": "delete", ...,
-                "if_version": ...}` and `{"op": "get", ...}`. A get sees the batch's own writes.
+                "metadata": {...}, "ttl": ..., "vector": ..., "create_only": ..., "if_version": ...}`, `{"op": "delete",
+                ..., "if_version": ...}` and `{"op": "get", ...}`. A get sees the batch's own writes.
             atomic: apply all writes or none. False: each operation succeeds or fails on its own, as its result says.
 
         Returns:
@@ -177,7 +182,7 @@ class MemoryClient:
                 `problem["index"]` is the index of the failed operation.
             ValueError: a value is not JSON.
         """
-        document = {"atomic": atomic, "operations": [dict(operation) for operation in operations]}
+        document = {"atomic": atomic, "operations": [_operation(operation) for operation in operations]}
         conditional = any(each.get("create_only") or each.get("if_version") is not None for each in operations)
         return await self._transport.request(
             "POST", url_path("batch"), lambda answer: _results(answer["results"], operations),
@@ -237,7 +242,10 @@ class MemoryClient:
         text: str | None = None,
         match: str | None = None,
         order: str | None = None,
+        mode: str | None = None,
+        vector: bytes | Sequence[float] | None = None,
         values: bool = True,
+        explain: bool = False,
         limit: int = 50,
         cursor: str | None = None,
     ) -> SearchPage:
@@ -253,29 +261,35 @@ class MemoryClient:
             metadata: top-level fields and their values.
             updated_since: RFC 3339 time.
             updated_by: who wrote the entry last, as `updated_by` of entries has it.
-            text: words that all occur in the key or the value. `wor*` is a prefix, `"two words"` is a phrase.
+            text: words that all occur in the key or the value, or a question; see `mode`. `wor*` is a prefix,
+                `"two words"` is a phrase.
             match: FTS5 expression, instead of `text`.
-            order: key, updated (last written first) or rank (best match first, requires a text).
+            order: key, updated (last written first) or rank (best match first, requires a text or a vector).
+            mode: words, meaning or hybrid. By default hybrid where the service has an embedder, else words.
+            vector: search entries whose vectors are similar to this one, as in `put`; with a text or without.
             values: False omits values and metadata from the response.
+            explain: also return the steps of the search, in `searched["steps"]`.
             limit: 1 to 1000; a page may be shorter.
             cursor: `next_cursor` of the previous page, with all other arguments unchanged.
 
         Raises:
             MemoryRequestError: an argument is invalid; `problem` names the field.
         """
-        path = with_query(
-            "/v1/search", namespace=namespace, subtree=subtree or None, prefix=prefix or None, glob=glob,
-            tag=[*tags], any_tag=[*any_tags], updated_since=updated_since, updated_by=updated_by,
-            text=text, match=match, order=order,
-            metadata=to_json(dict(metadata)).decode() if metadata else None,
-            values=None if values else False, limit=limit, cursor=cursor,
-        )  # fmt: skip
-        return await self._transport.request(
-            "GET", path,
-            lambda answer: SearchPage(
-                [MemoryHit(entry) for entry in answer["entries"]], answer["next_cursor"], answer["searched"]
-            ),
-        )  # fmt: skip
+        query: dict[str, Any] = {
+            "namespace": namespace, "subtree": subtree or None, "prefix": prefix or None, "glob": glob, "tag": [*tags],
+            "any_tag": [*any_tags], "updated_since": updated_since, "updated_by": updated_by,
+            "text": text, "match": match, "order": order,
+            "mode": mode, "values": None if values else False, "explain": explain or None, "limit": limit,
+            "cursor": cursor,
+        }  # fmt: skip
+        if vector is None:
+            encoded = to_json(dict(metadata)).decode() if metadata else None
+            return await self._transport.request(
+                "GET", with_query(url_path("search"), **query, metadata=encoded), _found
+            )
+        query |= {"metadata": dict(metadata) if metadata else None, "vector": vector_text(vector)}
+        body = to_json({name: value for name, value in query.items() if value is not None})
+        return await self._transport.request("POST", url_path("search"), _found, body=body)
 
     async def find(self, /, **query: Any) -> AsyncIterator[MemoryHit]:
         """Yield all results of `search`, page by page. Takes the arguments of `search` except `cursor`."""
@@ -367,6 +381,19 @@ class MemoryClient:
                 return Readiness(ready=response.status == 200, reason=reason)
         except MemoryClientError as error:
             return Readiness(ready=False, reason=str(error))
+
+
+def _operation(operation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an operation of a batch as JSON. A vector that is JSON already is left to the service."""
+    vector = operation.get("vector")
+    if vector is None or isinstance(vector, (str, list)):
+        return dict(operation)
+    return {**operation, "vector": vector_text(vector)}
+
+
+def _found(answer: Mapping[str, Any]) -> SearchPage:
+    """Return a page of a search. Raise KeyError or TypeError."""
+    return SearchPage([MemoryHit(entry) for entry in answer["entries"]], answer["next_cursor"], answer["searched"])
 
 
 def _if_match(version: int | None) -> dict[str, str]:

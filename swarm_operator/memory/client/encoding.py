@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
+import sys
+from array import array
+from collections.abc import Iterable
 from typing import Any, Final
 
 _MAX_LEVELS: Final = 64
@@ -24,6 +28,28 @@ def to_json(document: Any) -> bytes:
     if not _has_text_keys(document):
         raise ValueError(_find_fault(document, "", 0))
     return encoded
+
+
+def vector_text(vector: bytes | Iterable[float] | None) -> str | None:
+    """Return a vector as base64 of little-endian float32, which is shorter than JSON numbers; None for None.
+
+    Args:
+        vector: the numbers, also those of a numpy array, or the bytes of little-endian float32.
+
+    Raises:
+        ValueError: something in it is no number.
+    """
+    if vector is None:
+        return None
+    if not isinstance(vector, (bytes, bytearray, memoryview)):
+        try:
+            numbers = array("f", vector)
+        except (TypeError, OverflowError) as error:
+            raise ValueError(f"vector: {error}; numbers, or the bytes of little-endian float32, are allowed") from None
+        if sys.byteorder != "little":
+            numbers.byteswap()
+        vector = numbers.tobytes()
+    return base64.b64encode(vector).decode()
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:

@@ -135,9 +135,30 @@ class MemoryHit(MemoryEntry):
 
     @property
     def score(self) -> float | None:
-        """Relevance of the text match, higher is better; None if the search is not ordered by rank."""
+        """What the results are ordered by, higher is better; None if the search is not ordered by rank.
+
+        The score of a hybrid search is made of ranks, and is no similarity.
+        """
         score: float | None = self.raw.get("score")
         return score
+
+    @property
+    def rank(self) -> int | None:
+        """Place among all results, from 1; None if the search is not ordered by rank, or the service is older."""
+        rank: int | None = self.raw.get("rank")
+        return rank
+
+    @property
+    def words(self) -> int | None:
+        """Place among the matches by words of a hybrid search, from 1; None if the entry is none of them."""
+        words: int | None = self.raw.get("words")
+        return words
+
+    @property
+    def cosine(self) -> float | None:
+        """Cosine of the angle between the vectors, -1 to 1; None if they were not compared."""
+        cosine: float | None = self.raw.get("cosine")
+        return cosine
 
     @property
     def snippet(self) -> str | None:
@@ -153,8 +174,8 @@ class SearchPage:
     Attributes:
         hits: entries in order. A page before the last one may be empty.
         next_cursor: None on the last page.
-        searched: details of the search: `namespaces` (all, subtree, one), `order`, `partial`, `candidates`,
-            and `fresh`, which is False if some writes before the search may be missing.
+        searched: details of the search: `namespaces` (all, subtree, one), `mode`, `order`, `partial`, `candidates`,
+            `steps`, and `fresh`, which is False if some writes before the search may be missing.
     """
 
     hits: list[MemoryHit]

@@ -8,8 +8,6 @@ FormerOutcome = Literal["put-back", "kept", "no-room", "dropped"]
 """What was done with the copy of the database from before a change of its schema."""
 SearchMode = Literal["conditions", "words"]
 """What a search goes by: the conditions on entries alone, or the words of a text."""
-SearchOutcome = Literal["complete", "partial", "refused", "failed"]
-"""How a page of a search ended: at its end, at a limit of work, because too many searches waited, or otherwise."""
 
 
 class Observer(Protocol):
@@ -30,8 +28,8 @@ class Observer(Protocol):
     def collected(self, *, seconds: float) -> None:
         """Record a successful garbage collection and its duration."""
 
-    def searched(self, outcome: SearchOutcome, *, mode: SearchMode, slices: int) -> None:
-        """Record a page of a search: how it ended, what it went by, and the number of its slices."""
+    def searched(self, mode: SearchMode, *, slices: int) -> None:
+        """Record a page of a search: what it went by, and the number of its slices."""
 
     def former_database(self, outcome: FormerOutcome) -> None:
         """Record what was done with the copy of the database from before a change of its schema."""
@@ -55,7 +53,7 @@ class SilentObserver:
     def collected(self, *, seconds: float) -> None:
         """Ignore it."""
 
-    def searched(self, outcome: SearchOutcome, *, mode: SearchMode, slices: int) -> None:
+    def searched(self, mode: SearchMode, *, slices: int) -> None:
         """Ignore it."""
 
     def former_database(self, outcome: FormerOutcome) -> None:

@@ -6,6 +6,7 @@ store without vectors needs a library for arrays.
 
 from __future__ import annotations
 
+import binascii
 import math
 import sys
 from array import array
@@ -20,7 +21,8 @@ NUMBER_BYTES: Final = 4
 """Bytes of each number of a checked vector."""
 
 _ALLOWED: Final = (
-    f"1 to {MAX_WIDTH} finite numbers of float32, not all of them zero: a list, or their bytes in little-endian order"
+    f"1 to {MAX_WIDTH} finite numbers of float32, not all of them zero: a list, or their bytes in little-endian order "
+    "(in JSON: base64)"
 )
 
 
@@ -47,14 +49,31 @@ def width(vector: bytes) -> int:
     return len(vector) // NUMBER_BYTES
 
 
+def same(one: bytes, other: bytes) -> bool:
+    """Return whether two checked vectors are the same to a store that keeps 8 bits of each number.
+
+    Their lengths do not matter: a search compares directions.
+    """
+    return one == other or (len(one) == len(other) and _rounded(one) == _rounded(other))
+
+
+def _rounded(vector: bytes) -> list[int]:
+    """Return the numbers of a checked vector as whole numbers up to 127."""
+    numbers = _little(array("f", vector))
+    scale = max(map(abs, numbers)) / 127
+    return [round(number / scale) for number in numbers]
+
+
 def _numbers(vector: Any) -> array[float] | None:
     """Return the numbers, infinite where they are beyond the range of float32; None if these are no numbers."""
     if isinstance(vector, bytes | bytearray | memoryview):
         if len(vector) % NUMBER_BYTES:
             return None
         return _little(array("f", bytes(vector)))
+    if not isinstance(vector, list | tuple) or len(vector) > MAX_WIDTH:
+        return None
     # bool is a subclass of int: `[true, false]` is a mistake, not two numbers.
-    if not isinstance(vector, list | tuple) or not all(type(number) in {int, float} for number in vector):
+    if not all(type(number) in {int, float} for number in vector):
         return None
     try:
         return array("f", vector)
@@ -67,3 +86,22 @@ def _little(numbers: array[float]) -> array[float]:
     if sys.byteorder != "little":
         numbers.byteswap()
     return numbers
+
+
+def from_json(given: Any, *, field: str = "vector") -> Any:
+    """Return a vector of a JSON document as `check_vector` takes it: a list of numbers, or base64 of their bytes.
+
+    Raises:
+        InvalidInputError: a text is no base64.
+    """
+    if type(given) is not str:
+        return given
+    try:
+        return binascii.a2b_base64(given, strict_mode=True)
+    except ValueError:  # binascii.Error is a ValueError, too
+        raise InvalidInputError(field, _ALLOWED) from None
+
+
+def to_json(vector: bytes) -> str:
+    """Return a checked vector as base64, which is a third as long as a list of its numbers."""
+    return binascii.b2a_base64(vector, newline=False).decode()

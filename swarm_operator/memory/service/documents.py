@@ -56,11 +56,28 @@ def entries_page(entries: Sequence[Entry], cursor: str | None) -> bytes:
     return orjson.dumps({"entries": [_listed(entry) for entry in entries], "next_cursor": cursor})
 
 
-def hits_page(found: SearchPage, query: Query, cursor: str | None, *, values: bool) -> bytes:
-    """Return a page of a search and its scope. Without `values` entries have their metadata fields and tags only."""
+def hits_page(
+    found: SearchPage,
+    query: Query,
+    cursor: str | None,
+    *,
+    values: bool,
+    before: int,
+    steps: list[dict[str, Any]] | None,
+) -> bytes:
+    """Return a page of a search and its scope.
+
+    Args:
+        found: the page.
+        query: the query.
+        cursor: cursor of the next page.
+        values: False: without the entries' values and metadata.
+        before: number of hits on the pages before.
+        steps: what the search did; None: the caller did not ask for it.
+    """
     return orjson.dumps(
         {
-            "entries": [_hit(hit, values=values) for hit in found.hits],
+            "entries": [_hit(hit, before + place, values=values) for place, hit in enumerate(found.hits, start=1)],
             "next_cursor": cursor,
             "searched": {
                 "namespace": query.namespace,
@@ -68,6 +85,7 @@ def hits_page(found: SearchPage, query: Query, cursor: str | None, *, values: bo
                 "order": query.order.value if found.ranked else "newest",
                 "partial": found.partial,
                 "candidates": found.candidates,
+                **({} if steps is None else {"steps": steps}),
             },
         }
     )
@@ -76,9 +94,12 @@ def hits_page(found: SearchPage, query: Query, cursor: str | None, *, values: bo
 def searched(found: SearchPage, query: Query) -> dict[str, Any]:
     """Return the scope of a search; `within` names the namespaces that the caller's token is limited to.
 
-    `fresh` is false if it was answered before the index of words had every earlier write; it is absent otherwise.
+    `mode` is absent if neither a text nor a vector was searched. `fresh` is false if the search was answered before the
+    index had every earlier write; it is absent otherwise.
     """
     scope: dict[str, Any] = {} if found.fresh else {"fresh": False}
+    if found.mode is not None:
+        scope["mode"] = found.mode.value
     if query.namespace is not None:
         return {"namespaces": "subtree" if query.subtree else "one", **scope}
     if found.within is None:
@@ -138,6 +159,14 @@ def statistics(store: Store, stats: StoreStats) -> bytes:
                 "last_error": stats.gc.last_error,
             },
             "index": {"lag": stats.index.lag, "rebuilding": stats.index.rebuilding},
+            "vectors": {
+                "entries": stats.vectors.entries,
+                "model": stats.vectors.model,
+                "width": stats.vectors.width,
+                "lag": stats.vectors.lag,
+                "rebuilding": stats.vectors.rebuilding,
+                "last_error": stats.vectors.last_error,
+            },
             "settings": {
                 **{name: settings[setting] for name, setting in SETTINGS.items()},
                 "log_level": log_level(),
@@ -175,11 +204,22 @@ def _head(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _hit(hit: Hit, *, values: bool) -> dict[str, Any]:
+def ranking(hit: Hit, rank: int) -> dict[str, Any]:
+    """Return the place of a hit and what it is made of; {} if the hits are not ranked."""
+    if hit.score is None:
+        return {}
+    place: dict[str, Any] = {"score": round(hit.score, 6), "rank": rank}
+    if hit.words is not None:
+        place["words"] = hit.words
+    if hit.cosine is not None:
+        place["cosine"] = round(hit.cosine, 6)
+    return place
+
+
+def _hit(hit: Hit, rank: int, *, values: bool) -> dict[str, Any]:
     entry = hit.entry
     document = _listed(entry) if values else {**_seen(entry), "tags": orjson.Fragment(entry.tags_json)}
-    if hit.score is not None:
-        document["score"] = round(hit.score, 6)
+    document.update(ranking(hit, rank))
     if hit.snippet is not None:
         document["snippet"] = hit.snippet
     return document

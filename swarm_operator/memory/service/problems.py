@@ -121,7 +121,13 @@ def _headers(error: MemoryStoreError) -> tuple[tuple[bytes, bytes], ...]:
         case VersionConflictError() if error.current_version is not None:
             return ((b"etag", b'"%d"' % error.current_version),)
         case (
-            OverloadedError() | BusyError() | StoreClosedError() | RestoringError() | DeletingError() | UpgradingError()
+            OverloadedError()
+            | BusyError()
+            | StoreClosedError()
+            | RestoringError()
+            | DeletingError()
+            | UpgradingError()
+            | EmbeddingError()
         ):
             return ((b"retry-after", b"1"),)
     return ()

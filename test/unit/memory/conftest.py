@@ -76,8 +76,8 @@ class Recorder:
     def recovered(self):
         self.recoveries.set()
 
-    def searched(self, outcome, *, mode, slices):
-        self.searches.append((outcome, mode, slices))
+    def searched(self, mode, *, slices):
+        self.searches.append((mode, slices))
 
     def former_database(self, outcome):
         self.former.append(outcome)
@@ -183,8 +183,9 @@ async def listening(app, connections, direct=None, certificate=None):
 
 @contextlib.asynccontextmanager
 async def running_service(
-    directory, *, clock=None, config=None, seal=None, direct=True, token_clock=time.time, authority=None, **settings
-):
+    directory, *, clock=None, config=None, seal=None, direct=True, token_clock=time.time, authority=None,
+    embedder=None, **settings
+):  # fmt: skip
     """`direct`: whether plain requests take the direct path; `token_clock`: the time by which tokens expire;
     `authority`: signs a certificate for TLS."""
     tokens = directory / "tokens"
@@ -196,7 +197,7 @@ async def running_service(
     clocks = {} if clock is None else {"clock": clock}
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(
-            SqliteStore.open(directory / "swarm-memory.db", config, observer=metrics, **clocks)
+            SqliteStore.open(directory / "swarm-memory.db", config, observer=metrics, embedder=embedder, **clocks)
         )
         chosen = ServiceSettings(data_dir=directory, **settings)
         accounts = None if chosen.service_accounts is None else ServiceAccounts(chosen.service_accounts)

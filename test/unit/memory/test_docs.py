@@ -33,7 +33,7 @@ async def python(code, memory):
     await scope["example"](memory)
 
 
-@pytest.mark.parametrize(("page", "shown", "codes"), [("batch.md", 1, 1), ("search.md", 1, 1), ("watch.md", 1, 1)])
+@pytest.mark.parametrize(("page", "shown", "codes"), [("batch.md", 1, 1), ("search.md", 3, 1), ("watch.md", 1, 1)])
 async def test_the_examples_of_a_page_run_and_answer_as_it_says(start_service, tmp_path, page, shown, codes):
     left = to_run(f"docs/{page}", __file__)
     answered = executed = 0

@@ -47,7 +47,7 @@ class Identity(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
 
 class PutRequest(_message.Message):
-    __slots__ = ("namespace", "key", "value", "tags", "metadata", "ttl", "create_only", "if_version")
+    __slots__ = ("namespace", "key", "value", "tags", "metadata", "ttl", "create_only", "if_version", "vector")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +56,7 @@ class PutRequest(_message.Message):
     TTL_FIELD_NUMBER: _ClassVar[int]
     CREATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     IF_VERSION_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     key: str
     value: bytes
@@ -64,7 +65,8 @@ class PutRequest(_message.Message):
     ttl: int
     create_only: bool
     if_version: int
-    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ..., value: _Optional[bytes] = ..., tags: _Optional[_Iterable[str]] = ..., metadata: _Optional[bytes] = ..., ttl: _Optional[int] = ..., create_only: _Optional[bool] = ..., if_version: _Optional[int] = ...) -> None: ...
+    vector: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ..., value: _Optional[bytes] = ..., tags: _Optional[_Iterable[str]] = ..., metadata: _Optional[bytes] = ..., ttl: _Optional[int] = ..., create_only: _Optional[bool] = ..., if_version: _Optional[int] = ..., vector: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class PutResponse(_message.Message):
     __slots__ = ("entry", "created")
@@ -199,7 +201,7 @@ class ListResponse(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
-    __slots__ = ("namespace", "subtree", "prefix", "glob", "tags", "any_tags", "metadata", "updated_since", "text", "match", "order", "without_values", "page_size", "page_token", "updated_by")
+    __slots__ = ("namespace", "subtree", "prefix", "glob", "tags", "any_tags", "metadata", "updated_since", "text", "match", "order", "without_values", "page_size", "page_token", "mode", "vector", "explain", "updated_by")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SUBTREE_FIELD_NUMBER: _ClassVar[int]
     PREFIX_FIELD_NUMBER: _ClassVar[int]
@@ -214,6 +216,9 @@ class SearchRequest(_message.Message):
     WITHOUT_VALUES_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     UPDATED_BY_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     subtree: bool
@@ -229,31 +234,53 @@ class SearchRequest(_message.Message):
     without_values: bool
     page_size: int
     page_token: str
+    mode: str
+    vector: _containers.RepeatedScalarFieldContainer[float]
+    explain: bool
     updated_by: str
-    def __init__(self, namespace: _Optional[str] = ..., subtree: _Optional[bool] = ..., prefix: _Optional[str] = ..., glob: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., any_tags: _Optional[_Iterable[str]] = ..., metadata: _Optional[bytes] = ..., updated_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., text: _Optional[str] = ..., match: _Optional[str] = ..., order: _Optional[str] = ..., without_values: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., updated_by: _Optional[str] = ...) -> None: ...
+    def __init__(self, namespace: _Optional[str] = ..., subtree: _Optional[bool] = ..., prefix: _Optional[str] = ..., glob: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., any_tags: _Optional[_Iterable[str]] = ..., metadata: _Optional[bytes] = ..., updated_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., text: _Optional[str] = ..., match: _Optional[str] = ..., order: _Optional[str] = ..., without_values: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., mode: _Optional[str] = ..., vector: _Optional[_Iterable[float]] = ..., explain: _Optional[bool] = ..., updated_by: _Optional[str] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
-    __slots__ = ("hits", "next_page_token", "partial", "ranked", "fresh")
+    __slots__ = ("hits", "next_page_token", "partial", "ranked", "fresh", "mode", "steps")
     class Hit(_message.Message):
-        __slots__ = ("entry", "score", "snippet")
+        __slots__ = ("entry", "score", "snippet", "rank", "words", "cosine")
         ENTRY_FIELD_NUMBER: _ClassVar[int]
         SCORE_FIELD_NUMBER: _ClassVar[int]
         SNIPPET_FIELD_NUMBER: _ClassVar[int]
+        RANK_FIELD_NUMBER: _ClassVar[int]
+        WORDS_FIELD_NUMBER: _ClassVar[int]
+        COSINE_FIELD_NUMBER: _ClassVar[int]
         entry: Entry
         score: float
         snippet: str
-        def __init__(self, entry: _Optional[_Union[Entry, _Mapping]] = ..., score: _Optional[float] = ..., snippet: _Optional[str] = ...) -> None: ...
+        rank: int
+        words: int
+        cosine: float
+        def __init__(self, entry: _Optional[_Union[Entry, _Mapping]] = ..., score: _Optional[float] = ..., snippet: _Optional[str] = ..., rank: _Optional[int] = ..., words: _Optional[int] = ..., cosine: _Optional[float] = ...) -> None: ...
+    class Step(_message.Message):
+        __slots__ = ("name", "candidates", "milliseconds")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+        MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        candidates: int
+        milliseconds: float
+        def __init__(self, name: _Optional[str] = ..., candidates: _Optional[int] = ..., milliseconds: _Optional[float] = ...) -> None: ...
     HITS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
     RANKED_FIELD_NUMBER: _ClassVar[int]
     FRESH_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[SearchResponse.Hit]
     next_page_token: str
     partial: bool
     ranked: bool
     fresh: bool
-    def __init__(self, hits: _Optional[_Iterable[_Union[SearchResponse.Hit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., partial: _Optional[bool] = ..., ranked: _Optional[bool] = ..., fresh: _Optional[bool] = ...) -> None: ...
+    mode: str
+    steps: _containers.RepeatedCompositeFieldContainer[SearchResponse.Step]
+    def __init__(self, hits: _Optional[_Iterable[_Union[SearchResponse.Hit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., partial: _Optional[bool] = ..., ranked: _Optional[bool] = ..., fresh: _Optional[bool] = ..., mode: _Optional[str] = ..., steps: _Optional[_Iterable[_Union[SearchResponse.Step, _Mapping]]] = ...) -> None: ...
 
 class NamespacesRequest(_message.Message):
     __slots__ = ("page_size", "page_token")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -11,6 +12,8 @@ from swarm_operator.memory.core import Delete, Draft, Put, strict_json
 from swarm_operator.memory.core.changes import Change, Op
 from swarm_operator.memory.core.entry import MAX_VERSION, Entry, check_key, check_namespace
 from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.core.pages import Hit
+from swarm_operator.memory.core.vectors import MAX_WIDTH
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 
 _OPS: Final = {Op.PUT: pb.WatchResponse.PUT, Op.DELETE: pb.WatchResponse.DELETE, Op.EXPIRE: pb.WatchResponse.EXPIRE}
@@ -34,6 +37,18 @@ def entry_message(entry: Entry, *, value: bool = True) -> pb.Entry:
     )
 
 
+def hit_message(hit: Hit, rank: int, *, value: bool) -> pb.SearchResponse.Hit:
+    """Return a hit as a message, with or without the value of its entry."""
+    return pb.SearchResponse.Hit(
+        entry=entry_message(hit.entry, value=value),
+        score=hit.score,
+        rank=None if hit.score is None else rank,
+        words=hit.words,
+        cosine=hit.cosine,
+        snippet=hit.snippet,
+    )
+
+
 def put(request: pb.PutRequest) -> Put:
     """Return the write that a request describes. Raise InvalidInputError."""
     check_namespace(request.namespace)  # checked before the value, which costs more
@@ -45,6 +60,7 @@ def put(request: pb.PutRequest) -> Put:
         tags=list(request.tags),
         metadata=metadata_of(request.metadata),
         ttl=request.ttl,
+        vector=vector_of(request.vector),
     )
     condition = request.WhichOneof("condition")
     if_version = _version(request.if_version) if condition == "if_version" else None
@@ -65,6 +81,12 @@ def metadata_of(document: bytes) -> dict[str, Any] | None:
     if type(metadata) is not dict:
         raise InvalidInputError("metadata", "a JSON object")
     return metadata
+
+
+def vector_of(numbers: Sequence[float]) -> list[float] | None:
+    """Return a vector as the store takes it; None if there are no numbers."""
+    # The store refuses a longer one. A message has room for millions, which would be objects in a list.
+    return list(numbers[: MAX_WIDTH + 1]) or None
 
 
 def milliseconds(moment: Timestamp) -> int:

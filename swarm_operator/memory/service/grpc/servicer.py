@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeAlias
@@ -18,7 +19,7 @@ from swarm_operator.memory.core.errors import InvalidInputError, MissedChangesEr
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.threads import LARGE_BYTES, run_on_thread
 from swarm_operator.memory.core.writes import Write
-from swarm_operator.memory.service import batches, cursors, documents
+from swarm_operator.memory.service import batches, cursors, documents, searches
 from swarm_operator.memory.service.access.rights import AuthorizedStore, Credential
 from swarm_operator.memory.service.errors import NotFoundError
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
@@ -27,9 +28,11 @@ from swarm_operator.memory.service.grpc.messages import (
     change_event,
     deletion,
     entry_message,
+    hit_message,
     metadata_of,
     milliseconds,
     put,
+    vector_of,
 )
 from swarm_operator.memory.service.grpc.statuses import problem_message, refusal, status_of
 from swarm_operator.memory.service.problems import describe
@@ -39,6 +42,8 @@ from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
 Context: TypeAlias = Any
 """grpc.aio.ServicerContext; the package has no types."""
+
+_Call: TypeAlias = Callable[[AuthorizedStore, Any], Awaitable[Any]]
 
 _SERVICE: Final = pb.DESCRIPTOR.services_by_name["Memory"]
 SERVICE: Final = _SERVICE.full_name
@@ -57,7 +62,6 @@ OPERATIONS: Final = {
     "Stats": "stats",
 }
 """Operation names of the unary calls in the duration metric, shared with HTTP."""
-_DEFAULT_FOUND: Final = 50
 
 _log = structlog.get_logger(__name__)
 
@@ -92,16 +96,15 @@ class MemoryServicer:
         self._quotas = quotas
         self._admission = admission
         self._stopping = asyncio.Event()
-        for name, call in _CALLS.items():
+        calls: dict[str, _Call] = {**_CALLS, "Search": functools.partial(_search, metrics)}
+        for name, call in calls.items():
             setattr(self, name, self._answering(name, call))
 
     def stop(self) -> None:
         """End the watches, which are endless otherwise."""
         self._stopping.set()
 
-    def _answering(
-        self, name: str, call: Callable[[AuthorizedStore, Any], Awaitable[Any]]
-    ) -> Callable[[Credential, Any, Context], Awaitable[Any]]:
+    def _answering(self, name: str, call: _Call) -> Callable[[Credential, Any, Context], Awaitable[Any]]:
         """Return the handler of a call: admits, authorizes, times and counts the call, and maps errors to statuses."""
         observe = self._metrics.operations[OPERATIONS[name]].observe
         succeeded = self._handled.labels(SERVICE, name, grpc.StatusCode.OK.name)
@@ -228,7 +231,7 @@ async def _list(store: AuthorizedStore, request: pb.ListRequest) -> pb.ListRespo
     return pb.ListResponse(entries=map(entry_message, page.entries), next_page_token=own.encode(page.next_key) or "")
 
 
-async def _search(store: AuthorizedStore, request: pb.SearchRequest) -> pb.SearchResponse:
+async def _search(metrics: ServiceMetrics, store: AuthorizedStore, request: pb.SearchRequest) -> pb.SearchResponse:
     def given(name: str) -> Any:
         return getattr(request, name) if request.HasField(name) else None
 
@@ -245,23 +248,31 @@ async def _search(store: AuthorizedStore, request: pb.SearchRequest) -> pb.Searc
         text=given("text"),
         match=given("match"),
         order=given("order"),
+        mode=given("mode"),
+        vector=vector_of(request.vector),
     )
-    own = cursors.of_search(store.credential, query)
-    position = own.decode(request.page_token or None)
-    found = await store.search(query, position=position, limit=request.page_size or _DEFAULT_FOUND)
-    hits = [
-        pb.SearchResponse.Hit(
-            entry=entry_message(hit.entry, value=not request.without_values), score=hit.score, snippet=hit.snippet
-        )
-        for hit in found.hits
-    ]
-    token = own.encode(found.position) or ""
+    found = await searches.run(
+        store,
+        store.credential,
+        query,
+        cursor=request.page_token or None,
+        limit=request.page_size or searches.DEFAULT_LIMIT,
+        metrics=metrics,
+    )
+    page = found.page
     return pb.SearchResponse(
-        hits=hits,
-        next_page_token=token,
-        partial=found.partial,
-        ranked=found.ranked,
-        fresh=None if found.fresh else False,
+        hits=[
+            hit_message(hit, rank, value=not request.without_values)
+            for rank, hit in enumerate(page.hits, start=found.before + 1)
+        ],
+        next_page_token=found.next_cursor or "",
+        partial=page.partial,
+        ranked=page.ranked,
+        fresh=None if page.fresh else False,
+        mode=page.mode,
+        steps=[pb.SearchResponse.Step(**step) for step in searches.steps(store.credential, page)]
+        if request.explain
+        else [],
     )
 
 
@@ -315,7 +326,7 @@ def _result(operation: Write | Identity, result: Any) -> pb.BatchResponse.Result
     return pb.BatchResponse.Result(deleted=result)
 
 
-_CALLS: Final[dict[str, Callable[[AuthorizedStore, Any], Awaitable[Any]]]] = {
+_CALLS: Final[dict[str, _Call]] = {
     "Put": _put,
     "Get": _get,
     "GetMany": _get_many,
@@ -323,7 +334,6 @@ _CALLS: Final[dict[str, Callable[[AuthorizedStore, Any], Awaitable[Any]]]] = {
     "DeleteRange": _delete_range,
     "Batch": _batch,
     "List": _list,
-    "Search": _search,
     "Namespaces": _namespaces,
     "Stats": _stats,
 }

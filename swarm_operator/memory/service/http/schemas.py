@@ -13,6 +13,7 @@ from swarm_operator.memory.core.entry import (
     MAX_TTL_SECONDS,
 )
 from swarm_operator.memory.service.json_schema import Schema, array, nullable, number, object_of, text, whole
+from swarm_operator.memory.service.vectors import VECTOR
 
 _NO_NUL: Final = "^[^\\u0000]*$"
 NAMESPACE: Final = text("1 to 255 bytes without NUL.", most=MAX_NAMESPACE_BYTES, pattern=_NO_NUL)
@@ -32,6 +33,7 @@ WRITTEN: Final = {
     "tags": nullable(array(TAG, "At most 64.", most=MAX_TAGS)),
     "metadata": nullable(_METADATA),
     "ttl": nullable(whole("Seconds from this write; 0 or null: for ever.", most=MAX_TTL_SECONDS)),
+    "vector": VECTOR,
 }
 """Members of an entry that a write may set."""
 
@@ -56,7 +58,10 @@ _ACCESSED: Final = nullable(text("When it was last read by its key; null: not th
 _LISTED: Final = {**HEAD, "accessed_at": _ACCESSED, **_CONTENTS}
 _HIT: Final = {
     **_LISTED,
-    "score": number("Of the text; the greater the better."),
+    "score": number("What the hits are ordered by. For hybrid it is made of ranks, and is no similarity."),
+    "rank": whole("Place among all hits, from 1.", least=1),
+    "words": whole("For hybrid: place among the matches by words. Absent: it is none.", least=1),
+    "cosine": number("Of the angle between the vectors. Absent: they were not compared.", least=-1, most=1),
     "snippet": text("Of the text around the words, which are marked with **."),
 }
 PROBLEM: Final = object_of(

@@ -22,7 +22,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from swarm_operator.memory.core.errors import MemoryStoreError
-from swarm_operator.memory.core.observer import FormerOutcome, SearchMode, SearchOutcome
+from swarm_operator.memory.core.observer import FormerOutcome, SearchMode
+from swarm_operator.memory.core.query import Mode
 from swarm_operator.memory.core.stats import StoreStats
 from swarm_operator.memory.core.store import Store
 
@@ -46,7 +47,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "O
 _CODES: Final = {status: str(status) for status in range(100, 600)}
 _ERROR_CODES: Final = (
     "invalid-input", "overloaded", "closed", "internal", "disk-full", "read-only", "io-error", "busy", "corrupt",
-    "corrupt-value", "gone", "restoring",
+    "corrupt-value", "gone", "restoring", "embedding",
 )  # fmt: skip
 _SECONDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -161,6 +162,22 @@ class PlainCounter(Collector):
         yield family
 
 
+class SearchOutcome(StrEnum):
+    """Outcome of a search."""
+
+    OK = "ok"
+    PARTIAL = "partial"
+    """The page ended at a limit of time or candidates, before it was full."""
+    REFUSED = "refused"
+    """Rejected because of the request, or because too many searches wait."""
+    FAILED = "failed"
+    """Failed because of the service, its disk or its embedder."""
+
+
+CONDITIONS: Final = "conditions"
+"""Label of the mode of searches that have neither a text nor a vector."""
+
+
 class ServiceMetrics:
     """All metrics of the service. Implements the store's Observer."""
 
@@ -204,6 +221,13 @@ class ServiceMetrics:
         )  # fmt: skip
         self._errors = {code: errors.labels(code) for code in _ERROR_CODES}
         self._failing: set[str] = set()
+        searches = Counter(
+            "swarm_memory_searches_total", "Searches, by what was searched.", ["mode", "outcome"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._searches = {
+            (mode, outcome): searches.labels(mode, outcome) for mode in (*Mode, CONDITIONS) for outcome in SearchOutcome
+        }
         self._gc_seconds = PlainHistogram(
             "swarm_memory_gc_duration_seconds",
             "Garbage collections, from the first step to the last.",
@@ -212,16 +236,6 @@ class ServiceMetrics:
         ).labels()
         self._gc_expired = Counter(
             "swarm_memory_gc_expired_total", "Expired entries that were collected.", registry=self.registry
-        )
-        searches = PlainCounter(
-            "swarm_memory_searches",
-            "Pages of searches, by what they went by and by how they ended.",
-            ["mode", "outcome"],
-            registry=self.registry,
-        )
-        self._searches = searches.counts
-        self._searches.update(
-            {(mode, outcome): 0 for mode in get_args(SearchMode) for outcome in get_args(SearchOutcome)}
         )
         slices = PlainCounter(
             "swarm_memory_search_slices", "Slices in which searches ran.", ["mode"], registry=self.registry
@@ -283,6 +297,10 @@ class ServiceMetrics:
         if counter is not None:
             counter.inc()
 
+    def answered_search(self, mode: Mode | None, outcome: SearchOutcome) -> None:
+        """Count a search by its mode; None: it had neither a text nor a vector."""
+        self._searches[CONDITIONS if mode is None else mode, outcome].inc()
+
     def committed(self, *, requests: int, seconds: float) -> None:
         """Record the size and duration of a committed batch."""
         self._batch_size.observe(requests)
@@ -308,9 +326,8 @@ class ServiceMetrics:
         self._failing.clear()
         _log.info("writes work again")
 
-    def searched(self, outcome: SearchOutcome, *, mode: SearchMode, slices: int) -> None:
-        """Count a page of a search, and its slices."""
-        self._searches[mode, outcome] += 1
+    def searched(self, mode: SearchMode, *, slices: int) -> None:
+        """Count the slices of a search."""
         self._slices[mode,] += slices
 
     def former_database(self, outcome: FormerOutcome) -> None:
@@ -368,6 +385,13 @@ class StoreCollector(Collector):
         )
         yield GaugeMetricFamily(
             "swarm_memory_index_rebuilding", "1 while the index of words is built anew.", stats.index.rebuilding
+        )
+        yield GaugeMetricFamily("swarm_memory_vectors", "Entries that have a vector.", stats.vectors.entries)
+        yield GaugeMetricFamily(
+            "swarm_memory_vectors_lag", "Changes whose entries were not embedded yet.", stats.vectors.lag
+        )
+        yield GaugeMetricFamily(
+            "swarm_memory_vectors_rebuilding", "1 while all entries are embedded anew.", stats.vectors.rebuilding
         )
         readers = GaugeMetricFamily(
             "swarm_memory_readers", "Reads of the database that run or wait for their turn.", labels=["kind"]

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from swarm_operator.memory.core.entry import Entry, Identity
-from swarm_operator.memory.core.errors import CorruptValueError, MemoryStoreError, OverloadedError
-from swarm_operator.memory.core.observer import Observer, SearchMode, SearchOutcome
+from swarm_operator.memory.core.errors import CorruptValueError, MemoryStoreError
+from swarm_operator.memory.core.observer import Observer
 from swarm_operator.memory.core.pages import NamespaceCount, Position, SearchPage
 from swarm_operator.memory.core.query import Query
 from swarm_operator.memory.sqlite import changes
@@ -241,21 +241,12 @@ class Readers:
         """
         kind = PAGES if query.expression is None else TEXTS
         slices = Slices(query, position, limit=limit, max_bytes=max_bytes, now=now, since=since)
-        outcome: SearchOutcome = "failed"
-
         self.under_way[kind] += 1
         try:
-            page = await self._turns[kind].run(query.owner, lambda: self._read_in_turn(kind, slices.run))
-        except OverloadedError:
-            outcome = "refused"
-            raise
-        else:
-            outcome = "partial" if page.partial else "complete"
-            return page
+            return await self._turns[kind].run(query.owner, lambda: self._read_in_turn(kind, slices.run))
         finally:
             self.under_way[kind] -= 1
-            mode: SearchMode = "words" if kind is TEXTS else "conditions"
-            self._observer.searched(outcome, mode=mode, slices=slices.count)
+            self._observer.searched("words" if kind is TEXTS else "conditions", slices=slices.count)
 
     async def read_texts(self, owner: str, read: Callable[[sqlite3.Connection], T]) -> T:
         """Run a search for meaning in a snapshot, in its owner's turn among the searches with a text.

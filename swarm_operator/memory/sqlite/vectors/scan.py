@@ -114,8 +114,8 @@ def scan(
         if matches is None and not tested:
             found.tested += len(scored)
         worst = best[-1] if len(best) == wanted else None
-        best += [each for each in scored if (after is None or each > after) and (worst is None or each < worst)]
-        best = [Scored(*each) for each in sorted(best)[:wanted]]
+        better = [each for each in scored if (after is None or each > after) and (worst is None or each < worst)]
+        best = [Scored(*each) for each in sorted([*best, *better])[:wanted]]
     found.best = best
     return found
 

@@ -5,6 +5,7 @@ import struct
 
 import pytest
 
+from swarm_operator.memory.core import vectors
 from swarm_operator.memory.core.entry import Draft
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.query import Mode, Order, Query
@@ -98,3 +99,24 @@ def test_a_cursor_belongs_to_a_vector_and_a_mode():
         Query.create(text="a"), Query.create(text="a", mode="words"), Query.create(text="a", mode="meaning"),
     ]  # fmt: skip
     assert len({query.fingerprint for query in queries}) == len(queries)
+
+
+def test_a_vector_comes_back_from_json():
+    checked = check_vector([1.5, -2, 0])
+    assert check_vector(vectors.from_json(vectors.to_json(checked))) == checked
+    assert vectors.from_json([1, 2]) == [1, 2]
+    assert vectors.from_json(None) is None
+
+
+@pytest.mark.parametrize("text", ["?", "AAA", "ü", "AA==\n", " AAAA"])
+def test_what_is_no_base64_is_refused(text):
+    with pytest.raises(InvalidInputError, match="base64"):
+        vectors.from_json(text)
+
+
+def test_vectors_are_the_same_if_eight_bits_of_each_number_are():
+    one = check_vector([0.5, -1.0, 0.25])
+    assert vectors.same(one, one)
+    assert vectors.same(one, check_vector([1.0, -2.001, 0.5])), "the direction counts"
+    assert not vectors.same(one, check_vector([0.5, -1.0, 0.27]))
+    assert not vectors.same(one, check_vector([0.5, -1.0]))

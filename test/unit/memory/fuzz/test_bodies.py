@@ -127,7 +127,13 @@ def test_however_long_the_body_is(fuzz, target, operations):
     """Up to a little more than the longest that is allowed, to what takes a body."""
     sizes = st.sampled_from([64 * 1024, 1 * MIB, 4 * MIB, 15 * MIB, 17 * MIB])
     frames = st.sampled_from(
-        [(b'{"value":[', b"0]}"), (b'{"value":"', b'"}'), (b'{"operations":[', b"{}]}"), (b"", b"")]
+        [
+            (b'{"value":[', b"0]}"),
+            (b'{"value":0,"vector":[', b"0]}"),
+            (b'{"value":"', b'"}'),
+            (b'{"operations":[', b"{}]}"),
+            (b"", b""),
+        ]
     )
 
     def build(piece, size, frame):

@@ -273,6 +273,7 @@ SEARCHES = [
     _search("words with accents", "text=zurich"),
     _search("words in keys", "text=queue&values=false"),
     _search("words that are nowhere", "text=nowhere"),
+    _search("words with a star behind a letter", "text=Is+a*+stuck%3F"),
     _search("an expression", "match=stuck+NOT+queues"),
     _search("an expression of a column", "match=key%3Anote+AND+stuck"),
     _search("a page of words", "text=queue&limit=1", keep={"cursor": _CURSOR}),
@@ -318,6 +319,60 @@ SEARCHES = [
         }.items()
     ),
 ]
+_EAST, _NORTH = [1, 0, 0], [0, 1, 0]
+_NORTH_IN_BASE64 = "AAAAAAAAgD8AAAAA"
+
+
+def _post(name, **members):
+    return post(f"search by body {name}", "/v1/search", members)
+
+
+VECTORS = [
+    put("put a vector", "mind/east", {"text": "The sun rises"}, vector=_EAST),
+    put("put a vector in base64", "mind/north", "No sun at all", vector=_NORTH_IN_BASE64),
+    put("put no vector", "mind/plain", "The sun, in plain words", vector=None),
+    _batch("puts vectors", [_op("put", "far", "A far place", namespace="mind", vector=[-1, 0.5, 0.25])]),
+    *(
+        put(f"put refused {name}", "mind/bad", 1, vector=vector)
+        for name, vector in {
+            "another width": [1, 2],
+            "an empty vector": [],
+            "a vector of zeros": [0, 0, 0],
+            "a vector of texts": ["1", "2", "3"],
+            "a number that is too large": [1e39, 0, 0],
+            "a vector that is too wide": [1] * 4097,
+            "bad base64": "AAAA!",
+            "base64 of half a number": "AAAA",
+            "base64 of NaN": "AADAfwAAAAAAAAAA",
+        }.items()
+    ),
+    _batch("refused a vector", [_op("put", "a", 1, namespace="mind", vector=[]), _op("put", "b", 1)]),
+    _post("everything of a namespace", namespace="mind"),
+    _post("by meaning", namespace="mind", vector=_EAST),
+    _post("by meaning in base64", vector=_NORTH_IN_BASE64, mode="meaning", limit=1, values=False),
+    _post("by meaning and words", namespace="mind", vector=_EAST, text="sun"),
+    _post("by words", namespace="mind", text="sun?", mode="words", tag=[], metadata={}),
+    _search("words of a question", "namespace=mind&mode=words&text=%22The+sun%22,+does+it+rise%3F+(no+-+yes!)"),
+    *(
+        _post(f"refused {name}", **members)
+        for name, members in {
+            "a bad mode": {"text": "sun", "mode": "magic"},
+            "words with a vector": {"text": "sun", "mode": "words", "vector": _EAST},
+            "meaning of a text without an embedder": {"text": "sun", "mode": "meaning"},
+            "hybrid of a text without an embedder": {"text": "sun", "mode": "hybrid"},
+            "meaning of nothing": {"mode": "meaning"},
+            "keys in order of a vector": {"vector": _EAST, "order": "key"},
+            "an empty vector": {"vector": []},
+            "a bad namespace": {"namespace": 7},
+            "a bad switch": {"subtree": "yes"},
+            "tags that are no list": {"tag": "note"},
+            "a limit of text": {"limit": "7"},
+            "an unknown member": {"vectors": _EAST},
+        }.items()
+    ),
+    Http("search by body that is no JSON", "POST", "/v1/search", b"{"),
+    Http("search by body that is too large", "POST", "/v1/search", b'{"text":"' + b"x" * 262_144 + b'"}'),
+]
 _WATCH = "/v1/watch"
 WATCHES = [
     Stream(get("watch from the start of a namespace", f"{_WATCH}?namespace=plan&since=0"), first=7),
@@ -357,6 +412,6 @@ TTL = [
 ]
 SCENARIO = Scenario(
     "http_entries",
-    [*WRITING, *REFUSED, *READING, *LISTS, *BATCHES, *SEARCHES, *WATCHES, *TTL, *MANY],
+    [*WRITING, *REFUSED, *READING, *LISTS, *BATCHES, *SEARCHES, *WATCHES, *TTL, *MANY, *VECTORS],
     ("--gc-interval", "1s"),
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from swarm_operator.memory.core import Delete, Draft, MemoryStoreError, Put, strict_json
+from swarm_operator.memory.core import Delete, Draft, MemoryStoreError, Put, strict_json, vectors
 from swarm_operator.memory.core.entry import (
     MAX_BATCH_SIZE,
     MAX_VERSION,
@@ -125,6 +125,7 @@ def _operation(item: Any) -> Write | Identity:
         tags=item.get("tags"),
         metadata=item.get("metadata"),
         ttl=item.get("ttl"),
+        vector=vectors.from_json(item.get("vector")),
     )
     create_only, if_version = item.get("create_only", False), _version(item)
     if type(create_only) is not bool:

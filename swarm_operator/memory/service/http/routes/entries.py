@@ -11,7 +11,7 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-from swarm_operator.memory.core import strict_json
+from swarm_operator.memory.core import strict_json, vectors
 from swarm_operator.memory.core.entry import Draft, check_key, check_namespace
 from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError, VersionConflictError
 from swarm_operator.memory.core.threads import LARGE_BYTES, run_on_thread
@@ -157,6 +157,7 @@ def parse_draft(namespace: str, key: str, body: bytes, updated_by: str | None = 
         metadata=document.get("metadata"),
         ttl=document.get("ttl"),
         updated_by=updated_by,
+        vector=vectors.from_json(document.get("vector")),
     )
     # The encoded parts say whether parsing has dropped a member: the body is not encoded a second time.
     inside = strict_json.count(draft.value_json, b":") + draft.tags_json.count(":") + draft.metadata_json.count(":")

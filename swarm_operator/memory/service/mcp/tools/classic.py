@@ -72,7 +72,7 @@ async def _usage_search(call: Call, namespace: str, arguments: Arguments) -> dic
     with naming(glob="value"):
         query = Query.create(namespace=namespace, glob=pattern)
     found, taken = await entries.find(call, query, limit=_SEARCH_LIMIT)
-    return {"entries": taken, "more": found.position is not None}
+    return {"entries": taken, "more": found.next_cursor is not None}
 
 
 _ACTIONS: Final[dict[str, Callable[[Call, str, Arguments], Awaitable[dict[str, Any]]]]] = {

@@ -12,11 +12,13 @@ import orjson
 from swarm_operator.memory.core import Query
 from swarm_operator.memory.core.entry import MAX_AUTHOR_BYTES, MAX_KEY_BYTES, Draft
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.core.pages import SearchPage
-from swarm_operator.memory.service import cursors, documents
-from swarm_operator.memory.service.json_schema import array, object_of, text, whole
+from swarm_operator.memory.core.pages import Hit
+from swarm_operator.memory.core.query import MAX_QUESTION_BYTES, Mode
+from swarm_operator.memory.service import cursors, documents, searches
+from swarm_operator.memory.service.json_schema import array, object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas, uris
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
+from swarm_operator.memory.service.vectors import NUMBERS
 
 DEFAULT_NAMESPACE: Final = "default"
 
@@ -29,6 +31,7 @@ async def _store(call: Call, arguments: Arguments) -> dict[str, Any]:
         tags=arguments.get("tags"),
         metadata=arguments.get("metadata"),
         ttl=arguments.get("ttl"),
+        vector=arguments.get("vector"),
     )
     create_only = arguments.get("create_only", False)
     if create_only and "if_version" in arguments:
@@ -94,31 +97,38 @@ async def _search(call: Call, arguments: Arguments) -> dict[str, Any]:
             updated_since=cursors.moment(arguments.get("updated_since")),
             updated_by=arguments.get("updated_by"),
             text=arguments.get("text"),
+            mode=arguments.get("mode"),
+            vector=arguments.get("vector"),
         )
     found, taken = await find(call, query, cursor=arguments.get("cursor"), limit=arguments.get("limit", 10))
     return {
         "entries": taken,
-        "next_cursor": cursors.of_search(call.credential, query).encode(found.position),
+        "next_cursor": found.next_cursor,
         "searched": {
-            **documents.searched(found, query),
-            "partial": found.partial,
-            "candidates": found.candidates,
+            **documents.searched(found.page, query),
+            "partial": found.page.partial,
+            "candidates": found.page.candidates,
         },
     }
 
 
 async def find(
     call: Call, query: Query, *, limit: int, cursor: str | None = None
-) -> tuple[SearchPage, list[dict[str, Any]]]:
+) -> tuple[searches.Found, list[dict[str, Any]]]:
     """Return a page of a search and its rendered hits, as many as fit in the budget."""
-    position = cursors.of_search(call.credential, query).decode(cursor)
     while True:
-        found = await call.store.search(query, position=position, limit=limit)
-        taken = call.budget.take(found.hits, lambda hit: call.budget.listed(hit.entry, hit.snippet))
-        if len(taken) == len(found.hits):
+        found = await searches.run(call.store, call.credential, query, cursor=cursor, limit=limit, metrics=call.metrics)
+        ranked = list(enumerate(found.page.hits, start=found.before + 1))
+        taken = call.budget.take(ranked, lambda each: _hit(call, *each))
+        if len(taken) == len(ranked):
             return found, taken
         # The resume position is known only for the end of a page: repeat the search with a smaller page.
         limit = len(taken)
+
+
+def _hit(call: Call, rank: int, hit: Hit) -> dict[str, Any]:
+    document = call.budget.listed(hit.entry, hit.snippet)
+    return {**document, **documents.ranking(hit, rank)}
 
 
 def key_glob(pattern: str) -> str:
@@ -153,6 +163,7 @@ TOOLS: Final = (
                 "ttl": schemas.TTL,
                 "tags": schemas.TAGS,
                 "metadata": {"type": "object", "description": "Fields to search by, at most 64 KiB of JSON."},
+                "vector": {**NUMBERS, "description": "Embedding of the value, if you have one."},
                 "create_only": {
                     "type": "boolean",
                     "default": False,
@@ -206,7 +217,17 @@ TOOLS: Final = (
         "search",
         object_of(
             {
-                "text": text("Words that all occur in the key or the value; `wor*` matches a beginning.", most=1024),
+                "text": text(
+                    "Words that all occur in the key or the value; `wor*` matches a beginning. With mode meaning or "
+                    "hybrid, also a question.",
+                    most=MAX_QUESTION_BYTES,
+                ),
+                "mode": one_of(
+                    "words: all words occur; meaning: similar in meaning; hybrid: both. Default: hybrid if the memory "
+                    "has an embedder, else words.",
+                    *Mode,
+                ),
+                "vector": {**NUMBERS, "description": "Embedding to find similar entries, with or without a text."},
                 "pattern": text(
                     "Matched against keys only, with case: `auth` matches anywhere in a key; `user:*` with *, ? or "
                     "[abc] matches a whole key.",

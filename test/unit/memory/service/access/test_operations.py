@@ -62,12 +62,18 @@ META = {
 }
 
 
+def vector(namespace):
+    """The vector of what a plain namespace holds."""
+    return [1.0, len(namespace), 0.5] if namespace in PLAIN else None
+
+
 async def fill(store):
     """An entry in each plain namespace, and records of each kind. All of a namespace have its word in them."""
     for namespace in PLAIN:
         stone = STONES[namespace]
         await store.put(
-            namespace, key(namespace), f"word {stone}", tags=["common", stone], metadata={"stone": stone}
+            namespace, key(namespace), f"word {stone}", tags=["common", stone], metadata={"stone": stone},
+            vector=vector(namespace),
         )  # fmt: skip
     swarm = Swarm(store)
     await swarm.agents.register("ada", {"type": "coder", "stone": STONES[AGENTS]})
@@ -110,7 +116,16 @@ class Memory:
         """Remember what is stored."""
         for namespace in STONES:
             self.stored += [
-                Put(Draft.create(namespace, each.key, each.value, tags=each.tags, metadata=each.metadata))
+                Put(
+                    Draft.create(
+                        namespace,
+                        each.key,
+                        each.value,
+                        tags=each.tags,
+                        metadata=each.metadata,
+                        vector=vector(namespace),
+                    )
+                )
                 for each in (await self.store.list(namespace)).entries
             ]
         await self.store.backup(self.backups / "kept.db")

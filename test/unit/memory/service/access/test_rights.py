@@ -77,6 +77,8 @@ CASES = [
     ("GET", "/v1/search?namespace=team&subtree=true", None, 200, 200, 200),
     ("GET", "/v1/search?namespace=other", None, 200, 403, 403),
     ("GET", "/v1/search?namespace=also&subtree=true", None, 200, 403, 403),
+    ("POST", "/v1/search", {"namespace": "team", "vector": [1]}, 200, 200, 200),
+    ("POST", "/v1/search", {"namespace": "other", "vector": [1]}, 200, 403, 403),
     ("GET", "/v1/stats", None, 200, 403, 403),
     ("GET", "/v1/swarm", None, 200, 403, 403),
     ("GET", "/v1/tasks", None, 200, 403, 403),

@@ -1,6 +1,7 @@
 """Each call of swarm.memory.v1.Memory, with what is right and what is wrong."""
 
 import json
+import math
 
 import grpc
 import pytest
@@ -162,6 +163,28 @@ async def test_namespaces_and_stats(served):
     assert json.loads((await served.memory.Stats(pb.StatsRequest())).document)["entries"] == 2
 
 
+async def test_vectors_are_put_and_searched(served):
+    await served.memory.Put(put("east", "The sun", vector=[1, 0, 0]))
+    operations = [Op(put=put("north", "No sun", vector=[0, 1, 0])), Op(put=put("plain", "sun"))]
+    await served.memory.Batch(pb.BatchRequest(operations=operations))
+    found = await served.memory.Search(pb.SearchRequest(vector=[1, 0, 0], page_size=1))
+    (hit,) = found.hits
+    assert (found.mode, hit.entry.key, hit.rank, hit.HasField("words")) == ("meaning", "east", 1, False)
+    assert hit.score == hit.cosine == pytest.approx(1, abs=0.01)
+    assert not found.steps
+    rest = await served.memory.Search(pb.SearchRequest(vector=[1, 0, 0], page_size=1, page_token=found.next_page_token))
+    assert (rest.hits[0].entry.key, rest.hits[0].rank) == ("north", 2)
+    both = await served.memory.Search(pb.SearchRequest(vector=[1, 0, 0], text="sun", mode="hybrid", explain=True))
+    places = {hit.entry.key: (hit.HasField("words"), hit.HasField("cosine")) for hit in both.hits}
+    assert places == {"east": (True, True), "north": (True, True), "plain": (True, False)}
+    assert [hit.rank for hit in both.hits] == [1, 2, 3]
+    assert both.mode == "hybrid"
+    assert all(step.name and step.HasField("milliseconds") for step in both.steps)
+    by_words = await served.memory.Search(pb.SearchRequest(text="sun", mode="words"))
+    assert by_words.mode == "words"
+    assert not (await served.memory.Search(pb.SearchRequest(namespace="n"))).HasField("mode")
+
+
 @pytest.mark.parametrize(
     ("method", "request_", "field"),
     [
@@ -184,6 +207,10 @@ async def test_namespaces_and_stats(served):
         ("List", pb.ListRequest(namespace="n", page_size=1001), "limit"),
         ("List", pb.ListRequest(namespace="n", page_token="?"), "page_token"),
         ("Search", pb.SearchRequest(order="x"), "order"),
+        ("Search", pb.SearchRequest(text="a", mode="x"), "mode"),
+        ("Search", pb.SearchRequest(text="a", mode="meaning"), "mode"),
+        ("Search", pb.SearchRequest(vector=[math.nan]), "vector"),
+        ("Put", put("k", 1, vector=[0, 0]), "vector"),
         ("Search", pb.SearchRequest(text="a", match="b"), "match"),
         ("Search", pb.SearchRequest(metadata=b"1"), "metadata"),
         ("Search", pb.SearchRequest(page_token="?"), "cursor"),

@@ -126,6 +126,13 @@ async def test_bad_questions_are_refused_by_name(mcp):
         ("memory_search", {"subtree": True}, "subtree"),
         ("memory_search", {"updated_since": "yesterday"}, "updated_since"),
         ("memory_search", {"text": '"'}, "text"),
+        ("memory_search", {"text": "a", "mode": "x"}, "mode"),
+        ("memory_search", {"text": "a", "mode": "meaning"}, "mode"),
+        ("memory_search", {"vector": [0, 0]}, "vector"),
+        ("memory_search", {"vector": [1, "2"]}, "vector[1]"),
+        ("memory_search", {"vector": "AACAPw=="}, "vector"),
+        ("memory_store", {"key": "k", "value": 1, "vector": [1] * 4097}, "vector"),
+        ("memory_store", {"key": "k", "value": 1, "vector": [True]}, "vector[0]"),
         ("memory_search", {"tags": ["t"] * 17}, "tags"),
         ("memory_search", {"text": "a", "cursor": "AAAA"}, "cursor"),
         ("memory_stats", {"x": 1}, "x"),
@@ -159,6 +166,22 @@ async def test_lists_come_in_pages_that_lose_and_repeat_nothing(mcp, service):
         if cursor is None:
             break
     assert found == [f"k{number}" for number in range(10, 20)]
+
+
+async def test_vectors_are_stored_and_searched(mcp):
+    await mcp.call("memory_store", key="east", value="The sun", vector=[1, 0, 0])
+    await mcp.call("memory_store", key="north", value="No sun", vector=[0, 1.0, 0])
+    await mcp.call("memory_store", key="plain", value="sun")
+    found = await mcp.call("memory_search", vector=[1, 0, 0], limit=1)
+    (hit,) = found["entries"]
+    assert (hit["key"], hit["rank"], found["searched"]["mode"]) == ("east", 1, "meaning")
+    assert hit["cosine"] == hit["score"] == pytest.approx(1, abs=0.01)
+    rest = await mcp.call("memory_search", vector=[1, 0, 0], limit=1, cursor=found["next_cursor"])
+    assert (rest["entries"][0]["key"], rest["entries"][0]["rank"]) == ("north", 2)
+    both = await mcp.call("memory_search", vector=[1, 0, 0], text="sun", mode="hybrid")
+    assert {hit["key"]: ("words" in hit, "cosine" in hit) for hit in both["entries"]} == {
+        "east": (True, True), "north": (True, True), "plain": (True, False),
+    }  # fmt: skip
 
 
 async def test_statistics_are_those_of_http(mcp, service):

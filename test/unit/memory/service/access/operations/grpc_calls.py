@@ -65,6 +65,7 @@ _MEMORY = {
         Case(TOKEN, pb.SearchRequest(tags=["common"], page_size=100), shows=VISIBLE),
         Case(TOKEN, pb.SearchRequest(text="word", page_size=100), shows=VISIBLE),
         Case(TOKEN, pb.SearchRequest(order="updated", page_size=100), shows=VISIBLE),
+        Case(TOKEN, pb.SearchRequest(vector=[1, 1, 1], page_size=100, explain=True), shows=VISIBLE),
     ],
     "Namespaces": [Case(TOKEN, pb.NamespacesRequest(), shows=VISIBLE, names=True)],
     "Stats": [Case(EVERYTHING, pb.StatsRequest())],

@@ -84,6 +84,11 @@ CASES = {
             for query in ("tag=common", "text=word", "prefix=key-", "order=updated", "any_tag=common&order=updated")
         ),
     ],
+    "search-post": [
+        *_each(lambda n, _: [Case(read(n), ("POST", "/v1/search", {"namespace": n, "text": "word"}), shows=(n,))]),
+        Case(TOKEN, ("POST", "/v1/search", {"limit": 100, "vector": [1, 1, 1], "explain": True}), shows=VISIBLE),
+        Case(TOKEN, ("POST", "/v1/search", {"limit": 100, "vector": [1, 1, 1], "text": "word"}), shows=VISIBLE),
+    ],
     "namespaces": [Case(TOKEN, ("GET", "/v1/namespaces", None), shows=VISIBLE, names=True)],
     "stats": [Case(EVERYTHING, ("GET", "/v1/stats", None))],
     "gc": _admin("POST", "/admin/gc"),

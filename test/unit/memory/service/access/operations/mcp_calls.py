@@ -68,6 +68,7 @@ TOOLS = {
             for question in (
                 {"tags": ["common"]},
                 {"text": "word"},
+                {"vector": [1, 1, 1]},
                 {"pattern": "key-"},
                 {"updated_since": "2020-01-01T00:00:00Z"},
             )

@@ -51,7 +51,8 @@ async def test_every_parameter_narrows_the_search(filled, query, expected):
 async def test_the_answer_says_what_was_searched_and_shows_extracts(filled):
     document = (await search(filled, {"text": "worker", "namespace": "swarm:agents", "values": "false"})).json
     assert document["searched"] == {
-        "namespace": "swarm:agents", "namespaces": "one", "order": "rank", "partial": False, "candidates": 2,
+        "namespace": "swarm:agents", "namespaces": "one", "mode": "words", "order": "rank", "partial": False,
+        "candidates": 2,
     }  # fmt: skip
     hit = document["entries"][0]
     assert hit["snippet"] == '{"status":"idle **worker**"}'

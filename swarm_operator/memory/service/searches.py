@@ -1,0 +1,95 @@
+"""Searches of all protocols: their cursors, the ranks of their hits, and their metric."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final, NamedTuple
+
+from swarm_operator.memory.core import MemoryStoreError
+from swarm_operator.memory.core.pages import SearchPage, Step
+from swarm_operator.memory.core.query import Mode, Order, Query
+from swarm_operator.memory.core.store import Store
+from swarm_operator.memory.service import cursors
+from swarm_operator.memory.service.access.rights import Credential
+from swarm_operator.memory.service.errors import RequestError
+from swarm_operator.memory.service.problems import describe
+from swarm_operator.memory.service.telemetry.metrics import SearchOutcome, ServiceMetrics
+
+DEFAULT_LIMIT: Final = 50
+
+
+class Found(NamedTuple):
+    """A page of a search, for the caller.
+
+    Attributes:
+        page: the page of the store.
+        query: the query.
+        next_cursor: cursor of the next page; None on the last page.
+        before: number of hits on the pages before. The first hit of the page has the rank after it.
+    """
+
+    page: SearchPage
+    query: Query
+    next_cursor: str | None
+    before: int
+
+
+async def run(
+    store: Store, credential: Credential, query: Query, *, cursor: str | None, limit: int, metrics: ServiceMetrics
+) -> Found:
+    """Search, and count the search by its mode and outcome.
+
+    Args:
+        store: the store, which checks the caller's permissions.
+        credential: credential of the caller.
+        query: the query.
+        cursor: `next_cursor` of the page before; None: this is the first page.
+        limit: maximum number of hits.
+        metrics: metrics of the service.
+
+    Raises:
+        InvalidInputError: `cursor` is no cursor of this query, or the store refuses the query.
+        ForbiddenError: the caller may not read the namespace.
+        MemoryStoreError: nothing was read.
+    """
+    own = cursors.of_search(credential, query)
+    position, before = own.decode(cursor) or (None, 0)
+    started = time.perf_counter()
+    try:
+        page = await store.search(query, position=position, limit=limit)
+    except (MemoryStoreError, RequestError) as error:
+        failed = describe(error).status >= 500
+        # Which mode the store would have chosen for a text alone is not known then.
+        mode = query.mode or (None if query.text is None else Mode.WORDS)
+        metrics.answered_search(mode, SearchOutcome.FAILED if failed else SearchOutcome.REFUSED)
+        raise
+    if not page.steps:  # the engine has gone through one list of candidates
+        page.steps.append(Step(_plan(query, page), page.candidates, time.perf_counter() - started))
+    metrics.answered_search(page.mode, SearchOutcome.PARTIAL if page.partial else SearchOutcome.OK)
+    following = None if page.position is None else [page.position, before + len(page.hits)]
+    return Found(page, query, own.encode(following), before)
+
+
+def _plan(query: Query, page: SearchPage) -> str:
+    """Return what the candidates of a search without vectors were."""
+    if page.mode is not None:
+        return "words" if page.ranked else "newest"
+    if query.order is Order.UPDATED:
+        return "updated"
+    return "tags" if query.tags or query.any_tags else "keys"
+
+
+def steps(credential: Credential, page: SearchPage) -> list[dict[str, Any]]:
+    """Return the steps of a search as documents, for a caller that asked for them.
+
+    A caller that is limited to namespaces is not told how long they took: that depends on the entries of others, too.
+    """
+    timed = credential.principal.namespaces is None
+    return [
+        {
+            "name": step.name,
+            "candidates": step.candidates,
+            **({"milliseconds": round(step.seconds * 1000, 3)} if timed else {}),
+        }
+        for step in page.steps
+    ]

@@ -1,0 +1,14 @@
+"""JSON schemas of vectors."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from swarm_operator.memory.core.vectors import MAX_WIDTH
+from swarm_operator.memory.service.json_schema import Schema, array, number
+
+NUMBERS: Final = array(number(), "Finite numbers, not all of them zero.", least=1, most=MAX_WIDTH)
+VECTOR: Final[Schema] = {
+    "description": "One number for each dimension, or base64 of the numbers as little-endian float32.",
+    "oneOf": [NUMBERS, {"type": "string", "contentEncoding": "base64"}, {"type": "null"}],
+}
