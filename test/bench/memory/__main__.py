@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 from bench.machine import machine
-from bench.memory import engine, loads, report, servers, sizes
+from bench.memory import engine, loads, report, servers, sizes, turns
 
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 
@@ -22,6 +22,7 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(prog="make bench-memory", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each load (default: 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds with TLS and without (default: 3)")
     parser.add_argument(
         "--entries",
         type=lambda text: [int(number) for number in text.split(",")],
@@ -47,6 +48,7 @@ def _run(options: argparse.Namespace) -> None:
         folder = Path(name)
         rates = _rates(folder, options.seconds)
         _say("\n" + "\n".join(report.rates(rates)))
+        _say("\n" + "\n".join(turns.report(_tls(options.rounds, options.seconds))))
         measured = _sizes(folder, options.entries, options.seconds)
         _say("\n" + "\n".join(report.sizes(measured)))
         ready = _ready(folder / "big")
@@ -78,6 +80,12 @@ def _rates(folder: Path, seconds: float) -> report.Rates:
     for name, rate in uvloop.run(engine.put_and_get(folder / "engine.db", 32, seconds)).items():
         found[f"engine {name}", 32] = rate
     return found
+
+
+def _tls(rounds: int, seconds: float) -> turns.Found:
+    """Small values with TLS and without, by turns, on an empty folder each."""
+    contenders = {"swarm-memory": servers.swarm_memory, "swarm-memory with TLS": servers.swarm_memory_with_tls}
+    return turns.by_turns(contenders, rounds, (32,), seconds)
 
 
 def _sizes(folder: Path, numbers: list[int], seconds: float) -> list[sizes.Size]:

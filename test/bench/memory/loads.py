@@ -8,6 +8,7 @@ import json
 import math
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -94,8 +95,11 @@ def fill(server: Server) -> None:
 def post(server: Server, path: str, document: object) -> None:
     """Send a document to a server."""
     headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
-    url = f"http://127.0.0.1:{server.port}{path}"
-    urllib.request.urlopen(urllib.request.Request(url, json.dumps(document).encode(), headers)).close()
+    url = f"{server.scheme}://127.0.0.1:{server.port}{path}"
+    request = urllib.request.Request(url, json.dumps(document).encode(), headers)
+    # As wrk, it verifies nothing.
+    trust = ssl._create_unverified_context() if server.scheme == "https" else None
+    urllib.request.urlopen(request, context=trust).close()
 
 
 def put(server: Server, connections: int, seconds: float) -> Rate:
@@ -159,7 +163,7 @@ def wrk(server: Server, connections: int, seconds: float, script: str) -> Rate:
             "-s",
             str(path),
         ]
-        command.append(f"http://127.0.0.1:{server.port}")
+        command.append(f"{server.scheme}://127.0.0.1:{server.port}")
         said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     if refused := re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)", said):
         raise RuntimeError(f"wrk: {refused[0]}")

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +107,12 @@ class Turn:
     idle: float
 
 
+Contender = Callable[[Path], contextlib.AbstractContextManager[Server]]
+"""Runs a server on a data directory."""
+Found = dict[tuple[str, str, int], list[Turn]]
+"""By the contender's name, the method and the number of connections."""
+
+
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(prog="python -m bench.memory.turns", description=__doc__)
@@ -127,22 +133,29 @@ def main() -> None:
     for line in machine(f"SQLite {sqlite3.sqlite_version}", "redis-server --version", "psql --version"):
         print(line)
     print(f"interpreter: {sys.executable}, {_optimised()}", flush=True)
-    found: dict[tuple[str, str, int], list[Turn]] = defaultdict(list)
     numbers = [int(number) for number in options.connections.split(",")]
-    for turn in range(options.rounds):
-        for name in chosen if turn % 2 == 0 else reversed(chosen):
+    found = by_turns({name: contenders[name] for name in chosen}, options.rounds, numbers, options.seconds)
+    print("\n" + "\n".join(report(found)))
+
+
+def by_turns(contenders: dict[str, Contender], rounds: int, numbers: Sequence[int], seconds: float) -> Found:
+    """Measure PUT and GET of each contender in each round, at these numbers of connections."""
+    found: Found = defaultdict(list)
+    for turn in range(rounds):
+        for name in contenders if turn % 2 == 0 else reversed(contenders):
             with tempfile.TemporaryDirectory() as folder, contenders[name](Path(folder) / "data") as server:
                 for connections in numbers:
                     for method in ("PUT", "GET"):
-                        measured = _measure(name, server, method, connections, options.seconds)
+                        measured = _measure(name, server, method, connections, seconds)
                         found[name, method, connections].append(measured)
             print(f"round {turn + 1}: {name}", flush=True)
-    print("\n" + "\n".join(_report(found)))
+    return found
 
 
-def _contenders(before: str | None) -> dict[str, Callable[[Path], contextlib.AbstractContextManager[Server]]]:
+def _contenders(before: str | None) -> dict[str, Contender]:
     contenders = {
         "swarm-memory": servers.swarm_memory,
+        "swarm-memory with TLS": servers.swarm_memory_with_tls,
         "swarm-memory, no words": lambda data: servers.swarm_memory(data, "--full-text", "false"),
         "rqlite": _rqlite,
         "etcd": others.etcd,
@@ -164,8 +177,11 @@ def _rqlite(data: Path):
 
 def _measure(name: str, server: Server, method: str, connections: int, seconds: float) -> Turn:
     if method == "PUT":
+        filled = _kind(name) == "swarm-memory"
+        if filled:
+            _fill(server)
         rate = _load(name, server, "PUT", connections, 2.0)  # what grows at first has grown
-        if rate.per_second * 2.0 < _KEYS:  # a load begins with the first key: GET must find each
+        if not filled and rate.per_second * 2.0 < _KEYS:  # a load begins with the first key: GET must find each
             _load(name, server, "PUT", connections, 1.5 * _KEYS / rate.per_second)
     before, idle, started = _cost(server), _idle(), time.monotonic()
     rate = _load(name, server, method, connections, seconds)
@@ -182,9 +198,21 @@ def _load(name: str, server: Server, method: str, connections: int, seconds: flo
         return loads.redis(server, test, connections, int(20_000 * seconds), keys=_KEYS, size=180)
     if name == "postgres":
         return _pgbench(server, method, connections, seconds)
-    kind = "swarm-memory" if name not in {"rqlite", "etcd"} else name
-    script = _VALUE % {"token": server.token, "keys": _KEYS, "request": _REQUESTS[kind, method]}
+    script = _VALUE % {"token": server.token, "keys": _KEYS, "request": _REQUESTS[_kind(name), method]}
     return loads.wrk(server, connections, seconds, script)
+
+
+def _kind(name: str) -> str:
+    """Return what a contender is: all but the others are the service with one setting or another."""
+    return name if name in {"rqlite", "etcd", "postgres", "redis"} else "swarm-memory"
+
+
+def _fill(server: Server) -> None:
+    """Write each key once, so that each GET finds something."""
+    for first in range(0, _KEYS, 1000):
+        numbers = range(first, min(first + 1000, _KEYS))
+        puts = [{"op": "put", "namespace": "b", "key": f"k{number}", "value": "w" * 180} for number in numbers]
+        loads.post(server, "/v1/batch", {"operations": puts})
 
 
 def _pgbench(server: Server, method: str, connections: int, seconds: float) -> loads.Rate:
@@ -238,7 +266,8 @@ def _optimised() -> str:
     return "built with profile-guided optimisation" if "--enable-optimizations" in flags else "built without it"
 
 
-def _report(found: dict[tuple[str, str, int], list[Turn]]) -> list[str]:
+def report(found: Found) -> list[str]:
+    """Return a line for each contender, below one for each load: medians of the rounds."""
     lines = []
     for method, connections in sorted({key[1:] for key in found}, key=lambda key: (key[0] != "PUT", key[1])):
         lines.append(f"{method}, {connections} connections")
