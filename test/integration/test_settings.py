@@ -17,6 +17,7 @@ CHANGES = {
     "compressionThreshold": (100, "compression_threshold", 100),
     "gcInterval": ("1h30m", "gc_interval_seconds", 5400.0),
     "enableVacuum": (False, "enable_vacuum", False),
+    "searchLanguage": ("english", "search_language", "english"),
     "logLevel": ("warning", "log_level", "warning"),
 }
 

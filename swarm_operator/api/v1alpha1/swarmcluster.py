@@ -43,6 +43,7 @@ from swarm_operator.api.v1alpha1.swarmmemorystore import (
     NAME_PATTERN,
     DeletionPolicy,
     LegacyClaim,
+    SearchLanguage,
 )
 from swarm_operator.api.v1alpha1.tls import TLSSettings
 from swarm_operator.shared.limits import CACHE_MEMORY_MB, CACHE_SIZE
@@ -69,6 +70,8 @@ class SQLiteMemoryConfig(ApiModel):
     """Give space that deleted entries leave back to the volume."""
     gc_interval: Interval | None = None
     """Time between two collections of expired entries."""
+    search_language: SearchLanguage | None = None
+    """Language whose endings searches for words ignore: none or english."""
     backup_interval: Interval | None = None
     """Time between two backups."""
     backup_schedule: CronExpression | None = None

@@ -42,6 +42,9 @@ NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 MAX_NAME = 52
 """A StatefulSet's pods carry its name and a 10-character hash in a label, which holds 63 characters."""
 
+SearchLanguage = Literal["none", "english"]
+"""Language whose endings searches for words ignore."""
+
 _LABEL_VALUE = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 
 DeletionPolicy = Literal["Backup", "Retain", "Delete"]
@@ -137,6 +140,9 @@ class SwarmMemoryStoreSpec(ApiModel):
     """Use SQLite's write-ahead log; otherwise a rollback journal, which is slower but works on any file system."""
     enable_vacuum: bool = True
     """Give space that deleted entries leave back to the volume."""
+    search_language: SearchLanguage = "none"
+    """Language whose endings searches for words ignore: with english, retries finds retried. none: words are found as
+    they are written. After a change the index of words is built anew in the background, while searches go on."""
     pod_template: PodTemplate | None = None
     """What is added to the pod: labels, annotations, and fields of its spec, by the rules of a strategic merge patch.
     The container is named memory. Jobs of the store get what says where pods run and with which Secrets."""

@@ -42,11 +42,7 @@ def add(commands: Any) -> None:
         "bytes of the disk that are kept, so that entries can be deleted when it is full; 0: none",
     )  # fmt: skip
     flag("--enable-vacuum", "ENABLE_VACUUM", "true", switch, "give empty pages back to the file system after each")
-    flag("--full-text", "FULL_TEXT", "true", switch, "find entries by their words; false makes writes cheaper")
-    flag(
-        "--search-wait-ms", "SEARCH_WAIT_MS", "250", whole(0, 60_000),
-        "milliseconds that a search for words waits at most for the words of writes before it",
-    )  # fmt: skip
+    _add_search(flag)
     add_embedder(flag)
     flag("--host", "HOST", "127.0.0.1", str, "the address to listen on")
     flag("--http-port", "HTTP_PORT", "8080", whole(0, 65_535), "the API's port; 0 takes a free one")
@@ -144,6 +140,19 @@ def _add_mcp(flag: Flags) -> None:
     )  # fmt: skip
 
 
+def _add_search(flag: Flags) -> None:
+    """Add the flags of searches for words."""
+    flag("--full-text", "FULL_TEXT", "true", switch, "find entries by their words; false makes writes cheaper")
+    flag(
+        "--search-language", "SEARCH_LANGUAGE", limits.SEARCH_LANGUAGES[0], one_of(*limits.SEARCH_LANGUAGES),
+        "language whose endings searches for words ignore; none: words are found as they are written",
+    )  # fmt: skip
+    flag(
+        "--search-wait-ms", "SEARCH_WAIT_MS", "250", whole(0, 60_000),
+        "milliseconds that a search for words waits at most for the words of writes before it",
+    )  # fmt: skip
+
+
 def _serve(options: argparse.Namespace) -> int:
     import uvloop  # noqa: PLC0415 - only serve needs it
 
@@ -217,6 +226,7 @@ def _serve(options: argparse.Namespace) -> int:
         enable_vacuum=options.enable_vacuum,
         reserve_bytes=options.reserve_bytes,
         full_text=options.full_text,
+        search_language=options.search_language,
         search_wait=options.search_wait_ms / 1000,
         max_searches=options.max_searches,
         max_waiting_searches=options.max_waiting_searches,

@@ -59,6 +59,9 @@ LIVE: Final = (
         "enableVacuum", "enable_vacuum", "ENABLE_VACUUM", lambda s: str(s.enable_vacuum).lower(),
         lambda s: s.enable_vacuum,
     ),
+    LiveSetting(
+        "searchLanguage", "search_language", "SEARCH_LANGUAGE", lambda s: s.search_language, lambda s: s.search_language
+    ),
     LiveSetting("logLevel", "log_level", "LOG_LEVEL", lambda s: s.log_level, lambda s: s.log_level),
 )  # fmt: skip
 

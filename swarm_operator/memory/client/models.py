@@ -166,6 +166,11 @@ class MemoryHit(MemoryEntry):
         snippet: str | None = self.raw.get("snippet")
         return snippet
 
+    @property
+    def matched(self) -> tuple[str, ...]:
+        """Fields with words that match: "key", "value" or both; empty for a search without text."""
+        return tuple(self.raw.get("matched", ()))
+
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:

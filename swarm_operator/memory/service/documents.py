@@ -25,6 +25,7 @@ SETTINGS: Final = {
     "gc_interval_seconds": "gc_interval",
     "enable_vacuum": "enable_vacuum",
     "full_text": "full_text",
+    "search_language": "search_language",
     "max_value_bytes": "max_value_bytes",
     "checkpoint_bytes": "checkpoint_bytes",
     "wal_limit_bytes": "wal_limit_bytes",
@@ -222,6 +223,8 @@ def _hit(hit: Hit, rank: int, *, values: bool) -> dict[str, Any]:
     document.update(ranking(hit, rank))
     if hit.snippet is not None:
         document["snippet"] = hit.snippet
+    if hit.matched:
+        document["matched"] = hit.matched
     return document
 
 

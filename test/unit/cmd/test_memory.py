@@ -44,6 +44,7 @@ def test_the_defaults_are_the_documented_ones():
     assert (options.gc_interval, options.enable_vacuum) == (config.gc_interval, config.enable_vacuum)
     assert options.search_wait_ms == config.search_wait * 1000
     assert (options.max_searches, options.max_waiting_searches) == (config.max_searches, config.max_waiting_searches)
+    assert options.search_language == config.search_language
     assert (options.http_port, options.metrics_port, options.log_level) == (8080, 9091, "info")
     assert ServiceSettings().http_port == options.http_port
 

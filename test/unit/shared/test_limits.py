@@ -7,6 +7,8 @@ from swarm_operator.api.v1alpha1 import SwarmCluster, SwarmMemoryStore
 from swarm_operator.cmd.memory import _parser
 from swarm_operator.memory.core.errors import ConfigError
 from swarm_operator.memory.sqlite import StoreConfig
+from swarm_operator.memory.sqlite.search.tokenizer import TOKENIZERS
+from swarm_operator.shared.limits import SEARCH_LANGUAGES
 
 
 def schema(model, *path):
@@ -25,6 +27,20 @@ FIELDS = [
     *(((SwarmMemoryStore, name), name) for name in SETTINGS),
     *(((SwarmCluster, "memory", "sqliteConfig", name), name) for name in ("cacheSize", "cacheMemoryMB")),
 ]
+
+
+@pytest.mark.parametrize("path", [(SwarmMemoryStore,), (SwarmCluster, "memory", "sqliteConfig")])
+def test_the_service_knows_the_languages_that_the_crd_accepts(path, capsys):
+    allowed = schema(*path, "searchLanguage")["enum"]
+    assert set(allowed) == TOKENIZERS.keys() == set(SEARCH_LANGUAGES)
+    for language in allowed:
+        options = _parser().parse_args(["serve", f"--search-language={language}"])
+        assert StoreConfig(search_language=options.search_language).search_language == language
+    with pytest.raises(SystemExit):
+        _parser().parse_args(["serve", "--search-language=welsh"])
+    assert "none, english" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="search_language: one of none, english"):
+        StoreConfig(search_language="welsh")
 
 
 @pytest.mark.parametrize(("path", "name"), FIELDS, ids=[".".join(path[1:]) for path, _ in FIELDS])

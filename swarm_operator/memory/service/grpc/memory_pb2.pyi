@@ -243,20 +243,22 @@ class SearchRequest(_message.Message):
 class SearchResponse(_message.Message):
     __slots__ = ("hits", "next_page_token", "partial", "ranked", "fresh", "mode", "steps")
     class Hit(_message.Message):
-        __slots__ = ("entry", "score", "snippet", "rank", "words", "cosine")
+        __slots__ = ("entry", "score", "snippet", "rank", "words", "cosine", "matched")
         ENTRY_FIELD_NUMBER: _ClassVar[int]
         SCORE_FIELD_NUMBER: _ClassVar[int]
         SNIPPET_FIELD_NUMBER: _ClassVar[int]
         RANK_FIELD_NUMBER: _ClassVar[int]
         WORDS_FIELD_NUMBER: _ClassVar[int]
         COSINE_FIELD_NUMBER: _ClassVar[int]
+        MATCHED_FIELD_NUMBER: _ClassVar[int]
         entry: Entry
         score: float
         snippet: str
         rank: int
         words: int
         cosine: float
-        def __init__(self, entry: _Optional[_Union[Entry, _Mapping]] = ..., score: _Optional[float] = ..., snippet: _Optional[str] = ..., rank: _Optional[int] = ..., words: _Optional[int] = ..., cosine: _Optional[float] = ...) -> None: ...
+        matched: _containers.RepeatedScalarFieldContainer[str]
+        def __init__(self, entry: _Optional[_Union[Entry, _Mapping]] = ..., score: _Optional[float] = ..., snippet: _Optional[str] = ..., rank: _Optional[int] = ..., words: _Optional[int] = ..., cosine: _Optional[float] = ..., matched: _Optional[_Iterable[str]] = ...) -> None: ...
     class Step(_message.Message):
         __slots__ = ("name", "candidates", "milliseconds")
         NAME_FIELD_NUMBER: _ClassVar[int]

@@ -46,6 +46,7 @@ def hit_message(hit: Hit, rank: int, *, value: bool) -> pb.SearchResponse.Hit:
         words=hit.words,
         cosine=hit.cosine,
         snippet=hit.snippet,
+        matched=hit.matched,
     )
 
 

@@ -12,7 +12,7 @@ from swarm_operator.memory.core.entry import (
     MAX_TAGS,
     MAX_TTL_SECONDS,
 )
-from swarm_operator.memory.service.json_schema import Schema, array, nullable, number, object_of, text, whole
+from swarm_operator.memory.service.json_schema import Schema, array, nullable, number, object_of, one_of, text, whole
 from swarm_operator.memory.service.vectors import VECTOR
 
 _NO_NUL: Final = "^[^\\u0000]*$"
@@ -63,6 +63,7 @@ _HIT: Final = {
     "words": whole("For hybrid: place among the matches by words. Absent: it is none.", least=1),
     "cosine": number("Of the angle between the vectors. Absent: they were not compared.", least=-1, most=1),
     "snippet": text("Of the text around the words, which are marked with **."),
+    "matched": array(one_of("", "key", "value"), "Where the words are."),
 }
 PROBLEM: Final = object_of(
     {

@@ -38,6 +38,7 @@ def test_every_field_has_the_default_that_is_documented():
         "legacyDataPVC": None,
         "backupOnDelete": None,
         "logLevel": "info",
+        "searchLanguage": "none",
         "mcpMode": True,
         "enableWAL": True,
         "enableVacuum": True,
@@ -108,6 +109,7 @@ def test_a_store_without_a_swarm_is_its_own():
         ("backupInterval", "x"),
         ("backupRetention", 0),
         ("enableWAL", "perhaps"),
+        ("searchLanguage", "welsh"),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_field(field, value):

@@ -35,7 +35,13 @@ def test_a_migration_is_passed_on_with_its_source(cluster_object):
 
 
 def test_every_setting_is_one_that_the_store_has(cluster_object):
-    settings = {"cacheSize": 1, "cacheMemoryMB": 2, "enableWAL": False, "enableVacuum": False}
+    settings = {
+        "cacheSize": 1,
+        "cacheMemoryMB": 2,
+        "enableWAL": False,
+        "enableVacuum": False,
+        "searchLanguage": "english",
+    }
     backup = {"objectStore": {"url": "s3://bucket", "credentialsSecretRef": {"name": "keys"}}}
     times = {"backupInterval": "2h", "backupSchedule": "0 3 * * *", "backupTimeZone": "UTC", "backupRetention": 3}
     tuning = settings | {"gcInterval": "9m", "backup": backup} | times

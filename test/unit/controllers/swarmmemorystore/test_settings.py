@@ -17,7 +17,7 @@ from swarm_operator.runtime.resource import Key
 SET = kinds.STATEFUL_SET
 OTHERS = {
     "cacheSize": 7, "cacheMemoryMB": 9, "compressionThreshold": 0, "gcInterval": "1h30m", "enableVacuum": False,
-    "logLevel": "debug",
+    "logLevel": "debug", "searchLanguage": "english",
 }  # fmt: skip
 """Another value of each."""
 

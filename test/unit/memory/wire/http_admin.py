@@ -71,6 +71,7 @@ SETTINGS = [
             "compression_threshold": 7,
             "gc_interval_seconds": 66.5,
             "enable_vacuum": True,
+            "search_language": "english",
             "log_level": "warning",
         },
         ADMIN,

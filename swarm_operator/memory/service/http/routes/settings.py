@@ -33,6 +33,7 @@ _SETTINGS: Final[dict[str, Schema]] = {
         "Seconds between garbage collections.", least=limits.GC_INTERVAL.least, most=limits.GC_INTERVAL.most
     ),
     "enable_vacuum": {"type": "boolean", "description": "Whether collections give empty pages back."},
+    "search_language": one_of("Language whose endings searches ignore.", *limits.SEARCH_LANGUAGES),
     _LOG_LEVEL: one_of("Minimum level of the log.", *LEVELS),
 }  # fmt: skip
 _ANSWER: Final = {200: Answer("The settings in force.", object_of(_SETTINGS, tuple(_SETTINGS)))}

@@ -128,7 +128,8 @@ async def find(
 
 def _hit(call: Call, rank: int, hit: Hit) -> dict[str, Any]:
     document = call.budget.listed(hit.entry, hit.snippet)
-    return {**document, **documents.ranking(hit, rank)}
+    matched = {"matched": list(hit.matched)} if hit.matched else {}
+    return {**document, **documents.ranking(hit, rank), **matched}
 
 
 def key_glob(pattern: str) -> str:

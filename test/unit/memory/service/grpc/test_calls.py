@@ -145,6 +145,7 @@ async def test_entries_are_found_by_what_they_have(served, clock):
     (hit,) = found.hits
     assert (hit.entry.value, hit.snippet) == (b"", '{"text":"a queue was **stuck**"}')
     assert hit.HasField("score")
+    assert hit.matched == ["value"]
     assert found.ranked
     page = await served.memory.Search(pb.SearchRequest(any_tags=["x"], page_size=1))
     rest = await served.memory.Search(pb.SearchRequest(any_tags=["x"], page_size=1, page_token=page.next_page_token))

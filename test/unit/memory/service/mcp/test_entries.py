@@ -27,6 +27,7 @@ async def test_what_is_stored_is_retrieved_listed_found_and_deleted(mcp, service
     ):  # fmt: skip
         hits = await mcp.call("memory_search", **question)
         assert [hit["key"] for hit in hits["entries"]] == ["auth/jwt"], question
+        assert hits["entries"][0].get("matched") == (["value"] if "text" in question else None)
     assert (await mcp.call("memory_search", pattern="jwt*"))["entries"] == []
     assert (await mcp.call("memory_delete", key="auth/jwt"))["deleted"] is True
     assert (await mcp.call("memory_delete", key="auth/jwt"))["deleted"] is False

@@ -57,6 +57,7 @@ async def test_the_answer_says_what_was_searched_and_shows_extracts(filled):
     hit = document["entries"][0]
     assert hit["snippet"] == '{"status":"idle **worker**"}'
     assert hit["score"] >= 0
+    assert hit["matched"] == ["value"]
     assert "value" not in hit
     assert "metadata" not in hit
     assert hit["tags"] == ["agent", "idle"]
@@ -176,6 +177,8 @@ async def test_the_client_finds_page_by_page(filled):
         page = await memory.search(text="worker", metadata={"zone": "a"}, namespace="swarm:agents", subtree=True)
         assert [(hit.value, hit.score is not None) for hit in page.hits] == [({"status": "busy worker"}, True)]
         assert "**worker**" in page.hits[0].snippet
+        assert page.hits[0].matched == ("value",)
+        assert hits[0].matched == ()
         assert page.searched["namespaces"] == "subtree"
 
 

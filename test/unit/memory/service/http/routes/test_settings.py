@@ -17,6 +17,7 @@ OTHERS = {
     "compression_threshold": 100,
     "gc_interval_seconds": 90,
     "enable_vacuum": False,
+    "search_language": "english",
     "log_level": "warning",
 }
 
@@ -64,6 +65,7 @@ async def test_what_is_changed_is_in_force_and_the_rest_stays(service):
         ({"gc_interval_seconds": 0.5}, "gc_interval_seconds"),
         ({"gc_interval_seconds": 1e11}, "gc_interval_seconds"),
         ({"enable_vacuum": 1}, "enable_vacuum"),
+        ({"search_language": "welsh"}, "search_language"),
         ({"log_level": "loud"}, "log_level"),
         ({"log_level": ["info"]}, "log_level"),
         ({"enable_wal": False}, "body: unknown member 'enable_wal'"),
