@@ -235,16 +235,14 @@ async def test_a_page_of_many_slices_has_the_limits_of_one(tmp_path, monkeypatch
     monkeypatch.setattr(planner, "_MIN_CANDIDATES", 1)
     monkeypatch.setattr(slices, "MAX_SECONDS", 60)
     async with SqliteStore.open(tmp_path / "db", StoreConfig(max_page_bytes=1000)) as store:
-        await fill(store, *(("n", f"{number:03d}", "x" * (600 if number > 97 else 0)) for number in range(100)))
-        page = await store.search(Query.create(), limit=70)
-        assert ([hit.entry.key for hit in page.hits], page.partial) == (
-            [f"{number:03d}" for number in range(70)],
-            False,
-        )
-        page = await store.search(Query.create(), position=page.position, limit=70)
-        assert [hit.entry.key for hit in page.hits] == [f"{number:03d}" for number in range(70, 99)]
-        page = await store.search(Query.create(), position=page.position, limit=70)
-        assert ([hit.entry.key for hit in page.hits], page.position) == (["099"], None)
+        names = [f"{number:03d}" for number in range(100)]
+        await fill(store, *(("n", name, "x" * (600 if name in {"060", "068"} else 0)) for name in names))
+        page = await store.search(Query.create(), limit=50)
+        assert ([hit.entry.key for hit in page.hits], page.partial) == (names[:50], False)
+        page = await store.search(Query.create(), limit=100)
+        assert [hit.entry.key for hit in page.hits] == names[:68], "a slice begins between the two long ones"
+        page = await store.search(Query.create(), position=page.position, limit=100)
+        assert ([hit.entry.key for hit in page.hits], page.position) == (names[68:], None)
         monkeypatch.setattr(planner, "MAX_CANDIDATES", 40)
         page = await store.search(Query.create(glob="*nothing"))
         assert (page.hits, page.partial, page.candidates) == ([], True, 40)
