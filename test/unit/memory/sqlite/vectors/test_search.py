@@ -1,5 +1,6 @@
 """Searches by meaning and hybrid: what they find, in which order, and for whom."""
 
+import contextlib
 import itertools
 import math
 import random
@@ -13,8 +14,10 @@ from swarm_operator.memory.core import Delete, Draft, Put, Query
 from swarm_operator.memory.core.errors import BatchItemError, EmbeddingError, InvalidInputError
 from swarm_operator.memory.core.query import Mode
 from swarm_operator.memory.sqlite import SqliteStore
+from swarm_operator.memory.sqlite.database import schema
+from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search import by_text
-from swarm_operator.memory.sqlite.vectors import planes, scan
+from swarm_operator.memory.sqlite.vectors import planes, scan, table
 
 
 def vector(*numbers):
@@ -174,7 +177,7 @@ async def test_conditions_apply_before_the_ranking(store, clock, monkeypatch):
 async def test_what_may_not_be_read_has_no_effect(store, monkeypatch):
     monkeypatch.setattr(planes, "EXACT", 5)
     for number in range(20):
-        await store.put("mine", f"k{number}", "fox", vector=around(1 + number / 50))
+        await store.put("mine", f"k{number}", "fox", vector=around(2 + number / 50))
     queries = [{"vector": around(0)}, {"vector": around(0), "text": "fox"}, {"vector": around(0), "prefix": "k"}]
     before = [await find(store, within=("mine",), limit=5, **query) for query in queries]
     for number in range(100):
@@ -187,6 +190,28 @@ async def test_what_may_not_be_read_has_no_effect(store, monkeypatch):
     with pytest.raises(InvalidInputError, match="vector: 3 numbers"):
         await find(store, within=("mine",), namespace="mine", vector=[1.0])
     assert keys(await find(store, within=("mine",), namespace="theirs", vector=[1.0])) == []
+
+
+async def test_vectors_that_are_gone_take_no_place_among_the_candidates(store, monkeypatch):
+    monkeypatch.setattr(planes, "EXACT", 5)
+    for number in range(40):
+        await store.put("gone", f"k{number}", 1, vector=around(0.1))
+    await store.put("n", "left", 1, vector=around(2))
+    assert keys(await find(store, namespace="gone", vector=around(0.1), limit=1)) == ["k0"]
+    await store.delete_range("gone", prefix="k1")
+    await store.batch([Put(Draft.create("gone", f"k{number}", 2)) for number in range(40)])
+    assert keys(await find(store, vector=around(0.1))) == ["left"]
+
+
+def test_another_position_of_a_backup(tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "copy.db", isolation_level=None)) as db:
+        schema.migrate(db, 0)
+        table.add_model(db, "complete", 3)
+        table.set_progress(db, 1, 0, None)
+        table.add_model(db, "behind", 4)
+        table.set_progress(db, 2, -1, None)
+        table.move(db, 500)
+        assert [model[3:] for model in table.models(db)] == [(500, None), (500, 0)]
 
 
 async def test_hybrid_fuses_ranks_and_tells_them(store):
