@@ -94,13 +94,13 @@ async def test_the_work_is_done_on_a_thread_in_steps_between_which_a_question_ha
 
 def test_the_tokenizer_starts_no_threads_of_its_own():
     code = """
-import asyncio, os
+import asyncio
 from pathlib import Path
 from swarm_operator.memory.embedding.static import static_embedder
 
 async def main():
     with static_embedder() as embedder:
-        await embedder.embed(["warm"])
+        embedder._thread.submit(embedder.load).result()
         before = len(list(Path("/proc/self/task").iterdir()))
         await embedder.embed([f"text {number} of many" for number in range(200)])
         print(len(list(Path("/proc/self/task").iterdir())) - before)
