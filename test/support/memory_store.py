@@ -72,6 +72,7 @@ class MemoryStore(Store):
         self._largest_page = largest_page
         self._changes_kept = changes_kept
         self._rows = {}
+        self._vectors = {}
         self._highest_deleted = 0
         self._changes = []
         self._newest = 0
@@ -111,6 +112,12 @@ class MemoryStore(Store):
             found.append(entry if left > 0 else full)
             left -= len(entry.value_json) if entry else 0
         return found
+
+    async def vectors(self, entries):
+        self.check_open()
+        check_batch_size("entries", len(entries))
+        await self._turn()
+        return [self._vectors.get((entry.namespace, entry.key, entry.version)) for entry in entries]
 
     async def list(self, namespace, *, prefix="", after=None, limit=100):
         check_namespace(namespace), check_prefix(prefix), check_page_size(limit)
@@ -393,6 +400,7 @@ class MemoryStore(Store):
             expires_at=now + draft.ttl * 1000 if draft.ttl else None,
         )
         self._rows[write.identity] = entry
+        self._vectors[*write.identity, entry.version] = draft.vector
         self._note(write.identity, Op.PUT, entry.version, now, draft.updated_by)
         return entry, live is None
 

@@ -71,6 +71,14 @@ class EntryReads(Protocol):
         """
 
     @abstractmethod
+    async def vectors(self, entries: Sequence[Entry]) -> builtins.list[bytes | None]:
+        """Return the vectors that clients gave with these versions of entries, in order; at most 1000.
+
+        None: no client gave one, or the entry has been changed or has gone since. The numbers may be rounded, see
+        core.vectors.same.
+        """
+
+    @abstractmethod
     async def list(self, namespace: str, *, prefix: str = "", after: str | None = None, limit: int = 100) -> Page:
         """Return a page of a namespace's live entries in key order.
 

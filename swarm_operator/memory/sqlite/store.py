@@ -64,6 +64,7 @@ from swarm_operator.memory.sqlite.search.indexer import Indexer
 from swarm_operator.memory.sqlite.tables import compression
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
 from swarm_operator.memory.sqlite.tables.ranges import after_prefix
+from swarm_operator.memory.sqlite.vectors import given
 from swarm_operator.memory.sqlite.vectors.index import VectorIndex
 from swarm_operator.memory.sqlite.vectors.models import FormerEmbedder
 from swarm_operator.memory.sqlite.write.apply import (
@@ -273,6 +274,12 @@ class SqliteStore:
         check_batch_size("operations", len(identities))
         checked = [(check_namespace(namespace), check_key(key)) for namespace, key in identities]
         return await self._lookup.get_each(checked, max_bytes=self.max_value_bytes)
+
+    async def vectors(self, entries: Sequence[Entry]) -> list[bytes | None]:
+        """Return the vectors that clients gave, see Store.vectors."""
+        self._check_open()
+        check_batch_size("entries", len(entries))
+        return await self._readers.read_pages(lambda db: given.read(db, entries))
 
     async def batch(self, writes: Sequence[Write], *, atomic: bool = True) -> list[Any]:
         """Carry out writes in one transaction, see Store.batch."""

@@ -5,9 +5,10 @@
     ...
     {"end": true, "entries": 1}
 
-The last line marks a complete export: an import without it reports a truncated file. An import compares each line with
-the stored entry and writes only differences, so imports are idempotent. A line may also be a result of the seed's
-exportSwarmState: an object with agents, tasks and patterns.
+A line has the `vector` that a client gave with its entry, and none that the store's embedder made: the store that the
+line is imported into makes its own. The last line marks a complete export: an import without it reports a truncated
+file. An import compares each line with the stored entry and writes only differences, so imports are idempotent. A line
+may also be a result of the seed's exportSwarmState: an object with agents, tasks and patterns.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from swarm_operator.memory.core import strict_json
+from swarm_operator.memory.core import strict_json, vectors
 from swarm_operator.memory.core.entry import (
     MAX_TTL_SECONDS,
     Draft,
@@ -48,7 +49,7 @@ _BATCH_BYTES: Final = 1024 * 1024
 _MAX_LINES: Final = 50_000_000
 _ENTRY: Final = frozenset({
     "namespace", "key", "value", "tags", "metadata", "ttl", "expiresAt", "createdAt", "updatedAt", "updatedBy",
-    "version",
+    "version", "vector",
 })  # fmt: skip
 _STATE: Final = {"agents": AGENT, "tasks": TASK, "patterns": PATTERN}
 _EXPIRY_TOLERANCE: Final = 1000
@@ -118,8 +119,9 @@ async def export_lines(store: Store, *, namespaces: Sequence[str] | None = None)
         after: str | None = None
         while True:
             page = await store.list(namespace, after=after, limit=_PAGE)
-            for entry in page.entries:
-                yield _line(entry)
+            given = await store.vectors(page.entries)
+            for entry, vector in zip(page.entries, given, strict=True):
+                yield _line(entry, vector)
             entries += len(page.entries)
             after = page.next_key
             if after is None:
@@ -143,8 +145,8 @@ async def _namespaces(store: Store, wanted: Sequence[str] | None) -> AsyncIterat
             return
 
 
-def _line(entry: Entry) -> bytes:
-    document = {
+def _line(entry: Entry, vector: bytes | None) -> bytes:
+    document: dict[str, Any] = {
         "namespace": entry.namespace,
         "key": entry.key,
         "value": orjson.Fragment(entry.value_json),
@@ -157,6 +159,8 @@ def _line(entry: Entry) -> bytes:
         "updatedBy": entry.updated_by,
         "version": entry.version,
     }
+    if vector is not None:
+        document["vector"] = vectors.to_json(vector)
     return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
 
 
@@ -179,6 +183,12 @@ class ImportTarget(Protocol):
 
     def now(self) -> int:
         """Return the time in milliseconds since the Unix epoch."""
+
+    async def get_many(self, identities: Sequence[Identity]) -> Sequence[Entry | None]:
+        """Return entries, None for each that does not exist."""
+
+    async def vectors(self, entries: Sequence[Entry]) -> Sequence[bytes | None]:
+        """Return the vectors that clients gave with these versions of entries."""
 
     async def transact(
         self, identities: Sequence[Identity], decide: Callable[[list[Entry | None], int], Sequence[Write]]
@@ -236,7 +246,7 @@ class Importer:
                 await self.flush()  # the comparison of the later line needs the entry that the earlier line writes
             self._waiting.append(item)
             self._identities.add(identity)
-            self._bytes += len(item.draft.value_json)
+            self._bytes += len(item.draft.value_json) + len(item.draft.vector or b"")
             if len(self._waiting) >= _BATCH_ENTRIES or self._bytes >= _BATCH_BYTES:
                 await self.flush()
 
@@ -264,12 +274,14 @@ class Importer:
         if not items:
             return
         outcomes: list[Outcome] = []
+        known = await self._vectors(items)
 
         def decide(entries: list[Entry | None], now: int) -> list[Write]:
             outcomes.clear()
             writes: list[Write] = []
             for item, entry in zip(items, entries, strict=True):
-                outcome, draft = self._compare(item, entry, now)
+                vector = None if entry is None else known.get((entry.namespace, entry.key, entry.version))
+                outcome, draft = self._compare(item, entry, vector, now)
                 outcomes.append(outcome)
                 if draft is not None:
                     writes.append(Put(draft))
@@ -281,12 +293,26 @@ class Importer:
                 self.outcomes[item.line - 1] = outcome
             self.counts[outcome] = self.counts.get(outcome, 0) + 1
 
+    async def _vectors(self, items: Sequence[_Item]) -> dict[tuple[str, str, int], bytes | None]:
+        """Return the vectors of the stored entries whose lines have one, by name and version."""
+        identities = [(item.draft.namespace, item.draft.key) for item in items if item.draft.vector is not None]
+        if not identities:
+            return {}
+        entries = [entry for entry in await self.store.get_many(identities) if entry is not None]
+        given = await self.store.vectors(entries)
+        return {
+            (entry.namespace, entry.key, entry.version): vector for entry, vector in zip(entries, given, strict=True)
+        }
+
     def _drop(self) -> None:
         self._waiting.clear()
         self._identities.clear()
         self._bytes = 0
 
-    def _compare(self, item: _Item, entry: Entry | None, now: int) -> tuple[Outcome, Draft | None]:
+    def _compare(
+        self, item: _Item, entry: Entry | None, vector: bytes | None, now: int
+    ) -> tuple[Outcome, Draft | None]:
+        """Return the outcome for a line, and what to write. A line without a vector says nothing of vectors."""
         draft = item.draft
         if item.expires_at is not None:
             if item.expires_at <= now:
@@ -297,7 +323,8 @@ class Importer:
             return Outcome.CREATED, draft
         there = (entry.value_json, entry.tags_json, entry.metadata_json)
         wanted = (draft.value_json, draft.tags_json, draft.metadata_json)
-        if there == wanted and _same_expiry(entry.expires_at, item.expires_at):
+        alike = draft.vector is None or (vector is not None and vectors.same(draft.vector, vector))
+        if there == wanted and alike and _same_expiry(entry.expires_at, item.expires_at):
             return Outcome.UNCHANGED, None
         # Equal times are decided by content, so that two stores that exchange exports choose the same entry.
         newer = item.updated_at is not None and (item.updated_at, wanted) > (entry.updated_at, there)
@@ -339,6 +366,7 @@ class Importer:
             metadata=document.get("metadata"),
             ttl=document.get("ttl"),
             updated_by=check_author(document.get("updatedBy"), field="updatedBy"),
+            vector=vectors.from_json(document.get("vector")),
         )
         self._check_size(draft)
         expires_at = None

@@ -177,6 +177,11 @@ class AuthorizedStore(Store):
         self.check_reads(identities)
         return await self._store.get_each(identities)
 
+    async def vectors(self, entries: Sequence[Entry]) -> builtins.list[bytes | None]:
+        """Require read permission for all of the namespaces."""
+        self.check_reads([(entry.namespace, entry.key) for entry in entries])
+        return await self._store.vectors(entries)
+
     def check_reads(self, identities: Sequence[Identity]) -> None:
         """Raise ForbiddenError unless the principal may read all of the entries."""
         for namespace, _ in identities:

@@ -163,6 +163,12 @@ class _Reader:
     def now(self) -> int:
         return time.time_ns() // 1_000_000
 
+    async def get_many(self, identities: Sequence[Identity]) -> Sequence[Entry | None]:
+        return await self.read(identities)
+
+    async def vectors(self, entries: Sequence[Entry]) -> Sequence[bytes | None]:
+        return [None] * len(entries)  # what is migrated has none, so they are not compared
+
     async def transact(
         self, identities: Sequence[Identity], decide: Callable[[list[Entry | None], int], Sequence[Write]]
     ) -> Sequence[object]:

@@ -78,7 +78,7 @@ async def restore(backup: Store, store: Store, scope: Scope, progress: Callable[
     Raises:
         StorageError, OverloadedError, StoreClosedError: a batch failed; earlier batches stay written.
     """
-    batch = _Batch(store)
+    batch = _Batch(backup, store)
     async for wanted, there in pairs(backup, store, scope):
         batch.changes.examined += 1
         if not _equal(wanted, there):
@@ -93,6 +93,7 @@ async def restore(backup: Store, store: Store, scope: Scope, progress: Callable[
 class _Batch:
     """Entries to write or delete in one transaction."""
 
+    backup: Store
     store: Store
     changes: Changes = field(default_factory=Changes)
     _wanted: dict[Identity, Entry | None] = field(default_factory=dict)
@@ -109,6 +110,9 @@ class _Batch:
     async def flush(self) -> None:
         wanted, self._wanted, self._bytes = self._wanted, {}, 0
         changed: list[tuple[Entry | None, Entry | None]] = []
+        entries = [entry for entry in wanted.values() if entry is not None]
+        found = zip(entries, await self.backup.vectors(entries) if entries else (), strict=True)
+        vectors = {(entry.namespace, entry.key): vector for entry, vector in found}
 
         def decide(entries: list[Entry | None], now: int) -> list[Write]:
             changed.clear()
@@ -118,7 +122,7 @@ class _Batch:
                 if _equal(live, there):
                     continue
                 changed.append((live, there))
-                writes.append(Delete(identity) if live is None else Put(_draft(live, now)))
+                writes.append(Delete(identity) if live is None else Put(_draft(live, vectors[identity], now)))
             return writes
 
         if wanted:
@@ -127,8 +131,8 @@ class _Batch:
                 self.changes.count(*pair)
 
 
-def _draft(entry: Entry, now: int) -> Draft:
-    """Return the draft of an entry that expires when the entry does, by who wrote it."""
+def _draft(entry: Entry, vector: bytes | None, now: int) -> Draft:
+    """Return the draft of an entry that expires when the entry does, with its author and the vector that a client gave."""
     ttl = 0
     if entry.expires_at is not None:
         ttl = min(math.ceil((entry.expires_at - now) / 1000), MAX_TTL_SECONDS)
@@ -139,6 +143,7 @@ def _draft(entry: Entry, now: int) -> Draft:
         tags_json=entry.tags_json,
         metadata_json=entry.metadata_json,
         ttl=ttl,
+        vector=vector,
         updated_by=entry.updated_by,
     )
 

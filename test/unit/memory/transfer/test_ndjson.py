@@ -4,6 +4,8 @@ import orjson
 import pytest
 from support.engines import ENGINES, open_store
 
+from swarm_operator.memory.core import vectors
+from swarm_operator.memory.core.entry import Draft
 from swarm_operator.memory.swarm import Swarm
 from swarm_operator.memory.transfer.ndjson import BadLineError, Existing, Importer, Outcome, export_lines
 
@@ -171,6 +173,8 @@ async def test_a_line_with_a_lifetime_and_no_end_lives_from_now_on(other, clock)
         (b'{"namespace":"n","key":"k","value":1,"tags":"t"}', "tags"),
         (b'{"namespace":"n","key":"k","value":1,"metadata":[]}', "metadata"),
         (b'{"namespace":"n","key":"k","value":1,"ttl":-1}', "ttl"),
+        (b'{"namespace":"n","key":"k","value":1,"vector":"?"}', "vector"),
+        (b'{"namespace":"n","key":"k","value":1,"vector":[0]}', "vector"),
         (b'{"namespace":"n","key":"k","value":1,"expiresAt":"soon"}', "expiresAt"),
         (b'{"namespace":"n","key":"k","value":1,"updatedBy":1}', "updatedBy"),
         (b'{"namespace":"n","key":"k","value":1,"color":1}', "unknown member 'color'"),
@@ -207,6 +211,47 @@ async def test_a_file_that_was_cut_off_is_said_so(store, other):
         await take(other, [*lines[:3], *lines[4:]])
     with pytest.raises(BadLineError, match="line 10: line: nothing"):
         await take(other, [*lines, lines[1]])
+
+
+async def vectors_of(store):
+    entries = (await store.list("n")).entries
+    return dict(zip([entry.key for entry in entries], await store.vectors(entries), strict=True))
+
+
+async def test_the_vectors_of_clients_are_exported_and_imported(store, other):
+    given = {"east": [0.5, -1, 0.25], "north": [1e-20, 3e-20, 0], "plain": None}
+    for key, vector in given.items():
+        await store.write(Draft.create("n", key, 1, vector=vector))
+    lines = await export(store, namespaces=[])
+    assert ["vector" in orjson.loads(line) for line in lines[1:-1]] == [True, True, False]
+    assert (await take(other, lines)).counts == {Outcome.CREATED: 3}
+    taken = await vectors_of(other)
+    for key, vector in given.items():
+        assert taken[key] is None if vector is None else vectors.same(taken[key], vectors.check_vector(vector))
+    assert (await take(other, lines)).counts == {Outcome.UNCHANGED: 3}
+    again = await export(other, namespaces=[])
+    assert (await take(store, again)).counts == {Outcome.UNCHANGED: 3}
+    await other.write(Draft.create("n", "east", 1))
+    assert (await vectors_of(other))["east"] is None
+    assert (await take(other, lines)).counts == {Outcome.UNCHANGED: 2, Outcome.UPDATED: 1}
+    assert (await vectors_of(other))["east"] is not None
+
+
+async def test_a_line_with_another_vector_is_another_entry(store):
+    await store.write(Draft.create("n", "k", 1, vector=[1, 0]))
+    without, text = b'{"namespace":"n","key":"k","value":1}', vectors.to_json(vectors.check_vector([1, 0]))
+    given, other = (
+        orjson.dumps({**orjson.loads(without), "vector": vector}) for vector in (text, [0, 1])
+    )  # fmt: skip
+    for line, existing, outcome, key in (
+        (without, Existing.OVERWRITE, Outcome.UNCHANGED, [1, 0]),
+        (given, Existing.OVERWRITE, Outcome.UNCHANGED, [1, 0]),
+        (other, Existing.KEEP, Outcome.KEPT, [1, 0]),
+        (other, Existing.NEWER, Outcome.KEPT, [1, 0]),
+        (other, Existing.OVERWRITE, Outcome.UPDATED, [0, 1]),
+    ):
+        assert (await take(store, [line], existing=existing)).counts == {outcome: 1}
+        assert vectors.same((await vectors_of(store))["k"], vectors.check_vector(key))
 
 
 async def test_the_same_entry_twice_is_as_the_later_line_says(other):

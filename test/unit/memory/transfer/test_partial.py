@@ -4,7 +4,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from swarm_operator.memory.core import Draft, Put
+from swarm_operator.memory.core import Draft, Put, vectors
 from swarm_operator.memory.core.errors import InvalidInputError, StorageIOError
 from swarm_operator.memory.sqlite import SqliteStore
 from swarm_operator.memory.transfer.restores import partial
@@ -239,3 +239,14 @@ def test_a_request_that_is_not_allowed_names_its_field(given, field):
 
 def test_names_of_namespaces_are_sorted_and_once():
     assert Request.create(backup="b", namespaces=["b", "a", "b"]).scope.namespaces == ("a", "b")
+
+
+async def test_the_vectors_that_clients_gave_come_back(store, backup):
+    await store.put("a", "k", "backup", vector=[1, 0.5])
+    copy = await backup()
+    await store.put("a", "k", "later")
+    await partial.restore(copy, store, Scope.create(["a"], ""), seen)
+    entries = (await store.list("a")).entries
+    assert [entry.value for entry in entries] == ["backup"]
+    (vector,) = await store.vectors(entries)
+    assert vectors.same(vector, vectors.check_vector([1, 0.5]))
