@@ -83,7 +83,8 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
             async with (
                 open_embedders(settings.embedder) as embedders,
                 SqliteStore.open(
-                    settings.data_dir / DATABASE_NAME, config, observer=metrics, embedder=embedders.chosen,
+                    settings.data_dir / DATABASE_NAME, config, observer=metrics,
+                    embedder=metrics.embedder(embedders.chosen),
                     former_embedder=embedders.of_name,
                 ) as store,
             ):  # fmt: skip

@@ -197,7 +197,9 @@ async def running_service(
     clocks = {} if clock is None else {"clock": clock}
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(
-            SqliteStore.open(directory / "swarm-memory.db", config, observer=metrics, embedder=embedder, **clocks)
+            SqliteStore.open(
+                directory / "swarm-memory.db", config, observer=metrics, embedder=metrics.embedder(embedder), **clocks
+            )
         )
         chosen = ServiceSettings(data_dir=directory, **settings)
         accounts = None if chosen.service_accounts is None else ServiceAccounts(chosen.service_accounts)

@@ -21,11 +21,13 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from swarm_operator.memory.core.embedding import Embedder
 from swarm_operator.memory.core.errors import MemoryStoreError
 from swarm_operator.memory.core.observer import FormerOutcome, SearchMode
 from swarm_operator.memory.core.query import Mode
 from swarm_operator.memory.core.stats import StoreStats
 from swarm_operator.memory.core.store import Store
+from swarm_operator.memory.service.telemetry.embed_metrics import MeasuredEmbedder
 
 OPERATIONS: Final = (
     "put",
@@ -284,6 +286,10 @@ class ServiceMetrics:
         collector = StoreCollector(store)
         self.registry.register(collector)
         return collector
+
+    def embedder(self, embedder: Embedder | None) -> Embedder | None:
+        """Return the embedder with its calls measured; None: there is none, and no series of it."""
+        return None if embedder is None else MeasuredEmbedder(embedder, self.registry)
 
     def answered(self, method: str, route: str, status: int) -> None:
         """Count a response. Unknown methods share one series, because clients choose the method names."""

@@ -261,6 +261,7 @@ async def test_with_an_embedder_a_question_finds_what_it_means(embedding):
     assert by_meaning["entries"][0]["cosine"] > 0.5
     by_words = (await search(embedding, {"text": "snow", "mode": "words"})).json
     assert (by_words["searched"]["mode"], keys(by_words)) == ("words", ["winter"])
+    assert re.search(r"^swarm_memory_embed_texts_total [1-9]", await embedding.metrics(), re.MULTILINE)
 
 
 async def test_an_embedder_that_fails_is_told_and_counted(embedding, topics):
@@ -272,6 +273,7 @@ async def test_an_embedder_that_fails_is_told_and_counted(embedding, topics):
     text = await embedding.metrics()
     assert 'swarm_memory_searches_total{mode="meaning",outcome="failed"} 1.0' in text
     assert 'swarm_memory_errors_total{code="embedding"} 1.0' in text
+    assert re.search(r"^swarm_memory_embed_failures_total [2-9]", text, re.MULTILINE)
 
 
 def options(service):
