@@ -85,7 +85,7 @@ class LeaderElector(Runnable):
 
     def __post_init__(self) -> None:
         check_times(self.lease_duration, self.renew_deadline, self.retry_period)
-        self.metrics.leader_election_master_status.labels(self.name).set(0)
+        self.metrics.leads.labels(self.name).set(0)
 
     def is_leading(self) -> bool:
         """Whether we may write: the last good renewal began less than `renew_deadline` seconds ago."""
@@ -102,14 +102,14 @@ class LeaderElector(Runnable):
         while not await self._try():
             await self.clock.sleep(self.retry_period * (1.0 + self.rng.random() * (_JITTER - 1.0)))
         log.info("became the leader", identity=self.identity)
-        self.metrics.leader_election_master_status.labels(self.name).set(1)
+        self.metrics.leads.labels(self.name).set(1)
         self.elected.set()
         try:
             while self.is_leading():
                 await self.clock.sleep(self.retry_period)
                 await self._renew()
         finally:
-            self.metrics.leader_election_master_status.labels(self.name).set(0)
+            self.metrics.leads.labels(self.name).set(0)
         raise LeadershipLostError(f"lease {self.namespace}/{self.name} was not renewed for {self.renew_deadline} s")
 
     async def close(self) -> None:

@@ -32,6 +32,25 @@ def process_registry() -> CollectorRegistry:
     return registry
 
 
+class _Group:
+    """Makes metrics whose names begin alike and that have the same labels."""
+
+    def __init__(self, registry: CollectorRegistry, prefix: str, *labels: str) -> None:
+        self._registry, self._prefix, self._labels = registry, prefix, labels
+
+    def counter(self, name: str, says: str, *more: str) -> Counter:
+        return Counter(self._prefix + name, says, (*self._labels, *more), registry=self._registry)
+
+    def gauge(self, name: str, says: str, *more: str) -> Gauge:
+        return Gauge(self._prefix + name, says, (*self._labels, *more), registry=self._registry)
+
+    def summary(self, name: str, says: str) -> Summary:
+        return Summary(self._prefix + name, says, self._labels, registry=self._registry)
+
+    def histogram(self, name: str, says: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(self._prefix + name, says, self._labels, buckets=buckets, registry=self._registry)
+
+
 class Metrics:
     """The metrics of the parts of a manager. Hand the same object to all of them.
 
@@ -40,130 +59,66 @@ class Metrics:
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        registry = self.registry = registry or CollectorRegistry(auto_describe=True)
+        self.registry = registry or CollectorRegistry(auto_describe=True)
+        of = _Group(self.registry, "controller_runtime_", "controller")
+        self.reconcile_total = of.counter("reconcile", "Total number of reconciliations per controller", "result")
+        self.reconcile_errors = of.counter("reconcile_errors", "Total number of reconciliation errors per controller")
+        self.terminal_reconcile_errors = of.counter(
+            "terminal_reconcile_errors", "Total number of terminal reconciliation errors per controller"
+        )
+        self.reconcile_panics = of.counter("reconcile_panics", "Total number of reconciliation panics per controller")
+        self.reconcile_timeouts = of.counter(
+            "reconcile_timeouts", "Total number of reconciliation timeouts per controller"
+        )
+        self.reconcile_time = of.histogram(
+            "reconcile_time_seconds", "Length of time per reconciliation per controller", _RECONCILE_BUCKETS
+        )
+        self.max_concurrent_reconciles = of.gauge(
+            "max_concurrent_reconciles", "Maximum number of concurrent reconciles per controller"
+        )
+        self.active_workers = of.gauge("active_workers", "Number of currently used workers per controller")
 
-        def counter(name: str, says: str, *labels: str) -> Counter:
-            return Counter(name, says, labels, registry=registry)
-
-        def gauge(name: str, says: str, *labels: str) -> Gauge:
-            return Gauge(name, says, labels, registry=registry)
-
-        def summary(name: str, says: str, *labels: str) -> Summary:
-            return Summary(name, says, labels, registry=registry)
-
-        def histogram(name: str, says: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(name, says, labels, buckets=buckets, registry=registry)
-
-        name, controller, queue = "name", "controller", ("name", "controller")
-        of = "controller_runtime_"
-        self.reconcile_total = counter(
-            f"{of}reconcile", "Total number of reconciliations per controller", controller, "result"
+        of = _Group(self.registry, "workqueue_", "name", "controller")
+        self.queue_depth = of.gauge("depth", "Current depth of workqueue by workqueue and priority", "priority")
+        self.queue_adds = of.counter("adds", "Total number of adds handled by workqueue")
+        self.queue_retries = of.counter("retries", "Total number of retries handled by workqueue")
+        self.queue_duration = of.histogram(
+            "queue_duration_seconds", "Seconds that an item stays in workqueue before being requested", _QUEUE_BUCKETS
         )
-        self.reconcile_errors = counter(
-            f"{of}reconcile_errors", "Total number of reconciliation errors per controller", controller
+        self.work_duration = of.histogram(
+            "work_duration_seconds", "Seconds that processing an item from workqueue takes", _QUEUE_BUCKETS
         )
-        self.terminal_reconcile_errors = counter(
-            f"{of}terminal_reconcile_errors",
-            "Total number of terminal reconciliation errors per controller",
-            controller,
-        )
-        self.reconcile_panics = counter(
-            f"{of}reconcile_panics",
-            "Total number of reconciliations that raised something unforeseen, per controller",
-            controller,
-        )
-        self.reconcile_timeouts = counter(
-            f"{of}reconcile_timeouts",
-            "Total number of reconciliations that exceeded the reconcile timeout, per controller",
-            controller,
-        )
-        self.reconcile_time = histogram(
-            f"{of}reconcile_time_seconds",
-            "Length of time per reconciliation per controller",
-            _RECONCILE_BUCKETS,
-            controller,
-        )
-        self.max_concurrent_reconciles = gauge(
-            f"{of}max_concurrent_reconciles", "Maximum number of concurrent reconciles per controller", controller
-        )
-        self.active_workers = gauge(
-            f"{of}active_workers", "Number of currently used workers per controller", controller
+        self.unfinished_work = of.gauge("unfinished_work_seconds", "Seconds that items now in progress have taken")
+        self.longest_running = of.gauge(
+            "longest_running_processor_seconds", "Seconds that the longest running processor for workqueue has taken"
         )
 
-        of = "workqueue_"
-        self.workqueue_depth = gauge(
-            f"{of}depth", "Current depth of workqueue by workqueue and priority", *queue, "priority"
-        )
-        self.workqueue_adds = counter(f"{of}adds", "Total number of adds handled by workqueue", *queue)
-        self.workqueue_retries = counter(f"{of}retries", "Total number of retries handled by workqueue", *queue)
-        self.workqueue_queue_duration = histogram(
-            f"{of}queue_duration_seconds",
-            "How long in seconds an item stays in workqueue before being requested",
-            _QUEUE_BUCKETS,
-            *queue,
-        )
-        self.workqueue_work_duration = histogram(
-            f"{of}work_duration_seconds",
-            "How long in seconds processing an item from workqueue takes",
-            _QUEUE_BUCKETS,
-            *queue,
-        )
-        self.workqueue_unfinished_work = gauge(
-            f"{of}unfinished_work_seconds", "Sum of the seconds that items now in progress have been worked on", *queue
-        )
-        self.workqueue_longest_running = gauge(
-            f"{of}longest_running_processor_seconds",
-            "How many seconds the longest running processor for workqueue has been running",
-            *queue,
-        )
+        of = _Group(self.registry, "reflector_", "name")
+        self.lists = of.counter("lists", "Total number of API lists done by the reflectors")
+        self.list_duration = of.summary("list_duration_seconds", "Seconds that an API list takes to return and decode")
+        self.items_per_list = of.summary("items_per_list", "How many items an API list returns to the reflectors")
+        self.watches = of.counter("watches", "Total number of API watches done by the reflectors")
+        self.short_watches = of.counter("short_watches", "Total number of short API watches done by the reflectors")
+        self.watch_duration = of.summary("watch_duration_seconds", "Seconds that an API watch takes")
+        self.items_per_watch = of.summary("items_per_watch", "How many items an API watch returns to the reflectors")
+        self.events = of.counter("events", "Total number of events that watches of the reflectors brought")
+        self.restarts = of.counter("restarts", "Total number of lists and watches that failed and were begun anew")
 
-        of = "reflector_"
-        self.reflector_lists = counter(f"{of}lists", "Total number of API lists done by the reflectors", name)
-        self.reflector_list_duration = summary(
-            f"{of}list_duration_seconds", "How long an API list takes to return and decode for the reflectors", name
-        )
-        self.reflector_items_per_list = summary(
-            f"{of}items_per_list", "How many items an API list returns to the reflectors", name
-        )
-        self.reflector_watches = counter(f"{of}watches", "Total number of API watches done by the reflectors", name)
-        self.reflector_short_watches = counter(
-            f"{of}short_watches", "Total number of short API watches done by the reflectors", name
-        )
-        self.reflector_watch_duration = summary(
-            f"{of}watch_duration_seconds", "How long an API watch takes to return and decode for the reflectors", name
-        )
-        self.reflector_items_per_watch = summary(
-            f"{of}items_per_watch", "How many items an API watch returns to the reflectors", name
-        )
-        self.reflector_events = counter(
-            f"{of}events", "Total number of events that watches of the reflectors brought", name
-        )
-        self.reflector_restarts = counter(
-            f"{of}restarts",
-            "Total number of lists and watches of the reflectors that failed and were begun anew after a delay",
-            name,
-        )
-
-        self.rest_client_requests = counter(
+        of = _Group(self.registry, "")
+        self.rest_client_requests = of.counter(
             "rest_client_requests",
             "Number of HTTP requests, partitioned by status code, method, and host",
             *("code", "method", "host"),
         )
-        self.leader_election_master_status = gauge(
-            "leader_election_master_status", "Whether this process is the leader of the lease: 1, or 0", name
-        )
-        self.certwatcher_reads = counter(
-            "certwatcher_read_certificate", "Total number of certificate reads, of those made here too"
-        )
-        self.certwatcher_errors = counter(
+        self.leads = of.gauge("leader_election_master_status", "Whether this process is the leader: 1, or 0", "name")
+        self.certificate_reads = of.counter("certwatcher_read_certificate", "Total number of certificate reads")
+        self.certificate_errors = of.counter(
             "certwatcher_read_certificate_errors", "Total number of certificate read errors"
         )
-        self.loop_lag = histogram(
-            "asyncio_event_loop_lag_seconds",
-            "How much later than asked for the event loop woke up a task that slept",
-            _LAG_BUCKETS,
+        self.loop_lag = of.histogram(
+            "asyncio_event_loop_lag_seconds", "How much later than asked for a sleeping task was woken up", _LAG_BUCKETS
         )
-        self.tasks = gauge("asyncio_tasks", "Tasks of the event loop that have not ended")
+        self.tasks = of.gauge("asyncio_tasks", "Tasks of the event loop that have not ended")
 
 
 class ControllerMetrics:
@@ -184,13 +139,13 @@ class QueueMetrics:
     """The series of a work queue; at 0 from the start. A queue has its controller's name."""
 
     def __init__(self, metrics: Metrics, name: str) -> None:
-        self.depth, self.labels = metrics.workqueue_depth, (name, name)
-        self.adds = metrics.workqueue_adds.labels(name, name)
-        self.retries = metrics.workqueue_retries.labels(name, name)
-        self.queue_duration = metrics.workqueue_queue_duration.labels(name, name)
-        self.work_duration = metrics.workqueue_work_duration.labels(name, name)
-        self.unfinished_work = metrics.workqueue_unfinished_work.labels(name, name)
-        self.longest_running = metrics.workqueue_longest_running.labels(name, name)
+        self.depth, self.labels = metrics.queue_depth, (name, name)
+        self.adds = metrics.queue_adds.labels(name, name)
+        self.retries = metrics.queue_retries.labels(name, name)
+        self.queue_duration = metrics.queue_duration.labels(name, name)
+        self.work_duration = metrics.work_duration.labels(name, name)
+        self.unfinished_work = metrics.unfinished_work.labels(name, name)
+        self.longest_running = metrics.longest_running.labels(name, name)
 
 
 class ReflectorMetrics:
@@ -202,12 +157,12 @@ class ReflectorMetrics:
     """
 
     def __init__(self, metrics: Metrics, name: str) -> None:
-        self.lists = metrics.reflector_lists.labels(name)
-        self.list_duration = metrics.reflector_list_duration.labels(name)
-        self.items_per_list = metrics.reflector_items_per_list.labels(name)
-        self.watches = metrics.reflector_watches.labels(name)
-        self.short_watches = metrics.reflector_short_watches.labels(name)
-        self.watch_duration = metrics.reflector_watch_duration.labels(name)
-        self.items_per_watch = metrics.reflector_items_per_watch.labels(name)
-        self.events = metrics.reflector_events.labels(name)
-        self.restarts = metrics.reflector_restarts.labels(name)
+        self.lists = metrics.lists.labels(name)
+        self.list_duration = metrics.list_duration.labels(name)
+        self.items_per_list = metrics.items_per_list.labels(name)
+        self.watches = metrics.watches.labels(name)
+        self.short_watches = metrics.short_watches.labels(name)
+        self.watch_duration = metrics.watch_duration.labels(name)
+        self.items_per_watch = metrics.items_per_watch.labels(name)
+        self.events = metrics.events.labels(name)
+        self.restarts = metrics.restarts.labels(name)

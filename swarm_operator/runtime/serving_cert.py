@@ -90,7 +90,7 @@ class ServingCertificate:
                 return False
             self._load(certificate, key)
         except OSError:
-            self.metrics.certwatcher_errors.inc()
+            self.metrics.certificate_errors.inc()
             raise
         self._seen = seen
         return True
@@ -111,7 +111,7 @@ class ServingCertificate:
         # In a context of its own first: half of a pair that does not fit would stay in the one that serves.
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
         self.context.load_cert_chain(certificate, key)
-        self.metrics.certwatcher_reads.inc()
+        self.metrics.certificate_reads.inc()
 
 
 def self_signed(now: datetime) -> bytes:

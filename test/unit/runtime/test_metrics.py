@@ -73,7 +73,7 @@ async def test_a_metric_has_the_name_type_and_labels_of_controller_runtime_s(
     controller, families, metrics, name, metric
 ):
     metrics.rest_client_requests.labels("200", "GET", name)
-    metrics.leader_election_master_status.labels(name)
+    metrics.leads.labels(name)
     ReflectorMetrics(metrics, name)
     controller.queue.add("key")
     kind, labels = NAMES[metric]
