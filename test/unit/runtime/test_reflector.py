@@ -318,7 +318,7 @@ async def test_a_watch_that_falls_silent_is_watched_on_from_the_last_version(ser
     server.then(server.listing(version="7"), server.stream(bookmark(8), hold=True), server.stream(bookmark(9)))
     await steps(reflector, 3)
     assert isinstance(failures[0], errors.UnreachableError)
-    assert server.asked[2].query["resourceVersion"] == "8"
+    assert (server.asked[2].query.get("watch"), server.asked[2].query["resourceVersion"]) == ("true", "8")
 
 
 async def test_what_came_before_a_fault_is_kept(server, reflector, sink, widget):
