@@ -18,7 +18,7 @@ from swarm_operator.runtime.kubernetes_asyncio import (
 )
 
 
-async def load_config(kubeconfig: str | None = None, context: str | None = None) -> Configuration:
+async def load_config(kubeconfig: str | None = None) -> Configuration:
     """Load the connection settings.
 
     Order, as in controller-runtime's `config.GetConfig`: the given file, `$KUBECONFIG`, the pod's service account,
@@ -26,7 +26,6 @@ async def load_config(kubeconfig: str | None = None, context: str | None = None)
 
     Args:
         kubeconfig: path of a kubeconfig file; None for the order above.
-        context: context to use; None for the file's current one.
 
     TokenSource that expire are renewed by the configuration's `refresh_api_key_hook`, see credentials.
 
@@ -45,9 +44,7 @@ async def load_config(kubeconfig: str | None = None, context: str | None = None)
     location = path or os.path.expanduser(KUBE_CONFIG_DEFAULT_LOCATION)  # noqa: ASYNC240, PTH111 - no file is touched
     files = KubeConfigMerger(location)
     # Paths are relative to the file that names them: config_base_path would be one for all.
-    loader = KubeConfigLoader(
-        files.config, active_context=context, config_base_path=None, config_persister=files.save_changes
-    )
+    loader = KubeConfigLoader(files.config, config_base_path=None, config_persister=files.save_changes)
     await loader.load_and_set(configuration)
     configuration.refresh_api_key_hook = None if loader.provider else _token_source(loader, files.config)
     return configuration

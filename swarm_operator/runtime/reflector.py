@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -103,8 +102,6 @@ class Reflector:
     rng: random.Random = field(default_factory=random.Random)
     backoff: Backoff = field(default_factory=Backoff)
     metrics: Metrics = field(default_factory=Metrics)
-    on_error: Callable[[errors.ApiError], None] = lambda _: None
-    """Told of every failure, before backing off."""
     state: State = field(init=False)
     version: str = ""
     """The last resourceVersion seen: the next watch starts there, and the next list is not older. Empty before the
@@ -284,7 +281,6 @@ class Reflector:
                 self.state = State.LIST
 
     async def _pause(self, error: errors.ApiError) -> None:
-        self.on_error(error)
         self._metrics.restarts.inc()
         if self._unreachable and 400 <= error.status < 500:
             # The server is back. It says that it is not ready yet, or that our version is too old: usual after a

@@ -366,13 +366,21 @@ def sink():
 
 
 @pytest.fixture
-def failures():
-    return []
+def failures(monkeypatch):
+    """The errors that reflectors have backed off from."""
+    seen, pause = [], Reflector._pause
+
+    async def note(reflector, error):
+        seen.append(error)
+        await pause(reflector, error)
+
+    monkeypatch.setattr(Reflector, "_pause", note)
+    return seen
 
 
 @pytest.fixture
 def new_reflector(client, widgets, sink, clock, failures, metrics):
-    """Makes reflectors of widgets that fill `sink` and tell `failures`."""
+    """Makes reflectors of widgets that fill `sink` and note `failures`."""
 
     def make(*, streaming):
         return Reflector(
@@ -385,7 +393,6 @@ def new_reflector(client, widgets, sink, clock, failures, metrics):
             rng=random.Random(1),
             backoff=Backoff(clock=clock, jitter=0.0),
             metrics=metrics,
-            on_error=failures.append,
         )
 
     return make

@@ -75,8 +75,8 @@ async def test_the_home_directory_comes_last(kubeconfig):
     assert (await config.load_config()).host == "http://home"
 
 
-async def test_a_context_can_be_chosen(kubeconfig):
-    assert (await config.load_config(kubeconfig("given", "one", "two"), "two")).host == "http://two"
+async def test_the_current_context_of_several_is_used(kubeconfig):
+    assert (await config.load_config(kubeconfig("given", "one", "two"))).host == "http://one"
 
 
 async def test_nothing_at_all_is_an_error_that_says_so():
