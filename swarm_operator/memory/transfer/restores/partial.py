@@ -132,7 +132,7 @@ class _Batch:
 
 
 def _draft(entry: Entry, vector: bytes | None, now: int) -> Draft:
-    """Return the draft of an entry that expires when the entry does, with its author and the vector that a client gave."""
+    """Return the draft of an entry that expires when the entry does, with its author and its client's vector."""
     ttl = 0
     if entry.expires_at is not None:
         ttl = min(math.ceil((entry.expires_at - now) / 1000), MAX_TTL_SECONDS)
