@@ -114,20 +114,20 @@ def scan(
         if matches is None and not tested:
             found.tested += len(scored)
         worst = best[-1] if len(best) == wanted else None
-        better = [each for each in scored if (after is None or each > after) and (worst is None or each < worst)]
-        best = [Scored(*each) for each in sorted([*best, *better])[:wanted]]
+        best += [each for each in scored if (after is None or each > after) and (worst is None or each < worst)]
+        best = sorted(best)[:wanted]
     found.best = best
     return found
 
 
-def _scored(db: sqlite3.Connection, planes: Planes, vector: bytes, ids: list[int]) -> list[tuple[float, int]]:
-    """Return the distances and IDs of those of these rows that have a vector."""
+def _scored(db: sqlite3.Connection, planes: Planes, vector: bytes, ids: list[int]) -> list[Scored]:
+    """Return those of these rows that have a vector."""
     # In the order of the row IDs, those of one page of the file are read together.
     rows = db.execute(_CODES, (json.dumps(sorted(ids)), slot(planes.model), planes.width)).fetchall()
     if not rows:
         return []
     distances = -np.round(cosines(vector, [code for _, code in rows]).astype(np.float64), _DIGITS)
-    return [*zip(distances.tolist(), [row_id for row_id, _ in rows], strict=True)]
+    return [Scored(each, row_id) for each, (row_id, _) in zip(distances.tolist(), rows, strict=True)]
 
 
 def _bounds(vector: bytes, guesses: Array) -> Array:

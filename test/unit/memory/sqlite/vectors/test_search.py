@@ -196,7 +196,7 @@ async def test_vectors_that_are_gone_take_no_place_among_the_candidates(store, m
     monkeypatch.setattr(planes, "EXACT", 5)
     for number in range(40):
         await store.put("gone", f"k{number}", 1, vector=around(0.1))
-    await store.put("n", "left", 1, vector=around(2))
+    await store.put("gone", "left", 1, vector=around(2))
     assert keys(await find(store, namespace="gone", vector=around(0.1), limit=1)) == ["k0"]
     await store.delete_range("gone", prefix="k1")
     await store.batch([Put(Draft.create("gone", f"k{number}", 2)) for number in range(40)])
