@@ -127,6 +127,8 @@ async def _members(call: Call) -> dict[str, Any]:
     """Return the members of a body. Raise InvalidInputError or BodyTooLargeError."""
     if len(call.body) > MAX_BODY_BYTES:
         raise BodyTooLargeError(f"body: {len(call.body)} bytes; a search has at most {MAX_BODY_BYTES}")
+    if not call.body:
+        raise InvalidInputError("body", "a JSON object")
     if len(call.body) > LARGE_BYTES:
         await call.parse()
     members = call.members()

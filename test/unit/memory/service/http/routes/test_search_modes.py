@@ -143,6 +143,7 @@ WRONG = [
     ({"explain": "yes"}, "explain"),
     ({"what": 1}, "body: unknown member 'what'"),
     ([], "body"),
+    (None, "body"),
 ]
 
 
