@@ -17,9 +17,9 @@ from swarm_operator.memory.service.http.routes.search import MAX_BODY_BYTES
 
 EAST, NORTH, WEST = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]
 QUESTIONS = [
-    "What's in the east?", 'Is it (in fact) so: "sun" AND/OR moon - or neither?', "C++ & C#; why not 'Go'?!",
-    "sun*moon", "A*, or B*?", 'Is "A*" east?', "A*B", "NEAR(sun moon, 2)", "key:east", "^sun", "¿Dónde está el sol?",
-    "a OR", "NOT", "{sun} [east] <north> \\ / | ~ `",
+    "What's in the east?", 'Is it (now) so: "sun" AND/OR moon - or neither?', "C++ & C#; why not 'Go'?!", "sun*moon",
+    "A*, or B*?", 'Is "A*" east?', "A*B", "NEAR(sun moon, 2)", "key:east", "^sun", "¿Dónde está el sol?", "a OR", "NOT",
+    "{sun} [east] <north> \\ / | ~ `",
 ]  # fmt: skip
 
 
