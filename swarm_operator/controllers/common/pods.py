@@ -1,4 +1,4 @@
-"""What a pod runs, what keeps it from running, and how its containers ended: from the pod alone."""
+"""What keeps a pod from running, and how its containers ended: from the pod's status alone."""
 
 from __future__ import annotations
 
@@ -90,9 +90,3 @@ def pod_problem(pod: Object, *, now: datetime) -> tuple[str, str] | None:
                 continue
             return condition.get("reason") or "Unschedulable", f"pod {name}: {condition.get('message', '')}"
     return None
-
-
-def image_of_template(template: Object) -> str:
-    """Return the image of the memory service in a pod's template."""
-    image: str = template["spec"]["containers"][0]["image"]
-    return image

@@ -12,7 +12,6 @@ from typing import Any
 from swarm_operator.api.duration import parse_duration
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import children, kinds, labels
-from swarm_operator.controllers.common.pods import image_of_template
 from swarm_operator.controllers.common.reconciliation import Reconciliation, failed, waiting
 from swarm_operator.controllers.swarmmemorystore.workload import rollout
 from swarm_operator.controllers.swarmmemorystore.workload.availability import availability
@@ -83,7 +82,7 @@ async def former_template(attempt: Attempt, wanted: Object) -> Object:
     ours = [found for found in revisions if (controller_of(found) or {}).get("uid") == uid]
     for revision in sorted(ours, key=lambda found: int(found["revision"]), reverse=True):
         template: Object = revision["data"]["spec"]["template"]
-        if image_of_template(template) == former:
+        if rollout.image_of_template(template) == former:
             metadata = {name: value for name, value in template["metadata"].items() if value is not None}
             return {"metadata": metadata, "spec": template["spec"]}
     template = wanted["spec"]["template"]
@@ -134,4 +133,4 @@ def _failure(attempt: Attempt) -> dict[str, Any]:
 
 
 def _image(workload: Object) -> str:
-    return image_of_template(workload["spec"]["template"])
+    return rollout.image_of_template(workload["spec"]["template"])

@@ -11,6 +11,12 @@ _REVISION: Final = "controller-revision-hash"
 """Label of a pod: the revision of the template that it was made of."""
 
 
+def image_of_template(template: Object) -> str:
+    """Return the image of the memory service in a pod's template."""
+    image: str = template["spec"]["containers"][0]["image"]
+    return image
+
+
 def is_under_way(workload: Object) -> bool:
     """Return whether the pod is being replaced by one of the newest template. A new StatefulSet has none to replace."""
     status = workload.get("status") or {}

@@ -10,7 +10,6 @@ from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import children, kinds, labels
 from swarm_operator.controllers.common.pod_creation import PodCreation
 from swarm_operator.controllers.common.pod_template import PodTemplateError
-from swarm_operator.controllers.common.pods import image_of_template
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.controllers.swarmmemorystore.auth import Auth
 from swarm_operator.controllers.swarmmemorystore.backups.destination import with_backups
@@ -86,7 +85,7 @@ class Workload(Step[SwarmMemoryStore]):
             return _hibernation(r, pod)
         outcome = availability(live, [pod] if pod else [], now=r.clock.now())
         if outcome.is_done and (not rollout.waits_for_deletion(live) or (pod and rollout.is_newest(live, pod))):
-            r.status["image"] = image_of_template(live["spec"]["template"])
+            r.status["image"] = rollout.image_of_template(live["spec"]["template"])
         if pod is None and not outcome.is_done:
             missing = waiting("WaitingForPod", "the memory service's pod does not exist yet")
             outcome = await self.creation.refusal(r, live) or missing
@@ -133,7 +132,7 @@ class Workload(Step[SwarmMemoryStore]):
             self.turns.end(key)
             if not rollback.is_stored(attempt):
                 delays.append(rollback.AT_ONCE)
-            elif image_of_template(live["spec"]["template"]) == attempt.image:
+            elif rollout.image_of_template(live["spec"]["template"]) == attempt.image:
                 template = await rollback.former_template(attempt, wanted)
                 former = {**wanted, "spec": {**wanted["spec"], "template": template}}
                 live = await children.ensure(r, kinds.STATEFUL_SET, former, settled=self.settled)
@@ -141,7 +140,7 @@ class Workload(Step[SwarmMemoryStore]):
             return live
         if not children.differs(r, kinds.STATEFUL_SET, wanted, live, self.settled):
             return None
-        runs = image_of_template(live["spec"]["template"])
+        runs = rollout.image_of_template(live["spec"]["template"])
         works = availability(live, [attempt.pod] if attempt.pod else [], now=r.clock.now()).is_done
         if works and attempt.image != runs and r.parsed.status.image is None:
             # What may have to be put back is in the status before it is replaced.

@@ -11,11 +11,11 @@ from typing import Final
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryBackup, SwarmMemoryStore
 from swarm_operator.controllers.common import kinds, labels
-from swarm_operator.controllers.common.pods import image_of_template
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, failed, waiting
 from swarm_operator.controllers.swarmmemorystore.backups import objects
 from swarm_operator.controllers.swarmmemorystore.backups.destination import destination_in_use, is_used_by
 from swarm_operator.controllers.swarmmemorystore.workload.availability import availability
+from swarm_operator.controllers.swarmmemorystore.workload.rollout import image_of_template
 from swarm_operator.controllers.swarmmemorystore.workload.serving import running_workload
 from swarm_operator.runtime.resource import Key, Object
 
