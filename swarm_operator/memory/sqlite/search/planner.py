@@ -86,7 +86,8 @@ def search(
         InvalidInputError: the text is not a full-text expression.
         CorruptValueError: the value of a hit is damaged.
     """
-    found = page or SearchPage(within=query.within, mode=None if query.expression is None else Mode.WORDS)
+    found = page or SearchPage(within=query.within)
+    found.mode = None if query.expression is None else Mode.WORDS
     found.position, found.partial = None, False
     matches = Filter(db, query, now)
     allowance = Allowance(_MAX_SECONDS)
