@@ -558,7 +558,9 @@ class SqliteStore:
     def _publish(self, found: Sequence[Change]) -> None:
         """Take note of committed changes."""
         self._indexer.committed(found)
-        self._vectors.committed(found)
+        for follower in self._vectors.followers:
+            if found:
+                follower.committed(found[-1].seq)
         self._feed.publish(found)
 
     def _forget(self, position: int) -> None:

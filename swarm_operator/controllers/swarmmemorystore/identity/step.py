@@ -17,7 +17,6 @@ from swarm_operator.controllers.common import children, kinds, labels
 from swarm_operator.controllers.common.errors import ends_pass, explain
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.controllers.swarmmemorystore.identity.cluster_keys import ClusterKeys, KeySource, NotServedError
-from swarm_operator.controllers.swarmmemorystore.workload.rollout import image_of_template
 from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.errors import ApiError, NotFoundError
 from swarm_operator.runtime.resource import Key, Object, key_of

@@ -15,7 +15,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final
 
-from swarm_operator.memory.core.changes import Change
 from swarm_operator.memory.core.embedding import Embedder
 from swarm_operator.memory.core.errors import EmbeddingError, InvalidInputError, MemoryStoreError, StoreClosedError
 from swarm_operator.memory.core.namespaces import covers
@@ -42,6 +41,9 @@ _MAX_QUESTIONS: Final = 64
 class VectorIndex:
     """Vectors of one store.
 
+    Attributes:
+        followers: what embeds entries that change; empty without an embedder.
+
     Args:
         config: the settings.
         readers: the reading connections.
@@ -57,7 +59,7 @@ class VectorIndex:
         self._embedder = embedder
         self._former = former
         self._choice = Choice(None, [], [], 0)
-        self._followers: list[Follower] = []
+        self.followers: list[Follower] = []
         self._write: Run | None = None
         self._planes: OrderedDict[int, Any] = OrderedDict()
         self._questions: OrderedDict[str, bytes] = OrderedDict()
@@ -74,24 +76,18 @@ class VectorIndex:
         """Begin to follow the changes. `write` runs a function on the writer's connection between two batches."""
         self._write = write
         choice = self._choice
-        self._followers = [
+        self.followers = [
             Follower(model, embedder, self._config, newest=choice.newest, completed=self._completed)
             for model, embedder in choice.followed
         ]
-        for follower in self._followers:
+        for follower in self.followers:
             follower.start(self._readers.read_pages, write)
         if choice.dropped:
             self._begin(self._drop(choice.dropped))
 
-    def committed(self, found: Sequence[Change]) -> None:
-        """Take note of committed changes."""
-        if found:
-            for follower in self._followers:
-                follower.committed(found[-1].seq)
-
     def restart(self) -> None:
         """Continue with another database."""
-        followers, self._followers = self._followers, []
+        followers, self.followers = self.followers, []
         self._forget_memory()
         self._begin(self._reopen(followers))
 
@@ -101,7 +97,7 @@ class VectorIndex:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        for follower in self._followers:
+        for follower in self.followers:
             await follower.close()
 
     def mode(self, query: Query, position: Position | None) -> Mode | None:
@@ -151,8 +147,8 @@ class VectorIndex:
                     raise
                 return None
             found.steps.append(Step("embed", 1, time.perf_counter() - started))
-        if self._followers:
-            await self._followers[0].wait(since)
+        if self.followers:
+            await self.followers[0].wait(since)
         known = any(vector)
         planes = await self._loaded(width_of(vector))
         page = await _imported(_PAGES)
@@ -186,16 +182,16 @@ class VectorIndex:
             memory_bytes=memory,
             model=self._embedder.name,
             width=self._embedder.width,
-            lag=max((follower.lag for follower in self._followers), default=0),
-            rebuilding=not self._followers or any(each.model.built is not None for each in self._followers),
-            embedded=sum(follower.embedded for follower in self._followers),
-            failures=sum(follower.failures for follower in self._followers),
-            last_error=next((each.last_error for each in self._followers if each.last_error), None),
+            lag=max((follower.lag for follower in self.followers), default=0),
+            rebuilding=not self.followers or any(each.model.built is not None for each in self.followers),
+            embedded=sum(follower.embedded for follower in self.followers),
+            failures=sum(follower.failures for follower in self.followers),
+            last_error=next((each.last_error for each in self.followers if each.last_error), None),
         )
 
     async def _question(self, text: str) -> bytes:
         """Return the vector of a text, by the embedder whose vectors are searched. Raise EmbeddingError."""
-        embedder = self._followers[0].embedder if self._followers else self._embedder
+        embedder = self.followers[0].embedder if self.followers else self._embedder
         assert embedder is not None  # noqa: S101 - for mypy: see `mode`
         key = f"{embedder.name}\0{text}"
         if key not in self._questions:
@@ -237,11 +233,11 @@ class VectorIndex:
 
     def _completed(self) -> None:
         """Use the vectors of the newest model, which all entries have now, and delete those of another one."""
-        former = self._followers[:-1]
+        former = self.followers[:-1]
         if not former:
             return
-        self._followers = self._followers[-1:]
-        self._choice = Choice(self._followers[0].model, [], [], 0)
+        self.followers = self.followers[-1:]
+        self._choice = Choice(self.followers[0].model, [], [], 0)
         self._forget_memory()
         self._begin(self._retire(former))
 

@@ -157,7 +157,7 @@ def parse_draft(namespace: str, key: str, body: bytes, updated_by: str | None = 
         metadata=document.get("metadata"),
         ttl=document.get("ttl"),
         updated_by=updated_by,
-        vector=vectors.from_json(document.get("vector")),
+        vector=vectors.from_json(document["vector"]) if "vector" in document else None,
     )
     # The encoded parts say whether parsing has dropped a member: the body is not encoded a second time.
     inside = strict_json.count(draft.value_json, b":") + draft.tags_json.count(":") + draft.metadata_json.count(":")

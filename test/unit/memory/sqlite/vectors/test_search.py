@@ -147,7 +147,8 @@ async def test_a_vector_is_written_with_its_entry_or_not_at_all(store):
 
 CONDITIONS = [
     {"tags": ["odd"]}, {"any_tags": ["odd", "none"]}, {"metadata": {"kind": 1}}, {"prefix": "odd"}, {"glob": "*dd:*"},
-    {"namespace": "odd"}, {"namespace": "odd", "subtree": True}, {"updated_since": 2_000_000_000_000}, {"updated_by": "odd one"},
+    {"namespace": "odd"}, {"namespace": "odd", "subtree": True}, {"updated_since": 2_000_000_000_000},
+    {"updated_by": "odd one"},
 ]  # fmt: skip
 
 
