@@ -17,7 +17,7 @@ from swarm_operator.cmd.memory.output import Output
 from swarm_operator.cmd.memory.values import json_input, json_object, whole
 
 _BATCH_LINES: Final = 500
-_COLUMNS: Final = ("key", "version", "updated_at", "updated_by", "tags", "value")
+_COLUMNS: Final = ("key", "version", "updated_at", "tags", "value")
 
 
 def add(commands: Any) -> None:

@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         "search",
         _search,
         "print the entries that a search finds, one a line",
-        columns=("namespace", "key", "version", "updated_at", "updated_by", "snippet", "value"),
+        columns=("namespace", "key", "version", "updated_at", "snippet", "value"),
     )
     searching.add_argument(
         "text", metavar="WORD", nargs="*", help="words that all occur, or a question; wor* is the start of a word"

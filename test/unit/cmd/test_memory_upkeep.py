@@ -148,7 +148,7 @@ def test_a_table_is_for_a_terminal_and_json_for_a_pipe_unless_told_otherwise(ser
     assert command.main(["put", "n", "鍵" * 30, json.dumps("値" * 200)]) == 0
     code, output = on_terminal("list", "n")
     lines = visible(output).splitlines()
-    assert (code, "KEY" in lines[0], "VERSION" in lines[0]) == (0, True, True)
+    assert (code, "KEY" in lines[0], "VERSION" in lines[0]) == (0, True, True), output
     assert "…" in output  # the value is cut, the key is not
     assert output.count("鍵") == 30
     assert [json.loads(line)["version"] for line in run("list", "n").stdout.splitlines()] == [1, 1]
