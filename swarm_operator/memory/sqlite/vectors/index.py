@@ -34,6 +34,8 @@ _PLANES: Final = "swarm_operator.memory.sqlite.vectors.planes"
 _MAX_WIDTHS: Final = 4
 """Maximum number of widths whose bits are in memory."""
 _DROPPED_AT_ONCE: Final = 500
+_HYBRID_SECONDS: Final = 2.0
+"""Time that a hybrid search waits for the vector of its text; then it is one by words."""
 _MAX_QUESTIONS: Final = 64
 """Maximum number of texts whose vectors are kept for their next pages."""
 
@@ -130,7 +132,7 @@ class VectorIndex:
             since: position of the last change before the search; `SearchPage.fresh` says whether it was waited for.
 
         Returns:
-            None if a hybrid search has no vector, as the embedder fails: it is then one by words.
+            None if a hybrid search has no vector, as the embedder fails or is slow: it is then one by words.
 
         Raises:
             EmbeddingError: the mode is MEANING, and the embedder fails.
@@ -141,8 +143,9 @@ class VectorIndex:
         if vector is None:
             started = time.perf_counter()
             try:
-                vector = await self._question(query.text or "")
-            except EmbeddingError:
+                async with asyncio.timeout(_HYBRID_SECONDS if mode is Mode.HYBRID else None):
+                    vector = await self._question(query.text or "")
+            except (EmbeddingError, TimeoutError):
                 if mode is Mode.MEANING:
                     raise
                 return None

@@ -17,7 +17,7 @@ from swarm_operator.memory.sqlite import SqliteStore
 from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search import by_text
-from swarm_operator.memory.sqlite.vectors import planes, scan, table
+from swarm_operator.memory.sqlite.vectors import index, planes, scan, table
 
 
 def vector(*numbers):
@@ -272,6 +272,18 @@ async def test_meaning_of_a_text_needs_an_embedder(store):
         with pytest.raises(InvalidInputError, match="mode: words, or meaning with a vector: the store has no embedder"):
             await find(store, **query)
     assert (await find(store, text="fox")).mode is Mode.WORDS
+
+
+async def test_a_slow_embedder_leaves_the_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(index, "_HYBRID_SECONDS", 0.01)
+    embedder = WordEmbedder()
+    async with SqliteStore.open(tmp_path / "memory.db", embedder=embedder) as store:
+        embedder.gate.clear()
+        await store.put("n", "a", "fox")
+        page = await find(store, text="fox")
+        assert (page.mode, keys(page)) == (Mode.WORDS, ["a"])
+        embedder.gate.set()
+        assert keys(await find(store, text="vixen", mode="meaning")) == ["a"]
 
 
 async def test_a_failing_embedder_leaves_the_words(tmp_path):
