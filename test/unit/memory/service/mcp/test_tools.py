@@ -193,7 +193,7 @@ async def test_a_huge_value_is_refused_by_its_limit_and_one_below_it_is_stored(s
 
 async def test_what_the_disk_refuses_is_the_service_s_fault_and_says_whether_to_try_again(start_process, connecting):
     def limits():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (256 * 1024, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400 * 1024, resource.RLIM_INFINITY))
 
     process = await start_process("--mcp", "true", limits=limits)
     port = int(process.url.rsplit(":", 1)[1])
