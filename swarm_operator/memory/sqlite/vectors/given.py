@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from swarm_operator.memory.core.entry import Entry
-from swarm_operator.memory.sqlite.vectors.table import CLIENT
+from swarm_operator.memory.sqlite.vectors.table import CLIENT, slot
 
 _SPACE: Final = "SELECT 1 FROM vector_spaces WHERE namespace = ? AND clients > 0"
 _CODE: Final = """
-    SELECT v.scale, v.code FROM entries e JOIN vectors v ON v.id = e.id AND v.model = ?
+    SELECT v.scale, v.code FROM entries e JOIN vectors v ON v.id = 4 * e.id + ?
     WHERE e.namespace = ? AND e.key = ? AND e.version = ?
 """
 
@@ -26,7 +26,7 @@ def read(db: sqlite3.Connection, entries: Sequence[Entry]) -> list[bytes | None]
 
 
 def _read(db: sqlite3.Connection, entry: Entry) -> bytes | None:
-    row = db.execute(_CODE, (CLIENT, entry.namespace, entry.key, entry.version)).fetchone()
+    row = db.execute(_CODE, (slot(CLIENT), entry.namespace, entry.key, entry.version)).fetchone()
     if row is None:
         return None
     scale, code = row

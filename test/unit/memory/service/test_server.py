@@ -168,7 +168,7 @@ async def test_when_the_disk_takes_no_more_reads_go_on_and_writes_come_back(star
     unlimited = resource.RLIM_INFINITY
 
     def limits():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (256 * KIB, unlimited))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400 * KIB, unlimited))
 
     process = await start_process(limits=limits)
     async with client(process, retries=0) as memory:
