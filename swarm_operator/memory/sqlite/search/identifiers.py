@@ -11,18 +11,24 @@ and phrases, still finds it. A query asks for the identifier as it is written or
     query   ("PaymentGateway" OR "Payment Gateway")
 
 An identifier is a run of up to MAX_BYTES letters and digits of ASCII, in which a capital follows a small letter, or a
-capitalized word follows a capital or a digit. Digits alone divide nothing: hashes would fall into many parts.
+capitalized word follows a capital or a digit. Digits alone divide nothing: hashes would fall into many parts. Nor is a
+run of more than MAX_PARTS words divided. Of a text the first MAX_IDENTIFIERS are.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 MAX_BYTES: Final = 64
 """Longest identifier. Longer runs are data, such as base64."""
+MAX_PARTS: Final = 8
+"""Maximum number of words of an identifier. Runs of more are data, too."""
+MAX_IDENTIFIERS: Final = 256
+"""Maximum number of different identifiers of a text whose parts are indexed: base64 has one in each 60 bytes."""
 GAP: Final = "\ue000"
 """A word of the tokenizer that texts don't have: a phrase never goes from the parts of one identifier on to others."""
 
@@ -153,12 +159,14 @@ def _replaced(text: str, other: Callable[[str], str]) -> str:
 
 
 def _all_parts(words: Iterable[bytes]) -> str:
-    return "".join(map(_parts, dict.fromkeys(words)))
+    return "".join(map(_parts, itertools.islice(dict.fromkeys(words), MAX_IDENTIFIERS)))
 
 
 @functools.lru_cache(maxsize=4096)
 def _parts(word: bytes) -> str:
     """Return what one identifier adds to a text."""
+    if len(_WORDS.findall(word.decode())) >= MAX_PARTS:
+        return ""
     return "".join(f" {GAP} {parts}" for parts in _divided(word.decode(), " "))
 
 

@@ -181,3 +181,12 @@ def test_the_parts_of_many_texts_are_those_of_each(texts):
     raw = [text.encode() for text in texts]
     found = dict(identifiers.additions(b"\n".join(raw), map(len, raw)))
     assert [found.get(number, "") for number in range(len(texts))] == [identifiers.addition(text) for text in raw]
+
+
+def test_data_adds_little():
+    assert identifiers.addition(b"AaBbCcDdEeFfGgHh") != ""
+    assert identifiers.addition(b"AaBbCcDdEeFfGgHhIi") == ""
+    many = " ".join(f"AaBb{number}" for number in range(identifiers.MAX_IDENTIFIERS + 50))
+    few = " ".join(many.split()[: identifiers.MAX_IDENTIFIERS])
+    assert identifiers.addition(many.encode()) == identifiers.addition(few.encode())
+    assert dict(identifiers.additions(many.encode(), [len(many)])) == {0: identifiers.addition(many.encode())}
