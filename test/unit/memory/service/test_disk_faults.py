@@ -276,7 +276,7 @@ async def test_checkpoints_that_fail(fork_process):
 
         process.process.send_signal(signal.SIGUSR2)
         number = 0
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             while await failures() < 2:
                 for _ in range(100):
                     protocol = PROTOCOLS[number % 3]

@@ -404,9 +404,10 @@ async def test_no_operation_of_the_store_is_left_unguarded(service, name):
     """A new one fails here until it is held to rights, too."""
     guarded = AuthorizedStore(service.store, NOBODY)
     await service.store.put("n", "k", 1, tags=["t"])
+    entry = await service.store.get("n", "k")
     arguments = {
         "write": [Draft.create("n", "k", 1)], "get": ["n", "k"], "delete": ["n", "k"], "get_many": [[("n", "k")]],
-        "get_each": [[("n", "k")]],
+        "vectors": [[entry]], "get_each": [[("n", "k")]],
         "batch": [[Delete(("n", "k"))]], "transact": [[("n", "k")], lambda _, __: []],
         "delete_range": ["n"], "list": ["n"], "search": [Query.create(namespace="n")], "counts": [["n"]],
         "tag_counts": ["n", ["t"]], "backup": ["/nowhere"], "replace": ["/nowhere"], "watch": ["n"],

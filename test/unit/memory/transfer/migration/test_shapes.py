@@ -76,7 +76,7 @@ async def test_records_are_records_of_the_swarm(place):
         pattern = await swarm.patterns.get("s/p")
         assert pattern.document == {
             "id": "s/p", "swarmId": "s", "type": "flow", "data": {"steps": 2}, "confidence": 0.8, "usageCount": 12,
-            "successRate": 0.75, "createdAt": "2025-01-01T00:00:00.000Z",
+            "successRate": 0.75, "createdAt": "2025-01-01T00:00:00.000Z", "updatedBy": None,
         }  # fmt: skip
         assert (await swarm.consensus.get("default-decision")).document["outcome"] == "python"
         stats = await store.stats()
