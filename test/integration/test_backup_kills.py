@@ -212,7 +212,7 @@ async def test_a_job_that_is_killed_deletes_the_data_when_it_runs_again(
         killed.kill()
         await killed.wait()
         again = await zygote.fork(*command)
-        await again.wait()
+        assert await again.wait() == 0, (await again.stderr.read()).decode()
         await complete(objects, job["metadata"]["name"])
     for name in names:
         await eventually(lambda name=name: objects.missing(BACKUP, name))
