@@ -44,8 +44,9 @@ async def test_commits_run_no_automatic_checkpoint(tmp_path, in_one_commit):
 async def test_a_reader_with_an_old_snapshot_delays_the_log_and_never_a_write(tmp_path):
     path = tmp_path / "db"
     config = StoreConfig(
-        checkpoint_bytes=64 * KIB, wal_limit_bytes=256 * KIB, busy_timeout_ms=1, compression_threshold=0, full_text=False
-    )
+        checkpoint_bytes=64 * KIB, wal_limit_bytes=256 * KIB, busy_timeout_ms=1, compression_threshold=0,
+        full_text=False,
+    )  # fmt: skip
     async with SqliteStore.open(path, config) as store:
         await store.put("n", "k", 1)
         reader = store._readers._workers["pages"]
