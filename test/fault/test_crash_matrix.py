@@ -64,8 +64,8 @@ SHARES = 4
 TOGETHER = 6
 """Lives that are lived at the same time."""
 
-STEP = 3
-"""Every third write is killed at, beginning with one of the first three: some runs later each was."""
+STEP = 4
+"""Every fourth write is killed at, beginning with one of the first four: some runs later each was."""
 
 STEP_APART = 12
 """The same, for a life of three namespaces, which costs more."""

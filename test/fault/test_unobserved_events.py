@@ -19,8 +19,8 @@ from swarm_operator.runtime.config import load_config
 
 pytestmark = pytest.mark.timeout(400)
 
-STEP = 3
-"""Every third event is left out, one in each world, beginning with one of the first three."""
+STEP = 4
+"""Every fourth event is left out, one in each world, beginning with one of the first four."""
 
 STEP_APART = 15
 """The same, for a life of three namespaces, which costs more."""
