@@ -436,8 +436,10 @@ async def test_metadata_is_compared_as_json(store, order):
 
 
 async def test_a_watch_goes_on_from_what_is_kept_and_says_what_it_missed(store):
-    for number in range(20):
+    for number in range(19):
         await put(store, "k", number)
+    await store.search(Query.create(text="k"))  # an engine may keep what its index of words lacks
+    await put(store, "k", 19)
     with pytest.raises(MissedChangesError) as caught:
         async with store.watch(since=0):
             pass
