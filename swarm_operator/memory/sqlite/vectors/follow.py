@@ -90,7 +90,7 @@ class Follower:
         self._task = asyncio.create_task(self._run(read, write), name="memory-embedding")
 
     async def close(self) -> None:
-        """Stop. What is being embedded is embedded again at the next start."""
+        """Stop. The next start embeds the entries of an unfinished step again."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
