@@ -42,7 +42,7 @@ def kubectl(*arguments: str, **options: Any) -> str:
             time.sleep(1)
 
 
-def eventually(check: Callable[[], object], *, seconds: float = 60.0) -> Any:
+def eventually(check: Callable[[], object], *, seconds: float = 180.0) -> Any:
     """Wait until `check` returns something true without failing, and return that; else fail as it last failed."""
     deadline = time.monotonic() + seconds
     while True:

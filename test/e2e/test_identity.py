@@ -31,7 +31,7 @@ from swarm_operator.memory.client.loop_thread import LoopThread
 from swarm_operator.memory.service.access.service_accounts import SKEW_SECONDS
 from swarm_operator.shared.service_accounts import FILE
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(900)
 
 IMAGE = "swarm-e2e-git:dev"
 STORE = "my-cluster-memory"

@@ -15,7 +15,7 @@ from e2e.cluster import eventually
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(900)
 
 
 def answer(result: Any) -> Any:

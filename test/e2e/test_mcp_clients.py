@@ -25,7 +25,7 @@ from unit.memory.wire.service import Service, serving
 from swarm_operator.memory.service.mcp.tools import TOOLSETS
 from swarm_operator.memory.service.mcp.toolsets import Toolset
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(900)
 HERE = Path(__file__).parent / "node"
 CALLS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     Toolset.CORE: ("memory_store", {"key": "plan", "value": {"step": 1}}, {"key": "plan"}),

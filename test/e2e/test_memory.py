@@ -13,7 +13,7 @@ from e2e.cluster import CONTEXT, SYSTEM, eventually, kill_9, kill_operator, kube
 
 from swarm_operator.memory.sqlite.database.driver import has_wal_reset_bug
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(900)
 
 CHILDREN = "statefulsets,services,secrets,configmaps,pods"
 

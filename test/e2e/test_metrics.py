@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from e2e.cluster import TOP, eventually, kubectl, run
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from support.page_runs import to_run
 from support.pages import Command
 from support.shell import answers, check, checkout
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 KUBECTL = """#!/bin/bash
 # The namespace of the pages is the test's own here.

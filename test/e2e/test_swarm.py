@@ -14,7 +14,7 @@ import yaml
 from e2e.cluster import TOP, eventually, kill_9, kubectl
 from e2e.space import Space
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(900)
 
 TASKS = 200
 LEASE = "3s"
