@@ -81,15 +81,19 @@ async def test_requests_that_do_not_come_keep_nobody_from_an_answer(channel, mon
         call.cancel()
 
 
-async def test_a_request_that_does_not_come_or_is_none_ends(channel, monkeypatch):
+async def test_a_request_that_does_not_come_ends(channel, monkeypatch):
     monkeypatch.setattr(health, "_READ_SECONDS", 0.01)
     call = channel.stream_unary("/grpc.health.v1.Health/Check", request_serializer=bytes)()
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    bad = channel.unary_unary("/grpc.health.v1.Health/Check", request_serializer=bytes)
+
+
+async def test_a_request_that_is_none_is_refused(channel, monkeypatch):
+    monkeypatch.setattr(health, "_READ_SECONDS", 60.0)
+    call = channel.unary_unary("/grpc.health.v1.Health/Check", request_serializer=bytes)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await bad(b"\xff\xff")
+        await call(b"\xff\xff")
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
