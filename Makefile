@@ -51,10 +51,11 @@ check: lint ## lint, and fail when generated files are stale
 	PYTHON=$(PYTHON) hack/proto.sh --check
 	$(PYTHON) hack/openapi.py --check
 
+# Niced, for the longest tests wait for the kind cluster.
 test: $(VENV) control-plane cluster docker-build ## Every test: unit, integration (a real kube-apiserver and etcd) and end to end (kind)
 	hack/docker-build.sh prometheus
 	hack/docker-build.sh git
-	$(PYTHON) -m pytest -n 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	nice -n 10 $(PYTHON) -m pytest -n 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-unit: $(VENV) ## Unit tests
 	$(PYTHON) -m pytest test/unit $(ARGS)
