@@ -40,6 +40,9 @@ class Running:
         return {name: float(value) for name, _, value in samples}
 
 
+_MANAGER = "import sys; sys.modules['rich'] = None; from swarm_operator.cmd.manager import main; sys.exit(main())"
+"""The manager as it is in its image, which has no rich: structlog imports it where there is one."""
+
 Contender = Callable[..., contextlib.AbstractContextManager[Running]]
 """Called with a control plane and `workers`."""
 
@@ -49,7 +52,7 @@ def ours(plane: ControlPlane, *, workers: int, profiler: tuple[str, ...] = ()) -
     port = free_port()
     command = [
         *profiler,
-        *(sys.executable, "-m", "swarm_operator.cmd.manager", "--max-concurrent-reconciles", str(workers)),
+        *(sys.executable, "-c", _MANAGER, "--max-concurrent-reconciles", str(workers)),
         *("--metrics-bind-address", f"127.0.0.1:{port}", "--no-metrics-secure", "--health-probe-bind-address", "0"),
         # No pod gets ready here, so nobody is asked; an address that refuses at once all the same.
         *("--memory-url", "http://127.0.0.1:9", "--kubeconfig", plane.kubeconfig("operator")),
