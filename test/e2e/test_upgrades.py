@@ -114,7 +114,14 @@ def test_writers_see_one_interruption_and_a_release_that_never_gets_ready_loses_
     for body in bodies:
         space.kubectl("apply", "-f", "-", stdin=json.dumps(body))
     stores = [f"swarmmemorystore/{name}" for name in STORES]
-    space.kubectl("wait", "--for=condition=Ready", *stores, "pod/agent", f"--timeout={60 * len(STORES)}s")
+    space.kubectl(
+        "wait",
+        "--for=condition=Ready",
+        *stores,
+        "pod/agent",
+        f"--timeout={60 * len(STORES)}s",
+        timeout=60 * len(STORES) + 60,
+    )
     before = {name: space.get(f"pod/{name}-0")["metadata"]["uid"] for name in STORES}
     with putting(space, LOOPS, *STORES) as puts:
 
