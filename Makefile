@@ -35,16 +35,20 @@ manifests: $(VENV) ## Render config/crd/bases from swarm_operator/api
 proto: $(VENV) ## Make the code of the memory's gRPC API from its .proto
 	PYTHON=$(PYTHON) hack/proto.sh
 
+wrap: $(VENV) ## Wrap the prose of the pages at 100 columns
+	$(PYTHON) hack/wrap.py
+
 openapi: $(VENV) ## Write docs/openapi.json from the memory service's code
 	$(PYTHON) hack/openapi.py
 
-lint: $(VENV) ## ruff, mypy, import contracts, spelling and banned words
+lint: $(VENV) ## ruff, mypy, import contracts, spelling, banned words and the width of pages
 	$(PYTHON) -m ruff check .
 	@! git grep -n '^__all__' -- 'swarm_operator/*.py' ':!*__init__.py' || { echo '__all__: in packages only; a module has what it defines'; exit 1; }
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
 	git ls-files -z | xargs -0 .venv/bin/codespell -D - -D hack/words.txt
+	$(PYTHON) hack/wrap.py --check
 
 check: lint ## lint, and fail when generated files are stale
 	$(PYTHON) hack/manifests.py --check
@@ -131,6 +135,6 @@ cluster: ## A kind cluster named swarm, also where no image registry can be reac
 cluster-down: ## Delete it, and stop the Docker engine if `make cluster` started it
 	hack/kind/cluster.sh down
 
-.PHONY: quickstart help manifests proto openapi lint check test test-unit test-integration test-e2e fuzz hostile bench bench-operator bench-memory bench-recall \
+.PHONY: quickstart help manifests proto wrap openapi lint check test test-unit test-integration test-e2e fuzz hostile bench bench-operator bench-memory bench-recall \
 	soak run lock venv docker-build docker-buildx install \
 	uninstall deploy undeploy control-plane cluster cluster-down
