@@ -10,7 +10,8 @@ from prometheus_client import generate_latest
 from starlette.types import Receive, Scope, Send
 
 from swarm_operator.memory.service.asgi import Reply
-from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics, StoreCollector
+from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
+from swarm_operator.memory.service.telemetry.store_metrics import StoreCollector
 
 _CONTENT_TYPE: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
