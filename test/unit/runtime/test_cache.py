@@ -86,7 +86,7 @@ async def test_waiting_for_the_sync_ends_with_it(informer, background, settled):
     await settled()
     assert not waiting.done()
     informer.replaced([], "1")
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 30)
 
 
 @pytest.fixture
@@ -177,4 +177,4 @@ async def test_it_is_synced_when_every_informer_is(cache, widgets, background, s
     await settled()
     assert not waiting.done()
     other.replaced([], "1")
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 30)

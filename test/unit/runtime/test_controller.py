@@ -329,7 +329,7 @@ async def test_stopping_lets_the_reconciles_under_way_end_and_drops_the_rest(
     await settled()
     await asyncio.wait_for(controller.stop(), 10)
     assert clock.monotonic() == pytest.approx(5.0)
-    await asyncio.wait_for(running, 1)
+    await asyncio.wait_for(running, 30)
     assert reconciler.seen == [A]
 
 
@@ -339,7 +339,7 @@ async def test_stopping_ends_the_wait_for_the_first_list(controller, widgets, ba
     running = background(controller.run())
     await settled()
     await asyncio.wait_for(controller.stop(), 1)
-    await asyncio.wait_for(running, 1)
+    await asyncio.wait_for(running, 30)
 
 
 async def test_cancelling_cancels_the_reconciles_under_way(controller, reconciler, background, settled, clock):

@@ -239,7 +239,7 @@ async def test_an_unforeseen_error_of_an_attempt_ends_the_election(candidate, le
     await clock.sleep(1)
     leases.refusal = LookupError("a bug")
     with pytest.raises(LookupError, match="a bug"):
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, 30)
 
 
 async def test_a_fractional_lease_duration_is_rounded_up(candidate, leases, background, settled):

@@ -87,7 +87,7 @@ class TestOrder:
         assert starts(journal) == ["recorder starts", "informer starts", "controller starts"]
         assert not running.done()
         stop.set()
-        await asyncio.wait_for(running, 1)
+        await asyncio.wait_for(running, 30)
 
     async def test_a_part_starts_when_all_of_the_phases_before_are_ready(
         self, make, journal, stop, background, settled

@@ -144,7 +144,7 @@ async def test_a_refusal_for_now_is_tried_again_after_the_time_it_names():
     ],
 )  # fmt: skip
 async def test_a_lost_answer_is_asked_for_again_where_that_is_harmless(lost):
-    async with scripted(lost, OK, lost, OK, lost, GONE, timeout=0.5) as client:
+    async with scripted(lost, OK, lost, OK, lost, GONE, timeout=2) as client:
         assert (await client.get("n", "k")).value == 1
         assert (await client.put("n", "k", 1)).version == 1
         assert await client.delete("n", "k")
@@ -171,7 +171,7 @@ CONDITIONAL = {
 @pytest.mark.parametrize("lost", [HANG_UP, SILENCE, BAD_GATEWAY], ids=["hung up", "silence", "bad gateway"])
 async def test_a_conditional_write_whose_answer_is_lost_is_never_repeated(lost, call):
     # The first request opens the connection: on a kept-alive one aiohttp itself would repeat a PUT.
-    async with scripted(OK, lost, OK, timeout=0.5) as client:
+    async with scripted(OK, lost, OK, timeout=2) as client:
         await client.get("n", "k")
         with pytest.raises(MemoryUnavailableError) as caught:
             await CONDITIONAL[call](client)
