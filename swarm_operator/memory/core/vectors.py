@@ -49,11 +49,13 @@ def width(vector: bytes) -> int:
     return len(vector) // NUMBER_BYTES
 
 
-def same(one: bytes, other: bytes) -> bool:
-    """Return whether two checked vectors are the same to a store that keeps 8 bits of each number.
+def same(one: bytes | None, other: bytes | None) -> bool:
+    """Return whether two checked vectors are the same to a store that keeps 8 bits of each number. None: no vector.
 
     Their lengths do not matter: a search compares directions.
     """
+    if one is None or other is None:
+        return one is other
     return one == other or (len(one) == len(other) and _rounded(one) == _rounded(other))
 
 

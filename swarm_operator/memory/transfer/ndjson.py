@@ -323,11 +323,13 @@ class Importer:
             return Outcome.CREATED, draft
         there = (entry.value_json, entry.tags_json, entry.metadata_json)
         wanted = (draft.value_json, draft.tags_json, draft.metadata_json)
-        alike = draft.vector is None or (vector is not None and vectors.same(draft.vector, vector))
-        if there == wanted and alike and _same_expiry(entry.expires_at, item.expires_at):
+        given = vector if draft.vector is None else draft.vector
+        if there == wanted and vectors.same(given, vector) and _same_expiry(entry.expires_at, item.expires_at):
             return Outcome.UNCHANGED, None
         # Equal times are decided by content, so that two stores that exchange exports choose the same entry.
-        newer = item.updated_at is not None and (item.updated_at, wanted) > (entry.updated_at, there)
+        newer = item.updated_at is not None and (
+            (item.updated_at, *wanted, given or b"") > (entry.updated_at, *there, vector or b"")
+        )
         if self.existing is Existing.KEEP or (self.existing is Existing.NEWER and not newer):
             return Outcome.KEPT, None
         return Outcome.UPDATED, draft

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from swarm_operator.memory.core import vectors
 from swarm_operator.memory.core.entry import MAX_TTL_SECONDS, Draft, Entry, Identity
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.writes import Delete, Put, Write
-from swarm_operator.memory.transfer.restores.scope import Scope, pairs
+from swarm_operator.memory.transfer.restores.scope import Held, Scope, pairs
 
 _BATCH_ENTRIES: Final = 100
 _BATCH_BYTES: Final = 1024 * 1024
@@ -41,12 +42,12 @@ class Changes:
     bytes: int = 0
     examined: int = 0
 
-    def count(self, wanted: Entry | None, there: Entry | None) -> None:
+    def count(self, wanted: Held | None, there: Held | None) -> None:
         """Count a pair of entries that differ."""
         if wanted is None:
             self.entries_removed += 1
             return
-        self.bytes += wanted.size
+        self.bytes += wanted.entry.size
         if there is None:
             self.entries_new += 1
         else:
@@ -78,7 +79,7 @@ async def restore(backup: Store, store: Store, scope: Scope, progress: Callable[
     Raises:
         StorageError, OverloadedError, StoreClosedError: a batch failed; earlier batches stay written.
     """
-    batch = _Batch(backup, store)
+    batch = _Batch(store)
     async for wanted, there in pairs(backup, store, scope):
         batch.changes.examined += 1
         if not _equal(wanted, there):
@@ -93,47 +94,51 @@ async def restore(backup: Store, store: Store, scope: Scope, progress: Callable[
 class _Batch:
     """Entries to write or delete in one transaction."""
 
-    backup: Store
     store: Store
     changes: Changes = field(default_factory=Changes)
-    _wanted: dict[Identity, Entry | None] = field(default_factory=dict)
+    _pairs: dict[Identity, tuple[Held | None, Held | None]] = field(default_factory=dict)
     _bytes: int = 0
 
-    async def add(self, wanted: Entry | None, there: Entry | None) -> None:
-        entry = wanted or there
-        assert entry is not None  # noqa: S101 - for mypy
-        self._wanted[entry.namespace, entry.key] = wanted
-        self._bytes += 0 if wanted is None else wanted.size
-        if len(self._wanted) >= _BATCH_ENTRIES or self._bytes >= _BATCH_BYTES:
+    async def add(self, wanted: Held | None, there: Held | None) -> None:
+        held = wanted or there
+        assert held is not None  # noqa: S101 - for mypy
+        self._pairs[held.entry.namespace, held.entry.key] = wanted, there
+        self._bytes += 0 if wanted is None else wanted.entry.size + len(wanted.vector or b"")
+        if len(self._pairs) >= _BATCH_ENTRIES or self._bytes >= _BATCH_BYTES:
             await self.flush()
 
     async def flush(self) -> None:
-        wanted, self._wanted, self._bytes = self._wanted, {}, 0
-        changed: list[tuple[Entry | None, Entry | None]] = []
-        entries = [entry for entry in wanted.values() if entry is not None]
-        found = zip(entries, await self.backup.vectors(entries) if entries else (), strict=True)
-        vectors = {(entry.namespace, entry.key): vector for entry, vector in found}
+        found, self._pairs, self._bytes = self._pairs, {}, 0
+        changed: list[tuple[Held | None, Held | None]] = []
 
         def decide(entries: list[Entry | None], now: int) -> list[Write]:
             changed.clear()
             writes: list[Write] = []
-            for (identity, entry), there in zip(wanted.items(), entries, strict=True):
-                live = entry if entry is not None and entry.live_at(now) else None
+            for (identity, (wanted, compared)), entry in zip(found.items(), entries, strict=True):
+                live = wanted if wanted is not None and wanted.entry.live_at(now) else None
+                there = _now(entry, compared)
                 if _equal(live, there):
                     continue
                 changed.append((live, there))
-                writes.append(Delete(identity) if live is None else Put(_draft(live, vectors[identity], now)))
+                writes.append(Delete(identity) if live is None else Put(_draft(live, now)))
             return writes
 
-        if wanted:
-            await self.store.transact(list(wanted), decide)
+        if found:
+            await self.store.transact(list(found), decide)
             for pair in changed:
                 self.changes.count(*pair)
 
 
-def _draft(entry: Entry, vector: bytes | None, now: int) -> Draft:
+def _now(entry: Entry | None, compared: Held | None) -> Held | None:
+    """Return an entry as it is now, with the vector that was read when it was compared. A later one's is not known."""
+    if entry is None:
+        return None
+    return Held(entry, compared.vector if compared is not None and compared.entry.version == entry.version else None)
+
+
+def _draft(held: Held, now: int) -> Draft:
     """Return the draft of an entry that expires when the entry does, with its author and its client's vector."""
-    ttl = 0
+    entry, ttl = held.entry, 0
     if entry.expires_at is not None:
         ttl = min(math.ceil((entry.expires_at - now) / 1000), MAX_TTL_SECONDS)
     return Draft(
@@ -143,17 +148,22 @@ def _draft(entry: Entry, vector: bytes | None, now: int) -> Draft:
         tags_json=entry.tags_json,
         metadata_json=entry.metadata_json,
         ttl=ttl,
-        vector=vector,
+        vector=held.vector,
         updated_by=entry.updated_by,
     )
 
 
-def _equal(wanted: Entry | None, there: Entry | None) -> bool:
-    """Return whether two entries have the same contents and expire at the same time."""
-    if wanted is None or there is None:
-        return wanted is there
+def _equal(one: Held | None, other: Held | None) -> bool:
+    """Return whether two entries have the same contents and vectors, and expire at the same time."""
+    if one is None or other is None:
+        return one is other
+    wanted, there = one.entry, other.entry
     if (wanted.expires_at is None) != (there.expires_at is None):
         return False
     apart = abs((wanted.expires_at or 0) - (there.expires_at or 0))
     contents = (wanted.value_json, wanted.tags_json, wanted.metadata_json)
-    return contents == (there.value_json, there.tags_json, there.metadata_json) and apart <= _EXPIRY_TOLERANCE
+    return (
+        contents == (there.value_json, there.tags_json, there.metadata_json)
+        and apart <= _EXPIRY_TOLERANCE
+        and vectors.same(one.vector, other.vector)
+    )

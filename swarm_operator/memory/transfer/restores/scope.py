@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from swarm_operator.memory.core.entry import Entry, check_namespace, check_prefix
 from swarm_operator.memory.core.errors import InvalidInputError
@@ -49,7 +49,14 @@ class Scope:
         return self.namespaces is None and not self.key_prefix
 
 
-async def pairs(backup: Store, store: Store, scope: Scope) -> AsyncIterator[tuple[Entry | None, Entry | None]]:
+class Held(NamedTuple):
+    """An entry, and the vector that a client gave with it."""
+
+    entry: Entry
+    vector: bytes | None
+
+
+async def pairs(backup: Store, store: Store, scope: Scope) -> AsyncIterator[tuple[Held | None, Held | None]]:
     """Yield the entries of a scope: that of the backup and that of the store, None where there is none.
 
     They come in the order of their names, and a page of each side is in memory.
@@ -58,10 +65,10 @@ async def pairs(backup: Store, store: Store, scope: Scope) -> AsyncIterator[tupl
         wanted, there = _entries(backup, namespace, scope), _entries(store, namespace, scope)
         left, right = await anext(wanted, None), await anext(there, None)
         while left is not None or right is not None:
-            if right is None or (left is not None and left.key < right.key):
+            if right is None or (left is not None and left.entry.key < right.entry.key):
                 yield left, None
                 left = await anext(wanted, None)
-            elif left is None or right.key < left.key:
+            elif left is None or right.entry.key < left.entry.key:
                 yield None, right
                 right = await anext(there, None)
             else:
@@ -69,12 +76,12 @@ async def pairs(backup: Store, store: Store, scope: Scope) -> AsyncIterator[tupl
                 left, right = await anext(wanted, None), await anext(there, None)
 
 
-async def _entries(store: Store, namespace: str, scope: Scope) -> AsyncIterator[Entry]:
+async def _entries(store: Store, namespace: str, scope: Scope) -> AsyncIterator[Held]:
     after: str | None = None
     while True:
         page = await store.list(namespace, prefix=scope.key_prefix, after=after, limit=_PAGE)
-        for entry in page.entries:
-            yield entry
+        for entry, vector in zip(page.entries, await store.vectors(page.entries), strict=True):
+            yield Held(entry, vector)
         after = page.next_key
         if after is None:
             return

@@ -254,6 +254,21 @@ async def test_a_line_with_another_vector_is_another_entry(store):
         assert vectors.same((await vectors_of(store))["k"], vectors.check_vector(key))
 
 
+@pytest.mark.parametrize("first", ["store", "other"])
+async def test_two_swarms_that_differ_in_vectors_alone_are_the_same_after_they_take_each_others(store, other, first):
+    sides = (store, other) if first == "store" else (other, store)
+    for side, vector in ((store, [1, 0]), (other, [0, 1])):
+        await side.write(Draft.create("n", "both", 1, vector=vector))
+        await side.write(Draft.create("n", "one", 1, vector=vector if side is store else None))
+    for source, target in (sides, sides[::-1], sides):
+        importer = await take(target, await export(source, namespaces=[]), existing=Existing.NEWER)
+    assert importer.counts == {Outcome.UNCHANGED: 2}
+    one, another = await vectors_of(store), await vectors_of(other)
+    for key in ("both", "one"):
+        assert one[key] is not None
+        assert vectors.same(one[key], another[key])
+
+
 async def test_the_same_entry_twice_is_as_the_later_line_says(other):
     importer = await take(other, [b'{"namespace":"n","key":"k","value":%d}' % number for number in (1, 2, 2)])
     assert list(importer.outcomes) == [Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED]

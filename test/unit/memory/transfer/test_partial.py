@@ -250,3 +250,39 @@ async def test_the_vectors_that_clients_gave_come_back(store, backup):
     assert [entry.value for entry in entries] == ["backup"]
     (vector,) = await store.vectors(entries)
     assert vectors.same(vector, vectors.check_vector([1, 0.5]))
+
+
+async def test_an_entry_whose_vector_alone_differs_is_restored(store, backup):
+    given = {"same": [1, 0.5], "another": [1, 0.5], "lost": [1, 0.5], "none": None}
+    for key, vector in given.items():
+        await store.put("a", key, "text", vector=vector)
+    copy = await backup()
+    for key, vector in (("another", [0.5, 1]), ("lost", None), ("none", [0.5, 1])):
+        await store.put("a", key, "text", vector=vector)
+    planned = await partial.plan(copy, store, Scope.create(["a"], ""), seen)
+    done = await partial.restore(copy, store, Scope.create(["a"], ""), seen)
+    assert planned == done
+    assert (done.entries_changed, done.examined) == (3, 4)
+    entries = (await store.list("a")).entries
+    assert {entry.key: entry.version for entry in entries} == {"same": 1, "another": 3, "lost": 3, "none": 3}
+    restored = dict(zip([entry.key for entry in entries], await store.vectors(entries), strict=True))
+    for key, vector in given.items():
+        assert vectors.same(restored[key], None if vector is None else vectors.check_vector(vector))
+
+
+async def test_a_vector_that_is_written_after_the_comparison_is_not_taken_for_the_former_one(
+    store, backup, monkeypatch
+):
+    await store.put("n", "k", "text", vector=[1, 0.5])
+    copy = await backup()
+    await store.put("n", "k", "later", vector=[1, 0.5])
+    transact = SqliteStore.transact
+
+    async def overtaken(self, identities, decide):
+        await self.put("n", "k", "text", vector=[-1, 1])
+        return await transact(self, identities, decide)
+
+    monkeypatch.setattr(SqliteStore, "transact", overtaken)
+    await partial.restore(copy, store, Scope(("n",)), seen)
+    (vector,) = await store.vectors((await store.list("n")).entries)
+    assert vectors.same(vector, vectors.check_vector([1, 0.5]))
