@@ -61,6 +61,10 @@ _DOCUMENT = "SELECT 1 FROM entries_text_docsize WHERE id = ?"
 _REPLACED_IDS = "SELECT id FROM replaced_texts"
 _REPLACED = "SELECT id, namespace, key, value, codec, size FROM replaced_texts"
 _PENDING = "SELECT row_id FROM changes WHERE seq > (SELECT position FROM text_index)"
+_AHEAD = """
+    SELECT position, newest FROM text_index, (SELECT coalesce(max(seq), 0) AS newest FROM changes)
+    WHERE position > newest
+"""
 _TO_BUILD = "SELECT id FROM entries WHERE id > (SELECT built FROM text_index)"
 _WORDS = "SELECT term, doc, cnt FROM temp.{}_words"
 
@@ -234,6 +238,8 @@ def _words(db: sqlite3.Connection, findings: Findings, unreadable: set[int], *, 
                 unreadable.add(row_id)
             else:
                 db.execute(_INSERT_TEXT, _indexed(row_id, namespace, key, text))
+        for position, newest in db.execute(_AHEAD):
+            findings.add("index of words", f"it has the change {position}, and the last one is {newest}")
         for (row_id,) in db.execute(f"{_REPLACED_IDS} EXCEPT {_PENDING}"):
             findings.add("index of words", f"row {row_id} has a former text there, and no change that is to come")
     for sql, what in (

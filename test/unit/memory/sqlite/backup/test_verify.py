@@ -151,6 +151,9 @@ def test_an_older_schema_is_checked_as_what_it_is(tmp_path, version):
     ("UPDATE changes SET op = 7 WHERE seq = 3 AND key = 'k1'", "table changes", "7 is not a kind of change"),
     ("DELETE FROM deleted_versions", "table deleted_versions", "no highest version"),
     ("DELETE FROM text_index", "table text_index", "does not say"),
+    ("UPDATE text_index SET position = 44", "index of words", "it has the change 44, and the last one is 43"),
+    ("INSERT INTO replaced_texts SELECT id, namespace, key, codec, size, value FROM entries WHERE key = 'brief'",
+     "index of words", "has a former text there, and no change that is to come"),
     ("UPDATE entries SET tags = '{}' WHERE key = 'k3' AND namespace = 'b'", "entry 'b' 'k3'", "tags are not a list"),
     ("UPDATE entries SET metadata = '[]' WHERE key = 'k3' AND namespace = 'b'", "entry 'b' 'k3'", "not an object"),
     ("UPDATE entries SET metadata = '{' WHERE key = 'k3' AND namespace = 'b'", "entry 'b' 'k3'", "not JSON"),
@@ -208,6 +211,12 @@ async def test_rows_of_the_index_of_words_that_no_entry_has_are_found(database):
     found = {finding.what for finding in check(database).findings}
     assert "row 999 is in the index of words, and not there" in found
     assert '"unheard" is said to be in 1 entries 1 times, and is not' in found
+
+
+async def test_rows_that_the_index_of_words_lacks_are_found(database):
+    change(database, "DELETE FROM entries_text_docsize WHERE id = (SELECT id FROM entries WHERE key = 'brief')")
+    found = {finding.what for finding in check(database).findings}
+    assert {"row 41 is not in the index of words", '"brief" is said to be in 1 entries 1 times, and is not'} <= found
 
 
 async def test_the_first_hundred_findings_are_named_and_the_rest_counted(tmp_path):
