@@ -11,6 +11,7 @@ import orjson
 
 import swarm_operator
 from swarm_operator.memory.core import Entry, Query
+from swarm_operator.memory.core.duplicates import CheckedWrite, Twin
 from swarm_operator.memory.core.pages import Hit, NamespaceCount, SearchPage
 from swarm_operator.memory.core.stats import GcRun, StoreStats
 from swarm_operator.memory.core.store import Store
@@ -45,6 +46,16 @@ def timestamp(milliseconds: int) -> str:
 def entry_head(entry: Entry) -> bytes:
     """Return an entry without its value: the response to a write."""
     return orjson.dumps(_head(entry))
+
+
+def written(done: CheckedWrite) -> bytes:
+    """Return an entry without its value, with its near-duplicate if it has one: the response to a checked write."""
+    return orjson.dumps({**_head(done.entry), **duplicate(done.twin)})
+
+
+def duplicate(twin: Twin | None) -> dict[str, Any]:
+    """Return the near-duplicate of a written entry; {} if it has none."""
+    return {} if twin is None else {"duplicate": {"key": twin.key, "cosine": twin.cosine}}
 
 
 def entry_whole(entry: Entry) -> bytes:

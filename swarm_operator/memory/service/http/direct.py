@@ -30,7 +30,7 @@ from swarm_operator.memory.service.asgi import check_content_type, percent_decod
 from swarm_operator.memory.service.documents import entry_head, entry_whole
 from swarm_operator.memory.service.errors import NotFoundError
 from swarm_operator.memory.service.http.failures import failure_reply
-from swarm_operator.memory.service.http.routes.entries import ROUTE, parse_draft
+from swarm_operator.memory.service.http.routes.entries import ROUTE, parse_put
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
 # The lengths are those of names without escapes; a longer name with escapes takes the general path.
@@ -205,7 +205,8 @@ class Direct:
             return False
         started = time.perf_counter()
         write = _Put(self, connection, head, started)
-        if not self._store.begin_put(parse_draft(*identity, body, head.principal.name), write):
+        draft, rule = parse_put(*identity, body, head.principal.name)
+        if rule is not None or not self._store.begin_put(draft, write):
             return False
         connection.on_request()
         connection.cycle = write

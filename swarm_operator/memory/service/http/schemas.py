@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from swarm_operator.memory.core.duplicates import OnDuplicate
 from swarm_operator.memory.core.entry import (
     MAX_AUTHOR_BYTES,
     MAX_KEY_BYTES,
@@ -13,7 +14,7 @@ from swarm_operator.memory.core.entry import (
     MAX_TTL_SECONDS,
 )
 from swarm_operator.memory.service.json_schema import Schema, array, nullable, number, object_of, one_of, text, whole
-from swarm_operator.memory.service.vectors import VECTOR
+from swarm_operator.memory.service.vectors import THRESHOLD, VECTOR
 
 _NO_NUL: Final = "^[^\\u0000]*$"
 NAMESPACE: Final = text("1 to 255 bytes without NUL.", most=MAX_NAMESPACE_BYTES, pattern=_NO_NUL)
@@ -36,6 +37,20 @@ WRITTEN: Final = {
     "vector": VECTOR,
 }
 """Members of an entry that a write may set."""
+RULE: Final = {
+    "on_duplicate": {
+        **one_of(
+            "If another entry of the namespace has almost the same vector. refuse: answer 409; link: name its key in "
+            "metadata.duplicate_of. null: keep.",
+            *OnDuplicate,
+            default=OnDuplicate.KEEP,
+        ),
+        "type": ["string", "null"],
+        "enum": [*OnDuplicate, None],
+    },
+    "threshold": nullable(THRESHOLD),
+}
+"""Members of a write that say what is done about near-duplicates."""
 
 HEAD: Final = {
     "namespace": text(),
@@ -48,6 +63,10 @@ HEAD: Final = {
     "updated_by": nullable(text("Who wrote this version: the name of the token, or of the pod; null: unknown.")),
     "expires_at": nullable(_MOMENT),
 }
+_TWIN: Final = {"key": text("Of the near-duplicate."), "cosine": number("Of the angle between the vectors.", most=1)}
+_DUPLICATE: Final = object_of(
+    _TWIN, tuple(_TWIN), description="With on_duplicate: the near-duplicate. Absent: there is none."
+)
 _CONTENTS: Final[dict[str, Schema]] = {
     "tags": array({"type": "string"}),
     "metadata": {"type": "object"},
@@ -74,6 +93,7 @@ PROBLEM: Final = object_of(
         "field": text("What was wrong."),
         "allowed": text("What is allowed there."),
         "current_version": _VERSION,
+        **_TWIN,
     },
     ("type", "title", "status", "detail"),
     closed=False,
@@ -81,7 +101,9 @@ PROBLEM: Final = object_of(
 )
 
 SCHEMAS: Final[dict[str, Schema]] = {
-    "EntryHead": object_of(HEAD, tuple(HEAD), description="An entry without its value: the answer to a write."),
+    "EntryHead": object_of(
+        {**HEAD, "duplicate": _DUPLICATE}, tuple(HEAD), description="An entry without its value: the answer to a write."
+    ),
     "Entry": object_of(_WHOLE, tuple(_WHOLE), description="An entry."),
     "ListedEntry": object_of(_LISTED, tuple(_LISTED), description="An entry in a list."),
     "Hit": object_of(_HIT, (*HEAD, "accessed_at", "tags"), description="An entry that a search has found."),

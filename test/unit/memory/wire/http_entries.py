@@ -373,6 +373,44 @@ VECTORS = [
     Http("search by body that is no JSON", "POST", "/v1/search", b"{"),
     Http("search by body that is too large", "POST", "/v1/search", b'{"text":"' + b"x" * 262_144 + b'"}'),
 ]
+DUPLICATES = [
+    put("put checked without a twin", "facts/1", "Paris is the capital", vector=[0.9, 0.1, 0], on_duplicate="refuse"),
+    put("put refuses a twin", "facts/2", "The capital is Paris", vector=[0.9, 0.2, 0], on_duplicate="refuse"),
+    put("put links a twin", "facts/2", "The capital is Paris", vector=[0.9, 0.2, 0], on_duplicate="link"),
+    get("get a link", "/v1/entries/facts/2"),
+    put("put keeps a twin", "facts/3", "Paris", vector=[0.9, 0.2, 0], on_duplicate="keep"),
+    put("put below the threshold", "facts/4", 4, vector=[0, 1, 0], on_duplicate="refuse", threshold=1),
+    put(
+        "put again is no twin",
+        "facts/4",
+        4,
+        headers=["If-Match: *"],
+        vector=[0, 1, 0],
+        on_duplicate="refuse",
+        threshold=1,
+    ),
+    *(
+        put(f"put refused {name}", "facts/5", 1, **{"vector": [1, 0, 0], "on_duplicate": "link", **members})
+        for name, members in {
+            "an unknown rule": {"on_duplicate": "drop"},
+            "a threshold of zero": {"threshold": 0},
+            "a threshold of text": {"threshold": "0.9"},
+            "a threshold of keep": {"threshold": 0.9, "on_duplicate": "keep"},
+            "a rule without a vector": {"vector": None},
+        }.items()
+    ),
+    _batch(
+        "checks each",
+        [
+            _op("put", "6", 1, namespace="facts", vector=[0, 0, 1], on_duplicate="refuse"),
+            _op("put", "7", 1, namespace="facts", vector=[0, 0, 2], on_duplicate="link", threshold=0.99),
+            _op("put", "8", 1, namespace="facts", vector=[0, 0, 3], on_duplicate="refuse"),
+        ],
+        atomic=False,
+    ),
+    _batch("refuses a twin", [_op("put", "8", 1, namespace="facts", vector=[0, 0, 3], on_duplicate="refuse")]),
+    _batch("refused a threshold", [_op("put", "8", 1, namespace="facts", on_duplicate="refuse", threshold=2)]),
+]
 _WATCH = "/v1/watch"
 WATCHES = [
     Stream(get("watch from the start of a namespace", f"{_WATCH}?namespace=plan&since=0"), first=7),
@@ -412,6 +450,6 @@ TTL = [
 ]
 SCENARIO = Scenario(
     "http_entries",
-    [*WRITING, *REFUSED, *READING, *LISTS, *BATCHES, *SEARCHES, *WATCHES, *TTL, *MANY, *VECTORS],
+    [*WRITING, *REFUSED, *READING, *LISTS, *BATCHES, *SEARCHES, *WATCHES, *TTL, *MANY, *VECTORS, *DUPLICATES],
     ("--gc-interval", "1s"),
 )

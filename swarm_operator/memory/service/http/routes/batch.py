@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from swarm_operator.memory.core import Delete, Draft, MemoryStoreError, Put, strict_json, vectors
+from swarm_operator.memory.core.duplicates import CheckedWrite, DuplicateRule
 from swarm_operator.memory.core.entry import (
     MAX_BATCH_SIZE,
     MAX_VERSION,
@@ -21,11 +22,11 @@ from swarm_operator.memory.core.threads import LARGE_BYTES, run_on_thread
 from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.service import batches
 from swarm_operator.memory.service.asgi import JSON, Reply, check_members, problem_reply
-from swarm_operator.memory.service.documents import entry_head, entry_whole
+from swarm_operator.memory.service.documents import entry_head, entry_whole, written
 from swarm_operator.memory.service.errors import NotFoundError
 from swarm_operator.memory.service.http.endpoint import Call, Endpoint
 from swarm_operator.memory.service.http.operation import Answer, Operation, reference
-from swarm_operator.memory.service.http.schemas import KEY, NAMESPACE, WRITTEN
+from swarm_operator.memory.service.http.schemas import KEY, NAMESPACE, RULE, WRITTEN
 from swarm_operator.memory.service.json_schema import Schema, array, nullable, object_of, whole
 from swarm_operator.memory.service.problems import describe
 
@@ -42,6 +43,7 @@ _KINDS: Final = {
         {
             **_identity("put"),
             **WRITTEN,
+            **RULE,
             "create_only": {"type": "boolean", "default": False},
             **_CONDITION,
         },
@@ -73,7 +75,7 @@ OPERATIONS: Final = (
             },
             ("operations",),
         ),
-        conflicts=(412,),
+        conflicts=(409, 412),
         writes=False,  # a batch may consist of gets
         subject="a batch",
     ),
@@ -132,7 +134,8 @@ def _operation(item: Any) -> Write | Identity:
         raise InvalidInputError("create_only", "true or false")
     if create_only and if_version is not None:
         raise InvalidInputError("if_version", "not together with create_only")
-    return Put(draft, create_only, if_version)
+    rule = DuplicateRule.create(item.get("on_duplicate"), item.get("threshold"))
+    return Put(draft, create_only, if_version, rule)
 
 
 def _version(item: dict[str, Any]) -> int | None:
@@ -145,6 +148,8 @@ def _version(item: dict[str, Any]) -> int | None:
 def _render(operation: Write | Identity, result: Any) -> bytes:
     if isinstance(result, MemoryStoreError):
         return _failure(result)
+    if isinstance(result, CheckedWrite):
+        return b'{"status":%d,"entry":%s}' % (201 if result.created else 200, written(result))
     if isinstance(operation, Put):
         entry, created = result
         return b'{"status":%d,"entry":%s}' % (201 if created else 200, entry_head(entry))

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 from swarm_operator.memory.core import strict_json, vectors
-from swarm_operator.memory.core.entry import Draft, check_key, check_namespace
+from swarm_operator.memory.core.duplicates import DuplicateRule
+from swarm_operator.memory.core.entry import Draft, Entry, check_key, check_namespace
 from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError, VersionConflictError
 from swarm_operator.memory.core.threads import LARGE_BYTES, run_on_thread
 from swarm_operator.memory.service.asgi import (
@@ -23,11 +24,11 @@ from swarm_operator.memory.service.asgi import (
     etag,
     if_none_match,
 )
-from swarm_operator.memory.service.documents import entry_head, entry_whole
+from swarm_operator.memory.service.documents import entry_head, entry_whole, written
 from swarm_operator.memory.service.errors import NotFoundError
 from swarm_operator.memory.service.http.endpoint import Call, Endpoint
 from swarm_operator.memory.service.http.operation import Answer, Operation, reference
-from swarm_operator.memory.service.http.schemas import IF_MATCH, WRITTEN
+from swarm_operator.memory.service.http.schemas import IF_MATCH, RULE, WRITTEN
 from swarm_operator.memory.service.json_schema import object_of, one_of
 
 PREFIX: Final = b"/v1/entries/"
@@ -42,8 +43,8 @@ OPERATIONS: Final = (
         "Write an entry. Acknowledged means on disk.",
         {200: _WRITTEN, 201: _WRITTEN},
         headers={"If-Match": IF_MATCH, "If-None-Match": one_of("Only if there is no such entry.", "*")},
-        body=object_of(WRITTEN, ("value",)),
-        conflicts=(412,),
+        body=object_of({**WRITTEN, **RULE}, ("value",)),
+        conflicts=(409, 412),
     ),
     Operation(
         "GET",
@@ -91,14 +92,31 @@ async def _put(call: Call) -> Reply:
     if create_only and condition is not None:
         raise InvalidInputError("If-Match", "not together with If-None-Match")
     if len(call.body) > LARGE_BYTES:
-        draft = await run_on_thread(_draft, namespace, key, call.body)
+        draft, rule = await run_on_thread(_parse, namespace, key, call.body)
     else:
-        draft = _draft(namespace, key, call.body)
+        draft, rule = _parse(namespace, key, call.body)
+    if rule is not None:
+        return await _put_checked(call, condition, draft, rule, create_only=create_only)
     if condition is None:
         entry, created = await call.store.write(draft, create_only=create_only)
     else:
         entry, created = await _on_match(call, condition, functools.partial(call.store.write, draft))
-    return Reply(201 if created else 200, entry_head(entry), (JSON, etag(entry.version)))
+    return _written(entry, entry_head(entry), created=created)
+
+
+async def _put_checked(
+    call: Call, condition: IfMatch | None, draft: Draft, rule: DuplicateRule, *, create_only: bool
+) -> Reply:
+    write = functools.partial(call.store.write_checked, draft, rule)
+    if condition is None:
+        done = await write(create_only=create_only)
+    else:
+        done = await _on_match(call, condition, write)
+    return _written(done.entry, written(done), created=done.created)
+
+
+def _written(entry: Entry, body: bytes, *, created: bool) -> Reply:
+    return Reply(201 if created else 200, body, (JSON, etag(entry.version)))
 
 
 async def _delete(call: Call) -> Reply:
@@ -133,21 +151,27 @@ async def _on_match(call: Call, condition: IfMatch, write: Callable[..., Awaitab
     raise OverloadedError("other writers change this entry all the time")
 
 
-def _draft(namespace: str, key: str, body: bytes) -> Draft:
+def _parse(namespace: str, key: str, body: bytes) -> tuple[Draft, DuplicateRule | None]:
     check_namespace(namespace)  # checked before the body, which costs more
     check_key(key)
-    return parse_draft(namespace, key, body)
+    return parse_put(namespace, key, body)
 
 
-def parse_draft(namespace: str, key: str, body: bytes, updated_by: str | None = None) -> Draft:
-    """Return the draft of a PUT's body. The names have been checked. Raise InvalidInputError."""
+def parse_put(
+    namespace: str, key: str, body: bytes, updated_by: str | None = None
+) -> tuple[Draft, DuplicateRule | None]:
+    """Return the draft of a PUT's body, and what to do about near-duplicates. The names have been checked.
+
+    Raises:
+        InvalidInputError: names the member and what is allowed.
+    """
     document: Any = strict_json.parse("body", body)
     if type(document) is not dict or "value" not in document:
         raise InvalidInputError("body", 'a JSON object with the member "value"')
     if len(document) == 1:
         value = strict_json.encode_parsed(document["value"])
         strict_json.check_parsed("body", body, 1 + strict_json.count(value, b":"))
-        return Draft(namespace, key, value, "[]", "{}", 0, updated_by=updated_by)
+        return Draft(namespace, key, value, "[]", "{}", 0, updated_by=updated_by), None
     check_members("body", document, _MEMBERS)
     draft = Draft.create(
         namespace,
@@ -162,7 +186,9 @@ def parse_draft(namespace: str, key: str, body: bytes, updated_by: str | None = 
     # The encoded parts say whether parsing has dropped a member: the body is not encoded a second time.
     inside = strict_json.count(draft.value_json, b":") + draft.tags_json.count(":") + draft.metadata_json.count(":")
     strict_json.check_parsed("body", body, len(document) + inside)
-    return draft
+    if "on_duplicate" in document or "threshold" in document:
+        return draft, DuplicateRule.create(document.get("on_duplicate"), document.get("threshold"))
+    return draft, None
 
 
 ENDPOINTS: Final = tuple(map(Endpoint, OPERATIONS, (_put, _get, _delete), (True, False, False)))
