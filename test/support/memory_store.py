@@ -9,6 +9,8 @@ import contextlib
 import hashlib
 import io
 import json
+import math
+import struct
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 from support import text_match
 from swarm_operator.memory.core.backup import Backup, Snapshot
 from swarm_operator.memory.core.changes import Change, Op
+from swarm_operator.memory.core.duplicates import CheckedWrite, OnDuplicate, Twin, linked
 from swarm_operator.memory.core.entry import (
     MAX_VERSION,
     Draft,
@@ -31,6 +34,7 @@ from swarm_operator.memory.core.errors import (
     BatchItemError,
     ConfigError,
     DeletingError,
+    DuplicateError,
     InternalStoreError,
     InvalidInputError,
     MemoryStoreError,
@@ -193,6 +197,11 @@ class MemoryStore(Store):
         await self._turn()
         with self._transaction() as now:
             return self._apply(Put(draft, create_only, if_version), now)
+
+    async def write_checked(self, draft, rule, *, create_only=False, if_version=None):
+        await self._turn()
+        with self._transaction() as now:
+            return self._apply(Put(draft, create_only, if_version, rule), now)
 
     async def delete(self, namespace, key, *, if_version=None):
         check_namespace(namespace), check_key(key)
@@ -388,9 +397,18 @@ class MemoryStore(Store):
                 self._highest_deleted = max(self._highest_deleted, row.version)
                 self._note(write.identity, Op.DELETE if live else Op.EXPIRE, row.version, now)
             return live is not None
-        draft = write.draft
+        draft, rule, twin = write.draft, write.duplicates, None
         if len(draft.value_json) > self.max_value_bytes:
             raise InvalidInputError("value", f"at most {self.max_value_bytes} bytes of JSON")
+        if rule is not None:
+            if draft.vector is None:
+                raise InvalidInputError(
+                    "on_duplicate", "the store has no embedder; put a vector with the entry, or keep"
+                )
+            twin = self._twin(draft, rule.threshold)
+            if twin is not None and rule.on is OnDuplicate.REFUSE:
+                raise DuplicateError(*twin)
+            draft = linked(draft, twin) if rule.on is OnDuplicate.LINK else draft
         known = 0 if row is None else row.version
         entry = Entry(
             **{name: part for name, part in draft._asdict().items() if name != "vector"},
@@ -402,7 +420,19 @@ class MemoryStore(Store):
         self._rows[write.identity] = entry
         self._vectors[*write.identity, entry.version] = draft.vector
         self._note(write.identity, Op.PUT, entry.version, now, draft.updated_by)
-        return entry, live is None
+        return (entry, live is None) if rule is None else CheckedWrite(entry, live is None, twin)
+
+    def _twin(self, draft, threshold):
+        """The other live entry of the draft's namespace with the most similar vector, if it is similar enough."""
+        twins = []
+        for (namespace, key), entry in self._live():
+            vector = self._vectors.get((namespace, key, entry.version))
+            if namespace == draft.namespace and key != draft.key and vector is not None:
+                one, other = ([*struct.unpack(f"<{len(each) // 4}f", each)] for each in (draft.vector, vector))
+                cosine = sum(map(float.__mul__, one, other))
+                twins.append(Twin(key, cosine / math.hypot(*one) / math.hypot(*other)))
+        best = max(twins, key=lambda each: each.cosine, default=None)
+        return best if best is not None and best.cosine >= threshold else None
 
     def _note(self, identity, op, version, now, author=None):
         self._newest += 1

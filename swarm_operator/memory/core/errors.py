@@ -64,6 +64,29 @@ class VersionConflictError(MemoryStoreError):
         self.current_version = current_version
 
 
+class DuplicateError(MemoryStoreError):
+    """Another entry of the namespace has almost the same vector, and the caller wanted that refused. Nothing changed.
+
+    Attributes:
+        key: key of the other entry.
+        cosine: cosine of the angle between the two vectors.
+    """
+
+    code = "duplicate"
+
+    def __init__(self, key: str, cosine: float) -> None:
+        super().__init__(key, cosine)
+        self.key = key
+        self.cosine = cosine
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return (
+            f"on_duplicate: the entry {self.key!r} has almost the same meaning (cosine {self.cosine}); "
+            "use that entry, or write with on_duplicate: keep"
+        )
+
+
 class BatchItemError(MemoryStoreError):
     """A write of an atomic batch failed. Nothing of the batch was written.
 

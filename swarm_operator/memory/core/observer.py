@@ -8,6 +8,8 @@ FormerOutcome = Literal["put-back", "kept", "no-room", "dropped"]
 """What was done with the copy of the database from before a change of its schema."""
 SearchMode = Literal["conditions", "words"]
 """What a search goes by: the conditions on entries alone, or the words of a text."""
+DuplicateOutcome = Literal["refused", "linked"]
+"""What was done with a write that has a near-duplicate."""
 
 
 class Observer(Protocol):
@@ -30,6 +32,9 @@ class Observer(Protocol):
 
     def searched(self, mode: SearchMode, *, slices: int) -> None:
         """Record a page of a search: what it went by, and the number of its slices."""
+
+    def duplicate(self, outcome: DuplicateOutcome) -> None:
+        """Record a write that has a near-duplicate."""
 
     def former_database(self, outcome: FormerOutcome) -> None:
         """Record what was done with the copy of the database from before a change of its schema."""
@@ -54,6 +59,9 @@ class SilentObserver:
         """Ignore it."""
 
     def searched(self, mode: SearchMode, *, slices: int) -> None:
+        """Ignore it."""
+
+    def duplicate(self, outcome: DuplicateOutcome) -> None:
         """Ignore it."""
 
     def former_database(self, outcome: FormerOutcome) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from swarm_operator.memory.core.backup import Backup, Snapshot
 from swarm_operator.memory.core.changes import Change
+from swarm_operator.memory.core.duplicates import CheckedWrite, DuplicateRule
 from swarm_operator.memory.core.entry import Draft, Entry, Identity
 from swarm_operator.memory.core.errors import MemoryStoreError, StorageError
 from swarm_operator.memory.core.pages import NamespacePage, Page, Position, SearchPage
@@ -143,6 +144,23 @@ class EntryWrites(Protocol):
         """
 
     @abstractmethod
+    async def write_checked(
+        self, draft: Draft, rule: DuplicateRule, *, create_only: bool = False, if_version: int | None = None
+    ) -> CheckedWrite:
+        """Write an entry as `write` does, after a search for its twin: the live entry with the most similar vector.
+
+        Only the other entries of its namespace are compared: those whose write was acknowledged before, and those of
+        checked writes that are committed before this one. So of several checked writes of one text at a time, one is
+        the first, and the others find it.
+
+        Raises:
+            DuplicateError: the rule refuses, and there is a twin. Nothing was changed.
+            InvalidInputError: see `write`; or the draft has no vector, and the store cannot make one.
+            EmbeddingError: there is no vector, or some earlier writes cannot be compared yet. Nothing was changed.
+            OverloadedError, VersionConflictError: see `write`.
+        """
+
+    @abstractmethod
     async def delete(self, namespace: str, key: str, *, if_version: int | None = None) -> bool:
         """Delete an entry. Return False if it did not exist.
 
@@ -162,6 +180,7 @@ class EntryWrites(Protocol):
             The result of each write; with `atomic=False` the MemoryStoreError of a write that failed.
 
         Raises:
+            EmbeddingError: near-duplicates of a write cannot be found at present, see `write_checked`.
             BatchItemError: an atomic batch failed; names the write and the reason.
             InvalidInputError: a value is too large, atomic or not; `operations[2].value` is that of the third write.
         """

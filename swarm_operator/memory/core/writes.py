@@ -5,22 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from swarm_operator.memory.core.duplicates import DuplicateRule
 from swarm_operator.memory.core.entry import Draft, Identity
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Write an entry. The result is (entry, created).
+    """Write an entry. The result is (entry, created), with `duplicates` a CheckedWrite.
 
     Attributes:
         draft: what to write.
         create_only: fail with VersionConflictError when the entry exists.
         if_version: fail with VersionConflictError unless the entry exists with this version.
+        duplicates: what to do about near-duplicates; None: nothing is compared. Only `Store.batch` takes it.
     """
 
     draft: Draft
     create_only: bool = False
     if_version: int | None = None
+    duplicates: DuplicateRule | None = None
 
     @property
     def identity(self) -> Identity:

@@ -11,6 +11,7 @@ from swarm_operator.memory.core.errors import (
     BusyError,
     DeletingError,
     DiskFullError,
+    DuplicateError,
     EmbeddingError,
     InvalidInputError,
     MemoryStoreError,
@@ -39,6 +40,7 @@ _STATUS: Final[tuple[tuple[type[MemoryStoreError], int], ...]] = (
     (BackupConflictError, 409),
     (BackupDamagedError, 409),
     (DestinationError, 502),
+    (DuplicateError, 409),
     (MissedChangesError, 410),
     (VersionConflictError, 412),
     (OverloadedError, 429),
@@ -107,6 +109,8 @@ def _members(error: MemoryStoreError) -> dict[str, Any]:
     match error:
         case InvalidInputError():
             return {"field": error.field, "allowed": error.allowed}
+        case DuplicateError():
+            return {"key": error.key, "cosine": error.cosine}
         case MissedChangesError():
             return {"oldest": error.oldest}
         case RecordStateError() | BackupConflictError():

@@ -22,6 +22,7 @@ from typing import Any
 from swarm_operator.memory.atomicfile import remove_stale
 from swarm_operator.memory.core.backup import Backup, Snapshot
 from swarm_operator.memory.core.changes import Change
+from swarm_operator.memory.core.duplicates import CheckedWrite, DuplicateRule
 from swarm_operator.memory.core.embedding import Embedder
 from swarm_operator.memory.core.entry import (
     MAX_VERSION,
@@ -65,15 +66,18 @@ from swarm_operator.memory.sqlite.tables import compression
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
 from swarm_operator.memory.sqlite.tables.ranges import after_prefix
 from swarm_operator.memory.sqlite.vectors import given
+from swarm_operator.memory.sqlite.vectors.checks import TwinSearch
 from swarm_operator.memory.sqlite.vectors.index import VectorIndex
 from swarm_operator.memory.sqlite.vectors.models import FormerEmbedder
 from swarm_operator.memory.sqlite.write.apply import (
     BatchOperation,
     DeleteOperation,
+    Operation,
     PutOperation,
     TransactionOperation,
     UpdateOperation,
 )
+from swarm_operator.memory.sqlite.write.checked import CheckedPutOperation
 from swarm_operator.memory.sqlite.write.packing import Packer
 from swarm_operator.memory.sqlite.write.writer import DELETING, CheckpointPolicy, Writer
 
@@ -111,6 +115,7 @@ class SqliteStore:
         self._checkpoints = checkpoints
         self._indexer = indexer
         self._vectors = vectors
+        self._twins = TwinSearch(vectors, readers, observer)
         self._accesses = AccessTimes()
         fetch = functools.partial(readers.entries, max_bytes=config.max_value_bytes)
         self._lookup = EntryReader(self._cache, fetch, now=now, accesses=self._accesses)
@@ -250,6 +255,28 @@ class SqliteStore:
         result: tuple[Entry, bool] = await self._writer.submit(PutOperation(draft, packed, create_only, if_version))
         return result
 
+    async def write_checked(
+        self, draft: Draft, rule: DuplicateRule, *, create_only: bool = False, if_version: int | None = None
+    ) -> CheckedWrite:
+        """Write an entry unless its twin forbids it, see Store.write_checked."""
+        if len(draft.value_json) > self.config.max_value_bytes:
+            raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
+        put = PutOperation(draft, await self._pack(draft.value_json), create_only, if_version)
+        [check] = await self._twins.checks({"": (draft, rule)}, since=self._feed.newest, now=self._now())
+        result: CheckedWrite = await self._submit_checked(CheckedPutOperation(put, check))
+        return result
+
+    async def _submit_checked(self, operation: Operation) -> Any:
+        """Submit checked writes, and count what was done with those that have a twin."""
+        try:
+            result = await self._writer.submit(operation)
+        except MemoryStoreError as error:
+            self._twins.count(error)
+            raise
+        for each in result if isinstance(result, list) else [result]:
+            self._twins.count(each)
+        return result
+
     async def get(self, namespace: str, key: str) -> Entry | None:
         """Return a live entry, see Store.get."""
         self._check_open()
@@ -287,7 +314,8 @@ class SqliteStore:
         if not writes:
             self._check_open()
             return []
-        operations: list[PutOperation | DeleteOperation] = []
+        operations: list[Operation] = []
+        checked: dict[int, tuple[PutOperation, DuplicateRule]] = {}
         for index, write in enumerate(writes):
             if isinstance(write, Delete):
                 namespace, key = write.identity
@@ -299,8 +327,17 @@ class SqliteStore:
             if len(value) > self.config.max_value_bytes:
                 raise InvalidInputError(f"operations[{index}].value", f"at most {self.config.max_value_bytes} bytes")
             stored = await self._pack(value)
-            operations.append(PutOperation(write.draft, stored, write.create_only, write.if_version))
-        results: list[Any] = await self._writer.submit(BatchOperation(operations, atomic))
+            put = PutOperation(write.draft, stored, write.create_only, write.if_version)
+            operations.append(put)
+            if write.duplicates is not None:
+                checked[index] = (put, write.duplicates)
+        if checked:
+            named = {f"operations[{index}].": (put.draft, rule) for index, (put, rule) in checked.items()}
+            checks = await self._twins.checks(named, since=self._feed.newest, now=self._now())
+            for (index, (put, _)), check in zip(checked.items(), checks, strict=True):
+                operations[index] = CheckedPutOperation(put, check)
+        submit = self._submit_checked if checked else self._writer.submit
+        results: list[Any] = await submit(BatchOperation(operations, atomic))
         return results
 
     async def transact(

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from swarm_operator.memory.core.backup import Backup, Snapshot
 from swarm_operator.memory.core.changes import Change
+from swarm_operator.memory.core.duplicates import CheckedWrite, DuplicateRule
 from swarm_operator.memory.core.entry import Draft, Entry, Identity, check_namespace
 from swarm_operator.memory.core.errors import MemoryStoreError, StorageError
 from swarm_operator.memory.core.namespaces import covers
@@ -156,6 +157,15 @@ class AuthorizedStore(Store):
         """Require write permission for the namespace. The entry says that the principal wrote it."""
         self._principal.check_write(draft.namespace)
         return await self._store.write(self._signed(draft), create_only=create_only, if_version=if_version)
+
+    async def write_checked(
+        self, draft: Draft, rule: DuplicateRule, *, create_only: bool = False, if_version: int | None = None
+    ) -> CheckedWrite:
+        """Require write permission for the namespace, which includes reading there: the result may name an entry."""
+        self._principal.check_write(draft.namespace)
+        return await self._store.write_checked(
+            self._signed(draft), rule, create_only=create_only, if_version=if_version
+        )
 
     async def get(self, namespace: str, key: str) -> Entry | None:
         """Require read permission for the namespace, whether the entry exists or not."""
@@ -334,7 +344,9 @@ class AuthorizedStore(Store):
 
     def _all_signed(self, writes: Sequence[Write]) -> builtins.list[Write]:
         return [
-            Put(self._signed(write.draft), write.create_only, write.if_version) if isinstance(write, Put) else write
+            Put(self._signed(write.draft), write.create_only, write.if_version, write.duplicates)
+            if isinstance(write, Put)
+            else write
             for write in writes
         ]
 

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from swarm_operator.memory.core.embedding import Embedder
-from swarm_operator.memory.core.observer import FormerOutcome, SearchMode
+from swarm_operator.memory.core.observer import DuplicateOutcome, FormerOutcome, SearchMode
 from swarm_operator.memory.core.query import Mode
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.service.telemetry.embed_metrics import MeasuredEmbedder
@@ -243,6 +243,11 @@ class ServiceMetrics:
         )
         self._slices = slices.counts
         self._slices.update({(mode,): 0 for mode in get_args(SearchMode)})
+        duplicates = PlainCounter(
+            "swarm_memory_duplicates", "Writes that have a near-duplicate.", ["outcome"], registry=self.registry
+        )
+        self._duplicates = duplicates.counts
+        self._duplicates.update({(outcome,): 0 for outcome in get_args(DuplicateOutcome)})
         self.connections = Gauge(
             "swarm_memory_http_connections", "Open connections, by port.", ["port"], registry=self.registry
         )
@@ -334,6 +339,10 @@ class ServiceMetrics:
     def searched(self, mode: SearchMode, *, slices: int) -> None:
         """Count the slices of a search."""
         self._slices[mode,] += slices
+
+    def duplicate(self, outcome: DuplicateOutcome) -> None:
+        """Count a write that has a near-duplicate."""
+        self._duplicates[outcome,] += 1
 
     def former_database(self, outcome: FormerOutcome) -> None:
         """Log what was done with the copy of the database from before a change of its schema."""

@@ -16,6 +16,8 @@ Array: TypeAlias = NDArray[Any]
 
 PLANE_BITS: Final = 64
 _MOST: Final = 127
+_DIGITS: Final = 6
+"""Decimals of a cosine: further ones depend on the order of additions."""
 _ALL_BYTES: Final = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
 
 
@@ -79,3 +81,14 @@ def cosines(vector: bytes, codes: Sequence[bytes]) -> Array:
     lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix))
     found: Array = np.clip(matrix @ query / lengths, -1.0, 1.0)
     return found
+
+
+def distances(vector: bytes, codes: Sequence[bytes]) -> list[float]:
+    """Return the cosines with the other sign, rounded: the best one is the smallest."""
+    found: list[float] = (-np.round(cosines(vector, codes).astype(np.float64), _DIGITS)).tolist()
+    return found
+
+
+def rounded(vector: bytes) -> bytes:
+    """Return a vector in numbers of its code: its cosine with an equal vector's code is 1. Zeros have none."""
+    return np.frombuffer(encode(vector)[1], np.int8).astype("<f4").tobytes()

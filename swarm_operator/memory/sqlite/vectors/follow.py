@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from swarm_operator.memory.core.embedding import Embedder
 from swarm_operator.memory.core.errors import EmbeddingError, MemoryStoreError, StoreClosedError
@@ -42,6 +42,14 @@ class Run(Protocol):
 
     async def __call__(self, function: Callable[[sqlite3.Connection], T], /) -> T:
         """Run the function."""
+
+
+class _Waiting(NamedTuple):
+    """Who waits for a change, see Follower.wait."""
+
+    position: int
+    built: bool
+    future: asyncio.Future[None]
 
 
 class Follower:
@@ -77,7 +85,7 @@ class Follower:
         self._most = MAX_TEXTS
         self._backoff = 0.0
         self._wakeup = asyncio.Event()
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
     def start(self, read: Run, write: Run) -> None:
@@ -111,19 +119,34 @@ class Follower:
         self.model = self.model._replace(position=None)
         self.committed(newest)
 
-    async def wait(self, position: int) -> None:
-        """Wait until a change is embedded, for StoreConfig.search_wait at most, and not while the embedder fails."""
-        if self._passed(position) or not self._config.search_wait or self._backoff:
+    async def wait(self, position: int, seconds: float, *, built: bool = False) -> None:
+        """Wait until a change is embedded, but not while the embedder fails.
+
+        Args:
+            position: position of the change.
+            seconds: maximum time.
+            built: also wait until no entry of before lacks a vector.
+        """
+        if self._has(position, built=built) or not seconds or self._backoff:
             return
-        waiting = (position, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(position, built, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._wakeup.set()
         try:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._config.search_wait):
-                    await waiting[1]
+                async with asyncio.timeout(seconds):
+                    await waiting.future
         finally:
             self._waiting.remove(waiting)
+
+    def checked(self, vectors: Sequence[bytes], texts: int) -> Sequence[bytes]:
+        """Return the vectors that the embedder made of so many texts. Raise EmbeddingError if they are none."""
+        if len(vectors) != texts or any(len(vector) != self.model.width * NUMBER_BYTES for vector in vectors):
+            raise EmbeddingError(f"the embedder {self.model.name} made other vectors than one of {self.model.width}")
+        return vectors
+
+    def _has(self, position: int, *, built: bool) -> bool:
+        return self._passed(position) and (self.model.built is None or not built)
 
     def _passed(self, position: int) -> bool:
         return self.model.position is not None and self.model.position >= position
@@ -165,35 +188,30 @@ class Follower:
         self.model = self.model._replace(position=found.position, built=found.built)
         self._newest = max(self._newest, found.newest)
         self.embedded += len(made)
-        for position, future in self._waiting:
-            if self._passed(position) and not future.done():
-                future.set_result(None)
+        for waiting in self._waiting:
+            if self._has(waiting.position, built=waiting.built) and not waiting.future.done():
+                waiting.future.set_result(None)
         if completed:
             self._completed()
 
     async def _vectors(self, texts: Sequence[Text]) -> Sequence[bytes]:
         """Return the vectors of texts; zeros for one that the embedder refuses. Raise EmbeddingError."""
         try:
-            return self._checked(await self.embedder.embed([text.text for text in texts]), len(texts))
+            return self.checked(await self.embedder.embed([text.text for text in texts]), len(texts))
         except EmbeddingError:
             if len(texts) > 1:
                 raise
-            self._checked(await self.embedder.embed([_PROBE]), 1)
+            self.checked(await self.embedder.embed([_PROBE]), 1)
             return [bytes(self.model.width * NUMBER_BYTES)]
-
-    def _checked(self, vectors: Sequence[bytes], texts: int) -> Sequence[bytes]:
-        if len(vectors) != texts or any(len(vector) != self.model.width * NUMBER_BYTES for vector in vectors):
-            raise EmbeddingError(f"the embedder {self.model.name} made other vectors than one of {self.model.width}")
-        return vectors
 
     def _failed(self, error: Exception) -> None:
         self.failures += 1
         self.last_error = str(error) if isinstance(error, MemoryStoreError) else f"{type(error).__name__}: {error}"
         self._most = max(self._most // 2, 1)
         self._backoff = min(max(2 * self._backoff, self._config.probe_interval / 2), _MAX_BACKOFF)
-        for _, future in self._waiting:
-            if not future.done():
-                future.set_result(None)
+        for waiting in self._waiting:
+            if not waiting.future.done():
+                waiting.future.set_result(None)
 
 
 def _store(db: sqlite3.Connection, number: int, made: Sequence[tuple[Any, ...]], found: Pending) -> None:

@@ -72,7 +72,7 @@ class VectorIndex:
         """Choose the models of a file that is being opened."""
         self._choice = await worker.run(lambda db: choose(db, self._embedder, self._former))
         if self._embedder is not None:
-            await _imported(_PAGES)
+            await imported(_PAGES)
 
     def start(self, write: Run) -> None:
         """Begin to follow the changes. `write` runs a function on the writer's connection between two batches."""
@@ -101,6 +101,11 @@ class VectorIndex:
                 await task
         for follower in self.followers:
             await follower.close()
+
+    @property
+    def has_embedder(self) -> bool:
+        """Return whether the store makes vectors of texts."""
+        return self._embedder is not None
 
     def mode(self, query: Query, position: Position | None) -> Mode | None:
         """Return how a query is searched; None: there is no text and no vector.
@@ -151,10 +156,10 @@ class VectorIndex:
                 return None
             found.steps.append(Step("embed", 1, time.perf_counter() - started))
         if self.followers:
-            await self.followers[0].wait(since)
+            await self.followers[0].wait(since, self._config.search_wait)
         known = any(vector)
-        planes = await self._loaded(width_of(vector))
-        page = await _imported(_PAGES)
+        planes = await self._loaded(width_of(vector), self._config.search_wait)
+        page = await imported(_PAGES)
         serving = self._choice.serving
         limits = page.Limits(limit, self._config.max_page_bytes)
 
@@ -173,6 +178,34 @@ class VectorIndex:
             return found
 
         return await self._readers.read_texts(query.owner, read)
+
+    async def embed(self, texts: Sequence[str]) -> tuple[table.Model, Sequence[bytes]]:
+        """Return vectors of texts, by the embedder whose vectors are searched, with its model. Raise EmbeddingError."""
+        if not self.followers:
+            raise EmbeddingError("the database is being replaced")
+        follower = self.followers[0]
+        return follower.model, follower.checked(await follower.embedder.embed(texts), len(texts))
+
+    async def compared(self, width: int, *, since: int, seconds: float) -> Any:
+        """Return the bits of a width, after waiting for the vectors of changes, and then for all bits.
+
+        Args:
+            width: number of dimensions.
+            since: position of the last change to wait for; `is_complete` says whether it was.
+            seconds: maximum time of each wait.
+        """
+        if self._embeds(width):
+            await self.followers[0].wait(since, seconds, built=True)
+        return await self._loaded(width, seconds)
+
+    def is_complete(self, db: sqlite3.Connection, planes: Any, since: int) -> bool:
+        """Return whether the bits, which the caller has locked, have the vectors of all changes up to one."""
+        complete: bool = planes.follow(db) and planes.loaded
+        return complete and (not self._embeds(planes.width) or _is_fresh(db, self._choice.serving, since))
+
+    def _embeds(self, width: int) -> bool:
+        """Return whether the vectors of this width are those of an embedder, too."""
+        return any(follower.model.width == width for follower in self.followers[:1])
 
     async def stats(self) -> VectorStats:
         """Return counts and the state of the embedder."""
@@ -206,9 +239,9 @@ class VectorIndex:
                 self._questions.popitem(last=False)
         return self._questions[key]
 
-    async def _loaded(self, width: int) -> Any:
-        """Return the bits of a width, for which it waits for StoreConfig.search_wait at most."""
-        module = await _imported(_PLANES)
+    async def _loaded(self, width: int, seconds: float) -> Any:
+        """Return the bits of a width, for which it waits for so many seconds at most."""
+        module = await imported(_PLANES)
         serving = self._choice.serving
         model = table.CLIENT if serving is None else serving.number
         planes = self._planes.get(width)
@@ -222,7 +255,7 @@ class VectorIndex:
                 task = asyncio.create_task(self._load(planes), name="memory-vectors")
                 self._loading[width] = task
                 task.add_done_callback(lambda _: self._loading.pop(width, None))
-            await asyncio.wait([self._loading[width]], timeout=self._config.search_wait)
+            await asyncio.wait([self._loading[width]], timeout=seconds)
         return planes
 
     async def _load(self, planes: Any) -> None:
@@ -291,7 +324,7 @@ async def _until_closed(work: Any) -> None:
         await work
 
 
-async def _imported(name: str) -> Any:
+async def imported(name: str) -> Any:
     """Return a module that imports numpy, which takes a while the first time."""
     return await asyncio.to_thread(importlib.import_module, name)
 

@@ -25,7 +25,7 @@ from swarm_operator.memory.core.pages import SearchPage
 from swarm_operator.memory.core.query import Order, Query
 from swarm_operator.memory.sqlite.search import planner
 from swarm_operator.memory.sqlite.search.candidates import by_id
-from swarm_operator.memory.sqlite.vectors.codes import Array, cosines
+from swarm_operator.memory.sqlite.vectors.codes import Array, distances
 from swarm_operator.memory.sqlite.vectors.planes import Planes
 from swarm_operator.memory.sqlite.vectors.table import slot
 
@@ -34,8 +34,6 @@ _MAX_ENUMERATED: Final = 2000
 """Maximum number of entries that are looked at to find all that meet the conditions."""
 _MAX_TESTED: Final = 5000
 """Maximum number of candidates that are tested for the conditions."""
-_DIGITS: Final = 6
-"""Decimals of a cosine: further ones depend on the order of additions."""
 # A sum over the signs of a vector of normally distributed numbers is as long as this part of the vector, and the rest
 # of the vector has this ratio to it. See "RaBitQ", https://arxiv.org/abs/2405.12497, section 3.
 _SIGNS_PART: Final = math.sqrt(2 / math.pi)
@@ -126,8 +124,8 @@ def _scored(db: sqlite3.Connection, planes: Planes, vector: bytes, ids: list[int
     rows = db.execute(_CODES, (json.dumps(sorted(ids)), slot(planes.model), planes.width)).fetchall()
     if not rows:
         return []
-    distances = -np.round(cosines(vector, [code for _, code in rows]).astype(np.float64), _DIGITS)
-    return [Scored(each, row_id) for each, (row_id, _) in zip(distances.tolist(), rows, strict=True)]
+    found = distances(vector, [code for _, code in rows])
+    return [Scored(each, row_id) for each, (row_id, _) in zip(found, rows, strict=True)]
 
 
 def _bounds(vector: bytes, guesses: Array) -> Array:

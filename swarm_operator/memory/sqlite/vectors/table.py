@@ -44,6 +44,8 @@ _IS_CURRENT = """
     SELECT 1 FROM entries e WHERE e.id = ? AND e.version = ?
     AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.id IN (4 * e.id, 4 * e.id + ?))
 """
+_CLIENT_WIDTH = "SELECT width FROM vector_spaces WHERE namespace = ? AND clients > 0"
+_NEWEST_MODEL = "SELECT number, name, width FROM vector_models ORDER BY number DESC LIMIT 1"
 _DROP = "DELETE FROM vectors WHERE id > ? AND id <= ? AND model = ?"
 _DROP_ALL = "DELETE FROM vectors WHERE model = ?"
 _DROP_END = "SELECT max(id) FROM (SELECT id FROM vectors WHERE id > ? AND model = ? ORDER BY id LIMIT ?)"
@@ -103,6 +105,23 @@ def store(db: sqlite3.Connection, model: int, made: Iterable[tuple[int, int, str
             _insert(db, row_id, model, namespace, vector)
             stored += 1
     return stored
+
+
+def store_made(db: sqlite3.Connection, model: Model, row_id: int, namespace: str, vector: bytes) -> None:
+    """Store the vector that a model made for an entry, in the transaction that has written it.
+
+    Only that of the newest model is stored: the vectors of another one may be about to be deleted. Nor is one stored
+    if clients use another width. The follower of the model decides about what is not stored here.
+    """
+    if db.execute(_NEWEST_MODEL).fetchone() != model[:3] or client_width(db, namespace) not in {None, model.width}:
+        return
+    _insert(db, row_id, model.number, namespace, vector)
+
+
+def client_width(db: sqlite3.Connection, namespace: str) -> int | None:
+    """Return the width of the vectors that clients gave in a namespace; None: there are none."""
+    row = db.execute(_CLIENT_WIDTH, (namespace,)).fetchone()
+    return None if row is None else int(row[0])
 
 
 def models(db: sqlite3.Connection) -> list[Model]:

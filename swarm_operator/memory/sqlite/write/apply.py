@@ -6,8 +6,9 @@ result does not depend on garbage collection.
 Versions of an entry only increase, even if the entry is deleted and created again: new entries start above the highest
 version of all deleted entries. So a version known to a client identifies one value or none.
 
-PutOperation, DeleteOperation and UpdateOperation write one entry; BatchOperation and TransactionOperation several. The
-entries that an operation may write are known before it runs: their cached copies are dropped first (see read.entries).
+PutOperation, DeleteOperation, UpdateOperation and checked.CheckedPutOperation write one entry; BatchOperation and
+TransactionOperation several. The entries that an operation may write are known before it runs: their cached copies are
+dropped first (see read.entries).
 """
 
 from __future__ import annotations
@@ -208,12 +209,13 @@ class BatchOperation:
     """Several writes, applied in order. The result is the list of their results.
 
     Attributes:
-        writes: the writes. A write sees the effects of earlier writes.
+        writes: the writes, each of one entry. A write sees the effects of earlier writes, and none of its own precedes
+            an error.
         atomic: True: the first failure rolls back all writes and raises BatchItemError. False: writes are independent,
             and the result of a failed write is its MemoryStoreError.
     """
 
-    writes: Sequence[PutOperation | DeleteOperation]
+    writes: Sequence[Operation]
     atomic: bool = True
 
     @property

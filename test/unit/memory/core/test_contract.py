@@ -12,8 +12,10 @@ from support.store_drivers import EntryDriver, RecordDriver, pages, play
 
 from swarm_operator.memory.core import Delete, Draft, Put, Query, Store, Watch
 from swarm_operator.memory.core.changes import Op
+from swarm_operator.memory.core.duplicates import DuplicateRule
 from swarm_operator.memory.core.errors import (
     BatchItemError,
+    DuplicateError,
     InternalStoreError,
     InvalidInputError,
     MissedChangesError,
@@ -544,3 +546,32 @@ async def test_a_closed_store_says_so(engine, tmp_path, clock):
     ):  # fmt: skip
         with pytest.raises(StoreClosedError):
             await call
+
+
+async def test_a_checked_write_finds_its_twin(store):
+    refuse, link = DuplicateRule.create("refuse", 0.8), DuplicateRule.create("link", 0.8)
+    await put(store, "far", vector=[0.0, 1.0])
+    await put(store, "near", vector=[1.0, 0.5])
+    await put(store, "elsewhere", namespace="other", vector=[1.0, 0.0])
+    draft = Draft.create("n", "k", 1, vector=[1.0, 0.0])
+    with pytest.raises(DuplicateError) as refused:
+        await store.write_checked(draft, refuse)
+    assert (refused.value.key, refused.value.cosine) == ("near", pytest.approx(0.894, abs=0.01))
+    assert await store.get("n", "k") is None
+    entry, created, twin = await store.write_checked(draft, link, create_only=True)
+    assert (entry.metadata, created, twin.key) == ({"duplicate_of": "near"}, True, "near")
+    with pytest.raises(VersionConflictError):
+        await store.write_checked(draft, link, create_only=True)
+    await store.delete("n", "near")
+    results = await store.batch(
+        [
+            Put(draft, duplicates=refuse),
+            Put(draft._replace(key="other"), duplicates=link),
+            Put(draft._replace(key="third"), duplicates=refuse),
+        ],
+        atomic=False,
+    )
+    assert [result.twin and result.twin.key for result in results[:2]] == [None, "k"]
+    assert isinstance(results[2], DuplicateError)
+    with pytest.raises(InvalidInputError, match=r"^on_duplicate: the store has no embedder"):
+        await store.write_checked(Draft.create("n", "none", 1), refuse)

@@ -14,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 from unit.memory.conftest import ADMIN_TOKEN
 
 from swarm_operator.memory.core import Query
+from swarm_operator.memory.core.duplicates import DuplicateRule
 from swarm_operator.memory.core.entry import Draft
 from swarm_operator.memory.core.store import EntryReads, EntryWrites, Store
 from swarm_operator.memory.core.writes import Delete
@@ -406,7 +407,9 @@ async def test_no_operation_of_the_store_is_left_unguarded(service, name):
     await service.store.put("n", "k", 1, tags=["t"])
     entry = await service.store.get("n", "k")
     arguments = {
-        "write": [Draft.create("n", "k", 1)], "get": ["n", "k"], "delete": ["n", "k"], "get_many": [[("n", "k")]],
+        "write": [Draft.create("n", "k", 1)],
+        "write_checked": [Draft.create("n", "k", 1), DuplicateRule.create("link")],
+        "get": ["n", "k"], "delete": ["n", "k"], "get_many": [[("n", "k")]],
         "vectors": [[entry]], "get_each": [[("n", "k")]],
         "batch": [[Delete(("n", "k"))]], "transact": [[("n", "k")], lambda _, __: []],
         "delete_range": ["n"], "list": ["n"], "search": [Query.create(namespace="n")], "counts": [["n"]],

@@ -26,6 +26,7 @@ async def test_the_promised_series_are_there_with_their_types(service):
         "swarm_memory_readers": "gauge",
         "swarm_memory_searches_total": "counter",
         "swarm_memory_search_slices_total": "counter",
+        "swarm_memory_duplicates_total": "counter",
         "swarm_memory_index_lag": "gauge",
         "swarm_memory_index_rebuilding": "gauge",
         "swarm_memory_vectors": "gauge",

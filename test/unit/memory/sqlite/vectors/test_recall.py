@@ -48,7 +48,7 @@ async def test_recall(store, monkeypatch, kind):
         query = np.sign(np.frombuffer(vector, "<f4"))
         return signs @ query / len(query)
 
-    monkeypatch.setattr("swarm_operator.memory.sqlite.vectors.scan.cosines", without_rescoring)
+    monkeypatch.setattr("swarm_operator.memory.sqlite.vectors.codes.cosines", without_rescoring)
     assert await recall(store, vectors, queries) < 0.9  # so this test can fail
 
 
