@@ -47,7 +47,7 @@ class Identity(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
 
 class PutRequest(_message.Message):
-    __slots__ = ("namespace", "key", "value", "tags", "metadata", "ttl", "create_only", "if_version", "vector")
+    __slots__ = ("namespace", "key", "value", "tags", "metadata", "ttl", "create_only", "if_version", "vector", "on_duplicate", "threshold")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +57,8 @@ class PutRequest(_message.Message):
     CREATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     IF_VERSION_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
+    ON_DUPLICATE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     key: str
     value: bytes
@@ -66,15 +68,26 @@ class PutRequest(_message.Message):
     create_only: bool
     if_version: int
     vector: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ..., value: _Optional[bytes] = ..., tags: _Optional[_Iterable[str]] = ..., metadata: _Optional[bytes] = ..., ttl: _Optional[int] = ..., create_only: _Optional[bool] = ..., if_version: _Optional[int] = ..., vector: _Optional[_Iterable[float]] = ...) -> None: ...
+    on_duplicate: str
+    threshold: float
+    def __init__(self, namespace: _Optional[str] = ..., key: _Optional[str] = ..., value: _Optional[bytes] = ..., tags: _Optional[_Iterable[str]] = ..., metadata: _Optional[bytes] = ..., ttl: _Optional[int] = ..., create_only: _Optional[bool] = ..., if_version: _Optional[int] = ..., vector: _Optional[_Iterable[float]] = ..., on_duplicate: _Optional[str] = ..., threshold: _Optional[float] = ...) -> None: ...
 
 class PutResponse(_message.Message):
-    __slots__ = ("entry", "created")
+    __slots__ = ("entry", "created", "duplicate")
+    class Duplicate(_message.Message):
+        __slots__ = ("key", "cosine")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        COSINE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        cosine: float
+        def __init__(self, key: _Optional[str] = ..., cosine: _Optional[float] = ...) -> None: ...
     ENTRY_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATE_FIELD_NUMBER: _ClassVar[int]
     entry: Entry
     created: bool
-    def __init__(self, entry: _Optional[_Union[Entry, _Mapping]] = ..., created: _Optional[bool] = ...) -> None: ...
+    duplicate: PutResponse.Duplicate
+    def __init__(self, entry: _Optional[_Union[Entry, _Mapping]] = ..., created: _Optional[bool] = ..., duplicate: _Optional[_Union[PutResponse.Duplicate, _Mapping]] = ...) -> None: ...
 
 class GetRequest(_message.Message):
     __slots__ = ("namespace", "key")

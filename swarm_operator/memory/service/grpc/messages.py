@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarm_operator.memory.core import Delete, Draft, Put, strict_json
 from swarm_operator.memory.core.changes import Change, Op
+from swarm_operator.memory.core.duplicates import CheckedWrite, DuplicateRule
 from swarm_operator.memory.core.entry import MAX_VERSION, Entry, check_key, check_namespace
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.pages import Hit
@@ -65,7 +66,22 @@ def put(request: pb.PutRequest) -> Put:
     )
     condition = request.WhichOneof("condition")
     if_version = _version(request.if_version) if condition == "if_version" else None
-    return Put(draft, condition == "create_only" and request.create_only, if_version)
+    rule = DuplicateRule.create(
+        request.on_duplicate if request.HasField("on_duplicate") else None,
+        request.threshold if request.HasField("threshold") else None,
+    )
+    return Put(draft, condition == "create_only" and request.create_only, if_version, rule)
+
+
+def put_response(done: tuple[Entry, bool] | CheckedWrite) -> pb.PutResponse:
+    """Return the result of a write as a message."""
+    entry, created, *_ = done
+    twin = done.twin if isinstance(done, CheckedWrite) else None
+    return pb.PutResponse(
+        entry=entry_message(entry, value=False),
+        created=created,
+        duplicate=None if twin is None else pb.PutResponse.Duplicate(key=twin.key, cosine=twin.cosine),
+    )
 
 
 def deletion(request: pb.DeleteRequest) -> Delete:

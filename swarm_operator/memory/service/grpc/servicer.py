@@ -32,6 +32,7 @@ from swarm_operator.memory.service.grpc.messages import (
     metadata_of,
     milliseconds,
     put,
+    put_response,
     vector_of,
 )
 from swarm_operator.memory.service.grpc.statuses import problem_message, refusal, status_of
@@ -177,8 +178,12 @@ class MemoryServicer:
 
 async def _put(store: Store, request: pb.PutRequest) -> pb.PutResponse:
     wanted = await run_on_thread(put, request) if len(request.value) > LARGE_BYTES else put(request)
-    entry, created = await store.write(wanted.draft, create_only=wanted.create_only, if_version=wanted.if_version)
-    return pb.PutResponse(entry=entry_message(entry, value=False), created=created)
+    draft, rule = wanted.draft, wanted.duplicates
+    if rule is None:
+        return put_response(await store.write(draft, create_only=wanted.create_only, if_version=wanted.if_version))
+    return put_response(
+        await store.write_checked(draft, rule, create_only=wanted.create_only, if_version=wanted.if_version)
+    )
 
 
 async def _get(store: Store, request: pb.GetRequest) -> pb.Entry:
@@ -321,8 +326,7 @@ def _result(operation: Write | Identity, result: Any) -> pb.BatchResponse.Result
     if isinstance(operation, tuple):
         return pb.BatchResponse.Result(got=_found(result))
     if isinstance(operation, Put):
-        entry, created = result
-        return pb.BatchResponse.Result(put=pb.PutResponse(entry=entry_message(entry, value=False), created=created))
+        return pb.BatchResponse.Result(put=put_response(result))
     return pb.BatchResponse.Result(deleted=result)
 
 

@@ -214,6 +214,20 @@ OTHERS = [
     Grpc("reflection of nothing", REFLECTION, "file_containing_symbol: 'nothing'"),
     Grpc("reflection without a token", REFLECTION, "list_services: ''", token=None),
 ]
+_FACT = "namespace: 'facts' value: '1' vector: 0.5 vector: 1"
+DUPLICATES = [
+    Grpc("put checked without a twin", "Put", f"{_FACT} key: '1' on_duplicate: 'refuse'"),
+    Grpc("put refuses a twin", "Put", f"{_FACT} key: '2' on_duplicate: 'refuse' threshold: 1"),
+    Grpc("put links a twin", "Put", f"{_FACT} key: '2' on_duplicate: 'link'"),
+    Grpc("put with a bad rule", "Put", f"{_FACT} key: '3' on_duplicate: 'drop'"),
+    Grpc("put with a bad threshold", "Put", f"{_FACT} key: '3' on_duplicate: 'link' threshold: 2"),
+    Grpc(
+        "batch refuses and links a twin",
+        "Batch",
+        f"operations {{ put {{ {_FACT} key: '3' on_duplicate: 'refuse' }} }} "
+        f"operations {{ put {{ {_FACT} key: '3' on_duplicate: 'link' }} }} independent: true",
+    ),
+]
 SCENARIO = Scenario(
-    "grpc", [*PUTS, *READS, *DELETES, *BATCHES, *LISTS, *SEARCHES, *WATCHES, *LIMITED, *RIGHTS, *OTHERS]
+    "grpc", [*PUTS, *READS, *DELETES, *BATCHES, *LISTS, *SEARCHES, *WATCHES, *LIMITED, *RIGHTS, *OTHERS, *DUPLICATES]
 )

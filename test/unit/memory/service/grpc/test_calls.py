@@ -186,6 +186,23 @@ async def test_vectors_are_put_and_searched(served):
     assert not (await served.memory.Search(pb.SearchRequest(namespace="n"))).HasField("mode")
 
 
+async def test_a_near_duplicate_is_refused_or_linked(served):
+    await served.memory.Put(put("1", "The sun", vector=[1, 0, 0]))
+    twin = {"vector": [2, 0, 0], "on_duplicate": "refuse"}
+    status, problem = await served.problem(served.memory.Put(put("2", "A sun", **twin)))
+    assert (status, problem.code) == (grpc.StatusCode.FAILED_PRECONDITION, "duplicate")
+    assert dict(problem.details) == {"key": "1", "cosine": "1.0"}
+    linked = await served.memory.Put(put("2", "A sun", **{**twin, "on_duplicate": "link", "threshold": 1}))
+    assert (linked.created, linked.duplicate.key, linked.duplicate.cosine) == (True, "1", 1.0)
+    assert json.loads((await served.memory.Get(get("2"))).metadata) == {"duplicate_of": "1"}
+    other = await served.memory.Put(put("3", "The moon", vector=[0, 1, 0], on_duplicate="refuse"))
+    assert other.created
+    assert not other.HasField("duplicate")
+    operations = [Op(put=put("4", 1, **twin)), Op(put=put("5", 1, **{**twin, "on_duplicate": "link"}))]
+    first, second = (await served.memory.Batch(pb.BatchRequest(operations=operations, independent=True))).results
+    assert (first.problem.code, second.put.duplicate.cosine) == ("duplicate", 1.0)
+
+
 @pytest.mark.parametrize(
     ("method", "request_", "field"),
     [
@@ -212,6 +229,10 @@ async def test_vectors_are_put_and_searched(served):
         ("Search", pb.SearchRequest(text="a", mode="meaning"), "mode"),
         ("Search", pb.SearchRequest(vector=[math.nan]), "vector"),
         ("Put", put("k", 1, vector=[0, 0]), "vector"),
+        ("Put", put("k", 1, on_duplicate="drop"), "on_duplicate"),
+        ("Put", put("k", 1, on_duplicate="refuse"), "on_duplicate"),
+        ("Put", put("k", 1, threshold=0.5), "threshold"),
+        ("Put", put("k", 1, vector=[1], on_duplicate="link", threshold=0), "threshold"),
         ("Search", pb.SearchRequest(text="a", match="b"), "match"),
         ("Search", pb.SearchRequest(metadata=b"1"), "metadata"),
         ("Search", pb.SearchRequest(page_token="?"), "cursor"),
