@@ -202,10 +202,11 @@ def _allowed(schema: Schema) -> str:
     words = " or ".join(_NAMES[kind] for kind in ([kinds] if isinstance(kinds, str) else kinds)) or "any JSON value"
     if "maxLength" in schema:
         words += f" of {schema['minLength']} to {schema['maxLength']} bytes"
-    if "maximum" in schema:
+    if "minimum" in schema and "maximum" in schema:
         words += f" from {schema['minimum']} to {schema['maximum']}"
     elif "exclusiveMinimum" in schema:
         words += f" greater than {schema['exclusiveMinimum']}"
+        words += f" and up to {schema['maximum']}" if "maximum" in schema else ""
     elif "minimum" in schema:
         words += f" from {schema['minimum']}"
     if "maxItems" in schema or "minItems" in schema:

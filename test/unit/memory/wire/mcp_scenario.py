@@ -421,10 +421,17 @@ LEASES = [
     _tool("gives a lease back", "lease_release", id="queen", agent="lead"),
     _tool("gives a lease back again", "lease_release", id="queen", agent="lead"),
 ]
+_FACT = {"value": 1, "namespace": "facts", "vector": [1, 0, 0]}
+DUPLICATES = [
+    _tool("no twin", "memory_store", key="1", on_duplicate="refuse", **_FACT),
+    _tool("a twin that is refused", "memory_store", key="2", on_duplicate="refuse", **_FACT),
+    _tool("a twin that is linked", "memory_store", key="2", on_duplicate="link", threshold=1, **_FACT),
+    _tool("a bad threshold", "memory_store", key="2", on_duplicate="link", threshold=0, **_FACT),
+]
 """After all that counts entries."""
 
 SCENARIO = Scenario(
     "mcp",
-    [*BEGINNING, *ENTRIES, *RECORDS, *CLASSIC, *LIMITED, *RESOURCES, *LEASES, *ENDING],
+    [*BEGINNING, *ENTRIES, *RECORDS, *CLASSIC, *LIMITED, *RESOURCES, *LEASES, *DUPLICATES, *ENDING],
     ("--mcp-allowed-origins", "https://ok.example", "--mcp-toolsets", "all"),
 )

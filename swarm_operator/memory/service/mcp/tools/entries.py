@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from swarm_operator.memory.core import Query
+from swarm_operator.memory.core.duplicates import DuplicateRule, OnDuplicate
 from swarm_operator.memory.core.entry import MAX_AUTHOR_BYTES, MAX_KEY_BYTES, Draft
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.pages import Hit
@@ -18,7 +19,7 @@ from swarm_operator.memory.service import cursors, documents, searches
 from swarm_operator.memory.service.json_schema import array, object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas, uris
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
-from swarm_operator.memory.service.vectors import NUMBERS
+from swarm_operator.memory.service.vectors import NUMBERS, THRESHOLD
 
 DEFAULT_NAMESPACE: Final = "default"
 
@@ -36,8 +37,15 @@ async def _store(call: Call, arguments: Arguments) -> dict[str, Any]:
     create_only = arguments.get("create_only", False)
     if create_only and "if_version" in arguments:
         raise InvalidInputError("if_version", "not together with create_only")
-    entry, created = await call.store.write(draft, create_only=create_only, if_version=arguments.get("if_version"))
-    return {**call.budget.entry(entry), "created": created, "uri": uris.render(entry.namespace, entry.key)}
+    conditions = {"create_only": create_only, "if_version": arguments.get("if_version")}
+    rule = DuplicateRule.create(arguments.get("on_duplicate"), arguments.get("threshold"))
+    twin = None
+    if rule is None:
+        entry, created = await call.store.write(draft, **conditions)
+    else:
+        entry, created, twin = await call.store.write_checked(draft, rule, **conditions)
+    uri = uris.render(entry.namespace, entry.key)
+    return {**call.budget.entry(entry), "created": created, "uri": uri, **documents.duplicate(twin)}
 
 
 async def _retrieve(call: Call, arguments: Arguments) -> dict[str, Any]:
@@ -171,6 +179,13 @@ TOOLS: Final = (
                     "description": "Fail with version-conflict if the entry exists.",
                 },
                 "if_version": schemas.VERSION,
+                "on_duplicate": one_of(
+                    "If the namespace has an entry of almost the same meaning under another key. refuse: fail with "
+                    "duplicate and its key; link: store, with its key in metadata.duplicate_of.",
+                    *OnDuplicate,
+                    default=OnDuplicate.KEEP,
+                ),
+                "threshold": THRESHOLD,
             },
             ("key", "value"),
         ),

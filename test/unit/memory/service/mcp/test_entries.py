@@ -134,6 +134,11 @@ async def test_bad_questions_are_refused_by_name(mcp):
         ("memory_search", {"vector": "AACAPw=="}, "vector"),
         ("memory_store", {"key": "k", "value": 1, "vector": [1] * 4097}, "vector"),
         ("memory_store", {"key": "k", "value": 1, "vector": [True]}, "vector[0]"),
+        ("memory_store", {"key": "k", "value": 1, "on_duplicate": "drop"}, "on_duplicate"),
+        ("memory_store", {"key": "k", "value": 1, "on_duplicate": "refuse"}, "on_duplicate"),
+        ("memory_store", {"key": "k", "value": 1, "on_duplicate": "link", "threshold": 0}, "threshold"),
+        ("memory_store", {"key": "k", "value": 1, "on_duplicate": "link", "threshold": 1.1}, "threshold"),
+        ("memory_store", {"key": "k", "value": 1, "threshold": 0.9}, "threshold"),
         ("memory_search", {"tags": ["t"] * 17}, "tags"),
         ("memory_search", {"text": "a", "cursor": "AAAA"}, "cursor"),
         ("memory_stats", {"x": 1}, "x"),
@@ -183,6 +188,20 @@ async def test_vectors_are_stored_and_searched(mcp):
     assert {hit["key"]: ("words" in hit, "cosine" in hit) for hit in both["entries"]} == {
         "east": (True, True), "north": (True, True), "plain": (True, False),
     }  # fmt: skip
+
+
+async def test_a_near_duplicate_is_refused_or_linked(mcp):
+    await mcp.call("memory_store", key="1", value="The sun", vector=[1, 0, 0])
+    twin = {"value": "A sun", "vector": [2, 0, 0]}
+    error = await mcp.fail("memory_store", key="2", on_duplicate="refuse", **twin)
+    assert (error["code"], error["key"], error["cosine"], error["retry"]) == ("duplicate", "1", 1.0, False)
+    assert error["message"].endswith("use that entry, or write with on_duplicate: keep")
+    linked = await mcp.call("memory_store", key="2", on_duplicate="link", threshold=1, **twin)
+    assert linked["duplicate"] == {"key": "1", "cosine": 1.0}
+    assert (await mcp.call("memory_retrieve", key="2"))["metadata"] == {"duplicate_of": "1"}
+    other = await mcp.call("memory_store", key="3", value="The moon", vector=[0, 1, 0], on_duplicate="refuse")
+    assert other["created"] is True
+    assert "duplicate" not in other
 
 
 async def test_statistics_are_those_of_http(mcp, service):
