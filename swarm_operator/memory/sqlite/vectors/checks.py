@@ -29,7 +29,7 @@ _SCAN: Final = "swarm_operator.memory.sqlite.vectors.scan"
 MAX_CHECKED: Final = 100
 """Maximum number of checked writes of a batch: each is a search."""
 _MAX_WAIT: Final = 5.0
-"""Seconds that a check waits for the vectors of earlier changes, and again until they are in memory."""
+"""Seconds that a check waits until the vectors of earlier changes are there, and in memory."""
 _INSTEAD: Final = "retry, or write with on_duplicate: keep"
 
 

@@ -192,11 +192,12 @@ class VectorIndex:
         Args:
             width: number of dimensions.
             since: position of the last change to wait for; `is_complete` says whether it was.
-            seconds: maximum time of each wait.
+            seconds: maximum time of both waits.
         """
+        deadline = time.monotonic() + seconds
         if self._embeds(width):
             await self.followers[0].wait(since, seconds, built=True)
-        return await self._loaded(width, seconds)
+        return await self._loaded(width, max(deadline - time.monotonic(), 0.0))
 
     def is_complete(self, db: sqlite3.Connection, planes: Any, since: int) -> bool:
         """Return whether the bits, which the caller has locked, have the vectors of all changes up to one."""
