@@ -126,6 +126,8 @@ class MemoryClient:
         vector: bytes | Sequence[float] | None = None,
         create_only: bool = False,
         if_version: int | None = None,
+        on_duplicate: str | None = None,
+        threshold: float | None = None,
     ) -> EntryHead:
         """Write an entry. When this returns, the entry is durable on the service's disk.
 
@@ -140,15 +142,21 @@ class MemoryClient:
                 namespace have, or their bytes as little-endian float32.
             create_only: fail if the entry exists.
             if_version: fail unless the entry exists with this version.
+            on_duplicate: what to do if another entry of the namespace has almost the same meaning: `refuse`, `link`
+                (metadata["duplicate_of"] is its key) or `keep`, the default. The result and the error name that entry.
+            threshold: least cosine of such an entry, above 0 and up to 1; by default 0.9.
 
         Raises:
             MemoryConflictError: a precondition failed.
+            MemoryDuplicateError: `on_duplicate` is `refuse`, and there is such an entry.
             MemoryProtocolError: something else responded, so the entry may not be stored.
             ValueError: a part of `value`, `tags`, `metadata` or `vector` is not JSON; the message names the part.
         """
         document = {"value": value, "tags": list(tags or ()), "metadata": dict(metadata or {}), "ttl": ttl or 0}
         if vector is not None:
             document["vector"] = vector_text(vector)
+        rule = {"on_duplicate": on_duplicate, "threshold": threshold}
+        document |= {name: part for name, part in rule.items() if part is not None}
         headers = _if_match(if_version) | ({"If-None-Match": "*"} if create_only else {})
         return await self._transport.request(
             "PUT", url_path("entries", namespace, key), lambda answer: _named(EntryHead(answer), namespace, key),
@@ -170,8 +178,9 @@ class MemoryClient:
 
         Args:
             operations: at most 1000 of `{"op": "put", "namespace": ..., "key": ..., "value": ..., "tags": [...],
-                "metadata": {...}, "ttl": ..., "vector": ..., "create_only": ..., "if_version": ...}`, `{"op": "delete",
-                ..., "if_version": ...}` and `{"op": "get", ...}`. A get sees the batch's own writes.
+                "metadata": {...}, "ttl": ..., "vector": ..., "create_only": ..., "if_version": ...,
+                "on_duplicate": ..., "threshold": ...}`, `{"op": "delete", ..., "if_version": ...}` and
+                `{"op": "get", ...}`. A get sees the batch's own writes.
             atomic: apply all writes or none. False: each operation succeeds or fails on its own, as its result says.
 
         Returns:

@@ -86,6 +86,20 @@ class MemoryStateError(MemoryRequestError):
         self.reason: str | None = problem.get("reason")
 
 
+class MemoryDuplicateError(MemoryRequestError):
+    """Another entry of the namespace has almost the same meaning, and the write said `refuse` (409).
+
+    Attributes:
+        key: key of the other entry.
+        cosine: cosine of the angle between the vectors.
+    """
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(status, problem)
+        self.key = str(problem.get("key"))
+        self.cosine: float | None = problem.get("cosine")
+
+
 class MemoryAuthError(MemoryAnswerError):
     """The token is missing or invalid, or does not grant the permission (401, 403)."""
 
@@ -142,6 +156,7 @@ _BY_STATUS: Final[Mapping[int, type[MemoryAnswerError]]] = {
     410: MemoryGoneError,
     412: MemoryConflictError,
 }
+_BY_TYPE: Final[Mapping[str, type[MemoryAnswerError]]] = {"urn:swarm-memory:problem:duplicate": MemoryDuplicateError}
 _ONLY_OURS: Final = frozenset({404, 409, 410, 412})
 """Statuses that say something about stored data: believed only with a problem document of the service."""
 
@@ -193,7 +208,7 @@ class Received:
         if not ours and self.status in _ONLY_OURS:
             return self.foreign()
         kind = _BY_STATUS.get(self.status, MemoryServerError if self.status >= 500 else MemoryRequestError)
-        return kind(self.status, problem)
+        return _BY_TYPE.get(str(problem.get("type")), kind)(self.status, problem)
 
     def _summary(self) -> str:
         """Return status, media type and first bytes."""

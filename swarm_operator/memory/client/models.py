@@ -14,6 +14,19 @@ _HEAD: Final[Mapping[str, type]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Duplicate:
+    """Entry of the same namespace that has almost the same meaning as a written one.
+
+    Attributes:
+        key: its key.
+        cosine: cosine of the angle between the vectors.
+    """
+
+    key: str
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True)
 class EntryHead:
     """Result of a write: an entry without its value. `raw` is the received document.
 
@@ -73,6 +86,12 @@ class EntryHead:
     def expires_at(self) -> datetime | None:
         """Expiry time, in UTC; None if the entry never expires."""
         return _time(self.raw["expires_at"])
+
+    @property
+    def duplicate(self) -> Duplicate | None:
+        """Near-duplicate that a write with `on_duplicate` has found; None if there is none, or this is no write."""
+        found = self.raw.get("duplicate")
+        return None if found is None else Duplicate(str(found["key"]), float(found["cosine"]))
 
     @property
     def value(self) -> Any:

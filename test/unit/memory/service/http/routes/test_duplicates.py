@@ -6,6 +6,13 @@ import pytest
 from support.embedders import WordEmbedder
 from unit.memory.conftest import running_service
 
+from swarm_operator.memory.client import (
+    Duplicate,
+    MemoryBusyError,
+    MemoryClient,
+    MemoryDuplicateError,
+    SyncMemoryClient,
+)
 from swarm_operator.memory.service.http.direct import Direct
 from swarm_operator.memory.transfer.ndjson import export_lines
 
@@ -13,8 +20,13 @@ FACT = "The payment gateway times out after thirty seconds"
 
 
 @pytest.fixture
-async def service(start_service):
-    async with start_service(embedder=WordEmbedder()) as running:
+def embedder():
+    return WordEmbedder()
+
+
+@pytest.fixture
+async def service(start_service, embedder):
+    async with start_service(embedder=embedder) as running:
         await running.put("facts/1", FACT)
         yield running
 
@@ -102,17 +114,39 @@ async def test_each_operation_of_a_batch_has_its_result(service):
     assert (answer.status, answer.json["index"], answer.json["cosine"]) == (409, 1, 1.0)
 
 
-async def test_an_embedder_that_is_away_is_a_503_that_says_what_to_do(start_service):
-    embedder = WordEmbedder()
-    async with start_service(embedder=embedder) as service:
-        embedder.failing = True
-        answer = await write(service, 1)
-        assert (answer.status, answer.json["type"]) == (503, "urn:swarm-memory:problem:embedding")
-        assert answer.headers["retry-after"] == "1"
-        assert answer.json["detail"].endswith("retry, or write with on_duplicate: keep")
-        assert (await service.call("GET", "/v1/entries/facts/1")).status == 404
+async def test_an_embedder_that_is_away_is_a_503_that_says_what_to_do(service, embedder):
+    embedder.failing = True
+    answer = await write(service, 2)
+    assert (answer.status, answer.json["type"]) == (503, "urn:swarm-memory:problem:embedding")
+    assert answer.headers["retry-after"] == "1"
+    assert answer.json["detail"].endswith("retry, or write with on_duplicate: keep")
+    assert (await service.call("GET", "/v1/entries/facts/2")).status == 404
 
 
 async def test_twenty_agents_write_a_fact_once(service):
     answers = await asyncio.gather(*(write(service, key, "The cat sat on a mat") for key in range(10, 30)))
     assert sorted(answer.status for answer in answers) == [201] + 19 * [409]
+
+
+async def test_the_clients_name_the_twin(service, embedder):
+    url, token = f"http://127.0.0.1:{service.port}", "client-0123456789abcdef"
+    async with MemoryClient(url, token=token, retry_for=0) as memory:
+        with pytest.raises(MemoryDuplicateError) as refused:
+            await memory.put("facts", "2", FACT, on_duplicate="refuse")
+        assert (refused.value.key, refused.value.cosine, refused.value.code) == ("1", 1.0, "duplicate")
+        head = await memory.put("facts", "2", FACT, on_duplicate="link", threshold=0.5)
+        assert head.duplicate == Duplicate("1", 1.0)
+        assert (await memory.put("facts", "3", "It rains", on_duplicate="refuse")).duplicate is None
+        operation = {"op": "put", "namespace": "facts", "key": "4", "value": FACT, "on_duplicate": "link"}
+        (result,) = await memory.batch([operation])
+        assert result.entry.duplicate.cosine == 1.0
+        embedder.failing = True
+        with pytest.raises(MemoryBusyError, match="on_duplicate: the embedder is away; retry, or write with"):
+            await memory.put("facts", "5", FACT, on_duplicate="refuse")
+    embedder.failing = False
+
+    def synchronous():
+        with SyncMemoryClient(url, token=token) as memory:
+            return memory.put("facts", "6", FACT, on_duplicate="link").duplicate.cosine
+
+    assert await asyncio.to_thread(synchronous) == 1.0
