@@ -14,7 +14,7 @@ from typing import Any, Final
 from swarm_operator.cmd.memory.calling import MemoryClient, add_client
 from swarm_operator.cmd.memory.codes import FAILED, NOT_FOUND, OK, complain
 from swarm_operator.cmd.memory.output import Output
-from swarm_operator.cmd.memory.values import json_input, json_object, whole
+from swarm_operator.cmd.memory.values import cosine, json_input, json_object, one_of, whole
 
 _BATCH_LINES: Final = 500
 _COLUMNS: Final = ("key", "version", "updated_at", "tags", "value")
@@ -36,6 +36,11 @@ def add(commands: Any) -> None:
     condition = put.add_mutually_exclusive_group()
     condition.add_argument("--create-only", action="store_true", help="fail if the entry exists")
     condition.add_argument("--if-version", type=whole(0), metavar="N", help="fail unless the entry has this version")
+    put.add_argument(
+        "--on-duplicate", type=one_of("keep", "refuse", "link"), metavar="RULE",
+        help="if another entry has almost the same meaning: keep (default), refuse or link",
+    )  # fmt: skip
+    put.add_argument("--threshold", type=cosine, metavar="COSINE", help="least cosine of such an entry; default 0.9")
     for name, run, text in (("get", _get, "print an entry"), ("delete", _delete, "delete an entry, or many")):
         command = add_client(commands, name, run, text)
         command.add_argument("namespace", metavar="NAMESPACE")
@@ -67,7 +72,8 @@ def add(commands: Any) -> None:
 async def _put(options: argparse.Namespace, client: MemoryClient) -> int:
     head = await client.put(
         options.namespace, options.key, options.value, ttl=options.ttl, tags=options.tag, metadata=options.metadata,
-        create_only=options.create_only, if_version=options.if_version,
+        create_only=options.create_only, if_version=options.if_version, on_duplicate=options.on_duplicate,
+        threshold=options.threshold,
     )  # fmt: skip
     options.out.document(head.raw)
     return OK

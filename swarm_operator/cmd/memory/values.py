@@ -45,6 +45,17 @@ def interval(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: 1s or longer, as 90, 5m or 1h30m")
 
 
+def cosine(text: str) -> float:
+    """Return a number above 0 and up to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if 0 < number <= 1:
+        return number
+    raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: a number above 0 and up to 1")
+
+
 def one_of(*names: str) -> Callable[[str], str]:
     """One of these words, in any case."""
 

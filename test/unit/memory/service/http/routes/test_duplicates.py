@@ -1,11 +1,13 @@
 """Writes that look for their near-duplicate, over HTTP, with the clients and on the command line."""
 
 import asyncio
+import json
 
 import pytest
 from support.embedders import WordEmbedder
 from unit.memory.conftest import running_service
 
+from swarm_operator.cmd import memory as command
 from swarm_operator.memory.client import (
     Duplicate,
     MemoryBusyError,
@@ -150,3 +152,20 @@ async def test_the_clients_name_the_twin(service, embedder):
             return memory.put("facts", "6", FACT, on_duplicate="link").duplicate.cosine
 
     assert await asyncio.to_thread(synchronous) == 1.0
+
+
+async def test_the_command_line_names_the_twin(service, monkeypatch, capsys):
+    monkeypatch.setenv("SWARM_MEMORY_URL", f"http://127.0.0.1:{service.port}")
+    monkeypatch.setenv("SWARM_MEMORY_TOKEN_FILE", str(service.tokens / "client-token"))
+
+    async def run(*arguments):
+        code = await asyncio.to_thread(command.main, ["put", "facts", "2", json.dumps(FACT), *arguments, "-o", "json"])
+        return code, *capsys.readouterr()
+
+    code, _, complaint = await run("--on-duplicate", "refuse")
+    assert (code, "on_duplicate: the entry '1' has almost the same meaning" in complaint) == (1, True)
+    code, out, _ = await run("--on-duplicate", "link", "--threshold", "0.95")
+    assert (code, json.loads(out)["duplicate"]) == (0, {"key": "1", "cosine": 1.0})
+    with pytest.raises(SystemExit):
+        await run("--threshold", "2")
+    assert "a number above 0 and up to 1" in capsys.readouterr().err
