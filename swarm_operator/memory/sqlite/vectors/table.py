@@ -110,12 +110,11 @@ def store(db: sqlite3.Connection, model: int, made: Iterable[tuple[int, int, str
 def store_made(db: sqlite3.Connection, model: Model, row_id: int, namespace: str, vector: bytes) -> None:
     """Store the vector that a model made for an entry, in the transaction that has written it.
 
-    Only that of the newest model is stored: the vectors of another one may be about to be deleted. Nor is one stored
-    if clients use another width. The follower of the model decides about what is not stored here.
+    Only that of the newest model is stored: the vectors of another one may be about to be deleted. Its follower embeds
+    the entry then.
     """
-    if db.execute(_NEWEST_MODEL).fetchone() != model[:3] or client_width(db, namespace) not in {None, model.width}:
-        return
-    _insert(db, row_id, model.number, namespace, vector)
+    if db.execute(_NEWEST_MODEL).fetchone() == model[:3]:
+        _insert(db, row_id, model.number, namespace, vector)
 
 
 def client_width(db: sqlite3.Connection, namespace: str) -> int | None:

@@ -232,6 +232,27 @@ async def test_a_twin_that_goes_before_the_commit_is_none(store, monkeypatch):
     assert (await write(store, "k", rule=LINK, vector=around(0))).entry.metadata == {"duplicate_of": "c"}
 
 
+async def test_what_happens_before_the_commit_counts_by_namespace_and_time(store, clock, monkeypatch):
+    await store.put("n", "expires", 1, vector=around(0), ttl=10)
+    found = store._twins.checks
+
+    async def slowly(*arguments, **options):
+        result = await found(*arguments, **options)
+        await store.put("other", "k", 1, vector=around(0))
+        clock.advance(10)
+        return result
+
+    monkeypatch.setattr(store._twins, "checks", slowly)
+    assert (await write(store, "k", vector=around(0))).twin is None
+
+
+async def test_other_namespaces_take_no_candidate_s_place(store):
+    for number in range(2 * twins.MAX_CANDIDATES):
+        await store.put("other", f"{number}", 1, vector=around(0))
+    await store.put("n", "a", 1, vector=around(0.1))
+    assert (await refused(store, "k", vector=around(0)))[0] == "a"
+
+
 async def test_a_check_that_is_too_old_is_refused(store, monkeypatch):
     await store.put("n", "a", 1, vector=around(0))
     found = store._twins.checks
@@ -348,6 +369,28 @@ async def test_the_vector_of_a_model_that_may_go_is_not_stored(tmp_path):
         assert (await refused(store, "4", "It rains"))[0] == "3"  # the follower of the former model has embedded it
         new.gate.set()
     assert not check(tmp_path / "memory.db").findings
+
+
+async def test_a_vector_is_not_compared_with_those_of_another_model(tmp_path, monkeypatch):
+    old, new = WordEmbedder("old"), WordEmbedder("new")
+    async with opened(tmp_path, old) as store:
+        await write(store, "1")
+    new.gate.clear()
+    async with opened(tmp_path, new, former_embedder={"old": old}.get) as store:
+        embed = store._vectors.embed
+
+        async def slowly(texts):
+            made = await embed(texts)
+            new.gate.set()
+            async with asyncio.timeout(SLOW):
+                while len(store._vectors.followers) > 1:  # noqa: ASYNC110 - the engine tells nobody
+                    await asyncio.sleep(0.01)
+            return made
+
+        monkeypatch.setattr(store._vectors, "embed", slowly)
+        with pytest.raises(EmbeddingError, match="some earlier writes cannot be compared yet"):
+            await write(store, "2")
+        assert await refused(store, "2") == ("1", 1.0)
 
 
 WRONG = [

@@ -52,7 +52,7 @@ async def test_a_refusal_names_the_key_and_the_cosine(service):
 async def test_a_link_is_in_the_answer_the_metadata_the_search_and_the_export(service, tmp_path):
     answer = await write(service, 2, on_duplicate="link", threshold=0.5, metadata={"by": "ada"})
     assert (answer.status, answer.headers["etag"]) == (201, '"1"')
-    assert answer.json["duplicate"] == {"key": "1", "cosine": 1.0}
+    assert (answer.json["duplicate"], answer.json["updated_by"]) == ({"key": "1", "cosine": 1.0}, "client")
     entry = (await service.call("GET", "/v1/entries/facts/2")).json
     assert entry["metadata"] == {"by": "ada", "duplicate_of": "1"}
     found = await service.call("GET", "/v1/search?metadata=%7B%22duplicate_of%22:%221%22%7D")
