@@ -95,6 +95,9 @@ run: $(VENV) ## Run the manager here, against the cluster that kubectl points at
 hostile: $(VENV) ## One hostile client attacks the memory for a minute; how much do others notice?
 	HOSTILE_SECONDS=60 $(PYTHON) -m pytest -s test/fault/test_hostile_clients.py $(ARGS)
 
+found: $(VENV) ## Searches for 20,000 values right after each is acknowledged, while the memory is killed; FOUND_WRITES=20000
+	FOUND_WRITES=$(or $(FOUND_WRITES),20000) $(PYTHON) -m pytest test/fault/test_found_after_acknowledgement.py $(ARGS)
+
 lock: $(VENV) ## Renew requirements/*.lock from pyproject.toml
 	hack/lock.sh
 
