@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from swarm_operator.memory.core import Draft, Put, Query
-from swarm_operator.memory.sqlite.vectors import codes, planes
+from swarm_operator.memory.sqlite.vectors import codes, planes, scan
 
 WIDTH = 64
 
@@ -40,6 +40,7 @@ async def test_recall(store, monkeypatch, kind):
     assert await recall(store, vectors, queries) >= 0.98  # all codes are compared
     monkeypatch.setattr(planes, "EXACT", 400)
     monkeypatch.setattr(planes, "_KEEP", 2)
+    monkeypatch.setattr(scan, "_BATCH", 20)  # candidates are rescored until those that are left can hardly be better
     assert await recall(store, vectors, queries) >= 0.97
 
     def without_rescoring(vector, chosen):

@@ -174,6 +174,14 @@ async def test_conditions_apply_before_the_ranking(store, clock, monkeypatch):
             assert keys(page) == ["odd:3"]
 
 
+async def test_conditions_apply_before_the_ranks_by_words(store):
+    for number in range(3):
+        await store.put("n", f"other{number}", "fox", vector=around(1))
+    await store.put("n", "tagged", "a fox among many other words", tags=["t"], vector=around(1))
+    (hit,) = (await find(store, vector=around(0), text="fox", tags=["t"])).hits
+    assert (hit.entry.key, hit.words, hit.score) == ("tagged", 1, 2 / 61)
+
+
 async def test_what_may_not_be_read_has_no_effect(store, monkeypatch):
     monkeypatch.setattr(planes, "EXACT", 5)
     for number in range(20):
