@@ -20,6 +20,7 @@ from swarm_operator.memory.core.errors import CorruptValueError, InvalidInputErr
 from swarm_operator.memory.sqlite.backup import vector_consistency
 from swarm_operator.memory.sqlite.backup.findings import Findings
 from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.search import blocks
 from swarm_operator.memory.sqlite.search.identifiers import expanded
 from swarm_operator.memory.sqlite.search.index import index_namespace, index_text, stored_text
 from swarm_operator.memory.sqlite.search.tokenizer import TOKENIZERS, language_of
@@ -265,7 +266,8 @@ def _words(db: sqlite3.Connection, findings: Findings, unreadable: set[int], *, 
 
 def _indexed(row_id: int, namespace: str, key: str, value: bytes) -> tuple[int, str, str, str]:
     """Return the columns of an entry in the index of words."""
-    return row_id, index_namespace(namespace), expanded(key), expanded(index_text(value))
+    tokens = f"{index_namespace(namespace)} {blocks.token(row_id)}"
+    return row_id, tokens, expanded(key), expanded(index_text(value))
 
 
 def _changes(db: sqlite3.Connection, findings: Findings) -> None:

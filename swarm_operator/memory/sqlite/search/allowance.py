@@ -14,11 +14,15 @@ class Allowance:
 
     Time of the processor says how much a search costs others. By the clock a search would find less on a machine that
     stalls, and tests of what it finds would fail there.
+
+    Args:
+        seconds: the work.
+        clock: least seconds by the clock.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, clock: float = 0.0) -> None:
         self._work = time.thread_time() + seconds
-        self._end = time.perf_counter() + _WAITING * seconds
+        self._end = time.perf_counter() + max(_WAITING * seconds, clock)
 
     @property
     def spent(self) -> bool:

@@ -1,14 +1,15 @@
 """Plan of searches with a text: the full-text index, by rank, or newest first when there are too many matches.
 
 Each statement on the index is bounded in work, and a search goes on in another way when one takes too long. Most of
-that is native code without Python's lock, so it costs others little; to test texts one by one costs them more. FTS5
-can't be continued where it was interrupted, nor begin in the middle: it looks for a phrase that is not there among all
-entries, whatever limits a statement has for row IDs.
+that is native code without Python's lock, so it costs others little; to test texts one by one costs them more.
 
-FTS5 collects all entries with a prefix before it returns the first one, 0.1 s to 1 s for a prefix of a million entries.
-If that takes long, there are so many of them that the newest are soon found without the index. So a search for prefixes
-has little time, and goes on without the prefixes, or without the words: then it tests the texts of the entries one by
-one, newest first. All three ways have one order, so a page may begin in one way and the next page go on in another.
+FTS5 can't be continued where it was interrupted. So when the matches are not soon found, a search goes through the
+blocks of entries (see search.blocks), newest first: between two of them it can end, and go on with the next slice or
+page. FTS5 collects all entries with a prefix before it returns the first one, 0.1 s to 1 s for a prefix of a million
+entries. If that takes long, there are so many of them that the newest are soon found without the index. So a search
+for prefixes goes on without them, or without the words: then it tests the texts of the entries one by one, newest
+first. So does a search for a phrase whose words are frequent and never stand in one entry: it goes on with its words.
+All three ways have one order, so a page may begin in one way and the next page go on in another.
 
 A search that is limited to namespaces (`Query.within`) ranks its matches in memory, from their own texts: the ranks of
 the index depend on the number and the lengths of all entries.
@@ -28,7 +29,7 @@ from swarm_operator.memory.core.namespaces import covers
 from swarm_operator.memory.core.pages import Position, SearchPage
 from swarm_operator.memory.core.query import Query
 from swarm_operator.memory.sqlite.database.driver import sqlite3
-from swarm_operator.memory.sqlite.search import fulltext, words
+from swarm_operator.memory.sqlite.search import blocks, fulltext, words
 from swarm_operator.memory.sqlite.search.allowance import Allowance
 from swarm_operator.memory.sqlite.search.by_update import by_update
 from swarm_operator.memory.sqlite.search.candidates import Candidate, by_id, rows
@@ -36,14 +37,18 @@ from swarm_operator.memory.sqlite.search.index import MAX_TEXT_BYTES, index_text
 from swarm_operator.memory.sqlite.search.tokenizer import language_of
 from swarm_operator.memory.sqlite.tables.compression import Codec
 
+INDEX_PLANS: Final = frozenset({"newest", "words"})
+"""Names of the plans that go through the index of words by blocks."""
 MAX_RANKED: Final = 3_000
 """Maximum number of ranked matches. With more, the newest come first, as the rank of frequent words means little."""
 MAX_RANKED_BYTES: Final = 2 * 1024 * 1024
 """Maximum bytes of texts that a limited search ranks, about 0.1 s."""
-_INDEX_SECONDS: Final = 0.15
-"""Work of a statement on the index of words, see allowance; enough for any words of a million entries."""
+_INDEX_SECONDS: Final = 0.01
+"""Work to find and to rank the matches, see allowance: enough for words that some 200,000 entries have."""
 _PREFIX_SECONDS: Final = 0.02
-"""The same for expressions with prefixes."""
+"""The same for expressions with prefixes, which are not sought in blocks."""
+_CLOCK_SECONDS: Final = 1.5
+"""The least of both by the clock."""
 _CHECK_INTERVAL: Final = 200
 """Virtual machine instructions between two checks of the time limit. FTS5 runs three for each page that it reads."""
 _BATCH: Final = 128
@@ -238,63 +243,72 @@ def _in_order(
 
 
 def _newest(db: sqlite3.Connection, query: Query, plan: str, place: list[Any]) -> Generator[Candidate, None, None]:
-    """Yield the candidates behind a place (time of creation, namespace and key), newest first."""
+    """Yield the candidates behind a place, newest first.
+
+    A place is the time of creation, the namespace and the key of an entry, or a row ID that a block begins with.
+    """
     expression = query.expression or ""
     limits = fulltext.scope(query)
-    weaker = fulltext.without_prefixes(expression)
-    ways = {
-        "newest": fulltext.scoped(expression, limits),
-        "words": None if weaker is None else fulltext.scoped(weaker, limits),
-        "scan": limits,
-    }
+    ways = {"newest": expression, "words": fulltext.weaker(expression), "scan": None}
     before = _row_behind(db, *place) if place else 2**62
     for name in list(ways)[list(ways).index(plan) :]:
-        if name == "words" and weaker is None:
+        sought = ways[name]
+        if name == "words" and sought is None:
             continue
         try:
-            for found in _batches(db, ways[name], before, limited=name != "scan", expression=expression):
+            for found, end in _batches(db, sought, limits, before):
                 tested = ((row_id, by_id(db, row_id), True) for row_id in found)
                 for row_id, row, matches in tested if name == "newest" else _tested(db, expression, found):
                     if row is not None:
                         place = [row[8], row[1], row[2]]
                     yield Candidate([name, *place], row if matches else None)
                     before = row_id
+                if end:  # there may be entries below it
+                    before, place = end, [end]
+                    yield Candidate([name, end], None, counts=False)
         except _OutOfTimeError:
             continue
         return
 
 
 def _batches(
-    db: sqlite3.Connection, matching: str | None, before: int, *, limited: bool, expression: str
-) -> Iterator[list[int]]:
-    """Yield row IDs below `before` in batches, highest first.
+    db: sqlite3.Connection, sought: str | None, limits: str | None, before: int
+) -> Iterator[tuple[list[int], int | None]]:
+    """Yield row IDs below `before` in batches, highest first, each with the start of its block if the block has ended.
 
     Args:
         db: a connection.
-        matching: expression for the index; None: all rows.
+        sought: expression that the texts must match; None: any text will do.
+        limits: expression that limits the rows to namespaces.
         before: upper bound of the row IDs.
-        limited: whether the work of each statement is limited.
-        expression: the query's expression, which says how long a statement may take.
 
     Raises:
         _OutOfTimeError: a statement takes too long. The row IDs that it has found were yielded.
     """
-    sql, parameters = (_NEWEST_OF_ALL, ()) if matching is None else (_NEWEST, (matching,))
     most = _BATCH
-    while True:
+    while (newest := blocks.last(db, before)) is not None:
+        block = None
+        if sought is None:
+            matching = limits
+        else:
+            if not fulltext.has_prefixes(sought):
+                block = blocks.limited(sought, newest, limits)
+            matching = block or fulltext.scoped(sought, limits)
+        sql, parameters = (_NEWEST_OF_ALL, ()) if matching is None else (_NEWEST, (matching,))
         found: list[int] = []
         slow: _OutOfTimeError | None = None
         try:
-            with _time_limit(db, expression) if limited else contextlib.nullcontext():
+            with contextlib.nullcontext() if sought is None else _time_limit(db, sought):
                 found.extend(row_id for (row_id,) in rows(db, sql, (*parameters, before, most)))
         except _OutOfTimeError as error:
             slow = error
-        yield found
+        ended = slow is None and len(found) < most
+        yield found, blocks.start(newest) if ended and block else None
         if slow is not None:
             raise slow
-        if len(found) < most:
+        if ended and not block:
             return
-        before = found[-1]
+        before = blocks.start(newest) if ended else found[-1]
         most = min(most * 4, _MAX_BATCH)
 
 
@@ -335,11 +349,13 @@ def _cost(row: tuple[Any, ...]) -> int:
     return size if codec != Codec.PLAIN else min(size, MAX_TEXT_BYTES)
 
 
-def _row_behind(db: sqlite3.Connection, created_at: int, namespace: str, key: str) -> int:
+def _row_behind(db: sqlite3.Connection, created_at: int, namespace: str | None = None, key: str = "") -> int:
     """Return the row ID of an entry; if it is gone, the lowest row ID of the entries that were created after it.
 
-    Row IDs grow with the times of creation.
+    Row IDs grow with the times of creation. Without a namespace the place is a row ID.
     """
+    if namespace is None:
+        return created_at
     known = db.execute(_ID, (namespace, key)).fetchone()
     if known is not None and known[1] == created_at:
         return int(known[0])
@@ -355,8 +371,8 @@ def _row_behind(db: sqlite3.Connection, created_at: int, namespace: str, key: st
 @contextlib.contextmanager
 def _time_limit(db: sqlite3.Connection, expression: str) -> Iterator[None]:
     """Interrupt the SQL statements of the block when they take too long. Raise _OutOfTimeError."""
-    seconds = min(_PREFIX_SECONDS, _INDEX_SECONDS) if fulltext.has_prefixes(expression) else _INDEX_SECONDS
-    allowance = Allowance(seconds)
+    seconds = _PREFIX_SECONDS if fulltext.has_prefixes(expression) else _INDEX_SECONDS
+    allowance = Allowance(seconds, clock=_CLOCK_SECONDS)
     db.set_progress_handler(lambda: int(allowance.spent), _CHECK_INTERVAL)
     try:
         yield

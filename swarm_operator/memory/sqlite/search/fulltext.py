@@ -99,14 +99,14 @@ def scoped(expression: str, limits: str | None) -> str:
     return text if limits is None else f"{limits} AND {text}"
 
 
-def without_prefixes(expression: str) -> str | None:
-    """Return a weaker expression that needs no search for prefixes; None if there is none.
+def weaker(expression: str) -> str | None:
+    """Return an expression without prefixes and with the words of phrases one by one; None if there is none.
 
     Each text that matches the expression also matches the weaker one.
     """
-    found = phrases(expression)
-    whole = [phrase for phrase in found if not phrase.endswith("*")]
-    return " ".join(whole) if 0 < len(whole) < len(found) else None
+    whole = [phrase.strip('"').split() for phrase in phrases(expression) if not phrase.endswith("*")]
+    found = " ".join(f'"{word}"' for phrase in whole for word in phrase)
+    return found if found and found != expression else None
 
 
 def phrases(expression: str) -> list[str]:

@@ -60,7 +60,7 @@ _PHRASE = rf"(?:\^{_SPACE})?{_STRING}{_SPACE}\*?(?:{_SPACE}\+{_SPACE}{_STRING}{_
 _NEAR = rf'NEAR{_SPACE}\((?:"(?:[^"]|"")*+"|[^()"])*+\)'
 _COLUMNS = rf"(?:(?:-{_SPACE})?(?:{_STRING}|\{{[^}}]*+\}}){_SPACE}:{_SPACE})?"
 _ITEM: Final = re.compile(rf"{_COLUMNS}(?:{_NEAR}|{_PHRASE})")
-_RUN: Final = re.compile(rf"(?:{_ITEM.pattern}{_SPACE})+")
+RUN: Final = re.compile(rf"(?:{_ITEM.pattern}{_SPACE})+")
 """Phrases and groups that stand side by side, so all of them must match."""
 _QUOTED: Final = re.compile(_STRING)
 _TERM: Final = re.compile(rf"{_STRING}(?!{_SPACE}[:(])(?:{_SPACE}\*)?")
@@ -104,7 +104,7 @@ def additions(texts: bytes, lengths: Iterable[int]) -> Iterator[tuple[int, str]]
 @functools.lru_cache(maxsize=256)
 def asked(expression: str) -> str:
     """Return the expression that the parts of its identifiers match, too, where these stand side by side."""
-    return _RUN.sub(_all_of, expression) if has_identifier(expression) else expression
+    return RUN.sub(_all_of, expression) if has_identifier(expression) else expression
 
 
 def has_identifier(text: str) -> bool:

@@ -13,9 +13,12 @@ from swarm_operator.memory.core.pages import Position, SearchPage
 from swarm_operator.memory.core.query import Query
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search import planner
+from swarm_operator.memory.sqlite.search.by_text import INDEX_PLANS
 
 MAX_SECONDS: Final = 0.05
 """Work of all slices of a page, in seconds of the processor. The last slice may exceed it."""
+MAX_INDEX_SECONDS: Final = 0.012
+"""The same of a page that goes through the index: it has looked at many more entries by then."""
 
 
 class Slices:
@@ -55,6 +58,7 @@ class Slices:
         self._seconds += time.thread_time() - started
         # A slice of ranks is not continued: if the next one could not rank, entries would come twice in one page.
         ranked = self._query.expression is not None and page.ranked
-        if page.partial and not ranked and page.candidates < planner.MAX_CANDIDATES and self._seconds < MAX_SECONDS:
+        seconds = MAX_INDEX_SECONDS if page.position and page.position[0] in INDEX_PLANS else MAX_SECONDS
+        if page.partial and not ranked and page.candidates < planner.MAX_CANDIDATES and self._seconds < seconds:
             return None
         return page

@@ -42,13 +42,13 @@ from typing import Any, Final, NamedTuple
 
 from swarm_operator.memory.sqlite import changes
 from swarm_operator.memory.sqlite.database.connection import translated, write_transaction
-from swarm_operator.memory.sqlite.search import identifiers
+from swarm_operator.memory.sqlite.search import blocks, identifiers
 from swarm_operator.memory.sqlite.search.index import MAX_TEXT_BYTES, index_namespace, index_text, stored_text
 from swarm_operator.memory.sqlite.search.tokenizer import language_of, make_table
 
-REVISION: Final = 3
-"""Revision of `index_text`, of what `identifiers.expanded` adds, of the tokens of namespaces, of the tokenizers and of
-the columns. Opening a file with another revision rebuilds its index."""
+REVISION: Final = 4
+"""Revision of `index_text`, of what `identifiers.expanded` adds, of the tokens of namespaces and of blocks, of the
+tokenizers and of the columns. Opening a file with another revision rebuilds its index."""
 MAX_CHANGES: Final = 512
 """Maximum number of changes per step, and of rows of a rebuild."""
 MAX_BYTES: Final = 256 * 1024
@@ -124,10 +124,11 @@ _NEW_NAMESPACES = f"""
 _TAKE_TEXTS = f"""
     INSERT INTO texts (command, id, words, key, text)
     SELECT command, id, words, key, text FROM (
-        SELECT 'delete' AS command, r.id, n.words, r.key, {_text("r")} AS text
+        SELECT 'delete' AS command, r.id, n.words || ' ' || {blocks.token_sql("r.id")} AS words, r.key,
+        {_text("r")} AS text
         FROM indexing i JOIN replaced_texts r ON r.id = i.id JOIN namespace_words n ON n.namespace = r.namespace
         UNION ALL
-        SELECT NULL, e.id, n.words, e.key, {_text("e")}
+        SELECT NULL, e.id, n.words || ' ' || {blocks.token_sql("e.id")}, e.key, {_text("e")}
         FROM indexing i JOIN entries e ON e.id = i.id JOIN namespace_words n ON n.namespace = e.namespace
         WHERE NOT EXISTS (SELECT 1 FROM entries_text_docsize d WHERE d.id = i.id)
         OR EXISTS (SELECT 1 FROM replaced_texts r WHERE r.id = i.id)
@@ -230,7 +231,8 @@ def forget(db: sqlite3.Connection, row_id: int, namespace: str, size: int) -> No
     if size <= LONG:
         return
     _prepare_connection(db)
-    db.execute(_FORGET, (index_namespace(namespace), row_id, row_id, row_id))
+    tokens = f"{index_namespace(namespace)} {blocks.token(row_id)}"
+    db.execute(_FORGET, (tokens, row_id, row_id, row_id))
 
 
 def advance(db: sqlite3.Connection, language: str) -> Step:

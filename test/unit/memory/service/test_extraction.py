@@ -224,7 +224,12 @@ VARIANTS = {
     "the newest first": {(by_text, "MAX_RANKED"): 3},
     "few bytes are ranked": {(by_text, "MAX_RANKED_BYTES"): 300},
     "pages end early": {(planner, "MAX_CANDIDATES"): 7},
-    "no time for the index": {(by_text, "_INDEX_SECONDS"): -1, (by_text, "_CHECK_INTERVAL"): 1},
+    "no time for the index": {
+        (by_text, "_INDEX_SECONDS"): -1,
+        (by_text, "_PREFIX_SECONDS"): -1,
+        (by_text, "_CLOCK_SECONDS"): -1,
+        (by_text, "_CHECK_INTERVAL"): 1,
+    },
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from swarm_operator.memory.core import Draft, Put, Query
 from swarm_operator.memory.sqlite import SqliteStore
-from swarm_operator.memory.sqlite.search import by_text, fulltext, planner
+from swarm_operator.memory.sqlite.search import blocks, by_text, fulltext, planner, slices
 
 
 async def fill(store, *entries):
@@ -51,6 +51,8 @@ def in_time(monkeypatch):
 def out_of_time(monkeypatch):
     """No time for the index of words."""
     monkeypatch.setattr(by_text, "_INDEX_SECONDS", -1)
+    monkeypatch.setattr(by_text, "_PREFIX_SECONDS", -1)
+    monkeypatch.setattr(by_text, "_CLOCK_SECONDS", -1)
     monkeypatch.setattr(by_text, "_CHECK_INTERVAL", 1)
     monkeypatch.setattr(planner, "_MAX_SECONDS", 60)  # a page that is full of candidates ends for their number only
 
@@ -120,6 +122,8 @@ async def test_a_search_that_is_out_of_time_between_two_pages_repeats_nothing(st
     query = Query.create(text="wor*")
     first = await store.search(query, limit=4)
     monkeypatch.setattr(by_text, "_INDEX_SECONDS", -1)
+    monkeypatch.setattr(by_text, "_PREFIX_SECONDS", -1)
+    monkeypatch.setattr(by_text, "_CLOCK_SECONDS", -1)
     monkeypatch.setattr(by_text, "_CHECK_INTERVAL", 1)
     second = await store.search(query, position=first.position, limit=4)
     third = await store.search(query, position=second.position, limit=4)
@@ -165,6 +169,41 @@ async def test_prefixes_that_take_too_long_are_looked_for_among_the_other_words(
     second = await store.search(query, position=first.position, limit=1)
     assert ([hit.entry.key for hit in second.hits], second.position) == (["k7"], None)
     assert second.candidates == 9, "now without any word"
+
+
+async def far_apart(store, *values):
+    """Write entries k0, k1, ... that are each in a block of their own."""
+    for number, value in enumerate(values):
+        await fill(store, ("n", f"k{number}", value))
+        row = ((number + 1) << blocks._BITS, f"far{number}")
+        await store._worker.run(lambda db, row=row: db.execute(FAR, row).fetchall())
+
+
+FAR = """
+    INSERT INTO entries (id, namespace, key, version, created_at, updated_at, ttl, size, tags, metadata, value)
+    VALUES (?, 'far', ?, 1, 0, 0, 0, 1, '[]', '{}', x'31')
+"""
+
+
+@pytest.mark.parametrize("asked", [{"text": '"red blue"'}, {"match": "red NOT (green OR black)"}])
+async def test_a_search_for_what_is_rarely_there_ends_between_blocks_and_goes_on(store, in_time, monkeypatch, asked):
+    """FTS5 alone would look through all entries for a phrase, and for a word without others, in one statement."""
+    monkeypatch.setattr(planner, "_MAX_SECONDS", -1)
+    monkeypatch.setattr(slices, "MAX_INDEX_SECONDS", -1)
+    await far_apart(store, "red blue", "blue black red", "green red", "red black blue")
+    in_time(False)
+    found = await pages(store, Query.create(**asked))
+    assert [[hit.entry.key for hit in page.hits] for page in found] == [[], [], [], [], [], ["k0"]]
+    starts = [number << blocks._BITS for number in (4, 3, 2, 1)]
+    assert [page.position for page in found] == [["newest"], *(["newest", start] for start in starts), None]
+    assert sum(page.candidates for page in found) == 1, "no text is tested"
+
+
+async def test_words_of_a_phrase_that_never_stand_together_are_sought_one_by_one(store, in_time):
+    await far_apart(store, "red blue", "blue red", "green red", "green blue")
+    in_time(False, False)
+    page = await store.search(Query.create(text='"red blue"'), limit=1)
+    assert ([hit.entry.key for hit in page.hits], page.candidates, page.ranked) == (["k0"], 2, False)
 
 
 @pytest.mark.parametrize("limited", [False, True])
@@ -238,7 +277,9 @@ async def test_a_limited_search_ranks_so_many_texts_and_bytes(store, monkeypatch
     ("expression", "weaker"),
     [
         ('"a" "bcd" *', '"a"'),
-        ('"bcd" * "a b" "c"', '"a b" "c"'),
+        ('"bcd" * "a b" "c"', '"a" "b" "c"'),
+        ('"a b" "c"', '"a" "b" "c"'),
+        ('"a"', None),
         ('"a" "b"', None),
         ('"bcd" *', None),
         ("a bcd*", None),
@@ -246,8 +287,8 @@ async def test_a_limited_search_ranks_so_many_texts_and_bytes(store, monkeypatch
         ('"a" NOT "bcd" *', None),
     ],
 )
-def test_a_weaker_expression_has_no_prefixes(expression, weaker):
-    assert fulltext.without_prefixes(expression) == weaker
+def test_a_weaker_expression_has_no_prefixes_and_no_phrases(expression, weaker):
+    assert fulltext.weaker(expression) == weaker
 
 
 async def test_texts_do_not_stay_in_memory(tmp_path):
