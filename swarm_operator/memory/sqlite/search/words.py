@@ -92,19 +92,21 @@ def _text(row: str) -> str:
     """
 
 
+# The window takes three times as long as the sum, so it is only asked for where the texts are long.
+_SUM = "SELECT max(place), count(*), coalesce(sum(cost), 0) <= :bytes FROM ({})"
 _END = """
     SELECT coalesce(max(place) FILTER (WHERE total <= :bytes), min(place)), count(*)
     FROM (SELECT place, sum(cost) OVER (ORDER BY place) AS total FROM ({}))
 """
-_END_OF_CHANGES = _END.format(f"""
+_CHANGES = f"""
     SELECT c.seq AS place, {_ROW_BYTES} + {_cost("e")} + {_cost("r")} AS cost
     FROM changes c LEFT JOIN entries e ON e.id = c.row_id LEFT JOIN replaced_texts r ON r.id = c.row_id
     WHERE c.seq > :after ORDER BY c.seq LIMIT :rows
-""")  # noqa: S608 - constants only
-_END_OF_ROWS = _END.format(f"""
+"""  # noqa: S608 - constants only
+_ROWS = f"""
     SELECT e.id AS place, {_ROW_BYTES} + {_cost("e")} AS cost
     FROM entries e WHERE e.id > :after ORDER BY e.id LIMIT :rows
-""")  # noqa: S608
+"""  # noqa: S608
 _TAKE_CHANGES = "INSERT OR IGNORE INTO indexing SELECT row_id FROM changes WHERE seq > ? AND seq <= ?"
 _TAKE_ROWS = "INSERT OR IGNORE INTO indexing SELECT id FROM entries WHERE id > ? AND id <= ?"
 _TAKEN = "(SELECT id FROM indexing)"
@@ -120,19 +122,20 @@ _NEW_NAMESPACES = f"""
     SELECT namespace FROM entries WHERE id IN {_TAKEN} UNION SELECT namespace FROM replaced_texts WHERE id IN {_TAKEN}
     EXCEPT SELECT namespace FROM namespace_words
 """  # noqa: S608
-# FTS5 writes a segment whenever a row ID is below the one before. So each row is forgotten right before it is added.
+# FTS5 writes a segment whenever a row ID is below the one before. So each row is forgotten right before it is added:
+# row IDs are the outer loop. To sort the texts instead took 1.7 times as long.
 _TAKE_TEXTS = f"""
     INSERT INTO texts (command, id, words, key, text)
-    SELECT command, id, words, key, text FROM (
-        SELECT 'delete' AS command, r.id, n.words || ' ' || {blocks.token_sql("r.id")} AS words, r.key,
-        {_text("r")} AS text
-        FROM indexing i JOIN replaced_texts r ON r.id = i.id JOIN namespace_words n ON n.namespace = r.namespace
-        UNION ALL
-        SELECT NULL, e.id, n.words || ' ' || {blocks.token_sql("e.id")}, e.key, {_text("e")}
-        FROM indexing i JOIN entries e ON e.id = i.id JOIN namespace_words n ON n.namespace = e.namespace
-        WHERE NOT EXISTS (SELECT 1 FROM entries_text_docsize d WHERE d.id = i.id)
-        OR EXISTS (SELECT 1 FROM replaced_texts r WHERE r.id = i.id)
-    ) WHERE text IS NOT NULL ORDER BY id, command IS NULL
+    SELECT
+        CASE t.former WHEN 1 THEN 'delete' END, i.id, n.words || ' ' || {blocks.token_sql("i.id")},
+        CASE t.former WHEN 1 THEN r.key ELSE e.key END,
+        CASE t.former WHEN 1 THEN {_text("r")} ELSE {_text("e")} END AS text
+    FROM indexing i CROSS JOIN (SELECT 1 AS former UNION ALL SELECT 0) t
+    LEFT JOIN replaced_texts r ON r.id = i.id LEFT JOIN entries e ON e.id = i.id
+    JOIN namespace_words n ON n.namespace = CASE t.former WHEN 1 THEN r.namespace ELSE e.namespace END
+    WHERE text IS NOT NULL AND (
+        t.former OR r.id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM entries_text_docsize d WHERE d.id = i.id)
+    )
 """  # noqa: S608
 # All keys and texts of a step, and the bytes of each. An aggregate takes the rows in the order of the scan.
 _ALL_TEXTS = """
@@ -256,12 +259,12 @@ def _advance(db: sqlite3.Connection, language: str) -> Step:
     cut = False
     db.execute("DELETE FROM indexing")
     if position < newest:
-        end, seen = _end(db, _END_OF_CHANGES, position)
+        end, seen = _end(db, _CHANGES, position)
         cut = end - position < seen
         db.execute(_TAKE_CHANGES, (position, end))
         position = end
     if built is not None:
-        last, _ = _end(db, _END_OF_ROWS, built)
+        last, _ = _end(db, _ROWS, built)
         if last is not None:
             db.execute(_TAKE_ROWS, (built, last))
         built = last
@@ -306,9 +309,12 @@ def _expand_texts(db: sqlite3.Connection) -> None:
             db.execute(_EXPAND.format(column), (json.dumps(rows),))
 
 
-def _end(db: sqlite3.Connection, sql: str, after: int) -> tuple[Any, int]:
+def _end(db: sqlite3.Connection, costs: str, after: int) -> tuple[Any, int]:
     """Return the last change or row ID of the step, and how many there are up to MAX_CHANGES."""
-    place, seen = db.execute(sql, {"after": after, "bytes": MAX_BYTES, "rows": MAX_CHANGES}).fetchone()
+    bounds = {"after": after, "bytes": MAX_BYTES, "rows": MAX_CHANGES}
+    place, seen, short = db.execute(_SUM.format(costs), bounds).fetchone()
+    if not short:
+        place, seen = db.execute(_END.format(costs), bounds).fetchone()
     return place, seen
 
 
