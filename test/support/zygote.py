@@ -27,6 +27,7 @@ MANAGER, MEMORY = "swarm_operator.cmd.manager", "swarm_operator.cmd.memory"
 PRELOADED = {
     MANAGER: (),
     MEMORY: (
+        "swarm_operator.cmd.memory.commands",
         "swarm_operator.cmd.memory.serving",
         "swarm_operator.memory.service.server",
         "swarm_operator.memory.service.grpc.server",

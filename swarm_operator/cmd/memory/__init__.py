@@ -1,31 +1,17 @@
 """`swarm-memory`: the memory service, and a client for it on the command line. Flags and wiring only.
 
-A module for each group of commands. Each command imports what it needs when it runs: `swarm-memory get` must not pay
-for the server's imports.
+A module for each group of commands, which is imported when one of its commands is called or listed. Each command
+imports what it needs when it runs: `swarm-memory get` must not pay for the server's imports.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 import swarm_operator
-from swarm_operator.cmd.memory import (
-    agent,
-    backups,
-    checking,
-    completing,
-    entries,
-    finding,
-    migrating,
-    restoring,
-    serving,
-    swarm,
-    upkeep,
-)
 from swarm_operator.cmd.memory.codes import INTERRUPTED, complain
 
 __all__ = ["main", "program"]
@@ -52,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done, 1: failed, 2: a flag is not allowed, 3: no such entry, 130: interrupted by Ctrl-C.
     """
     try:
-        options = _parser().parse_args(arguments)
-        run: Callable[[argparse.Namespace], int] = options.run
-        return run(options)
+        from swarm_operator.cmd.memory.commands import run  # noqa: PLC0415 - the packages it needs may be missing
+
+        return run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
     except ModuleNotFoundError as error:
@@ -64,17 +50,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"the Python package {error.name} is missing; install swarm-operator[cli] for the client's commands, "
             "swarm-operator[memory] for all"
         )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="swarm-memory",
-        description="A durable memory for swarms of agents: one SQLite file behind HTTP.",
-        epilog="Flags may also be given by the environment variables named in brackets; a flag wins.",
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {swarm_operator.__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (serving, agent, entries, finding, swarm, upkeep, backups, restoring, migrating, checking):
-        module.add(commands)
-    completing.add(commands, parser)
-    return parser

@@ -10,7 +10,7 @@ from swarm_operator.cmd.memory.text import plain
 OK: Final = 0
 FAILED: Final = 1
 NOT_FOUND: Final = 3
-"""2 is argparse's, for flags that are not allowed."""
+"""2 is click's, for flags that are not allowed."""
 INTERRUPTED: Final = 130
 """What shells make of a process that ended by SIGINT (Ctrl-C): 128 + 2."""
 

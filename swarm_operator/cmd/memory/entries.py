@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import itertools
 import json
@@ -11,103 +10,88 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from swarm_operator.cmd.memory.calling import MemoryClient, add_client
+import click
+
+from swarm_operator.cmd.memory.calling import MemoryClient, asks
 from swarm_operator.cmd.memory.codes import FAILED, NOT_FOUND, OK, complain
 from swarm_operator.cmd.memory.output import Output
-from swarm_operator.cmd.memory.values import cosine, json_input, json_object, one_of, whole
+from swarm_operator.cmd.memory.parsing import FILE, STANDARD, JsonInput, OneOf
+from swarm_operator.cmd.memory.values import cosine, json_object, whole
 
 _BATCH_LINES: Final = 500
-_COLUMNS: Final = ("key", "version", "updated_at", "tags", "value")
 
 
-def add(commands: Any) -> None:
-    """Add them."""
-    put = add_client(commands, "put", _put, "write an entry")
-    put.add_argument("namespace", metavar="NAMESPACE")
-    put.add_argument("key", metavar="KEY")
-    put.add_argument(
-        "value", metavar="VALUE", type=json_input, help="JSON: '{\"a\": 1}', 42, '\"text\"'; -: from standard input"
-    )
-    put.add_argument(
-        "--ttl", type=whole(0), default=None, metavar="SECONDS", help="how long it lives; default for ever"
-    )
-    put.add_argument("--tag", action="append", default=[], metavar="TAG", help="may be repeated")
-    put.add_argument("--metadata", type=json_object, metavar="JSON", help="a JSON object")
-    condition = put.add_mutually_exclusive_group()
-    condition.add_argument("--create-only", action="store_true", help="fail if the entry exists")
-    condition.add_argument("--if-version", type=whole(0), metavar="N", help="fail unless the entry has this version")
-    put.add_argument(
-        "--on-duplicate", type=one_of("keep", "refuse", "link"), metavar="RULE",
-        help="if another entry has almost the same meaning: keep (default), refuse or link",
-    )  # fmt: skip
-    put.add_argument("--threshold", type=cosine, metavar="COSINE", help="least cosine of such an entry; default 0.9")
-    for name, run, text in (("get", _get, "print an entry"), ("delete", _delete, "delete an entry, or many")):
-        command = add_client(commands, name, run, text)
-        command.add_argument("namespace", metavar="NAMESPACE")
-        if name == "get":
-            command.add_argument("key", metavar="KEY")
-        else:
-            which = command.add_mutually_exclusive_group(required=True)
-            which.add_argument("key", metavar="KEY", nargs="?")
-            which.add_argument("--prefix", help="all whose keys start so; --prefix '' empties the namespace")
-    batch = add_client(
-        commands,
-        "batch",
-        _batch,
-        "carry out operations, one JSON object a line, and print the results",
-        columns=("status", "entry", "problem"),
-    )
-    batch.add_argument("file", metavar="FILE", nargs="?", default="-", help="default: -, standard input")
-    batch.add_argument("--each", action="store_true", help="each operation alone; default: 500 lines at once or none")
-    listing = add_client(commands, "list", _list, "print a namespace's entries, one a line", columns=_COLUMNS)
-    listing.add_argument("namespace", metavar="NAMESPACE")
-    listing.add_argument("--prefix", default="", help="only keys that start so")
-    listing.add_argument("--limit", type=whole(1), metavar="N", help="at most so many; default: all")
-    add_client(
-        commands, "namespaces", _namespaces, "print the namespaces that have entries, one a line",
-        columns=("namespace", "entries", "bytes"),
-    )  # fmt: skip
-
-
-async def _put(options: argparse.Namespace, client: MemoryClient) -> int:
-    head = await client.put(
-        options.namespace, options.key, options.value, ttl=options.ttl, tags=options.tag, metadata=options.metadata,
-        create_only=options.create_only, if_version=options.if_version, on_duplicate=options.on_duplicate,
-        threshold=options.threshold,
-    )  # fmt: skip
-    options.out.document(head.raw)
+@asks("put")
+@click.argument("namespace")
+@click.argument("key")
+@click.argument("value", type=JsonInput(), help="JSON: '{\"a\": 1}', 42, '\"text\"'; -: from standard input")
+@click.option("--ttl", type=whole(0), metavar="SECONDS", help="how long it lives; default for ever")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="may be repeated")
+@click.option("--metadata", type=json_object, metavar="JSON", help="a JSON object")
+@click.option("--create-only", is_flag=True, help="fail if the entry exists")
+@click.option("--if-version", type=whole(0), metavar="N", help="fail unless the entry has this version")
+@click.option(
+    "--on-duplicate",
+    type=OneOf(("keep", "refuse", "link")),
+    metavar="RULE",
+    help="if another entry has almost the same meaning: keep (default), refuse or link",
+)
+@click.option("--threshold", type=cosine, metavar="COSINE", help="least cosine of such an entry; default 0.9")
+async def put(
+    client: MemoryClient, out: Output, *, namespace: str, key: str, value: Any, create_only: bool,
+    if_version: int | None, **rest: Any,
+) -> int:  # fmt: skip
+    """Write an entry."""
+    if create_only and if_version is not None:
+        raise click.UsageError("--if-version: not allowed with --create-only")
+    head = await client.put(namespace, key, value, create_only=create_only, if_version=if_version, **rest)
+    out.document(head.raw)
     return OK
 
 
-async def _get(options: argparse.Namespace, client: MemoryClient) -> int:
-    entry = await client.get(options.namespace, options.key)
+@asks("get")
+@click.argument("namespace")
+@click.argument("key")
+async def get(client: MemoryClient, out: Output, namespace: str, key: str) -> int:
+    """Print an entry."""
+    entry = await client.get(namespace, key)
     if entry is None:
-        return _not_found(options)
-    options.out.document(entry.raw)
+        return _not_found(namespace, key)
+    out.document(entry.raw)
     return OK
 
 
-async def _delete(options: argparse.Namespace, client: MemoryClient) -> int:
-    if options.prefix is not None:
-        deleted = await client.delete_range(options.namespace, prefix=options.prefix)
-        options.out.document({"deleted": deleted, "namespace": options.namespace, "prefix": options.prefix})
-        return OK
-    if not await client.delete(options.namespace, options.key):
-        return _not_found(options)
-    options.out.document({"deleted": True, "namespace": options.namespace, "key": options.key})
+@asks("delete")
+@click.argument("namespace")
+@click.argument("key", required=False)
+@click.option("--prefix", metavar="PREFIX", help="all whose keys start so; --prefix '' empties the namespace")
+async def delete(client: MemoryClient, out: Output, namespace: str, key: str | None, prefix: str | None) -> int:
+    """Delete an entry, or many."""
+    if (key is None) == (prefix is None):
+        raise click.UsageError("KEY: one of KEY and --prefix is needed, and not both")
+    if prefix is not None:
+        deleted = await client.delete_range(namespace, prefix=prefix)
+        out.document({"deleted": deleted, "namespace": namespace, "prefix": prefix})
+    if key is not None:
+        if not await client.delete(namespace, key):
+            return _not_found(namespace, key)
+        out.document({"deleted": True, "namespace": namespace, "key": key})
     return OK
 
 
-async def _batch(options: argparse.Namespace, client: MemoryClient) -> int:
+@asks("batch", columns=("status", "entry", "problem"))
+@click.argument("file", type=FILE, default="-", help="default: -, standard input")
+@click.option("--each", is_flag=True, help="each operation alone; default: 500 lines at once or none")
+async def batch(client: MemoryClient, out: Output, *, file: Path, each: bool) -> int:
+    """Carry out operations, one JSON object a line, and print the results."""
     try:
         # Nothing else runs in this loop that a slow file could hold up.
-        source = contextlib.nullcontext(sys.stdin) if options.file == "-" else Path(options.file).open()  # noqa: ASYNC230, SIM115
-        with source as file:
-            return await _batch_lines(file, client, options.out, atomic=not options.each)
+        with contextlib.nullcontext(sys.stdin) if file == STANDARD else file.open() as lines:
+            return await _batch_lines(lines, client, out, atomic=not each)
     except BrokenPipeError:
         raise
     except (OSError, UnicodeDecodeError) as error:
-        return complain(f"{options.file}: {error}")
+        return complain(f"{file}: {error}")
 
 
 async def _batch_lines(file: Iterable[str], client: MemoryClient, out: Output, *, atomic: bool) -> int:
@@ -129,22 +113,29 @@ async def _batch_lines(file: Iterable[str], client: MemoryClient, out: Output, *
     return code
 
 
-async def _list(options: argparse.Namespace, client: MemoryClient) -> int:
+@asks("list", columns=("key", "version", "updated_at", "tags", "value"))
+@click.argument("namespace")
+@click.option("--prefix", default="", help="only keys that start so")
+@click.option("--limit", type=whole(1), metavar="N", help="at most so many; default: all")
+async def list_(client: MemoryClient, out: Output, namespace: str, prefix: str, limit: int | None) -> int:
+    """Print a namespace's entries, one a line."""
     printed = 0
-    async for entry in client.iterate(options.namespace, prefix=options.prefix, page=min(options.limit or 100, 1000)):
-        options.out.row(entry.raw)
+    async for entry in client.iterate(namespace, prefix=prefix, page=min(limit or 100, 1000)):
+        out.row(entry.raw)
         printed += 1
-        if printed == options.limit:
+        if printed == limit:
             break
     return OK
 
 
-async def _namespaces(options: argparse.Namespace, client: MemoryClient) -> int:
+@asks("namespaces", columns=("namespace", "entries", "bytes"))
+async def namespaces(client: MemoryClient, out: Output) -> int:
+    """Print the namespaces that have entries, one a line."""
     async for each in client.namespaces():
-        options.out.row({"namespace": each.name, "entries": each.entries, "bytes": each.bytes})
+        out.row({"namespace": each.name, "entries": each.entries, "bytes": each.bytes})
     return OK
 
 
-def _not_found(options: argparse.Namespace) -> int:
-    complain(f"no entry {options.key!r} in namespace {options.namespace!r}")
+def _not_found(namespace: str, key: str) -> int:
+    complain(f"no entry {key!r} in namespace {namespace!r}")
     return NOT_FOUND

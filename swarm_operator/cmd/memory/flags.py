@@ -1,76 +1,115 @@
-"""Flags that may also be given by environment variables."""
+"""Flags that may also be given by environment variables, and those that commands share."""
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeAlias, TypeVar
 
-from swarm_operator.cmd.memory.values import interval, one_of, optional, whole
+import click
+
+from swarm_operator.cmd.memory.output import FORMATS
+from swarm_operator.cmd.memory.parsing import FILE, FOLDER, Flag, OneOf
+from swarm_operator.cmd.memory.values import interval, url, whole
 from swarm_operator.shared import limits
 
-
-class Flags:
-    """Adds flags whose defaults come from the environment. argparse checks such a default like the flag itself."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._parser = parser
-
-    def __call__(
-        self, flag: str, variable: str, default: str, kind: Callable[[str], Any], text: str, *, short: str | None = None
-    ) -> None:
-        """Add one. An empty variable counts as not set."""
-        shown = f"; default {default}" if default and "default" not in text else ""
-        self._parser.add_argument(
-            *((short,) if short else ()),
-            flag,
-            type=kind,
-            default=os.environ.get(variable) or default,
-            metavar=variable,
-            help=f"{text}{shown} [{variable}]",
-        )
+_Run = TypeVar("_Run", bound=Callable[..., Any])
+Option: TypeAlias = Callable[[_Run], _Run]
 
 
-def add_object_store(flag: Flags) -> None:
-    """Add the flags of an object store as a destination of backups."""
-    flag(
-        "--backups-options", "BACKUPS_OPTIONS", "", path,
-        "JSON file: endpoint, region, account, allow_http, ca_file, ... of an object store",
-    )  # fmt: skip
-    flag(
-        "--backups-credentials", "BACKUPS_CREDENTIALS", "", path,
-        "directory with a file for each credential of an object store, such as access_key_id",
+def flag(names: str, variable: str, default: Any, kind: Any, text: str) -> Option[Any]:
+    """Return a flag that an environment variable may also give. An empty variable counts as not set.
+
+    Args:
+        names: of the flag, with spaces between; one without hyphens is the name of the function's parameter.
+        variable: its name.
+        default: a text as on the command line, None, or a function that returns one of these.
+        kind: click's type, or a function that makes the value of a text or raises a ValueError.
+        text: what it is.
+    """
+    return click.option(
+        *names.split(), cls=Flag, type=kind, default=default, envvar=variable, metavar=variable, help=text,
+        show_envvar=True, show_default=bool(default) and "default" not in text,
     )  # fmt: skip
 
 
-def add_embedder(flag: Flags) -> None:
-    """Add the flags of the embedder."""
-    flag(
-        "--embedder",
-        "EMBEDDER",
-        "none",
-        one_of(*limits.EMBEDDER_MODES),
-        "what makes vectors of texts: none, static or http",
+def flags(*each: Option[Any]) -> Option[Any]:
+    """Return what adds all of these to a command."""
+
+    def add(run: _Run) -> _Run:
+        for one in reversed(each):
+            run = one(run)
+        return run
+
+    return add
+
+
+def credentials(*, admin: bool = False) -> Option[Any]:
+    """Return the flags by which a service is asked, besides its URL."""
+    laptop = Path("data/tokens") / ("admin-token" if admin else "client-token")
+    variable = "SWARM_MEMORY_ADMIN_TOKEN_FILE" if admin else "SWARM_MEMORY_TOKEN_FILE"
+    return flags(
+        flag(
+            "--token-file", variable, lambda: str(laptop) if laptop.exists() else None, FILE,
+            f"holds the token; default: {laptop}, if there",
+        ),
+        flag(
+            "--ca-file", "SWARM_MEMORY_CA_FILE", None, FILE,
+            "holds the trusted CA certificates; default: the system's",
+        ),
+    )  # fmt: skip
+
+
+def connection(*, admin: bool = False) -> Option[Any]:
+    """Return the flags that say where a service is, and by which it is asked."""
+    return flags(
+        flag("--url", "SWARM_MEMORY_URL", "http://127.0.0.1:8080", url, "where the service is"),
+        credentials(admin=admin),
     )
+
+
+RETRIES: Final = flag(
+    "--retry-for", "SWARM_MEMORY_RETRY_FOR", "2", whole(0, 86_400),
+    "seconds for which a request is tried again while the service is not there",
+)  # fmt: skip
+
+OUTPUT: Final = flag(
+    "-o --output", "SWARM_MEMORY_OUTPUT", "auto", OneOf(*FORMATS),
+    "table, json (one document a line), or auto: a table on a terminal, else json",
+)  # fmt: skip
+
+OBJECT_STORE: Final = flags(
     flag(
-        "--embedder-url", "EMBEDDER_URL", "", str,
+        "--backups-options", "BACKUPS_OPTIONS", None, FILE,
+        "JSON file: endpoint, region, account, allow_http, ca_file, ... of an object store",
+    ),
+    flag(
+        "--backups-credentials", "BACKUPS_CREDENTIALS", None, FOLDER,
+        "directory with a file for each credential of an object store, such as access_key_id",
+    ),
+)  # fmt: skip
+
+EMBEDDER: Final = flags(
+    flag(
+        "--embedder embedder_mode", "EMBEDDER", "none", OneOf(*limits.EMBEDDER_MODES),
+        "what makes vectors of texts: none, static or http",
+    ),
+    flag(
+        "--embedder-url", "EMBEDDER_URL", None, str,
         "URL of an endpoint compatible with OpenAI's, up to its version: https://HOST/v1",
-    )  # fmt: skip
-    flag("--embedder-model", "EMBEDDER_MODEL", "", str, "name of the endpoint's model")
-    flag("--embedder-key-file", "EMBEDDER_KEY_FILE", "", path, "file with the endpoint's key, read for each request")
-    flag("--embedder-ca-file", "EMBEDDER_CA_FILE", "", path, "CA certificates of the endpoint; default: the system's")
+    ),
+    flag("--embedder-model", "EMBEDDER_MODEL", None, str, "name of the endpoint's model"),
+    flag("--embedder-key-file", "EMBEDDER_KEY_FILE", None, FILE, "file with the endpoint's key, read for each request"),
     flag(
-        "--embedder-width", "EMBEDDER_WIDTH", "", optional(whole(*limits.VECTOR_WIDTH)),
+        "--embedder-ca-file", "EMBEDDER_CA_FILE", None, FILE,
+        "CA certificates of the endpoint; default: the system's",
+    ),
+    flag(
+        "--embedder-width", "EMBEDDER_WIDTH", None, whole(*limits.VECTOR_WIDTH),
         "dimensions of the model's vectors; default: asked for at the start",
-    )  # fmt: skip
+    ),
     flag(
         "--embedder-timeout", "EMBEDDER_TIMEOUT", "10s", interval, "time until a request to it fails, with all attempts"
-    )
-    flag("--embedder-batch", "EMBEDDER_BATCH", "64", whole(*limits.EMBEDDER_BATCH), "texts in a request to it at most")
-
-
-def path(text: str) -> Path | None:
-    """Return a path, or None for an empty text."""
-    return Path(text) if text else None
+    ),
+    flag("--embedder-batch", "EMBEDDER_BATCH", "64", whole(*limits.EMBEDDER_BATCH), "texts in a request to it at most"),
+)  # fmt: skip

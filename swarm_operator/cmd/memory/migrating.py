@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import contextlib
 import json
 import sys
@@ -12,10 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from swarm_operator.cmd.memory.calling import add_output, add_service
+import click
+
 from swarm_operator.cmd.memory.codes import FAILED, OK, complain
-from swarm_operator.cmd.memory.flags import Flags, add_object_store
+from swarm_operator.cmd.memory.flags import OBJECT_STORE, OUTPUT, RETRIES, credentials, flag
 from swarm_operator.cmd.memory.output import Output
+from swarm_operator.cmd.memory.parsing import FILE, FOLDER, OneOf, command
 from swarm_operator.cmd.memory.progress import bar
 from swarm_operator.cmd.memory.values import swarm_id
 
@@ -27,103 +27,94 @@ _INTERVAL: Final = 1.0
 """Seconds between two lines about the progress."""
 
 
-def add(commands: Any) -> None:
-    """Add `migrate`."""
-    text = "bring legacy memory (claude-flow's JSON and SQLite files, exports) into a service or a database file"
-    parser = commands.add_parser("migrate", help=text, description=text)
-    parser.set_defaults(run=_migrate)
-    parser.add_argument("--source", metavar="PATH", type=Path, required=True, help="directory or file to migrate")
-    parser.add_argument(
-        "--target", metavar="URL|FILE", required=True,
-        help="http://HOST:PORT of a service, or a database file that no service has open; made if it is not there",
-    )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="write nothing, and print the same report")
-    parser.add_argument(
-        "--existing", choices=("keep", "newer", "overwrite"), default="keep",
-        help="what becomes of entries that the target has with another value (default: keep)",
-    )  # fmt: skip
-    parser.add_argument("--report", metavar="FILE", type=Path, help="write the report to a file, too")
-    parser.add_argument(
-        "--quarantine", metavar="FILE", type=Path,
-        help=f"takes what can't be migrated; default: {_QUARANTINE} beside the report; a dry run writes none by itself",
-    )  # fmt: skip
-    parser.add_argument(
-        "--archive", metavar="DESTINATION",
-        help="copy report and quarantine to DESTINATION/SWARM/~migration; a folder, or the URL of an object store",
-    )  # fmt: skip
-    parser.add_argument(
-        "--summary", metavar="FILE", type=Path, help="write the totals, or the problem, as JSON into FILE"
-    )
-    parser.add_argument(
-        "--accept-quarantine", action="store_true", help="exit with 0 although something is in quarantine"
-    )
-    flag = Flags(parser)
-    flag("--scratch", "SCRATCH", "", str, "directory for copies of the sources; default: the system's temporary one")
-    flag("--swarm-id", "SWARM_ID", "default", swarm_id, "the swarm of a database file or of an archive")
-    add_object_store(flag)
-    add_service(flag)
-    add_output(parser)
+@command("migrate")
+@click.option("--source", metavar="PATH", type=FILE, required=True, help="directory or file to migrate")
+@click.option(
+    "--target", metavar="URL|FILE", required=True,
+    help="http://HOST:PORT of a service, or a database file that no service has open; made if it is not there",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="write nothing, and print the same report")
+@click.option(
+    "--existing", type=OneOf("keep", "newer", "overwrite"), default="keep", show_default=True,
+    help="what becomes of entries that the target has with another value",
+)  # fmt: skip
+@click.option("--report", metavar="FILE", type=FILE, help="write the report to a file, too")
+@click.option(
+    "--quarantine", metavar="FILE", type=FILE,
+    help=f"takes what can't be migrated; default: {_QUARANTINE} beside the report; a dry run writes none by itself",
+)  # fmt: skip
+@click.option(
+    "--archive", metavar="DESTINATION",
+    help="copy report and quarantine to DESTINATION/SWARM/~migration; a folder, or the URL of an object store",
+)  # fmt: skip
+@click.option("--summary", metavar="FILE", type=FILE, help="write the totals, or the problem, as JSON into FILE")
+@click.option("--accept-quarantine", is_flag=True, help="exit with 0 although something is in quarantine")
+@flag("--scratch", "SCRATCH", None, FOLDER, "directory for copies of the sources; default: the system's temporary one")
+@flag("--swarm-id", "SWARM_ID", "default", swarm_id, "the swarm of a database file or of an archive")
+@OBJECT_STORE
+@credentials()
+@RETRIES
+@OUTPUT
+def migrate(
+    *, source: Path, target: str, dry_run: bool, existing: str, report: Path | None, quarantine: Path | None,
+    archive: str | None, summary: Path | None, accept_quarantine: bool, scratch: Path | None, swarm_id: str,
+    backups_options: Path | None, backups_credentials: Path | None, token_file: Path | None, ca_file: Path | None,
+    retry_for: int, output: str,
+) -> int:  # fmt: skip
+    """Bring legacy memory (claude-flow's JSON and SQLite files, exports) into a service or a database file."""
+    import asyncio  # noqa: PLC0415 - `--help` imports all modules of commands
 
-
-def _migrate(options: argparse.Namespace) -> int:
-    from swarm_operator.memory.transfer.migration.run import Settings, migrate  # noqa: PLC0415
+    from swarm_operator.memory.transfer.migration import run  # noqa: PLC0415
     from swarm_operator.memory.transfer.migration.targets import Service  # noqa: PLC0415
     from swarm_operator.memory.transfer.ndjson import Existing  # noqa: PLC0415
 
-    quarantine = options.quarantine
-    if quarantine is None and not options.dry_run:
-        quarantine = (options.report.parent if options.report else Path()) / _QUARANTINE
-    target: Service | Path = Path(options.target)
-    if options.target.startswith(("http://", "https://")):
-        target = Service(
-            options.target,
-            Path(options.token_file) if options.token_file else None,
-            options.ca_file,
-            float(options.retry_for),
-        )
-    settings = Settings(
-        source=options.source, target=target, swarm_id=options.swarm_id, existing=Existing(options.existing),
-        dry_run=options.dry_run, quarantine=quarantine, scratch=Path(options.scratch) if options.scratch else None,
-        outputs=(options.report,) if options.report else (),
+    if quarantine is None and not dry_run:
+        quarantine = (report.parent if report else Path()) / _QUARANTINE
+    place: Service | Path = Path(target)
+    if target.startswith(("http://", "https://")):
+        place = Service(target, token_file, ca_file, float(retry_for))
+    settings = run.Settings(
+        source=source, target=place, swarm_id=swarm_id, existing=Existing(existing), dry_run=dry_run,
+        quarantine=quarantine, scratch=scratch, outputs=(report,) if report else (),
     )  # fmt: skip
     with _progress() as progress:
         try:
-            report = asyncio.run(migrate(settings, progress))
+            migrated = asyncio.run(run.migrate(settings, progress))
         except ValueError as error:  # the URL
             return complain(error)
-    document = report.document()
-    problem = report.problem
-    if options.report is not None:
+    document = migrated.document()
+    problem = migrated.problem
+    if report is not None:
         try:
-            _write(options.report, document)
+            _write(report, document)
         except OSError as error:
-            problem = problem or f"{options.report}: {error.strerror or error}"
-    if options.archive:
-        problem = asyncio.run(_archive(options, document)) or problem
-    if options.summary is not None:
+            problem = problem or f"{report}: {error.strerror or error}"
+    if archive:
+        copied = _archive(archive, document, swarm_id, options=backups_options, credentials=backups_credentials)
+        problem = asyncio.run(copied) or problem
+    if summary is not None:
         short = {name: document[name] for name in _SUMMARY} | {"problem": problem and problem[:_LONGEST_PROBLEM]}
-        options.summary.write_text(json.dumps(short))
-    Output(options.output).document(document)
+        summary.write_text(json.dumps(short))
+    Output(output).document(document)
     if problem is not None:
         return complain(problem)
-    if report.quarantined:
-        place = f": see {report.quarantine}" if report.quarantine else ""
-        complain(f"{report.quarantined} items can't be migrated{place}")
-        return OK if options.accept_quarantine else FAILED
+    if migrated.quarantined:
+        beside = f": see {migrated.quarantine}" if migrated.quarantine else ""
+        complain(f"{migrated.quarantined} items can't be migrated{beside}")
+        return OK if accept_quarantine else FAILED
     return OK
 
 
-async def _archive(options: argparse.Namespace, report: dict[str, Any]) -> str | None:
+async def _archive(
+    url: str, report: dict[str, Any], swarm_id: str, *, options: Path | None, credentials: Path | None
+) -> str | None:
     """Copy the report and the quarantine to a destination. Return what went wrong, or None."""
     from swarm_operator.memory.core.errors import MemoryStoreError  # noqa: PLC0415
     from swarm_operator.memory.transfer.backups.location import open_destination  # noqa: PLC0415
     from swarm_operator.memory.transfer.migration.archive import archive  # noqa: PLC0415
 
     try:
-        destination = open_destination(
-            options.archive, options=options.backups_options, credentials=options.backups_credentials
-        )
-        await archive(destination, options.swarm_id, report)
+        await archive(open_destination(url, options=options, credentials=credentials), swarm_id, report)
     except (MemoryStoreError, OSError) as error:
         return f"archive: {error}"
     return None

@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
-import argparse
 from datetime import UTC, datetime
 from typing import Any
 
-from swarm_operator.cmd.memory.calling import MemoryClient, add_client
+import click
+
+from swarm_operator.cmd.memory.calling import MemoryClient, asks
 from swarm_operator.cmd.memory.codes import FAILED, OK, complain
+from swarm_operator.cmd.memory.output import Output
+from swarm_operator.cmd.memory.parsing import Words
 from swarm_operator.cmd.memory.progress import bar
 
 
-def add(commands: Any) -> None:
-    """Add `restore` and `restores`."""
-    command = add_client(
-        commands, "restore", _restore, "restore a backup into a running service; needs the admin token", admin=True
-    )
-    command.add_argument("backup", metavar="BACKUP", help="name of a backup at the service's destination, or its URL")
-    command.add_argument("--name", help="name of the restore, by which it is made once; default: the time")
-    command.add_argument(
-        "--namespaces", nargs="+", metavar="NAMESPACE", help="restore entries in these namespaces only"
-    )
-    command.add_argument("--key-prefix", default="", metavar="PREFIX", help="restore keys with this prefix only")
-    command.add_argument("--dry-run", action="store_true", help="only say what would change")
-    command.add_argument("--allow-other-swarm", action="store_true", help="take a backup of another swarm")
-    command.add_argument(
-        "--safety-backup",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="back up what is replaced; default: if everything is restored",
-    )
-    add_client(
-        commands, "restores", _list, "list the last restores of a running service; needs the admin token", admin=True,
-        columns=("name", "phase", "backup", "dry_run", "started_at", "completed_at", "safety_backup", "problem"),
-    )  # fmt: skip
-
-
-async def _restore(options: argparse.Namespace, client: MemoryClient) -> int:
-    name = options.name or f"restore-{datetime.now(UTC):%Y%m%dt%H%M%S%fz}"
-    place = "location" if "://" in options.backup else "backup"
-    await client.restores.ask(
-        name, **{place: options.backup}, namespaces=options.namespaces, key_prefix=options.key_prefix,
-        dry_run=options.dry_run, allow_other_swarm=options.allow_other_swarm, safety_backup=options.safety_backup,
-    )  # fmt: skip
+@asks("restore", admin=True)
+@click.argument("backup", help="name of a backup at the service's destination, or its URL")
+@click.option("--name", help="name of the restore, by which it is made once; default: the time")
+@click.option("--namespaces", cls=Words, metavar="NAMESPACE...", help="restore entries in these namespaces only")
+@click.option("--key-prefix", default="", metavar="PREFIX", help="restore keys with this prefix only")
+@click.option("--dry-run", is_flag=True, help="only say what would change")
+@click.option("--allow-other-swarm", is_flag=True, help="take a backup of another swarm")
+@click.option(
+    "--safety-backup/--no-safety-backup", default=None,
+    help="back up what is replaced; default: if everything is restored",
+)  # fmt: skip
+async def restore(
+    client: MemoryClient, out: Output, backup: str, name: str | None, namespaces: tuple[str, ...], **options: Any
+) -> int:
+    """Restore a backup into a running service; needs the admin token."""
+    name = name or f"restore-{datetime.now(UTC):%Y%m%dt%H%M%S%fz}"
+    options["location" if "://" in backup else "backup"] = backup
+    await client.restores.ask(name, namespaces=namespaces or None, **options)
     with bar("restore", of_bytes=False) as show:
 
         def progress(state: Any) -> None:
@@ -52,13 +41,18 @@ async def _restore(options: argparse.Namespace, client: MemoryClient) -> int:
         state = await client.restores.wait(name, progress=progress)
     if state is None:
         return complain(f"the service does not know the restore {name} any more")
-    options.out.document(state.raw)
+    out.document(state.raw)
     if state.problem is not None:
         return complain(f"{state.problem['code']}: {state.problem['detail']}")
     return OK if state.phase == "Completed" else FAILED
 
 
-async def _list(options: argparse.Namespace, client: MemoryClient) -> int:
+@asks(
+    "restores", admin=True,
+    columns=("name", "phase", "backup", "dry_run", "started_at", "completed_at", "safety_backup", "problem"),
+)  # fmt: skip
+async def restores(client: MemoryClient, out: Output) -> int:
+    """List the last restores of a running service; needs the admin token."""
     for state in await client.restores.list():
-        options.out.row(state.raw)
+        out.row(state.raw)
     return OK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import sys
@@ -10,106 +9,80 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from swarm_operator.cmd.memory.calling import MemoryClient, add_client
+import click
+
+from swarm_operator.cmd.memory.calling import MemoryClient, asks
 from swarm_operator.cmd.memory.codes import NOT_FOUND, OK, complain
 from swarm_operator.cmd.memory.output import Output
+from swarm_operator.cmd.memory.parsing import FILE, STANDARD, OneOf
 from swarm_operator.cmd.memory.progress import bar
-from swarm_operator.cmd.memory.values import interval, one_of, switch
+from swarm_operator.cmd.memory.values import interval, switch
 from swarm_operator.memory.atomicfile import AtomicFile, remove_stale
 
 TASK_STATUSES: Final = ("pending", "in_progress", "completed", "failed", "cancelled")
 """Those of memory.swarm.tasks.rules, which imports what only the service needs."""
 
 
-def add(commands: Any) -> None:
-    """Add them."""
-    agents = add_client(
-        commands,
-        "agents",
-        _agents,
-        "print the swarm's agents, one a line",
-        columns=("id", "type", "status", "capabilities", "last_seen"),
-    )
-    tasks = add_client(
-        commands,
-        "tasks",
-        _tasks,
-        "print the swarm's tasks, one a line",
-        columns=("id", "type", "status", "priority", "agent", "description"),
-    )
-    agents.add_argument("--status", help="only those of this status")
-    tasks.add_argument(
-        "--status", type=one_of(*TASK_STATUSES), metavar="STATUS",
-        help=f"only those of this status: {', '.join(TASK_STATUSES)}",
-    )  # fmt: skip
-    for command in (agents, tasks):
-        command.add_argument("--type", help="only those of this type")
-    agents.add_argument("--capability", help="only those that have it")
-    agents.add_argument("--stale", type=switch, default=None, metavar="BOOL", help="whether they were silent for long")
-    tasks.add_argument("--agent", help="only those that it has claimed, or that are assigned to it")
-    lease = add_client(
-        commands, "lease", _lease, "claim, renew, release or print a lease, such as queen",
-        columns=("id", "holder", "term", "held", "leaseExpiresAt"),
-    )  # fmt: skip
-    lease.add_argument("action", choices=("claim", "renew", "release", "get"), help="what to do")
-    lease.add_argument("name", metavar="NAME", help="name of the lease")
-    lease.add_argument("--agent", help="the agent that holds it; needed but for get")
-    lease.add_argument("--lease", type=interval, metavar="TIME", help="how long it lasts: 30s, or seconds; 30 seconds")
-    export = add_client(commands, "export", _export, "print the swarm's entries as lines of JSON, or write a file")
-    export.add_argument(
-        "file", metavar="FILE", nargs="?", default="-",
-        help="is not there yet, and is there when all of it is; default: -, standard output",
-    )  # fmt: skip
-    export.add_argument(
-        "--all", action="store_true", help="of all namespaces, not only of those that start with swarm:"
-    )
-    export.add_argument("--namespace", action="append", default=[], help="only of this one; may be repeated")
-    imports = add_client(commands, "import", _import, "write what export printed; may be repeated")
-    imports.add_argument("file", metavar="FILE", help="- is the standard input")
-    imports.add_argument(
-        "--existing", choices=("overwrite", "keep", "newer"), default="overwrite",
-        help="what becomes of entries that are there with another value (default: overwrite)",
-    )  # fmt: skip
-    cleanup = add_client(
-        commands, "cleanup", _cleanup, "delete old messages, completed tasks and metrics; needs the admin token",
-        admin=True,
-    )  # fmt: skip
-    cleanup.add_argument("--max-age", type=interval, metavar="AGE", help="what counts as old: 168h, or seconds; 7 days")
-    cleanup.add_argument("--dry-run", action="store_true", help="only count")
-
-
-async def _agents(options: argparse.Namespace, client: MemoryClient) -> int:
-    filters = {name: getattr(options, name) for name in ("status", "type", "capability", "stale")}
-    async for agent in client.agents.iterate(**filters):
-        options.out.row(agent)
+@asks("agents", columns=("id", "type", "status", "capabilities", "last_seen"))
+@click.option("--status", help="only those of this status")
+@click.option("--type", help="only those of this type")
+@click.option("--capability", help="only those that have it")
+@click.option("--stale", type=switch, metavar="BOOL", help="whether they were silent for long")
+async def agents(client: MemoryClient, out: Output, **which: Any) -> int:
+    """Print the swarm's agents, one a line."""
+    async for agent in client.agents.iterate(**which):
+        out.row(agent)
     return OK
 
 
-async def _tasks(options: argparse.Namespace, client: MemoryClient) -> int:
-    async for task in client.tasks.iterate(**{name: getattr(options, name) for name in ("status", "type", "agent")}):
-        options.out.row(task)
+@asks("tasks", columns=("id", "type", "status", "priority", "agent", "description"))
+@click.option(
+    "--status", type=OneOf(*TASK_STATUSES), metavar="STATUS",
+    help=f"only those of this status: {', '.join(TASK_STATUSES)}",
+)  # fmt: skip
+@click.option("--type", help="only those of this type")
+@click.option("--agent", help="only those that it has claimed, or that are assigned to it")
+async def tasks(client: MemoryClient, out: Output, **which: Any) -> int:
+    """Print the swarm's tasks, one a line."""
+    async for task in client.tasks.iterate(**which):
+        out.row(task)
     return OK
 
 
-async def _lease(options: argparse.Namespace, client: MemoryClient) -> int:
-    if options.action == "get":
-        found = await client.leases.get(options.name)
+@asks("lease", columns=("id", "holder", "term", "held", "leaseExpiresAt"))
+@click.argument("action", type=OneOf("claim", "renew", "release", "get"), help="what to do")
+@click.argument("name", help="name of the lease")
+@click.option("--agent", help="the agent that holds it; needed but for get")
+@click.option("--lease", "lasts", type=interval, metavar="TIME", help="how long it lasts: 30s, or seconds; 30 seconds")
+async def lease(
+    client: MemoryClient, out: Output, action: str, name: str, agent: str | None, lasts: float | None
+) -> int:
+    """Claim, renew, release or print a lease, such as queen."""
+    if action == "get":
+        found = await client.leases.get(name)
         if found is None:
-            complain(f"NAME: there is no lease {options.name!r}; claim makes it")
+            complain(f"NAME: there is no lease {name!r}; claim makes it")
             return NOT_FOUND
-        options.out.row(found)
+        out.row(found)
         return OK
-    if not options.agent:
-        return complain(f"--agent: is missing; {options.action} needs the agent")
-    lasting = {} if options.action == "release" else {"lease": options.lease}
-    options.out.row(await getattr(client.leases, options.action)(options.name, agent=options.agent, **lasting))
+    if not agent:
+        return complain(f"--agent: is missing; {action} needs the agent")
+    lasting = {} if action == "release" else {"lease": lasts}
+    out.row(await getattr(client.leases, action)(name, agent=agent, **lasting))
     return OK
 
 
-async def _export(options: argparse.Namespace, client: MemoryClient) -> int:
-    lines = client.swarm.export(namespaces=options.namespace, everything=options.all)
-    if options.file != "-":
-        return await _export_to(Path(options.file), lines, options.out)
+@asks("export")
+@click.argument(
+    "file", type=FILE, default="-", help="is not there yet, and is there when all of it is; default: -, standard output"
+)
+@click.option("--all", "everything", is_flag=True, help="of all namespaces, not only of those that start with swarm:")
+@click.option("--namespace", "namespaces", multiple=True, help="only of this one; may be repeated")
+async def export(client: MemoryClient, out: Output, file: Path, **which: Any) -> int:
+    """Print the swarm's entries as lines of JSON, or write a file."""
+    lines = client.swarm.export(**which)
+    if file != STANDARD:
+        return await _export_to(file, lines, out)
     async for line in lines:
         sys.stdout.buffer.write(line)
     sys.stdout.buffer.flush()
@@ -136,19 +109,25 @@ async def _export_to(target: Path, lines: AsyncIterator[bytes], out: Output) -> 
     return OK
 
 
-async def _import(options: argparse.Namespace, client: MemoryClient) -> int:
+@asks("import")
+@click.argument("file", type=FILE, help="- is the standard input")
+@click.option(
+    "--existing", type=OneOf("overwrite", "keep", "newer"), default="overwrite", show_default=True,
+    help="what becomes of entries that are there with another value",
+)  # fmt: skip
+async def import_(client: MemoryClient, out: Output, file: Path, existing: str) -> int:
+    """Write what export printed; may be repeated."""
     try:
         # The files of a command line are as slow as they are, and nothing else runs in this process.
         with contextlib.ExitStack() as stack:
-            standard = options.file == "-"
-            lines = sys.stdin.buffer if standard else stack.enter_context(Path(options.file).open("rb"))  # noqa: ASYNC230
-            size = 0 if standard else os.fstat(lines.fileno()).st_size
+            lines = sys.stdin.buffer if file == STANDARD else stack.enter_context(file.open("rb"))
+            size = 0 if file == STANDARD else os.fstat(lines.fileno()).st_size
             progress = stack.enter_context(bar("import", of_bytes=True)) if size else None
             counted = lines if progress is None else _telling(lines, size, progress)
-            options.out.document(await client.swarm.import_(counted, existing=options.existing))
+            out.document(await client.swarm.import_(counted, existing=existing))
             return OK
     except OSError as error:
-        return complain(f"{options.file}: {error.strerror}")
+        return complain(f"{file}: {error.strerror}")
 
 
 def _telling(lines: Iterable[bytes], size: int, progress: Callable[[int, int], None]) -> Iterator[bytes]:
@@ -159,6 +138,10 @@ def _telling(lines: Iterable[bytes], size: int, progress: Callable[[int, int], N
         progress(sent, size)
 
 
-async def _cleanup(options: argparse.Namespace, client: MemoryClient) -> int:
-    options.out.document(await client.swarm.cleanup(max_age=options.max_age, dry_run=options.dry_run))
+@asks("cleanup", admin=True)
+@click.option("--max-age", type=interval, metavar="AGE", help="what counts as old: 168h, or seconds; 7 days")
+@click.option("--dry-run", is_flag=True, help="only count")
+async def cleanup(client: MemoryClient, out: Output, **how: Any) -> int:
+    """Delete old messages, completed tasks and metrics; needs the admin token."""
+    out.document(await client.swarm.cleanup(**how))
     return OK

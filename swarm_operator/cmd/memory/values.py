@@ -1,10 +1,8 @@
-"""What flags may be given: each function takes a flag's text, or refuses it and says what is allowed."""
+"""What flags may be given: each function takes a flag's text, or raises a ValueError that says what is allowed."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -24,14 +22,9 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
             number = int(text)
             if most is None or number <= most:
                 return number
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: {allowed}")
+        raise ValueError(f"{text!r} is not allowed: {allowed}")
 
     return parse
-
-
-def optional(kind: Callable[[str], int]) -> Callable[[str], int | None]:
-    """Return what `kind` makes of a text, or None for an empty text."""
-    return lambda text: kind(text) if text else None
 
 
 def interval(text: str) -> float:
@@ -42,7 +35,7 @@ def interval(text: str) -> float:
         seconds = 0.0
     if 1 <= seconds <= 1e10:
         return seconds
-    raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: 1s or longer, as 90, 5m or 1h30m")
+    raise ValueError(f"{text[:64]!r} is not allowed: 1s or longer, as 90, 5m or 1h30m")
 
 
 def cosine(text: str) -> float:
@@ -53,25 +46,14 @@ def cosine(text: str) -> float:
         number = 0.0
     if 0 < number <= 1:
         return number
-    raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: a number above 0 and up to 1")
-
-
-def one_of(*names: str) -> Callable[[str], str]:
-    """One of these words, in any case."""
-
-    def parse(text: str) -> str:
-        if text.lower() in names:
-            return text.lower()
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: one of {', '.join(names)}")
-
-    return parse
+    raise ValueError(f"{text[:64]!r} is not allowed: a number above 0 and up to 1")
 
 
 def switch(text: str) -> bool:
     """Return true or false, also of other words that mean it."""
     if text.lower() in _TRUE | _FALSE:
         return text.lower() in _TRUE
-    raise argparse.ArgumentTypeError(f"{text!r} is not allowed: true or false")
+    raise ValueError(f"{text!r} is not allowed: true or false")
 
 
 def port_or_off(text: str) -> int | None:
@@ -80,8 +62,8 @@ def port_or_off(text: str) -> int | None:
         return None
     try:
         return whole(0, 65_535)(text)
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: 0 to 65535, or off") from None
+    except ValueError:
+        raise ValueError(f"{text!r} is not allowed: 0 to 65535, or off") from None
 
 
 def origins(text: str) -> tuple[str, ...]:
@@ -90,9 +72,7 @@ def origins(text: str) -> tuple[str, ...]:
     for origin in origins:
         parts = urlsplit(origin)
         if parts.scheme not in {"http", "https"} or not parts.netloc or f"{parts.scheme}://{parts.netloc}" != origin:
-            raise argparse.ArgumentTypeError(
-                f"{origin[:64]!r} is not allowed: an origin is https://HOST or http://HOST:PORT"
-            )
+            raise ValueError(f"{origin[:64]!r} is not allowed: an origin is https://HOST or http://HOST:PORT")
     return origins
 
 
@@ -104,21 +84,21 @@ def toolsets(text: str) -> tuple[str, ...]:
     try:
         return parse(text)
     except InvalidInputError as error:
-        raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: {error.allowed}") from None
+        raise ValueError(f"{text[:64]!r} is not allowed: {error.allowed}") from None
 
 
 def swarm_id(text: str) -> str:
     """Return a swarm's name."""
     if 1 <= len(text.encode(errors="surrogateescape")) <= 255:
         return text
-    raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: 1 to 255 bytes")
+    raise ValueError(f"{text[:64]!r} is not allowed: 1 to 255 bytes")
 
 
 def url(text: str) -> str:
     """Where a service is."""
     if text.startswith(("http://", "https://")):
         return text
-    raise argparse.ArgumentTypeError(f"{text!r} is not allowed: http://HOST:PORT or https://HOST:PORT")
+    raise ValueError(f"{text!r} is not allowed: http://HOST:PORT or https://HOST:PORT")
 
 
 def json_value(text: str | bytes) -> Any:
@@ -131,19 +111,12 @@ def json_value(text: str | bytes) -> Any:
         return json.loads(text, parse_constant=refuse)
     except (ValueError, RecursionError):
         shown = text[:64] if isinstance(text, str) else text[:64].decode(errors="replace")
-        raise argparse.ArgumentTypeError(
-            f"{shown!r} is not allowed: a JSON value; a text needs its quotes: '\"text\"'"
-        ) from None
-
-
-def json_input(text: str) -> Any:
-    """Return a JSON value, which `-` takes from the standard input."""
-    return json_value(sys.stdin.buffer.read() if text == "-" else text)
+        raise ValueError(f"{shown!r} is not allowed: a JSON value; a text needs its quotes: '\"text\"'") from None
 
 
 def json_object(text: str) -> dict[str, Any]:
     """Return a JSON object."""
     value = json_value(text)
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"{text[:64]!r} is not allowed: a JSON object, such as '{{\"a\": 1}}'")
+        raise ValueError(f"{text[:64]!r} is not allowed: a JSON object, such as '{{\"a\": 1}}'")  # noqa: TRY004 - a text
     return value

@@ -10,8 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from support.command_line import commands
+from support.command_line import parse as parse_command
 
+from swarm_operator import __version__
 from swarm_operator.cmd import memory as command
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
@@ -25,7 +29,7 @@ def _clean_environment(monkeypatch, tmp_path):
 
 
 def parse(*arguments):
-    return command._parser().parse_args(["serve", *arguments])
+    return parse_command("serve", *arguments)
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def test_the_defaults_are_the_documented_ones():
     config = StoreConfig()
     assert options.compression_threshold == config.compression_threshold
     assert (options.gc_interval, options.enable_vacuum) == (config.gc_interval, config.enable_vacuum)
-    assert options.search_wait_ms == config.search_wait * 1000
+    assert options.search_wait == config.search_wait
     assert (options.max_searches, options.max_waiting_searches) == (config.max_searches, config.max_waiting_searches)
     assert options.search_language == config.search_language
     assert (options.http_port, options.metrics_port, options.log_level) == (8080, 9091, "info")
@@ -107,11 +111,9 @@ def test_a_bad_value_exits_2_and_names_the_flag_and_what_is_allowed(
     capsys, monkeypatch, flag, variable, value, allowed
 ):
     def check():
-        with pytest.raises(SystemExit) as caught:
-            parse(*arguments)
-        assert caught.value.code == 2
+        assert command.main(["serve", *arguments]) == 2
         message = capsys.readouterr().err
-        assert f"argument {flag}" in message
+        assert f"for '{flag}' (env var: '{variable}'): " in message
         assert allowed in message
 
     arguments = [f"{flag}={value}"]
@@ -176,11 +178,9 @@ def test_an_entry_is_put_under_a_condition_and_with_metadata(service, capsys, mo
     assert (code, head["version"]) == (0, 2)
     for flags, said in (
         (["--metadata", "[1]"], "a JSON object"), (["--metadata", "x"], "a JSON value"),
-        (["--create-only", "--if-version", "1"], "not allowed with argument"), (["--if-version", "-1"], "from 0"),
+        (["--create-only", "--if-version", "1"], "not allowed with --create-only"), (["--if-version", "-1"], "from 0"),
     ):  # fmt: skip
-        with pytest.raises(SystemExit) as caught:
-            command.main(["put", "n", "k", "3", *flags])
-        assert caught.value.code == 2
+        assert command.main(["put", "n", "k", "3", *flags]) == 2
         assert said in capsys.readouterr().err
     assert run("put", "n", "k", '"\\ud800"') == (
         1, "swarm-memory: value: a lone surrogate is not text; valid Unicode is allowed\n",
@@ -195,10 +195,8 @@ def test_a_value_comes_from_standard_input(service, capsys, monkeypatch, text, v
     monkeypatch.setenv("SWARM_MEMORY_URL", service)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
     if value is None:
-        with pytest.raises(SystemExit) as caught:
-            command.main(["put", "n", "k", "-"])
-        assert caught.value.code == 2
-        assert "argument VALUE" in capsys.readouterr().err
+        assert command.main(["put", "n", "k", "-"]) == 2
+        assert "for 'VALUE': " in capsys.readouterr().err
         return
     assert command.main(["put", "n", "k", "-"]) == 0
     capsys.readouterr()
@@ -229,11 +227,9 @@ def test_a_status_that_no_task_has_is_refused_with_those_that_are_allowed(capsys
     from swarm_operator.memory.swarm.tasks.rules import STATUSES
 
     assert TASK_STATUSES == STATUSES
-    with pytest.raises(SystemExit) as caught:
-        command.main(["tasks", "--status", "nope"])
-    assert caught.value.code == 2
+    assert command.main(["tasks", "--status", "nope"]) == 2
     said = capsys.readouterr().err
-    assert "argument --status: 'nope' is not allowed: one of pending, in_progress, completed, failed" in said
+    assert "for '--status': 'nope' is not allowed: one of pending, in_progress, completed, failed" in said
 
 
 def test_a_service_that_is_not_there_is_tried_for_as_long_as_the_flag_says(capsys, monkeypatch):
@@ -345,9 +341,7 @@ def test_an_export_to_a_file_is_whole_and_replaces_none(service, capsys, monkeyp
 
 @pytest.mark.parametrize("value", ["{bad", "text", "NaN", "", pytest.param("[" * 100_000, id="deep")])
 def test_a_value_that_is_not_json_exits_2(capsys, value):
-    with pytest.raises(SystemExit) as caught:
-        command.main(["put", "n", "k", value])
-    assert caught.value.code == 2
+    assert command.main(["put", "n", "k", value]) == 2
     assert "a JSON value" in capsys.readouterr().err
 
 
@@ -357,7 +351,7 @@ def test_the_client_commands_start_without_the_engine_and_the_server():
         "memory.main(['get', 'n', 'k', '--url', 'http://127.0.0.1:1', '--token-file', '/dev/null',"
         " '--retry-for', '0']);"
         "heavy = ('swarm_operator.memory.core', 'swarm_operator.memory.sqlite', 'swarm_operator.memory.service',"
-        " 'aiosqlite', 'starlette', 'uvicorn', 'structlog', 'rich', 'shtab');"
+        " 'aiosqlite', 'starlette', 'uvicorn', 'structlog', 'rich');"
         "bad = [m for m in sys.modules if m.startswith(heavy)];"
         "sys.exit(str(bad) if bad else 0)"
     )
@@ -366,11 +360,53 @@ def test_the_client_commands_start_without_the_engine_and_the_server():
 
 
 def test_version_and_help_are_there(capsys):
-    for flag in ("--version", "--help"):
-        with pytest.raises(SystemExit) as caught:
-            command.main([flag])
-        assert caught.value.code == 0
-    assert "serve" in capsys.readouterr().out
+    assert command.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"swarm-memory {__version__}\n"
+    assert command.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in commands())
+
+
+@pytest.mark.parametrize("name", ["", "put", "serve"])
+def test_help_imports_the_module_of_its_command_and_nothing_slow(name):
+    code = (
+        "import json, sys; from swarm_operator.cmd import memory;"
+        f"memory.main([*{name.split()!r}, '--help']); print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    imported = set(json.loads(done.stderr))
+    assert not {"argparse", "asyncio", "ssl"} & imported
+    groups = {"agent", "backups", "checking", "entries", "finding", "migrating", "restoring", "serving", "swarm"}
+    ours = {module for module in groups if f"swarm_operator.cmd.memory.{module}" in imported}
+    assert ours == {"": groups, "put": {"entries"}, "serve": {"serving"}}[name]
+
+
+def test_a_negative_number_is_a_value_and_a_wrong_option_is_none(capsys):
+    assert parse_command("put", "n", "k", "-1").value == -1
+    assert parse_command("put", "n", "k", "-0.5e1", "--ttl", "3").ttl == 3
+    assert command.main(["put", "n", "k", "--tll", "-1"]) == 2
+    assert command.main(["put", "n", "k", "1", "--tll"]) == 2
+    assert "No such option '--tll'" in capsys.readouterr().err
+
+
+def test_one_of_a_key_and_a_prefix_is_deleted(capsys):
+    for arguments in ([], ["k", "--prefix", ""]):
+        assert command.main(["delete", "n", *arguments, "--url", "http://127.0.0.1:1"]) == 2
+        assert "KEY: one of KEY and --prefix is needed, and not both" in capsys.readouterr().err
+
+
+def test_namespaces_to_restore_are_all_words_up_to_the_next_option(capsys):
+    options = parse_command("restore", "monday", "--namespaces", "a", "b", "--dry-run", "--namespaces", "c")
+    assert (options.backup, options.namespaces, options.dry_run) == ("monday", ("a", "b", "c"), True)
+    assert command.main(["restore", "--namespaces", "a", "monday"]) == 2
+    assert "Missing argument 'BACKUP'" in capsys.readouterr().err
+
+
+def test_an_empty_path_is_none_and_an_empty_name_is_refused():
+    options = parse("--tls-dir=", "--scratch", "", "--embedder-width=", "--backups=")
+    assert (options.tls_dir, options.scratch, options.embedder_width, options.backups) == (None, None, None, None)
+    with pytest.raises(click.UsageError, match="1 to 255 bytes"):
+        parse("--swarm-id=")
 
 
 async def test_the_database_is_its_owners_business_only(tmp_path):
@@ -485,7 +521,7 @@ def test_the_program_ends_with_the_code_and_all_of_the_output_and_is_not_taken_a
     if code:
         assert done.stderr.startswith("swarm-memory: http://127.0.0.1:1: Cannot connect")
     else:
-        assert done.stdout.rstrip().endswith("swarm-memory")
+        assert done.stdout.rstrip().endswith("_swarm_memory_completion_setup;")
 
 
 def test_the_program_reports_output_that_could_not_be_written():

@@ -185,28 +185,50 @@ def test_plain_text_keeps_what_can_be_seen_and_escapes_the_rest():
 
 
 @pytest.mark.parametrize(("shell", "sign"), [
-    ("bash", "complete -o"), ("zsh", "#compdef swarm-memory"), ("fish", "complete -c swarm-memory"),
+    ("bash", "complete -o"), ("zsh", "#compdef swarm-memory"), ("fish", "--command swarm-memory"),
     ("tcsh", "complete swarm-memory"),
 ])  # fmt: skip
 def test_each_shell_gets_its_completion(capsys, shell, sign):
     assert command.main(["completion", shell]) == 0
     script = capsys.readouterr().out
     assert sign in script
-    assert "backup" in script
+    assert f"_SWARM_MEMORY_COMPLETE={shell}_complete" in script
 
 
 @pytest.mark.parametrize(("words", "expected"), [
     (["bat"], {"batch"}), (["search", "--any"], {"--any-tag"}), (["completion", "z"], {"zsh"}),
-    (["check", "a-fi"], {"a-file.db"}),
+    (["check", "a-fi"], {"a-file.db"}), (["tasks", "--status", "comp"], {"completed"}),
+    (["put", "n", "k", "-", "--cre"], {"--create-only"}), (["serve", "--data-dir", "a-fo"], {"a-folder/"}),
 ])  # fmt: skip
-def test_bash_completes_commands_flags_choices_and_files(tmp_path, words, expected):
+@pytest.mark.parametrize("shell", ["bash", "tcsh"])
+def test_commands_flags_choices_and_paths_are_completed(tmp_path, capsys, monkeypatch, shell, words, expected):
     (tmp_path / "a-file.db").touch()
+    (tmp_path / "a-folder").mkdir()
+    monkeypatch.setattr(sys, "stdin", None)  # a completion reads nothing
+    line = " ".join(["swarm-memory", *words])
+    for name, value in {"COMP_WORDS": line, "COMP_CWORD": str(len(words)), "COMMAND_LINE": line}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("_SWARM_MEMORY_COMPLETE", f"{shell}_complete")
+    assert command.main([]) == 0
+    said = set(capsys.readouterr().out.split())
+    if shell == "tcsh":
+        assert said == expected
+    else:  # which completes paths by itself
+        kinds = {"a-file.db": "file,a-fi", "a-folder/": "dir,a-fo"}
+        assert said == {kinds.get(word, f"plain,{word}") for word in expected}
+
+
+def test_the_script_of_bash_asks_the_program(tmp_path):
+    (tmp_path / "swarm-memory").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m swarm_operator.cmd.memory "$@"\n')
+    (tmp_path / "swarm-memory").chmod(0o755)
     (tmp_path / "script").write_text(run("completion", "bash").stdout)
     code = (
-        'source ./script; COMP_WORDS=(swarm-memory "$@"); COMP_CWORD=$#; COMPREPLY=();'
-        "compopt() { :; };"
-        "$(complete -p swarm-memory | sed -E 's/.*-F ([^ ]+).*/\\1/') swarm-memory \"${!#}\" x;"
+        "source ./script; COMP_WORDS=(swarm-memory completion z); COMP_CWORD=2; COMPREPLY=();"
+        "$(complete -p swarm-memory | sed -E 's/.*-F ([^ ]+).*/\\1/') swarm-memory z completion;"
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    done = subprocess.run(["bash", "-c", code, "bash", *words], check=True, capture_output=True, text=True)
-    assert set(done.stdout.split()) == expected, done.stderr
+    done = subprocess.run(
+        ["bash", "-c", code], env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("zsh\n", "")

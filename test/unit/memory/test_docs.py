@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from support import legacy
+from support.command_line import commands as all_commands
 from support.memory_process import Process
 from support.page_runs import to_run
 from support.pages import DOCS, blocks, commands, exchanges, one_line, pattern
@@ -95,13 +96,10 @@ async def test_the_command_lines_page_runs_and_answers_as_it_says(fork_process, 
             assert output == "", command
     ran = {command.text.split("swarm-memory ", 1)[1].split()[0] for command in shown}
     page = (DOCS / "command-line.md").read_text()
-    from swarm_operator.cmd import memory
-
-    action = next(each for each in memory._parser()._actions if isinstance(each.choices, dict))
     others = [*commands("docs/restoring.md"), *commands("docs/migration.md"), *commands("docs/agents.md")]
     elsewhere = {found for each in others for found in re.findall(r"swarm-memory ([a-z]+)", each.text)}
-    assert ran | elsewhere == set(action.choices) - {"serve"}
-    assert all(f"`{name}" in page for name in action.choices)
+    assert ran | elsewhere == set(all_commands()) - {"serve"}
+    assert all(f"`{name}" in page for name in all_commands())
 
 
 async def test_the_page_about_migration_runs_and_answers_as_it_says(start_service, tmp_path):

@@ -3,10 +3,10 @@
 import copy
 
 import pytest
+from support.command_line import parse
 from unit.controllers.swarmmemorystore.conftest import KEY, STORE, Numbers
 
 from swarm_operator.api.v1alpha1.swarmmemorystore import SwarmMemoryStoreSpec
-from swarm_operator.cmd.memory import _parser
 from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.common.reconciliation import waiting
 from swarm_operator.controllers.swarmmemorystore import settings
@@ -93,7 +93,7 @@ def test_the_service_has_each_setting_and_each_has_a_flag(store):
     with pytest.MonkeyPatch.context() as patch:
         for variable, value in data.items():
             patch.setenv(variable, value)
-        options = vars(_parser().parse_args(["serve"]))
+        options = vars(parse("serve"))
     assert {name: options[name.removesuffix("_seconds")] for name in values} == values
     assert values != settings.live(store())
 

@@ -97,10 +97,10 @@ def test_the_client_brings_its_http_library_only(requirements):
 def test_the_programs_bring_what_they_need(requirements):
     shared = {"aiohttp", "yarl", "prometheus-client", "pydantic", "structlog", "uvloop"}
     memory, operator = brought_by(requirements, "memory"), brought_by(requirements, "operator")
-    assert shared | {"grpcio", "mcp", "uvicorn", "rich", "shtab", "aiosqlite"} <= memory
+    assert shared | {"grpcio", "mcp", "uvicorn", "rich", "click", "aiosqlite"} <= memory
     assert shared | {"kubernetes-asyncio", "cryptography"} <= operator
     assert not {"grpcio", "mcp", "uvicorn", "rich"} & operator
-    assert brought_by(requirements, "cli") >= {"aiohttp", "rich", "shtab"}
+    assert brought_by(requirements, "cli") >= {"aiohttp", "rich", "click"}
 
 
 def run(requirements, program, *extras):
@@ -126,13 +126,13 @@ def test_the_block_is_in_force(requirements, module):
 
 def test_the_command_line_without_its_packages_says_what_to_install(requirements):
     code = "from swarm_operator.cmd.memory import main; sys.exit(main(sys.argv[1:] or ['get', 'n', 'k']))"
-    done = run(requirements, code)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("swarm-memory: the Python package aiohttp is missing; install swarm-operator[cli]")
-    assert done.stderr.count("\n") == 1
+    for extras in ((), ("client",)):
+        done = run(requirements, code, *extras)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("swarm-memory: the Python package click is missing; install swarm-operator[cli]")
+        assert done.stderr.count("\n") == 1
     there = code.replace("'k']", "'k', '--url', 'http://127.0.0.1:1', '--retry-for', '0']")
-    with_client = run(requirements, there, "client")
-    assert with_client.stderr.startswith("swarm-memory: http://127.0.0.1:1: ")
+    assert run(requirements, there, "cli").stderr.startswith("swarm-memory: http://127.0.0.1:1: ")
     aged = there.replace("['get', 'n', 'k',", "['cleanup', '--max-age', '604800',")
     assert run(requirements, aged, "cli").stderr.startswith("swarm-memory: http://127.0.0.1:1: ")
     serve = "BELOW += ('swarm_operator.memory.',)\n" + code.replace("['get', 'n', 'k']", "['serve']")
