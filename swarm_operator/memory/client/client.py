@@ -1,4 +1,4 @@
-"""Client of the memory service: entries and service-wide calls. See transport for retries, swarm for records.
+"""Client of the memory service: entries and service-wide calls. See retrying for retries, swarm for records.
 
 async with MemoryClient("http://my-store:8080", token_file=Path("/etc/swarm-memory/token")) as memory:
     await memory.put("swarm:agents", "agent:1", {"status": "idle"})
@@ -11,11 +11,19 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 from swarm_operator.memory.client import backup, swarm, watch
 from swarm_operator.memory.client.backups import BackupsClient
-from swarm_operator.memory.client.encoding import to_json, vector_text
+from swarm_operator.memory.client.decoding import (
+    batch_results,
+    entry_page,
+    named,
+    namespace_page,
+    search_page,
+    whole_entry,
+)
+from swarm_operator.memory.client.encoding import batch_operation, to_json, vector_text
 from swarm_operator.memory.client.errors import MemoryClientError
 from swarm_operator.memory.client.models import (
     BatchResult,
@@ -37,7 +45,6 @@ from swarm_operator.memory.client.transport import WRITTEN, Transport, url_path,
 from swarm_operator.memory.client.trust import Trust
 
 _READYZ: Final = frozenset({200, 503})
-_E = TypeVar("_E", bound=EntryHead)
 
 
 class MemoryClient:
@@ -159,14 +166,14 @@ class MemoryClient:
         document |= {name: part for name, part in rule.items() if part is not None}
         headers = _if_match(if_version) | ({"If-None-Match": "*"} if create_only else {})
         return await self._transport.request(
-            "PUT", url_path("entries", namespace, key), lambda answer: _named(EntryHead(answer), namespace, key),
+            "PUT", url_path("entries", namespace, key), lambda answer: named(EntryHead(answer), namespace, key),
             headers=headers, body=to_json(document), statuses=WRITTEN, idempotent=not headers,
         )  # fmt: skip
 
     async def get(self, namespace: str, key: str) -> MemoryEntry | None:
         """Return an entry, or None if it does not exist."""
         return await self._transport.find(
-            url_path("entries", namespace, key), lambda answer: _named(_whole(answer), namespace, key)
+            url_path("entries", namespace, key), lambda answer: named(whole_entry(answer), namespace, key)
         )
 
     async def delete(self, namespace: str, key: str, *, if_version: int | None = None) -> bool:
@@ -191,10 +198,10 @@ class MemoryClient:
                 `problem["index"]` is the index of the failed operation.
             ValueError: a value is not JSON.
         """
-        document = {"atomic": atomic, "operations": [_operation(operation) for operation in operations]}
+        document = {"atomic": atomic, "operations": [batch_operation(operation) for operation in operations]}
         conditional = any(each.get("create_only") or each.get("if_version") is not None for each in operations)
         return await self._transport.request(
-            "POST", url_path("batch"), lambda answer: _results(answer["results"], operations),
+            "POST", url_path("batch"), lambda answer: batch_results(answer["results"], operations),
             body=to_json(document), idempotent=not conditional,
         )  # fmt: skip
 
@@ -211,9 +218,7 @@ class MemoryClient:
     async def list(self, namespace: str, *, prefix: str = "", limit: int = 100, cursor: str | None = None) -> EntryPage:
         """Return a page of a namespace's entries, sorted by key. `limit` is 1 to 1000; a page may be shorter."""
         path = with_query("/v1/entries", namespace=namespace, prefix=prefix, limit=limit, cursor=cursor)
-        return await self._transport.request(
-            "GET", path, lambda answer: EntryPage([_whole(entry) for entry in answer["entries"]], answer["next_cursor"])
-        )
+        return await self._transport.request("GET", path, entry_page)
 
     async def iterate(self, namespace: str, *, prefix: str = "", page: int = 100) -> AsyncIterator[MemoryEntry]:
         """Yield all entries of a namespace, page by page."""
@@ -230,7 +235,7 @@ class MemoryClient:
         cursor: str | None = None
         while True:
             path = with_query("/v1/namespaces", limit=1000, cursor=cursor)
-            namespaces, cursor = await self._transport.request("GET", path, _namespaces)
+            namespaces, cursor = await self._transport.request("GET", path, namespace_page)
             for namespace in namespaces:
                 yield namespace
             if cursor is None:
@@ -294,11 +299,11 @@ class MemoryClient:
         if vector is None:
             encoded = to_json(dict(metadata)).decode() if metadata else None
             return await self._transport.request(
-                "GET", with_query(url_path("search"), **query, metadata=encoded), _found
+                "GET", with_query(url_path("search"), **query, metadata=encoded), search_page
             )
         query |= {"metadata": dict(metadata) if metadata else None, "vector": vector_text(vector)}
         body = to_json({name: value for name, value in query.items() if value is not None})
-        return await self._transport.request("POST", url_path("search"), _found, body=body)
+        return await self._transport.request("POST", url_path("search"), search_page, body=body)
 
     async def find(self, /, **query: Any) -> AsyncIterator[MemoryHit]:
         """Yield all results of `search`, page by page. Takes the arguments of `search` except `cursor`."""
@@ -392,56 +397,5 @@ class MemoryClient:
             return Readiness(ready=False, reason=str(error))
 
 
-def _operation(operation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an operation of a batch as JSON. A vector that is JSON already is left to the service."""
-    vector = operation.get("vector")
-    if vector is None or isinstance(vector, (str, list)):
-        return dict(operation)
-    return {**operation, "vector": vector_text(vector)}
-
-
-def _found(answer: Mapping[str, Any]) -> SearchPage:
-    """Return a page of a search. Raise KeyError or TypeError."""
-    return SearchPage([MemoryHit(entry) for entry in answer["entries"]], answer["next_cursor"], answer["searched"])
-
-
 def _if_match(version: int | None) -> dict[str, str]:
     return {} if version is None else {"If-Match": f'"{version}"'}
-
-
-def _named(entry: _E, namespace: str, key: str) -> _E:
-    """Return the entry if it is the one that was asked for. Raise ValueError."""
-    if (entry.namespace, entry.key) != (namespace, key):
-        raise ValueError(f"the entry is {entry.key!r} in {entry.namespace!r}")
-    return entry
-
-
-def _whole(document: Mapping[str, Any]) -> MemoryEntry:
-    """Return the entry of a document that has all members. Raise KeyError or TypeError."""
-    for name in ("value", "tags", "metadata"):
-        document[name]
-    return MemoryEntry(document)
-
-
-def _results(results: Sequence[Mapping[str, Any]], operations: Sequence[Mapping[str, Any]]) -> list[BatchResult]:
-    """Return the results of a batch. Raise KeyError, TypeError or ValueError if they are not those of its operations.
-
-    A write that succeeded is believed only with the head of its entry.
-    """
-    return [_result(result, operation) for result, operation in zip(results, operations, strict=True)]
-
-
-def _result(result: Mapping[str, Any], operation: Mapping[str, Any]) -> BatchResult:
-    status = int(result["status"])
-    if status >= 400:
-        return BatchResult(status, None, result["problem"])
-    if operation["op"] == "delete":
-        return BatchResult(status, None, None)
-    read = _whole if operation["op"] == "get" else MemoryEntry
-    return BatchResult(status, _named(read(result["entry"]), operation["namespace"], operation["key"]), None)
-
-
-def _namespaces(answer: Mapping[str, Any]) -> tuple[list[Namespace], str | None]:
-    """Return the namespaces of a page, and the cursor of the next one."""
-    namespaces = [Namespace(each["namespace"], each["entries"], each["bytes"]) for each in answer["namespaces"]]
-    return namespaces, answer["next_cursor"]

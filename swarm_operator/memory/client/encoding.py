@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 _MAX_LEVELS: Final = 64
@@ -105,3 +105,11 @@ def _find_fault(part: Any, path: str, level: int) -> str | None:
         f"{name}: a {type(part).__name__} is not JSON; "
         "None, bool, int, float, str, list, tuple or dict with text keys is allowed"
     )
+
+
+def batch_operation(operation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an operation of a batch as JSON. A vector that is JSON already is left to the service."""
+    vector = operation.get("vector")
+    if vector is None or isinstance(vector, (str, list)):
+        return dict(operation)
+    return {**operation, "vector": vector_text(vector)}

@@ -1,4 +1,12 @@
-"""Pauses between the attempts of a call, and when to give up."""
+"""Retries: which failures are retried, the pauses between the attempts of a call, and when to give up.
+
+Failed requests are retried for `retry_for` seconds, with exponential backoff:
+- The service did nothing (429, or 503 with Retry-After), or the connection could not be made: always retried.
+- The response was lost (a timeout or a broken connection, or a proxy's 502, 503 or 504): retried if the request is
+  idempotent. Reads, unconditional puts and unconditional deletes are. A retried put may increase the version by two. A
+  retried delete may return False although the first attempt deleted the entry. Conditional writes are not retried.
+- Something else responded (a redirect, another media type, another document): never retried.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +15,15 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
-from swarm_operator.memory.client.errors import MemoryBusyError, MemoryClientError
+from swarm_operator.memory.client.errors import MemoryBusyError, MemoryClientError, MemoryUnavailableError
 
 _MAX_RETRY_AFTER: Final = 5.0
 _MAX_DOUBLINGS: Final = 16
+_MAX_PAUSE: Final = 1.0
+"""Maximum seconds between two attempts of a request."""
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +34,19 @@ class RetryPolicy:
     retry_for: float
     backoff: float
     sleep: Callable[[float], Awaitable[object]]
+
+    async def run(self, attempt: Callable[[], Awaitable[_T]], *, idempotent: bool) -> _T:
+        """Return the result of the first attempt that succeeds. Raise the failure that must not be retried."""
+        attempts = self.attempts(retry_for=self.retry_for, max_pause=_MAX_PAUSE)
+        while True:
+            try:
+                return await attempt()
+            except MemoryBusyError as error:
+                await attempts.pause(error)
+            except MemoryUnavailableError as error:
+                if not error.transient or (error.uncertain and not idempotent):
+                    raise
+                await attempts.pause(error)
 
     def attempts(self, *, retry_for: float | None, max_pause: float) -> Attempts:
         """Begin the attempts of a call, to be retried for `retry_for` seconds, or without end."""

@@ -1,6 +1,6 @@
 """The swarm's records over HTTP: `agents`, `tasks`, ... of a MemoryClient. Records are plain dictionaries.
 
-Calls are retried as described in transport. "Idempotent" calls are also retried after their response was lost.
+Calls are retried as described in retrying. "Idempotent" calls are also retried after their response was lost.
 """
 
 from __future__ import annotations

@@ -1,13 +1,7 @@
 """HTTP transport of the client: connections, authentication, retries and checks of responses.
 
 Every request passes `Transport.send`. It follows no redirects, and accepts only the expected statuses and media type.
-
-Failed requests are retried for `retry_for` seconds, with exponential backoff:
-- The service did nothing (429, or 503 with Retry-After), or the connection could not be made: always retried.
-- The response was lost (a timeout or a broken connection, or a proxy's 502, 503 or 504): retried if the request is
-  idempotent. Reads, unconditional puts and unconditional deletes are. A retried put may increase the version by two. A
-  retried delete may return False although the first attempt deleted the entry. Conditional writes are not retried.
-- Something else responded (a redirect, another media type, another document): never retried.
+See retrying for what is sent again.
 """
 
 from __future__ import annotations
@@ -25,13 +19,12 @@ import yarl
 from swarm_operator.memory.client.encoding import json_object
 from swarm_operator.memory.client.errors import (
     MemoryAuthError,
-    MemoryBusyError,
     MemoryClientError,
     MemoryNotFoundError,
     MemoryUnavailableError,
     Received,
 )
-from swarm_operator.memory.client.retrying import Attempts, RetryPolicy
+from swarm_operator.memory.client.retrying import RetryPolicy
 from swarm_operator.memory.client.trust import Trust
 
 JSON: Final = "application/json"
@@ -39,8 +32,6 @@ OK: Final = frozenset({200})
 WRITTEN: Final = frozenset({200, 201})
 CREATED: Final = frozenset({201})
 DELETED: Final = frozenset({204})
-_MAX_PAUSE: Final = 1.0
-"""Maximum seconds between two attempts of a request."""
 _REREAD_SECONDS: Final = 10.0
 """Seconds after which the token file is read again. The kubelet renews a pod's token two minutes before it expires."""
 _MAX_PROBLEM_BYTES: Final = 64 * 1024
@@ -54,6 +45,7 @@ class Transport:
     Attributes:
         server: the base URL.
         timeout: seconds for one attempt.
+        policy: how requests are retried.
 
     Raises:
         ValueError: `base_url` is not http://HOST:PORT or https://HOST:PORT, perhaps with a path.
@@ -79,7 +71,7 @@ class Transport:
         self._reread_at = 0.0
         self._connect_timeout = connect_timeout
         self._connections = connections
-        self._policy = policy
+        self.policy = policy
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -93,10 +85,6 @@ class Transport:
         """Close the HTTP session and its connections."""
         if self._session is not None:
             await self._session.close()
-
-    def attempts(self, *, retry_for: float | None, max_pause: float) -> Attempts:
-        """Begin the attempts of a call; see RetryPolicy.attempts."""
-        return self._policy.attempts(retry_for=retry_for, max_pause=max_pause)
 
     async def request(
         self,
@@ -125,15 +113,13 @@ class Transport:
         """
         sent = {**(headers or {}), **({} if body is None else {"Content-Type": JSON})}
         timeout = self.timeout if timeout is None else timeout
-        attempts = self.attempts(retry_for=self._policy.retry_for, max_pause=_MAX_PAUSE)
-        while True:
-            try:
-                async with self.send(
-                    method, path, headers=sent, body=body, statuses=statuses, timeout=timeout
-                ) as response:
-                    return await self.read(response, read)
-            except (MemoryBusyError, MemoryUnavailableError) as error:
-                await _pause(attempts, error, idempotent=idempotent)
+
+        async def attempt() -> _T:
+            sending = self.send(method, path, headers=sent, body=body, statuses=statuses, timeout=timeout)
+            async with sending as response:
+                return await self.read(response, read)
+
+        return await self.policy.run(attempt, idempotent=idempotent)
 
     @contextlib.asynccontextmanager
     async def stream(self, path: str, *, media_type: str) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -143,15 +129,10 @@ class Transport:
             path: escaped path, perhaps with a query.
             media_type: media type of a successful response.
         """
-        attempts = self.attempts(retry_for=self._policy.retry_for, max_pause=_MAX_PAUSE)
         async with contextlib.AsyncExitStack() as stack:
-            while True:
-                try:
-                    response = await stack.enter_async_context(self.send("GET", path, media_type=media_type))
-                    break
-                except (MemoryBusyError, MemoryUnavailableError) as error:
-                    await _pause(attempts, error, idempotent=True)
-            yield response
+            yield await self.policy.run(
+                lambda: stack.enter_async_context(self.send("GET", path, media_type=media_type)), idempotent=True
+            )
 
     async def find(self, path: str, read: Callable[[dict[str, Any]], _T]) -> _T | None:
         """Send a GET as `request` does. Return None for 404."""
@@ -283,13 +264,6 @@ class Transport:
                     raise MemoryClientError(f"cannot read the token from {self._token_file}: {error}") from error
             self._reread_at = now + _REREAD_SECONDS
         return {"Authorization": f"Bearer {self._token}"} if self._token else {}
-
-
-async def _pause(attempts: Attempts, error: MemoryBusyError | MemoryUnavailableError, *, idempotent: bool) -> None:
-    """Wait before the next attempt. Raise `error` if the request must not be sent again."""
-    if isinstance(error, MemoryUnavailableError) and (not error.transient or (error.uncertain and not idempotent)):
-        raise error
-    await attempts.pause(error)
 
 
 def url_path(*segments: str) -> str:

@@ -30,7 +30,7 @@ async def watch(
     retry_for: float | None,
 ) -> AsyncIterator[Change]:
     """Yield changes as they are committed; see MemoryClient.watch."""
-    attempts = transport.attempts(retry_for=retry_for, max_pause=_MAX_PAUSE)
+    attempts = transport.policy.attempts(retry_for=retry_for, max_pause=_MAX_PAUSE)
     while True:
         path = with_query("/v1/watch", namespace=namespace, prefix=prefix or None, since=since)
         ended = f"{transport.server}: the service ended the watch"
