@@ -1,5 +1,6 @@
 """Backups, checks and completion on the command line, and tables on a terminal."""
 
+import io
 import json
 import os
 import pty
@@ -204,12 +205,14 @@ def test_each_shell_gets_its_completion(capsys, shell, sign):
 def test_commands_flags_choices_and_paths_are_completed(tmp_path, capsys, monkeypatch, shell, words, expected):
     (tmp_path / "a-file.db").touch()
     (tmp_path / "a-folder").mkdir()
-    monkeypatch.setattr(sys, "stdin", None)  # a completion reads nothing
+    standard_input = io.TextIOWrapper(io.BytesIO(b"1"))
+    monkeypatch.setattr(sys, "stdin", standard_input)
     line = " ".join(["swarm-memory", *words])
     for name, value in {"COMP_WORDS": line, "COMP_CWORD": str(len(words)), "COMMAND_LINE": line}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("_SWARM_MEMORY_COMPLETE", f"{shell}_complete")
     assert command.main([]) == 0
+    assert standard_input.buffer.tell() == 0, "a completion waits for no input"
     said = set(capsys.readouterr().out.split())
     if shell == "tcsh":
         assert said == expected
