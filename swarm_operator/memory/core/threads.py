@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -22,21 +22,9 @@ LARGE_BYTES: Final = 64 * 1024
 _Result = TypeVar("_Result")
 _THREAD: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="memory-json")
 _SWITCH_SECONDS: Final = 0.0005
-"""Seconds for which a thread keeps Python's global lock while others wait. The event loop gives the lock up whenever
-it looks for input, so a request waits several times. All threads have this interval while long work runs; at other
+"""Seconds for which the thread keeps Python's global lock while others wait. The event loop gives the lock up whenever
+it looks for input, so a request waits several times. All threads have this interval while the thread works; at other
 times they have Python's default of 5 ms, with which short steps of many threads cost less."""
-
-
-class _ShortTurns:
-    """Number of blocks of `short_turns` that run, and the interval that Python had before the first of them."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.running = 0
-        self.usual = 0.0
-
-
-_short_turns = _ShortTurns()
 
 
 async def run_on_thread(function: Callable[..., _Result], *arguments: Any) -> _Result:
@@ -45,26 +33,12 @@ async def run_on_thread(function: Callable[..., _Result], *arguments: Any) -> _R
 
 
 def _run(function: Callable[..., _Result], *arguments: Any) -> _Result:
-    with short_turns():
-        return function(*arguments)
-
-
-@contextlib.contextmanager
-def short_turns() -> Iterator[None]:
-    """Let other threads have Python's global lock sooner while the block runs, see _SWITCH_SECONDS."""
-    turns = _short_turns
-    with turns.lock:
-        if not turns.running:
-            turns.usual = sys.getswitchinterval()
-            sys.setswitchinterval(_SWITCH_SECONDS)
-        turns.running += 1
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
-        yield
+        return function(*arguments)
     finally:
-        with turns.lock:
-            turns.running -= 1
-            if not turns.running:
-                sys.setswitchinterval(turns.usual)
+        sys.setswitchinterval(usual)
 
 
 async def run_stoppable(function: Callable[[], _Result], stop: threading.Event) -> _Result:

@@ -13,7 +13,6 @@ would block checkpoints.
 from __future__ import annotations
 
 import contextlib
-import functools
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ from swarm_operator.memory.core.errors import CorruptValueError, MemoryStoreErro
 from swarm_operator.memory.core.observer import Observer
 from swarm_operator.memory.core.pages import NamespaceCount, Position, SearchPage
 from swarm_operator.memory.core.query import Query
-from swarm_operator.memory.core.threads import short_turns
 from swarm_operator.memory.sqlite import changes
 from swarm_operator.memory.sqlite.changes import ChangePage
 from swarm_operator.memory.sqlite.config import StoreConfig
@@ -156,7 +154,7 @@ class Readers:
         """Run a step of a search on an idle connection of its kind: there is one for each turn."""
         worker = self._idle[kind].pop()
         try:
-            return await self._read(worker, functools.partial(_in_short_turns, read))
+            return await self._read(worker, read)
         finally:
             self._idle[kind].append(worker)
 
@@ -335,12 +333,6 @@ def _expired(db: sqlite3.Connection, now: int, start: str = "") -> dict[str, tup
 def _pair(db: sqlite3.Connection, sql: str, *parameters: Any) -> tuple[int, int]:
     found = db.execute(sql, parameters).fetchall()
     return (found[0][0], found[0][1]) if found else (0, 0)
-
-
-def _in_short_turns(read: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
-    """Run a step of a search. It may be milliseconds of Python, beside which the event loop has to serve."""
-    with short_turns():
-        return read(db)
 
 
 def _in_snapshot(db: sqlite3.Connection, read: Callable[[sqlite3.Connection], T]) -> T:

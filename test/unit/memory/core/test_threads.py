@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from swarm_operator.memory.core.threads import run_on_thread, short_turns
+from swarm_operator.memory.core.threads import run_on_thread
 
 
 async def test_work_runs_one_after_another_on_another_thread():
@@ -33,15 +33,4 @@ async def test_other_threads_get_their_turn_sooner_while_it_works():
     assert await run_on_thread(sys.getswitchinterval) < usual / 5
     with pytest.raises(ZeroDivisionError):
         await run_on_thread(divmod, 1, 0)
-    assert sys.getswitchinterval() == usual
-
-
-def test_the_interval_is_that_of_before_when_the_last_of_several_has_ended():
-    usual = sys.getswitchinterval()
-    first, second = short_turns(), short_turns()
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    assert sys.getswitchinterval() < usual / 5
-    second.__exit__(None, None, None)
     assert sys.getswitchinterval() == usual
