@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import fnmatch
 import json
+import math
 import re
 import shutil
+import struct
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +16,17 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from support.embedders import WordEmbedder, vector_of
 
 from swarm_operator.memory.core import Delete, Draft, Put, Query
 from swarm_operator.memory.core.changes import Op
 from swarm_operator.memory.core.errors import BatchItemError, VersionConflictError
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
+from swarm_operator.memory.sqlite.backup import vector_consistency
+from swarm_operator.memory.sqlite.backup.findings import Findings
 from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.vectors import planes, scan
+from swarm_operator.memory.sqlite.vectors.texts import embedded_text
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -39,6 +46,9 @@ VALUES = (
 TTLS = st.sampled_from([0, 0, 1, 5])
 VERSIONS = st.integers(1, 4)
 TAGS = st.lists(st.sampled_from(["x", "y", "z"]), max_size=3, unique=True)
+WIDTH = 3
+VECTORS = st.none() | st.sampled_from([(1.0, 0.0, 0.5), (-1.0, 0.25, 0.0), (0.5, 1.0, -0.25)])
+WHERE = st.sampled_from([(None, False), ("a", True), ("a/b", False), ("swarm:tasks", True)])
 
 
 class Clock:
@@ -48,8 +58,20 @@ class Clock:
         return self.seconds
 
 
+def cosine(one, other):
+    return sum(a * b for a, b in zip(one, other, strict=True)) / (math.hypot(*one) * math.hypot(*other))
+
+
+def is_within(namespace, where):
+    name, subtree = where
+    return name in {None, namespace} or (subtree and namespace.startswith(name + "/"))
+
+
 class StoreMachine(RuleBasedStateMachine):
-    """The model is {(namespace, key): (value, version, expires_at or None)}; expired rows go when looked at."""
+    """The model is {(namespace, key): (value, version, expires_at or None)}; expired rows go when looked at.
+
+    Beside it are the tags of each entry, and the vector that came with it.
+    """
 
     def __init__(self):
         super().__init__()
@@ -59,6 +81,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.model = {}
         self.expired = {}  # versions of rows that have expired and still lie there
         self.tags = {}
+        self.vectors = {}
         self.floor = 0  # the highest version of all that were deleted
         self.stack = None
 
@@ -68,8 +91,10 @@ class StoreMachine(RuleBasedStateMachine):
         threshold=st.sampled_from([0, 1, 60]),
         vacuum=st.booleans(),
         full_text=st.booleans(),
+        embedder=st.sampled_from([None, WordEmbedder("words", WIDTH)]),
     )
-    def start(self, enable_wal, cache_size, threshold, vacuum, full_text):
+    def start(self, enable_wal, cache_size, threshold, vacuum, full_text, embedder):
+        self.embedder = embedder
         self.config = StoreConfig(
             enable_wal=enable_wal,
             cache_size=cache_size,
@@ -85,7 +110,7 @@ class StoreMachine(RuleBasedStateMachine):
         async def enter():
             self.stack = contextlib.AsyncExitStack()
             self.store = await self.stack.enter_async_context(
-                SqliteStore.open(self.directory / "db", self.config, clock=self.clock)
+                SqliteStore.open(self.directory / "db", self.config, clock=self.clock, embedder=self.embedder)
             )
 
         self.runner.run(enter())
@@ -106,6 +131,8 @@ class StoreMachine(RuleBasedStateMachine):
         rows = [row[0] for row in db.execute("SELECT id FROM entries ORDER BY id")]
         assert indexed == (rows if self.config.full_text else [])
         self.check_changes(db)
+        vector_consistency.check(db, findings := Findings(100))
+        assert not findings, list(findings)
         db.close()
 
     def check_changes(self, db):
@@ -130,9 +157,9 @@ class StoreMachine(RuleBasedStateMachine):
             return None
         return row
 
-    def model_put(self, identity, value, ttl, tags=()):
+    def model_put(self, identity, value, ttl, tags=(), vector=None):
         row = self.live(identity)
-        self.tags[identity] = set(tags)
+        self.tags[identity], self.vectors[identity] = set(tags), vector
         version = max(self.floor, self.expired.pop(identity, 0)) + 1 if row is None else row[1] + 1
         self.model[identity] = (value, version, self.clock.seconds + ttl if ttl else None)
         return version, row is None
@@ -143,10 +170,10 @@ class StoreMachine(RuleBasedStateMachine):
         self.floor = max(self.floor, self.expired.pop(identity, 0), row[1] if row else 0)
         return row is not None
 
-    @rule(namespace=NAMESPACES, key=KEYS, value=VALUES, ttl=TTLS, tags=TAGS)
-    def put(self, namespace, key, value, ttl, tags):
-        entry, created = self.runner.run(self.store.put(namespace, key, value, ttl=ttl, tags=tags))
-        assert (entry.version, created) == self.model_put((namespace, key), value, ttl, tags)
+    @rule(namespace=NAMESPACES, key=KEYS, value=VALUES, ttl=TTLS, tags=TAGS, vector=VECTORS)
+    def put(self, namespace, key, value, ttl, tags, vector):
+        entry, created = self.runner.run(self.store.put(namespace, key, value, ttl=ttl, tags=tags, vector=vector))
+        assert (entry.version, created) == self.model_put((namespace, key), value, ttl, tags, vector)
 
     @rule(namespace=NAMESPACES, key=KEYS, tags=TAGS)
     def update(self, namespace, key, tags):
@@ -161,7 +188,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert (entry.version, entry.value, entry.tags) == (version, [row[0]], tags)
 
     @rule(
-        where=st.sampled_from([(None, False), ("a", True), ("a/b", False), ("swarm:tasks", True)]),
+        where=WHERE,
         prefix=st.sampled_from(["", "k", "z/", "\U0010ffff"]),
         glob=st.sampled_from([None, "*1", "k?", "[zk]*"]),
         tags=st.lists(st.sampled_from(["x", "y"]), max_size=2, unique=True),
@@ -174,7 +201,7 @@ class StoreMachine(RuleBasedStateMachine):
         words = words if self.config.full_text else []
         query = Query.create(
             namespace=where[0], subtree=where[1], prefix=prefix, glob=glob, tags=tags, any_tags=any_tags,
-            text=" ".join(words) or None, order=None if words else order,
+            text=" ".join(words) or None, order=None if words else order, mode="words" if words else None,
         )  # fmt: skip
 
         def matches(identity):
@@ -184,7 +211,7 @@ class StoreMachine(RuleBasedStateMachine):
             its = self.tags[identity]
             found = set(re.findall("[a-z0-9]+", json.dumps(row[0]).replace("\\n", " ").lower()))
             return (
-                (where[0] in {None, namespace} or (where[1] and namespace.startswith(where[0] + "/")))
+                is_within(namespace, where)
                 and key.startswith(prefix)
                 and (glob is None or fnmatch.fnmatchcase(key, glob))
                 and its.issuperset(tags)
@@ -204,6 +231,47 @@ class StoreMachine(RuleBasedStateMachine):
         expected = [(identity, self.model[identity][0]) for identity in sorted(self.model) if matches(identity)]
         found = self.runner.run(pages())
         assert (sorted(found, key=lambda each: each[0]) if words or order else found) == expected
+
+    def vector(self, identity):
+        """The vector of a live entry: that which came with it, or that of the embedder, if it is not zero."""
+        vector = self.vectors[identity]
+        if vector is None and self.embedder is not None:
+            text = embedded_text(identity[1], json.dumps(self.model[identity][0], ensure_ascii=False).encode())
+            vector = struct.unpack(f"<{WIDTH}f", vector_of("words", WIDTH, text))
+        return vector if vector is not None and any(vector) else None
+
+    @rule(
+        where=WHERE,
+        prefix=st.sampled_from(["", "k"]),
+        tags=st.lists(st.sampled_from(["x", "y"]), max_size=1),
+        asked=VECTORS.filter(bool),
+        limit=st.integers(1, 3),
+    )
+    def search_by_meaning(self, where, prefix, tags, asked, limit):
+        query = Query.create(namespace=where[0], subtree=where[1], prefix=prefix, tags=tags, vector=asked)
+
+        async def pages():
+            found, position, page = [], None, None
+            while page is None or position is not None:
+                page = await self.store.search(query, position=position, limit=limit)
+                if not page.fresh:  # it did not wait for entries without a vector, see vectors.follow
+                    continue
+                assert not page.partial
+                found += [((hit.entry.namespace, hit.entry.key), hit.cosine) for hit in page.hits]
+                position = page.position
+            return found
+
+        expected = {
+            identity: cosine(asked, vector)
+            for identity in list(self.model)
+            if is_within(identity[0], where) and identity[1].startswith(prefix)
+            and self.live(identity) is not None and self.tags[identity].issuperset(tags)
+            and (vector := self.vector(identity)) is not None
+        }  # fmt: skip
+        found = self.runner.run(pages())
+        assert len(found) == len(expected)
+        assert dict(found) == pytest.approx(expected, abs=0.02)
+        assert [each[1] for each in found] == sorted((each[1] for each in found), reverse=True)
 
     @rule(namespace=st.none() | NAMESPACES, prefix=st.sampled_from(["", "k"]), back=st.integers(0, 30))
     def watch(self, namespace, prefix, back):
@@ -249,7 +317,8 @@ class StoreMachine(RuleBasedStateMachine):
         ]
         for namespace, key, *_ in writes:
             self.live((namespace, key))
-        before, expected, failed = (dict(self.model), dict(self.tags), dict(self.expired), self.floor), [], None
+        models = (dict(self.model), dict(self.tags), dict(self.vectors), dict(self.expired), self.floor)
+        before, expected, failed = models, [], None
         for index, (namespace, key, value, condition) in enumerate(writes):
             row = self.live((namespace, key))
             if condition is not None and (row is None or row[1] != condition):
@@ -260,7 +329,7 @@ class StoreMachine(RuleBasedStateMachine):
             else:
                 expected.append(self.model_put((namespace, key), value, 0))
         if atomic and failed is not None:
-            self.model, self.tags, self.expired, self.floor = before
+            self.model, self.tags, self.vectors, self.expired, self.floor = before
             with pytest.raises(BatchItemError) as caught:
                 self.runner.run(self.store.batch(operations))
             assert (caught.value.index, caught.value.cause.current_version) == (failed, expected[failed][1])
@@ -309,6 +378,9 @@ class StoreMachine(RuleBasedStateMachine):
         entry = self.runner.run(self.store.get(namespace, key))
         row = self.live((namespace, key))
         assert (entry and (entry.value, entry.version)) == (row and row[:2])
+        if entry is not None:
+            (vector,) = self.runner.run(self.store.vectors([entry]))
+            assert (vector is None) == (self.vectors[namespace, key] is None)
 
     @rule(namespace=NAMESPACES, prefix=st.sampled_from(["", "k", "z/", "\U0010ffff"]), limit=st.integers(1, 3))
     def list(self, namespace, prefix, limit):
@@ -365,8 +437,10 @@ class StoreMachine(RuleBasedStateMachine):
         shutil.rmtree(self.directory)
 
 
-def test_ten_thousand_random_operations_answer_as_a_dict_does():
+def test_ten_thousand_random_operations_answer_as_a_dict_does(monkeypatch):
     """With restarts in between, batches, many at once, and a clock that moves; settings differ from walk to walk."""
+    monkeypatch.setattr(planes, "_LOAD_ROWS", 2)
+    monkeypatch.setattr(scan, "_BATCH", 2)
     StoreMachine.steps = 0
     walks = settings(
         max_examples=120,
