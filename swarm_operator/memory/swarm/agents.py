@@ -103,7 +103,7 @@ class Agents:
         self,
         *,
         status: str | None = None,
-        agent_type: str | None = None,
+        type: str | None = None,  # noqa: A002 - the member's name
         capability: str | None = None,
         stale: bool | None = None,
         stale_after: float = DEFAULT_STALE_AFTER,
@@ -114,7 +114,7 @@ class Agents:
 
         Args:
             status: only agents with this status.
-            agent_type: only agents with this `type`.
+            type: only agents with this `type`.
             capability: only agents with this capability.
             stale: True: only agents without a heartbeat for `stale_after` seconds; False: only the others.
             stale_after: seconds; 60 by default.
@@ -128,12 +128,12 @@ class Agents:
             document = agent.document
             return (
                 (status is None or document.get("status") == status)
-                and (agent_type is None or document.get("type") == agent_type)
+                and (type is None or document.get("type") == type)
                 and (capability is None or capability in texts_of(document, "capabilities"))
                 and (stale is None or (heard_of(document) <= deadline) == stale)
             )
 
-        tags = tags_of(status=status, type=agent_type)
+        tags = tags_of(status=status, type=type)
         unfiltered = not tags and capability is None and stale is None
         return await self._records.page(None if unfiltered else matches, tags=tags, after=after, limit=limit)
 

@@ -39,7 +39,10 @@ class Coordination:
         self._store = store
 
     async def put(self, key: str, state: Any) -> bool:
-        """Write any JSON value. Return True if the key is new.
+        """Write any JSON value.
+
+        Returns:
+            True if the key is new.
 
         Raises:
             InvalidInputError: names the invalid member.
@@ -101,17 +104,24 @@ class Metrics:
     async def list(
         self,
         *,
-        metrics_type: str | None = None,
+        type: str | None = None,  # noqa: A002 - the member's name
         agent: str | None = None,
         after: str | None = None,
         limit: int = 100,
     ) -> RecordPage:
-        """Return a page of the measurements with this `type` and `agentId`, by id. The type uses the tag index."""
-        tags = tags_of(type=metrics_type)
+        """Return a page of the measurements that match all filters, by id. The type uses the tag index.
+
+        Args:
+            type: only measurements with this `type`.
+            agent: only measurements of the agent with this id.
+            after: `next_key` of the previous page.
+            limit: 1 to 1000. A filtered page may be shorter and not be the last.
+        """
+        tags = tags_of(type=type)
 
         def matches(metrics: Record) -> bool:
             document = metrics.document
-            return (metrics_type is None or document.get("type") == metrics_type) and (
+            return (type is None or document.get("type") == type) and (
                 agent is None or document.get("agentId") == agent
             )
 

@@ -128,12 +128,12 @@ class Communications:
         self._records = Records(store, COMMUNICATION)
         self._sequence = _sequences.setdefault(store.origin, _Sequence())
 
-    async def send(self, from_agent: str, to_agent: str | None, message: Any) -> Record:
+    async def send(self, from_agent: str, to_agent: str | None = None, message: Any = None) -> Record:
         """Append a message. The message expires after a day.
 
         Args:
             from_agent: the sender.
-            to_agent: the receiver; "*" or None sends to all other agents.
+            to_agent: the receiver; "*" or None, the default, sends to all other agents.
             message: any JSON value; the `type` of an object must be a word and becomes a tag.
 
         Raises:
@@ -169,7 +169,7 @@ class Communications:
         *,
         agent: str | None = None,
         from_agent: str | None = None,
-        message_type: str | None = None,
+        type: str | None = None,  # noqa: A002 - the member's name
         since: str | None = None,
         limit: int = 100,
     ) -> MessagePage:
@@ -178,11 +178,11 @@ class Communications:
         Args:
             agent: only messages to this agent, and broadcasts of other agents.
             from_agent: only messages from this agent.
-            message_type: only messages with this `type`.
+            type: only messages with this `type`.
             since: the `cursor` of the previous page; None starts at the oldest stored message.
             limit: 1 to 1000.
         """
-        for name, value in (("agent", agent), ("from", from_agent), ("type", message_type)):
+        for name, value in (("agent", agent), ("from", from_agent), ("type", type)):
             if value is not None:
                 fields.identifier(name, value)
         check_page_size(limit)
@@ -196,7 +196,7 @@ class Communications:
                     continue  # a cursor after this key would skip future messages
                 record = self._records.record(entry)
                 cursor = entry.key
-                if _wanted(record.document, agent, from_agent, message_type):
+                if _wanted(record.document, agent, from_agent, type):
                     messages.append(record)
                     if len(messages) == limit:
                         more = page.next_key is not None or entry is not page.entries[-1]

@@ -126,12 +126,24 @@ class Patterns:
         """Delete a pattern. Return False if it did not exist."""
         return await self._records.delete(pattern_id)
 
-    async def list(self, *, pattern_type: str | None = None, after: str | None = None, limit: int = 100) -> RecordPage:
-        """Return a page of the patterns with this `type`, by id. The type uses the tag index."""
-        tags = tags_of(type=pattern_type)
+    async def list(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002 - the member's name
+        after: str | None = None,
+        limit: int = 100,
+    ) -> RecordPage:
+        """Return a page of the patterns, by id. The type uses the tag index.
+
+        Args:
+            type: only patterns with this `type`.
+            after: `next_key` of the previous page.
+            limit: 1 to 1000. A filtered page may be shorter and not be the last.
+        """
+        tags = tags_of(type=type)
 
         def matches(pattern: Record) -> bool:
-            return pattern.document.get("type") == pattern_type
+            return pattern.document.get("type") == type
 
         return await self._records.page(matches if tags else None, tags=tags, after=after, limit=limit)
 

@@ -12,27 +12,21 @@ import swarm_operator
 from swarm_operator.memory.service.asgi import JSON, Reply
 from swarm_operator.memory.service.http.endpoint import Call, Endpoint
 from swarm_operator.memory.service.http.operation import Answer, Operation, reference
-from swarm_operator.memory.service.http.record_schemas import IDENTIFIER
 from swarm_operator.memory.service.http.routes import (
     admin,
-    agents,
     backups,
     batch,
-    consensus,
     entries,
-    leases,
-    messages,
-    patterns,
     records,
     restores,
-    scale,
     settings,
-    tasks,
     transfer,
     watch,
 )
 from swarm_operator.memory.service.http.schemas import KEY, NAMESPACE, SCHEMAS
 from swarm_operator.memory.service.json_schema import Schema
+from swarm_operator.memory.service.records.schemas import IDENTIFIER
+from swarm_operator.memory.service.records.tasks import POOL
 
 PATH: Final = b"/openapi.json"
 _ITSELF: Final = Operation(
@@ -46,13 +40,7 @@ _ITSELF: Final = Operation(
 )
 _SHAPES: Final[dict[str, Schema]] = {
     **SCHEMAS,
-    "Agent": agents.SHAPE,
-    "Task": tasks.SHAPE,
-    "Pattern": patterns.SHAPE,
-    "Proposal": consensus.SHAPE,
-    "Lease": leases.SHAPE,
-    "Message": messages.MESSAGE,
-    "Measurements": messages.MEASUREMENTS,
+    **records.SCHEMAS,
     "Backup": backups.SHAPE,
     "Restore": restores.SHAPE,
 }
@@ -61,7 +49,7 @@ _PATH_PARAMETERS: Final = {
     "key": KEY,
     "id": IDENTIFIER,
     "name": backups.NAME,
-    "pool": scale.POOL,
+    "pool": POOL,
 }
 _BRACES: Final = re.compile(r"{(\w+)}")
 _REFUSALS: Final = {

@@ -10,19 +10,12 @@ from typing import Final
 from swarm_operator.memory.core.entry import (
     MAX_KEY_BYTES,
     MAX_NAMESPACE_BYTES,
-    MAX_PAGE_SIZE,
     MAX_TAG_BYTES,
     MAX_TAGS,
     MAX_TTL_SECONDS,
     MAX_VERSION,
 )
 from swarm_operator.memory.service.json_schema import Schema, array, text, whole
-
-
-def limit(default: int, most: int = MAX_PAGE_SIZE) -> Schema:
-    """Return the schema of a page size."""
-    return whole("Maximum number of results; a long answer has fewer.", least=1, most=most, default=default)
-
 
 TEXT: Final = text()
 ANY: Final[Schema] = {"description": "Any JSON value."}
@@ -35,7 +28,3 @@ TTL: Final = whole("Seconds until the entry expires; 0: never.", most=MAX_TTL_SE
 TAGS: Final = array(text(most=MAX_TAG_BYTES), "Labels to search by.", most=MAX_TAGS)
 VERSION: Final = whole("Only if the entry has this version (compare and set).", least=1, most=MAX_VERSION)
 CURSOR: Final = text("next_cursor of the previous answer; repeat the other arguments.", most=8192)
-ID: Final = text("ID of the record.", most=512)
-NEW_ID: Final = text("ID of the new record; generated if omitted.", most=512)
-AGENT: Final = text("ID of the acting agent.", most=512)
-DETAILS: Final[Schema] = {"type": "object", "description": "Further members of the record, of your choice."}

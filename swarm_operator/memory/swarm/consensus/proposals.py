@@ -121,11 +121,18 @@ class Consensus:
         return await self._records.delete(proposal_id)
 
     async def list(
-        self, *, status: str | None = None, task_id: str | None = None, after: str | None = None, limit: int = 100
+        self, *, status: str | None = None, task: str | None = None, after: str | None = None, limit: int = 100
     ) -> RecordPage:
-        """Return a page of the proposals with this status (open, decided, failed) and task, by id."""
+        """Return a page of the proposals that match all filters, by id.
+
+        Args:
+            status: only proposals with this status: open, decided or failed.
+            task: only proposals about the task with this id.
+            after: `next_key` of the previous page.
+            limit: 1 to 1000. A filtered page may be shorter and not be the last.
+        """
         now = self._store.now()
-        for name, value in (("status", status), ("task", task_id)):
+        for name, value in (("status", status), ("task", task)):
             if value is not None:
                 fields.identifier(name, value)
 
@@ -134,7 +141,7 @@ class Consensus:
             # The status tag is not updated when a deadline passes.
             document |= ballots.settle(document, now) or {}
             return (status is None or document.get("status") == status) and (
-                task_id is None or document.get("taskId") == task_id
+                task is None or document.get("taskId") == task
             )
 
         return await self._records.page(matches, after=after, limit=limit)

@@ -108,7 +108,7 @@ class Tasks:
         self,
         *,
         status: str | None = None,
-        task_type: str | None = None,
+        type: str | None = None,  # noqa: A002 - the member's name
         agent: str | None = None,
         after: str | None = None,
         limit: int = 100,
@@ -117,7 +117,7 @@ class Tasks:
 
         Args:
             status: only tasks with this status.
-            task_type: only tasks with this `type`.
+            type: only tasks with this `type`.
             agent: only tasks claimed by or assigned to this agent.
             after: `next_key` of the previous page.
             limit: 1 to 1000. A filtered page may be shorter and not be the last.
@@ -127,12 +127,12 @@ class Tasks:
             document = task.document
             return (
                 (status is None or rules.status_of(document) == status)
-                and (task_type is None or document.get("type") == task_type)
+                and (type is None or document.get("type") == type)
                 and (agent is None or agent in {text_of(document, "claimedBy"), *texts_of(document, "assignedAgents")})
             )
 
         tags = tags_of(status=status)
-        unfiltered = not tags and task_type is None and agent is None
+        unfiltered = not tags and type is None and agent is None
         return await self._records.page(None if unfiltered else matches, tags=tags, after=after, limit=limit)
 
     async def claim(self, task_id: str, agent: str, *, lease: float | None = None) -> Record:
@@ -211,7 +211,9 @@ class Tasks:
     async def set_status(
         self, task_id: str, status: str, *, agent: str | None = None, result: Any = None, error: Any = None
     ) -> Record:
-        """Change the status. See rules.set_status.
+        """Set the status to pending, in_progress, completed, failed or cancelled.
+
+        `rules.set_status` has the transitions.
 
         Raises:
             InvalidInputError: names the invalid member.

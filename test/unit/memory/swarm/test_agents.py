@@ -70,7 +70,7 @@ async def test_odd_values_of_older_clients_fail_no_list(agents, store, value):
     await store.put("swarm:agents", "agent:odd", value)
     await agents.register("ok", {"type": "coder", "capabilities": ["python"]})
     assert await ids(agents.list()) == ["odd", "ok"]
-    assert await ids(agents.list(capability="python", agent_type="coder", status="idle", stale=False)) == ["ok"]
+    assert await ids(agents.list(capability="python", type="coder", status="idle", stale=False)) == ["ok"]
     assert (await agents.heartbeat("odd")).document["lastHeartbeat"] == NOW
 
 
@@ -116,7 +116,7 @@ async def test_pages_with_filters_neither_skip_nor_repeat(agents):
     )
     found, after, pages = [], None, 0
     while True:
-        page = await agents.list(agent_type="even", limit=60, after=after)
+        page = await agents.list(type="even", limit=60, after=after)
         found += [record.id for record in page.records]
         pages += 1
         after = page.next_key

@@ -26,5 +26,5 @@ async def test_later_measurements_take_the_place_of_earlier_ones(swarm):
     record = await swarm.metrics.store("m1", {"type": "b"})
     assert record.document == {"type": "b", "id": "m1", "updatedBy": None}
     assert coordination.METRICS.namespace == "swarm:metrics"
-    assert [found.id for found in (await swarm.metrics.list(metrics_type="b")).records] == ["m1"]
-    assert (await swarm.metrics.list(metrics_type="a")).records == []
+    assert [found.id for found in (await swarm.metrics.list(type="b")).records] == ["m1"]
+    assert (await swarm.metrics.list(type="a")).records == []

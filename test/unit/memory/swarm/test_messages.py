@@ -138,7 +138,7 @@ async def test_what_older_clients_wrote_is_read_as_far_as_it_goes(swarm, store, 
     await store.put("swarm:communications", "comm:1700000000000-abc", value)
     assert len((await swarm.communications.read()).messages) == 1
     await swarm.communications.send("a", "b", "new")
-    assert await texts(swarm.communications.read(agent="b", message_type=None, from_agent="a")) == ["new"]
+    assert await texts(swarm.communications.read(agent="b", type=None, from_agent="a")) == ["new"]
 
 
 async def test_what_is_wrong_is_named(swarm):

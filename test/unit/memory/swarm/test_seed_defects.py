@@ -22,9 +22,7 @@ async def test_1_8_10_a_second_start_lists_counts_exports_and_cleans_up_what_is_
     clock.advance(8 * 86_400)
     async with SqliteStore.open(tmp_path / "db", clock=clock) as store:
         swarm = Swarm(store)
-        assert [record.document["type"] for record in (await swarm.agents.list(agent_type="coder")).records] == [
-            "coder"
-        ]
+        assert [record.document["type"] for record in (await swarm.agents.list(type="coder")).records] == ["coder"]
         stats = await swarm.stats()
         assert (stats["agents"]["active"], stats["tasks"]["completed"], stats["patterns"]["total"]) == (1, 1, 1)
         lines = [line async for line in export_lines(store)]

@@ -19,6 +19,7 @@ from swarm_operator.memory.service import cursors, documents, searches
 from swarm_operator.memory.service.json_schema import array, object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas, uris
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
+from swarm_operator.memory.service.records.schemas import page_size
 from swarm_operator.memory.service.vectors import NUMBERS, THRESHOLD
 
 DEFAULT_NAMESPACE: Final = "default"
@@ -218,7 +219,7 @@ TOOLS: Final = (
             {
                 "namespace": text("List the keys of this namespace; if omitted, list the namespaces.", most=255),
                 "prefix": schemas.PREFIX,
-                "limit": schemas.limit(50),
+                "limit": page_size(50),
                 "cursor": schemas.CURSOR,
             }
         ),
@@ -261,7 +262,7 @@ TOOLS: Final = (
                     "description": "Also the namespaces below: a/b is below a.",
                 },
                 "prefix": schemas.PREFIX,
-                "limit": schemas.limit(10),
+                "limit": page_size(10),
                 "cursor": schemas.CURSOR,
             }
         ),

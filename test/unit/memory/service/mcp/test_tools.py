@@ -206,3 +206,8 @@ async def test_what_the_disk_refuses_is_the_service_s_fault_and_says_whether_to_
         assert error["code"] in {"disk-full", "io-error"}
         assert error["retry"] is (error["code"] == "io-error")
         assert (await mcp.call("memory_retrieve", key="0"))["found"] is True
+
+
+async def test_error_names_the_argument_and_not_the_field_of_http(mcp):
+    assert (await mcp.fail("consensus_list", taskId="\0"))["field"] == "taskId"
+    assert (await mcp.fail("message_send", **{"from": "\0", "message": 1}))["field"] == "from"

@@ -70,7 +70,7 @@ async def test_records_are_records_of_the_swarm(place):
     await place.migrate()
     async with SqliteStore.open(place.target, StoreConfig()) as store:
         swarm = Swarm(store)
-        agents = await swarm.agents.list(agent_type="coder", capability="test")
+        agents = await swarm.agents.list(type="coder", capability="test")
         assert [agent.id for agent in agents.records] == ["default-worker-0", "default-worker-1"]
         assert len((await swarm.tasks.list(status="completed")).records) == 3
         pattern = await swarm.patterns.get("s/p")
