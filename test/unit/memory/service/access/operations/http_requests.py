@@ -3,21 +3,12 @@
 from urllib.parse import quote
 
 import orjson
+from unit.memory.service.access.operations import record_calls
 from unit.memory.service.access.operations.model import (
     ADMIN,
-    AGENTS,
-    CONSENSUS,
-    COORDINATION,
     EVERYTHING,
-    LEASES,
-    MESSAGES,
-    METRICS,
     NOTHING,
-    PATTERNS,
     PLAIN,
-    STONES,
-    SWARM,
-    TASKS,
     TOKEN,
     VISIBLE,
     Case,
@@ -42,11 +33,6 @@ def _put(namespace):
 def _line(namespace):
     entry = {"namespace": namespace, "key": "new", "value": 1, "tags": [], "metadata": {}}
     return orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _record(namespace, method, path, body=None, *, shows=False):
-    needs = read(namespace) if method == "GET" else write(namespace)
-    return [Case(needs, (method, path, body), shows=(namespace,) if shows else ())]
 
 
 def _admin(method, path):
@@ -107,48 +93,7 @@ CASES = {
         Case(TOKEN, ("GET", "/v1/export", None)),
     ],
     "import": _each(lambda n, _: [Case(write(n), ("POST", "/v1/import", _line(n)))]),
-    "agent-list": _record(AGENTS, "GET", "/v1/agents", shows=True),
-    "agent-register": _record(AGENTS, "PUT", "/v1/agents/ada", {"type": "coder"}),
-    "agent-get": _record(AGENTS, "GET", "/v1/agents/ada", shows=True),
-    "agent-deregister": _record(AGENTS, "DELETE", "/v1/agents/ada"),
-    "agent-heartbeat": _record(AGENTS, "POST", "/v1/agents/ada/heartbeat", {}),
-    "task-list": _record(TASKS, "GET", "/v1/tasks", shows=True),
-    "task-create": _record(TASKS, "POST", "/v1/tasks", {"id": "new"}),
-    "task-claim-next": _record(TASKS, "POST", "/v1/tasks/claim", {"agent": "ada"}),
-    "task-get": _record(TASKS, "GET", "/v1/tasks/open", shows=True),
-    "task-update": _record(TASKS, "PATCH", "/v1/tasks/open", {"priority": 1}),
-    "task-delete": _record(TASKS, "DELETE", "/v1/tasks/open"),
-    "task-claim": _record(TASKS, "POST", "/v1/tasks/open/claim", {"agent": "ada"}),
-    "task-renew": _record(TASKS, "POST", "/v1/tasks/claimed/renew", {"agent": "ada"}),
-    "task-release": _record(TASKS, "POST", "/v1/tasks/claimed/release", {"agent": "ada"}),
-    "task-assign": _record(TASKS, "POST", "/v1/tasks/open/assign", {"agents": ["ada"]}),
-    "task-status": _record(TASKS, "POST", "/v1/tasks/claimed/status", {"status": "completed", "agent": "ada"}),
-    "scale": [*_record(TASKS, "GET", "/v1/scale/*"), *_record(TASKS, "GET", "/v1/scale/coder")],
-    "pattern-list": _record(PATTERNS, "GET", "/v1/patterns", shows=True),
-    "pattern-best": _record(PATTERNS, "GET", "/v1/best-patterns", shows=True),
-    "pattern-store": _record(PATTERNS, "PUT", "/v1/patterns/review", {"type": "x"}),
-    "pattern-get": _record(PATTERNS, "GET", "/v1/patterns/review", shows=True),
-    "pattern-delete": _record(PATTERNS, "DELETE", "/v1/patterns/review"),
-    "pattern-use": _record(PATTERNS, "POST", "/v1/patterns/review/uses", {"success": True}),
-    "consensus-list": _record(CONSENSUS, "GET", "/v1/consensus", shows=True),
-    "consensus-propose": _record(CONSENSUS, "POST", "/v1/consensus", {"id": "new"}),
-    "consensus-get": _record(CONSENSUS, "GET", "/v1/consensus/name", shows=True),
-    "consensus-delete": _record(CONSENSUS, "DELETE", "/v1/consensus/name"),
-    "consensus-vote": _record(CONSENSUS, "POST", "/v1/consensus/name/votes", {"agent": "ada", "choice": "approve"}),
-    "consensus-close": _record(CONSENSUS, "POST", "/v1/consensus/name/close"),
-    "lease-get": _record(LEASES, "GET", "/v1/leases/queen", shows=True),
-    "lease-claim": _record(LEASES, "POST", "/v1/leases/queen/claim", {"agent": STONES[LEASES]}),
-    "lease-renew": _record(LEASES, "POST", "/v1/leases/queen/renew", {"agent": STONES[LEASES]}),
-    "lease-release": _record(LEASES, "POST", "/v1/leases/queen/release", {"agent": STONES[LEASES]}),
-    "communication-read": _record(MESSAGES, "GET", "/v1/communications", shows=True),
-    "communication-send": _record(MESSAGES, "POST", "/v1/communications", {"fromAgent": "ada", "message": 1}),
-    "coordination-put": _record(COORDINATION, "PUT", "/v1/coordination/state", 1),
-    "coordination-get": _record(COORDINATION, "GET", "/v1/coordination/state", shows=True),
-    "coordination-delete": _record(COORDINATION, "DELETE", "/v1/coordination/state"),
-    "metrics-list": _record(METRICS, "GET", "/v1/metrics", shows=True),
-    "metrics-put": _record(METRICS, "PUT", "/v1/metrics/load", {"type": "cpu"}),
-    "metrics-get": _record(METRICS, "GET", "/v1/metrics/load", shows=True),
-    "swarm-stats": [Case(read(*SWARM), ("GET", "/v1/swarm", None))],
+    **record_calls.HTTP,
     "backup-list": _admin("GET", "/admin/backups"),
     "backup-get": [Case(ADMIN, ("GET", "/admin/backups/none", None), statuses=(404,))],
     "backup-make": [Case(ADMIN, ("PUT", "/admin/backups/made", {"reason": "Requested"}), statuses=(202,))],

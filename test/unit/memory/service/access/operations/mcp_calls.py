@@ -4,17 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from unit.memory.service.access.operations import record_calls
 from unit.memory.service.access.operations.model import (
     ADMIN,
-    AGENTS,
-    CONSENSUS,
     EVERYTHING,
-    LEASES,
-    MESSAGES,
-    PATTERNS,
     PLAIN,
-    STONES,
-    TASKS,
     TOKEN,
     VISIBLE,
     Case,
@@ -51,7 +45,7 @@ def _reads(namespace, /, *, shows=True, **arguments):
 
 
 def _writes(namespace, /, **arguments):
-    return [Case(write(namespace), {name.rstrip("_"): value for name, value in arguments.items()})]
+    return [Case(write(namespace), arguments)]
 
 
 TOOLS = {
@@ -98,40 +92,7 @@ TOOLS = {
     "memory_backup": [Case(ADMIN, {"path": "made.db"})],
     "memory_restore": [Case(ADMIN, {"backupPath": "kept.db"})],
     "memory_sync": [Case(ADMIN, {"target": "itself"})],
-    "agent_register": _writes(AGENTS, id="ada", type="coder"),
-    "agent_heartbeat": _writes(AGENTS, id="ada"),
-    "agent_get": _reads(AGENTS, id="ada"),
-    "agent_list": _reads(AGENTS),
-    "agent_deregister": _writes(AGENTS, id="ada"),
-    "task_create": _writes(TASKS, id="new"),
-    "task_claim_next": _writes(TASKS, agent="ada"),
-    "task_claim": _writes(TASKS, id="open", agent="ada"),
-    "task_renew": _writes(TASKS, id="claimed", agent="ada"),
-    "task_release": _writes(TASKS, id="claimed", agent="ada"),
-    "task_set_status": _writes(TASKS, id="claimed", status="completed", agent="ada"),
-    "task_update": _writes(TASKS, id="open", priority=1),
-    "task_assign": _writes(TASKS, id="open", agents=["ada"]),
-    "task_get": _reads(TASKS, id="open"),
-    "task_list": _reads(TASKS),
-    "task_delete": _writes(TASKS, id="open"),
-    "pattern_store": _writes(PATTERNS, id="review", type="x"),
-    "pattern_use": _writes(PATTERNS, id="review", success=True),
-    "pattern_best": _reads(PATTERNS),
-    "pattern_get": _reads(PATTERNS, id="review"),
-    "pattern_list": _reads(PATTERNS),
-    "pattern_delete": _writes(PATTERNS, id="review"),
-    "consensus_propose": _writes(CONSENSUS, id="new"),
-    "consensus_vote": _writes(CONSENSUS, id="name", agent="ada", choice="approve"),
-    "consensus_result": _reads(CONSENSUS, id="name"),
-    "consensus_list": _reads(CONSENSUS),
-    "consensus_close": _writes(CONSENSUS, id="name"),
-    "consensus_delete": _writes(CONSENSUS, id="name"),
-    "lease_get": _reads(LEASES, id="queen"),
-    "lease_claim": _writes(LEASES, id="queen", agent=STONES[LEASES]),
-    "lease_renew": _writes(LEASES, id="queen", agent=STONES[LEASES]),
-    "lease_release": _writes(LEASES, id="queen", agent=STONES[LEASES]),
-    "message_send": _writes(MESSAGES, from_="ada", message=1),
-    "message_read": _reads(MESSAGES),
+    **record_calls.TOOLS,
 }
 """By the name of the tool; a case's request is its arguments."""
 
