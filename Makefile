@@ -41,6 +41,9 @@ wrap: $(VENV) ## Wrap the prose of the pages at 100 columns
 openapi: $(VENV) ## Write docs/openapi.json from the memory service's code
 	$(PYTHON) hack/openapi.py
 
+client: $(VENV) ## Write the client's methods for records from the table of their operations
+	$(PYTHON) hack/client.py
+
 lint: $(VENV) ## ruff, mypy, import contracts, spelling, banned words and the width of pages
 	$(PYTHON) -m ruff check .
 	@! git grep -n '^__all__' -- 'swarm_operator/*.py' ':!*__init__.py' || { echo '__all__: in packages only; a module has what it defines'; exit 1; }
@@ -54,6 +57,7 @@ check: lint ## lint, and fail when generated files are stale
 	$(PYTHON) hack/manifests.py --check
 	PYTHON=$(PYTHON) hack/proto.sh --check
 	$(PYTHON) hack/openapi.py --check
+	$(PYTHON) hack/client.py --check
 
 # Niced, for the longest tests wait for the kind cluster.
 test: $(VENV) control-plane cluster docker-build ## Every test: unit, integration (a real kube-apiserver and etcd) and end to end (kind)
@@ -138,6 +142,6 @@ cluster: ## A kind cluster named swarm, also where no image registry can be reac
 cluster-down: ## Delete it, and stop the Docker engine if `make cluster` started it
 	hack/kind/cluster.sh down
 
-.PHONY: quickstart help manifests proto wrap openapi lint check test test-unit test-integration test-e2e fuzz hostile bench bench-operator bench-memory bench-recall \
+.PHONY: quickstart help manifests proto wrap openapi client lint check test test-unit test-integration test-e2e fuzz hostile bench bench-operator bench-memory bench-recall \
 	soak run lock venv docker-build docker-buildx install \
 	uninstall deploy undeploy control-plane cluster cluster-down

@@ -1,10 +1,10 @@
 """Python client of the memory service, used by agents, the operator and the command line. It knows only HTTP.
 
 - client: MemoryClient, with entries and service-wide calls
-- swarm: records: agents, tasks, patterns, proposals, messages
+- records, resource, swarm: agents, tasks, patterns, proposals, messages; `records` is made from the service's table
 - backups, restores: named backups at the service's destination, restores of them into the service
 - transfer, backup, watch: calls whose responses are streams
-- sync: SyncMemoryClient, the same operations for code without an event loop
+- sync, sync_records, facade: SyncMemoryClient, the same operations for code without an event loop
 - transport, retrying: connections, authentication, checks of responses, retries
 - encoding, models, errors: JSON, what calls return and raise
 """
@@ -38,8 +38,9 @@ from swarm_operator.memory.client.models import (
     SearchPage,
     Stats,
 )
+from swarm_operator.memory.client.resource import MessagePage, RecordPage
 from swarm_operator.memory.client.restores import RestoreState
-from swarm_operator.memory.client.swarm import MessagePage, RecordPage, Workload
+from swarm_operator.memory.client.swarm import Workload
 from swarm_operator.memory.client.sync import SyncMemoryClient
 
 __all__ = [

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from swarm_operator.memory.client import backup, swarm, watch
+from swarm_operator.memory.client import backup, records, swarm, watch
 from swarm_operator.memory.client.backups import BackupsClient
 from swarm_operator.memory.client.decoding import (
     batch_results,
@@ -99,14 +99,14 @@ class MemoryClient:
             policy=RetryPolicy(retries, retry_for, backoff, sleep),
         )  # fmt: skip
         self._transport = transport
-        self.agents = swarm.AgentsClient(transport)
+        self.agents = records.AgentsClient(transport)
         self.tasks = swarm.TasksClient(transport)
-        self.patterns = swarm.PatternsClient(transport)
-        self.consensus = swarm.ConsensusClient(transport)
-        self.leases = swarm.LeasesClient(transport)
-        self.communications = swarm.CommunicationsClient(transport)
+        self.patterns = records.PatternsClient(transport)
+        self.consensus = records.ConsensusClient(transport)
+        self.leases = records.LeasesClient(transport)
+        self.communications = records.CommunicationsClient(transport)
         self.coordination = swarm.CoordinationClient(transport)
-        self.metrics = swarm.MetricsClient(transport)
+        self.metrics = records.MetricsClient(transport)
         self.swarm = TransferClient(transport)
         self.backups = BackupsClient(transport)
         self.restores = RestoresClient(transport)

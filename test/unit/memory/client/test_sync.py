@@ -16,7 +16,7 @@ from swarm_operator.memory.client import (
     MemoryUnavailableError,
     SyncMemoryClient,
 )
-from swarm_operator.memory.client.sync import _Facade
+from swarm_operator.memory.client.facade import Facade
 
 RECORDS = (
     "agents", "tasks", "patterns", "consensus", "leases", "communications", "coordination", "metrics", "swarm",
@@ -56,7 +56,7 @@ def test_each_operation_is_there_with_its_parameters_and_its_text():
     assert {name for name, each in vars(asynchronous).items() if not name.startswith("_")} == set(RECORDS)
     counted = 0
     for theirs, ours in pairs:
-        assert isinstance(ours, _Facade)
+        assert isinstance(ours, Facade)
         expected = operations(theirs)
         assert operations(ours).keys() == expected.keys()
         for name, method in expected.items():
