@@ -7,7 +7,8 @@ capabilities that this service lacks have no tool.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from swarm_operator.memory.core import Query
@@ -19,9 +20,6 @@ from swarm_operator.memory.service.mcp import schemas
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
 from swarm_operator.memory.service.mcp.tools import entries
 
-_LIST_LIMIT: Final = 100
-_SEARCH_LIMIT: Final = 50
-"""Both limits are claude-flow's."""
 _SESSIONS: Final = "sessions"
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TIMEFRAME: Final = re.compile(r"([0-9]{1,6})([smhd])")
@@ -29,66 +27,75 @@ _MAX_COUNTED: Final = 1000
 _DURATIONS: Final = "swarm_memory_operation_duration_seconds"
 
 
+@dataclass(frozen=True, slots=True)
+class _Alias:
+    """Action of claude-flow that one of our tools does.
+
+    Attributes:
+        tool: name of our tool.
+        arguments: names of its arguments, and of claude-flow's that have their values.
+        required: claude-flow's arguments that the action needs.
+        fixed: values of further arguments.
+        result: makes claude-flow's result of our tool's and of its arguments.
+    """
+
+    tool: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    result: Callable[[dict[str, Any]], dict[str, Any]] = dict
+
+    @property
+    def operation(self) -> str:
+        """Return the operation name in the duration metric, for a namespace."""
+        name = _TOOLS[self.tool].operation
+        return name if isinstance(name, str) else name({"namespace": ""})
+
+    async def __call__(self, call: Call, namespace: str, arguments: Arguments) -> dict[str, Any]:
+        """Call our tool and return claude-flow's result."""
+        for name in self.required:
+            if name not in arguments:
+                raise InvalidInputError(name, f"given with action {arguments['action']}")
+        given = {ours: arguments[theirs] for ours, theirs in self.arguments.items() if theirs in arguments}
+        with naming(**self.arguments):
+            answer = await _TOOLS[self.tool].handler(call, {"namespace": namespace, **self.fixed, **given})
+        return self.result(answer)
+
+
+def _stored(answer: dict[str, Any]) -> dict[str, Any]:
+    return {"stored": True, **{name: value for name, value in answer.items() if name not in {"created", "uri"}}}
+
+
+def _retrieved(answer: dict[str, Any]) -> dict[str, Any]:
+    return answer if answer["found"] else {**answer, "value": None}
+
+
+def _found(answer: dict[str, Any]) -> dict[str, Any]:
+    return {"entries": answer["entries"], "more": answer["next_cursor"] is not None}
+
+
+_TOOLS: Final = {tool.name: tool for tool in entries.TOOLS}
+_ALIASES: Final = {
+    "store": _Alias("memory_store", {"key": "key", "value": "value", "ttl": "ttl"}, ("key", "value"), result=_stored),
+    "retrieve": _Alias("memory_retrieve", {"key": "key"}, ("key",), result=_retrieved),
+    "list": _Alias("memory_list", fixed={"limit": 100}),
+    "delete": _Alias("memory_delete", {"key": "key"}, ("key",)),
+    "search": _Alias("memory_search", {"pattern": "value"}, ("value",), {"limit": 50}, _found),
+}
+"""Actions of `memory_usage`. The limits are claude-flow's."""
+
+
 async def _usage(call: Call, arguments: Arguments) -> dict[str, Any]:
     action = arguments["action"]
     namespace = arguments.get("namespace", entries.DEFAULT_NAMESPACE)
-    answer = await _ACTIONS[action](call, namespace, arguments)
+    answer = await _ALIASES[action](call, namespace, arguments)
     return {"success": True, "action": action, "namespace": namespace, **answer}
-
-
-def _needed(arguments: Arguments, name: str) -> str:
-    if name not in arguments:
-        raise InvalidInputError(name, f"given with action {arguments['action']}")
-    value: str = arguments[name]
-    return value
-
-
-async def _usage_store(call: Call, namespace: str, arguments: Arguments) -> dict[str, Any]:
-    key = _needed(arguments, "key")
-    draft = Draft.create(namespace, key, _needed(arguments, "value"), ttl=arguments.get("ttl"))
-    entry, _ = await call.store.write(draft)
-    return {"stored": True, **call.budget.entry(entry)}
-
-
-async def _usage_retrieve(call: Call, namespace: str, arguments: Arguments) -> dict[str, Any]:
-    key = _needed(arguments, "key")
-    entry = await call.store.get(namespace, key)
-    if entry is None:
-        return {"found": False, "key": key, "value": None}
-    return {"found": True, **call.budget.value(entry, 0)}
-
-
-async def _usage_list(call: Call, namespace: str, _: Arguments) -> dict[str, Any]:
-    return await entries.keys(call, namespace, prefix="", cursor=None, limit=_LIST_LIMIT)
-
-
-async def _usage_delete(call: Call, namespace: str, arguments: Arguments) -> dict[str, Any]:
-    key = _needed(arguments, "key")
-    return {"deleted": await call.store.delete(namespace, key), "key": key}
-
-
-async def _usage_search(call: Call, namespace: str, arguments: Arguments) -> dict[str, Any]:
-    pattern = entries.key_glob(_needed(arguments, "value"))
-    with naming(glob="value"):
-        query = Query.create(namespace=namespace, glob=pattern)
-    found, taken = await entries.find(call, query, limit=_SEARCH_LIMIT)
-    return {"entries": taken, "more": found.next_cursor is not None}
-
-
-_ACTIONS: Final[dict[str, Callable[[Call, str, Arguments], Awaitable[dict[str, Any]]]]] = {
-    "store": _usage_store,
-    "retrieve": _usage_retrieve,
-    "list": _usage_list,
-    "delete": _usage_delete,
-    "search": _usage_search,
-}
-_OPERATIONS: Final = {"store": "put", "retrieve": "get", "list": "list", "delete": "delete", "search": "search"}
 
 
 async def _namespace(call: Call, arguments: Arguments) -> dict[str, Any]:
     namespace, action = arguments["namespace"], arguments["action"]
     if action == "list":
-        return {"action": action, **await entries.keys(call, namespace, prefix="", cursor=None, limit=_LIST_LIMIT)}
+        return {"action": action, **await _ALIASES["list"](call, namespace, arguments)}
     if action == "info":
         counts = await call.store.counts([namespace])
         return {"action": action, "namespace": namespace, "count": counts[namespace]}
@@ -183,10 +190,10 @@ TOOLS: Final = (
         "Store, retrieve, list, delete or search text, with claude-flow's arguments. Prefer memory_store, "
         "memory_retrieve, memory_list, memory_delete and memory_search, which also have JSON values, tags, versions "
         "and pages.",
-        lambda arguments: _OPERATIONS[arguments["action"]],
+        lambda arguments: _ALIASES[arguments["action"]].operation,
         object_of(
             {
-                "action": one_of("What to do.", *_ACTIONS),
+                "action": one_of("What to do.", *_ALIASES),
                 "key": text("For store, retrieve and delete.", most=1024),
                 "value": {
                     "type": "string",
