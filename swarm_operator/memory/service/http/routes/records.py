@@ -52,6 +52,11 @@ _PAGING: Final[dict[Result, dict[str, Schema]]] = {
 }
 
 
+def endpoint(resource: Resource, row: RecordOperation) -> Endpoint:
+    """Return the endpoint of a row."""
+    return Endpoint(_operation(resource, row), _handler(resource, row))
+
+
 def _operation(resource: Resource, row: RecordOperation) -> Operation:
     """Return the HTTP operation of a row."""
     schemas = {field.name: field.schema for field in row.fields}
@@ -181,8 +186,4 @@ def _best(resource: Resource, best: BestPatterns) -> dict[str, Any]:
 
 SCHEMAS: Final = {resource.schema: resource.shape for resource in RESOURCES if resource.shape is not None}
 """Schemas of the records for the OpenAPI document, by name."""
-ENDPOINTS: Final = tuple(
-    Endpoint(_operation(resource, row), _handler(resource, row))
-    for resource in RESOURCES
-    for row in resource.operations
-)
+ENDPOINTS: Final = tuple(endpoint(resource, row) for resource in RESOURCES for row in resource.operations)

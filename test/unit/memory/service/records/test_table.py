@@ -4,9 +4,13 @@ import inspect
 
 import pytest
 
+from swarm_operator.memory.core.errors import InvalidInputError
+from swarm_operator.memory.service.http.endpoint import Call
 from swarm_operator.memory.service.http.openapi import OPERATIONS
+from swarm_operator.memory.service.http.routes.records import endpoint
 from swarm_operator.memory.service.mcp.tools import TOOLS
-from swarm_operator.memory.service.records.operation import Body, Result
+from swarm_operator.memory.service.records.operation import Body, Field, RecordOperation, Resource, Result
+from swarm_operator.memory.service.records.schemas import FILTER
 from swarm_operator.memory.service.records.table import RESOURCES
 
 ROWS = [(resource, row) for resource in RESOURCES for row in resource.operations]
@@ -37,6 +41,22 @@ def test_row_has_its_operation_and_its_tool(resource, row):
         assert tool.namespace == resource.namespace
         named = {"id", "details", "limit", "cursor"} | {field.tool_name for field in row.fields}
         assert {field.tool_name for field in row.fields} <= tool.input["properties"].keys() <= named
+
+
+async def test_query_parameter_that_is_required_and_missing_is_named():
+    async def method(_, term):
+        return {"term": term}
+
+    fields = (Field("term", FILTER, required=True),)
+    row = RecordOperation("x", "GET", "/v1/x", method, "X.", fields, Body.QUERY, Result.REPORT)
+    made = endpoint(Resource(None, lambda store: store, "x", "x", (row,)), row)
+
+    async def answer(query):
+        return await made.handler(Call(made.operation, (), {}, b"", None, None, None, {"query_string": query}, None))
+
+    assert (await answer(b"term=a")).body == b'{"term":"a"}'
+    with pytest.raises(InvalidInputError, match="term"):
+        await answer(b"")
 
 
 def test_orders_name_tools_and_arguments_that_exist():
