@@ -215,7 +215,7 @@ async def _watched(run: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
     """Show how far a coroutine is, and return what it returns."""
     import asyncio  # noqa: PLC0415
 
-    from swarm_operator.memory.transfer.backups.catalog import Progress  # noqa: PLC0415
+    from swarm_operator.memory.transfer.backups.copies import Progress  # noqa: PLC0415
 
     progress = Progress()
     with bar("backup", of_bytes=True) as show:

@@ -64,9 +64,9 @@ def migrate(
     """Bring legacy memory (claude-flow's JSON and SQLite files, exports) into a service or a database file."""
     import asyncio  # noqa: PLC0415 - `--help` imports all modules of commands
 
+    from swarm_operator.memory.transfer.importer import Existing  # noqa: PLC0415
     from swarm_operator.memory.transfer.migration import run  # noqa: PLC0415
     from swarm_operator.memory.transfer.migration.targets import Service  # noqa: PLC0415
-    from swarm_operator.memory.transfer.ndjson import Existing  # noqa: PLC0415
 
     if quarantine is None and not dry_run:
         quarantine = (report.parent if report else Path()) / _QUARANTINE

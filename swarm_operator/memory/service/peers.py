@@ -20,7 +20,8 @@ from swarm_operator.memory.service.access import secret_file
 from swarm_operator.memory.service.access.rights import ADMIN
 from swarm_operator.memory.service.errors import BadTokenFileError, PeerError
 from swarm_operator.memory.service.quotas import Quota
-from swarm_operator.memory.transfer.ndjson import Existing, Importer, Outcome, export_lines
+from swarm_operator.memory.transfer.export import export_lines
+from swarm_operator.memory.transfer.importer import Existing, Importer, Outcome
 from swarm_operator.shared import secret_list
 from swarm_operator.shared.secret_list import NAME, SecretFormatError
 

@@ -15,7 +15,8 @@ from swarm_operator.memory.atomicfile import AtomicFile
 from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError, from_os
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.sqlite.backup.verify import check
-from swarm_operator.memory.transfer.ndjson import Existing, Importer, export_lines
+from swarm_operator.memory.transfer.export import export_lines
+from swarm_operator.memory.transfer.importer import Existing, Importer
 from swarm_operator.memory.transfer.restores.copies import open_copy
 
 

@@ -1,7 +1,7 @@
-"""The catalog of the backups in one folder of a destination: makes, verifies, lists, fetches and deletes them.
+"""Catalog of the backups in one folder of a destination: makes, verifies, lists, fetches and deletes them.
 
-A backup counts when its copy was read back from where it lies, and its digest, its pages and its counts were right:
-then its manifest is written, and not before. Layout: NAME/memory.db and NAME/manifest.json.
+A backup counts when its copy (see `copies`) was read back and is right: then its manifest is written, and not before.
+Layout: NAME/memory.db and NAME/manifest.json.
 """
 
 from __future__ import annotations
@@ -9,64 +9,34 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
-import hashlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import swarm_operator
-from swarm_operator.memory.atomicfile import AtomicFile, remove_stale
 from swarm_operator.memory.core.backup import BackupSource
 from swarm_operator.memory.core.errors import (
-    CorruptDatabaseError,
-    DiskFullError,
-    ForeignDatabaseError,
-    InvalidInputError,
     MemoryStoreError,
-    ReadOnlyError,
-    from_os,
 )
-from swarm_operator.memory.sqlite.backup.facts import Facts, read_facts
 from swarm_operator.memory.swarm.times import to_text
 from swarm_operator.memory.transfer.backups import manifest as manifests
-from swarm_operator.memory.transfer.backups.destination import PART, Destination, StoredFile
+from swarm_operator.memory.transfer.backups.copies import COPY, Copies, Progress, with_facts
+from swarm_operator.memory.transfer.backups.destination import Destination, StoredFile
 from swarm_operator.memory.transfer.backups.errors import (
     BackupDamagedError,
     BackupNotFoundError,
-    DestinationDeniedError,
-    DestinationFullError,
     ForeignBackupError,
 )
 from swarm_operator.memory.transfer.backups.manifest import Manifest, check_name, check_reason, is_name
 
-COPY: Final = "memory.db"
 FINAL_BACKUP: Final = "Final"
 """Reason of the backup after which a memory is deleted."""
 MANIFEST: Final = "manifest.json"
 ABANDONED_AFTER: Final = 24 * 3600 * 1000
 """Milliseconds after which an incomplete backup is removed by the next successful one."""
 _CONCURRENT_READS: Final = 8
-
-
-class Progress:
-    """How far a backup is. Its methods are called from the event loop.
-
-    Attributes:
-        verifying: whether the copy is being read back.
-        bytes: bytes written or read back so far.
-        of: all bytes; 0: not known yet.
-    """
-
-    def __init__(self) -> None:
-        self.verifying = False
-        self.bytes = 0
-        self.of = 0
-
-    def begin(self, of: int, *, verifying: bool) -> None:
-        """Begin to write or to read back."""
-        self.verifying, self.bytes, self.of = verifying, 0, of
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +97,7 @@ class Catalog:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.destination = destination
-        self._scratch = scratch
+        self._copies = Copies(destination, scratch)
         self._source = source
         self._clock = clock
 
@@ -167,17 +137,16 @@ class Catalog:
         try:
             if reason == FINAL_BACKUP:
                 await source.stop_writes(name)
-            size, digest = await self._copy(source, f"{name}/{COPY}", progress)
+            size, digest = await self._copies.write(source, name, progress)
             completed = self._now()
             manifest = Manifest(
                 name=name, reason=reason, swarm_id=source.swarm_id, started_at=started, completed_at=completed,
                 verified_at=None, size=size, sha256=digest, entries=0, schema_version=0, feed_position=0, version=0,
                 made_by=f"swarm-memory {swarm_operator.__version__}",
             )  # fmt: skip
-            async with self._read_back(manifest, progress) as path:
-                facts = await _examine(path)
+            facts = await self._copies.read_back(manifest, progress)
             published = True
-            return await self._write(_with_facts(manifest, facts, verified_at=self._now()))
+            return await self._write(with_facts(manifest, facts, verified_at=self._now()))
         except BaseException as error:
             with contextlib.suppress(MemoryStoreError):
                 if isinstance(error, Exception):
@@ -201,7 +170,7 @@ class Catalog:
         if manifest is None:
             manifest = stored.usable()
         try:
-            await self._check(manifest, progress or Progress())
+            await self._copies.check(manifest, progress or Progress())
         except BackupDamagedError as error:
             await self._write(replace(manifest, verified_at=None, damage=str(error)))
             raise
@@ -229,20 +198,7 @@ class Catalog:
             raise ForeignBackupError(
                 f"{self.location(name)} is a backup of the swarm {manifest.swarm_id!r}, not of {swarm_id!r}"
             )
-        try:
-            await asyncio.to_thread(remove_stale, target.parent)
-            file = await asyncio.to_thread(AtomicFile.create, target)
-            try:
-                with file.path.open("wb", buffering=0) as opened:
-                    await self._download(manifest, progress or Progress(), opened)
-                _compare(manifest, await _examine(file.path))
-                await asyncio.to_thread(file.publish)
-            finally:
-                await asyncio.to_thread(file.discard)
-        except FileExistsError:
-            raise InvalidInputError("target", f"a file that does not exist; there is a {target} already") from None
-        except OSError as error:
-            raise from_os(error, f"the copy {target}") from error
+        await self._copies.fetch(manifest, target, progress or Progress())
         return manifest
 
     async def list(self) -> list[StoredBackup]:
@@ -334,106 +290,3 @@ class Catalog:
 
         await self.destination.put(f"{manifest.name}/{MANIFEST}", parts(), len(text))
         return manifest
-
-    async def _copy(self, source: BackupSource, path: str, progress: Progress) -> tuple[int, str]:
-        """Copy the database to the destination. Return the copy's size and digest."""
-        place = await self.destination.place(path)
-        if place is None:
-            return await self._upload(source, path, progress)
-        try:
-            # The engine writes the copy where it is to lie, which takes no further space.
-            size = (await source.backup(place)).size
-        except DiskFullError as error:
-            raise DestinationFullError(f"{self.destination.url}: no room left: {error}") from error
-        except ReadOnlyError as error:
-            raise DestinationDeniedError(f"{self.destination.url}: {error}") from error
-        progress.begin(size, verifying=False)
-        digest = hashlib.sha256()
-        async for part in self.destination.read(path, size):
-            await asyncio.to_thread(digest.update, part)
-            progress.bytes += len(part)
-        return size, digest.hexdigest()
-
-    async def _upload(self, source: BackupSource, path: str, progress: Progress) -> tuple[int, str]:
-        async with source.snapshot(self._scratch) as snapshot:
-            progress.begin(snapshot.size, verifying=False)
-            digest = hashlib.sha256()
-
-            async def parts() -> AsyncGenerator[bytes, None]:
-                while part := await asyncio.to_thread(snapshot.file.read, PART):
-                    await asyncio.to_thread(digest.update, part)
-                    yield part
-                    progress.bytes += len(part)
-
-            await self.destination.put(path, parts(), snapshot.size)
-            if digest.digest() != snapshot.sha256:
-                raise BackupDamagedError("the copy changed on its way to the destination")
-            return snapshot.size, digest.hexdigest()
-
-    async def _check(self, manifest: Manifest, progress: Progress) -> None:
-        """Read a copy back and compare it with its manifest. Raise BackupDamagedError."""
-        async with self._read_back(manifest, progress) as path:
-            _compare(manifest, await _examine(path))
-
-    @contextlib.asynccontextmanager
-    async def _read_back(self, manifest: Manifest, progress: Progress) -> AsyncIterator[Path]:
-        """Yield a file with what lies at the destination. Raise BackupDamagedError if its digest is wrong."""
-        place = await self.destination.place(f"{manifest.name}/{COPY}")
-        if place is not None:
-            await self._download(manifest, progress, None)
-            yield place
-            return
-        try:
-            file = await asyncio.to_thread(AtomicFile.create, self._scratch / "verify", replace=True)
-            try:
-                with file.path.open("wb", buffering=0) as opened:
-                    await self._download(manifest, progress, opened)
-                yield file.path
-            finally:
-                await asyncio.to_thread(file.discard)
-        except OSError as error:
-            raise from_os(error, f"a copy of the backup {manifest.name} in {self._scratch}") from error
-
-    async def _download(self, manifest: Manifest, progress: Progress, file: BinaryIO | None) -> None:
-        """Read a copy, write it to a file if one is given, and check its digest. Raise BackupDamagedError."""
-        path = f"{manifest.name}/{COPY}"
-        progress.begin(manifest.size, verifying=True)
-        digest = hashlib.sha256()
-        try:
-            size = await self.destination.size(path)
-            if size != manifest.size:
-                raise BackupDamagedError(f"the copy has {size} bytes, and {manifest.size} were written")
-            async for part in self.destination.read(path, size):
-                await asyncio.to_thread(_take, digest, part, file)
-                progress.bytes += len(part)
-        except FileNotFoundError as error:
-            raise BackupDamagedError(f"{self.location(manifest.name)}: the copy is missing") from error
-        if digest.hexdigest() != manifest.sha256:
-            raise BackupDamagedError("the copy has another SHA-256 digest than the one that was written")
-
-
-async def _examine(path: Path) -> Facts:
-    try:
-        return await read_facts(path)
-    except (CorruptDatabaseError, ForeignDatabaseError) as error:
-        raise BackupDamagedError(str(error)) from error
-
-
-def _compare(manifest: Manifest, facts: Facts) -> None:
-    """Raise BackupDamagedError if a copy does not hold what its manifest says."""
-    if _with_facts(manifest, facts, verified_at=manifest.verified_at) != manifest:
-        raise BackupDamagedError(f"the copy does not hold what its manifest says, but {facts}")
-
-
-def _with_facts(manifest: Manifest, facts: Facts, *, verified_at: str | None) -> Manifest:
-    return replace(
-        manifest, entries=facts.entries, schema_version=facts.schema_version, feed_position=facts.feed_position,
-        version=facts.version, verified_at=verified_at,
-    )  # fmt: skip
-
-
-def _take(digest: hashlib._Hash, part: bytes, file: BinaryIO | None) -> None:
-    digest.update(part)
-    written = 0
-    while file is not None and written < len(part):
-        written += file.write(part[written:])

@@ -20,7 +20,8 @@ from typing import Any, Final, Protocol
 from swarm_operator.memory.atomicfile import AtomicFile
 from swarm_operator.memory.core.errors import MemoryStoreError, StoreClosedError
 from swarm_operator.memory.swarm.times import to_text
-from swarm_operator.memory.transfer.backups.catalog import Catalog, Progress, StoredBackup
+from swarm_operator.memory.transfer.backups.catalog import Catalog, StoredBackup
+from swarm_operator.memory.transfer.backups.copies import Progress
 from swarm_operator.memory.transfer.backups.errors import (
     BackupConflictError,
     BackupInterruptedError,

@@ -9,7 +9,8 @@ from typing import Final
 
 from swarm_operator.memory.atomicfile import sync_directory
 from swarm_operator.memory.core.errors import from_os
-from swarm_operator.memory.transfer.backups.catalog import Catalog, Progress
+from swarm_operator.memory.transfer.backups.catalog import Catalog
+from swarm_operator.memory.transfer.backups.copies import Progress
 from swarm_operator.memory.transfer.backups.errors import DatabaseExistsError
 from swarm_operator.memory.transfer.backups.location import open_destination, split_location
 from swarm_operator.memory.transfer.backups.manifest import Manifest

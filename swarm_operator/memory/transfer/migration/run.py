@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 from swarm_operator.memory.client import MemoryClientError
 from swarm_operator.memory.core.errors import MemoryStoreError
 from swarm_operator.memory.swarm import times
+from swarm_operator.memory.transfer.importer import Existing
 from swarm_operator.memory.transfer.migration import databases, json_stores
 from swarm_operator.memory.transfer.migration.database_copies import copied
 from swarm_operator.memory.transfer.migration.items import (
@@ -36,7 +37,6 @@ from swarm_operator.memory.transfer.migration.scratch import scratch_directory
 from swarm_operator.memory.transfer.migration.sources import Format, Source, find, open_regular
 from swarm_operator.memory.transfer.migration.staging import Staged, Staging
 from swarm_operator.memory.transfer.migration.targets import RejectedLineError, Service, Target, open_file, open_service
-from swarm_operator.memory.transfer.ndjson import Existing
 
 _BATCH_ITEMS: Final = 500
 _BATCH_BYTES: Final = 4 * 1024 * 1024

@@ -22,10 +22,10 @@ from swarm_operator.memory.core.writes import Write
 from swarm_operator.memory.sqlite.config import StoreConfig
 from swarm_operator.memory.sqlite.store import SqliteStore
 from swarm_operator.memory.swarm import times
+from swarm_operator.memory.transfer.importer import BadLineError, Existing, Importer, ImportTarget
+from swarm_operator.memory.transfer.importer import Outcome as Imported
 from swarm_operator.memory.transfer.migration.database_copies import copied
 from swarm_operator.memory.transfer.migration.report import Outcome
-from swarm_operator.memory.transfer.ndjson import BadLineError, Existing, Importer, ImportTarget
-from swarm_operator.memory.transfer.ndjson import Outcome as Imported
 
 _IMPORTED: Final = {
     Imported.CREATED: Outcome.CREATED,

@@ -29,7 +29,7 @@ from swarm_operator.memory.core.errors import DiskFullError, MemoryStoreError, S
 from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.swarm.times import from_text, to_text
 from swarm_operator.memory.transfer.backups.catalog import Catalog
-from swarm_operator.memory.transfer.backups.catalog import Progress as CopyProgress
+from swarm_operator.memory.transfer.backups.copies import Progress as CopyProgress
 from swarm_operator.memory.transfer.backups.errors import (
     BackupConflictError,
     BackupInterruptedError,

@@ -2,7 +2,8 @@
 
 from swarm_operator.memory.sqlite import SqliteStore
 from swarm_operator.memory.swarm import Swarm
-from swarm_operator.memory.transfer.ndjson import Importer, export_lines
+from swarm_operator.memory.transfer.export import export_lines
+from swarm_operator.memory.transfer.importer import Importer
 
 
 async def test_1_8_4_tags_select(store):

@@ -20,6 +20,7 @@ from swarm_operator.memory.core.errors import DeletingError
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig, store
 from swarm_operator.memory.sqlite.database import deletion
 from swarm_operator.memory.transfer.backups import catalog as catalogs
+from swarm_operator.memory.transfer.backups import copies
 from swarm_operator.memory.transfer.backups.catalog import FINAL_BACKUP, Catalog
 from swarm_operator.memory.transfer.backups.errors import DestinationError
 from swarm_operator.memory.transfer.backups.folder import FolderDestination
@@ -27,7 +28,7 @@ from swarm_operator.memory.transfer.backups.folder import FolderDestination
 STEP = 4
 NAME = "bees-final-1"
 CONFIG = StoreConfig(gc_interval=1e9, final_backup=NAME)
-FILES = {catalogs.__file__, deletion.__file__}
+FILES = {catalogs.__file__, copies.__file__, deletion.__file__}
 
 
 class Liar(FolderDestination):

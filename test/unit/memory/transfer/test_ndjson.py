@@ -7,7 +7,8 @@ from support.engines import ENGINES, open_store
 from swarm_operator.memory.core import vectors
 from swarm_operator.memory.core.entry import Draft
 from swarm_operator.memory.swarm import Swarm
-from swarm_operator.memory.transfer.ndjson import BadLineError, Existing, Importer, Outcome, export_lines
+from swarm_operator.memory.transfer.export import export_lines
+from swarm_operator.memory.transfer.importer import BadLineError, Existing, Importer, Outcome
 
 
 async def export(store, **options):
@@ -294,9 +295,7 @@ async def test_what_the_seed_exported_keeps_its_counts_and_is_stored_under_its_i
 
 
 async def test_an_export_of_many_entries_is_read_in_pages(store, monkeypatch):
-    from swarm_operator.memory.transfer import ndjson
-
-    monkeypatch.setattr(ndjson, "_PAGE", 7)
+    monkeypatch.setattr("swarm_operator.memory.transfer.export._PAGE", 7)
     for number in range(50):
         await store.put("swarm:x", f"k{number:02}", number)
     lines = [orjson.loads(line) for line in await export(store)]

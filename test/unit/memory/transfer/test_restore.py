@@ -6,7 +6,7 @@ import pytest
 
 from swarm_operator.memory.core.errors import DiskFullError, InvalidInputError
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
-from swarm_operator.memory.transfer.ndjson import Existing, Outcome
+from swarm_operator.memory.transfer.importer import Existing, Outcome
 from swarm_operator.memory.transfer.restore import restore
 
 

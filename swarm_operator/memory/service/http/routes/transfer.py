@@ -23,7 +23,8 @@ from swarm_operator.memory.service.http.endpoint import Call, Endpoint, boolean,
 from swarm_operator.memory.service.http.operation import NDJSON, SWITCH, Answer, Operation
 from swarm_operator.memory.service.http.schemas import NAMESPACE
 from swarm_operator.memory.service.json_schema import array, object_of, one_of, whole
-from swarm_operator.memory.transfer.ndjson import BadLineError, Existing, Importer, Outcome, export_lines
+from swarm_operator.memory.transfer.export import export_lines
+from swarm_operator.memory.transfer.importer import BadLineError, Existing, Importer, Outcome
 
 EXPORT: Final = b"/v1/export"
 IMPORT: Final = b"/v1/import"

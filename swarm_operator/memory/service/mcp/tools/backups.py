@@ -14,7 +14,7 @@ from swarm_operator.memory.service.access import audit
 from swarm_operator.memory.service.access.rights import ADMIN
 from swarm_operator.memory.service.json_schema import object_of, one_of, text
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool, naming
-from swarm_operator.memory.transfer.ndjson import Existing, Outcome
+from swarm_operator.memory.transfer.importer import Existing, Outcome
 from swarm_operator.memory.transfer.restore import restore
 
 FOLDER: Final = "backups"

@@ -8,7 +8,7 @@ from typing import Any, Final
 from swarm_operator.memory.service.access import audit
 from swarm_operator.memory.service.json_schema import object_of, text
 from swarm_operator.memory.service.mcp.tool import Arguments, Call, Tool
-from swarm_operator.memory.transfer.ndjson import Outcome
+from swarm_operator.memory.transfer.importer import Outcome
 
 _COUNTED: Final = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.KEPT)
 

@@ -16,7 +16,8 @@ from swarm_operator.memory.core.errors import DeletingError, InvalidInputError, 
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.backup.verify import check
 from swarm_operator.memory.sqlite.database.driver import sqlite3
-from swarm_operator.memory.transfer.backups.catalog import Catalog, Progress
+from swarm_operator.memory.transfer.backups.catalog import Catalog
+from swarm_operator.memory.transfer.backups.copies import Progress
 from swarm_operator.memory.transfer.backups.errors import (
     BackupDamagedError,
     BackupNotFoundError,
@@ -292,7 +293,7 @@ def test_a_location_names_a_backup():
         split_location("s3://bucket/Monday")
 
 
-async def test_from_a_final_backup_on_writes_are_refused_and_reads_go_on(catalog, store):
+async def test_from_a_final_backup_on_writes_are_refused_and_reads_go_on(catalog, store, tmp_path):
     made = await catalog.make("last", "Final")
     for write in (store.put("n", "k", 2), store.delete("n", "k1"), store.collect_garbage(), store.delete_range("n")):
         with pytest.raises(DeletingError):
@@ -302,13 +303,12 @@ async def test_from_a_final_backup_on_writes_are_refused_and_reads_go_on(catalog
         assert watch.position == made.feed_position, "it has all that was acknowledged"
     assert (await catalog.make("another", "Final")).entries == made.entries, "it can be made again"
     with pytest.raises(DeletingError):  # a restore does not lift the refusal
-        await store.replace(await _copy(store, catalog), former=catalog._scratch / "former.db", before=None)
+        await store.replace(await _copy(store, tmp_path / "copy"), former=tmp_path / "former.db", before=None)
     with pytest.raises(DeletingError):
         await store.put("n", "k", 2)
 
 
-async def _copy(store, catalog):
-    folder = catalog._scratch / "copy"
+async def _copy(store, folder):
     folder.mkdir()
     return (await store.backup(folder / "copy.db")).path
 
@@ -348,7 +348,7 @@ async def test_a_final_backup_that_is_not_made_refuses_nothing(catalog, store, r
         with pytest.raises(DestinationMissingError):
             await catalog.make("last", "Final")
     else:
-        monkeypatch.setattr(catalog, "_copy", held)
+        monkeypatch.setattr(store, "backup", held)
         making = asyncio.create_task(catalog.make("last", "Final"))
         await reached.wait()
         with pytest.raises(DeletingError):

@@ -12,11 +12,11 @@ from swarm_operator.memory.client import MemoryClient, MemoryUnavailableError
 from swarm_operator.memory.client.transfer import TransferClient
 from swarm_operator.memory.core.entry import Draft
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
+from swarm_operator.memory.transfer.importer import Existing
 from swarm_operator.memory.transfer.migration import run, scratch
 from swarm_operator.memory.transfer.migration.items import Item, Kind
 from swarm_operator.memory.transfer.migration.staging import Staging
 from swarm_operator.memory.transfer.migration.targets import Service
-from swarm_operator.memory.transfer.ndjson import Existing
 
 
 def write(path, *entries):

@@ -12,7 +12,7 @@ from swarm_operator.memory.client import MemoryClient, MemoryRequestError, Memor
 from swarm_operator.memory.core import Draft, Put
 from swarm_operator.memory.core.errors import StorageIOError
 from swarm_operator.memory.service.http.routes import transfer
-from swarm_operator.memory.transfer.ndjson import Importer
+from swarm_operator.memory.transfer.importer import Importer
 
 TOKEN = "client-0123456789abcdef"
 

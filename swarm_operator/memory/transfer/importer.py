@@ -1,25 +1,16 @@
-"""Export and import of a swarm as NDJSON, one entry per line, in bounded memory.
+"""Import of NDJSON, in bounded memory. `export` describes the lines.
 
-    {"format": "swarm-memory-export", "version": 1, "swarmId": "default", "exportedAt": "2027-01-15T08:00:00.000Z"}
-    {"namespace": "swarm:agents", "key": "agent:a1", "value": {...}, "tags": [...], "metadata": {...}, ...}
-    ...
-    {"end": true, "entries": 1}
-
-A line has the `vector` that a client gave with its entry, and none that the store's embedder made: the store that the
-line is imported into makes its own. The last line marks a complete export: an import without it reports a truncated
-file. An import compares each line with the stored entry and writes only differences, so imports are idempotent. A line
-may also be a result of the seed's exportSwarmState: an object with agents, tasks and patterns.
+An import compares each line with the stored entry and writes only differences, so imports are idempotent. A line may
+also be a result of the seed's exportSwarmState: an object with agents, tasks and patterns.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Final, Protocol
-
-import orjson
 
 from swarm_operator.memory.core import strict_json, vectors
 from swarm_operator.memory.core.entry import (
@@ -32,18 +23,14 @@ from swarm_operator.memory.core.entry import (
     check_namespace,
 )
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.core.store import Store
 from swarm_operator.memory.core.threads import LARGE_BYTES, run_on_thread
 from swarm_operator.memory.core.writes import Put, Write
 from swarm_operator.memory.swarm import times
 from swarm_operator.memory.swarm.agents import AGENT
 from swarm_operator.memory.swarm.patterns import PATTERN
 from swarm_operator.memory.swarm.tasks.queue import TASK
+from swarm_operator.memory.transfer.export import FORMAT, VERSION
 
-_FORMAT: Final = "swarm-memory-export"
-_VERSION: Final = 1
-_SWARM: Final = "swarm:"
-_PAGE: Final = 100
 _BATCH_ENTRIES: Final = 100
 _BATCH_BYTES: Final = 1024 * 1024
 _MAX_LINES: Final = 50_000_000
@@ -96,72 +83,6 @@ class Outcome(IntEnum):
     """The line's entry has expired."""
     SEVERAL = 6
     """The line contains several records."""
-
-
-async def export_lines(store: Store, *, namespaces: Sequence[str] | None = None) -> AsyncIterator[bytes]:
-    """Yield the lines of an export, each with its newline.
-
-    An export is not a snapshot. Entries that exist throughout the export appear exactly once.
-
-    Args:
-        store: the store to export.
-        namespaces: the namespaces to export; None: all that start with `swarm:`; []: all namespaces.
-    """
-    head = {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "swarmId": store.swarm_id,
-        "exportedAt": times.to_text(store.now()),
-    }
-    yield orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE)
-    entries = 0
-    async for namespace in _namespaces(store, namespaces):
-        after: str | None = None
-        while True:
-            page = await store.list(namespace, after=after, limit=_PAGE)
-            given = await store.vectors(page.entries)
-            for entry, vector in zip(page.entries, given, strict=True):
-                yield _line(entry, vector)
-            entries += len(page.entries)
-            after = page.next_key
-            if after is None:
-                break
-    yield orjson.dumps({"end": True, "entries": entries}, option=orjson.OPT_APPEND_NEWLINE)
-
-
-async def _namespaces(store: Store, wanted: Sequence[str] | None) -> AsyncIterator[str]:
-    if wanted:
-        for name in dict.fromkeys(wanted):
-            yield name
-        return
-    after: str | None = None
-    while True:
-        page = await store.namespaces(after=after)
-        for count in page.namespaces:
-            if wanted is not None or count.namespace.startswith(_SWARM):
-                yield count.namespace
-        after = page.next_name
-        if after is None:
-            return
-
-
-def _line(entry: Entry, vector: bytes | None) -> bytes:
-    document: dict[str, Any] = {
-        "namespace": entry.namespace,
-        "key": entry.key,
-        "value": orjson.Fragment(entry.value_json),
-        "tags": orjson.Fragment(entry.tags_json),
-        "metadata": orjson.Fragment(entry.metadata_json),
-        "ttl": entry.ttl,
-        "expiresAt": None if entry.expires_at is None else times.to_text(entry.expires_at),
-        "createdAt": times.to_text(entry.created_at),
-        "updatedAt": times.to_text(entry.updated_at),
-        "updatedBy": entry.updated_by,
-        "version": entry.version,
-    }
-    if vector is not None:
-        document["vector"] = vectors.to_json(vector)
-    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
 
 
 @dataclass(slots=True)
@@ -341,8 +262,8 @@ class Importer:
         if self.complete:
             raise InvalidInputError("line", "nothing: the export has ended")
         if "format" in document:
-            if self._expected or document["format"] != _FORMAT or document.get("version") != _VERSION:
-                raise InvalidInputError("format", f"{_FORMAT!r} of version {_VERSION}, once")
+            if self._expected or document["format"] != FORMAT or document.get("version") != VERSION:
+                raise InvalidInputError("format", f"{FORMAT!r} of version {VERSION}, once")
             self._expected = True
         elif "end" in document:
             if document.get("entries") != self._entries:
