@@ -44,13 +44,14 @@ openapi: $(VENV) ## Write docs/openapi.json from the memory service's code
 client: $(VENV) ## Write the client's methods for records from the table of their operations
 	$(PYTHON) hack/client.py
 
-lint: $(VENV) ## ruff, mypy, import contracts, spelling, banned words and the width of pages
+lint: $(VENV) ## ruff, mypy, import contracts, docstrings, spelling, banned words and the width of pages
 	$(PYTHON) -m ruff check .
 	@! git grep -n '^__all__' -- 'swarm_operator/*.py' ':!*__init__.py' || { echo '__all__: in packages only; a module has what it defines'; exit 1; }
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
 	git ls-files -z | xargs -0 .venv/bin/codespell -D - -D hack/words.txt
+	$(PYTHON) hack/docstrings.py
 	$(PYTHON) hack/wrap.py --check
 
 check: lint ## lint, and fail when generated files are stale

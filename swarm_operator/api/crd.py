@@ -77,7 +77,7 @@ def render(model: type[BaseModel]) -> Schema:
 
 
 def to_yaml(manifest: Schema) -> str:
-    """YAML with keys in the order given, as rendered into config/crd/bases."""
+    """Return the manifest as YAML, with keys in the order given, as in config/crd/bases."""
     # A copy without shared parts, for which YAML would use anchors.
     unshared = json.loads(json.dumps(manifest))
     text: str = yaml.safe_dump(unshared, sort_keys=False, width=110, allow_unicode=True)

@@ -29,7 +29,7 @@ class Backoff:
     _last: float | None = None
 
     def next(self) -> float:
-        """Seconds to wait before the next try, given one more failure now."""
+        """Return the seconds to wait before the next try, given one more failure now."""
         now = self.clock.monotonic()
         if self._last is not None and now - self._last > self.reset_after:
             self._failures = 0

@@ -70,7 +70,7 @@ class Informer(Runnable):
 
     @property
     def synced(self) -> bool:
-        """Whether the first list is in the store and every handler was called for all of it."""
+        """Return whether the first list is in the store and every handler was called for all of it."""
         return self._synced.is_set()
 
     async def wait_synced(self) -> None:
@@ -142,7 +142,7 @@ class Cache:
 
     @property
     def informers(self) -> list[Informer]:
-        """Every informer."""
+        """Return all informers."""
         return [informer for by_namespace in self._informers.values() for informer in by_namespace.values()]
 
     def add(self, resource: Resource) -> list[Informer]:
@@ -255,7 +255,7 @@ class CachedClient:
     async def apply(
         self, resource: Resource, obj: Object, *, field_manager: str, subresource: str = "", force: bool = True
     ) -> Object:
-        """Server-side apply. See Client.apply."""
+        """Apply the fields of an object. See Client.apply."""
         answer = await self.server.apply(
             resource, obj, field_manager=field_manager, subresource=subresource, force=force
         )

@@ -155,7 +155,7 @@ class Client:
         subresource: str = "",
         force: bool = True,
     ) -> Object:
-        """Server-side apply: state the fields that `field_manager` wants; the server merges, creates if need be.
+        """Apply the fields that `field_manager` wants (server-side apply). Create the object if it does not exist.
 
         Args:
             resource: the kind.
@@ -177,7 +177,7 @@ class Client:
     async def merge(
         self, resource: Resource, namespace: str, name: str, patch: Object, *, field_manager: str
     ) -> Object:
-        """JSON merge patch (RFC 7386). A `metadata.resourceVersion` in it makes it conditional."""
+        """Send a JSON merge patch (RFC 7386). A `metadata.resourceVersion` in it makes it conditional."""
         path = resource.path(namespace=namespace, name=name)
         return await self.request("PATCH", path, body=patch, query={"fieldManager": field_manager}, content_type=MERGE)
 

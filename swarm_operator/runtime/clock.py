@@ -12,7 +12,7 @@ class Clock(Protocol):
     """Where the runtime takes the time from and how it waits."""
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment; never goes back."""
+        """Return the seconds since some fixed moment. They never decrease."""
 
     def now(self) -> datetime:
         """Return the wall clock, in UTC. For what people read; never for measuring a delay."""

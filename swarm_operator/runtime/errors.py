@@ -51,7 +51,7 @@ class ApiError(Exception):
 
     @property
     def version_too_large(self) -> bool:
-        """Whether the server has not seen the resourceVersion yet that was asked for: it is behind, or was restored."""
+        """Return whether the server does not know the requested resourceVersion yet: it is behind, or was restored."""
         return any(cause.reason == "ResourceVersionTooLarge" for cause in self.causes)
 
 
@@ -72,7 +72,7 @@ class ForbiddenError(ApiError):
 
     @property
     def namespace_terminating(self) -> bool:
-        """Whether it was refused because the namespace is being deleted: then nothing can be created any more."""
+        """Return whether the namespace is being deleted: then nothing can be created in it."""
         return any(cause.reason == "NamespaceTerminating" for cause in self.causes)
 
 

@@ -88,7 +88,7 @@ class LeaderElector(Runnable):
         self.metrics.leads.labels(self.name).set(0)
 
     def is_leading(self) -> bool:
-        """Whether we may write: the last good renewal began less than `renew_deadline` seconds ago."""
+        """Return whether this process may write: its last renewal began less than `renew_deadline` seconds ago."""
         return not self._released and self.clock.monotonic() - self._renewed_at < self.renew_deadline
 
     async def run(self) -> None:

@@ -124,7 +124,7 @@ class Reflector:
             await self.step()
 
     async def step(self) -> None:
-        """One list, or one watch from its start to its end; backs off after a failure."""
+        """List once, or watch from a start to an end. Back off after a failure."""
         try:
             if self.state is State.LIST:
                 await self._list()
@@ -156,7 +156,7 @@ class Reflector:
         self._metrics.list_duration.observe(self.clock.monotonic() - request.started)
 
     async def _watch(self) -> None:
-        """One watch; in STREAM it begins with the initial events."""
+        """Watch once. In STREAM the watch begins with the initial events."""
         request = self._present = _Request(self.clock.monotonic())
         streaming = self.state is State.STREAM
         self._metrics.watches.inc()
@@ -259,7 +259,7 @@ class Reflector:
         self.state = State.STREAM if self.streaming else State.LIST
 
     def _cannot_stream(self, error: errors.ApiError) -> bool:
-        """Whether a server refuses `sendInitialEvents`, or `resourceVersionMatch` for a watch if it is older."""
+        """Return whether the server refuses `sendInitialEvents` or, if it is older, `resourceVersionMatch`."""
         return self.state is State.STREAM and isinstance(error, errors.BadRequestError | errors.InvalidError)
 
     def _after(self, error: errors.ApiError) -> None:

@@ -32,11 +32,11 @@ class Resource:
 
     @property
     def api_version(self) -> str:
-        """The `apiVersion` of objects of this kind."""
+        """Return the `apiVersion` of objects of this kind."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, *, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """URL path of the collection, of one object or of a subresource. An empty namespace means all of them."""
+        """Return the URL path of the collection, an object or a subresource. An empty namespace is all of them."""
         parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
         if self.namespaced and namespace:
             parts += ["namespaces", namespace]
@@ -46,7 +46,7 @@ class Resource:
 
 
 def key_of(obj: Object) -> Key:
-    """Key of an object."""
+    """Return the key of an object."""
     metadata = obj["metadata"]
     return Key(metadata.get("namespace", ""), metadata["name"])
 
@@ -73,7 +73,7 @@ def owner_reference(owner: Object) -> Object:
 
 
 def is_newer(resource_version: str, than: str) -> bool:
-    """Whether one resourceVersion of an object is newer than another of the same kind.
+    """Return whether one resourceVersion of an object is newer than another of the same kind.
 
     They are decimal numbers of one etcd sequence; Kubernetes guarantees that since 1.35 (KEP-5504) and has kept it
     always. Anything else counts as newer, so that an unusual server is believed rather than ignored.

@@ -49,7 +49,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def metrics_app(registry: CollectorRegistry, *, auth: DelegatedAuth | None = None) -> web.Application:
-    """GET /metrics, in the format that the scraper asks for.
+    """Return the application that serves GET /metrics, in the format that the scraper asks for.
 
     Args:
         registry: what is served.
@@ -89,7 +89,10 @@ def _guard(auth: DelegatedAuth):  # type: ignore[no-untyped-def]  # noqa: ANN202
 
 
 def health_app(healthz: Checks, readyz: Checks) -> web.Application:
-    """GET /healthz and /readyz, with `/NAME` for one check, `?verbose` and `?exclude=NAME`."""
+    """Return the application that serves /healthz and /readyz.
+
+    It takes `/NAME` for one check, `?verbose` and `?exclude=NAME`.
+    """
     app = web.Application()
     for path, checks in (("healthz", healthz), ("readyz", readyz)):
         app.router.add_get(f"/{path}", _answer(path, checks))

@@ -22,7 +22,7 @@ _DELETED_KEPT = 1000
 
 
 def by_controller(obj: Object) -> Iterable[str]:
-    """Index function: the uid of the controlling owner."""
+    """Return the uid of the controlling owner, to index by it."""
     reference = controller_of(obj)
     return (reference["uid"],) if reference else ()
 
@@ -41,7 +41,7 @@ class Change:
 
     @property
     def key(self) -> Key:
-        """The object's key."""
+        """Return the object's key."""
         obj = self.new or self.old
         if obj is None:
             raise ValueError("a change has an old or a new object")
@@ -84,7 +84,7 @@ class Store:
         return index in self._indexes
 
     def by_index(self, index: str, value: str) -> list[Object]:
-        """All objects that the index function named `index` puts under `value`."""
+        """Return all objects that the index function named `index` puts under `value`."""
         return [self._objects[key] for key in self._indexes[index].get(value, ())]
 
     def put(self, obj: Object, *, initial: bool = False) -> Change | None:

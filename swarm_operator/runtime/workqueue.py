@@ -122,7 +122,7 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
 
     def failures(self, key: K) -> int:
-        """How often the key has been rate limited since it was last forgotten."""
+        """Return how often the key has been rate limited since it was last forgotten."""
         return self._failures[key]
 
     async def get(self) -> tuple[K, int]:

@@ -150,7 +150,7 @@ def unchanged(field: str, message: str) -> dict[str, Any]:
 
 
 def rule(cel: str, message: str, field: str | None = None) -> dict[str, Any]:
-    """One entry of `x-kubernetes-validations`.
+    """Return an entry of `x-kubernetes-validations`.
 
     Args:
         cel: the rule; what it is about is `self`, and `oldSelf` on an update.

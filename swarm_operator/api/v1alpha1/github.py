@@ -93,7 +93,7 @@ class GitHubApp(ApiModel):
 
     @property
     def server_url(self) -> str:
-        """URL of the server below which its repositories are, as git clones them."""
+        """Return the URL of the server below which its repositories are, as git clones them."""
         host, _, path = self.api_url.removeprefix("https://").partition("/")
         # An Enterprise Server has its API below /api/v3, all others on a host of its own.
         return f"https://{host if path else host.removeprefix('api.')}"

@@ -269,17 +269,17 @@ class SwarmCluster(ApiModel):
 
     @property
     def store_name(self) -> str:
-        """Name of the memory store that this cluster has or would have."""
+        """Return the name of the memory store that this cluster has or would have."""
         return self.metadata.name + STORE_SUFFIX
 
     @property
     def agents_name(self) -> str:
-        """Name of the agents' StatefulSet, and of all else of theirs; their own names begin with it."""
+        """Return the name of the agents' StatefulSet and other objects. The agents' names begin with it."""
         return self.metadata.name + AGENTS_SUFFIX
 
     @property
     def agents(self) -> int:
-        """Number of agents: what the spec asks for, within its bounds."""
+        """Return the number of agents: what the spec asks for, within its bounds."""
         spec = self.spec
         if spec.agent_template is None:
             return 0
@@ -288,5 +288,5 @@ class SwarmCluster(ApiModel):
 
     @property
     def hive_mind_name(self) -> str:
-        """Name of the hive mind's store that this cluster has or would have."""
+        """Return the name of the hive mind's store that this cluster has or would have."""
         return self.metadata.name + HIVE_MIND_SUFFIX

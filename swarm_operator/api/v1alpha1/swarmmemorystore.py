@@ -338,15 +338,15 @@ class SwarmMemoryStore(ApiModel):
 
     @property
     def is_secure(self) -> bool:
-        """Whether the store is to serve TLS."""
+        """Return whether the store is to serve TLS."""
         return self.spec.tls is not None and self.spec.tls.mode != "off"
 
     @property
     def swarm_id(self) -> str:
-        """The swarm whose memory this is."""
+        """Return the ID of the swarm that the store belongs to."""
         return self.spec.swarm_id or self.metadata.name
 
     @property
     def deletion_policy(self) -> DeletionPolicy:
-        """What happens to the data volume when the store is deleted. Objects of before this default name Retain."""
+        """Return what happens to the data volume when the store is deleted. Objects of before this default: Retain."""
         return self.spec.deletion_policy or ("Delete" if self.spec.backup_on_delete is False else "Backup")

@@ -63,7 +63,7 @@ def print_fields(document: Mapping[str, Any]) -> None:
 
 
 def _console() -> Console:
-    """As wide as the terminal; a file has no width."""
+    """Return a console as wide as the terminal. A file has no width."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_UNLIMITED)
 

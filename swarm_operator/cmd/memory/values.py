@@ -28,7 +28,7 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def interval(text: str) -> float:
-    """Seconds, from what the CRD allows and from plain seconds."""
+    """Return seconds, from what the CRD allows and from plain seconds."""
     try:
         seconds = float(text) if text.isascii() and text.isdigit() and len(text) <= 10 else parse_duration(text)
     except ValueError:
@@ -67,7 +67,7 @@ def port_or_off(text: str) -> int | None:
 
 
 def origins(text: str) -> tuple[str, ...]:
-    """Web origins with commas between."""
+    """Return web origins that commas separate."""
     origins = tuple(part.strip() for part in text.split(",") if part.strip())
     for origin in origins:
         parts = urlsplit(origin)
@@ -77,7 +77,7 @@ def origins(text: str) -> tuple[str, ...]:
 
 
 def toolsets(text: str) -> tuple[str, ...]:
-    """Names of MCP's toolsets with commas between."""
+    """Return MCP toolsets whose names commas separate."""
     from swarm_operator.memory.core.errors import InvalidInputError  # noqa: PLC0415 - only serve needs it
     from swarm_operator.memory.service.mcp.toolsets import parse  # noqa: PLC0415
 
@@ -95,7 +95,7 @@ def swarm_id(text: str) -> str:
 
 
 def url(text: str) -> str:
-    """Where a service is."""
+    """Return the URL of a service."""
     if text.startswith(("http://", "https://")):
         return text
     raise ValueError(f"{text!r} is not allowed: http://HOST:PORT or https://HOST:PORT")

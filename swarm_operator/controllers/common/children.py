@@ -32,7 +32,7 @@ ELSEWHERE_INDEX = "cluster-uid"
 
 
 def by_owner_elsewhere(obj: Object) -> Iterable[str]:
-    """Index function: the uid of an owner in another namespace."""
+    """Return the uid of an owner in another namespace, to index by it."""
     uid = (obj["metadata"].get("labels") or {}).get(labels.CLUSTER_UID)
     return (uid,) if uid else ()
 

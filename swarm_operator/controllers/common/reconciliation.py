@@ -64,7 +64,7 @@ class Outcome:
 
     @property
     def is_done(self) -> bool:
-        """Whether the concern is as wanted."""
+        """Return whether the concern is as wanted."""
         return self.phase == "Ready"
 
 

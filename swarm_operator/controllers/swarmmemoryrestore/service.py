@@ -32,7 +32,7 @@ class Request:
 
     @property
     def needs_safety_backup(self) -> bool:
-        """Whether the service makes a backup of the store before."""
+        """Return whether the service first makes a backup of the store."""
         return self.namespaces is None and not self.key_prefix and not self.dry_run
 
 

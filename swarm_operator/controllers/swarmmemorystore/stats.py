@@ -143,7 +143,7 @@ class _Poll:
 
     @property
     def answers(self) -> bool:
-        """Whether the service is known to answer."""
+        """Return whether the service is known to answer."""
         return self.observation is not None and self.observation.stats is not None
 
 

@@ -50,7 +50,7 @@ class Candidate:
 
     @property
     def term(self) -> int | None:
-        """The term if the agent is queen now, else None. Send it along with each order."""
+        """Return the term if the agent is queen now, else None. Send the term along with each order."""
         return self._term if asyncio.get_running_loop().time() < self._ends else None
 
     def stop(self) -> None:

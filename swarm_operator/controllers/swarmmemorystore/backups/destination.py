@@ -40,7 +40,7 @@ class BackupAccess:
 
     @property
     def flags(self) -> list[str]:
-        """Flags of the memory's commands that say how the destination is reached."""
+        """Return the flags with which the memory's commands reach the destination."""
         options = [f"--backups-options={self.options}"] if self.options else []
         return options + ([f"--backups-credentials={self.credentials}"] if self.credentials else [])
 

@@ -34,7 +34,7 @@ class Attempt:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until the former image is put back; None if the pod runs the former one, or is ready."""
+        """Return the seconds until the former image is put back; None if the pod runs the former one, or is ready."""
         former, pod = self.r.parsed.status.image, self.pod
         changes = former not in {None, self.image} and _image(self.workload) == self.image
         if not changes or pod is None or not rollout.is_newest(self.workload, pod) or rollout.is_ready(pod):
