@@ -15,7 +15,7 @@ if sys.argv[1] == "sqlite3":
 
 from pathlib import Path
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
-from swarm_operator.memory.sqlite import store as store_module
+from swarm_operator.memory.sqlite import engine
 from swarm_operator.memory.sqlite.database import driver as sqlite
 from swarm_operator.memory.sqlite.write.writer import CheckpointPolicy
 
@@ -27,7 +27,7 @@ class Counted(CheckpointPolicy):
         super().run(db)
         Counted.finished += self.busy == busy
 
-store_module.CheckpointPolicy = Counted
+engine.CheckpointPolicy = Counted
 
 async def main(path):
     config = StoreConfig(checkpoint_bytes=64 * 1024, cache_size=1, cache_memory_mb=1)
