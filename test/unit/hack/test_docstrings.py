@@ -25,9 +25,9 @@ def test_another_word_is_named_with_its_line(kind, text):
         'def f():\n    """Return a name."""',
         'def f():\n    """Yield: nothing."""',
         "def f():\n    pass",
-        'class A:\n    """Name of a thing."""',
-        'class A:\n    @property\n    def f(self):\n        """Name of a thing."""',
-        'class A:\n    @functools.cached_property\n    def f(self):\n        """Name of a thing."""',
+        'class A:\n    """Thing of a kind."""',
+        'class A:\n    @property\n    def f(self):\n        """Thing of a kind."""',
+        'class A:\n    @functools.cached_property\n    def f(self):\n        """Thing of a kind."""',
     ],
     ids=["verb", "colon", "none", "class", "property", "cached property"],
 )
