@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from swarm_operator.api.quantity import StorageSize
-from swarm_operator.api.v1alpha1.common import SUBDOMAIN, ApiModel, rule, unchanged
+from swarm_operator.api.v1alpha1.common import SUBDOMAIN, ApiModel, matching, rule, unchanged
 
 _SEGMENT = "[A-Za-z0-9._~@+=:-]+"
 _URL = f"^(s3|gs|az)://{_SEGMENT}(/{_SEGMENT})*/?$"
@@ -72,35 +72,13 @@ class ObjectStore(ApiModel):
 
     url: Annotated[
         str,
-        Field(
-            min_length=1,
-            max_length=512,
-            json_schema_extra={
-                "x-kubernetes-validations": [
-                    rule(
-                        f"self.matches('{_URL}')",
-                        "must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX",
-                    )
-                ]
-            },
-        ),
+        matching(_URL, "must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"),
     ]
     """s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX. The bucket must exist."""
     endpoint: (
         Annotated[
             str,
-            Field(
-                min_length=1,
-                max_length=512,
-                json_schema_extra={
-                    "x-kubernetes-validations": [
-                        rule(
-                            f"self.matches('{_ENDPOINT}')",
-                            "must be http://HOST:PORT or https://HOST:PORT, perhaps with a path",
-                        )
-                    ]
-                },
-            ),
+            matching(_ENDPOINT, "must be http://HOST:PORT or https://HOST:PORT, perhaps with a path"),
         ]
         | None
     ) = None
@@ -184,18 +162,11 @@ class RestoreSource(ApiModel):
     location: (
         Annotated[
             str,
-            Field(
-                min_length=1,
-                max_length=1024,
-                json_schema_extra={
-                    "x-kubernetes-validations": [
-                        rule(
-                            f"self.matches('{_LOCATION}')",
-                            f"must be the location of a backup: s3://BUCKET/PREFIX/SWARM/NAME, gs://..., az://... or"
-                            f" {VOLUME_URL}/SWARM/NAME",
-                        )
-                    ]
-                },
+            matching(
+                _LOCATION,
+                f"must be the location of a backup: s3://BUCKET/PREFIX/SWARM/NAME, gs://..., az://... or"
+                f" {VOLUME_URL}/SWARM/NAME",
+                longest=1024,
             ),
         ]
         | None

@@ -149,6 +149,18 @@ def unchanged(field: str, message: str) -> dict[str, Any]:
     )
 
 
+def matching(pattern: str, message: str, *, longest: int = 512) -> Any:
+    """Return the field of a text that matches a pattern, such as a URL.
+
+    Args:
+        pattern: regular expression (RE2) of the texts that are allowed.
+        message: what is allowed. The API server puts the field's path in front.
+        longest: largest number of characters.
+    """
+    matches = rule(f"self.matches('{pattern}')", message)
+    return Field(min_length=1, max_length=longest, json_schema_extra={"x-kubernetes-validations": [matches]})
+
+
 def rule(cel: str, message: str, field: str | None = None) -> dict[str, Any]:
     """Return an entry of `x-kubernetes-validations`.
 

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from swarm_operator.api.quantity import Interval
 from swarm_operator.api.v1alpha1.backups import ObjectReference
-from swarm_operator.api.v1alpha1.common import SUBDOMAIN, ApiModel, at_most, rule
+from swarm_operator.api.v1alpha1.common import SUBDOMAIN, ApiModel, at_most, matching, rule
 from swarm_operator.shared.limits import EMBEDDER_BATCH, EMBEDDER_TIMEOUT, VECTOR_WIDTH
 
 _URL = r"^https?://[A-Za-z0-9.\\[\\]:-]+(/[A-Za-z0-9._~%/-]*)?$"
@@ -54,18 +54,7 @@ class Embedder(ApiModel):
     url: (
         Annotated[
             str,
-            Field(
-                min_length=1,
-                max_length=512,
-                json_schema_extra={
-                    "x-kubernetes-validations": [
-                        rule(
-                            f"self.matches('{_URL}')",
-                            "must be https://HOST/v1 or http://HOST:PORT/v1, without user, query and fragment",
-                        )
-                    ]
-                },
-            ),
+            matching(_URL, "must be https://HOST/v1 or http://HOST:PORT/v1, without user, query and fragment"),
         ]
         | None
     ) = None

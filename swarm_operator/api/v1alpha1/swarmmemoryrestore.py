@@ -16,6 +16,7 @@ from swarm_operator.api.v1alpha1.common import (
     ObjectMeta,
     StatusModel,
     Timestamp,
+    matching,
     rule,
 )
 from swarm_operator.shared.limits import KEY_BYTES, NAMESPACE_BYTES, RESTORE_NAMESPACES
@@ -54,18 +55,10 @@ class RestoreSource(ApiModel):
     location: (
         Annotated[
             str,
-            Field(
-                min_length=1,
-                max_length=1024,
-                json_schema_extra={
-                    "x-kubernetes-validations": [
-                        rule(
-                            f"self.matches('{_LOCATION}')",
-                            "must be the URL of a backup, such as s3://BUCKET/PREFIX/SWARM/NAME or"
-                            " file:///backups/SWARM/NAME",
-                        )
-                    ]
-                },
+            matching(
+                _LOCATION,
+                "must be the URL of a backup, such as s3://BUCKET/PREFIX/SWARM/NAME or file:///backups/SWARM/NAME",
+                longest=1024,
             ),
         ]
         | None
