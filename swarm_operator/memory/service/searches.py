@@ -1,11 +1,12 @@
-"""Searches of all protocols: their cursors, the ranks of their hits, and their metric."""
+"""Searches of all protocols: their queries, their cursors, the ranks of their hits, and their metric."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from swarm_operator.memory.core import MemoryStoreError
+from swarm_operator.memory.core import MemoryStoreError, vectors
 from swarm_operator.memory.core.pages import SearchPage, Step
 from swarm_operator.memory.core.query import Mode, Order, Query
 from swarm_operator.memory.core.store import Store
@@ -32,6 +33,35 @@ class Found(NamedTuple):
     query: Query
     next_cursor: str | None
     before: int
+
+
+def query_of(members: Mapping[str, Any], **translated: Any) -> Query:
+    """Return the query of a JSON document, whose members have the names of Query.create's arguments.
+
+    Args:
+        members: the document. Members that are no arguments are ignored.
+        translated: arguments that have another name or form in the document.
+
+    Raises:
+        InvalidInputError: a member has a value that is not allowed.
+    """
+    given = {**members, **translated}
+    return Query.create(
+        namespace=given.get("namespace"),
+        subtree=given.get("subtree", False),
+        prefix=given.get("prefix", ""),
+        glob=given.get("glob"),
+        tags=given.get("tags", []),
+        any_tags=given.get("any_tags", []),
+        metadata=given.get("metadata"),
+        updated_since=cursors.moment(given.get("updated_since")),
+        updated_by=given.get("updated_by"),
+        text=given.get("text"),
+        match=given.get("match"),
+        order=given.get("order"),
+        mode=given.get("mode"),
+        vector=vectors.from_json(given.get("vector")),
+    )
 
 
 async def run(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from swarm_operator.memory.core import Query, strict_json, vectors
+from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.entry import MAX_KEY_BYTES
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.query import MAX_QUERY_TAGS, Mode
@@ -141,22 +141,7 @@ async def _members(call: Call) -> dict[str, Any]:
 
 
 async def _search(call: Call, members: dict[str, Any]) -> Reply:
-    query = Query.create(
-        namespace=members.get("namespace"),
-        subtree=members.get("subtree", False),
-        prefix=members.get("prefix", ""),
-        glob=members.get("glob"),
-        tags=members.get("tag", []),
-        any_tags=members.get("any_tag", []),
-        metadata=members.get("metadata"),
-        updated_since=cursors.moment(members.get("updated_since")),
-        updated_by=members.get("updated_by"),
-        text=members.get("text"),
-        match=members.get("match"),
-        order=members.get("order"),
-        mode=members.get("mode"),
-        vector=vectors.from_json(members.get("vector")),
-    )
+    query = searches.query_of(members, tags=members.get("tag", []), any_tags=members.get("any_tag", []))
     found = await searches.run(
         call.store,
         call.credential,

@@ -95,20 +95,7 @@ async def keys(call: Call, namespace: str, *, prefix: str, cursor: str | None, l
 async def _search(call: Call, arguments: Arguments) -> dict[str, Any]:
     pattern = arguments.get("pattern")
     with naming(glob="pattern", tag="tags", any_tag="any_tags"):
-        query = Query.create(
-            namespace=arguments.get("namespace"),
-            subtree=arguments.get("subtree", False),
-            prefix=arguments.get("prefix", ""),
-            glob=None if pattern is None else key_glob(pattern),
-            tags=arguments.get("tags", []),
-            any_tags=arguments.get("any_tags", []),
-            metadata=arguments.get("metadata"),
-            updated_since=cursors.moment(arguments.get("updated_since")),
-            updated_by=arguments.get("updated_by"),
-            text=arguments.get("text"),
-            mode=arguments.get("mode"),
-            vector=arguments.get("vector"),
-        )
+        query = searches.query_of(arguments, glob=None if pattern is None else key_glob(pattern))
     found, taken = await find(call, query, cursor=arguments.get("cursor"), limit=arguments.get("limit", 10))
     return {
         "entries": taken,
