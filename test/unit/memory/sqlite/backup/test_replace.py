@@ -2,25 +2,15 @@
 
 import asyncio
 import contextlib
-import os
-import shutil
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
-import hypothesis
 import pytest
-from hypothesis import strategies as st
 from support.index import indexed
+from support.replacements import entries, nothing, swap, values
 
 from swarm_operator.memory.core import Delete, Draft, Put, Query
 from swarm_operator.memory.core.errors import (
-    CorruptDatabaseError,
-    DiskFullError,
-    ForeignDatabaseError,
     MissedChangesError,
-    NewerSchemaError,
     RestoringError,
     StorageIOError,
     StoreClosedError,
@@ -31,38 +21,7 @@ from swarm_operator.memory.sqlite.backup import backup, replace
 from swarm_operator.memory.sqlite.backup.verify import check
 from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
-from swarm_operator.memory.sqlite.search import words
 from swarm_operator.memory.sqlite.write.writer import Writer
-
-MIB = 1024 * 1024
-
-
-@pytest.fixture
-def place(tmp_path):
-    """The path of a copy, in a directory of its own."""
-    (tmp_path / "restore").mkdir()
-    return tmp_path / "restore" / "copy.db"
-
-
-async def nothing(_):
-    """What a caller does who does nothing before the exchange."""
-
-
-async def swap(store, file, before=nothing):
-    """Replace the data by those of a file, and forget the former ones."""
-    former = file.with_name("former.db")
-    try:
-        await store.replace(file, former=former, before=before)
-    finally:
-        former.unlink(missing_ok=True)
-
-
-async def entries(store, namespace="n"):
-    return {entry.key: (entry.value, entry.version) for entry in (await store.list(namespace, limit=1000)).entries}
-
-
-async def values(store, namespace="n"):
-    return {key: value for key, (value, _) in (await entries(store, namespace)).items()}
 
 
 def findings(path):
@@ -391,103 +350,6 @@ async def test_a_backup_that_runs_is_waited_for_and_a_new_one_waits(store, place
         assert await values(copy) == {"k": "old"}
 
 
-@pytest.mark.parametrize("step", ["set_aside", "put_in_place", "open_writer", "open_reader", "sync_directory"])
-async def test_a_step_that_fails_leaves_the_old_file_in_use(store, place, monkeypatch, step):
-    """Whatever fails, before the rename or after it."""
-    await store.put("n", "k", "old")
-    await store.backup(place)
-    await store.put("n", "k", "new")
-    real, calls = getattr(replace, step), []
-
-    def fail(*arguments):
-        calls.append(arguments)
-        # Of the directory: the sync after the rename.
-        if len(calls) == (3 if step == "sync_directory" else 1):
-            raise OSError(5, "the disk is broken")
-        return real(*arguments)
-
-    monkeypatch.setattr(replace, step, fail)
-    async with store.watch() as watch:
-        with pytest.raises(StorageIOError):
-            await swap(store, place)
-        assert await values(store) == {"k": "new"}
-        entry, _ = await store.put("n", "k", "newer", if_version=2)
-        assert entry.version == 3
-        assert [change.version for change in await watch.next(5)] == [3]
-    assert (await store.get("n", "k")).value == "newer"
-    assert store.alive
-    await store.backup(place.with_name("b.db"))
-    assert findings(place.with_name("b.db")) == []
-
-
-async def test_a_file_that_cannot_be_opened_again_ends_the_store_and_nobody_waits(store, place, monkeypatch):
-    await store.put("n", "k", "old")
-    await store.backup(place)
-
-    async def fail(*_):
-        raise StorageIOError("too many open files")
-
-    monkeypatch.setattr(replace, "open_writer", fail)
-    with pytest.raises(StorageIOError):
-        await swap(store, place)
-    assert not store.alive
-    with pytest.raises(StoreClosedError):
-        await store.list("n")
-    with pytest.raises(StoreClosedError):
-        await store.put("n", "k", 1)
-    async with contextlib.AsyncExitStack() as stack:
-        stack.callback(store.path.with_name(store.path.name + ".lock").unlink)
-
-
-async def test_another_program_that_has_the_database_open_stops_it(store, place):
-    await store.put("n", "k", "old")
-    await store.backup(place)
-    await store.put("n", "k", "new")
-    code = (
-        f"import sqlite3; db = sqlite3.connect({str(store.path)!r}); "
-        "db.execute('SELECT * FROM entries').fetchall(); print('open', flush=True); input()"
-    )
-    pipe = asyncio.subprocess.PIPE
-    program = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdin=pipe, stdout=pipe)
-    try:
-        await program.stdout.readline()
-        with pytest.raises(StorageIOError, match="no other program"):
-            await swap(store, place)
-        assert await values(store) == {"k": "new"}
-        await store.put("n", "k", "newer")
-    finally:
-        await program.communicate(b"\n")
-    await store.backup(place.with_name("again.db"))
-    await swap(store, place.with_name("again.db"))
-    assert await values(store) == {"k": "newer"}
-
-
-async def test_what_is_no_backup_is_refused(store, place):
-    await store.put("n", "k", "here")
-    await store.backup(place)
-    size = place.stat().st_size
-    whole = place.read_bytes()
-    newer = place.with_name("newer.db")
-    newer.write_bytes(whole)
-    with contextlib.closing(sqlite3.connect(newer)) as db:
-        db.execute(f"PRAGMA user_version = {schema.LATEST + 1}")
-    damaged = place.with_name("damaged.db")
-    damaged.write_bytes(whole[: size // 2] + bytes(size - size // 2))
-    foreign = place.with_name("foreign.db")
-    with contextlib.closing(sqlite3.connect(foreign)) as db:
-        db.execute("CREATE TABLE t (x)")
-    empty = place.with_name("empty.db")
-    empty.write_bytes(b"")
-    for path, error in (
-        (newer, NewerSchemaError), (damaged, CorruptDatabaseError), (foreign, ForeignDatabaseError),
-        (empty, CorruptDatabaseError),
-    ):  # fmt: skip
-        with pytest.raises(error):
-            await swap(store, path)
-    assert await values(store) == {"k": "here"}
-    await store.put("n", "k", 2)
-
-
 async def test_a_backup_of_an_older_release_is_migrated(store, place):
     with contextlib.closing(sqlite3.connect(place, isolation_level=None)) as db:
         schema.migrate(db, 0, until=2)
@@ -532,41 +394,6 @@ async def test_more_changes_than_the_margin_raise_the_copy_again(store, place, m
     entry = await store.get("n", "k")
     assert entry.value == "old"
     assert entry.version > 11
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", directory], check=True)
-    yield directory
-    subprocess.run(["umount", "--lazy", directory], check=True)
-
-
-async def test_a_full_disk_leaves_everything_as_it_was(small_disk, tmp_path):
-    """Preparing the copy takes room: its index of words is brought up to its changes."""
-    async with SqliteStore.open(tmp_path / "source.db", StoreConfig(full_text=False)) as source:
-        for number in range(200):
-            await source.put("n", f"k{number}", os.urandom(20_000).hex())
-        (small_disk / "restore").mkdir()
-        copy = small_disk / "restore" / "copy.db"
-        await source.backup(tmp_path / "copy.db")
-    with contextlib.closing(sqlite3.connect(tmp_path / "copy.db", isolation_level=None)) as db:
-        db.execute("UPDATE text_index SET revision = ?, position = 0", (words.REVISION,))
-    async with SqliteStore.open(small_disk / "store.db") as store:
-        await store.put("n", "k", "here")
-        await asyncio.to_thread(shutil.copyfile, tmp_path / "copy.db", copy)
-        room = shutil.disk_usage(small_disk).free
-        (small_disk / "ballast").write_bytes(b"\0" * (room - 2 * MIB))
-        with pytest.raises(DiskFullError):
-            await swap(store, copy)
-        assert await values(store) == {"k": "here"}
-        copy.unlink()
-        await store.put("n", "k2", "written")
-        (small_disk / "ballast").unlink()
-        await asyncio.to_thread(shutil.copyfile, tmp_path / "copy.db", copy)
-        await swap(store, copy)
-        assert len(await values(store)) == 200
 
 
 async def test_a_backup_of_another_language_is_searched_by_the_stores_own(tmp_path, place):
@@ -626,86 +453,3 @@ async def test_a_caller_who_gives_up_during_the_exchange_finds_it_complete(store
     assert inside.is_set()
     assert await values(store) == {"k": "old"}
     await store.put("n", "k", 1)
-
-
-KEYS = st.sampled_from(["a", "b", "c"])
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("put"), KEYS),
-        st.tuples(st.just("delete"), KEYS),
-        st.tuples(st.just("backup"), st.none()),
-        st.tuples(st.just("replace"), st.integers(0, 5)),
-    ),
-    max_size=25,
-)
-
-
-@hypothesis.settings(
-    deadline=None,
-    max_examples=40,
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
-)
-@hypothesis.given(STEPS)
-def test_versions_and_positions_only_grow_whatever_is_restored(tmp_path, steps):
-    """A version of a key stands for one value for ever, and each position for one change."""
-
-    async def run(directory):
-        given, backups, positions = {}, [], [0]
-        async with SqliteStore.open(directory / "store.db", StoreConfig(full_text=False)) as store:
-            for number, (step, argument) in enumerate(steps):
-                if step == "put":
-                    entry, _ = await store.put("n", argument, number)
-                    assert entry.version > max(given.get(argument, {0: None}))
-                    given.setdefault(argument, {})[entry.version] = number
-                elif step == "delete":
-                    await store.delete("n", argument)
-                elif step == "backup":
-                    made = await store.backup(directory / f"{number}.db")
-                    backups.append((made.path, await values(store)))
-                elif backups:
-                    path, wanted = backups[argument % len(backups)]
-                    (directory / "restore").mkdir(exist_ok=True)
-                    copy = directory / "restore" / "copy.db"
-                    shutil.copyfile(path, copy)
-                    await swap(store, copy)
-                    there = await entries(store)
-                    assert {key: value for key, (value, _) in there.items()} == wanted
-                    for key, (value, version) in there.items():
-                        assert version > max(given[key])
-                        given[key][version] = value
-                async with store.watch() as watch:
-                    assert watch.position >= positions[-1]
-                    if step == "replace" and backups:
-                        assert watch.position > positions[-1] + 1
-                    positions.append(watch.position)
-            for key, versions in given.items():
-                current = await store.get("n", key)
-                for version, value in versions.items():
-                    if current is not None and version == current.version:
-                        assert current.value == value
-                        continue
-                    with pytest.raises(VersionConflictError):
-                        await store.put("n", key, "never", if_version=version)
-
-    directory = tmp_path / os.urandom(8).hex()
-    directory.mkdir()
-    asyncio.run(run(directory))
-    shutil.rmtree(directory)
-
-
-KILLED = Path(__file__).with_name("killed_replacement.py")
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("journal", ["wal", "delete"])
-def test_a_kill_at_any_line_leaves_the_old_data_or_the_new(tmp_path, journal):
-    """The program kills a process at each line of backup.replace in turn, and looks at what is there afterwards."""
-    done = subprocess.run(
-        [sys.executable, KILLED, tmp_path, journal], capture_output=True, text=True, timeout=280, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    outcomes = done.stdout.split()
-    assert set(outcomes) == {"old", "new"}
-    # Two threads count lines, so those of one may come before or after those of the other.
-    assert outcomes.count("old") > 20
-    assert outcomes.count("new") > 5
