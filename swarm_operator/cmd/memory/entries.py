@@ -32,7 +32,7 @@ _BATCH_LINES: Final = 500
 @click.option("--if-version", type=whole(0), metavar="N", help="fail unless the entry has this version")
 @click.option(
     "--on-duplicate",
-    type=OneOf(("keep", "refuse", "link")),
+    type=OneOf("keep", "refuse", "link"),
     metavar="RULE",
     help="if another entry has almost the same meaning: keep (default), refuse or link",
 )

@@ -16,7 +16,7 @@ from swarm_operator.memory.client import (
     SyncMemoryClient,
 )
 from swarm_operator.memory.service.http.direct import Direct
-from swarm_operator.memory.transfer.ndjson import export_lines
+from swarm_operator.memory.transfer.export import export_lines
 
 FACT = "The payment gateway times out after thirty seconds"
 
