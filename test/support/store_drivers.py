@@ -11,12 +11,6 @@ from swarm_operator.memory.core.errors import (
 )
 from swarm_operator.memory.swarm import RecordNotFoundError, RecordPage, RecordStateError, Swarm
 
-KEYWORDS = {
-    "type": {"agents": "agent_type", "tasks": "task_type", "patterns": "pattern_type", "metrics": "metrics_type"},
-    "task": {"consensus": "task_id"},
-}
-"""How the library calls what the others call by its member's name."""
-
 
 async def play(scenario, driver, clock):
     """Carry out a scenario and compare the outcome of each step."""
@@ -152,9 +146,6 @@ class RecordDriver:
         positional = [keywords.pop("id")] if "id" in keywords else []
         if "document" in keywords:
             positional.append(keywords.pop("document"))
-        for short, names in KEYWORDS.items():
-            if name == "list" and short in keywords:
-                keywords[names.get(kind, short)] = keywords.pop(short)
         try:
             result = await getattr(getattr(self.swarm, kind), name)(*positional, **keywords)
         except InvalidInputError as error:
