@@ -116,7 +116,7 @@ class FolderDestination(Destination):
             raise FileNotFoundError
 
     def _delete(self, path: Path) -> None:
-        path.unlink()
+        path.unlink(missing_ok=True)  # a killed process may have left the folder of a file that it deleted
         folder = path.parent
         _sync(folder)
         while folder != self._root:

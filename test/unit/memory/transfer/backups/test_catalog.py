@@ -408,3 +408,10 @@ async def test_nothing_is_written_while_what_is_left_of_a_final_backup_is_replac
     left.write_bytes(b"half")
     monkeypatch.setattr(store, "resume_writes", None)  # not called
     assert (await catalog.make("last", "Final")).entries > 0
+
+
+async def test_a_folder_that_a_killed_deletion_left_empty_is_deleted_by_the_next(catalog, store, root):
+    (root / folder_of(store.swarm_id) / "b").mkdir(parents=True)
+    await catalog.delete("b")
+    assert list(root.iterdir()) == []
+    await catalog.delete("b")
