@@ -169,7 +169,7 @@ def check_indexes(database):
     assert known == {(namespace, key): version for namespace, key, version in found}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_no_acknowledged_write_is_lost_when_the_process_is_killed_a_hundred_times(start_process, fork_process):
     """At random moments, with writers on all three protocols; each restart is followed by a full check."""
     acknowledged = Acknowledged()

@@ -143,7 +143,7 @@ async def test_a_database_without_a_readable_schema_is_named(place):
 
 async def test_files_that_are_no_memory_are_left_alone_or_named(place, monkeypatch):
     source = place.source
-    (source / "garbage.db").write_bytes(os.urandom(5000).replace(b"{", b"x"))
+    (source / "garbage.db").write_bytes(b"\xff" + os.urandom(5000).replace(b"{", b"x"))
     (source / "garbage.json").write_bytes(b"\x00\x01garbage")
     (source / "notes.md").write_text("# notes")
     (source / "package.json").write_text('{"name": "x", "keywords": ["a"], "dependencies": {}, "files": [{"a": 1}]}')
