@@ -306,7 +306,7 @@ class TestARefusalThatLasts:
         assert len(client.sent("PATCH", path="/swarmmemorystores/s/status")) <= 2
         times = [request.at for request in client.sent("PATCH", path="/statefulsets/s")]
         gaps = [later - earlier for earlier, later in itertools.pairwise(times)][-4:]
-        # A starved machine adds to each pause, so neighbours tell less than the first and the last, which is 8 x.
+        # A starved machine adds to each pause, so only the first and the last are compared: 8 x.
         assert gaps[-1] > 2 * gaps[0], gaps
         requests = [request for request in client.requests if request.at > times[-4]]
         assert len(requests) / (time.monotonic() - times[-4]) < HOT
