@@ -165,7 +165,7 @@ def test_writers_see_one_interruption_and_a_release_that_never_gets_ready_loses_
     # A write whose answer was not waited for may be there, too.
     acknowledged = max(each["number"] for each in puts.since(0, "s0") if not each["error"])
     assert json.loads(space.kubectl("exec", "agent", "--", "python3", "-c", READ, "s0")) >= acknowledged
-    assert [puts.errors(0, name) for name in STORES[1:]] == [[], []]
+    assert not any(puts.errors(0, name) for name in STORES[1:])
     with capsys.disabled():
         sys.stdout.write(f"\nupgrades: seconds without a PUT, of 1 and more: {missed}; until rolled back: {back}\n")
 
