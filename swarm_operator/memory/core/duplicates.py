@@ -65,8 +65,6 @@ class DuplicateRule:
         """
         if on_duplicate is None:
             on_duplicate = OnDuplicate.KEEP
-        if type(on_duplicate) is not str and type(on_duplicate) is not OnDuplicate:
-            raise InvalidInputError("on_duplicate", f"one of {', '.join(OnDuplicate)}")
         if on_duplicate not in list(OnDuplicate):
             raise InvalidInputError("on_duplicate", f"one of {', '.join(OnDuplicate)}")
         if threshold is not None and (type(threshold) not in {int, float} or not 0 < threshold <= 1):

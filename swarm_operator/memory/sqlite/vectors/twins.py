@@ -1,6 +1,6 @@
 """The last part of the search for a write's twin, in the transaction of the write.
 
-The first part is a search in a snapshot (see index.VectorIndex.checks). It tells candidates. What was written since is
+The first part is a search in a snapshot (see checks.TwinSearch), which finds candidates. What was written since is
 in the log of the vectors, and the transaction compares both. As a checked write stores its vector in its own
 transaction, the next one finds it there: of several at a time, one is the first.
 """
