@@ -33,6 +33,8 @@ class AccessTimes:
 
     def __init__(self) -> None:
         self._pending: dict[Identity, int] = {}
+        self._flushed: dict[Identity, int] = {}
+        """Those of the last flush: kept until the next one, since a read under way may not see them in the table."""
 
     def note(self, identity: Identity, now: int) -> None:
         """Record a read of an entry at `now` (milliseconds since the Unix epoch)."""
@@ -42,14 +44,15 @@ class AccessTimes:
 
     def latest(self, entry: Entry) -> Entry:
         """Return the entry with its access time, including an unwritten one."""
-        at = self._pending.get((entry.namespace, entry.key), -1)
+        identity = entry.namespace, entry.key
+        at = self._pending.get(identity) or self._flushed.get(identity, -1)
         if at < entry.created_at or (entry.accessed_at is not None and entry.accessed_at >= at):
             return entry
         return entry._replace(accessed_at=at)
 
     def forget(self) -> None:
         """Drop the recorded times: the database was replaced."""
-        self._pending = {}
+        self._pending, self._flushed = {}, {}
 
     async def flush(self, run: Callable[[Callable[[sqlite3.Connection], None]], Awaitable[None]]) -> None:
         """Write the recorded times in several transactions.
@@ -60,8 +63,8 @@ class AccessTimes:
         Raises:
             StorageError, StoreClosedError: raised by `run`; times that were not written are dropped.
         """
-        pending, self._pending = self._pending, {}
-        rows = ((at, *identity) for identity, at in pending.items())
+        self._flushed, self._pending = self._pending, {}
+        rows = ((at, *identity) for identity, at in self._flushed.items())
         while page := list(islice(rows, _AT_ONCE)):
             await run(lambda db, page=page: _write(db, page))  # type: ignore[misc]
 

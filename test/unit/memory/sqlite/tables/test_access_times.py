@@ -122,6 +122,22 @@ async def test_many_are_written_while_others_write(store):
     assert len(await rows(store)) == 3000
 
 
+async def test_they_are_known_while_they_are_being_written(store):
+    await store.put("n", "k", 1)
+    await store.get("n", "k")
+    known = await seen(store)
+    accesses = store._accesses
+
+    async def run(write):
+        assert await seen(store) == known
+        await store._worker.run(write)
+
+    before = (await store.list("n")).entries[0]._replace(accessed_at=None)
+    await accesses.flush(run)
+    assert await seen(store) == known
+    assert accesses.latest(before).accessed_at == known["k"], "read before the write, shown after it"
+
+
 async def test_a_disk_that_fails_loses_them_and_nothing_else(tmp_path, monkeypatch):
     async with SqliteStore.open(tmp_path / "db", StoreConfig(probe_interval=3600)) as store:
         await store.put("n", "k", 1)
@@ -134,7 +150,7 @@ async def test_a_disk_that_fails_loses_them_and_nothing_else(tmp_path, monkeypat
         with pytest.raises(StorageIOError):
             await store.collect_garbage()
         monkeypatch.undo()
-        assert await seen(store) == {"k": None}
+        assert await rows(store) == []
         await store.put("n", "k", 2)
         assert store.fault is None
         await store.get("n", "k")
