@@ -26,8 +26,6 @@ from swarm_operator.runtime.events import EVENTS
 from swarm_operator.runtime.kubernetes_asyncio import Configuration
 from swarm_operator.runtime.resource import Key, Resource, key_of
 
-pytestmark = pytest.mark.timeout(200)
-
 CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
 POLICIES = Resource(
     *("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies"),

@@ -29,8 +29,6 @@ from swarm_operator.runtime.errors import UnreachableError, from_status
 from swarm_operator.runtime.events import EVENTS
 from swarm_operator.runtime.resource import Object
 
-pytestmark = pytest.mark.timeout(400)
-
 
 class Mortal(Client):
     """A real client that stops dead after its k-th write; 0 is never."""

@@ -19,8 +19,6 @@ from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.resource import Resource
 
-pytestmark = pytest.mark.timeout(400)
-
 BACKUP, RESTORE, STORE = kinds.SWARM_MEMORY_BACKUP, kinds.SWARM_MEMORY_RESTORE, kinds.SWARM_MEMORY_STORE
 DESTINATION = {"claimName": "c-memory-backups"}
 STEP = 3

@@ -17,8 +17,6 @@ from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.leader_election import LEASES
 from swarm_operator.runtime.resource import Resource
 
-pytestmark = pytest.mark.timeout(120)
-
 BREAKABLE = Path(__file__).with_name("breakable.py")
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "Role", "roles")
 ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")

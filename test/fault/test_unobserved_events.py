@@ -17,8 +17,6 @@ from fault.world import BACKED_UP, DELETION, Step, World
 
 from swarm_operator.runtime.config import load_config
 
-pytestmark = pytest.mark.timeout(400)
-
 STEP = 4
 """Every fourth event is left out, one in each world, beginning with one of the first four."""
 

@@ -24,8 +24,6 @@ from swarm_operator.runtime.events import EVENTS
 from swarm_operator.runtime.metrics import RECONCILE_RESULTS, Metrics
 from swarm_operator.runtime.reflector import INITIAL_EVENTS_END
 
-pytestmark = pytest.mark.timeout(400)
-
 METRICS = Metrics()
 """Those of all operators here together."""
 

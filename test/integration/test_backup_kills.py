@@ -23,7 +23,6 @@ from swarm_operator.controllers.common import kinds
 from swarm_operator.memory.client import MemoryClient
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 
-pytestmark = pytest.mark.timeout(600)
 BACKUP = kinds.SWARM_MEMORY_BACKUP
 SWARM = "test"
 PAIRS = 7

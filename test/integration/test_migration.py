@@ -51,7 +51,6 @@ def finish(objects):
     return write
 
 
-@pytest.mark.timeout(240)
 async def test_a_claim_is_migrated_once_and_the_numbers_are_in_the_status(
     objects, start_operator, eventually, memory_service, memory_port, the_job, finish, tmp_path
 ):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 
-import pytest
-
 from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.errors import NotFoundError
 
@@ -23,7 +21,6 @@ CHILDREN = (
 )
 
 
-@pytest.mark.timeout(300)
 async def test_killed_at_any_moment_it_ends_with_every_child_made_once(objects, start_operator, eventually):
     """kill -9 while the clusters are being made; what counts is that a restart goes on where it ended."""
     rng = random.Random(20261123)

@@ -55,7 +55,6 @@ def names(plane, what: str) -> set[str]:
     return {item["metadata"]["name"] for item in json.loads(listed.stdout)["items"]}
 
 
-@pytest.mark.timeout(300)
 async def test_what_the_page_about_installing_says_works(plane, shell, tmp_path):
     applied = plane.kubectl_run("apply", "--server-side", "-f", "-", stdin=custom_resource_definitions())
     assert applied.returncode == 0, applied.stderr
@@ -102,7 +101,6 @@ async def make(target: str, folder, shell, **environment: str) -> tuple[int, str
     return process.returncode, output
 
 
-@pytest.mark.timeout(300)
 async def test_the_crds_stay_as_long_as_there_are_stores_unless_told(plane, shell, tmp_path):
     folder = checkout(tmp_path)
     await make("install", folder, shell)

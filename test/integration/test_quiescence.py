@@ -23,8 +23,6 @@ from swarm_operator.runtime.controller import Controller
 from swarm_operator.runtime.events import EventRecorder
 from swarm_operator.runtime.resource import Key
 
-pytestmark = pytest.mark.timeout(600)
-
 CLUSTERS, STORES = 10, 50
 """Clusters with a store each, and stores that stand alone: 60 stores."""
 

@@ -25,7 +25,7 @@ from swarm_operator.controllers.common import kinds, labels
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.errors import BadRequestError, InvalidError
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(1200)
 
 CHILDREN = {
     kinds.SWARM_MEMORY_STORE: ("{}",),

@@ -31,7 +31,6 @@ from swarm_operator.memory.transfer.backups.errors import (
 )
 from swarm_operator.memory.transfer.backups.location import open_destination
 
-pytestmark = pytest.mark.timeout(600)  # the first use builds the servers
 ENTRIES = 20
 ROUNDS = 20
 

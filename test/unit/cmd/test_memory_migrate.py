@@ -121,7 +121,6 @@ def test_what_fails_is_said_and_exits_with_1(folder, capsys):
     assert main(["migrate", "--source", "legacy"]) == 2
 
 
-@pytest.mark.timeout(240)
 def test_a_killed_process_leaves_nothing_that_the_next_one_does_not_put_right(folder, capsys):
     entries = [{"key": str(number), "value": "x" * 200, "timestamp": 1} for number in range(1500)]
     (folder / "legacy" / "a.json").write_text(json.dumps({"n": entries}))
@@ -151,7 +150,6 @@ def _dump(capsys, database):
     return {name: found[name] for name in ("entries", "value_bytes", "namespaces", "findings")}
 
 
-@pytest.mark.timeout(240)
 def test_a_large_file_takes_no_more_memory_than_a_small_one(folder):
     value = {"text": "word " * 2000}
     with (folder / "legacy" / "large.json").open("w") as file:

@@ -28,7 +28,6 @@ def run(*arguments, code=0):
     return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
-@pytest.mark.timeout(240)
 def test_a_backup_is_restored_in_part_and_whole(service, tmp_path):
     token = (tmp_path / "data" / "tokens" / "admin-token").read_text().strip()
     with SyncMemoryClient(os.environ["SWARM_MEMORY_URL"], token=token) as admin:

@@ -84,7 +84,6 @@ def test_an_answer_that_differs_is_noticed():
     assert not pattern('{"a":1,"b":2}').search('{"a":1,"b":3}')
 
 
-@pytest.mark.timeout(400)
 async def test_the_command_lines_page_runs_and_answers_as_it_says(fork_process, tmp_path):
     process = await fork_process()
     shown = to_run("docs/command-line.md", __file__)

@@ -25,8 +25,6 @@ from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
-pytestmark = pytest.mark.timeout(600)
-
 MIB = 1024 * 1024
 values = st.sampled_from(TEXTS) | st.binary(max_size=20) | st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),

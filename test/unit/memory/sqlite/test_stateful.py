@@ -28,7 +28,7 @@ from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.vectors import planes, scan
 from swarm_operator.memory.sqlite.vectors.texts import embedded_text
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 NAMESPACES = st.sampled_from(["swarm:agents", "swarm:tasks", "a/b"])
 KEYS = st.sampled_from(["k", "k1", "k2", "é", "z/1", "\U0010ffff"])

@@ -9,7 +9,6 @@ import pytest
 KILLED = Path(__file__).with_name("killed_final_backup.py")
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("how", ["made", "failed"])
 def test_what_is_acknowledged_after_a_kill_at_any_step_is_in_the_final_backup(tmp_path, how):
     command = [sys.executable, KILLED, tmp_path, how]

@@ -9,8 +9,6 @@ import pytest
 
 from swarm_operator.memory.service.http import openapi
 
-pytestmark = pytest.mark.timeout(600)
-
 ADMIN = "admin-0123456789abcdef"
 UNLIMITED = {"watch", "export", "import", "backup"}
 """Answers that are no single document."""

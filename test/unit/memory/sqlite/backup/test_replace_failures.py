@@ -168,7 +168,6 @@ async def test_a_full_disk_leaves_everything_as_it_was(small_disk, tmp_path):
 KILLED = Path(__file__).with_name("killed_replacement.py")
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 def test_a_kill_at_any_line_leaves_the_old_data_or_the_new(tmp_path, journal):
     """The program kills a process at each line of backup.replace in turn, and looks at what is there afterwards."""

@@ -253,7 +253,6 @@ async def test_a_store_that_is_deleted_needs_no_way_back(written, opened, next_r
             await store.put("n", "k", 2)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("who", ["upgrade", "return"])
 def test_a_kill_at_any_step_loses_no_acknowledged_write(tmp_path, who):
     command = [sys.executable, KILLED, tmp_path, who]

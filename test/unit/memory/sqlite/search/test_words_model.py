@@ -6,7 +6,6 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -23,8 +22,6 @@ from swarm_operator.memory.sqlite.search.planner import search
 from swarm_operator.memory.sqlite.search.tokenizer import language_of
 from swarm_operator.memory.sqlite.tables.compression import compress
 from swarm_operator.memory.sqlite.write.apply import BatchOperation, DeleteOperation, PutOperation, commit_batch
-
-pytestmark = pytest.mark.timeout(600)
 
 WORDS = ("red", "reds", "green", "blue", "grey", "redGreen", "GREYBlue7")
 IDENTITIES = st.tuples(st.sampled_from(("a", "a/b", "b")), st.sampled_from(("k", "l", "myBlue")))

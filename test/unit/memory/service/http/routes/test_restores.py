@@ -662,7 +662,6 @@ async def test_under_load_no_read_fails_and_writers_wait_by_themselves(service, 
 AFTER_VERIFYING = {"Swapping", "BackingUp", "Completed"}
 
 
-@pytest.mark.timeout(300)
 async def test_a_kill_at_any_moment_of_a_restore(fork_process, root):
     """Old or new, whole; asking again by the same name completes it, and undoes nothing that was written after it."""
     flags = ("--backups", f"file://{root}")
@@ -703,7 +702,6 @@ async def test_a_kill_at_any_moment_of_a_restore(fork_process, root):
     assert {found for found, _ in outcomes} == {"old", "new"}
 
 
-@pytest.mark.timeout(300)
 async def test_a_part_that_a_kill_cut_off_has_whole_batches_and_is_completed_when_it_is_asked_for_again(
     fork_process, root
 ):
