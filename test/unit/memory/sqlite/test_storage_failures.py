@@ -87,5 +87,20 @@ async def test_a_damaged_page_is_an_error_that_stays(tmp_path, recorder):
         assert isinstance(store.fault, CorruptDatabaseError)
 
 
+async def test_a_text_that_is_not_utf8_is_damage_too(tmp_path):
+    async with SqliteStore.open(tmp_path / "db") as store:
+        await store.put("n", "k", 1)
+        await store._worker.run(
+            lambda db: db.execute("UPDATE entries SET updated_by = CAST(x'736563726574a5fe' AS TEXT)").fetchall()
+        )
+    async with SqliteStore.open(tmp_path / "db") as store:
+        for read in (store.get("n", "k"), store.list("n")):
+            with pytest.raises(
+                CorruptDatabaseError, match="column 'updated_by' holds bytes that are not UTF-8"
+            ) as caught:
+                await read
+            assert "secret" not in str(caught.value)
+
+
 def test_what_sqlite_never_says_is_a_defect_and_not_a_disk():
     assert type(from_sqlite(RuntimeError("x"))) is InternalStoreError
