@@ -48,6 +48,10 @@ class Process:
         """Send the signal, read the rest of the log, return the exit code."""
         if self.process.returncode is None:
             self.process.send_signal(signal)
+        return await self.ended()
+
+    async def ended(self):
+        """Read the rest of the log, return the exit code. A second signal would cut off what the first lets finish."""
         # Children's watchers run in the loop, so both can be awaited.
         rest = await self.process.stderr.read()
         self.log += [json.loads(line) for line in rest.splitlines()]

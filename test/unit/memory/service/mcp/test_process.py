@@ -50,7 +50,7 @@ async def test_a_signal_ends_the_service_with_sessions_and_streams_open(fork_pro
                     async with client.listen(resource_subscriptions=["memory://default"]) as events:
                         process.process.send_signal(signal.SIGTERM)
                         assert [event async for event in events] == []
-                        assert await process.stop(signal.SIGTERM) == 0
+                        assert await process.ended() == 0
     assert [event["event"] for event in process.log] == ["tokens made", "serving", "stopping", "stopped"], process.log
 
 
@@ -84,7 +84,7 @@ async def test_a_call_under_way_is_finished_before_the_end(fork_process):
     writer.close()
     assert answer.startswith(b"HTTP/1.1 200"), answer
     assert b'"created":true' in answer.replace(b'\\"', b'"')
-    assert await process.stop(signal.SIGTERM) == 0
+    assert await process.ended() == 0
 
 
 async def test_a_session_s_stream_does_not_hold_up_the_end(fork_process):
