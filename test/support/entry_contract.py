@@ -1,6 +1,6 @@
 """What every protocol guarantees about entries, as a table: scenarios of steps, each an operation and its outcome.
 
-A protocol takes part by an adapter (see test_contract): `await adapter(operation, arguments)` gives
+A protocol takes part by an adapter (see store_drivers): `await adapter(operation, arguments)` gives
 - the version for a put;
 - the entry for a get, as a dictionary, or None where there is none; a list of them for several;
 - True or False for a deletion, the number for that of many;

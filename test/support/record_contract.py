@@ -1,6 +1,6 @@
 """What every protocol guarantees about records, as a table: scenarios of steps, each an operation and its outcome.
 
-A protocol takes part by an adapter (see test_contract): `await adapter(operation, arguments)` gives
+A protocol takes part by an adapter (see store_drivers): `await adapter(operation, arguments)` gives
 - the record, as a dictionary, or None where there is none;
 - the ids of a list;
 - True or False for deletions;
