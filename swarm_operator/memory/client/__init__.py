@@ -1,6 +1,7 @@
 """Python client of the memory service, used by agents, the operator and the command line. It knows only HTTP.
 
-- client: MemoryClient, with entries and service-wide calls
+- client: MemoryClient, with its parts and service-wide calls
+- entries: the methods of MemoryClient for entries
 - records, resource, swarm: agents, tasks, patterns, proposals, messages; `records` is made from the service's table
 - backups, restores: named backups at the service's destination, restores of them into the service
 - transfer, backup, watch: calls whose responses are streams
