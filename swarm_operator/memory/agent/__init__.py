@@ -1,11 +1,11 @@
 """Reference agent of a swarm: claims tasks from the memory, carries them out and completes them. It knows only HTTP.
 
-- agent: the agent's life: registration, heartbeats, claims, and its end
+- agent: registration, heartbeats, claims and the end of an agent
 - claim: one claimed task: its lease, the work on it, and its outcome
-- work: what work is, and the work that needs nothing but the memory
-- command: work that a program carries out
-- candidate: how an agent becomes the queen of a swarm with a hive mind, and stays it
-- patience: which errors pass when one waits
+- work: the interface of work, and work that needs only the memory
+- command: work done by a program
+- candidate: election of an agent as the queen of a swarm with a hive mind
+- patience: transient errors of the memory, and retries until they end
 """
 
 from swarm_operator.memory.agent.agent import Agent, AgentError, AgentSettings

@@ -1,11 +1,11 @@
-"""The life of an agent: it registers, sends heartbeats, claims one task after the other, and leaves.
+"""Life cycle of an agent: register, send heartbeats, claim one task after the other, deregister.
 
-An agent has one task at a time. `stop` lets it finish the task it has, for a while; then it releases the task. It waits
-for a memory that restarts, without end.
+An agent works on one task at a time. After `stop`, the agent finishes its task within the grace period, or releases the
+task. While the memory restarts, the agent waits without limit.
 
 Guarantees:
-    A task that this agent completes was its own at that moment: the memory refuses the result of an agent whose lease
-    ended and whose task another agent claimed. Work is carried out at least once, and completed once.
+    An agent completes a task only while it holds the task: once its lease has ended and another agent has claimed the
+    task, the memory refuses its result. Work is carried out at least once, and completed once.
 
 Assumptions:
     No two agents that run at the same time have the same ID.
@@ -41,7 +41,7 @@ _log = structlog.get_logger(__name__)
 
 
 class AgentError(Exception):
-    """The agent can't work with this memory. The message names the setting."""
+    """The memory belongs to another swarm. The message names the setting."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,14 +50,14 @@ class AgentSettings:
 
     Attributes:
         agent_id: ID of the agent; no other agent that runs has it.
-        swarm_id: the swarm whose memory it must be; "" accepts any.
+        swarm_id: required swarm of the memory; "" accepts any.
         types: types of tasks to claim, which are also the agent's capabilities; empty claims all.
         cognitive_patterns: ways of thinking that the agent registers with, such as divergent.
-        lease: seconds until the memory gives the task of an agent that is gone to another one.
+        lease: seconds without a renewal after which another agent may claim the task.
         renew_every: seconds between two renewals of the lease; None is a third of the lease.
-        poll: seconds between two attempts to claim a task while there is none.
+        poll: seconds between two attempts to claim a task while none is available.
         heartbeat: seconds between two heartbeats.
-        grace: seconds that the agent has to finish its task after `stop`.
+        grace: seconds to finish the current task after `stop`.
     """
 
     agent_id: str
@@ -99,7 +99,7 @@ class Agent:
         """Work until `stop` is called.
 
         Raises:
-            AgentError: the memory is another swarm's.
+            AgentError: the memory belongs to another swarm.
             MemoryClientError: the memory refuses the agent's requests.
         """
         living = asyncio.create_task(self._live())
@@ -133,7 +133,7 @@ class Agent:
         """Register. Return False if the agent was stopped before.
 
         Raises:
-            AgentError: the memory is another swarm's. Nothing of the registration stays.
+            AgentError: the memory belongs to another swarm. The registration is removed.
         """
         wanted = self._settings.swarm_id
         while not self._stopping.is_set():
@@ -208,9 +208,9 @@ class Agent:
         )
 
     async def _beat(self) -> None:
-        """Send heartbeats, at once when the agent becomes busy or idle. Register again if the memory forgot the agent.
+        """Send heartbeats, at once when the agent becomes busy or idle. Register again if the memory has no such agent.
 
-        A failed heartbeat waits for its next turn: claims say what the memory refuses.
+        A failed heartbeat is not retried before the next one: claims report permanent errors.
         """
         settings = self._settings
         while True:
@@ -228,7 +228,7 @@ class Agent:
                     await self._busy_changed.wait()
 
     async def _leave(self) -> None:
-        """Deregister, if the memory is there. Otherwise the agent becomes stale."""
+        """Deregister if the memory responds. Otherwise the agent becomes stale."""
         try:
             async with asyncio.timeout(_DEREGISTRATION):
                 await self._client.agents.deregister(self._settings.agent_id)
@@ -246,7 +246,7 @@ class Agent:
         self._busy_changed.set()
 
     async def _wait_for_memory(self, error: MemoryClientError) -> None:
-        """Wait a while. Raise `error` if it does not pass."""
+        """Wait before a retry. Raise `error` if it is not transient."""
         if not passes(error):
             raise error
         _log.warning("waiting for the memory", reason=str(error))

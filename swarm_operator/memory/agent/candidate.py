@@ -1,12 +1,12 @@
-"""An agent that stands for queen: it claims the lease `queen` in the swarm's hive mind, and renews it while it runs.
+"""Leader election: an agent claims the lease `queen` in the swarm's hive mind, and renews the lease while it runs.
 
     waits --the lease is free--> is queen --after each third of the lease--> renews it
       ^                            |
       +--the lease is another's----+--stop--> gives it back
 
 Guarantees:
-    A process takes a free lease only, and never one that a former process of its own ID left: each queen has a term of
-    her own. A hive mind that is away is waited for without end.
+    A process takes only a free lease, never one that an earlier process of the same agent ID holds: each queen has a
+    new term. While the hive mind does not respond, the agent retries without limit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from swarm_operator.memory.client import MemoryClient, MemoryClientError, Memory
 QUEEN: Final = "queen"
 """Name of the lease."""
 _LOOKS: Final = 10
-"""Number of looks during a lease: by so much later than its end another agent is queen."""
+"""Number of attempts per lease: another agent becomes queen at most one interval after the lease has ended."""
 _RELEASE: Final = 5.0
 """Seconds for which a release is tried."""
 
@@ -31,12 +31,12 @@ _log = structlog.get_logger(__name__)
 
 
 class Candidate:
-    """An agent that stands for queen.
+    """A candidate for queen.
 
     Args:
         client: an open client of the hive mind.
         agent_id: ID of the agent.
-        lease: seconds until another agent is queen in place of one that is gone.
+        lease: seconds without a renewal after which another agent may become queen.
     """
 
     def __init__(self, client: MemoryClient, agent_id: str, *, lease: float = 30.0) -> None:
@@ -54,11 +54,11 @@ class Candidate:
         return self._term if asyncio.get_running_loop().time() < self._ends else None
 
     def stop(self) -> None:
-        """Give the lease back, and stand no more."""
+        """Stop the candidacy and release the lease."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Stand for queen until `stop` is called. Errors of the hive mind are logged."""
+        """Claim and renew the lease until `stop` is called. Log errors of the hive mind."""
         while not self._stopping.is_set():
             try:
                 await self._stand()
@@ -97,7 +97,7 @@ class Candidate:
         self._term = None
 
     async def _step_down(self) -> None:
-        """Give the lease back, if the hive mind is there. Otherwise it ends by itself."""
+        """Release the lease if the hive mind responds. Otherwise the lease expires."""
         if self._term is None:
             return
         try:
@@ -108,7 +108,7 @@ class Candidate:
         self._term = None
 
     def _log_away(self, error: MemoryClientError) -> None:
-        """Log that the hive mind cannot be asked, once until it answers again."""
+        """Log that the hive mind does not respond, once until the next response."""
         if not self._away:
             _log.warning("waiting for the hive mind", reason=str(error))
         self._away = True

@@ -1,7 +1,7 @@
 """One claimed task: the work on it, the renewals of its lease, and its outcome.
 
 The agent holds the task until its lease ends, counted from the moment when the last successful claim or renewal was
-sent. From then on another agent may have the task, so the work is stopped, whether the memory can be reached or not.
+sent. After that, another agent may claim the task: the work is stopped even if the memory cannot be reached.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Claim:
         self._log = _log.bind(task=self._id)
 
     async def carry_out(self, work: Work, halt: asyncio.Event) -> None:
-        """Work on the task and report the outcome. Return when the agent no longer has to do with the task.
+        """Work on the task and report the outcome. Return when the agent no longer holds the task.
 
         Args:
             work: carries out the task.
@@ -100,14 +100,14 @@ class Claim:
             self._deadline = sent + self._lease
 
     async def _finish(self, working: asyncio.Future[Any]) -> None:
-        """Complete the task, or let it fail with the work's error. The renewals have ended: the lease must suffice."""
+        """Complete the task, or report the work's error. The lease is not renewed meanwhile."""
         tasks, error = self._client.tasks, _cause(working.exception())
         if error is None:
             try:
                 await self._report(
                     "completed", lambda: tasks.complete(self._id, agent=self._agent_id, result=working.result())
                 )
-            except (MemoryRequestError, ValueError) as refusal:  # too large, or no JSON
+            except (MemoryRequestError, ValueError) as refusal:  # the result is too large, or is not JSON
                 error = refusal
         if error is not None:
             unforeseen = None if isinstance(error, (WorkError, MemoryClientError, ValueError)) else error
@@ -152,7 +152,7 @@ class Claim:
 
 
 def _cause(error: BaseException | None) -> BaseException | None:
-    """Return the only error of a group: task groups, which work may use, wrap each error in one."""
+    """Return the only error of an exception group: task groups in the work wrap each error in a group."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         (error,) = error.exceptions
     return error

@@ -1,4 +1,4 @@
-"""Work that a program carries out: it reads the task as JSON on standard input and prints the result."""
+"""Work done by a program, which reads the task as JSON from standard input and prints the result."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any, Final
 from swarm_operator.memory.agent.work import WorkError
 
 MAX_OUTPUT_BYTES: Final = 1024 * 1024
-"""Limit of the bytes that a program prints as its result."""
+"""Maximum bytes of a program's result."""
 _MAX_SHOWN_BYTES: Final = 2000
 _TERMINATION: Final = 5.0
-"""Seconds that a program has to end after SIGTERM, before it is killed."""
+"""Seconds between SIGTERM and SIGKILL."""
 
 
 class CommandWork:
@@ -33,7 +33,7 @@ class CommandWork:
         """Carry out a task; see Work.
 
         Returns:
-            What the program prints: its JSON value, or its text if it is no JSON; null if it prints nothing.
+            The program's output: its JSON value, or the text if the output is not JSON; None if it is empty.
 
         Raises:
             WorkError: the program can't be started, exits with another code than 0, or prints too much.
@@ -61,7 +61,7 @@ class CommandWork:
             for part in (writing, *reading):
                 part.cancel()
             await asyncio.wait([writing, *reading])
-            # asyncio closes a pipe at its end only, and a process that the program has left may hold that.
+            # asyncio closes a pipe only at end of file, and a child process of the program may keep the pipe open.
             process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001
         if code:
             said = complaint.decode(errors="replace").strip()
@@ -79,7 +79,7 @@ async def _write(pipe: asyncio.StreamWriter, document: bytes) -> None:
 
 
 async def _read(pipe: asyncio.StreamReader, limit: int, *, keep_last: bool) -> bytes:
-    """Return what comes through a pipe. Beyond the limit keep the last bytes, or raise WorkError."""
+    """Return the output of a pipe. Beyond the limit, keep the last bytes or raise WorkError."""
     read = bytearray()
     while part := await pipe.read(64 * 1024):
         read += part
@@ -101,7 +101,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         pass
     finally:
-        # Also what the program left running. The group's ID is not given to others while a process has it.
+        # The group includes child processes of the program. A group ID is not reused while a process belongs to the
+        # group.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     await process.wait()

@@ -1,4 +1,4 @@
-"""Errors of the memory that pass, such as a restart, and calls that are repeated until they have passed."""
+"""Transient errors of the memory, such as those of a restart, and calls that are retried until they succeed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _log = structlog.get_logger(__name__)
 def passes(error: MemoryClientError) -> bool:
     """Return whether the same call may succeed later.
 
-    A missing or refused token (401) is one of these: the file of a token that is being replaced is behind for a while.
-    A token that may not do something (403), and a request that is not allowed, stay so.
+    A missing or refused token (401) is transient: the kubelet updates the file of a rotated token with a delay. A
+    missing permission (403) and an invalid request are permanent.
     """
     if isinstance(error, MemoryAuthError):
         return error.status == 401
@@ -32,7 +32,7 @@ async def persist(call: Callable[[], Awaitable[_T]]) -> _T:
     """Repeat a call until it succeeds, and return its result. The caller limits the time.
 
     Raises:
-        MemoryClientError: an error that does not pass.
+        MemoryClientError: a permanent error.
     """
     while True:
         try:

@@ -10,7 +10,7 @@ from swarm_operator.memory.agent.patience import persist
 from swarm_operator.memory.client import MemoryClient, MemoryRequestError
 
 NAMESPACE: Final = "swarm:work"
-"""Namespace of what MemoryWork stores; the key is the task's ID."""
+"""Namespace of the entries of MemoryWork; the key is the task's ID."""
 _MAX_RELATED: Final = 5
 _MAX_WORDS: Final = 16
 _WORD: Final = re.compile(r"[^\W_]{3,40}")
@@ -25,11 +25,11 @@ class WorkError(Exception):
 
 
 class MemoryWork:
-    """Stores the description of a task, and returns which other descriptions have words in common with it.
+    """Stores the description of a task, and returns other descriptions that share words with it.
 
     Args:
         client: client of the memory.
-        agent_id: the agent, for the entry.
+        agent_id: ID of the agent, stored in the entry.
     """
 
     def __init__(self, client: MemoryClient, agent_id: str) -> None:

@@ -33,7 +33,7 @@ async def fetch(transport: Transport, path: str | Path, *, progress: Callable[[i
     """Download a backup to a new file and return its size; see MemoryClient.backup."""
     target = Path(path)
     await asyncio.to_thread(remove_stale, target.parent)
-    # Created first: if this fails, the service need not make a backup.
+    # The file is created first: if this fails, the service makes no backup.
     file = AtomicFile.create(target)
     try:
         async with transport.stream("/admin/backup", media_type=_MEDIA_TYPE) as response:

@@ -15,22 +15,22 @@ from swarm_operator.memory.client.transport import DELETED, Transport, url_path
 _STARTED: Final = frozenset({200, 202})
 _RUNNING: Final = frozenset({"Running", "Verifying"})
 _POLL: Final = 0.5
-"""Seconds between two looks at a backup that is being made."""
+"""Seconds between two reads of the state of a running backup."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackupState:
-    """A backup as the service sees it. `raw` is the received document.
+    """State of a backup. `raw` is the received document.
 
     Attributes:
         name: name of the backup.
         phase: Running, Verifying, Completed, Failed or Incomplete.
         location: URL of its folder.
-        size: bytes; None: not known yet.
-        entries: number of entries; None: not known yet.
-        sha256: digest of the copy in hexadecimal; None: not known yet.
-        verified_at: time of the last successful verification, in UTC; None: there was none.
-        problem: `code` and `detail` of the last failure; None: it did not fail.
+        size: size in bytes; None if not known yet.
+        entries: number of entries; None if not known yet.
+        sha256: digest of the copy in hexadecimal; None if not known yet.
+        verified_at: time of the last successful verification, in UTC; None if there was none.
+        problem: `code` and `detail` of the last failure; None if no job failed.
     """
 
     name: str
@@ -45,7 +45,7 @@ class BackupState:
 
     @property
     def ended(self) -> bool:
-        """Whether no job is at work on the backup."""
+        """True if no job is running for the backup."""
         return self.phase not in _RUNNING
 
     @classmethod
@@ -72,13 +72,13 @@ class BackupsClient:
         self._transport = transport
 
     async def make(self, name: str, *, reason: str = "Requested") -> BackupState:
-        """Start to make a backup. Return its state: the call does not wait for its end, see `wait`.
+        """Start a backup and return its state. Call `wait` to wait for its end.
 
-        A backup is made once by its name: a call for one that is complete or being made changes nothing.
+        A name is used once: a call for a complete or running backup changes nothing.
 
         Args:
             name: a DNS-1123 subdomain.
-            reason: why it is made, a word.
+            reason: one word that says why the backup is made.
 
         Raises:
             MemoryStateError: another backup is being made, or the service has no destination; see `reason`.
@@ -89,7 +89,7 @@ class BackupsClient:
         )
 
     async def get(self, name: str) -> BackupState | None:
-        """Return the state of a backup, or None if there is none of that name."""
+        """Return the state of a backup, or None if it does not exist."""
         return await self._transport.find(_path(name), BackupState.read)
 
     async def list(self) -> builtins.list[BackupState]:
@@ -99,16 +99,16 @@ class BackupsClient:
         )
 
     async def verify(self, name: str) -> BackupState:
-        """Start to read a backup back and compare it with its manifest; see `wait` for the end.
+        """Start to read a backup and compare it with its manifest. Call `wait` to wait for the end.
 
         Raises:
-            MemoryNotFoundError: there is no such backup, or it is incomplete.
+            MemoryNotFoundError: the backup does not exist or is incomplete.
             MemoryStateError, MemoryServerError: see make.
         """
         return await self._transport.request("POST", f"{_path(name)}/verify", BackupState.read, statuses=_STARTED)
 
     async def wait(self, name: str) -> BackupState | None:
-        """Wait until no job is at work on a backup. Return its state, or None if there is none of that name."""
+        """Wait until no job is running for a backup. Return its state, or None if it does not exist."""
         while True:
             state = await self.get(name)
             if state is None or state.ended:
@@ -116,7 +116,7 @@ class BackupsClient:
             await asyncio.sleep(_POLL)
 
     async def delete(self, name: str, *, timeout: float = 60.0) -> None:
-        """Delete a backup; do nothing if there is none. Cancel it if it is being made."""
+        """Delete a backup; do nothing if it does not exist. Cancel a running backup first."""
         await self._transport.request("DELETE", _path(name), bool, statuses=DELETED, timeout=timeout)
 
 

@@ -1,7 +1,7 @@
-"""What answers about entries are read as. Each function fails unless the answer is one to the question.
+"""Conversion of responses about entries. Each function fails unless the response belongs to the request.
 
 Raises:
-    KeyError, TypeError, ValueError: the document is not the service's.
+    KeyError, TypeError, ValueError: the document is not a response of the service.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def search_page(answer: Mapping[str, Any]) -> SearchPage:
 
 
 def named(entry: _E, namespace: str, key: str) -> _E:
-    """Return the entry if it is the one that was asked for. Raise ValueError."""
+    """Return the entry if it has the requested namespace and key. Raise ValueError."""
     if (entry.namespace, entry.key) != (namespace, key):
         raise ValueError(f"the entry is {entry.key!r} in {entry.namespace!r}")
     return entry
@@ -47,9 +47,9 @@ def entry_page(answer: Mapping[str, Any]) -> EntryPage:
 
 
 def batch_results(results: Sequence[Mapping[str, Any]], operations: Sequence[Mapping[str, Any]]) -> list[BatchResult]:
-    """Return the results of a batch. Raise KeyError, TypeError or ValueError if they are not those of its operations.
+    """Return the results of a batch. Raise KeyError, TypeError or ValueError if they do not match its operations.
 
-    A write that succeeded is believed only with the head of its entry.
+    The result of a successful write must contain the head of the entry.
     """
     return [_result(result, operation) for result, operation in zip(results, operations, strict=True)]
 
@@ -65,6 +65,6 @@ def _result(result: Mapping[str, Any], operation: Mapping[str, Any]) -> BatchRes
 
 
 def namespace_page(answer: Mapping[str, Any]) -> tuple[list[Namespace], str | None]:
-    """Return the namespaces of a page, and the cursor of the next one."""
+    """Return the namespaces of a page, and the cursor of the next page."""
     namespaces = [Namespace(each["namespace"], each["entries"], each["bytes"]) for each in answer["namespaces"]]
     return namespaces, answer["next_cursor"]

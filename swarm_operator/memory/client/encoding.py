@@ -37,7 +37,7 @@ def vector_text(vector: bytes | Iterable[float] | None) -> str | None:
         vector: the numbers, also those of a numpy array, or the bytes of little-endian float32.
 
     Raises:
-        ValueError: something in it is no number.
+        ValueError: `vector` contains something that is not a number.
     """
     if vector is None:
         return None
@@ -77,9 +77,9 @@ def _has_text_keys(document: Any) -> bool:
 
 
 def _find_fault(part: Any, path: str, level: int) -> str | None:
-    """Return what is wrong with the first part of a document that is not JSON, or None."""
+    """Return the error of the first part of a document that is not JSON, or None."""
     name = path or "document"
-    if level > _MAX_LEVELS + 4:  # the levels around the value included
+    if level > _MAX_LEVELS + 4:  # including the levels around the value
         return f"{path[:80]}: nested too deep, or within itself; at most {_MAX_LEVELS} levels are allowed"
     if isinstance(part, str):
         valid = part.isascii() or not any("\ud800" <= character <= "\udfff" for character in part)
@@ -108,7 +108,7 @@ def _find_fault(part: Any, path: str, level: int) -> str | None:
 
 
 def batch_operation(operation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an operation of a batch as JSON. A vector that is JSON already is left to the service."""
+    """Return an operation of a batch as JSON. The service checks a vector that is a list of numbers."""
     vector = operation.get("vector")
     if vector is None or isinstance(vector, (str, list)):
         return dict(operation)

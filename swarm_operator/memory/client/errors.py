@@ -11,7 +11,7 @@ from swarm_operator.memory.client.encoding import json_object
 _PROBLEM: Final = "application/problem+json"
 _SHOWN_BYTES: Final = 80
 _GATEWAY: Final = frozenset({502, 503, 504})
-"""Statuses by which a proxy reports that it got no response of the service."""
+"""Statuses by which a proxy reports that the service did not respond."""
 
 
 class MemoryClientError(Exception):
@@ -158,12 +158,12 @@ _BY_STATUS: Final[Mapping[int, type[MemoryAnswerError]]] = {
 }
 _BY_TYPE: Final[Mapping[str, type[MemoryAnswerError]]] = {"urn:swarm-memory:problem:duplicate": MemoryDuplicateError}
 _ONLY_OURS: Final = frozenset({404, 409, 410, 412})
-"""Statuses that say something about stored data: believed only with a problem document of the service."""
+"""Statuses about stored data, accepted only with a problem document of the service."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What came as a response, for messages of errors.
+    """A received response, for messages of errors.
 
     Attributes:
         server: base URL of the service.
@@ -184,7 +184,7 @@ class Received:
     possibly_applied: bool
 
     def foreign(self, reason: str = "") -> MemoryProtocolError:
-        """Return the error for a response that is not the service's. `reason` says why, if the media type does not."""
+        """Return the error for a response of another server. `reason` explains it if the media type does not."""
         where = f" to {self.location[:200]}" if self.location else ""
         why = f" ({reason})" if reason else ""
         return MemoryProtocolError(
@@ -194,7 +194,7 @@ class Received:
         )
 
     def failure(self) -> MemoryClientError:
-        """Return the error for a response that is not the expected one."""
+        """Return the error for an unexpected response."""
         if self.status < 400:
             return self.foreign()
         ours = self.media_type == _PROBLEM

@@ -37,7 +37,7 @@ def call(
 def stream(
     method: Callable[Concatenate[_C, _P], AsyncIterator[_R]],
 ) -> Callable[Concatenate[Facade[_C], _P], Generator[_R, None, None]]:
-    """Return the method that yields what an asynchronous one yields."""
+    """Return the method that yields the items of an asynchronous one."""
 
     @functools.wraps(method)
     def stream(self: Facade[_C], /, *args: _P.args, **kwargs: _P.kwargs) -> Generator[_R, None, None]:

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for the synchronous client."""
+"""An event loop in its own thread, for the synchronous client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LoopThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Cancel what still runs, and end the thread."""
+        """Cancel the running tasks, and end the thread."""
         loop, thread = self._loop, self._thread
         self._loop = self._thread = None
         if loop is not None and thread is not None:
@@ -54,7 +54,7 @@ class LoopThread:
             raise
 
     def iterate(self, source: AsyncIterator[_R]) -> Generator[_R, None, None]:
-        """Yield what an asynchronous generator yields.
+        """Yield the items of an asynchronous generator.
 
         When the iteration ends early, nothing refers to `source` any more, and its event loop closes it (PEP 525).
         """

@@ -78,7 +78,7 @@ class EntryHead:
 
     @property
     def updated_by(self) -> str | None:
-        """Who made the last write: the name of the token, or of the pod; None if unknown, or the service is older."""
+        """Author of the last write: the name of the token or the pod; None if unknown or the service is older."""
         name: str | None = self.raw.get("updated_by")
         return name
 
@@ -89,7 +89,7 @@ class EntryHead:
 
     @property
     def duplicate(self) -> Duplicate | None:
-        """Near-duplicate that a write with `on_duplicate` has found; None if there is none, or this is no write."""
+        """Near-duplicate that a write with `on_duplicate` found; None without one, and for other results."""
         found = self.raw.get("duplicate")
         return None if found is None else Duplicate(str(found["key"]), float(found["cosine"]))
 
@@ -154,9 +154,9 @@ class MemoryHit(MemoryEntry):
 
     @property
     def score(self) -> float | None:
-        """What the results are ordered by, higher is better; None if the search is not ordered by rank.
+        """Sort key of the results, higher is better; None if the search is not ordered by rank.
 
-        The score of a hybrid search is made of ranks, and is no similarity.
+        The score of a hybrid search is computed from ranks and is not a similarity.
         """
         score: float | None = self.raw.get("score")
         return score
@@ -169,7 +169,7 @@ class MemoryHit(MemoryEntry):
 
     @property
     def words(self) -> int | None:
-        """Place among the matches by words of a hybrid search, from 1; None if the entry is none of them."""
+        """Place among the matches by words of a hybrid search, from 1; None if the words do not match."""
         words: int | None = self.raw.get("words")
         return words
 
@@ -218,8 +218,8 @@ class Change:
         key: key of the entry.
         version: the version written, deleted or expired.
         at: time of the change, in UTC.
-        raw: the received document, which a newer service may have given further members.
-        updated_by: who made a put; None if unknown, for other changes, or if the service is older.
+        raw: the received document, perhaps with further members of a newer service.
+        updated_by: author of a put; None if unknown, for other changes, or if the service is older.
     """
 
     seq: int
@@ -274,18 +274,19 @@ class Stats:
     database_size_bytes: int
     wal_size_bytes: int
     volume_size_bytes: int | None
-    """Size of the file system that the database is on. None: the service is older."""
+    """Size of the database's file system in bytes. None if the service is older."""
     volume_free_bytes: int | None
-    """Bytes of it that the service may still take up. None: the service is older."""
+    """Free bytes of that file system for the service. None if the service is older."""
     cache_hit_rate: float | None
     """0 to 1; None before the first lookup."""
     fault: str | None
-    """Code of the error that makes writes fail, such as `disk-full`. None: they succeed, or the service is older."""
+    """Code of the error that makes writes fail, such as `disk-full`. None if writes succeed, or the service is
+    older."""
     settings: Mapping[str, Any]
     swarm_id: str
     version: str
     features: frozenset[str]
-    """What the service can do, such as `service-account-tokens`. Empty: the service is older."""
+    """Features of the service, such as `service-account-tokens`. Empty if the service is older."""
     sqlite_version: str
     raw: Mapping[str, Any]
 

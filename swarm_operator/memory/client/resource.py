@@ -21,7 +21,7 @@ _MAYBE: Final = frozenset({200, 204})
 
 @dataclass(frozen=True, slots=True)
 class RecordPage:
-    """Page of a list; `next_cursor` is None on the last page. A filtered page may be short or empty before that."""
+    """Page of a list; `next_cursor` is None on the last page. A filtered page may be short or empty before the last."""
 
     records: list[Record]
     next_cursor: str | None
@@ -84,7 +84,7 @@ class Resource:
 
 
 class ListedResource(Resource):
-    """Base class of the kinds of records that have lists."""
+    """Base class of kinds of records with lists."""
 
     async def get(self, record_id: str) -> Record | None:
         """Return a record, or None if it does not exist."""
@@ -114,7 +114,7 @@ def given(**members: Any) -> dict[str, Any]:
 
 
 def to_record(document: Record) -> Record:
-    """Return the document if it is that of a record. Raise KeyError or TypeError."""
+    """Return the document if it is a record. Raise KeyError or TypeError."""
     if type(document["id"]) is not str:
         raise TypeError("id: not text")
     return document

@@ -14,20 +14,20 @@ from swarm_operator.memory.client.transport import Transport, url_path
 _STARTED: Final = frozenset({200, 202})
 _ENDED: Final = frozenset({"Completed", "Failed"})
 _POLL: Final = 0.5
-"""Seconds between two looks at a restore that is running."""
+"""Seconds between two reads of the state of a running restore."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreState:
-    """A restore as the service sees it. `raw` is the received document.
+    """State of a restore. `raw` is the received document.
 
     Attributes:
         name: name of the restore.
         phase: Fetching, Planning, Verifying, Swapping, BackingUp, Writing, Completed or Failed.
-        plan: `backup`, `entries`, `bytes`, `entries_new`, `entries_changed`, `entries_removed`; None: not known yet.
-        progress: `done` and `of`; None: not known.
-        safety_backup: name of the backup of what was replaced; None: none was made.
-        problem: `code` and `detail` of the failure; None: it did not fail.
+        plan: `backup`, `entries`, `bytes`, `entries_new`, `entries_changed`, `entries_removed`; None if not known yet.
+        progress: `done` and `of`; None if not known.
+        safety_backup: name of the backup of the replaced data; None if none was made.
+        problem: `code` and `detail` of the failure; None if the restore did not fail.
     """
 
     name: str
@@ -40,7 +40,7 @@ class RestoreState:
 
     @property
     def ended(self) -> bool:
-        """Whether the restore is not running."""
+        """True if the restore is not running."""
         return self.phase in _ENDED
 
     @classmethod
@@ -75,10 +75,10 @@ class RestoresClient:
         allow_other_swarm: bool = False,
         safety_backup: bool | None = None,
     ) -> RestoreState:
-        """Start a restore. Return its state: the call does not wait for its end, see `wait`.
+        """Start a restore and return its state. Call `wait` to wait for its end.
 
-        A restore is made once by its name: a call for one that is complete or running changes nothing, and a call for
-        one that has failed starts it again.
+        A name is used once: a call for a complete or running restore changes nothing. A call for a failed restore
+        starts it again.
 
         Args:
             name: a DNS-1123 subdomain.
@@ -86,12 +86,12 @@ class RestoresClient:
             location: URL of a backup, instead of `backup`.
             namespaces: restore entries in these namespaces only; None: in all.
             key_prefix: restore entries whose keys have this prefix only.
-            dry_run: only find out what would change.
-            allow_other_swarm: take a backup of another swarm.
-            safety_backup: whether a backup of what is replaced is made; None: if everything is restored.
+            dry_run: only plan the restore, and change nothing.
+            allow_other_swarm: accept a backup of another swarm.
+            safety_backup: whether to back up the replaced data; None: only for a restore of everything.
 
         Raises:
-            MemoryStateError: another restore or a backup is running, the restore of that name is another one, or the
+            MemoryStateError: another restore or a backup is running, the name belongs to another restore, or the
                 service has no destination; see `reason`.
             MemoryRequestError: an argument is invalid.
         """
@@ -109,7 +109,7 @@ class RestoresClient:
         )
 
     async def get(self, name: str) -> RestoreState | None:
-        """Return the state of a restore, or None if there is none of that name."""
+        """Return the state of a restore, or None if it does not exist."""
         return await self._transport.find(_path(name), RestoreState.read)
 
     async def list(self) -> builtins.list[RestoreState]:
@@ -119,11 +119,11 @@ class RestoresClient:
         )
 
     async def wait(self, name: str, *, progress: Callable[[RestoreState], None] | None = None) -> RestoreState | None:
-        """Wait until a restore has ended. Return its state, or None if there is none of that name.
+        """Wait until a restore has ended. Return its state, or None if it does not exist.
 
         Args:
             name: name of the restore.
-            progress: gets the state after each look.
+            progress: called with each state that is read.
         """
         while True:
             state = await self.get(name)

@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often a client retries; see MemoryClient for the fields."""
+    """Limits of a client's retries; see MemoryClient for the fields."""
 
     retries: int | None
     retry_for: float
@@ -49,7 +49,7 @@ class RetryPolicy:
                 await attempts.pause(error)
 
     def attempts(self, *, retry_for: float | None, max_pause: float) -> Attempts:
-        """Begin the attempts of a call, to be retried for `retry_for` seconds, or without end."""
+        """Begin the attempts of a call, retried for `retry_for` seconds, or without limit."""
         return Attempts(self, math.inf if retry_for is None else retry_for, max_pause)
 
 
@@ -63,7 +63,7 @@ class Attempts:
         self.reset()
 
     def reset(self) -> None:
-        """Start anew: no attempt has failed."""
+        """Forget the failed attempts."""
         self.failures = 0
         self._spent = 0.0
         self._began = time.monotonic()
@@ -82,7 +82,7 @@ class Attempts:
         backoff = min(policy.backoff * 2 ** min(self.failures, _MAX_DOUBLINGS), self._max_pause)
         jittered = random.uniform(backoff / 2, backoff)  # noqa: S311 - not for cryptography
         asked = min(error.retry_after, _MAX_RETRY_AFTER) if isinstance(error, MemoryBusyError) else 0.0
-        # The last attempt is made when the time is over, not before.
+        # The last attempt is made at the end of the time, not before.
         pause = min(max(jittered, asked), left)
         await policy.sleep(pause)
         self.failures += 1

@@ -18,17 +18,17 @@ class SettingsClient:
         self._transport = transport
 
     async def get(self) -> Mapping[str, Any]:
-        """Return the settings in force that can be changed."""
+        """Return the current values of the settings that can be changed."""
         return await self._transport.request("GET", _PATH, _read)
 
     async def change(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Change settings until the next start of the service. Return all that are in force.
+        """Change settings until the next start of the service. Return all current values.
 
         Args:
-            settings: names and values, as `get` returns them. Settings that are not named stay.
+            settings: names and values, as `get` returns them. Other settings keep their values.
 
         Raises:
-            MemoryRequestError: a value is invalid, or there is no such setting; nothing was changed.
+            MemoryRequestError: a value is invalid, or the setting does not exist; nothing was changed.
         """
         return await self._transport.request("PATCH", _PATH, _read, body=to_json(dict(settings)))
 

@@ -1,4 +1,4 @@
-"""Clients of records whose methods are not all made from the table of operations. The others are in `records`."""
+"""Clients of records with handwritten methods. `records` has the generated methods."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TasksClient(records.TasksClient):
         return await self.set_status(task_id, "failed", agent=agent, error=error)
 
     async def workload(self, pool: str = "*") -> Workload:
-        """Return how much work a pool of agents has. `pool`: the type of its tasks; `*` for all tasks."""
+        """Return the work of a pool of agents. `pool`: the type of its tasks; `*` for all tasks."""
         return await self._read(
             "scale", pool,
             read=lambda answer: Workload(

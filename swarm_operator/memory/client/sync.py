@@ -4,7 +4,7 @@ with SyncMemoryClient("http://my-store:8080", token_file=Path("/etc/swarm-memory
     memory.put("swarm:agents", "agent:1", {"status": "idle"})
     entry = memory.get("swarm:agents", "agent:1")
 
-Each operation is defined once, by the asynchronous client. Here it is listed; its parameters and results are derived.
+The asynchronous client defines each operation. This module lists the operations; parameters and results are derived.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class TransferClient:
             timeout: seconds to wait for one attempt.
 
         Returns:
-            The number of records deleted, or to be deleted, by kind, and the `total`.
+            The number of deleted records by kind, and the `total`; with `dry_run` of those to be deleted.
         """
         path = with_query(
             "/admin/cleanup", keep_patterns=keep_patterns, keep_consensus=keep_consensus, dry_run=dry_run,
@@ -53,7 +53,7 @@ class TransferClient:
         """Yield the swarm's entries as lines of JSON, newlines included. The last line marks a complete export.
 
         Args:
-            namespaces: only these; by default all that start with `swarm:`.
+            namespaces: names of namespaces; by default all that start with `swarm:`.
             everything: all namespaces.
 
         Raises:
@@ -72,20 +72,20 @@ class TransferClient:
     async def import_(
         self, lines: AsyncIterable[bytes] | Iterable[bytes], *, existing: str = "overwrite"
     ) -> dict[str, Any]:
-        """Import the lines of an export. Idempotent: entries that are stored already are left unchanged.
+        """Import the lines of an export. Idempotent: entries that are already stored are left unchanged.
 
         Args:
             lines: chunks of an export, split anywhere.
-            existing: what to do with entries that have another value: `overwrite`, `keep`, or `newer`, which keeps the
-                one that was written last.
+            existing: rule for entries with another value: `overwrite`, `keep`, or `newer`, which keeps the last written
+                entry.
 
         Returns:
             The number of entries `created`, `updated`, `unchanged`, `kept`, `expired`, and whether the export was
             `complete`.
 
         Raises:
-            MemoryRequestError: a line was rejected. `problem` has its number as `line`, and under `imported` what was
-                written before its batch.
+            MemoryRequestError: a line was rejected. `problem` has its number as `line`, and under `imported` the counts
+                of the entries written before its batch.
         """
         # A stream cannot be sent twice, so first check the connection and the token with a request that can be retried.
         await self._transport.request("GET", "/v1/namespaces?limit=1", dict)

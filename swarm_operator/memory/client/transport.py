@@ -1,7 +1,7 @@
 """HTTP transport of the client: connections, authentication, retries and checks of responses.
 
-Every request passes `Transport.send`. It follows no redirects, and accepts only the expected statuses and media type.
-See retrying for what is sent again.
+`Transport.send` sends every request. It follows no redirects, and accepts only the expected statuses and media type.
+`retrying` describes the retries.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Transport:
     Attributes:
         server: the base URL.
         timeout: seconds for one attempt.
-        policy: how requests are retried.
+        policy: limits of retries.
 
     Raises:
         ValueError: `base_url` is not http://HOST:PORT or https://HOST:PORT, perhaps with a path.
@@ -98,13 +98,13 @@ class Transport:
         idempotent: bool = True,
         timeout: float | None = None,
     ) -> _T:
-        """Send a request, retry it where that is safe, and return what `read` makes of the response's JSON object.
+        """Send a request, retry it if that is safe, and return the response's JSON object converted by `read`.
 
         Args:
             method: the HTTP method.
             path: escaped path, perhaps with a query.
-            read: converts the document, which is {} for 204. Its KeyError, TypeError or ValueError means that the
-                document is not the service's.
+            read: converts the document, which is {} for 204. KeyError, TypeError or ValueError means that another
+                server has sent the document.
             headers: additional headers.
             body: JSON.
             statuses: statuses of success.
@@ -177,7 +177,7 @@ class Transport:
             idle_timeout: maximum seconds between two reads of the response.
 
         Raises:
-            MemoryClientError: the response is not the expected one, or the connection failed or broke.
+            MemoryClientError: the response is unexpected, or the connection failed or broke.
         """
         if self._session is None:
             raise RuntimeError("use MemoryClient as a context manager")
@@ -212,7 +212,7 @@ class Transport:
     ) -> aiohttp.ClientResponse:
         """Return the response to a request.
 
-        Where the certificate was refused, nothing of the request was sent, so any request may be sent once more.
+        If the certificate is refused, no part of the request has been sent, so any request may be sent again.
         """
         if url.scheme == "http":
             return await session.request(method, url, **options)
@@ -224,10 +224,10 @@ class Transport:
             return await session.request(method, url, ssl=self._trust.context(), **options)
 
     async def read(self, response: aiohttp.ClientResponse, read: Callable[[dict[str, Any]], _T]) -> _T:
-        """Return what `read` makes of the JSON object of a response.
+        """Return the JSON object of a response, converted by `read`.
 
         Raises:
-            MemoryProtocolError: the body is no JSON object, or `read` failed with KeyError, TypeError or ValueError.
+            MemoryProtocolError: the body is not a JSON object, or `read` failed with KeyError, TypeError or ValueError.
         """
         body = await response.read()
         document = {} if response.status == 204 else json_object(body)
@@ -239,7 +239,7 @@ class Transport:
             raise self.foreign(response, body, f"{type(error).__name__}: {error}") from error
 
     def foreign(self, response: aiohttp.ClientResponse, body: bytes, reason: str) -> MemoryClientError:
-        """Return the error for a response of the expected status and media type that is not the service's."""
+        """Return the error for a response of another server with the expected status and media type."""
         return self._received(response, body).foreign(reason)
 
     def _received(self, response: aiohttp.ClientResponse, body: bytes) -> Received:
@@ -254,7 +254,7 @@ class Transport:
         )
 
     def _authorization(self) -> dict[str, str]:
-        """Return the Authorization header. Read the token file from time to time: the token may be a renewed one."""
+        """Return the Authorization header. Read the token file again periodically, because tokens are rotated."""
         now = time.monotonic()
         if self._token_file is not None and (self._token is None or now >= self._reread_at):
             try:
@@ -295,7 +295,7 @@ def _checked(base_url: str) -> str:
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """Return a problem document, or the first bytes of a body that may have no end."""
+    """Return a problem document, or the first bytes of a body of unknown length."""
     limit = _MAX_PROBLEM_BYTES if response.status >= 400 else _MAX_FOREIGN_BYTES
     body = bytearray()
     while len(body) < limit and (part := await response.content.read(limit - len(body))):

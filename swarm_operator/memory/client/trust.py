@@ -9,7 +9,7 @@ from swarm_operator.memory.client.errors import MemoryClientError
 
 
 class Trust:
-    """The CA certificates of a file, given ones, or the system's.
+    """CA certificates from a file, from PEM data, or from the system.
 
     Args:
         file: a file with CA certificates, in PEM.
@@ -29,7 +29,7 @@ class Trust:
         """
         if self._context is None:
             try:
-                # One read, so that the content which is compared later is the one in use.
+                # Read the file once: the content compared later must be the content in use.
                 if self._file is not None:
                     self._data = self._file.read_text(encoding="ascii")
                 if self._data is not None and not self._data.strip():
