@@ -1,4 +1,4 @@
-"""Backups: what they are made of, and their results."""
+"""Backups: their source and their results."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ class Snapshot:
 
 
 class BackupSource(Protocol):
-    """What a backup is made of: a store, or the file of a former one. Methods are those of Store."""
+    """Source of a backup: an open store, or the database file of a closed one. See Store for the methods."""
 
     @property
     def swarm_id(self) -> str:
-        """Return the swarm that the data belong to."""
+        """Return the ID of the data's swarm."""
 
     async def backup(self, path: Path) -> Backup:
         """Write a copy to a new file."""
 
     def snapshot(self, directory: Path | None = None) -> AbstractAsyncContextManager[Snapshot]:
-        """Make a copy without a name, for reading."""
+        """Make an unlinked copy for reading."""
 
     async def stop_writes(self, backup: str) -> None:
         """Refuse writes from now on, for a final backup of that name."""

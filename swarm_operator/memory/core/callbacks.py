@@ -1,6 +1,6 @@
-"""Calls of a store that return at once and report their result to a receiver, for requests that have no task.
+"""Calls of a store that return at once and report their result to a receiver, for requests without a task.
 
-A task, a future and a coroutine for each layer cost more than the operation itself. The guarantees are those of Store.
+A task, a future and a coroutine for each layer cost more than the operation itself. Store states the guarantees.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ class Receiver(Protocol):
 
     @abstractmethod
     def done(self) -> bool:
-        """Return whether the result is not wanted any more. An operation that has not begun is then left out."""
+        """Return whether the result is no longer needed. An operation that has not begun is then skipped."""
 
     @abstractmethod
     def set_result(self, result: Any, /) -> None:
-        """Take the result."""
+        """Receive the result."""
 
     @abstractmethod
     def set_exception(self, error: BaseException, /) -> None:
-        """Take the error with which the operation has failed."""
+        """Receive the error of the operation."""
 
 
 class CallbackStore(Protocol):
     """Operations on single entries. The caller has checked the names (see core.entry) and the permissions.
 
-    Each method raises MemoryStoreError if nothing was begun, and then does not call the receiver.
+    A method raises MemoryStoreError if it did not begin the operation, and then does not call the receiver.
     """
 
     @abstractmethod
     def cached(self, identity: Identity) -> Entry | None:
-        """Return a live entry that is in memory, and record the access; None: `begin_get` finds out."""
+        """Return a live entry from memory, and record the access; None: call `begin_get`."""
 
     @abstractmethod
     def begin_get(self, identity: Identity, receiver: Receiver) -> None:
@@ -46,7 +46,7 @@ class CallbackStore(Protocol):
         """Write an entry. The result is the entry, and True if it is new.
 
         Returns:
-            False, with nothing begun, if the value is compressed on a thread first: see Store.write.
+            False, without beginning the write, if the value must first be compressed on a thread: see Store.write.
         """
 
     @abstractmethod

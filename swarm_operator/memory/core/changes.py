@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 
 class Op(IntEnum):
-    """What happened to an entry. Engines store the numbers: they never change."""
+    """Kind of a change. Engines store the numbers, so a number never changes."""
 
     PUT = 0
     DELETE = 1
     EXPIRE = 2
-    """The entry had expired. Recorded when it is collected or deleted, some time after it ceased to be found."""
+    """The entry had expired. Recorded when the entry is collected or deleted, some time after its expiry."""
 
 
 class Change(NamedTuple):
@@ -25,7 +25,7 @@ class Change(NamedTuple):
         op: kind of the change, an Op.
         version: version that was written or removed.
         at: time of the change in milliseconds since the Unix epoch.
-        updated_by: who wrote the version, see Entry.updated_by; None for other kinds of changes.
+        updated_by: author of the version, see Entry.updated_by; None for other kinds of changes.
     """
 
     seq: int

@@ -1,4 +1,4 @@
-"""Near-duplicates: what a write does if another entry of its namespace has almost the same vector."""
+"""Near-duplicates: rules of a write for another entry of its namespace with almost the same vector."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LINK: Final = "duplicate_of"
 
 
 class OnDuplicate(StrEnum):
-    """What a write does if there is a near-duplicate."""
+    """Effect of a near-duplicate on a write."""
 
     KEEP = "keep"
-    """Write the entry. Nothing is compared."""
+    """Write the entry without a comparison."""
     REFUSE = "refuse"
     """Fail with DuplicateError."""
     LINK = "link"
@@ -34,7 +34,7 @@ class Twin(NamedTuple):
 
 
 class CheckedWrite(NamedTuple):
-    """Result of a write with a rule: the entry, whether it is new, and its twin if it has one."""
+    """Result of a write with a rule: the entry, whether the entry is new, and its near-duplicate or None."""
 
     entry: Entry
     created: bool
@@ -43,14 +43,14 @@ class CheckedWrite(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DuplicateRule:
-    """What a write does about near-duplicates. Created by `create`.
+    """Rule of a write for near-duplicates. Created by `create`.
 
-    The vector of the write, or one that the store's embedder makes of it, is compared with those of the other live
-    entries of the namespace.
+    The store compares the vector of the write with the vectors of the other live entries of the namespace. Without a
+    vector, the store's embedder makes one.
 
     Attributes:
         on: REFUSE or LINK.
-        threshold: least cosine of a near-duplicate, above 0 and up to 1.
+        threshold: minimum cosine of a near-duplicate, above 0 and up to 1.
     """
 
     on: OnDuplicate
@@ -58,7 +58,7 @@ class DuplicateRule:
 
     @classmethod
     def create(cls, on_duplicate: Any, threshold: Any = None) -> DuplicateRule | None:
-        """Return a checked rule; None for `keep`, or if there is none.
+        """Return a checked rule; None for `keep` and for no rule.
 
         Raises:
             InvalidInputError: names the field and what is allowed.
@@ -77,7 +77,7 @@ class DuplicateRule:
 
 
 def linked(draft: Draft, twin: Twin | None) -> Draft:
-    """Return a draft whose metadata name the twin, or no twin if there is none. Raise InvalidInputError."""
+    """Return a draft whose metadata name the near-duplicate, if there is one. Raise InvalidInputError."""
     metadata: dict[str, Any] = strict_json.decode(draft.metadata_json.encode())
     if twin is None and LINK not in metadata:
         return draft

@@ -1,4 +1,4 @@
-"""The contract of an embedder: what makes vectors of texts."""
+"""The contract of an embedder, which makes vectors of texts."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Protocol
 
 
 class Embedder(Protocol):
-    """Makes vectors of texts. A store that has one embeds entries that came without a vector, and queries.
+    """Makes vectors of texts. A store with an embedder embeds queries, and entries that were written without a vector.
 
-    Texts of like meaning have vectors of like direction. A store calls `embed` on its event loop, for several batches
-    of entries and queries at a time: work that takes long belongs on a thread.
+    Texts of similar meaning have vectors of similar direction. A store calls `embed` on its event loop, for several
+    batches of entries and queries at a time. Run long work on a thread.
     """
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """Return the name of the model, with all that its vectors depend on. A store with another one embeds anew."""
+        """Return the name of the model, with all that its vectors depend on. A new name makes a store embed anew."""
 
     @property
     @abstractmethod
@@ -28,8 +28,8 @@ class Embedder(Protocol):
     async def embed(self, texts: Sequence[str]) -> Sequence[bytes]:
         """Return a vector for each text, in order: `width` numbers as little-endian float32, see core.vectors.
 
-        A text without anything that the model knows has a vector of zeros: it is like no other text.
+        A text without any token of the model has a vector of zeros, which is similar to no other text.
 
         Raises:
-            EmbeddingError: there are no vectors at present, or never for these texts.
+            EmbeddingError: the embedder failed, for now or for these texts always.
         """

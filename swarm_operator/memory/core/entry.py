@@ -46,8 +46,8 @@ class Draft(NamedTuple):
         tags_json: the tags as a JSON array of strings.
         metadata_json: the metadata as a JSON object.
         ttl: lifetime in seconds since the write; 0 is permanent.
-        vector: the client's vector of the entry as little-endian float32; None: it has none, or the store makes one.
-        updated_by: who writes the entry; None: unknown.
+        vector: the client's vector of the entry as little-endian float32; None: the client gave none.
+        updated_by: author of the write; None: unknown.
     """
 
     namespace: str
@@ -77,13 +77,13 @@ class Draft(NamedTuple):
         Args:
             namespace: namespace of the entry.
             key: key of the entry.
-            value: what JSON can hold.
+            value: a JSON value.
             tags: at most 64 different tags.
             metadata: a JSON object.
             ttl: lifetime in seconds.
-            vector: a list of numbers, or the bytes of little-endian float32: 1 to 4096 finite numbers. All vectors of a
-                namespace have one width, which the store checks.
-            updated_by: who writes the entry.
+            vector: a list of numbers, or the bytes of little-endian float32: 1 to 4096 finite numbers. The store checks
+                that all vectors of a namespace have the same number of dimensions.
+            updated_by: author of the write.
 
         Raises:
             InvalidInputError: names the field and what is allowed.
@@ -125,8 +125,8 @@ class Entry(NamedTuple):
         created_at: time of the write of its first version.
         updated_at: time of the write of this version.
         expires_at: time from which the entry no longer exists; None is never.
-        updated_by: who wrote this version: the name of a principal. None: unknown, as of each version that a release
-            without this field has written.
+        updated_by: author of this version: the name of a principal. None: unknown, for example for versions that an
+            older release wrote.
         accessed_at: time of the last read by key, if known (see sqlite.tables.access_times). Set only in lists and
             searches; else None.
     """
@@ -193,7 +193,7 @@ def check_prefix(prefix: Any, *, field: str = "prefix") -> str:
 
 
 def check_author(name: Any, *, field: str = "updated_by") -> str | None:
-    """Return the name of who writes an entry, 1 to 1024 bytes of UTF-8 without NUL, or None: unknown."""
+    """Return the name of an author, 1 to 1024 bytes of UTF-8 without NUL, or None if unknown."""
     return None if name is None else _text(field, name, MAX_AUTHOR_BYTES)
 
 

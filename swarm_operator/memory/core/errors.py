@@ -65,7 +65,7 @@ class VersionConflictError(MemoryStoreError):
 
 
 class DuplicateError(MemoryStoreError):
-    """Another entry of the namespace has almost the same vector, and the caller wanted that refused. Nothing changed.
+    """Another entry of the namespace has almost the same vector, and the write's rule is to refuse. Nothing changed.
 
     Attributes:
         key: key of the other entry.
@@ -155,14 +155,14 @@ class DeletingError(MemoryStoreError):
 
 
 class UpgradingError(MemoryStoreError):
-    """Writes are refused: this release has changed the database's schema, and has not been ready yet. Reads work."""
+    """Writes are refused: this release has changed the database's schema and is not ready yet. Reads work."""
 
     code = "upgrading"
     transient = True
 
 
 class EmbeddingError(MemoryStoreError):
-    """The embedder failed to make a vector. A search by meaning that brings its own vector works."""
+    """The embedder failed to make a vector. Searches with a vector of their own work."""
 
     code = "embedding"
     transient = True
@@ -175,8 +175,8 @@ class InternalStoreError(MemoryStoreError):
 class StorageError(MemoryStoreError):
     """The disk or the database file failed. The transaction was rolled back as far as the engine can tell.
 
-    A write that fails with StorageIOError may be found after a crash: nobody can know what a failed fsync left behind.
-    The write is either applied completely or not at all.
+    A write that failed with StorageIOError may exist after a crash: the state of the disk after a failed fsync is
+    unknown. The write is either applied completely or not at all.
     """
 
     code = "storage"

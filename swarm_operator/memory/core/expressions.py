@@ -1,6 +1,6 @@
 """Full-text expressions: words, phrases and prefixes with AND, OR and NOT. docs/search.md describes the grammar.
 
-Every engine understands what `words` makes: phrases in double quotes, some with a star behind them, which must all
+Every engine supports the expressions of `words`: phrases in double quotes, some followed by a star, which must all
 occur in the key or in the value's JSON. Case is ignored. An engine may refuse other expressions with an
 InvalidInputError of the field `match`.
 """
@@ -23,7 +23,7 @@ _SHORT_PREFIX: Final = re.compile(rf'(?:^|\W)\w{{1,{_MIN_PREFIX - 1}}}"?\s*\*')
 def words(field: str, text: str) -> str:
     """Return the expression that requires all words; see `text` in Query.create. Operators are treated as words.
 
-    A star is punctuation unless it ends a word of two letters or more: no question is a syntax error.
+    A star is punctuation unless it ends a word of two letters or more. So no question is a syntax error.
 
     Raises:
         InvalidInputError: the text is too long, or has too many words or none.

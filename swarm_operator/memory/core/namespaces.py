@@ -6,5 +6,5 @@ from collections.abc import Iterable
 
 
 def covers(roots: Iterable[str] | None, namespace: str) -> bool:
-    """Return True if a namespace is one of these or below one of them; None is all there are."""
+    """Return True if a namespace is one of the roots or below one of them. None as roots covers all namespaces."""
     return roots is None or any(namespace == root or namespace.startswith(root + "/") for root in roots)

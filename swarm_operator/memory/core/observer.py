@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 FormerOutcome = Literal["put-back", "kept", "no-room", "dropped"]
-"""What was done with the copy of the database from before a change of its schema."""
+"""Fate of the copy of the database from before a change of its schema."""
 SearchMode = Literal["conditions", "words"]
-"""What a search goes by: the conditions on entries alone, or the words of a text."""
+"""Source of a search's candidates: the conditions on entries, or the words of a text."""
 DuplicateOutcome = Literal["refused", "linked"]
-"""What was done with a write that has a near-duplicate."""
+"""Outcome of a write that has a near-duplicate."""
 
 
 class Observer(Protocol):
@@ -31,13 +31,13 @@ class Observer(Protocol):
         """Record a successful garbage collection and its duration."""
 
     def searched(self, mode: SearchMode, *, slices: int) -> None:
-        """Record a page of a search: what it went by, and the number of its slices."""
+        """Record a page of a search: the source of its candidates, and the number of its slices."""
 
     def duplicate(self, outcome: DuplicateOutcome) -> None:
         """Record a write that has a near-duplicate."""
 
     def former_database(self, outcome: FormerOutcome) -> None:
-        """Record what was done with the copy of the database from before a change of its schema."""
+        """Record the fate of the copy of the database from before a change of its schema."""
 
 
 class SilentObserver:

@@ -45,13 +45,13 @@ class NamespacePage:
 
 
 Position = list[Any]
-"""Where a page of a search ended; the next page starts behind it. A JSON array whose first item is a word. Positions in
-the order of keys have a form that all engines share, see key_position; the form of others is the engine's own. A
-position holds nothing of entries outside `Query.within`."""
+"""Position after which the next page of a search starts: a JSON array whose first item is a word. All engines share the
+form of positions in key order, see key_position. Each engine has its own form of other positions. A position has no
+data of entries outside `Query.within`."""
 
 
 def key_position(namespace: str, key: str) -> Position:
-    """Return the position behind a key, for a search in the order of keys. There need not be such an entry."""
+    """Return the position after a key, for a search in key order. The entry need not exist."""
     return ["key", namespace, key]
 
 
@@ -61,12 +61,12 @@ class Hit:
 
     Attributes:
         entry: the entry that matches.
-        score: what the hits are ordered by, higher is better; None if they are not ranked. The mode says what it is:
-            the rank of the text match, the cosine, or for hybrid the fused ranks, which are no similarity.
-        snippet: extract of the text around the matching words, marked with **; None if no word was searched or matched.
+        score: sort key of the hits, higher is better; None if the hits are not ranked. It is the rank of the text
+            match, the cosine, or for hybrid the fused ranks, which are not a similarity.
+        snippet: extract of the text around the matching words, marked with **; None if no word matched.
         matched: fields with words that match: "key", "value" or both; empty without a text query.
-        words: for hybrid, the place among the matches by words, from 1; None: the entry is none of them.
-        cosine: cosine of the angle between the vectors, -1 to 1; None: it was not compared.
+        words: for hybrid, the place among the matches by words, from 1; None if the words do not match.
+        cosine: cosine of the angle between the vectors, -1 to 1; None if the vectors were not compared.
     """
 
     entry: Entry
@@ -83,7 +83,7 @@ class Step:
 
     Attributes:
         name: embed, words, meaning, rescore, fuse or entries.
-        candidates: number of entries that it returned, all of them within SearchPage.within.
+        candidates: number of entries that the step returned, all of them within SearchPage.within.
         seconds: duration.
     """
 
@@ -102,11 +102,11 @@ class SearchPage:
         partial: True if the page ended at the time or candidate limit before it was full.
         ranked: False if too many entries match the text: the newest then come first instead of the best.
         candidates: number of entries that were examined, all of them within `within`.
-        fresh: False if the search was answered before the index had all changes that were committed before it.
+        fresh: False if the index lacked changes that were committed before the search.
         within: namespaces to whose subtrees the search was restricted; None: not restricted.
-        mode: how the text or the vector was searched; None if there was none. Words in place of hybrid, where the
-            store chose or its embedder failed.
-        steps: what a search by meaning or hybrid did, in order.
+        mode: mode of the search; None without a text and a vector. Words in place of hybrid if the store chose so or
+            its embedder failed.
+        steps: the steps of a search by meaning or hybrid, in order.
     """
 
     hits: list[Hit] = field(default_factory=list)

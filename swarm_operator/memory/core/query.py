@@ -30,23 +30,23 @@ class Order(StrEnum):
     KEY = "key"
     """By namespace, then key (UTF-8 bytes). Entries that exist throughout the search are found exactly once."""
     UPDATED = "updated"
-    """The last written first; those of one millisecond by namespace, backwards, and then as the engine chooses. An
-    entry that is written between two pages moves to the front: it may be passed over."""
+    """The last written first; entries of one millisecond by namespace in descending order, then in the engine's order.
+    An entry that is written between two pages moves to the front, and the search may miss it."""
     RANK = "rank"
-    """The best match of the text or the vector first. Ranks shift a little when entries are written between two pages.
+    """The best match of the text or the vector first. Writes between two pages may change ranks slightly.
     """
 
 
 class Mode(StrEnum):
-    """How a text or a vector is searched."""
+    """Mode of a search for a text or a vector."""
 
     WORDS = "words"
-    """By the words of the text, which an entry must have."""
+    """By the words of the text. The entry must have all words."""
     MEANING = "meaning"
-    """By the cosine of the angle between the vector of the query and that of an entry. An entry without a vector, or
-    with one of another width, is not found."""
+    """By the cosine of the angle between the vectors of the query and the entry. An entry is not found if it has no
+    vector, or a vector of another width."""
     HYBRID = "hybrid"
-    """By both: the ranks that an entry has by words and by meaning are fused. It may be found by one of them only."""
+    """By words and by meaning: the two ranks of an entry are fused. One of the two suffices to find an entry."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,16 +62,16 @@ class Query:
         any_tags: tags of which the entry must have at least one.
         metadata: values of top-level metadata fields; `1` equals `1.0` but not `true`.
         updated_since: earliest time of the last write, in milliseconds since the Unix epoch.
-        updated_by: who made the last write, see Entry.updated_by.
+        updated_by: author of the last write, see Entry.updated_by.
         expression: full-text expression on keys and values, see core.expressions.
         order: order of the results.
-        mode: how `text` and `vector` are searched. None: there is neither, or there is only a text and the store
-            chooses: by words, or hybrid if it has an embedder and vectors.
-        text: the text of which `expression` was made, or whose meaning is searched. None with `match`.
-        vector: vector to compare those of entries with, as little-endian float32. None: the store makes it of `text`.
-        within: namespaces that the caller is authorized to read, including the namespaces below them. This restricts
-            every other condition, and no other entry has an effect on the answer; None: not restricted.
-        owner: name of the caller. An engine that makes searches wait gives each owner its turn.
+        mode: mode of the search for `text` and `vector`. None without both. None with a text alone: the store chooses
+            words, or hybrid if it has an embedder and vectors.
+        text: the text that `expression` was made from, or whose meaning is searched. None with `match`.
+        vector: vector to compare entries with, as little-endian float32. None: the store makes it from `text`.
+        within: namespaces that the caller is authorized to read, including the namespaces below them. Entries of other
+            namespaces have no effect on the result. None: not restricted.
+        owner: name of the caller. An engine that queues searches serves the owners in turn.
     """
 
     namespace: str | None = None
@@ -120,15 +120,14 @@ class Query:
             tags: at most 16 tags.
             any_tags: at most 16 tags.
             metadata: at most 16 fields.
-            updated_since: see above.
-            updated_by: see above; the whole name.
-            text: words that all occur in the key or the value; a word with a star at its end is the start of one,
-                "words in quotes" stand together.
+            updated_since: see the attributes of Query.
+            updated_by: see the attributes of Query; the complete name.
+            text: words that must all occur in the key or the value; `wor*` is a prefix, `"two words"` is a phrase.
             match: a full-text expression, in place of `text`: `idle OR key:agent NOT busy`.
             order: by default rank with a text or a vector, updated with `updated_since`, else key.
             mode: words, meaning or hybrid. By default hybrid with a vector and a text, meaning with a vector alone,
                 words with `match`; with a text alone the store chooses, see Mode.
-            vector: a list of numbers, or the bytes of little-endian float32. With `meaning` in place of a text.
+            vector: a list of numbers, or the bytes of little-endian float32. With `meaning`, it replaces the text.
 
         Raises:
             InvalidInputError: names the field and what is allowed.
@@ -192,7 +191,7 @@ class Query:
     def roots(self) -> tuple[str, ...] | None:
         """Return the namespaces to search by `namespace`, `subtree` and `within`; None: all namespaces.
 
-        The namespaces below these belong to the search, too, unless `namespace` is given without `subtree`.
+        The search includes the namespaces below, unless `namespace` is given without `subtree`.
         """
         if self.namespace is None:
             return self.within

@@ -31,14 +31,14 @@ class GcStats:
     """Statistics of all runs of garbage collection since the start.
 
     Attributes:
-        runs: that ended well.
-        failures: that did not.
-        entries: that they deleted, those of failed runs included.
-        given_back_bytes: as in GcRun, for all of them.
-        last: the last run that ended well; None before the first.
-        last_error: why the last run failed; None when it didn't.
-        auto_vacuum: "incremental" if the engine gives space back in a run, "full" if it does so at each commit,
-            "none" if it can't; None before the first run.
+        runs: number of successful runs.
+        failures: number of failed runs.
+        entries: number of deleted entries, including failed runs.
+        given_back_bytes: sum over all runs, see GcRun.
+        last: the last successful run; None before the first.
+        last_error: error of the last run; None if it succeeded.
+        auto_vacuum: "incremental" if a run returns space to the file system, "full" if each commit does, "none" if the
+            engine can't; None before the first run.
     """
 
     runs: int = 0
@@ -52,11 +52,11 @@ class GcStats:
 
 @dataclass(frozen=True, slots=True)
 class VolumeStats:
-    """File system that the database is on.
+    """File system of the database.
 
     Attributes:
-        size_bytes: its size.
-        free_bytes: what this process may still take up.
+        size_bytes: size of the file system.
+        free_bytes: free space for this process.
     """
 
     size_bytes: int
@@ -68,8 +68,8 @@ class IndexStats:
     """Index of words.
 
     Attributes:
-        lag: number of changes that it does not have yet.
-        rebuilding: whether it is being built anew. Searches then read the entries themselves.
+        lag: number of changes that the index lacks.
+        rebuilding: whether the index is being rebuilt. Searches then read the entries themselves.
     """
 
     lag: int = 0
@@ -82,14 +82,14 @@ class VectorStats:
 
     Attributes:
         entries: number of entries that have a vector.
-        memory_bytes: memory of what searches scan; 0 before the first search.
-        model: name of the store's embedder; None if it has none.
-        width: dimensions of its vectors; None if it has none.
-        lag: number of changes whose entries were not embedded yet.
-        rebuilding: whether all entries are being embedded anew, as the model has changed.
-        embedded: number of texts that the embedder has made vectors of since the start.
-        failures: number of times that it has failed since the start.
-        last_error: why it failed last; None since the last success.
+        memory_bytes: memory of the vectors that searches scan; 0 before the first search.
+        model: name of the store's embedder; None without an embedder.
+        width: dimensions of the embedder's vectors; None without an embedder.
+        lag: number of changes whose entries are not embedded yet.
+        rebuilding: whether all entries are being embedded again because the model has changed.
+        embedded: number of texts embedded since the start.
+        failures: number of the embedder's failures since the start.
+        last_error: error of the last embedding; None after a success.
     """
 
     entries: int = 0

@@ -1,12 +1,12 @@
-"""The contract of a store: what a caller may ask for, whatever engine holds the entries.
+"""The contract of a store, which every engine implements.
 
 Guarantees:
-    A write that returned is as durable as the engine makes entries. A read that starts after it sees it. Conditions
-    (create only, if version) are decided atomically with their write. An expired entry is never returned, and only
-    `tag_counts` may count it. Versions of an entry only grow, also when it is deleted or expires and is created again.
+    When a write returns, the entry is as durable as the engine makes it, and later reads see it. Conditions (create
+    only, if version) are checked atomically with their write. No call returns an expired entry; only `tag_counts` may
+    count it. Versions of an entry only grow, also across deletion, expiry and another creation.
 
-An operation checks namespaces, keys, prefixes and sizes by core.entry and raises InvalidInputError, which names the
-field; nothing was read or written. Names are ordered by their UTF-8 bytes, which is Python's order of strings.
+Operations check namespaces, keys, prefixes and sizes by core.entry. They raise InvalidInputError, which names the
+field, before they read or write. Names are ordered by their UTF-8 bytes, which is Python's order of strings.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Watch(Protocol):
 
     @abstractmethod
     async def next(self, patience: float | None = None) -> list[Change]:
-        """Return the next changes in commit order; wait until there is one.
+        """Wait for changes and return them in commit order.
 
         Args:
-            patience: seconds to wait, then the list is empty; None waits without limit.
+            patience: seconds to wait; the list is empty after that time. None waits without limit.
 
         Raises:
-            MissedChangesError: changes were discarded. `position` is now the oldest one to resume from, and the next
-                call continues there.
+            MissedChangesError: changes were discarded. `position` is now the oldest position to resume from, and the
+                next call continues there.
             StoreClosedError: the store is closing.
             StorageError: changes can't be read.
         """
@@ -67,23 +67,23 @@ class EntryReads(Protocol):
     async def get_each(self, identities: Sequence[Identity]) -> builtins.list[Entry | MemoryStoreError | None]:
         """Return the result of each of several reads, in order; at most 1000: an entry, None, or the read's own error.
 
-        The values have at most `max_value_bytes` together, and the last one may exceed that. Reads beyond have
-        InvalidInputError as result, and are not carried out.
+        The values together have at most `max_value_bytes`; the last value may exceed the limit. The result of each
+        further read is InvalidInputError.
         """
 
     @abstractmethod
     async def vectors(self, entries: Sequence[Entry]) -> builtins.list[bytes | None]:
-        """Return the vectors that clients gave with these versions of entries, in order; at most 1000.
+        """Return the vectors that clients wrote with these versions of entries, in order; at most 1000.
 
-        None: no client gave one, or the entry has been changed or has gone since. The numbers may be rounded, see
-        core.vectors.same.
+        The vector is None if the client wrote none, or if the entry was changed or deleted since.
+        The numbers may be rounded, see core.vectors.same.
         """
 
     @abstractmethod
     async def list(self, namespace: str, *, prefix: str = "", after: str | None = None, limit: int = 100) -> Page:
         """Return a page of a namespace's live entries in key order.
 
-        Pages are cut by key: entries that stay are neither skipped nor repeated, whatever is written in between.
+        Pages are cut by key: concurrent writes never make a list skip or repeat other entries.
 
         Args:
             namespace: the namespace to list.
@@ -99,11 +99,11 @@ class EntryReads(Protocol):
         Args:
             query: made by Query.create.
             position: `position` of the previous page of the same query; in the order of keys also a key_position.
-            limit: 1 to 1000. A page may be shorter, even empty, and have a position to continue from.
+            limit: 1 to 1000. A page may be shorter, even empty, and not be the last.
 
         Raises:
             InvalidInputError: names the field.
-            EmbeddingError: the mode is `meaning`, and there is no vector of the text.
+            EmbeddingError: the mode is `meaning`, and the embedder made no vector of the text.
             StorageError, StoreClosedError: nothing was read.
         """
 
@@ -121,15 +121,15 @@ class EntryReads(Protocol):
 
     @abstractmethod
     async def counts(self, namespaces: Sequence[str]) -> dict[str, int]:
-        """Return the number of live entries in each of these namespaces; 0 for one without entries."""
+        """Return the number of live entries in each of these namespaces."""
 
     @abstractmethod
     async def tag_counts(self, namespace: str, tags: Sequence[str]) -> dict[str, int]:
-        """Return the number of entries with each of these tags. Expired entries may count until they are removed."""
+        """Return the number of entries with each of these tags. Expired entries count until they are removed."""
 
 
 class EntryWrites(Protocol):
-    """Writes of entries. Each raises OverloadedError, StorageError or StoreClosedError when nothing was written."""
+    """Writes of entries. OverloadedError, StorageError and StoreClosedError mean that nothing was written."""
 
     @abstractmethod
     async def write(
@@ -138,25 +138,25 @@ class EntryWrites(Protocol):
         """Write an entry. Return it, and True if it is new.
 
         Raises:
-            VersionConflictError: a condition was not met. It carries the version of the live entry.
-            InvalidInputError: `value` has more than `max_value_bytes`, or `vector` has another width than those of the
-                namespace.
+            VersionConflictError: a condition was not met. The error has the version of the live entry.
+            InvalidInputError: `value` has more than `max_value_bytes`, or `vector` has another width than the
+                namespace's vectors.
         """
 
     @abstractmethod
     async def write_checked(
         self, draft: Draft, rule: DuplicateRule, *, create_only: bool = False, if_version: int | None = None
     ) -> CheckedWrite:
-        """Write an entry as `write` does, after a search for its twin: the live entry with the most similar vector.
+        """Write an entry, after a search for its near-duplicate: the live entry with the most similar vector.
 
-        Only the other entries of its namespace are compared: those whose write was acknowledged before, and those of
-        checked writes that are committed before this one. So of several checked writes of one text at a time, one is
-        the first, and the others find it.
+        The comparison includes the namespace's other entries whose write was acknowledged before the call, and those of
+        checked writes that were committed before this one. So of several concurrent checked writes of one text, the
+        first finds nothing and the others find the first.
 
         Raises:
-            DuplicateError: the rule refuses, and there is a twin. Nothing was changed.
+            DuplicateError: the rule refuses near-duplicates, and there is one. Nothing was changed.
             InvalidInputError: see `write`; or the draft has no vector, and the store cannot make one.
-            EmbeddingError: there is no vector, or some earlier writes cannot be compared yet. Nothing was changed.
+            EmbeddingError: the embedder made no vector, or earlier writes cannot be compared yet. Nothing was changed.
             OverloadedError, VersionConflictError: see `write`.
         """
 
@@ -170,7 +170,7 @@ class EntryWrites(Protocol):
 
     @abstractmethod
     async def batch(self, writes: Sequence[Write], *, atomic: bool = True) -> builtins.list[Any]:
-        """Carry out at most 1000 writes in order, in one transaction.
+        """Apply at most 1000 writes in order, in one transaction.
 
         Args:
             writes: the writes, with their conditions.
@@ -182,7 +182,8 @@ class EntryWrites(Protocol):
         Raises:
             EmbeddingError: near-duplicates of a write cannot be found at present, see `write_checked`.
             BatchItemError: an atomic batch failed; names the write and the reason.
-            InvalidInputError: a value is too large, atomic or not; `operations[2].value` is that of the third write.
+            InvalidInputError: a value is too large, atomic or not. Field `operations[2].value` is the value of the
+                third write.
         """
 
     @abstractmethod
@@ -191,12 +192,12 @@ class EntryWrites(Protocol):
     ) -> builtins.list[Any]:
         """Read entries, decide, and write some of them as one transaction.
 
-        Transactions are committed in the order in which they were called; those of one event loop have one order.
+        The transactions of one event loop are committed in the order of the calls.
 
         Args:
             identities: the entries that are read and may be written.
-            decide: gets the live entries in order (None: no such entry) and the time in milliseconds since the Unix
-                epoch; returns the writes, of which each sees those before it. It may run on another thread and more
+            decide: receives the live entries in order (None: no such entry) and the time in milliseconds since the Unix
+                epoch; returns the writes, which are applied in order. The function may run on another thread and more
                 than once. It must be quick and free of side effects.
 
         Returns:
@@ -213,21 +214,21 @@ class EntryWrites(Protocol):
 
 
 class Store(EntryReads, EntryWrites, Protocol):
-    """All of a store. A class that inherits from Store and lacks a member can't be instantiated."""
+    """The complete contract of a store. A subclass that lacks a member can't be instantiated."""
 
     @property
     @abstractmethod
     def origin(self) -> object:
-        """Return an object that all views of one store share: it can be hashed, and referred to weakly.
+        """Return an object that all views of one store share. It is hashable and supports weak references.
 
-        A view passes the operations on to another store, and must return that store's origin. State of this process
-        that belongs to a store, such as the order of its messages, is kept for its origin.
+        A view forwards operations to another store and must return that store's origin. Process-wide state of a store,
+        such as the order of its messages, is stored by origin.
         """
 
     @property
     @abstractmethod
     def swarm_id(self) -> str:
-        """Return the swarm that the store belongs to."""
+        """Return the ID of the store's swarm."""
 
     @property
     @abstractmethod
@@ -237,7 +238,7 @@ class Store(EntryReads, EntryWrites, Protocol):
     @property
     @abstractmethod
     def alive(self) -> bool:
-        """Return False once a defect has stopped the store. Only a restart of the process helps then."""
+        """Return False once a defect has stopped the store. Recovery then requires a restart of the process."""
 
     @property
     @abstractmethod
@@ -260,80 +261,80 @@ class Store(EntryReads, EntryWrites, Protocol):
         """Subscribe to changes.
 
         Args:
-            namespace: only changes there; None: everywhere.
+            namespace: only changes in this namespace; None: in all.
             prefix: only keys with this prefix.
-            since: the position of the last change that is known; 0: before the first change; None: now.
+            since: position of the last known change; 0: before the first change; None: now.
             within: only these namespaces and those below them; None: all.
 
         Raises:
-            MissedChangesError: changes after `since` were discarded, or `since` is beyond the last change. Raised on
-                entry.
+            MissedChangesError: changes after `since` were discarded, or `since` is beyond the last change. Raised when
+                the context is entered.
             InvalidInputError: names the field.
         """
 
     @abstractmethod
     async def collect_garbage(self) -> GcRun:
-        """Delete expired entries, which watches see as Op.EXPIRE, and give unused space back."""
+        """Delete expired entries, which watches see as Op.EXPIRE, and return unused space to the file system."""
 
     @abstractmethod
     async def backup(self, path: str | Path) -> Backup:
-        """Write a verified copy of the store, as it is at one moment, to a new file in the engine's own format.
+        """Write a verified, consistent copy of the store to a new file in the engine's own format.
 
         Raises:
             InvalidInputError: `path` exists.
             CorruptDatabaseError: the copy did not pass its check.
-            StorageError, StoreClosedError: there is no file of that name.
+            StorageError, StoreClosedError: the backup failed and left no file.
         """
 
     @abstractmethod
     def snapshot(self, directory: Path | None = None) -> AbstractAsyncContextManager[Snapshot]:
-        """Make a copy as `backup` does, for reading and without a name; it is deleted on exit.
+        """Make an unlinked copy like `backup`, for reading. The copy is deleted on exit.
 
         Args:
-            directory: where the copy takes its space; None: where the store's own files lie.
+            directory: directory of the copy; None: that of the store's files.
         """
 
     @abstractmethod
     async def stop_writes(self, backup: str) -> None:
-        """Refuse writes with DeletingError from now on, and return when those that were accepted are on disk.
+        """Refuse writes with DeletingError from now on, and return when all accepted writes are on disk.
 
-        The refusal outlives the process if the store was told that it is deleted after this backup.
+        The refusal survives a restart if the store's settings name this final backup.
 
         Args:
             backup: name of the final backup.
 
         Raises:
-            StorageError, StoreClosedError, RestoringError: writes are not refused, unless they were before.
+            StorageError, StoreClosedError, RestoringError: writes are still accepted, unless they were refused before.
         """
 
     @abstractmethod
     async def resume_writes(self, backup: str) -> None:
-        """Accept writes again if they are refused for this backup. Raise StorageError, after which they still are."""
+        """Accept writes again if they are refused for this backup. After StorageError, writes are still refused."""
 
     @abstractmethod
     async def confirm_upgrade(self) -> None:
         """Accept writes that were refused with UpgradingError: the release that changed the schema is ready.
 
         Raises:
-            StorageError, StoreClosedError: writes still are refused.
+            StorageError, StoreClosedError: writes are still refused.
         """
 
     @abstractmethod
     async def replace(self, file: Path, *, former: Path, before: Callable[[int], Awaitable[None]]) -> None:
-        """Replace all data by those of a backup, while reads go on.
+        """Replace all data with those of a backup, while reads continue.
 
-        Afterwards no version and no position that was ever given out is known: conditions on versions fail, and watches
-        get MissedChangesError. After an error the data are unchanged and writes are accepted.
+        Afterwards all earlier versions and positions are invalid: conditions on versions fail, and watches get
+        MissedChangesError. After an error the data are unchanged and writes are accepted.
 
-        The former data have each write that was acknowledged. They are the caller's, who makes a backup of them.
+        The former data include every acknowledged write. The caller owns the former data and backs them up.
 
         Args:
-            file: a verified backup, in a directory of its own on the store's file system. The store changes the file,
-                and on success the file is the store's.
-            former: where the former data lie afterwards, in a directory beside the store's file. There must be no such
-                file. After an error it may be another name of the store's file, which the caller deletes.
-            before: awaited once the copy is ready and writes are refused with RestoringError, with the position that
-                the store will have. If it raises, nothing is replaced.
+            file: a verified backup, in its own directory on the store's file system. The store changes the file, and on
+                success owns the file.
+            former: new path for the former data, in a directory beside the store's file. No file may exist there. After
+                an error this path may be a hard link to the store's file, which the caller deletes.
+            before: called with the store's new position once the copy is ready and writes are refused with
+                RestoringError. The store awaits the call. If the call raises, nothing is replaced.
 
         Raises:
             ForeignDatabaseError, NewerSchemaError, CorruptDatabaseError: the file can't be used.
@@ -343,11 +344,11 @@ class Store(EntryReads, EntryWrites, Protocol):
     @property
     @abstractmethod
     def settings(self) -> Mapping[str, Any]:
-        """Return the settings in force, as in StoreStats.settings."""
+        """Return the current settings, as in StoreStats.settings."""
 
     @abstractmethod
     def configure(self, **settings: Any) -> None:
-        """Change some settings while requests go on.
+        """Change some settings while requests continue.
 
         Raises:
             ConfigError: a value is out of range, or a setting cannot be changed; nothing was changed.

@@ -6,8 +6,8 @@ orjson silently changes data in three cases. This module rejects all three:
 - NaN and infinities in Python values are written as null.
 The checks cost two scans of the text in C. Only suspicious documents are parsed again and compared in detail.
 
-A call in C holds Python's global lock until it returns, so the scans take a large text in pieces: on a thread beside
-the event loop, each piece delays the loop by less than a millisecond. Only orjson itself takes a text as a whole.
+A call in C holds Python's global lock until it returns, so the scans split a large text: on a thread, each piece delays
+the event loop by less than a millisecond. Only orjson reads the complete text in one call.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from swarm_operator.memory.core.errors import InvalidInputError
 MAX_DEPTH: Final = 64
 """Limit of nested arrays and objects, including the outermost."""
 MAX_VALUES: Final = 1_000_000
-"""Limit of the values of a text, of which arrays, objects and members of objects count five times: they take as much
-more memory, up to 100 times the bytes of their text, and time to allocate."""
+"""Maximum values of a text. Arrays, objects and members of objects count five times, because they take five times the
+memory of other values, up to 100 times the bytes of their text, and time to allocate."""
 
 _MIN_INTEGER: Final = -(2**63)
 _MAX_INTEGER: Final = 2**64 - 1
 # Two scans in C find nineteen consecutive digits; a regular expression takes ten times as long.
 _DIGITS_ALIKE = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
 _LONG_NUMBER = b"0" * 19
-_LONGEST = 21  # digits of an integer beyond 64 bits, with its sign or without
+_LONGEST = 21  # digits of an integer beyond 64 bits, with or without its sign
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _NUMBERS_APART = bytes(byte if byte in b"0123456789+-.eE" else ord(" ") for byte in range(256))
 _PIECE: Final = 64 * 1024
 """Bytes of a text that one scan takes."""
-_HEAVY = 4  # what a bracket or a colon weighs besides the comma behind it
+_HEAVY = 4  # weight of a bracket or a colon, besides the comma behind it
 _WITHOUT_GC = 64 * 1024
 _BRACES_ALIKE = bytes.maketrans(b"{}", b"[]")
 # Reject Python types that orjson writes in its own format: decoding would not restore them.
@@ -68,7 +68,7 @@ def encode(field: str, value: Any) -> bytes:
 
 
 def encode_parsed(value: Any) -> bytes:
-    """Return the compact JSON text of a value that `parse` has returned with its depth checked: JSON can't fail it."""
+    """Return the compact JSON text of a value from `parse` with a checked depth. The encoding cannot fail."""
     return orjson.dumps(value)
 
 
@@ -116,7 +116,7 @@ def parse(field: str, text: bytes, *, levels: int | None = 1) -> Any:
 
 
 def check_values(field: str, text: bytes, *, most: int = MAX_VALUES) -> None:
-    """Check the number of values of a text that has not been parsed yet; see MAX_VALUES for what counts how often.
+    """Check the number of values of a text before parsing; see MAX_VALUES for the weights.
 
     Raises:
         InvalidInputError: the text has more than `most` values.
@@ -162,7 +162,7 @@ def check_parsed(field: str, text: bytes, colons: int) -> None:
 
 
 def _loads(text: bytes) -> Any:
-    """Return the parsed text. The garbage collector would look again and again at what is being made of a large one."""
+    """Return the parsed text. Parse a large text without the garbage collector, which would rescan the new objects."""
     if len(text) <= _WITHOUT_GC or not gc.isenabled():
         return orjson.loads(text)
     gc.disable()
@@ -200,7 +200,7 @@ def _weight(text: bytes) -> int:
 
 
 def _outside_strings(text: bytes) -> Iterator[bytes]:
-    """Yield what a JSON text has outside its strings, in pieces."""
+    """Yield the parts of a JSON text outside its strings."""
     start = inside = 0
     while start < len(text):
         piece = text[start : start + _PIECE]
@@ -234,7 +234,7 @@ def _check_in_detail(field: str, text: bytes) -> None:
         members += count(piece, b":")
         *numbers, unfinished = (unfinished + piece.translate(_NUMBERS_APART)).split(b" ")
         _check_integers(field, numbers)
-        # Whether a long number is an integer is all that matters. The whole of it would be copied with each piece.
+        # Only the kind of a long number matters. Keeping its digits would copy them with each piece.
         if len(unfinished) > _PIECE:
             unfinished = unfinished[:_LONGEST] if _is_integer(unfinished) else b"."
     _check_integers(field, [unfinished])
@@ -256,7 +256,7 @@ def _check_integers(field: str, numbers: list[bytes]) -> None:
 
 
 def _repeated_member(text: bytes) -> str:
-    """Return the name of a member that an object has twice. The parser that finds it is too slow for a large text."""
+    """Return the name of a repeated member. This parser is too slow for a large text."""
     found: list[str] = []
 
     def note(pairs: list[tuple[str, Any]]) -> None:

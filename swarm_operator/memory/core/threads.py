@@ -1,9 +1,9 @@
-"""Runs work on threads, so that the event loop keeps serving: large JSON documents, and work that can be stopped.
+"""Work on threads, so that the event loop keeps serving: large JSON documents, and work that can be stopped.
 
-JSON has one thread. Its work holds Python's global lock in short steps where it can (see strict_json), so the event
-loop runs in between. A second thread would finish no more work in a second: both wait for the lock. It would make the
-event loop wait for two. One thread also bounds the memory of what is parsed: a document takes many times the bytes of
-its text.
+JSON has one thread. The thread holds Python's global lock in short steps where possible (see strict_json), so the event
+loop runs in between. A second thread would not raise the throughput, because both would wait for the lock, and the
+event loop would wait for both. One thread also bounds the memory of parsed documents, which take many times the bytes
+of their text.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 LARGE_BYTES: Final = 64 * 1024
-"""Longer texts are worth the hop to a thread, which takes some 0.1 ms."""
+"""Minimum bytes of a text that is processed on the thread. A switch to the thread takes some 0.1 ms."""
 
 _Result = TypeVar("_Result")
 _THREAD: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="memory-json")
 _SWITCH_SECONDS: Final = 0.0005
-"""Seconds for which the thread keeps Python's global lock while others wait. The event loop gives the lock up whenever
-it looks for input, so a request waits several times. All threads have this interval while the thread works; at other
-times they have Python's default of 5 ms, with which short steps of many threads cost less."""
+"""Seconds for which the thread keeps Python's global lock while other threads wait. The event loop releases the lock
+whenever it polls for input, so a request waits several times. The interval applies to all threads while the thread
+works. Otherwise they have Python's default of 5 ms, with which short steps of many threads cost less."""
 
 
 async def run_on_thread(function: Callable[..., _Result], *arguments: Any) -> _Result:
-    """Return the result of a function that parses or encodes more than LARGE_BYTES."""
+    """Return the result of a function that parses or encodes more than LARGE_BYTES, from the thread."""
     return await asyncio.get_running_loop().run_in_executor(_THREAD, _run, function, *arguments)
 
 

@@ -1,7 +1,7 @@
-"""Vectors of entries and of queries: float32 numbers, whose direction stands for a meaning. Their checks.
+"""Checks and conversions of vectors: float32 numbers, whose direction represents the meaning of an entry or a query.
 
-A checked vector is bytes: its numbers as little-endian float32, one after the other. Neither the command line nor a
-store without vectors needs a library for arrays.
+A checked vector is bytes: its numbers as little-endian float32. This module uses no library for arrays: the command
+line and a store without vectors do not load one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def check_vector(vector: bytes | Sequence[float], *, field: str = "vector") -> b
         field: the field name for errors.
 
     Raises:
-        InvalidInputError: there is no number or too many, or one is not finite as float32, or all of them are zero.
+        InvalidInputError: there are no numbers or too many, a number is not finite as float32, or all are zero.
     """
     numbers = _numbers(vector)
     if numbers is None or not 1 <= len(numbers) <= MAX_WIDTH:
@@ -50,9 +50,9 @@ def width(vector: bytes) -> int:
 
 
 def same(one: bytes | None, other: bytes | None) -> bool:
-    """Return whether two checked vectors are the same to a store that keeps 8 bits of each number. None: no vector.
+    """Return whether two checked vectors are equal in a store that keeps 8 bits of each number. None: no vector.
 
-    Their lengths do not matter: a search compares directions.
+    The lengths of the vectors have no effect: a search compares directions.
     """
     if one is None or other is None:
         return one is other
@@ -67,7 +67,7 @@ def _rounded(vector: bytes) -> list[int]:
 
 
 def _numbers(vector: Any) -> array[float] | None:
-    """Return the numbers, infinite where they are beyond the range of float32; None if these are no numbers."""
+    """Return the numbers as float32, infinite beyond its range; None for anything that is not a number."""
     if isinstance(vector, bytes | bytearray | memoryview):
         if len(vector) % NUMBER_BYTES:
             return None
@@ -84,17 +84,17 @@ def _numbers(vector: Any) -> array[float] | None:
 
 
 def _little(numbers: array[float]) -> array[float]:
-    """Bring numbers from this machine's order of bytes to the little-endian one, or back. Return them."""
+    """Swap the bytes of numbers between this machine's order and little-endian. Return the numbers."""
     if sys.byteorder != "little":
         numbers.byteswap()
     return numbers
 
 
 def from_json(given: Any, *, field: str = "vector") -> Any:
-    """Return a vector of a JSON document as `check_vector` takes it: a list of numbers, or base64 of their bytes.
+    """Return a vector of a JSON document as input of `check_vector`: a list of numbers, or the bytes of a base64 text.
 
     Raises:
-        InvalidInputError: a text is no base64.
+        InvalidInputError: a text is not base64.
     """
     if type(given) is not str:
         return given
@@ -105,5 +105,5 @@ def from_json(given: Any, *, field: str = "vector") -> Any:
 
 
 def to_json(vector: bytes) -> str:
-    """Return a checked vector as base64, which is a third as long as a list of its numbers."""
+    """Return a checked vector as base64, which is a third as long as a JSON list of the numbers."""
     return binascii.b2a_base64(vector, newline=False).decode()

@@ -1,4 +1,4 @@
-"""Write requests: what to write or delete, and on which condition."""
+"""Write requests: puts and deletes with their conditions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from swarm_operator.memory.core.entry import Draft, Identity
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Write an entry. The result is (entry, created), with `duplicates` a CheckedWrite.
+    """A put of an entry. The result is (entry, created); with `duplicates` a CheckedWrite.
 
     Attributes:
-        draft: what to write.
-        create_only: fail with VersionConflictError when the entry exists.
+        draft: the entry to write.
+        create_only: fail with VersionConflictError if the entry exists.
         if_version: fail with VersionConflictError unless the entry exists with this version.
-        duplicates: what to do about near-duplicates; None: nothing is compared. Only `Store.batch` takes it.
+        duplicates: rule for near-duplicates; None: no comparison. Only `Store.batch` accepts a rule.
     """
 
     draft: Draft
