@@ -5,9 +5,8 @@
     ...
     {"end": true, "entries": 1}
 
-A line has the `vector` that a client gave with its entry, and none that the store's embedder made: the store that the
-line is imported into makes its own. The last line marks a complete export: an import without it reports a truncated
-file.
+A line has the `vector` that a client wrote with its entry. Vectors of the store's embedder are not exported, because
+the importing store makes its own. The last line marks a complete export: an import without it reports a truncated file.
 """
 
 from __future__ import annotations

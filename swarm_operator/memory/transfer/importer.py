@@ -96,7 +96,7 @@ class _Item:
 
 
 class ImportTarget(Protocol):
-    """What an import needs of a store."""
+    """The operations of a store that an import uses."""
 
     @property
     def max_value_bytes(self) -> int:
@@ -106,10 +106,10 @@ class ImportTarget(Protocol):
         """Return the time in milliseconds since the Unix epoch."""
 
     async def get_many(self, identities: Sequence[Identity]) -> Sequence[Entry | None]:
-        """Return entries, None for each that does not exist."""
+        """Return entries; None for each that does not exist."""
 
     async def vectors(self, entries: Sequence[Entry]) -> Sequence[bytes | None]:
-        """Return the vectors that clients gave with these versions of entries."""
+        """Return the vectors that clients wrote with these versions of entries."""
 
     async def transact(
         self, identities: Sequence[Identity], decide: Callable[[list[Entry | None], int], Sequence[Write]]
@@ -172,7 +172,7 @@ class Importer:
                 await self.flush()
 
     def skip(self, count: int) -> None:
-        """Count the next lines, which are empty. Raise BadLineError for too many lines."""
+        """Count empty lines. Raise BadLineError for too many lines."""
         self.lines += count
         if self.lines > _MAX_LINES:
             raise BadLineError(_MAX_LINES + 1, "lines", f"at most {_MAX_LINES} in one import")
@@ -233,7 +233,7 @@ class Importer:
     def _compare(
         self, item: _Item, entry: Entry | None, vector: bytes | None, now: int
     ) -> tuple[Outcome, Draft | None]:
-        """Return the outcome for a line, and what to write. A line without a vector says nothing of vectors."""
+        """Return the outcome for a line, and the draft to write. A line without a vector keeps the stored vector."""
         draft = item.draft
         if item.expires_at is not None:
             if item.expires_at <= now:

@@ -1,8 +1,8 @@
 """A destination in an object store: S3, Google Cloud Storage or Azure Blob Storage, by obstore.
 
-Large files are sent as multipart uploads: an object is there when its last part is. An upload that a kill cut off
-leaves parts that no listing shows; a lifecycle rule of the bucket removes them. Files are read by ranges, each of which
-is retried on its own.
+Large files are sent as multipart uploads: an object exists once its last part is stored. The parts of an interrupted
+upload appear in no listing; a lifecycle rule of the bucket removes them. Files are read in ranges, and each range is
+retried separately.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MAX_PARTS: Final = 9_000
 _RETRIES: Final = 10
 _MAX_REASON: Final = 300
 _QUERY: Final = re.compile(r"(https?://[^\s?]*)\?\S*")
-"""A URL with a query, which has the signature of a request to Azure."""
+"""A URL with a query: for Azure the query contains the signature of the request."""
 _NO_BUCKET: Final = re.compile(
     r"NoSuchBucket|ContainerNotFound|ContainerBeingDeleted|bucket (does not exist|was not found)"
 )
@@ -63,9 +63,9 @@ class BucketDestination(Destination):
     Args:
         scheme: s3, gs or az.
         bucket: name of the bucket or container.
-        prefix: path in it, perhaps empty.
+        prefix: path in the bucket; may be empty.
         options: see Options.
-        credentials: directory of the credentials, which are read again for each call; None: those of the environment.
+        credentials: directory of the credentials, read again for each call; None: use the environment's credentials.
     """
 
     def __init__(self, scheme: str, bucket: str, prefix: str, options: Options, credentials: Path | None) -> None:
@@ -84,7 +84,7 @@ class BucketDestination(Destination):
         return BucketDestination(self._scheme, self._bucket, prefix, self._options, self._credentials)
 
     async def put(self, path: str, parts: AsyncIterator[bytes], size: int) -> None:
-        """Write an object, and replace one of that path. It is not there before all of it is."""
+        """Write or replace an object. The object appears only when it is complete."""
         import obstore  # noqa: PLC0415 - takes 10 MB of memory, which folders do without
 
         source = _Source(parts)
@@ -154,7 +154,7 @@ class BucketDestination(Destination):
         client: dict[str, Any] = {
             "allow_http": options.allow_http,
             "connect_timeout": timedelta(seconds=min(options.timeout, 10)),
-            # Of a whole request: the library's `read_timeout` also passes while a part is being sent.
+            # This limits a complete request. The library's `read_timeout` also runs while a part is being sent.
             "timeout": timedelta(seconds=options.timeout),
         }
         if options.ca_file is not None:

@@ -1,6 +1,6 @@
 """Catalog of the backups in one folder of a destination: makes, verifies, lists, fetches and deletes them.
 
-A backup counts when its copy (see `copies`) was read back and is right: then its manifest is written, and not before.
+A backup is valid once its copy (see `copies`) was read back and matches its digest: only then the manifest is written.
 Layout: NAME/memory.db and NAME/manifest.json.
 """
 
@@ -41,14 +41,14 @@ _CONCURRENT_READS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class StoredBackup:
-    """A backup as it lies at the destination.
+    """A backup at the destination.
 
     Attributes:
-        name: its name; below a folder of several swarms, SWARM/NAME.
-        location: URL of its folder.
-        manifest: its manifest; None: the backup is incomplete.
-        problem: why the manifest can't be read, or what verification found; None: nothing.
-        size: bytes of its copy.
+        name: name of the backup; below a folder of several swarms, SWARM/NAME.
+        location: URL of the backup's folder.
+        manifest: manifest of the backup; None if the backup is incomplete.
+        problem: error in the manifest, or damage found by verification; None if there is neither.
+        size: bytes of the copy.
         modified: time of the last write, in milliseconds since the Unix epoch.
     """
 
@@ -61,11 +61,11 @@ class StoredBackup:
 
     @property
     def complete(self) -> bool:
-        """Return whether the backup counts: its last verification succeeded."""
+        """Return whether the backup is valid: its last verification succeeded."""
         return self.manifest is not None and self.problem is None
 
     def usable(self) -> Manifest:
-        """Return the manifest of a backup that counts.
+        """Return the manifest of a valid backup.
 
         Raises:
             BackupNotFoundError: the backup is incomplete.
@@ -83,7 +83,7 @@ class Catalog:
 
     Args:
         destination: the folder.
-        source: the store of which `make` makes backups; None: it is given to `make`.
+        source: the store to back up; None: `make` gets the source as an argument.
         scratch: directory for copies on their way to and from an object store.
         clock: seconds since the Unix epoch.
     """
@@ -108,21 +108,21 @@ class Catalog:
     async def make(
         self, name: str, reason: str, *, source: BackupSource | None = None, progress: Progress | None = None
     ) -> Manifest:
-        """Make and verify a backup. Return the manifest of the one of that name if it is complete.
+        """Make and verify a backup. If a backup of that name is complete, return its manifest.
 
-        What an earlier attempt left is replaced. After an error nothing of the backup counts. Before the copy of a
-        final backup is made, the store stops to accept writes, so that it holds all that was ever acknowledged. It
-        accepts them again after an error, unless the backup may be complete all the same: see `delete`.
+        The files of an earlier attempt are replaced. After an error there is no valid backup. Before the copy of a
+        final backup is made, the store stops accepting writes, so that the backup has every acknowledged write. After
+        an error the store accepts writes again, unless the backup may be complete nevertheless: see `delete`.
 
         Args:
             name: name of the backup.
-            reason: why it is made.
-            source: what it is made of; None: the catalog's.
+            reason: reason of the backup.
+            source: source of the backup; None: the catalog's source.
             progress: told how far it is.
 
         Raises:
             InvalidInputError: the name or the reason is not allowed.
-            DestinationError, BackupDamagedError: the destination failed; nothing counts.
+            DestinationError, BackupDamagedError: the destination failed; there is no valid backup.
             StorageError, StoreClosedError: the copy of the database could not be made.
         """
         source = source or self._source
@@ -158,11 +158,11 @@ class Catalog:
             raise
 
     async def verify(self, name: str, *, progress: Progress | None = None) -> Manifest:
-        """Read a backup back from where it lies and compare it with its manifest. Write the outcome into that.
+        """Read a backup from its destination and compare it with its manifest. Write the outcome into the manifest.
 
         Raises:
             BackupNotFoundError: there is no such backup, or it is incomplete.
-            BackupDamagedError: the copy is damaged: the backup does not count any more.
+            BackupDamagedError: the copy is damaged: the backup is no longer valid.
             DestinationError: the destination failed; nothing was changed.
         """
         stored = await self.get(name)
@@ -179,7 +179,7 @@ class Catalog:
     async def fetch(
         self, name: str, target: Path, *, swarm_id: str | None = None, progress: Progress | None = None
     ) -> Manifest:
-        """Copy a backup to a new file, which is there when it is whole, verified and on disk. Return its manifest.
+        """Copy a backup to a new file, which appears once it is complete, verified and on disk. Return its manifest.
 
         Args:
             name: name of the backup.
@@ -217,31 +217,31 @@ class Catalog:
         return list(await asyncio.gather(*(read(name, files) for name, files in sorted(folders.items()))))
 
     async def get(self, name: str) -> StoredBackup:
-        """Return one backup. Raise BackupNotFoundError if nothing of it is there, and DestinationError."""
+        """Return one backup. Raise BackupNotFoundError if it has no files, and DestinationError."""
         files = await self.destination.list(check_name(name))
         if not files:
             raise BackupNotFoundError(f"{self.location(name)}: there is no such backup")
         return await self._stored(name, files)
 
     async def delete(self, name: str) -> None:
-        """Delete a backup, or what is there of it. If it is the store's final one, the store then accepts writes again.
+        """Delete the files of a backup. After the deletion of its final backup, the store accepts writes again.
 
         Raises:
             DestinationError: the destination failed; the backup may still be there.
-            StorageError: the store goes on to refuse writes.
+            StorageError: the store still refuses writes.
         """
         await self._remove(name)
         if self._source is not None:
             await self._source.resume_writes(name)
 
     async def _remove(self, name: str) -> None:
-        """Delete what is there of a backup. The manifest goes first, so that no part counts meanwhile."""
+        """Delete the files of a backup. The manifest is deleted first, so that an incomplete backup is never valid."""
         await self.destination.delete(f"{check_name(name)}/{MANIFEST}")
         for file in await self.destination.list(name):
             await self.destination.delete(file.path)
 
     async def remove_abandoned(self, running: Collection[str] = ()) -> builtins.list[str]:
-        """Delete incomplete backups that nobody has written to for a day. Return their names.
+        """Delete incomplete backups that were not written to for a day. Return their names.
 
         Args:
             running: names of backups that are being made.

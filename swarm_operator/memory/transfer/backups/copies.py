@@ -1,6 +1,6 @@
 """Copies of a database at a destination: writes them, reads them back and compares them with their manifests.
 
-A copy is right when its digest, its pages and its counts are those of its manifest.
+A copy is valid if its digest, its pages and its counts match its manifest.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ COPY: Final = "memory.db"
 
 
 class Progress:
-    """How far a backup is. Its methods are called from the event loop.
+    """Progress of a backup. Its methods are called from the event loop.
 
     Attributes:
         verifying: whether the copy is being read back.
         bytes: bytes written or read back so far.
-        of: all bytes; 0: not known yet.
+        of: total bytes; 0 if not known yet.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Copies:
         """Copy the database to the destination. Return the copy's size and digest.
 
         Raises:
-            DestinationError, BackupDamagedError: the destination failed, or changed what was written.
+            DestinationError, BackupDamagedError: the destination failed, or its data differ from the written data.
             StorageError, StoreClosedError: the copy of the database could not be made.
         """
         path = f"{name}/{COPY}"
@@ -78,7 +78,7 @@ class Copies:
         if place is None:
             return await self._upload(source, path, progress)
         try:
-            # The engine writes the copy where it is to lie, which takes no further space.
+            # The engine writes the copy directly at the destination, without a temporary copy.
             size = (await source.backup(place)).size
         except DiskFullError as error:
             raise DestinationFullError(f"{self._destination.url}: no room left: {error}") from error
@@ -101,7 +101,7 @@ class Copies:
         _compare(manifest, await self.read_back(manifest, progress))
 
     async def fetch(self, manifest: Manifest, target: Path, progress: Progress) -> None:
-        """Copy a backup to a new file, which is there when it is whole, verified and on disk; see Catalog.fetch."""
+        """Copy a backup to a new file, which appears once it is complete, verified and on disk; see Catalog.fetch."""
         try:
             await asyncio.to_thread(remove_stale, target.parent)
             file = await asyncio.to_thread(AtomicFile.create, target)
@@ -135,7 +135,7 @@ class Copies:
 
     @contextlib.asynccontextmanager
     async def _downloaded(self, manifest: Manifest, progress: Progress) -> AsyncIterator[Path]:
-        """Yield a file with what lies at the destination. Raise BackupDamagedError if its digest is wrong."""
+        """Yield a file with the copy from the destination. Raise BackupDamagedError if its digest is wrong."""
         place = await self._destination.place(f"{manifest.name}/{COPY}")
         if place is not None:
             await self._download(manifest, progress, None)
@@ -178,13 +178,13 @@ async def _examine(path: Path) -> Facts:
 
 
 def _compare(manifest: Manifest, facts: Facts) -> None:
-    """Raise BackupDamagedError if a copy does not hold what its manifest says."""
+    """Raise BackupDamagedError if a copy does not match its manifest."""
     if with_facts(manifest, facts, verified_at=manifest.verified_at) != manifest:
         raise BackupDamagedError(f"the copy does not hold what its manifest says, but {facts}")
 
 
 def with_facts(manifest: Manifest, facts: Facts, *, verified_at: str | None) -> Manifest:
-    """Return the manifest of a copy that holds these facts."""
+    """Return the manifest of a copy with these facts."""
     return replace(
         manifest, entries=facts.entries, schema_version=facts.schema_version, feed_position=facts.feed_position,
         version=facts.version, verified_at=verified_at,

@@ -1,7 +1,7 @@
-"""Where backups lie: the interface of a folder (folder.py) and of an object store (bucket.py).
+"""Destinations of backups: the interface of a folder (folder.py) and of an object store (bucket.py).
 
-location.py reads URLs. Paths are relative to the destination's URL. A file is there whole or not at all: nobody sees
-a file that is being written.
+location.py reads URLs. Paths are relative to the destination's URL. Files are written atomically: readers never see an
+incomplete file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 PART: Final = 8 * 1024 * 1024
-"""Bytes that are read or sent at one time. Object stores take parts of at least 5 MiB."""
+"""Bytes per read or write. Object stores require parts of at least 5 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class StoredFile:
 
 
 class Destination(ABC):
-    """A place for files. All methods raise DestinationError; FileNotFoundError where they say so.
+    """A store of files. All methods raise DestinationError; some also raise FileNotFoundError.
 
     Attributes:
         url: the URL, without a slash at its end and without credentials.
@@ -45,16 +45,16 @@ class Destination(ABC):
         """Return the destination at a folder of this one. The folder need not exist."""
 
     async def place(self, path: str) -> Path | None:
-        """Return where a file can be written and read in place; None if that is not on this machine.
+        """Return the local path of a file; None if the destination is not on this machine.
 
-        The folder of the file is created. Who writes there sees to it that the file is there whole or not at all.
+        The folder of the file is created. The caller must write the file atomically.
         """
         del path
         return None
 
     @abstractmethod
     async def put(self, path: str, parts: AsyncIterator[bytes], size: int) -> None:
-        """Write a file of `size` bytes, and replace one of that path, in bounded memory."""
+        """Write or replace a file of `size` bytes, in bounded memory."""
 
     @abstractmethod
     async def size(self, path: str) -> int:
@@ -66,8 +66,8 @@ class Destination(ABC):
 
     @abstractmethod
     async def list(self, folder: str = "") -> list[StoredFile]:
-        """Return all files below a folder of this destination; none if there is no such folder."""
+        """Return all files below a folder of this destination; none if the folder does not exist."""
 
     @abstractmethod
     async def delete(self, path: str) -> None:
-        """Delete a file. Do nothing if there is none."""
+        """Delete a file. Do nothing if it does not exist."""

@@ -8,13 +8,13 @@ from swarm_operator.memory.core.errors import MemoryStoreError
 
 
 class BackupNotFoundError(MemoryStoreError):
-    """There is no complete backup of that name."""
+    """No complete backup has this name."""
 
     code = "backup-not-found"
 
 
 class BackupConflictError(MemoryStoreError):
-    """The operation can't be carried out now or here. Nothing was done.
+    """The state of the service does not allow the operation. Nothing was done.
 
     Attributes:
         reason: machine-readable reason: `running` or `no-destination`.
@@ -32,7 +32,7 @@ class BackupConflictError(MemoryStoreError):
 
 
 class BackupDamagedError(MemoryStoreError):
-    """The stored backup is not the one that was made: it differs from its manifest or is no intact database."""
+    """The stored backup differs from its manifest, or is not an intact database."""
 
     code = "backup-damaged"
 
@@ -44,7 +44,7 @@ class ForeignBackupError(MemoryStoreError):
 
 
 class DatabaseExistsError(MemoryStoreError):
-    """There is a database already where the backup is to become one. It was not changed."""
+    """A database exists at the path of the new one. It was not changed."""
 
     code = "database-exists"
 
@@ -106,4 +106,4 @@ REASONS = (
     DestinationConfigError.code, DestinationDeniedError.code, DestinationMissingError.code, DestinationFullError.code,
     DestinationUnreachableError.code,
 )  # fmt: skip
-"""Reasons of failed backups that come from here. Others are codes of core.errors, such as `disk-full`."""
+"""Reasons of failed backups that this module defines. Others are codes of core.errors, such as `disk-full`."""

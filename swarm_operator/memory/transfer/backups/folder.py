@@ -31,11 +31,11 @@ _BY_ERRNO: Final[dict[int, type[DestinationError]]] = {
 
 
 class FolderDestination(Destination):
-    """Files below a folder. They are private to their owner, and on disk when they are there.
+    """Files below a folder. They are private to their owner, and are synced to disk before they appear.
 
     Args:
-        root: the folder, which must exist: an empty mount point is not taken for a volume.
-        folder: path of a folder below it, which is created when it is needed.
+        root: the folder, which must exist: a missing volume must not be replaced by a new folder.
+        folder: path of a folder below `root`, created on demand.
     """
 
     def __init__(self, root: Path, folder: str = "") -> None:
@@ -48,13 +48,13 @@ class FolderDestination(Destination):
         return FolderDestination(self._root, str((self._base / folder).relative_to(self._root)))
 
     async def place(self, path: str) -> Path:
-        """Return where a file lies, after its folder was created."""
+        """Create the folder of a file and return the file's path."""
         with self._translated():
             await asyncio.to_thread(self._make_folder, path)
         return self._base / path
 
     async def put(self, path: str, parts: AsyncIterator[bytes], size: int) -> None:
-        """Write a file, and replace one of that path."""
+        """Write or replace a file."""
         del size
         target = self._base / path
         with self._translated():
@@ -79,7 +79,7 @@ class FolderDestination(Destination):
         with self._translated(missing=False):
             opened = await asyncio.to_thread((self._base / path).open, "rb", 0)
             with opened:
-                # Without this, what comes would be what the kernel still has in memory, not what is on the disk.
+                # Without this, the data would come from the kernel's page cache and not from the disk.
                 await asyncio.to_thread(os.posix_fadvise, opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
                 while size > 0 and (part := await asyncio.to_thread(opened.read, min(PART, size))):
                     size -= len(part)
@@ -91,7 +91,7 @@ class FolderDestination(Destination):
             return await asyncio.to_thread(self._files, folder)
 
     async def delete(self, path: str) -> None:
-        """Delete a file, and the folders that are empty then."""
+        """Delete a file, and the folders that become empty."""
         with self._translated(missing=False), contextlib.suppress(FileNotFoundError):
             await asyncio.to_thread(self._delete, self._base / path)
 

@@ -1,7 +1,7 @@
-"""Backups that are asked for and go on by themselves: one at a time, by name, with outcomes that survive a restart.
+"""Background jobs that make and verify backups: one at a time, by name, with outcomes that survive a restart.
 
-Everything is idempotent by name, so a request may be repeated. What is complete is what the destination says. What has
-failed is remembered in a small file beside the database; a job that the file calls unfinished was interrupted.
+Jobs are idempotent by name, so a request may be repeated. The destination determines which backups are complete. A
+small file beside the database stores the failures; an unfinished job in the file was interrupted.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Phase(StrEnum):
     COMPLETED = "Completed"
     FAILED = "Failed"
     INCOMPLETE = "Incomplete"
-    """Files lie at the destination, and nobody is known to be at work on them."""
+    """The destination has files of the backup, and no job of this service is running for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a job failed: a code that never changes, and a message."""
+    """Failure of a job: a stable code and a message."""
 
     code: str
     detail: str
@@ -55,17 +55,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A backup as it is now.
+    """Current state of a backup.
 
     Attributes:
         name: name of the backup.
-        phase: its phase.
-        reason: why it was asked for; None: not known.
-        started_at: time of the request, RFC 3339; None: not known.
-        location: URL of its folder.
-        manifest: its manifest; None: it is not complete.
-        progress: how far the job is; None: no job runs.
-        failure: why it is not complete, or why the last verification failed; None: it did not fail.
+        phase: current phase.
+        reason: reason of the request; None if not known.
+        started_at: time of the request, RFC 3339; None if not known.
+        location: URL of the backup's folder.
+        manifest: manifest; None if the backup is incomplete.
+        progress: progress of the running job; None without a job.
+        failure: reason why the backup is incomplete or its last verification failed; None if there was no failure.
     """
 
     name: str
@@ -79,21 +79,21 @@ class State:
 
 
 class JobObserver(Protocol):
-    """Is told how jobs end."""
+    """Observer of the outcomes of jobs."""
 
     def completed(self, manifest: Manifest, *, seconds: float, made: bool) -> None:
-        """Take note that a backup was verified, after it was made if `made`."""
+        """Record that a backup was verified, or made and verified if `made`."""
 
     def failed(self, name: str, failure: Failure, error: BaseException) -> None:
-        """Take note that a job failed."""
+        """Record that a job failed."""
 
     def stored(self, manifests: Sequence[Manifest]) -> None:
-        """Take note of all complete backups."""
+        """Record all complete backups."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """A job as it is remembered; `failure` is None while it runs."""
+    """Stored outcome of a job; `failure` is None while the job runs."""
 
     name: str
     reason: str
@@ -114,9 +114,9 @@ class BackupJobs:
 
     Args:
         catalog: the catalog.
-        file: where outcomes are remembered.
-        slot: context that a job holds, such as a place among all backups; it may refuse with OverloadedError.
-        observer: told how jobs end.
+        file: file of the outcomes.
+        slot: context that a job holds, such as a slot among all backups; entering it may raise OverloadedError.
+        observer: receives the outcomes of jobs.
     """
 
     def __init__(
@@ -134,11 +134,11 @@ class BackupJobs:
 
     @property
     def running(self) -> str | None:
-        """Return the name of the backup at which a job is at work, or None."""
+        """Return the name of the running job's backup, or None."""
         return None if self._job is None else self._job.outcome.name
 
     async def open(self) -> None:
-        """Read the outcomes of an earlier process. What it did not finish is reported as failed."""
+        """Read the outcomes of an earlier process. Report its unfinished jobs as failed."""
         outcomes = await asyncio.to_thread(_load, self._file)
         interrupted = Failure(BackupInterruptedError.code, _INTERRUPTED)
         for outcome in outcomes:
@@ -146,7 +146,7 @@ class BackupJobs:
         self._refresh()
 
     async def close(self) -> None:
-        """Cancel the running job, which is remembered as interrupted."""
+        """Cancel the running job and store it as interrupted."""
         self._closed = True
         if self._refreshing is not None:
             self._refreshing.cancel()
@@ -154,13 +154,13 @@ class BackupJobs:
         await self._cancel()
 
     async def make(self, name: str, reason: str) -> State:
-        """Start to make a backup, unless it is complete or being made. Return its state.
+        """Start a backup, unless it is complete or running. Return its state.
 
         Raises:
             InvalidInputError: the name or the reason is not allowed.
-            BackupConflictError: a job for another backup runs.
-            OverloadedError: another copy of the database is being made.
-            DestinationError: the destination does not say what is there.
+            BackupConflictError: a job for another backup is running.
+            OverloadedError: another copy of the database is in progress.
+            DestinationError: the destination can't be read.
         """
         check_name(name)
         check_reason(reason)
@@ -174,10 +174,10 @@ class BackupJobs:
         return await self.get(name)
 
     async def verify(self, name: str) -> State:
-        """Start to verify a complete backup, unless a job for it runs. Return its state.
+        """Start to verify a complete backup, unless a job for it is running. Return its state.
 
         Raises:
-            BackupNotFoundError: there is no such backup, or it is incomplete.
+            BackupNotFoundError: the backup does not exist or is incomplete.
             BackupConflictError, OverloadedError, DestinationError: see make.
         """
         check_name(name)
@@ -200,7 +200,7 @@ class BackupJobs:
             raise
 
     async def list(self) -> list[State]:
-        """Return all backups of the destination, the running job and the failed ones, by name. See get."""
+        """Return all backups of the destination, the running one and failed ones, by name. See get."""
         stored = await self.catalog.list()
         states = {name: self._failed_state(outcome) for name, outcome in self._outcomes.items()}
         states |= {each.name: self._state(each) for each in stored}
@@ -219,7 +219,7 @@ class BackupJobs:
         self._refresh()
 
     def _start(self, name: str, reason: str, work: Callable[[_Job], Awaitable[Manifest]], *, made: bool) -> None:
-        """Start a job. There is no await between its checks and its start, so that only one starts."""
+        """Start a job. Nothing is awaited between the checks and the start, so that only one job starts."""
         if self._closed:
             raise StoreClosedError("the service is stopping")
         if self._job is not None:
@@ -265,7 +265,7 @@ class BackupJobs:
 
     async def _make(self, job: _Job) -> Manifest:
         manifest = await self.catalog.make(job.outcome.name, job.outcome.reason, progress=job.progress)
-        # The backup is complete, whatever becomes of others.
+        # The backup is complete even if the cleanup of others fails.
         with contextlib.suppress(MemoryStoreError):
             await self.catalog.remove_abandoned(running=[job.outcome.name])
         return manifest
@@ -293,7 +293,7 @@ class BackupJobs:
         )  # fmt: skip
 
     def _state(self, stored: StoredBackup) -> State:
-        """Return the state of a backup at the destination at which no job is at work."""
+        """Return the state of a backup at the destination without a running job."""
         outcome, manifest = self._outcomes.get(stored.name), stored.manifest
         failure = outcome.failure if outcome else None
         if stored.complete and manifest is not None:
@@ -309,7 +309,7 @@ class BackupJobs:
         )  # fmt: skip
 
     def _refresh(self) -> None:
-        """Tell the observer what is complete, as soon as the destination says so."""
+        """Report the complete backups to the observer, as soon as the destination can be read."""
 
         async def refresh() -> None:
             with contextlib.suppress(MemoryStoreError):

@@ -1,6 +1,6 @@
 """URLs of destinations and of backups.
 
-The backup NAME of a swarm lies at DESTINATION/SWARM/NAME, which is its location.
+The location of a swarm's backup is DESTINATION/SWARM/NAME.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MAX_FOLDER: Final = 200
 
 
 def open_destination(url: str, *, options: Path | None = None, credentials: Path | None = None) -> Destination:
-    """Return the destination of a URL. Nothing is asked of it yet.
+    """Return the destination of a URL, without a request to it.
 
     Args:
         url: file:///FOLDER, s3://BUCKET/PREFIX, gs://..., az://CONTAINER/...; also the path of a folder.
@@ -51,7 +51,7 @@ def open_destination(url: str, *, options: Path | None = None, credentials: Path
 
 
 def folder_of(swarm_id: str) -> str:
-    """Return the name of a swarm's folder: the swarm ID, in which other bytes than [A-Za-z0-9._-] are written =XX."""
+    """Return the name of a swarm's folder: the swarm ID with bytes outside [A-Za-z0-9._-] written as =XX."""
     encoded = "".join(chr(byte) if byte in _PLAIN else f"={byte:02X}" for byte in swarm_id.encode())
     if not encoded.strip("."):
         encoded = encoded.replace(".", "=2E")
@@ -60,10 +60,10 @@ def folder_of(swarm_id: str) -> str:
 
 
 def split_location(location: str) -> tuple[str, str]:
-    """Return the URL of the folder in which a backup lies, and the backup's name.
+    """Return the URL of the parent folder of a backup, and the backup's name.
 
     Raises:
-        DestinationConfigError: the location has no name at its end.
+        DestinationConfigError: the location does not end with a name.
     """
     folder, _, name = location.rstrip("/").rpartition("/")
     try:

@@ -1,4 +1,4 @@
-"""The manifest of a backup: a JSON file beside the copy, written last. A backup without a manifest does not count."""
+"""The manifest of a backup: a JSON file beside the copy, written last. A backup without a manifest is not valid."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class Manifest:
     Attributes:
         name: name of the backup.
         reason: why the backup was made: Scheduled, Requested, PreUpgrade, PreRestore, Final.
-        swarm_id: the swarm that the store belongs to.
+        swarm_id: ID of the store's swarm.
         started_at: time of the request, RFC 3339 in UTC.
-        completed_at: time at which the copy was complete at its destination.
-        verified_at: time of the last successful verification of the copy where it lies; None: verification found
+        completed_at: time when the copy was complete at the destination.
+        verified_at: time of the last successful verification of the copy at the destination; None if verification found
             damage, see `damage`.
         size: bytes of the copy.
         sha256: digest of the copy, in hexadecimal.
         entries: number of entries, including uncollected expired ones.
         schema_version: schema version of the copy.
         feed_position: position of the last change in the copy.
-        version: highest version that the store had given to an entry.
+        version: highest version of an entry of the store, including deleted entries.
         made_by: program and version that made the copy.
-        damage: what the last verification found; None: nothing.
+        damage: damage found by the last verification; None if there was none.
         format: version of this format.
     """
 
@@ -66,10 +66,10 @@ class Manifest:
 
     @classmethod
     def decode(cls, text: bytes, *, name: str) -> Manifest:
-        """Return the manifest of a backup of that name.
+        """Return the manifest with the text, for a backup of that name.
 
         Raises:
-            BackupDamagedError: the text is no manifest of this format, or that of another backup.
+            BackupDamagedError: the text is not a manifest of this format, or is the manifest of another backup.
         """
         try:
             document = json.loads(text)

@@ -16,7 +16,7 @@ from swarm_operator.memory.transfer.backups.location import open_destination, sp
 from swarm_operator.memory.transfer.backups.manifest import Manifest
 
 _LEFT: Final = ("-wal", "-journal", "-former", "-returning")
-"""Suffixes of files that would change a database of that name when it is opened: logs, and copies to put back."""
+"""Suffixes of files that would change a new database on opening: logs, and copies to put back."""
 
 
 async def restore_new(
@@ -28,9 +28,9 @@ async def restore_new(
     credentials: Path | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
-    """Create a database from a backup. The file is there when it is whole, verified and on disk.
+    """Create a database from a backup. The file appears once it is complete, verified and on disk.
 
-    The same call succeeds again after a kill: a database that is this backup, byte for byte, is the one that it made.
+    The call can be repeated after a kill: an existing database that is identical to the backup is accepted.
 
     Args:
         location: URL of the backup's folder.
@@ -38,10 +38,10 @@ async def restore_new(
         swarm_id: the swarm that the backup must belong to; None: any.
         options: see open_destination.
         credentials: see open_destination.
-        progress: told how far it is.
+        progress: receives the progress.
 
     Raises:
-        DatabaseExistsError: there is another database, or the log or a copy of one that is gone.
+        DatabaseExistsError: another database exists, or the log or a copy of a former one.
         DestinationError, BackupNotFoundError, BackupDamagedError, ForeignBackupError, NewerSchemaError, StorageError:
             see Catalog.fetch; there is no database.
     """
@@ -65,7 +65,7 @@ async def restore_new(
 
 
 def _existing(database: Path) -> Path | None:
-    """Return a log of the database, a copy of it that would be put back, or else the database, if it exists."""
+    """Return the path of a log, of a copy to put back, or of the database, if one of them exists."""
     paths = (*(database.with_name(database.name + suffix) for suffix in _LEFT), database)
     return next((path for path in paths if path.exists()), None)
 

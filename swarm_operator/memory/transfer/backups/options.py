@@ -18,14 +18,14 @@ class Options:
     """Options of an object store.
 
     Attributes:
-        endpoint: URL of the object store; None: that of the cloud.
+        endpoint: URL of the object store; None: the cloud's default.
         region: region of an S3 bucket.
         account: account of an Azure container.
         allow_http: whether an endpoint without TLS is allowed.
         virtual_hosted_style: whether the bucket is in the host name of S3.
         anonymous: whether requests are sent without credentials.
-        ca_file: file with further certificates of authorities, as PEM.
-        timeout: seconds that a request may take. It sends or reads a part of at most 8 MiB.
+        ca_file: file with additional CA certificates, in PEM.
+        timeout: seconds for a request, which sends or reads a part of at most 8 MiB.
         retry_for: seconds for which a failed request is retried.
     """
 

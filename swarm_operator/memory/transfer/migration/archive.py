@@ -1,6 +1,6 @@
-"""Copies the report and the quarantine of a migration to where a swarm's backups are kept: a folder or an object store.
+"""Copies the report and the quarantine of a migration to the destination of a swarm's backups.
 
-They lie at DESTINATION/SWARM/~migration. No backup can have that name, so they are never taken for one.
+The copies are at DESTINATION/SWARM/~migration, which is not a valid name of a backup.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _QUARANTINE: Final = "quarantine.ndjson"
 
 
 async def archive(destination: Destination, swarm_id: str, report: dict[str, Any]) -> None:
-    """Copy a report and the quarantine file that it names, and replace those of an earlier run.
+    """Copy a report and the quarantine file that it names. Replace the copies of an earlier run.
 
     Raises:
         DestinationError: the destination failed.

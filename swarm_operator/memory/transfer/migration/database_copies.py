@@ -1,8 +1,8 @@
-"""Copies of SQLite databases for reading: with their log, index of the log and journal, as they are at one moment.
+"""Consistent copies of SQLite databases for reading, with their log, index of the log and journal.
 
-The newest rows of a database in WAL mode are only in its `-wal`, and a hot `-journal` has what an interrupted write
-must be rolled back to. SQLite reads both when the copy is opened. The source is never opened by SQLite: that would
-change it, and a volume that is mounted read-only has no room for an index of the log.
+The newest rows of a database in WAL mode are only in its `-wal`, and a hot `-journal` has the pages to roll back an
+interrupted write. SQLite reads both when the copy is opened. SQLite never opens the source: that would change the
+source, and would fail on a volume that is mounted read-only.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _ATTEMPTS: Final = 5
 
 @contextlib.contextmanager
 def copied(database: Path, scratch: Path) -> Iterator[tuple[Path, bool]]:
-    """Copy a database and give the copy, which is removed afterwards, and whether it is of one moment.
+    """Copy a database. Yield the copy, which is removed on exit, and whether the copy is consistent.
 
-    A database that is written while it is copied is copied again, up to five times. The last copy is then used: what
-    it holds of the rows that were written meanwhile is not certain.
+    If the database changes during the copy, the copy is repeated, up to five times. The last copy is then used: rows
+    that were written meanwhile may be missing or wrong.
 
     Raises:
         OSError: the database can't be read, or the scratch directory can't be written.
@@ -50,7 +50,7 @@ def sidecars(database: Path) -> list[Path]:
 
 
 def _state(database: Path) -> list[tuple[int, int, int] | None]:
-    """Return what changes when a database is written. The index of the log is changed by readers, too."""
+    """Return facts that change with each write. The index of the log is ignored, because readers change it, too."""
     return [_stamp(path) for path in (database, *sidecars(database)) if not path.name.endswith("-shm")]
 
 

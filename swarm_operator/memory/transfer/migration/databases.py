@@ -1,7 +1,7 @@
-"""Reads the SQLite databases of legacy memories: all their tables, row by row, also of damaged files.
+"""Reads all tables of the SQLite databases of legacy memories, row by row, also from damaged files.
 
-The copy of a database is read with Python's own sqlite3: it bounds the size of a row and streams larger values, for
-which the engine's library (see sqlite.database.driver) has no functions. No file of an engine is ever opened with it.
+Python's sqlite3 reads the copy of a database: it can limit the size of a row and stream larger values, which the
+engine's library (see sqlite.database.driver) can't. It never opens a file of the engine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ENTRIES: Final = frozenset({"memory_store", "memory_entries", "memories", "memo
 _COLLECTIVE: Final = frozenset({"collective_memory", "collective_memory_backup"})
 _KNOWN: Final = _ENTRIES | _COLLECTIVE | frozenset(records.RECORDS) | {"swarms"}
 _BOOKKEEPING: Final = frozenset({"migrations", "schema_version", "schema_migrations"})
-"""Tables about the schema of the database, which ends with it."""
+"""Tables about the schema of the database, which are not migrated."""
 _PART: Final = 1024 * 1024
 _FURTHEST: Final = 63
 _LAST: Final = 2**63 - 1
@@ -37,10 +37,10 @@ class _Table:
     """A table of the database.
 
     Attributes:
-        name: its name.
-        columns: the names of its columns, in order.
-        key: its primary key, if the rows bring it with them; () if the database gives out its numbers.
-        rowid: the name by which SQLite knows its rows; None if it has none.
+        name: name of the table.
+        columns: names of the columns, in order.
+        key: columns of the primary key, if its values are part of the data; () if the database generates them.
+        rowid: name of the rowid column; None for a table without rowids.
     """
 
     name: str
@@ -54,7 +54,7 @@ class _Table:
 
 
 def read(copy: Path, context: Context) -> Iterator[Found]:
-    """Yield what a copy of a database holds. Opening it rolls back a hot journal and takes in the log."""
+    """Yield the contents of a copy of a database. Opening the copy rolls back a hot journal and reads the log."""
     try:
         with contextlib.closing(_open(copy, context)) as db:
             if db.execute("PRAGMA application_id").fetchone()[0] == _OWN:
@@ -96,12 +96,12 @@ def _tables(db: sqlite3.Connection) -> list[_Table]:
 
 
 def _is_store(table: _Table) -> bool:
-    """Return whether a table that is not known by its name holds entries."""
+    """Return whether a table with an unknown name holds entries."""
     return {"key", "value", "namespace"} <= set(table.columns)
 
 
 def _rows(db: sqlite3.Connection, table: _Table, context: Context) -> Iterator[Found]:
-    """Yield what a table's rows are."""
+    """Yield the item or the refusal of each row of a table."""
     for found in _scan(db, table) if table.rowid is not None else _scan_in_key_order(db, table):
         if isinstance(found, Refusal):
             yield found
@@ -119,14 +119,14 @@ def _kind(table: _Table) -> Kind:
 
 
 def _map(table: _Table, columns: dict[str, Any], context: Context, where: dict[str, Any]) -> Found:
-    """Return what a row is."""
+    """Return the item or the refusal of a row."""
     swarm_id = json_value(columns.get("swarm_id"))
     if table.name in _COLLECTIVE:
         value = from_text(columns.get("value"), scalars=True)
         namespace = f"hive:{json_value(columns.get('type')) or 'knowledge'}"
         return entry({**columns, "value": value}, context, namespace=namespace, swarm_id=swarm_id, where=where)
     if table.name in _ENTRIES or _is_store(table):
-        # `memory_store` says whether a value is JSON. Elsewhere a text such as `5` is as likely a text.
+        # `memory_store` states whether a value is JSON. In other tables `5` may be a text or a number.
         declared = columns.get("type") if table.name == "memory_store" else None
         stored = columns.get("value")
         value = json_value(stored) if declared == "string" else from_text(stored, scalars=declared == "json")
@@ -140,7 +140,7 @@ def _map(table: _Table, columns: dict[str, Any], context: Context, where: dict[s
 
 
 def _scan(db: sqlite3.Connection, table: _Table) -> Iterator[tuple[int | None, tuple[Any, ...]] | Refusal]:
-    """Yield the rows of a table in the order of their rowids, around those that can't be read."""
+    """Yield the rows of a table in rowid order. Skip rows that can't be read."""
     first = _FIRST
     while first <= _LAST:
         try:
@@ -171,7 +171,7 @@ def _scan(db: sqlite3.Connection, table: _Table) -> Iterator[tuple[int | None, t
 def _between(
     db: sqlite3.Connection, table: _Table, first: int, last: int, *, order: str = "ASC"
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows from one rowid to another, up to the first that can't be read.
+    """Yield the rows between two rowids, up to the first row that can't be read.
 
     Raises:
         sqlite3.Error: a row can't be read.
@@ -184,7 +184,7 @@ def _between(
                 first, last = (row[0] + 1, last) if order == "ASC" else (first, row[0] - 1)
                 yield row
         except sqlite3.Error:
-            # Python's cursor reads a row ahead, and so loses the last row that it could read.
+            # Python's cursor reads one row ahead, and so loses the last readable row.
             row = db.execute(f"{sql} LIMIT 1", (first, last)).fetchone()
             if row is None:
                 return
@@ -195,7 +195,7 @@ def _between(
 
 
 def _behind(db: sqlite3.Connection, table: _Table, first: int) -> int | None:
-    """Return the next row that can be read behind one that can't, looking further and further on; None if none can."""
+    """Return the next readable row after an unreadable one, searched at growing distances; None if there is none."""
     rows = f"SELECT {table.rowid}, {_columns(table)} FROM {table.quoted}"  # noqa: S608 - quoted
     sql = f"{rows} WHERE {table.rowid} >= ? ORDER BY {table.rowid} LIMIT 1"
     for exponent in range(_FURTHEST):
@@ -235,7 +235,7 @@ def _column_parts(db: sqlite3.Connection, table: _Table, column: str, number: in
 
 
 def _scan_in_key_order(db: sqlite3.Connection, table: _Table) -> Iterator[tuple[None, tuple[Any, ...]] | Refusal]:
-    """Yield the rows of a table without rowids, up to the first that can't be read."""
+    """Yield the rows of a table without rowids, up to the first row that can't be read."""
     sql = f"SELECT {_columns(table)} FROM {table.quoted}"  # noqa: S608 - quoted
     number = 0
     try:

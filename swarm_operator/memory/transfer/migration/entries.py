@@ -1,7 +1,7 @@
 """Maps an entry of any legacy memory, as a table's row or a JSON object, to an entry of ours.
 
-Namespace, key, value, tags, metadata and expiry stay. Times and all else that a legacy entry has are kept in its
-metadata as `legacy`: the store's own times say when it wrote the entry.
+Namespace, key, value, tags, metadata and expiry are kept. The times and other fields of a legacy entry are stored in
+its metadata as `legacy`, because the store sets its own times.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from swarm_operator.memory.transfer.migration.names import fit, fit_namespace, s
 from swarm_operator.memory.transfer.migration.values import from_text, json_value, moment, time_text, whole
 
 LEGACY: Final = "legacy"
-"""Member of an entry's metadata that has what the legacy entry had besides."""
+"""Member of an entry's metadata with the other fields of the legacy entry."""
 _TIMES: Final = {
     "created_at": "createdAt",
     "updated_at": "updatedAt",
@@ -30,18 +30,18 @@ _TIMES: Final = {
     "expires_at": "expiresAt",
 }
 _MAPPED: Final = frozenset({"key", "value", "namespace", "tags", "metadata", "size", "compressed", "checksum"})
-"""Columns and members that have a place of their own, or that describe how the value was stored."""
+"""Columns and members that are mapped separately, or that describe the stored form of the value."""
 
 
 @functools.lru_cache(maxsize=1024)
 def snake(name: str) -> str:
-    """Return a member's name as columns are written: createdAt is created_at."""
+    """Return a member's name in the style of columns: created_at for createdAt."""
     return "".join(f"_{character.lower()}" if character.isupper() else character for character in name).lstrip("_")
 
 
 @functools.lru_cache(maxsize=1024)
 def camel(name: str) -> str:
-    """Return a column's name as members are written: created_at is createdAt."""
+    """Return a column's name in the style of members: createdAt for created_at."""
     head, *rest = name.split("_")
     return head + "".join(part[:1].upper() + part[1:] for part in rest)
 
@@ -52,11 +52,11 @@ def entry(
     """Return the entry of ours for a legacy entry.
 
     Args:
-        fields: its members by the names of columns; `value` is a JSON value.
+        fields: members of the entry by the names of columns; `value` is a JSON value.
         context: see Context.
-        namespace: its namespace; None is `default`.
-        swarm_id: the swarm by which its key is scoped, if it has one.
-        where: its place, for the quarantine.
+        namespace: namespace of the entry; None is `default`.
+        swarm_id: swarm that scopes the key, or None.
+        where: place of the entry in the source, for the quarantine.
     """
     key = fields.get("key")
     if not isinstance(key, str):
@@ -94,7 +94,7 @@ def item(
     expires_at: int | None = None,
     where: Mapping[str, Any],
 ) -> Found:
-    """Return an item, or the refusal if the store would refuse it."""
+    """Return an item, or a refusal if the store would reject the item."""
     try:
         draft = Draft.create(namespace, key, value, tags=tags, metadata=metadata)
     except InvalidInputError as error:
@@ -104,7 +104,7 @@ def item(
 
 
 def checked(found: Item, context: Context, where: Mapping[str, Any]) -> Found:
-    """Return an item, or the refusal if its value is over the target's limit."""
+    """Return an item, or a refusal if its value is over the target's limit."""
     if len(found.draft.value_json) <= context.max_value_bytes:
         return found
     name = {"namespace": found.draft.namespace, "key": found.draft.key, **where}
@@ -118,7 +118,7 @@ def plain(value: Any) -> Any:
 
 
 def checksum_matches(checksum: str, value: Any) -> bool:
-    """Return whether a SHA-256 is that of a value, as JavaScript's JSON.stringify writes it, or of a text itself."""
+    """Return whether a SHA-256 matches a value as written by JavaScript's JSON.stringify, or matches a text itself."""
     stringified = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     texts = [stringified, value] if isinstance(value, str) else [stringified]
     if isinstance(value, str):
@@ -128,7 +128,7 @@ def checksum_matches(checksum: str, value: Any) -> bool:
 
 
 def _tags(value: Any, legacy: dict[str, Any]) -> list[str]:
-    """Return the tags that the store accepts; if there are others, keep all in `legacy`."""
+    """Return the tags that the store accepts. If it rejects some, keep all tags in `legacy`."""
     found = plain(value)
     if found is None:
         return []
@@ -158,9 +158,9 @@ def _metadata(value: Any, legacy: dict[str, Any]) -> dict[str, Any]:
 
 
 def _expiry(fields: Mapping[str, Any], updated_at: int | None, context: Context) -> int | None:
-    """Return the expiry time of a legacy entry: its own, or that of its lifetime in seconds.
+    """Return the expiry time of a legacy entry, given as a time or as a lifetime in seconds.
 
-    A time that is further away than any lifetime of the store's is none.
+    Return None for a time beyond the store's maximum lifetime.
     """
     expires_at = moment(fields.get("expires_at"))
     ttl = whole(fields.get("ttl"))
@@ -172,7 +172,7 @@ def _expiry(fields: Mapping[str, Any], updated_at: int | None, context: Context)
 
 
 def legacy_times(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the times of a document of ours as `legacy` has them."""
+    """Return the times of one of our documents in the form of `legacy`."""
     return {
         name: times.to_text(found)
         for name in ("createdAt", "updatedAt")

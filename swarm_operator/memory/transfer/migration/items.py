@@ -1,4 +1,4 @@
-"""What readers of sources yield: items to migrate, refusals for the quarantine, and notices."""
+"""Results of the readers of sources: items to migrate, refusals for the quarantine, and notices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from swarm_operator.memory.core.entry import Draft
 
 
 class Kind(StrEnum):
-    """What an item is, for the counts of the report."""
+    """Kind of an item, for the counts of the report."""
 
     ENTRY = "entry"
     AGENT = "agent"
@@ -25,15 +25,15 @@ class Kind(StrEnum):
     STATE = "state"
     """A further member of a JSON file that holds a memory."""
     FILE = "file"
-    """A file, or a part of it, of which it is not known what it holds."""
+    """A file, or a part of a file, with unknown contents."""
 
 
 class Reason(StrEnum):
-    """Why something is in the quarantine."""
+    """Reason why an item is in the quarantine."""
 
     TOO_LARGE = "too-large"
     INVALID = "invalid"
-    """It has no key or no id, or a part that the store refuses."""
+    """The item has no key or id, or the store rejects a part of it."""
     INVALID_JSON = "invalid-json"
     TRUNCATED = "truncated"
     CONFLICT_MARKERS = "conflict-markers"
@@ -47,7 +47,7 @@ class Reason(StrEnum):
 
 
 class Ignored(StrEnum):
-    """Why a file is left alone; these are listed in the report, and are not errors."""
+    """Reason why a file is ignored. The report lists ignored files; they are not errors."""
 
     SYMLINK = "symlink"
     SPECIAL = "special-file"
@@ -57,7 +57,7 @@ class Ignored(StrEnum):
     OWN_DATABASE = "own-database"
     OUTPUT = "output-of-this-migration"
     CHANGED = "changed-while-read"
-    """The file was read, and another program wrote to it meanwhile: run the migration again."""
+    """Another program wrote to the file while it was read: run the migration again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ class Item:
     Attributes:
         kind: what it is.
         draft: the entry; its `ttl` is not used.
-        updated_at: time of its last write in milliseconds; 0 if it is not known.
-        expires_at: its expiry time in milliseconds; None if it never expires.
+        updated_at: time of the last write in milliseconds; 0 if not known.
+        expires_at: expiry time in milliseconds; None if the entry never expires.
     """
 
     kind: Kind
@@ -79,14 +79,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Something that can't be migrated.
+    """An item that can't be migrated.
 
     Attributes:
         kind: what it is.
-        reason: why it can't be migrated.
-        detail: a sentence for people.
-        where: its place in the source: `offset`, `line`, `table`, `rowid`, ...
-        content: its text, in parts; nothing if the place says all.
+        reason: reason of the refusal.
+        detail: human-readable reason.
+        where: place in the source: `offset`, `line`, `table`, `rowid`, ...
+        content: text of the item, in parts; empty if the place identifies all of it.
     """
 
     kind: Kind
@@ -98,7 +98,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that was left alone, or is to be known about a source."""
+    """A notice about a source, such as an ignored file."""
 
     reason: Ignored
     detail: str = ""
@@ -109,13 +109,13 @@ Found: TypeAlias = Item | Refusal | Notice
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What readers know besides their source.
+    """Settings and facts for the readers of a source.
 
     Attributes:
-        swarm_id: the swarm that the target belongs to.
+        swarm_id: ID of the target's swarm.
         max_value_bytes: size limit of a value in the target.
-        label: the name of the source in the report: its path below the root.
-        written_at: the time at which the source was last written, in milliseconds.
+        label: name of the source in the report: its path below the root.
+        written_at: time of the last write to the source, in milliseconds.
     """
 
     swarm_id: str
@@ -125,7 +125,7 @@ class Context:
 
     @property
     def max_element_bytes(self) -> int:
-        """Return the size limit of an element with its tags, metadata and JSON's own characters."""
+        """Return the size limit of an element, including tags, metadata and JSON syntax."""
         return 2 * self.max_value_bytes + ELEMENT_OVERHEAD
 
 

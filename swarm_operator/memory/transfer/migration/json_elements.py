@@ -1,9 +1,9 @@
 """Splits a JSON file into its elements, in bounded memory: the items of lists, and the members of the outer object.
 
-A parser of events, such as ijson's, ends at the first byte that is wrong and holds each string as a whole. A legacy
-file may have one bad element among a million good ones, or a value of any size. So this module only looks for where
-elements end: the brackets outside strings. Each element is parsed by itself afterwards, strictly, and one that is bad
-or too large costs only itself. Regular expressions do the search, so a file is split at some 200 MB a second.
+An event parser, such as ijson, stops at the first invalid byte and holds each string in memory. A legacy file may have
+one invalid element among a million valid ones, or a value of any size. So this module only finds the ends of elements,
+by the brackets outside strings. Each element is then parsed strictly and separately: an invalid or too large element
+does not affect others. The search uses regular expressions and splits some 200 MB a second.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _CHUNK: Final = 256 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
 _SPACE: Final = re.compile(rb"[ \t\r\n]*")
 _STRING: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
-"""What a string has up to its quote, to the end of the chunk, or to a backslash that is the chunk's last byte."""
+"""Matches a string up to its quote, to the end of the chunk, or to a backslash that is the chunk's last byte."""
 _BETWEEN: Final = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
-"""What lies between brackets: strings that end in the chunk, and all but brackets and quotes."""
+"""Matches text between brackets: strings that end in the chunk, and bytes other than brackets and quotes."""
 _SCALAR: Final = re.compile(rb'[^\s,:\[\]{}"]*')
 _QUOTE, _OPEN_LIST, _OPEN_OBJECT, _CLOSE_LIST, _CLOSE_OBJECT = b'"[{]}'
 _COMMA, _COLON, _BACKSLASH = b",:\\"
@@ -32,7 +32,7 @@ class BrokenJsonError(Exception):
     """The file can't be split further.
 
     Attributes:
-        offset: the place of the last element that began, or of what is wrong after it.
+        offset: start of the last element, or of the invalid byte after it.
         truncated: True if the file ends inside an element, a list or an object.
     """
 
@@ -47,11 +47,11 @@ class Element:
     """A part of the file.
 
     Attributes:
-        member: the member of the outer object in which it is; None if the file has no outer object.
-        index: its place in the list, from 0; None if it is no item of a list; -1: the list itself begins.
-        start: offset of its first byte.
-        end: offset behind its last byte.
-        text: its JSON text; None if it is larger than the limit.
+        member: member of the outer object that contains the part; None if the file has no outer object.
+        index: index in the list, from 0; None for a part outside a list; -1 for the start of the list.
+        start: offset of the first byte.
+        end: offset after the last byte.
+        text: JSON text; None if it is larger than the limit.
     """
 
     member: str | None
@@ -62,14 +62,14 @@ class Element:
 
 
 def elements(file: BinaryIO, limit: int) -> Iterator[Element]:
-    """Yield the items of an outer list; of an outer object its members, those that are lists by their items.
+    """Yield the items of an outer list, or the members of an outer object. Split members that are lists into items.
 
     Args:
         file: the file, at its start.
-        limit: bytes of an element; of larger ones only the place is yielded.
+        limit: maximum bytes of an element; a larger element is yielded without its text.
 
     Raises:
-        BrokenJsonError: what follows the last element can't be split.
+        BrokenJsonError: the rest of the file after the last element can't be split.
     """
     scanner = _Scanner(file, limit)
     scanner.skip_bom()
@@ -85,7 +85,7 @@ def elements(file: BinaryIO, limit: int) -> Iterator[Element]:
 
 
 def lines(file: BinaryIO, limit: int) -> Iterator[Element]:
-    """Yield the lines of a file of JSON lines that are not empty, as elements without a member."""
+    """Yield the non-empty lines of a file of JSON lines, as elements without a member."""
     start = index = 0
     while text := file.readline(limit + 1):
         end = start + len(text)
@@ -125,7 +125,7 @@ class _Scanner:
             self._at = len(_BOM)
 
     def peek(self) -> int | None:
-        """Return the next byte that is not white space, without taking it; None at the end of the file."""
+        """Return the next byte that is not white space, without consuming it; None at the end of the file."""
         while True:
             match = _SPACE.match(self._chunk, self._at)
             assert match is not None  # noqa: S101 - for mypy: the pattern matches anywhere
@@ -136,7 +136,7 @@ class _Scanner:
                 return None
 
     def items(self, member: str | None) -> Iterator[Element]:
-        """Yield the items of a list whose bracket is next."""
+        """Yield the items of the list that begins at the next byte."""
         yield Element(member, -1, self.offset, self.offset, b"[]")
         self._at += 1
         index = 0
@@ -152,7 +152,7 @@ class _Scanner:
                 return
 
     def members(self) -> Iterator[Element]:
-        """Yield the members of an object whose brace is next."""
+        """Yield the members of the object that begins at the next byte."""
         self._at += 1
         if self.peek() == _CLOSE_OBJECT:
             self._at += 1
@@ -185,7 +185,7 @@ class _Scanner:
         return name
 
     def _separator(self, close: int) -> bool:
-        """Take a comma, or the closing bracket: return True for the bracket."""
+        """Consume a comma or the closing bracket. Return True for the bracket."""
         found = self.peek()
         if found not in {_COMMA, close}:
             raise self.broken("elements without a comma between them")
@@ -198,7 +198,7 @@ class _Scanner:
         return self.offset
 
     def _value(self, start: int) -> bytes | None:
-        """Take a value and return its text; None if it is over the limit."""
+        """Consume a value and return its text; None if it is over the limit."""
         text = bytearray()
         whole = True
         for part in self._parts(start):
@@ -226,7 +226,7 @@ class _Scanner:
             assert match is not None  # noqa: S101 - as above
             self._at = match.end()
             if self._at == len(chunk) or (chunk[self._at] == _BACKSLASH and self._at == len(chunk) - 1):
-                # A backslash stays with the byte behind it.
+                # A backslash must stay in one chunk with the byte after it.
                 kept = chunk[self._at :]
                 yield chunk[begin : self._at]
                 begin = 0
@@ -257,7 +257,7 @@ class _Scanner:
                 return
 
     def _more(self, kept: bytes = b"") -> bool:
-        """Take the next chunk, after what is kept of this one. Return False at the end of the file."""
+        """Append the next chunk to the rest of this one. Return False at the end of the file."""
         read = self._file.read(_CHUNK)
         if not read:
             return False

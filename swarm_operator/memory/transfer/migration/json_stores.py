@@ -2,7 +2,7 @@
 
 Shapes: a store `{namespace: [entries]}`, a list of entries, a backup `{entries: [...], ...}`, a snapshot
 `{swarmId, memories: [...], ...}`, a state `{agents: [...], tasks: [...], patterns: [...], ...}`, which may have further
-members, and an export: lines of JSON. A file of another shape is left alone.
+members, and an export: lines of JSON. A file of another shape is ignored.
 """
 
 from __future__ import annotations
@@ -41,28 +41,28 @@ from swarm_operator.memory.transfer.migration.json_elements import BrokenJsonErr
 
 _FORMAT: Final = "swarm-memory-export"
 _MARKER: Final = re.compile(rb"^(?:<{7}|={7}|>{7})[ \r\n]", re.MULTILINE)
-"""What Git writes around two sides. In JSON no line begins so."""
+"""Conflict markers of Git. No line of JSON begins with one of them."""
 _CHUNK: Final = 1024 * 1024
 _LONGEST_MARKER: Final = 8
 _ENTRY_LISTS: Final = frozenset({"entries", "memories", "memory"})
-"""Members whose names are no namespaces."""
+"""Members whose names are not namespaces."""
 _ABOUT: Final = frozenset({"timestamp", "version", "statistics", "lastUpdated", "exportedAt", "swarmId", "format"})
-"""Members that describe the file, and are nothing to keep."""
+"""Members that describe the file and are not migrated."""
 _PARTS: Final = 1024 * 1024
 _STATE: Final = "hive:state"
 _MAX_HELD: Final = 10_000
 
 
 def read(path: Path, file: BinaryIO, context: Context) -> Iterator[Found]:
-    """Yield what a JSON file holds.
+    """Yield the contents of a JSON file.
 
     Args:
-        path: its path, for reading parts of it again.
+        path: path of the file, to read parts of it again.
         file: the file, at its start.
         context: see Context.
 
     Raises:
-        OSError: it can't be read.
+        OSError: the file can't be read.
     """
     line = _conflict(file)
     file.seek(0)
@@ -86,7 +86,7 @@ def _conflict(file: BinaryIO) -> int | None:
             return number + text.count(b"\n", 0, match.start())
         if not chunk:
             return None
-        # The next chunk may complete a marker that begins in the last bytes, and does not begin a line otherwise.
+        # The next chunk may complete a marker that begins in the last bytes of this one.
         last = text.rfind(b"\n", max(len(text) - _LONGEST_MARKER, 0))
         number += text.count(b"\n", 0, last + 1) if last >= 0 else text.count(b"\n")
         begins = len(text) < _LONGEST_MARKER
@@ -94,7 +94,7 @@ def _conflict(file: BinaryIO) -> int | None:
 
 
 def _is_lines(file: BinaryIO) -> bool:
-    """Return whether the first line is a document by itself, and the file goes on. Leave the file at its start."""
+    """Return whether the first line is a complete document and more lines follow. Leave the file at its start."""
     first = file.readline(_CHUNK)
     more = file.read(_CHUNK).lstrip()
     file.seek(0)
@@ -131,7 +131,7 @@ def _slice(path: Path, start: int, end: int) -> Iterator[bytes]:
 
 
 def _parsed(element: Element, path: Path, context: Context, kind: Kind) -> Any:
-    """Return the value of an element, or its refusal."""
+    """Return the value of an element, or a refusal."""
     where = {"offset": element.start, "length": element.end - element.start}
     if element.text is None:
         detail = f"value: {element.end - element.start} bytes; at most {context.max_value_bytes} bytes of JSON"
@@ -143,7 +143,7 @@ def _parsed(element: Element, path: Path, context: Context, kind: Kind) -> Any:
 
 
 def _broken(error: BrokenJsonError, path: Path, context: Context) -> Refusal:
-    """Return the refusal of the rest of a file, with its text if that is no more than an element may have."""
+    """Return a refusal for the rest of a file, with its text if it is not longer than an element may be."""
     size = path.stat().st_size
     with path.open("rb") as file:
         line = 1
@@ -159,7 +159,7 @@ def _broken(error: BrokenJsonError, path: Path, context: Context) -> Refusal:
 
 @dataclass(slots=True)
 class _Document:
-    """A file that is one JSON document."""
+    """A file with one JSON document."""
 
     path: Path
     context: Context
@@ -196,7 +196,8 @@ class _Document:
         kind = self._kind(element)
         value = _parsed(element, self.path, self.context, kind)
         if isinstance(value, Refusal):
-            # A part that can't be parsed may belong to a file of another shape: that is known at its end.
+            # A part that can't be parsed may belong to a file of another shape, which is known only at the end of the
+            # file.
             if self._recognised:
                 yield value
             else:
@@ -224,7 +225,7 @@ class _Document:
         return Kind.ENTRY if named is None else named[0]
 
     def _map(self, element: Element, value: Any) -> Found | None:
-        """Return the item of a list's element; None if it has the shape of none."""
+        """Return the item of a list's element; None for an unknown shape."""
         if element.index is None or not isinstance(value, dict):
             return None
         where = {"offset": element.start}
@@ -238,7 +239,7 @@ class _Document:
     def _entry(self, member: str | None, value: dict[str, Any], where: dict[str, Any]) -> Found:
         fields = {snake(name): each for name, each in value.items()}
         if fields.get("compressed") is True and isinstance(fields["value"], str):
-            # The seed only set the flag: such a value was turned into a text twice.
+            # The seed only set the flag: it encoded such a value as a text twice.
             fields["value"] = _unwrapped(fields["value"])
         checksum = fields.get("checksum")
         if isinstance(checksum, str) and checksum and not self._intact(checksum, value["value"], fields["value"]):
@@ -271,7 +272,7 @@ class _Document:
 
 @dataclass(slots=True)
 class _Lines:
-    """An export of ours, or other lines that each are an entry."""
+    """One of our exports, or other lines with one entry each."""
 
     path: Path
     context: Context
@@ -314,7 +315,7 @@ class _Lines:
         return self._exported(value, where)
 
     def _exported(self, value: dict[str, Any], where: dict[str, Any]) -> Found:
-        """Return the entry of a line as it is: its names fit, and its times join its metadata if they are not there."""
+        """Return the entry of a line. Its names are valid; its times are added to its metadata unless present."""
         metadata = value.get("metadata") or {}
         if isinstance(metadata, dict) and LEGACY not in metadata and (known := legacy_times(value)):
             metadata = {**metadata, LEGACY: known}

@@ -1,7 +1,7 @@
-"""Names in the target: scoped by swarm, and fit for the store's rules, in a way that can be undone.
+"""Names in the target: scoped by swarm and valid for the store. The original name is kept.
 
-A legacy name that the store refuses (empty, too long, with NUL, or not UTF-8) becomes `~` and the SHA-256 of its bytes.
-The name itself is kept in the entry's metadata as `legacy.key`, `legacy.namespace` or `legacy.id`, as a JSON text.
+A legacy name that the store rejects (empty, too long, with NUL, or not UTF-8) becomes `~` and the SHA-256 of its bytes.
+The entry's metadata keeps the original name as `legacy.key`, `legacy.namespace` or `legacy.id`, as a JSON text.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ NO_NAMESPACE: Final = "default"
 
 
 def scoped(swarm_id: Any, own: str, name: str) -> str:
-    """Return `SWARM/NAME` for a name of another swarm than the target's; else the name.
+    """Return `SWARM/NAME` for a name of another swarm, and the name itself for the target's swarm.
 
-    A `/` or `%` in the swarm's id is written as in URLs, so the first `/` always ends the id.
+    A `/` or `%` in the swarm's id is percent-encoded, so the first `/` always ends the id.
     """
     if not isinstance(swarm_id, str) or swarm_id in {"", own}:
         return name
@@ -29,7 +29,7 @@ def scoped(swarm_id: Any, own: str, name: str) -> str:
 
 
 def fit(name: str, check: Callable[[str], object]) -> tuple[str, str | None]:
-    """Return a name that `check` accepts, and the original as a JSON text if it is another."""
+    """Return a name that `check` accepts, and the original as a JSON text if it differs."""
     try:
         check(name)
     except InvalidInputError:
@@ -39,7 +39,7 @@ def fit(name: str, check: Callable[[str], object]) -> tuple[str, str | None]:
 
 
 def fit_namespace(name: Any) -> tuple[str, str | None]:
-    """Return a namespace, `default` for none, and the original as a JSON text if it is another."""
+    """Return a namespace (`default` for None), and the original as a JSON text if it differs."""
     if name is None or name == "":
         return NO_NAMESPACE, None
     return fit(name if isinstance(name, str) else str(name), check_namespace)

@@ -1,10 +1,10 @@
-"""The quarantine: what could not be migrated, as lines of JSON, each with its source, its place and its reason.
+"""The quarantine: items that could not be migrated, as lines of JSON with their source, place and reason.
 
     {"item": 1, "source": "hive.db", "kind": "task", "reason": "invalid", "detail": "...", "where": {...}}
     {"item": 1, "part": 1, "content": "..."}
 
-Content that is not UTF-8 is in `content_base64`. Large content has several parts, so a line stays short and memory
-bounded. The file appears when it is complete, and replaces that of an earlier run.
+Content that is not UTF-8 is in `content_base64`. Large content has several parts, so lines are short and memory is
+bounded. The file appears when it is complete, and replaces the file of an earlier run.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _OPTIONS: Final = orjson.OPT_APPEND_NEWLINE
 
 
 class Quarantine:
-    """Writes the quarantine file. A context manager: the file is published on exit, unless an exception ends it.
+    """Writes the quarantine file. Use it as a context manager: the file is published on success.
 
     Args:
-        path: the file; None writes nothing, and only counts.
+        path: the file; None only counts the items.
 
     Attributes:
         items: number of items.
@@ -42,7 +42,7 @@ class Quarantine:
 
     @property
     def published(self) -> Path | None:
-        """Return the path of the file, if there is one."""
+        """Return the path of the file, or None."""
         return self._path if self.items else None
 
     def __enter__(self) -> Self:
@@ -63,7 +63,7 @@ class Quarantine:
                 return
             if self.items:
                 self._hidden.publish()
-            else:  # an earlier run's file would say something that is not so any more
+            else:  # the file of an earlier run is out of date
                 self._path.unlink(missing_ok=True)
         finally:
             self._hidden.discard()

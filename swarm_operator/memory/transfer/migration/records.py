@@ -1,7 +1,7 @@
 """Maps legacy agents, tasks, patterns and decisions to the records of a swarm, and all other rows to entries.
 
-Records keep their ids; those of another swarm than the target's get `SWARM/ID`, and so do their references. A row of
-a table that has no kind of record becomes an entry in `hive:TABLE`.
+Records keep their ids. Ids and references of another swarm become `SWARM/ID`. A row of any other table becomes an entry
+in `hive:TABLE`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _UPDATED: Final = ("updatedAt", "lastUpdated", "completedAt", "lastUsedAt", "sta
 _TEXTS: Final = frozenset(
     {"id", "name", "description", "objective", "topic", "title", "swarm_id", "agent_id", "task_id"}
 )
-"""Columns whose texts are never JSON, however they look."""
+"""Columns whose texts are never parsed as JSON."""
 _HIVE: Final = "hive:"
 _DIGEST: Final = 16
 
@@ -56,9 +56,9 @@ def record(
 
     Args:
         table: one of RECORDS.
-        fields: the members, by the names of members.
+        fields: values by the names of members.
         context: see Context.
-        swarm_id: the swarm of the record; None if it is not known.
+        swarm_id: the swarm of the record; None if not known.
         where: its place, for the quarantine.
     """
     kind, record_kind = RECORDS[table]
@@ -97,10 +97,10 @@ def row(table: str, fields: Mapping[str, Any], context: Context, *, key: str | N
 
     Args:
         table: the table.
-        fields: the columns, by the names of members.
+        fields: values of the columns by the names of members.
         context: see Context.
-        key: the row's primary key, if its table has one whose values are the same in every copy of the row. A number
-            that the database gave is not: rows of two databases have the same. The row's digest then makes its name.
+        key: the row's primary key, if its values are part of the data. Numbers that the database generates are not,
+            because rows of two databases have equal numbers. Without a key the name is the row's digest.
         where: its place, for the quarantine.
     """
     document = {name: value for name, value in fields.items() if value is not None}
@@ -122,12 +122,12 @@ def row(table: str, fields: Mapping[str, Any], context: Context, *, key: str | N
 
 
 def kind_of_table(table: str) -> Kind:
-    """Return what the rows of a table are that has no kind of record."""
+    """Return the kind of the rows of a table without a kind of record."""
     return _TABLES.get(table, Kind.ROW)
 
 
 def members(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row's columns by the names of members, with times as ISO 8601 and JSON texts parsed."""
+    """Return a row's values by the names of members, with times as ISO 8601 and JSON texts parsed."""
     return {camel(name): _member(name, value) for name, value in columns.items()}
 
 
@@ -153,7 +153,7 @@ def _complete_task(task: dict[str, Any], context: Context, swarm_id: Any) -> Non
 
 
 def _complete_consensus(proposal: dict[str, Any], context: Context, swarm_id: Any) -> None:
-    """Mark a legacy decision as decided: it has no status of its own, and nobody can vote on it any more."""
+    """Mark a legacy decision as decided: it has no status, and its vote is over."""
     if "decision" in proposal:
         proposal.setdefault("status", "decided")
         proposal.setdefault("outcome", proposal["decision"])

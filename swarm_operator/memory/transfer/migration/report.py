@@ -1,7 +1,7 @@
-"""The report of a migration: what became of each item, by source, kind and reason.
+"""The report of a migration: counts of items by source, kind, outcome and reason.
 
-Each item that was found has one outcome, so `found` is the sum of the others. A part of a file of which it is not known
-how many items it holds, such as a damaged page, counts as one.
+Each item has one outcome, so `found` is the sum of the others. A part of a file with an unknown number of items, such
+as a damaged page, counts as one.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ _MOST_IGNORED: Final = 1000
 
 
 class Outcome(StrEnum):
-    """What became of an item."""
+    """Outcome of an item."""
 
     CREATED = "created"
     UPDATED = "updated"
     UNCHANGED = "unchanged"
-    """The target has it already."""
+    """The target already has the item."""
     KEPT = "kept"
-    """The target has another entry of that name, which stays."""
+    """The target has another entry of that name, which is kept."""
     EXPIRED = "expired"
     DUPLICATE = "duplicate"
-    """The sources have it more than once."""
+    """The sources contain the item more than once."""
     QUARANTINED = "quarantined"
 
 
 @dataclass(slots=True)
 class SourceReport:
-    """What became of the items of a source."""
+    """Outcomes of the items of a source."""
 
     format: str = ""
     kinds: dict[Kind, Counter[Outcome]] = field(default_factory=dict)
@@ -48,16 +48,16 @@ class SourceReport:
 
 @dataclass(slots=True)
 class Report:
-    """What became of all items.
+    """Outcomes of all items.
 
     Attributes:
-        source: the path that was migrated.
-        target: the service's URL, or the database file.
-        dry_run: whether nothing was written.
-        sources: the sources by their labels.
-        ignored: files that were left alone: their labels and the notices.
-        problem: why the migration ended early; None if it is complete.
-        quarantine: the path of the quarantine file, if there is one.
+        source: path of the source.
+        target: URL of the service, or path of the database file.
+        dry_run: whether the run only compares.
+        sources: the sources by label.
+        ignored: labels of ignored files and their notices.
+        problem: reason why the migration ended early; None if it is complete.
+        quarantine: path of the quarantine file, or None.
         started_at: ISO 8601.
         completed_at: ISO 8601.
     """
@@ -78,7 +78,7 @@ class Report:
         return self.sources.setdefault(label, SourceReport())
 
     def ignore(self, label: str, notice: Notice) -> None:
-        """Note a file that was left alone."""
+        """Record an ignored file."""
         self.ignored_counts[notice.reason.value] += 1
         if len(self.ignored) < _MOST_IGNORED:
             self.ignored.append((label, notice))

@@ -1,7 +1,7 @@
-"""Runs a migration: reads all sources, decides between items of the same name, and writes what the target lacks.
+"""Runs a migration: reads all sources, decides between items of the same name, and writes items that the target lacks.
 
-Nothing about the run is kept beside the target. A run that was interrupted is run again: it reads the sources again,
-and writes only what is not there.
+A run keeps no state beside the target. To continue an interrupted run, start it again: it reads the sources again, and
+writes only the missing entries.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ _BATCH_ITEMS: Final = 500
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _TURN: Final = 64
-"""Items after which the event loop has its turn: Ctrl-C cancels there."""
+"""Number of items after which the event loop runs, so that Ctrl-C can cancel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a migration is.
+    """Progress of a migration.
 
     Attributes:
         phase: `reading`, counted in bytes of the sources, then `writing`, counted in items.
-        done: how much is done.
-        of: of how much.
-        source: the source that is read or written.
+        done: completed bytes or items.
+        of: total bytes or items.
+        source: label of the current source.
     """
 
     phase: str
@@ -71,13 +71,13 @@ class Settings:
 
     Attributes:
         source: a directory, or one file.
-        target: a service, or the path of a database file, which may not be there yet.
-        swarm_id: the swarm that a file belongs to; a service says it itself.
-        existing: what becomes of entries that the target has with another value.
-        dry_run: compare, and write nothing.
-        quarantine: the quarantine file; None: what is refused is only counted.
-        scratch: directory for copies and staged items; None: the system's for temporary files.
-        outputs: further files of this migration, which are no sources.
+        target: a service, or the path of a database file, which is created if missing.
+        swarm_id: swarm of a database file; a service reports its own.
+        existing: rule for entries that the target has with another value.
+        dry_run: only compare.
+        quarantine: the quarantine file; None: refusals are only counted.
+        scratch: directory for copies and staged items; None: the system's directory for temporary files.
+        outputs: further files written by this migration, which are not sources.
     """
 
     source: Path
@@ -91,7 +91,7 @@ class Settings:
 
 
 async def migrate(settings: Settings, progress: Listener = lambda _: None) -> Report:
-    """Migrate what is found, and return the report. If the source or the target fails, its `problem` says so."""
+    """Migrate all items and return the report. If the source or the target fails, the report has a `problem`."""
     target = settings.target.url if isinstance(settings.target, Service) else str(settings.target)
     report = Report(str(settings.source), target, settings.dry_run, started_at=_now())
     try:
@@ -168,7 +168,7 @@ class _Run:
         self._progress(Progress("reading", of, of, ""))
 
     def _readable(self, source: Source, context: Context) -> Iterator[Found]:
-        """Yield what a source holds; at the end a refusal if it can't be read to its end."""
+        """Yield the contents of a source, followed by a refusal if the rest can't be read."""
         reading = self._read(source, context)
         while True:
             try:
@@ -197,7 +197,7 @@ class _Run:
             yield Notice(Ignored.CHANGED, "another program wrote to it meanwhile; run the migration again")
 
     def _take(self, label: str, found: Found, staging: Staging) -> None:
-        """Stage an item, or note what is none."""
+        """Stage an item, or record a refusal or a notice."""
         if isinstance(found, Refusal | Notice):
             self._note(label, found)
             return
@@ -234,7 +234,7 @@ class _Run:
         self._progress(Progress("writing", of, of, ""))
 
     async def _write(self, batch: list[Staged], target: Target) -> None:
-        """Write items of one source and kind. What the target refuses is put into the quarantine."""
+        """Write items of one source and kind. Put items that the target rejects into the quarantine."""
         source = self._report.of(batch[0].source)
         while batch:
             try:

@@ -1,6 +1,6 @@
-"""The directory for copies of databases and staged items. Directories of killed migrations are removed by the next one.
+"""Directory for copies of databases and staged items. A migration removes the directories of killed ones.
 
-A lock (flock) on a file in it tells a directory in use from one that was left.
+A lock (flock) on a file in the directory shows that the directory is in use.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _LOCK: Final = "lock"
 
 @contextlib.contextmanager
 def scratch_directory(parent: Path | None) -> Iterator[Path]:
-    """Make a directory, and remove it afterwards.
+    """Make a directory, and remove it on exit.
 
     Args:
-        parent: where; None takes the system's directory for temporary files.
+        parent: parent directory; None: the system's directory for temporary files.
 
     Raises:
-        OSError: it can't be made.
+        OSError: the directory can't be created.
     """
     parent = Path(tempfile.gettempdir()) if parent is None else parent
     _remove_stale(parent)

@@ -1,6 +1,6 @@
-"""Finds the files of legacy memories below a path, and says what each is by its first bytes.
+"""Finds the files of legacy memories below a path, and detects their formats by their first bytes.
 
-Symbolic links are not followed, and nothing but regular files is opened: a pipe would wait for a writer for ever.
+Symbolic links are not followed, and only regular files are opened: a pipe would block until it has a writer.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _JSON_NAMES: Final = frozenset({".json", ".jsonl", ".ndjson"})
 _DATABASE_NAMES: Final = frozenset({".db", ".sqlite", ".sqlite3"})
 _BOM: Final = b"\xef\xbb\xbf"
 _LOST_AND_FOUND: Final = "lost+found"
-"""The directory that some file systems make at their root, which only root can read."""
+"""Directory that some file systems create at their root, readable by root only."""
 
 
 class Format(StrEnum):
-    """How a file is read."""
+    """Format of a file."""
 
     JSON = "json"
     DATABASE = "sqlite"
@@ -38,11 +38,11 @@ class Source:
     """A file to migrate.
 
     Attributes:
-        path: where it is.
-        label: its path below the root, for people.
-        format: how it is read.
-        size: its bytes, with those of a database's log.
-        written_at: when it was last written, in milliseconds.
+        path: path of the file.
+        label: path below the root, for the report.
+        format: format of the file.
+        size: size in bytes, including the log of a database.
+        written_at: time of the last write, in milliseconds.
     """
 
     path: Path
@@ -53,15 +53,15 @@ class Source:
 
 
 Sighted: TypeAlias = tuple[str, Source | Refusal | Notice]
-"""A file's label, and what it is."""
+"""Label of a file, and a source or a notice."""
 
 
 def find(root: Path, *, outputs: Collection[Path] = ()) -> Iterator[Sighted]:
-    """Yield each file below a path, in the order of the paths.
+    """Yield each file below a path, sorted by path.
 
     Args:
         root: a directory, or one file.
-        outputs: files and directories of this migration, which are left alone.
+        outputs: files and directories written by this migration, which are ignored.
 
     Raises:
         OSError: the root does not exist or can't be read.
@@ -77,7 +77,7 @@ def find(root: Path, *, outputs: Collection[Path] = ()) -> Iterator[Sighted]:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file for reading. Raise OSError for anything else, also if it has just become something else."""
+    """Open a regular file for reading. Raise OSError for anything else, even after a concurrent replacement."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -111,7 +111,7 @@ def _below(folder: Path, prefix: str, avoided: set[str]) -> Iterator[Sighted]:
 
 
 def _database_of(name: str) -> str | None:
-    """Return the name of the database to which a file of this name may belong."""
+    """Return the name of the database that a file of this name may belong to."""
     return next((name.removesuffix(suffix) for suffix in SIDECARS if name.endswith(suffix) and name != suffix), None)
 
 

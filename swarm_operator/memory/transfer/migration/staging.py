@@ -1,7 +1,7 @@
-"""Holds the items of all sources on disk until it is known which of several of the same name is written.
+"""Stages the items of all sources on disk, and selects one of several items of the same name.
 
-The one that was written last wins; of two of the same time the greater text does. So the result does not depend on the
-order of the sources, and a migration that was interrupted and is run again ends as one that was not.
+The item that was written last wins; of two items with equal times, the greater text wins. So the result depends neither
+on the order of the sources nor on interruptions of the migration.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _SCHEMA: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """An item as it is written.
+    """An item to write.
 
     Attributes:
-        source: the label of its source.
-        kind: what it is.
-        updated_at: when it was last written, in milliseconds.
-        line: the line of an export that has it, with its newline.
+        source: label of the source.
+        kind: kind of the item.
+        updated_at: time of the last write, in milliseconds.
+        line: the item as a line of an export, with its newline.
     """
 
     source: str
@@ -47,18 +47,18 @@ class Staged:
 
     @property
     def content(self) -> tuple[object, object]:
-        """Return what makes two items of the same name the same: value and tags."""
+        """Return the value and the tags, by which items of one name are compared."""
         document = orjson.loads(self.line)
         return document["value"], document["tags"]
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """An item that is not written because of another one of its name.
+    """An item that loses to another item of the same name.
 
     Attributes:
         item: the item that is not written.
-        winner: the other one.
+        winner: the other item.
     """
 
     item: Staged
@@ -71,10 +71,10 @@ class Lost:
 
 
 class Staging:
-    """The items by their names.
+    """The staged items by name.
 
     Args:
-        folder: the directory of its file.
+        folder: directory of the staging file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -86,7 +86,7 @@ class Staging:
         self._db.close()
 
     def add(self, source: str, item: Item) -> Lost | None:
-        """Add an item. If there is another one of its name, return that of the two which is not to be written."""
+        """Add an item. If another item has its name, return the one of the two that is not written."""
         draft = item.draft
         name = (draft.namespace, draft.key)
         new = Staged(source, item.kind, item.updated_at, _line(item))
@@ -112,7 +112,7 @@ class Staging:
         return int(self._db.execute("SELECT count(*) FROM items").fetchone()[0])
 
     def items(self) -> Iterator[Staged]:
-        """Yield the items, those of a source and kind together."""
+        """Yield the items, grouped by source and kind."""
         self._db.execute("CREATE INDEX IF NOT EXISTS by_source ON items (source, kind, namespace, key)")
         rows = self._db.execute(
             "SELECT source, kind, updated_at, line FROM items ORDER BY source, kind, namespace, key"

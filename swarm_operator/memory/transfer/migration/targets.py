@@ -1,6 +1,6 @@
-"""Where items are written: a running service, or a database file. Both import lines of an export, and compare first.
+"""Targets of a migration: a running service, or a database file. Both compare and import lines of an export.
 
-A dry run reads the target and makes the same comparison, but writes nothing: a file is read from a copy of its own.
+A dry run makes the same comparison and writes nothing: it opens a copy of a database file.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _NOT_FOUND: Final = 404
 
 
 class RejectedLineError(Exception):
-    """The target refuses a line.
+    """The target rejected a line.
 
     Attributes:
-        written: number of lines before it that have an outcome. Those between, and those behind, have none.
-        index: the line, from 0.
-        counts: the outcomes of the lines that have one.
+        written: number of lines with an outcome, from the first line on.
+        index: index of the rejected line, from 0.
+        counts: counts of the outcomes.
     """
 
     def __init__(self, detail: str, *, written: int, index: int, counts: Counter[Outcome]) -> None:
@@ -56,34 +56,34 @@ class RejectedLineError(Exception):
 
 
 class Target(Protocol):
-    """Where items are written."""
+    """Target of a migration."""
 
     @property
     def swarm_id(self) -> str:
-        """Return the swarm that the target belongs to."""
+        """Return the ID of the target's swarm."""
 
     @property
     def max_value_bytes(self) -> int:
         """Return the size limit of a value."""
 
     async def write(self, lines: Sequence[bytes]) -> Counter[Outcome]:
-        """Write lines of an export that are of different names. Return how many have which outcome.
+        """Write lines of an export with different names. Return the counts of the outcomes.
 
         Raises:
-            RejectedLineError: the target refuses a line.
+            RejectedLineError: the target rejected a line.
             MemoryStoreError, MemoryClientError: the target failed; writing the lines again is safe.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How a service is reached.
+    """Address and credentials of a service.
 
     Attributes:
-        url: its base URL.
-        token_file: the file with the client token; None sends none.
-        ca_file: the file with the CA certificates that are trusted; None trusts the system's.
-        retry_for: seconds for which a failed request is tried again.
+        url: base URL of the service.
+        token_file: file with the client token; None: no token is sent.
+        ca_file: file with the trusted CA certificates; None: the system's.
+        retry_for: seconds for which a failed request is retried.
     """
 
     url: str
@@ -114,8 +114,8 @@ async def open_file(
     """Open or create a database file. No service may have it open.
 
     Raises:
-        MemoryStoreError: it is in use, of another program, or of a newer release.
-        OSError: a copy can't be made.
+        MemoryStoreError: the file is in use, or belongs to another program or a newer release.
+        OSError: the file can't be copied.
     """
     with contextlib.ExitStack() as stack:
         if dry_run:
@@ -155,7 +155,7 @@ class _Local:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Stands for a store in a dry run: reads, and writes nothing."""
+    """Store for a dry run: reads, and ignores writes."""
 
     max_value_bytes: int
     read: Callable[[Sequence[Identity]], Awaitable[list[Entry | None]]]
@@ -167,7 +167,7 @@ class _Reader:
         return await self.read(identities)
 
     async def vectors(self, entries: Sequence[Entry]) -> Sequence[bytes | None]:
-        return [None] * len(entries)  # what is migrated has none, so they are not compared
+        return [None] * len(entries)  # migrated entries have no vectors, so vectors are not compared
 
     async def transact(
         self, identities: Sequence[Identity], decide: Callable[[list[Entry | None], int], Sequence[Write]]
@@ -187,7 +187,7 @@ class _Remote:
     retry_for: float
 
     async def write(self, lines: Sequence[bytes]) -> Counter[Outcome]:
-        # An import is not retried by the client, because it is a stream. These lines can be sent again.
+        # The client does not retry an import, because it is a stream. These lines can be sent again.
         policy = RetryPolicy(None, self.retry_for, _BACKOFF, asyncio.sleep)
         attempts = policy.attempts(retry_for=self.retry_for, max_pause=_MAX_PAUSE)
         while True:
@@ -215,7 +215,7 @@ def _counted(counts: Mapping[Imported, int]) -> Counter[Outcome]:
 
 
 async def _read(client: MemoryClient, identities: Sequence[Identity]) -> list[Entry | None]:
-    """Return the service's entries. Entries that are too large for one answer together are read one by one."""
+    """Return the service's entries. Entries that are too large for one response are read one by one."""
     operations = [{"op": "get", "namespace": namespace, "key": key} for namespace, key in identities]
     found: list[Entry | None] = []
     for result, identity in zip(await client.batch(operations, atomic=False), identities, strict=True):

@@ -1,6 +1,6 @@
 """Values of legacy columns and members as JSON values, without loss.
 
-A text that is not UTF-8, and a BLOB, become `{"base64": ...}`. Numbers that JSON lacks become texts.
+A BLOB, or a text that is not UTF-8, becomes `{"base64": ...}`. NaN and infinities become texts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CONTAINERS: Final = ("{", "[")
 
 
 def json_value(value: Any) -> Any:
-    """Return a column's value as JSON. Texts stay texts."""
+    """Return a column's value as JSON. Texts are not parsed."""
     if isinstance(value, bytes):
         try:
             return value.decode()
@@ -34,11 +34,11 @@ def json_value(value: Any) -> Any:
 
 
 def from_text(value: Any, *, scalars: bool) -> Any:
-    """Return the JSON value that a column's text holds; the text if it holds none, or none that survives parsing.
+    """Return the JSON value in a column's text; the text itself if it is not JSON or would lose data.
 
     Args:
         value: the column's value.
-        scalars: whether texts such as `5` and `"a"` are JSON, too. Else only those of arrays and objects.
+        scalars: whether texts such as `5` and `"a"` are parsed, too, and not only arrays and objects.
     """
     value = json_value(value)
     if not isinstance(value, str) or not (scalars or value.lstrip().startswith(_CONTAINERS)):
@@ -50,7 +50,7 @@ def from_text(value: Any, *, scalars: bool) -> Any:
 
 
 def moment(value: Any) -> int | None:
-    """Return a legacy time in milliseconds: seconds, milliseconds, or a text of either, ISO 8601 or SQLite's."""
+    """Return a legacy time in milliseconds, from a number of seconds or milliseconds, or from a text."""
     if isinstance(value, bytes):
         value = json_value(value)
     if isinstance(value, str):
@@ -62,13 +62,13 @@ def moment(value: Any) -> int | None:
 
 
 def time_text(value: Any) -> Any:
-    """Return a legacy time as ISO 8601 in UTC; the value if it is no time."""
+    """Return a legacy time as ISO 8601 in UTC; the value itself if it is not a time."""
     found = moment(value)
     return json_value(value) if found is None else times.to_text(found)
 
 
 def whole(value: Any) -> int | None:
-    """Return a whole number that may be written as a text or a float; None for anything else."""
+    """Return an integer given as an integer, text or float; None for anything else."""
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) <= 18:
         return int(value)
     if isinstance(value, float) and value.is_integer():

@@ -1,1 +1,1 @@
-"""Restores of backups into the store that is in use: whole, by replacing the database, or a part of the entries."""
+"""Restores of backups into a store in use: of the complete database, or of a part of its entries."""

@@ -14,16 +14,16 @@ from swarm_operator.memory.sqlite.config import StoreConfig
 from swarm_operator.memory.sqlite.store import SqliteStore
 
 _CONFIG: Final = StoreConfig(enable_wal=False, full_text=False, enable_vacuum=False, gc_interval=1e10)
-"""A copy is read once: it needs neither the full-text index nor garbage collection."""
+"""A copy is read once, without the full-text index and garbage collection."""
 
 
 @contextlib.asynccontextmanager
 async def open_copy(copy: Path, *, like: Store) -> AsyncIterator[SqliteStore]:
-    """Open a verified copy of a backup, which is changed: an older schema is migrated.
+    """Open a verified copy of a backup. This changes the copy: an older schema is migrated.
 
     Args:
         copy: the file.
-        like: the store whose clock decides which entries have expired.
+        like: the store whose clock determines which entries have expired.
 
     Raises:
         ForeignDatabaseError, NewerSchemaError: the file can't be used.

@@ -1,13 +1,12 @@
-"""Restores that are asked for and go on by themselves: one at a time, by name, with outcomes that survive a restart.
+"""Background jobs that restore backups: one at a time, by name, with outcomes that survive a restart.
 
-A whole restore fetches and prepares the copy while others read and write. Writes wait only while the files are
-exchanged. The former file, which has every write that was acknowledged, is kept in a folder of its own until it is the
-safety backup and that is verified. The exchange is not undone if the safety backup fails: that would lose what was
-written since.
+A complete restore fetches and prepares the copy while clients read and write. Writes wait only during the exchange of
+the files. The former file contains every acknowledged write. It is kept in its own folder until the safety backup is
+made of it and verified. The exchange is not undone if the safety backup fails: that would lose later writes.
 
-The position that the exchange gives to the feed is on disk before the exchange. So the next start knows whether a kill
-came before it, and the restore is to be asked for again, or after it, and only the safety backup is left to do: asking
-again must not undo what was written since.
+The feed's position after the exchange is on disk before the exchange. So the next start can tell whether a kill came
+before or after the exchange. After a kill before it, the restore must be requested again. After a kill later, only the
+safety backup remains: a repeated request must not undo later writes.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Job:
-    """A running restore. `outcome` is its state at the end, which is told when it is saved and another may begin."""
+    """A running restore. `outcome` is its final state, set once the state is saved and another restore may begin."""
 
     state: State
     outcome: State | None = None
@@ -79,9 +78,9 @@ class RestoreJobs:
 
     Args:
         store: the store.
-        catalog: backups at the service's destination; None: it has none.
+        catalog: backups at the service's destination; None without a destination.
         open_catalog: returns the catalog of the folder at a URL.
-        directory: the directory of the database, which takes the copies and the file of outcomes.
+        directory: the directory of the database, for the copies and the file of outcomes.
         slot: context that a restore holds. It raises BackupConflictError if a restore or a backup is running.
     """
 
@@ -106,7 +105,7 @@ class RestoreJobs:
         self._closed = False
 
     async def open(self) -> None:
-        """Read the outcomes of an earlier process, and remove what it left. Go on with what it had exchanged."""
+        """Read the outcomes of an earlier process and remove its files. Continue a restore after its exchange."""
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         self._states = {state.name: state for state in await load(self._file)}
         for state in [state for state in self._states.values() if not state.phase.ended]:
@@ -118,18 +117,18 @@ class RestoreJobs:
                 await self._save_if_possible()
 
     async def close(self) -> None:
-        """Cancel the running restore. What is left to do after its exchange is done by the next start."""
+        """Cancel the running restore. The next start completes the steps after the exchange."""
         self._closed = True
         if self._job is not None and self._job.task is not None:
             self._job.task.cancel()
             await asyncio.wait([self._job.task])
 
     def ask(self, name: str, request: Request) -> State:
-        """Start a restore, unless that restore runs or is complete. Return its state.
+        """Start a restore, unless it is running or complete. Return its state.
 
         Raises:
             InvalidInputError: the name is not allowed.
-            BackupConflictError: another restore or a backup runs, the restore of that name is another one, no safety
+            BackupConflictError: another restore or a backup is running, the name belongs to another restore, no safety
                 backup is possible, or the service has no destination.
             StoreClosedError: the service is stopping.
         """
@@ -154,7 +153,7 @@ class RestoreJobs:
             )
         if known is None or not exchanged:
             state = State(name, request, Phase.FETCHING, self._now())
-        else:  # only the safety backup is left to do, or not even that
+        else:  # at most the safety backup remains to be made
             state = replace(known, request=request, phase=Phase.BACKING_UP, completed_at=None, failure=None)
         self._start(state)
         return state
@@ -181,7 +180,7 @@ class RestoreJobs:
         return state
 
     def list(self) -> list[State]:
-        """Return the running restore and the last ones, the oldest first."""
+        """Return the running restore and the latest ones, oldest first."""
         return [self.get(name) for name in self._states]
 
     def _ended(self, job: _Job, slot: contextlib.ExitStack) -> None:
@@ -213,7 +212,7 @@ class RestoreJobs:
             _log.exception("restore failed", restore=state.name)
             failure = _DEFECT
         exchanged = await self._exchanged(state)
-        if not (exchanged and failure is _INTERRUPTED):  # the next start goes on
+        if not (exchanged and failure is _INTERRUPTED):  # the next start continues
             job.outcome = self._outcome(state, failure)
         await self._save_if_possible(job.outcome)
 
@@ -224,7 +223,7 @@ class RestoreJobs:
                 del self._states[name]
 
     async def _exchanged(self, state: State) -> bool:
-        """Return whether the files were exchanged: what the feed says is what was done. If not, undo the rest."""
+        """Return whether the files were exchanged, by the feed's position. If not, undo the preparations."""
         async with self._store.watch() as watch:
             if state.position is not None and watch.position < state.position:
                 state.position = None
@@ -240,7 +239,7 @@ class RestoreJobs:
 
     @contextlib.asynccontextmanager
     async def _fetched(self, job: _Job) -> AsyncIterator[tuple[Path, Manifest]]:
-        """Yield a verified copy of the backup, in a directory of its own beside the database."""
+        """Yield a verified copy of the backup, in its own directory beside the database."""
         state = job.state
         catalog, name = self._source(state.request)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
@@ -292,12 +291,12 @@ class RestoreJobs:
     async def _replace(self, state: State, copy: Path) -> None:
         state.phase = Phase.VERIFYING
         if state.request.needs_safety_backup and self._catalog is not None:
-            # A destination that does not answer is found before anything is changed.
+            # Detect an unreachable destination before any change.
             with contextlib.suppress(BackupNotFoundError):
                 await self._catalog.get(_safety_name(state))
 
         async def before(position: int) -> None:
-            """Remember which position says that the files are exchanged."""
+            """Save the position that marks the exchange of the files."""
             state.phase, state.position = Phase.SWAPPING, position
             await self._save()
 
@@ -318,7 +317,7 @@ class RestoreJobs:
         await asyncio.to_thread(_remove_folder, former.parent)
 
     async def _make_safety_backup(self, job: _Job, source: BackupSource | None) -> None:
-        if self._catalog is None:  # ask has seen one: the service was started again without it
+        if self._catalog is None:  # `ask` has seen a destination: the service was restarted without it
             raise DestinationConfigError("the service has no destination; start it with --backups")
         state = job.state
         state.phase, job.copying = Phase.BACKING_UP, CopyProgress()
@@ -331,11 +330,11 @@ class RestoreJobs:
         await self._save()
 
     def _former(self, state: State) -> Path:
-        """Return where the former data lie until they are the safety backup."""
+        """Return the path of the former data until the safety backup is made."""
         return self._directory / _FORMER / state.name / "memory.db"
 
     async def _save(self, outcome: State | None = None) -> None:
-        """Write the states, that of a restore which ends now in place of its last one."""
+        """Write the states, with the new state of a restore that ends now."""
         states = self._states if outcome is None else self._states | {outcome.name: outcome}
         await save(self._file, list(states.values()))
 
@@ -349,7 +348,7 @@ class RestoreJobs:
 
 
 def _same(known: Request, asked: Request, *, ended: bool) -> bool:
-    """Return whether a request is a known one. One that has ended may give up its safety backup."""
+    """Return whether two requests are equal. A repeated request may drop the safety backup of an ended restore."""
     return asked == (replace(known, safety_backup=False) if ended and asked.safety_backup is False else known)
 
 
@@ -359,14 +358,14 @@ def _make_folder(folder: Path) -> None:
 
 
 def _remove_folder(folder: Path) -> None:
-    """Remove a folder, and the one above if it is empty then."""
+    """Remove a folder, and its parent if that becomes empty."""
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):
         folder.parent.rmdir()
 
 
 def _safety_name(state: State) -> str:
-    """Return the name of the safety backup: another one for each attempt to exchange the files."""
+    """Return the name of the safety backup: a new name for each attempt to exchange the files."""
     suffix = f".before-{from_text(state.started_at)}"
     return state.name[: MAX_NAME - len(suffix)].rstrip("-.") + suffix
 

@@ -1,8 +1,8 @@
-"""Restores the entries of a scope: those of the backup are written, others of the scope are deleted.
+"""Restores the entries of a scope: writes the backup's entries and deletes all others of the scope.
 
-Each batch compares and writes in one transaction, so a restore that was interrupted is completed by the next one, and a
-write that comes between is seen. Entries that are equal are not written. Clients read and write meanwhile; what they
-write in the scope after its comparison stays. Versions grow as with any write, and watches are told.
+Each batch compares and writes in one transaction, so the comparison includes concurrent writes, and a repeated restore
+completes an interrupted one. Equal entries are not written. Clients read and write meanwhile; their writes to an entry
+after its comparison are kept. Versions grow as with any write, and watches receive the changes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _EXPIRY_TOLERANCE: Final = 1000
 
 @dataclass(slots=True)
 class Changes:
-    """What a restore changes, or would change.
+    """Changes of a restore.
 
     Attributes:
         entries_new: entries that the store lacks.
@@ -55,13 +55,13 @@ class Changes:
 
 
 async def plan(backup: Store, store: Store, scope: Scope, progress: Callable[[int], None]) -> Changes:
-    """Return what a restore would change; nothing is written.
+    """Return the changes that a restore would make, without writing.
 
     Args:
         backup: the opened backup.
         store: the store.
         scope: the entries that are compared.
-        progress: gets the number of compared entries.
+        progress: receives the number of compared entries.
     """
     changes = Changes()
     async for wanted, there in pairs(backup, store, scope):
@@ -74,7 +74,7 @@ async def plan(backup: Store, store: Store, scope: Scope, progress: Callable[[in
 
 
 async def restore(backup: Store, store: Store, scope: Scope, progress: Callable[[int], None]) -> Changes:
-    """Restore the entries of a scope; arguments as for `plan`. Return what was changed.
+    """Restore the entries of a scope; arguments as for `plan`. Return the changes.
 
     Raises:
         StorageError, OverloadedError, StoreClosedError: a batch failed; earlier batches stay written.
@@ -130,7 +130,7 @@ class _Batch:
 
 
 def _now(entry: Entry | None, compared: Held | None) -> Held | None:
-    """Return an entry as it is now, with the vector that was read when it was compared. A later one's is not known."""
+    """Return the current entry, with the vector read for its comparison; None as vector of a later version."""
     if entry is None:
         return None
     return Held(entry, compared.vector if compared is not None and compared.entry.version == entry.version else None)

@@ -1,4 +1,4 @@
-"""Scope of a restore: which entries it concerns."""
+"""Scope of a restore: namespaces and a prefix of keys."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Scope:
 
     @classmethod
     def create(cls, namespaces: Any, key_prefix: Any) -> Scope:
-        """Return a checked scope. Raise InvalidInputError: an empty list does not stand for all namespaces."""
+        """Return a checked scope. Raise InvalidInputError, also for an empty list of namespaces."""
         if namespaces is not None and not isinstance(namespaces, list):
             raise InvalidInputError("namespaces", "a list of namespaces")
         if namespaces is not None and not 1 <= len(namespaces) <= MAX_NAMESPACES:
@@ -45,21 +45,21 @@ class Scope:
 
     @property
     def whole(self) -> bool:
-        """Return whether all entries are concerned."""
+        """Return whether the scope contains all entries."""
         return self.namespaces is None and not self.key_prefix
 
 
 class Held(NamedTuple):
-    """An entry, and the vector that a client gave with it."""
+    """An entry, and the vector that a client wrote with it."""
 
     entry: Entry
     vector: bytes | None
 
 
 async def pairs(backup: Store, store: Store, scope: Scope) -> AsyncIterator[tuple[Held | None, Held | None]]:
-    """Yield the entries of a scope: that of the backup and that of the store, None where there is none.
+    """Yield the pairs of entries of a scope: the backup's and the store's, None for a missing entry.
 
-    They come in the order of their names, and a page of each side is in memory.
+    The pairs are sorted by name. One page of each side is in memory.
     """
     async for namespace in _namespaces(backup, store, scope.namespaces):
         wanted, there = _entries(backup, namespace, scope), _entries(store, namespace, scope)
@@ -88,7 +88,7 @@ async def _entries(store: Store, namespace: str, scope: Scope) -> AsyncIterator[
 
 
 async def _namespaces(backup: Store, store: Store, names: Sequence[str] | None) -> AsyncIterator[str]:
-    """Yield the names, or those of both stores in order."""
+    """Yield the given namespaces, or the namespaces of both stores in order."""
     if names is not None:
         for name in names:
             yield name

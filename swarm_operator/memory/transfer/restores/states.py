@@ -1,4 +1,4 @@
-"""States of restores: what was asked for, how far it is, how it ended. A small file remembers the last ones."""
+"""States of restores: request, progress and outcome. A small file stores the latest states."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Phase(StrEnum):
     """Phase of a restore."""
 
     FETCHING = "Fetching"
-    """The backup is copied beside the database and verified."""
+    """The backup is being copied beside the database and verified."""
     PLANNING = "Planning"
-    """The backup and the store are compared."""
+    """The backup and the store are being compared."""
     VERIFYING = "Verifying"
-    """The copy is migrated, its versions are raised, and it is checked again."""
+    """The copy is being migrated, given higher versions, and checked again."""
     BACKING_UP = "BackingUp"
-    """The safety backup is made: of a whole restore of the former data, after the files were exchanged."""
+    """The safety backup is being made; in a complete restore from the former data, after the exchange of the files."""
     SWAPPING = "Swapping"
-    """The files are exchanged, while writes wait."""
+    """The files are being exchanged while writes wait."""
     WRITING = "Writing"
     COMPLETED = "Completed"
     FAILED = "Failed"
@@ -46,7 +46,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for.
+    """Request for a restore.
 
     Attributes:
         backup: name of a backup at the service's destination; None: `location` is given.
@@ -54,7 +54,7 @@ class Request:
         scope: the entries to restore.
         dry_run: only compare.
         allow_other_swarm: whether the backup may belong to another swarm.
-        safety_backup: whether a backup of what is replaced is made; None: for a whole restore.
+        safety_backup: whether to back up the replaced data; None: only for a complete restore.
     """
 
     backup: str | None
@@ -92,7 +92,7 @@ class Request:
 
     @property
     def needs_safety_backup(self) -> bool:
-        """Return whether a backup of what is replaced is made."""
+        """Return whether the replaced data are backed up."""
         if self.dry_run:
             return False
         return self.scope.whole if self.safety_backup is None else self.safety_backup
@@ -100,15 +100,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a restore changes.
+    """Changes of a restore.
 
     Attributes:
         backup: name of the backup.
         entries: entries of the backup, including uncollected expired ones.
-        bytes: bytes of the values that are written; of a whole restore the bytes of the backup.
-        entries_new: entries that come; None: a whole restore does not compare.
-        entries_changed: entries that are overwritten; None likewise.
-        entries_removed: entries that are deleted; None likewise.
+        bytes: bytes of the written values; for a complete restore, bytes of the backup.
+        entries_new: created entries; None for a complete restore, which does not compare.
+        entries_changed: overwritten entries; None for a complete restore.
+        entries_removed: deleted entries; None for a complete restore.
     """
 
     backup: str
@@ -121,7 +121,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a phase is: bytes of the copy, or compared entries."""
+    """Progress of a phase: bytes of the copy, or compared entries."""
 
     done: int
     of: int
@@ -129,20 +129,20 @@ class Progress:
 
 @dataclass(slots=True)
 class State:
-    """A restore as it is now.
+    """Current state of a restore.
 
     Attributes:
         name: name of the restore.
-        request: what was asked for.
-        phase: its phase.
+        request: the request.
+        phase: current phase.
         started_at: time of the request, RFC 3339.
-        completed_at: time of its end; None: it runs.
-        safety_backup: name of the backup of what was replaced; None: none was made.
-        plan: what it changes; None: not known yet.
-        failure: why it failed.
-        progress: how far its phase is; None: not known.
-        position: position that the store's feed has after the files are exchanged; None: they are not exchanged yet.
-            When the restore has ended, they are exchanged unless it is None.
+        completed_at: time of the end; None while the restore runs.
+        safety_backup: name of the backup of the replaced data; None if none was made.
+        plan: the changes; None if not known yet.
+        failure: reason of the failure; None if there was none.
+        progress: progress of the phase; None if not known.
+        position: the feed's position after the exchange of the files; None before the exchange. If the restore has
+            ended, the files were exchanged unless `position` is None.
     """
 
     name: str
