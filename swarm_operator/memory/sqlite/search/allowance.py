@@ -1,4 +1,4 @@
-"""Time that a step of a search may take."""
+"""Limits of the work of a step of a search."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import time
 from typing import Final
 
 _WAITING: Final = 10
-"""Multiple of the work that a step may take by the clock: it also waits for the disk, and for other threads."""
+"""Maximum wall-clock time of a step, as a multiple of its work: a step also waits for the disk and for other
+threads."""
 
 
 class Allowance:
-    """Work of this thread from now on, in seconds of the processor.
+    """Limit of this thread's work from now on, in seconds of CPU time.
 
-    Time of the processor says how much a search costs others. By the clock a search would find less on a machine that
-    stalls, and tests of what it finds would fail there.
+    CPU time measures the cost of a search for other requests. With wall-clock time, a search on a stalled machine would
+    find less, and tests of its results would fail.
 
     Args:
-        seconds: the work.
-        clock: least seconds by the clock.
+        seconds: maximum CPU time.
+        clock: minimum of the limit of wall-clock time.
     """
 
     def __init__(self, seconds: float, *, clock: float = 0.0) -> None:
@@ -26,5 +27,5 @@ class Allowance:
 
     @property
     def spent(self) -> bool:
-        """Return whether the thread has done more work, or has waited long."""
+        """Return whether the thread has used its CPU time or its wall-clock time."""
         return time.thread_time() > self._work or time.perf_counter() > self._end

@@ -1,22 +1,24 @@
-"""Plan of searches with a text: the full-text index, by rank, or newest first when there are too many matches.
+"""Plan of searches with a text: the full-text index, by rank, or newest first if there are too many matches.
 
-Each statement on the index is bounded in work, and a search goes on in another way when one takes too long. Most of
-that is native code without Python's lock, so it costs others little; to test texts one by one costs them more.
+Each statement on the index has limited work. If a statement takes too long, the search continues with another method.
+Statements run mostly in native code without Python's lock, so they delay other requests little. Tests of single texts
+delay others more.
 
-FTS5 can't be continued where it was interrupted. So when the matches are not soon found, a search goes through the
-blocks of entries (see search.blocks), newest first: between two of them it can end, and go on with the next slice or
-page. FTS5 collects all entries with a prefix before it returns the first one, 0.1 s to 1 s for a prefix of a million
-entries. If that takes long, there are so many of them that the newest are soon found without the index. So a search
-for prefixes goes on without them, or without the words: then it tests the texts of the entries one by one, newest
-first. So does a search for a phrase whose words are frequent and never stand in one entry: it goes on with its words.
-All three ways have one order, so a page may begin in one way and the next page go on in another.
+An interrupted FTS5 statement can't be resumed. If the matches are not found soon, a search processes the blocks of
+entries (see search.blocks), newest first. It can stop between two blocks and continue with the next slice or page.
 
-A search that is limited to namespaces (`Query.within`) ranks its matches in memory, from their own texts: the ranks of
-the index depend on the number and the lengths of all entries.
+FTS5 collects all entries with a prefix before it returns the first one: 0.1 s to 1 s for a prefix of a million entries.
+If that takes too long, there are so many matches that the newest are found soon without the index. Then the search
+continues without the prefixes, or without the words, and tests the texts of the entries one by one, newest first.
+A search for a phrase of frequent words that never occur in one entry continues with the words of the phrase. All three
+methods have the same order, so a page may begin with one method and the next page continue with another.
 
-The index follows the changes (see search.words). Of rows that have changed since, it has a former text, maybe that of
-another entry: their own texts are tested, and so are their namespaces. While the index is being built, it is not used:
-the texts of the entries are tested in the order of their updates.
+A search that is limited to namespaces (`Query.within`) ranks its matches in memory, from their texts alone: the ranks
+of the index depend on the number and the lengths of all entries.
+
+The index follows the changes (see search.words). For rows that have changed since, it has a former text, perhaps of
+another entry: the search tests the current texts and namespaces of these rows. While the index is being built, searches
+test the texts of the entries in the order of their updates.
 """
 
 from __future__ import annotations
@@ -38,21 +40,21 @@ from swarm_operator.memory.sqlite.search.tokenizer import language_of
 from swarm_operator.memory.sqlite.tables.compression import Codec
 
 INDEX_PLANS: Final = frozenset({"newest", "words"})
-"""Names of the plans that go through the index of words by blocks."""
+"""Names of the plans that search the index of words by blocks."""
 MAX_RANKED: Final = 3_000
-"""Maximum number of ranked matches. With more, the newest come first, as the rank of frequent words means little."""
+"""Maximum number of ranked matches. With more matches, the newest come first: ranks of frequent words mean little."""
 MAX_RANKED_BYTES: Final = 2 * 1024 * 1024
 """Maximum bytes of texts that a limited search ranks, about 0.1 s."""
 _INDEX_SECONDS: Final = 0.01
-"""Work to find and to rank the matches, see allowance: enough for words that some 200,000 entries have."""
+"""Maximum work to find and rank the matches, see allowance: enough for words in some 200,000 entries."""
 _PREFIX_SECONDS: Final = 0.02
-"""The same for expressions with prefixes, which are not sought in blocks."""
+"""Maximum work for expressions with prefixes, which are not searched in blocks."""
 _CLOCK_SECONDS: Final = 1.5
-"""The least of both by the clock."""
+"""Minimum wall-clock time for both."""
 _CHECK_INTERVAL: Final = 200
 """Virtual machine instructions between two checks of the time limit. FTS5 runs three for each page that it reads."""
 _BATCH: Final = 128
-"""Row IDs that the first statement returns at most."""
+"""Maximum number of row IDs from the first statement."""
 _MAX_BATCH: Final = 4096
 _TESTED_AT_ONCE: Final = 32
 _TESTED_BYTES: Final = 128 * 1024
@@ -96,7 +98,7 @@ def by_text(
         position: resume position of the page before.
         found: the page; `ranked` and `fresh` are set before the first candidate.
         ranges: ranges of the query's namespaces; None: all namespaces.
-        since: the change that the index should have.
+        since: position of the last change that the index should have.
 
     Raises:
         InvalidInputError: the text is not an FTS5 expression.
@@ -121,7 +123,8 @@ def by_text(
         if ranked is not None:
             yield from _current(db, query, _in_order(db, ranked, place), stale, [plan, *place])
             return
-        # After a page in the order of ranks some entries come twice: too many have come to match between the pages.
+        # After a page in the order of ranks, some entries are repeated: too many entries were written between the
+        # pages.
         plan, place = "newest" if plan == "rank" else plan, []
         found.ranked = False
         yield Candidate([plan], None, counts=False)
@@ -136,14 +139,14 @@ def _current(
     stale: frozenset[int],
     position: Position,
 ) -> Iterator[Candidate]:
-    """Yield the candidates, those that the index has a former text of only with their rows if their own one matches.
+    """Yield the candidates. Test the current text of rows that have a former text in the index.
 
-    The row ID of a deleted entry may have been given to another one: such a candidate may be of a namespace that is not
-    searched. It has no row and no place of its own, as an entry that is gone.
+    The row ID of a deleted entry may belong to another entry, perhaps in a namespace that is not searched. Such a
+    candidate has neither a row nor a place, like a deleted entry.
     """
     for candidate in candidates:
         row = candidate.row
-        if row is None or row[0] not in stale:  # a place in between has no row
+        if row is None or row[0] not in stale:  # an intermediate position has no row
             position = candidate.position
             yield candidate
         elif covers(query.within, row[1]):
@@ -181,7 +184,7 @@ def _ranked(
     """Return the rank and row ID of each match, best first; None if there are too many.
 
     Raises:
-        _OutOfTimeError: it takes too long to find the matches.
+        _OutOfTimeError: the search for matches takes too long.
     """
     limits = fulltext.scope(query)
     matching = fulltext.scoped(expression, limits)
@@ -227,12 +230,12 @@ def _ranked_by_own_texts(
 def _in_order(
     db: sqlite3.Connection, ranked: list[tuple[float, int]], place: list[Any]
 ) -> Generator[Candidate, None, None]:
-    """Yield the candidates behind a place: rank, namespace and key."""
+    """Yield the candidates after a place: rank, namespace and key."""
     after: tuple[float, int] = (float("-inf"), 0)
     if place:
         score, namespace, key = place
         known = db.execute(_ID, (namespace, key)).fetchone()
-        # If the entry is gone, those of its rank come again.
+        # If the entry was deleted, entries of the same rank are repeated.
         after = (score, known[0] if known is not None else 0)
     for score, row_id in ranked:
         if (score, row_id) > after:
@@ -243,9 +246,9 @@ def _in_order(
 
 
 def _newest(db: sqlite3.Connection, query: Query, plan: str, place: list[Any]) -> Generator[Candidate, None, None]:
-    """Yield the candidates behind a place, newest first.
+    """Yield the candidates after a place, newest first.
 
-    A place is the time of creation, the namespace and the key of an entry, or a row ID that a block begins with.
+    A place is the time of creation, the namespace and the key of an entry, or the first row ID of a block.
     """
     expression = query.expression or ""
     limits = fulltext.scope(query)
@@ -278,12 +281,12 @@ def _batches(
 
     Args:
         db: a connection.
-        sought: expression that the texts must match; None: any text will do.
+        sought: expression that the texts must match; None: every text matches.
         limits: expression that limits the rows to namespaces.
         before: upper bound of the row IDs.
 
     Raises:
-        _OutOfTimeError: a statement takes too long. The row IDs that it has found were yielded.
+        _OutOfTimeError: a statement takes too long. The row IDs found before were yielded.
     """
     most = _BATCH
     while (newest := blocks.last(db, before)) is not None:
@@ -315,7 +318,7 @@ def _batches(
 def _tested(
     db: sqlite3.Connection, expression: str, found: Iterable[int]
 ) -> Iterator[tuple[int, tuple[Any, ...] | None, bool]]:
-    """Yield the row IDs with their rows (None: it is gone) and whether their own texts match."""
+    """Yield the row IDs with their rows (None: deleted) and whether their current texts match."""
     texts: list[tuple[int, str, str]] = []
     size = 0
 
@@ -336,13 +339,13 @@ def _tested(
 
 
 def _text(row: tuple[Any, ...]) -> tuple[int, str, str]:
-    """Return the row ID, key and indexed text of a row; of a damaged value the text is empty."""
+    """Return the row ID, key and indexed text of a row; the text is empty for a damaged value."""
     row_id, key, value, codec, size = row
     return row_id, key, index_text(stored_text(value, codec, size) or b"")
 
 
 def _cost(row: tuple[Any, ...]) -> int:
-    """Return the bytes that must be read or decompressed for a row's text."""
+    """Return the number of bytes to read or decompress for a row's text."""
     codec: int
     size: int
     *_, codec, size = row
@@ -350,9 +353,9 @@ def _cost(row: tuple[Any, ...]) -> int:
 
 
 def _row_behind(db: sqlite3.Connection, created_at: int, namespace: str | None = None, key: str = "") -> int:
-    """Return the row ID of an entry; if it is gone, the lowest row ID of the entries that were created after it.
+    """Return the row ID of an entry; for a deleted entry, the lowest row ID of the entries created after it.
 
-    Row IDs grow with the times of creation. Without a namespace the place is a row ID.
+    Row IDs grow with the times of creation. A place without a namespace is a row ID.
     """
     if namespace is None:
         return created_at

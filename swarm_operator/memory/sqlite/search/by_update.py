@@ -1,7 +1,7 @@
 """Plan of searches in the order of updates: the last written entries first.
 
-A search of all namespaces walks the index of update times. A search of some namespaces walks the index of each of them
-and merges: it reads no entry of another namespace, so nothing in its answer depends on others' entries.
+A search of all namespaces scans the index of update times. A search of some namespaces scans and merges the indexes of
+these namespaces. It reads no entry of another namespace, so its result does not depend on entries of others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search.candidates import Candidate, by_id, namespaces, rows
 
 MAX_MERGED: Final = 5_000
-"""Maximum number of namespaces to merge, about 15 ms; above it the index of all namespaces is walked."""
+"""Maximum number of namespaces to merge, about 15 ms. For more, the index of all namespaces is scanned."""
 _STEP: Final = 64
 
 # Entries of one time are ordered by namespace and key, so that a position needs no row ID.
@@ -63,14 +63,14 @@ def by_update(
 
 
 def _merged(db: sqlite3.Connection, names: list[str], since: int, before: list[Any]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of these namespaces, the last updated first. Read a namespace only when its turn comes."""
+    """Yield the rows of these namespaces, the last updated first. Read a namespace only when it is next in order."""
     waiting = []
     for name in names:
         latest = db.execute(_LATEST, (name, since, before[0])).fetchone()
         if latest is not None:
             waiting.append((latest[0], name))
     waiting.sort()
-    # The next row of each namespace that has had its turn, in ascending order; no two have the same place.
+    # The next row of each namespace that was read, in ascending order; all places are different.
     heads: list[tuple[tuple[Any, ...], tuple[Any, ...], Iterator[tuple[Any, ...]]]] = []
 
     def take(stream: Iterator[tuple[Any, ...]]) -> None:
@@ -90,7 +90,7 @@ def _merged(db: sqlite3.Connection, names: list[str], since: int, before: list[A
 def _rows_in(db: sqlite3.Connection, name: str, since: int, before: list[Any]) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of a namespace that come before a place in the order of all namespaces, the last updated first.
 
-    The rows are read in steps, so that no statement stays open while other namespaces have their turn.
+    The rows are read in steps, so that no statement stays open while other namespaces are read.
     """
     moment, namespace, key = before
     end = (moment, key) if name == namespace else (moment + (name < namespace), "")

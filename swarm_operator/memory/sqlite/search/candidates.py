@@ -1,4 +1,4 @@
-"""Candidates of a search: rows that a plan found and that the conditions of the query are then tested on."""
+"""Candidates of a search: rows from a plan, to be tested for the conditions of the query."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Candidate(NamedTuple):
     """A row that a plan found.
 
     Attributes:
-        position: resume position behind the row.
-        row: the HEAD columns; None if there is nothing to test: the text does not match, the indexed row no longer
-            exists, or this is the end of a namespace.
+        position: resume position after the row.
+        row: the HEAD columns; None without a row to test: the text does not match, the indexed row no longer exists, or
+            this is the end of a namespace.
         score: rank of the text, lower is better; None if the candidates are not ranked.
-        counts: False for a place in between, where the search may be interrupted: there is nothing to test or to count.
+        counts: False for an intermediate position, where the search may stop: it is neither tested nor counted.
     """
 
     position: Position

@@ -1,14 +1,14 @@
 """FTS5 expressions: validation, limits to namespaces, and tests of texts in an in-memory table.
 
-Texts and expressions are taken as they are; here they are brought into the forms in which the index has and asks for
+Arguments are unchanged texts and expressions; this module converts them to the form of the index, with the parts of
 identifiers (see search.identifiers).
 
 FTS5 expressions have their own grammar. Each expression first runs against an empty in-memory table: an error there is
 a caller error.
 
-The in-memory table of a thread does for a few texts what the index can't do. It creates snippets, because the index is
-contentless. It ranks the entries that a limited search may see, because FTS5's ranks in the index depend on all
-entries. And it tests texts one by one when the index takes too long.
+Each thread has an in-memory table for operations that the index can't do. It creates snippets, because the index is
+contentless. It ranks the entries of a limited search, because FTS5's ranks in the index depend on all entries. It tests
+texts one by one if the index takes too long.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ Texts: TypeAlias = Iterable[tuple[int, str, str]]
 
 _SNIPPET_WORDS: Final = 16
 _NOTHING: Final = "none"
-"""A token that no namespace has."""
+"""A token of no namespace."""
 _TABLE = "CREATE VIRTUAL TABLE page USING fts5 (key, value, tokenize = '{}')"
 _INSERT = "INSERT INTO page (rowid, key, value) VALUES (?, ?, ?)"
 _MATCHING = "SELECT rowid FROM page WHERE page MATCH ?"
 _RANKS = f"SELECT rowid, bm25(page, {KEY_WEIGHT}, 1.0) FROM page WHERE page MATCH ?"  # noqa: S608 - constants only
 _SNIPPET = f"snippet(page, -1, ?, ?, '…', {_SNIPPET_WORDS})"
 _SNIPPETS = f"SELECT rowid, {_SNIPPET} FROM page WHERE page MATCH ?"  # noqa: S608 - constants only
-# A text in which something is marked is not what it was.
+# A text with marks differs from the original.
 _EXTRACTS = f"""
     SELECT rowid, {_SNIPPET}, highlight(page, 0, '*', '') <> key, highlight(page, 1, '*', '') <> value
     FROM page WHERE page MATCH ?
 """  # noqa: S608
 _WORDS: Final = re.compile(r'(?:"[^"]*"(?: \*)?(?: |$))+')
-"""Expressions of core.expressions.words: phrases that all must match."""
+"""Matches expressions of core.expressions.words: phrases that must all match."""
 _QUOTED: Final = re.compile(r'"[^"]*"')
 _PHRASE: Final = re.compile(r'("[^"]*")( \*)?')
 
@@ -59,11 +59,11 @@ _tables = threading.local()
 
 
 class Extract(NamedTuple):
-    """What a text shows of a match.
+    """A match in a text.
 
     Attributes:
-        snippet: words around those that match, which are marked with **.
-        fields: where they are: "key", "value" or both.
+        snippet: words around the matching words, which are marked with **.
+        fields: fields with matching words: "key", "value" or both.
     """
 
     snippet: str
@@ -85,7 +85,7 @@ def check(expression: str) -> None:
 
 
 def scope(query: Query) -> str | None:
-    """Return the expression for the index that exactly the entries of the query's namespaces match; None: all do."""
+    """Return the expression for the index that matches the query's namespaces; None for all namespaces."""
     roots = query.roots
     if roots is None:
         return None
@@ -100,7 +100,7 @@ def scoped(expression: str, limits: str | None) -> str:
 
 
 def weaker(expression: str) -> str | None:
-    """Return an expression without prefixes and with the words of phrases one by one; None if there is none.
+    """Return a weaker expression, without prefixes and with the single words of phrases; None if nothing is left.
 
     Each text that matches the expression also matches the weaker one.
     """
@@ -110,12 +110,12 @@ def weaker(expression: str) -> str | None:
 
 
 def phrases(expression: str) -> list[str]:
-    """Return the phrases that must all match, with their stars; none if the expression has another form."""
+    """Return the phrases that must all match, with their stars; an empty list for an expression of another form."""
     return [phrase + star for phrase, star in _PHRASE.findall(expression)] if _WORDS.fullmatch(expression) else []
 
 
 def has_prefixes(expression: str) -> bool:
-    """Return whether the expression has a prefix. It may also return True for a star that stands elsewhere."""
+    """Return whether the expression has a prefix. It may also return True for any other star."""
     return "*" in _QUOTED.sub("", expression)
 
 
@@ -126,7 +126,7 @@ def matching(expression: str, texts: Texts, language: str) -> set[int]:
 
 
 def ranks(expression: str, texts: Texts, language: str) -> dict[int, float]:
-    """Return the BM25 ranks of the texts that match, lowest first, by row ID. They depend on these texts only."""
+    """Return the BM25 ranks of the texts that match, lowest first, by row ID. The ranks depend on these texts only."""
     with _filled(_expanded(texts), language) as table:
         return dict(table.execute(_RANKS, (asked(expression),)).fetchall())
 
@@ -145,7 +145,7 @@ def extracts(expression: str, texts: Sequence[tuple[int, str, str]], language: s
         for row_id, key, value in texts
         if row_id in fields and identifiers.has_identifier(key + " " + value)
     ]
-    # First without the parts of identifiers, then with them, and at last without a phrase that they tear apart.
+    # First without the parts of identifiers, then with the parts, and finally without phrases that the parts split.
     for form, wanted in (
         (str, question),
         (identifiers.inlined, question),

@@ -1,9 +1,9 @@
-"""Identifiers of several words: `PaymentGateway` is found by `gateway`, and `payment_gateway` by `PaymentGateway`.
+"""Identifiers of several words: `gateway` finds `PaymentGateway`, and `PaymentGateway` finds `payment_gateway`.
 
-To the tokenizer everything but letters and digits separates words, so it finds the parts of `payment_gateway` and of
-`payment-gateway`, and the whole as a phrase of them. It does not see that `PaymentGateway` has parts. So the parts are
-put behind a text that is indexed, `expanded`; the text itself stays as it is, so all that it was found by before, words
-and phrases, still finds it. A query asks for the identifier as it is written or for the phrase of its parts, `asked`.
+For the tokenizer, all characters except letters and digits separate words. So it splits `payment_gateway` and
+`payment-gateway` into parts, and finds the identifier as a phrase, but it does not split `PaymentGateway`. Therefore
+`expanded` appends the parts to the indexed text. The text itself is unchanged, so the same words and phrases find it.
+`asked` extends a query: it searches for the identifier as written, or for the phrase of its parts.
 
     text    PaymentGateway is down                                     HTTPServer2Error
     index   PaymentGateway is down GAP Payment Gateway                 HTTPServer2Error GAP HTTP Server2 Error
@@ -11,8 +11,9 @@ and phrases, still finds it. A query asks for the identifier as it is written or
     query   ("PaymentGateway" OR "Payment Gateway")
 
 An identifier is a run of up to MAX_BYTES letters and digits of ASCII, in which a capital follows a small letter, or a
-capitalized word follows a capital or a digit. Digits alone divide nothing: hashes would fall into many parts. Nor is a
-run of more than MAX_PARTS words divided. Of a text the first MAX_IDENTIFIERS are.
+capitalized word follows a capital or a digit. Digits alone do not split a run, because they would split hashes into
+many parts. A run of more than MAX_PARTS words is not split. In each text, the first MAX_IDENTIFIERS identifiers are
+split.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 MAX_BYTES: Final = 64
-"""Longest identifier. Longer runs are data, such as base64."""
+"""Maximum bytes of an identifier. Longer runs are data, such as base64."""
 MAX_PARTS: Final = 8
-"""Maximum number of words of an identifier. Runs of more are data, too."""
+"""Maximum number of words of an identifier. Runs of more words are data, too."""
 MAX_IDENTIFIERS: Final = 256
 """Maximum number of different identifiers of a text whose parts are indexed: base64 has one in each 60 bytes."""
 GAP: Final = "\ue000"
-"""A word of the tokenizer that texts don't have: a phrase never goes from the parts of one identifier on to others."""
+"""A word that texts do not contain: it prevents phrases across the parts of different identifiers."""
 
 MARK: Final = "\x01"
 END: Final = "\x02"
-"""Marks around what matches in a snippet, for `shown`."""
+"""Marks around the matches in a snippet, for `shown`."""
 # An inlined identifier. JSON has no such characters; in a key they only spoil a snippet.
 _OPEN: Final = "\x03"
 _BETWEEN: Final = f"\x04{GAP}\x04"
@@ -44,7 +45,7 @@ _CUT: Final = "…"
 _INLINED: Final = re.compile(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}?")
 _ADDED: Final = re.compile(f"[\x04{_JOINT}{GAP}]")
 
-# What a byte is: a small letter, a capital, a digit, or something that ends an identifier.
+# Class of each byte: a small letter, a capital, a digit, or the end of an identifier.
 _CLASSES: Final = bytes(
     97 if 97 <= byte <= 122 else 65 if 65 <= byte <= 90 else 48 if 48 <= byte <= 57 else 32 for byte in range(256)
 )
@@ -52,7 +53,7 @@ _BORDERS: Final = (b"aA", b"AAa", b"0Aa")
 _WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])")
 _WORDS_AND_NUMBERS: Final = re.compile(rf"{_WORDS.pattern}|(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])")
 
-# The grammar of https://sqlite.org/fts5.html#full_text_query_syntax, of expressions that FTS5 has accepted.
+# The grammar of https://sqlite.org/fts5.html#full_text_query_syntax, for expressions accepted by FTS5.
 _SPACE = r"[ \t\n\r]*+"
 _BARE = r"[A-Za-z0-9_\x1a\x80-\U0010ffff]"
 _STRING = rf'(?:"(?:[^"]|"")*+"|(?<!{_BARE})(?!(?:AND|OR|NOT)(?!{_BARE})){_BARE}++)'
@@ -61,7 +62,7 @@ _NEAR = rf'NEAR{_SPACE}\((?:"(?:[^"]|"")*+"|[^()"])*+\)'
 _COLUMNS = rf"(?:(?:-{_SPACE})?(?:{_STRING}|\{{[^}}]*+\}}){_SPACE}:{_SPACE})?"
 _ITEM: Final = re.compile(rf"{_COLUMNS}(?:{_NEAR}|{_PHRASE})")
 RUN: Final = re.compile(rf"(?:{_ITEM.pattern}{_SPACE})+")
-"""Phrases and groups that stand side by side, so all of them must match."""
+"""Adjacent phrases and groups, which must all match."""
 _QUOTED: Final = re.compile(_STRING)
 _TERM: Final = re.compile(rf"{_STRING}(?!{_SPACE}[:(])(?:{_SPACE}\*)?")
 _NO_TERM: Final = re.compile(rf"\{{[^}}]*+\}}|,{_SPACE}\d+")
@@ -69,21 +70,21 @@ _NO_TERM: Final = re.compile(rf"\{{[^}}]*+\}}|,{_SPACE}\d+")
 
 
 def expanded(text: str) -> str:
-    """Return the text to index: followed by the parts of its identifiers."""
+    """Return the text to index: the text followed by the parts of its identifiers."""
     return text + addition(text.encode())
 
 
 def addition(text: bytes) -> str:
-    """Return what `expanded` puts behind a text."""
+    """Return the parts that `expanded` appends to a text."""
     return _all_parts(text[start:end] for start, end in _places(text))
 
 
 def additions(texts: bytes, lengths: Iterable[int]) -> Iterator[tuple[int, str]]:
-    """Yield the number of each of many texts to which `expanded` adds something, and what.
+    """Yield the number of each text with identifiers, and the parts that `expanded` appends.
 
     Args:
-        texts: the texts one after another, with one byte between two of them, which is no letter or digit.
-        lengths: bytes of each.
+        texts: the texts in sequence, separated by one byte that is neither a letter nor a digit.
+        lengths: bytes of each text.
     """
     left = enumerate(lengths)
     number, end = next(left, (0, 0))
@@ -103,27 +104,27 @@ def additions(texts: bytes, lengths: Iterable[int]) -> Iterator[tuple[int, str]]
 
 @functools.lru_cache(maxsize=256)
 def asked(expression: str) -> str:
-    """Return the expression that the parts of its identifiers match, too, where these stand side by side."""
+    """Return the expression extended so that adjacent parts of its identifiers match, too."""
     return RUN.sub(_all_of, expression) if has_identifier(expression) else expression
 
 
 def has_identifier(text: str) -> bool:
-    """Return whether there are identifiers of several words in a text."""
+    """Return whether a text has identifiers of several words."""
     return bool(_places(text.encode()))
 
 
 def any_of(expression: str) -> str:
-    """Return the expression that each text matches in which one of the words or phrases occurs."""
+    """Return the expression that matches texts with at least one of the words or phrases."""
     return " OR ".join(_TERM.findall(_NO_TERM.sub(" ", expression)))
 
 
 def inlined(text: str) -> str:
-    """Return the text with the parts of each identifier right behind it, for `shown`."""
+    """Return the text with the parts of each identifier inserted after it, for `shown`."""
     return _replaced(text, lambda word: _OPEN + _BETWEEN.join((word, *_divided(word, _JOINT), "")) + _CLOSE)
 
 
 def shown(snippet: str) -> str:
-    """Return a snippet of an inlined text without what `inlined` added: a mark of a part is in the identifier."""
+    """Return a snippet of an inlined text without the inserted parts. Move the marks of a part to the identifier."""
     body = snippet.removeprefix(_CUT).removesuffix(_CUT)
     start = _CUT if snippet.startswith(_CUT) else ""
     end = _CUT if snippet.endswith(_CUT) and body else ""
@@ -133,9 +134,9 @@ def shown(snippet: str) -> str:
 
 
 def _places(text: bytes) -> list[tuple[int, int]]:
-    """Return where the identifiers of a text start and end."""
+    """Return the starts and ends of the identifiers of a text."""
     classes = text.translate(_CLASSES)
-    find, before = classes.find, classes.rfind  # this is the larger part of what identifiers cost a step
+    find, before = classes.find, classes.rfind  # this takes most of the time for identifiers in a step
     ends: dict[int, int] = {}
     for border in _BORDERS:
         at = find(border)
@@ -164,21 +165,21 @@ def _all_parts(words: Iterable[bytes]) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _parts(word: bytes) -> str:
-    """Return what one identifier adds to a text."""
+    """Return the parts that one identifier adds to a text."""
     if len(_WORDS.findall(word.decode())) >= MAX_PARTS:
         return ""
     return "".join(f" {GAP} {parts}" for parts in _divided(word.decode(), " "))
 
 
 def _divided(word: str, joint: str) -> list[str]:
-    """Return the words of an identifier; if there are digits among them, also with each number as a word."""
+    """Return the words of an identifier; with digits, also the words with each number as a separate word."""
     return [*dict.fromkeys((_WORDS.sub(joint, word), _WORDS_AND_NUMBERS.sub(joint, word)))]
 
 
 def _all_of(run: re.Match[str]) -> str:
     if not has_identifier(run[0]):
         return run[0]
-    # Only phrases and groups can stand side by side. Alternatives need an AND.
+    # Only phrases and groups can be adjacent without an operator. Alternatives need an AND.
     return f" ({' AND '.join(map(_alternatives, _ITEM.findall(run[0])))}) "
 
 
@@ -196,6 +197,6 @@ def _phrase(string: re.Match[str]) -> str:
 
 
 def _original(group: re.Match[str]) -> str:
-    """Return the form of an identifier in which something is marked."""
+    """Return an identifier with the marks of its parts."""
     forms = group[1].split(_BETWEEN)
     return next((form for form in forms if MARK in form or END in form), forms[0])

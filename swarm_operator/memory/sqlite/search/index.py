@@ -1,10 +1,11 @@
-"""Texts that searches find, and the index of tags.
+"""Indexed texts of entries, and the index of tags.
 
 The index of tags is updated in the transaction that changes the entries: operations record updates, which are written
 once, right before COMMIT. The index of words follows the feed, see search.words.
 
-The column `namespace` of the index of words holds tokens in place of words: a search that is limited to namespaces must
-not count or rank entries of others, and the words of `a.b` are those of `a:b`. No language has an ending in x.
+The column `namespace` of the index of words has tokens instead of words: a search that is limited to namespaces must
+not count or rank entries of others, and `a.b` and `a:b` have the same words. The tokens end in x, which no stemmer
+removes.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ def index_text(value_json: bytes) -> str:
 
 
 def exact_token(namespace: str) -> str:
-    """Return the token that the entries of a namespace have."""
+    """Return the token of the entries of a namespace."""
     return f"x{_digest(namespace)}x"
 
 
 def subtree_token(root: str) -> str:
-    """Return the token that the entries of a namespace and of those below it have."""
+    """Return the token of the entries of a namespace and the namespaces below it."""
     return f"s{_digest(root)}x"
 
 
@@ -64,7 +65,7 @@ def _digest(name: str) -> str:
 
 
 def stored_text(value: bytes, codec_number: int, size: int) -> bytes | None:
-    """Return the JSON of a stored value; None if the value is damaged, as its indexed text is then unknown."""
+    """Return the JSON of a stored value; None if the value is damaged, because its indexed text is unknown."""
     try:
         return decompress(codec_number, value, size)
     except CorruptValueError:

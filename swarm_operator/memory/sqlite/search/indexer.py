@@ -1,11 +1,11 @@
-"""Follows the change feed with the index of words: when steps run, who waits for them, and who is slowed down.
+"""Updates the index of words from the change feed: schedules the steps, wakes waiting searches, limits the lag.
 
 Steps (see search.words) run on the writer's connection between two batches: when a search waits for the index, when
-START_AT changes wait, or some time after the first of them, so that under load a step takes many changes and none of
-the clients' commits pays for few. A rebuild takes a step after each batch until it is done.
+START_AT changes are waiting, or some time after the first change. So under load each step processes many changes. A
+rebuild runs a step after each batch until it is complete.
 
-The writer takes no batch while more than MAX_LAG changes wait: writes are slowed down before searches wait long. A step
-that ended for the length of its texts shows that the changes are long; then MAX_LONG_LAG of them are the limit.
+The writer takes no batch while more than MAX_LAG changes are waiting, so that searches do not wait long. If a step
+ended early because of long texts, the limit is MAX_LONG_LAG.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from swarm_operator.memory.sqlite.search import words
 from swarm_operator.memory.sqlite.search.words import State
 
 START_AT: Final = 256
-"""Number of waiting changes from which a step runs although no search waits."""
+"""Number of waiting changes that starts a step without a waiting search."""
 MAX_LAG: Final = 2048
 """Maximum number of waiting changes when the writer takes a batch."""
 MAX_LONG_LAG: Final = 128
-"""The same if their texts are long."""
+"""Maximum number of waiting changes with long texts."""
 _DELAY: Final = 0.05
-"""Seconds after which fewer changes are indexed, too."""
+"""Seconds after which a step runs for fewer changes."""
 _ROW_BYTES: Final = 4096
 """Estimate of the bytes in the write-ahead log for the words of a row."""
 
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 class Connection(Protocol):
-    """What runs functions on the writer's connection, see database.connection.Worker."""
+    """Runs functions on the writer's connection, see database.connection.Worker."""
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run the function and return its result."""
@@ -54,10 +54,10 @@ class Indexer:
         newest: position of the last change.
 
     Args:
-        connection: the writer's.
-        config: settings; without full_text there is nothing to do.
+        connection: the writer's connection.
+        config: settings; without full_text the index is empty.
         observer: receives failures.
-        wrote: called with an estimate of the bytes that a step has written.
+        wrote: called with an estimate of the bytes written by a step.
     """
 
     def __init__(
@@ -73,13 +73,13 @@ class Indexer:
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._ripe = False
-        """Whether the oldest of the waiting changes has waited for _DELAY."""
+        """True if the oldest waiting change has waited for _DELAY."""
         self._failed = False
-        """Whether the last step failed. The next one runs after StoreConfig.probe_interval."""
+        """True if the last step failed. The next step runs after StoreConfig.probe_interval."""
         self._stopping = False
 
     async def open(self) -> None:
-        """Make the index of a file that is being opened match the setting, and read how far it is."""
+        """Make the index match the settings when the file is opened, and read its position."""
 
         def read(db: sqlite3.Connection) -> tuple[State, int]:
             return (
@@ -94,24 +94,24 @@ class Indexer:
         """Begin to follow.
 
         Args:
-            wake: makes the writer look at `due` soon, and call `catch_up` between two batches if it holds.
+            wake: makes the writer check `due` soon, and call `catch_up` between two batches if it is True.
         """
         self._wake = wake
 
     def stop(self) -> None:
-        """Leave a rebuild to the next start, and be due only while changes wait."""
+        """Stop a rebuild until the next start. Afterwards `due` is True only while changes are waiting."""
         self._stopping = True
         self._cancel_timer()
 
     def restart(self, newest: int) -> None:
-        """Continue with another database, of which `newest` is the last change."""
+        """Continue with another database, whose last change is `newest`."""
         self.newest = newest
-        self._state = State(self._state.revision, -1, None)  # the first step reads what it is
+        self._state = State(self._state.revision, -1, None)  # the first step reads the state
         self._ripe = True
         self._wake()
 
     def configure(self, config: StoreConfig) -> None:
-        """Take other settings. Another language means a rebuild, which the next step begins."""
+        """Use other settings. After a change of the language, the next step begins a rebuild."""
         changed = config.search_language != self._config.search_language
         self._config = config
         if changed and config.full_text:
@@ -119,12 +119,12 @@ class Indexer:
 
     @property
     def lag(self) -> int:
-        """Return the number of changes that the index does not have."""
+        """Return the number of changes that the index lacks."""
         return self.newest - self._state.position if self._config.full_text else 0
 
     @property
     def stats(self) -> IndexStats:
-        """Return how far the index is behind."""
+        """Return the lag of the index."""
         return IndexStats(lag=self.lag, rebuilding=self._state.built is not None)
 
     @property
@@ -139,7 +139,7 @@ class Indexer:
         )
 
     def committed(self, found: Sequence[Change]) -> None:
-        """Take note of committed changes."""
+        """Process committed changes."""
         if not found or not self._config.full_text:
             return
         self.newest = found[-1].seq
@@ -147,7 +147,7 @@ class Indexer:
             self._set_timer(_DELAY)
 
     async def catch_up(self) -> None:
-        """Run a step, and more of them while too many changes wait."""
+        """Run a step, and further steps while too many changes are waiting."""
         most = MAX_LAG
         while True:
             try:
@@ -172,7 +172,7 @@ class Indexer:
                 return
 
     async def wait(self, position: int) -> None:
-        """Wait until the index has a change, or for StoreConfig.search_wait at most."""
+        """Wait until the index has a change, but at most StoreConfig.search_wait."""
         if self._passed(position) or not self._config.search_wait:
             return
         waiting = (position, asyncio.get_running_loop().create_future())
@@ -186,7 +186,7 @@ class Indexer:
             self._waiting.remove(waiting)
 
     def _passed(self, position: int) -> bool:
-        """Return whether a search need not wait: the index has the change, or the search reads the entries."""
+        """Return whether a search can run now: the index has the change, or the search reads the entries themselves."""
         return self._state.position >= position or self._state.built is not None
 
     def _set_timer(self, seconds: float) -> None:

@@ -8,11 +8,11 @@ The plan is chosen here rather than by SQLite, so that its cost is known:
     otherwise           per namespace: the keys from the prefix on
 
 Each candidate is tested for the conditions that the plan does not guarantee. A slice ends when the page is full, or at
-a limit of candidates or work, and returns the position to continue from. So no search blocks the reader for long. See
+a limit of candidates or work, and returns the resume position. So no search blocks the reader for long. See
 search.slices for the slices of a page.
 
-A search that is limited to namespaces (`Query.within`) has no other candidates than entries there: candidates are
-counted, and their number and times are part of the answer.
+All candidates of a search that is limited to namespaces (`Query.within`) are in these namespaces, because the result
+contains the number of candidates.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from swarm_operator.memory.sqlite.tables.ranges import PAST_EVERY_TEXT, after_pr
 MAX_CANDIDATES: Final = 10_000
 """Maximum number of candidates per page."""
 _MAX_SECONDS: Final = 0.005
-"""Work of a slice, see allowance."""
+"""Maximum work of a slice, see allowance."""
 _MAX_RANKED_SECONDS: Final = 0.03
-"""Work of a slice in the order of ranks: the next one would rank all matches again."""
+"""Maximum work of a slice in the order of ranks: the next slice would rank all matches again."""
 _MIN_CANDIDATES: Final = 64
-"""Candidates that a slice tests regardless of its work, so that each one makes progress."""
+"""Minimum number of candidates per slice, so that each slice makes progress."""
 _PROBE: Final = 500
 
 _BY_KEY = f"SELECT {HEAD} FROM entries e WHERE e.namespace = ? AND e.key >= ? AND e.key < ? ORDER BY e.key"  # noqa: S608
@@ -70,17 +70,17 @@ def search(
     since: int = 0,
     page: SearchPage | None = None,
 ) -> SearchPage:
-    """Return a slice of a page of at most `limit` live entries with `max_bytes` of values, or one larger entry.
+    """Return a slice of a page: at most `limit` live entries with `max_bytes` of values, or one larger entry.
 
     Args:
         db: a connection, in a snapshot.
         query: the query.
-        position: resume position of the page or slice before; None: this is the first one.
+        position: resume position of the previous page or slice; None for the first.
         limit: maximum number of entries.
         max_bytes: maximum bytes of values.
         now: the time in milliseconds since the Unix epoch.
-        since: the change that the index of words should have; `SearchPage.fresh` says whether it has.
-        page: the page to which the slice is added; None: a new one.
+        since: position that the index of words should have reached; `SearchPage.fresh` tells whether it has.
+        page: the page that the slice extends; None for a new page.
 
     Raises:
         InvalidInputError: the text is not a full-text expression.
@@ -159,7 +159,7 @@ class Filter:
                 return False
         if query.updated_by is None:
             return True
-        # Not one of the HEAD columns, and tested last: SQLite reads the pages of a long value to get at this column.
+        # Not one of the HEAD columns, and tested last: SQLite must read the pages of a long value to reach this column.
         return self._db.execute(_WRITTEN_BY, (row[0], query.updated_by)).fetchone() is not None
 
 

@@ -1,7 +1,7 @@
-"""A page of a search, found in slices of a few milliseconds, so that others have their turns in between.
+"""Runs a page of a search in slices of a few milliseconds, so that other searches run in between.
 
-Each slice reads a snapshot of its own and goes on from the position at which the one before ended, as the next page
-would: what holds for two pages holds for two slices of one.
+Each slice reads its own snapshot and continues at the end position of the previous slice, like a next page. So two
+slices of a page have the guarantees of two pages.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from swarm_operator.memory.sqlite.search import planner
 from swarm_operator.memory.sqlite.search.by_text import INDEX_PLANS
 
 MAX_SECONDS: Final = 0.05
-"""Work of all slices of a page, in seconds of the processor. The last slice may exceed it."""
+"""Maximum CPU time of all slices of a page, in seconds. The last slice may exceed it."""
 MAX_INDEX_SECONDS: Final = 0.012
-"""The same of a page that goes through the index: it has looked at many more entries by then."""
+"""Maximum CPU time of a page that scans the index by blocks, which examines many more entries."""
 
 
 class Slices:
     """The slices of a page.
 
     Attributes:
-        count: number of slices that were run.
+        count: number of slices run so far.
 
     Args:
         query: the query.
-        position: resume position of the page before; None: this is the first page.
-        limit: see planner.search, as all else.
+        position: resume position of the previous page; None for the first page.
+        limit: maximum number of entries.
         max_bytes: maximum bytes of values.
         now: the time in milliseconds since the Unix epoch.
-        since: the change that the index of words should have.
+        since: position that the index of words should have reached.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Slices:
         self._seconds = 0.0
 
     def run(self, db: sqlite3.Connection) -> SearchPage | None:
-        """Run the next slice in the caller's snapshot. Return the page if it was the last slice, and else None.
+        """Run the next slice in the caller's snapshot. Return the page after the last slice, else None.
 
         Raises:
             InvalidInputError, CorruptValueError: see planner.search.
@@ -56,7 +56,7 @@ class Slices:
         planner.search(db, self._query, page.position, page=page, **self._options)
         self.count += 1
         self._seconds += time.thread_time() - started
-        # A slice of ranks is not continued: if the next one could not rank, entries would come twice in one page.
+        # A slice of ranks is not continued: if the next slice could not rank, a page would repeat entries.
         ranked = self._query.expression is not None and page.ranked
         seconds = MAX_INDEX_SECONDS if page.position and page.position[0] in INDEX_PLANS else MAX_SECONDS
         if page.partial and not ranked and page.candidates < planner.MAX_CANDIDATES and self._seconds < seconds:

@@ -1,37 +1,37 @@
-"""Index of words: how it is brought up to the change feed. Runs on the writer's thread, between the commits of clients.
+"""Updates of the index of words from the change feed, on the writer's thread between the commits of clients.
 
-A commit writes rows, tags and changes, and no words. `advance` then takes the next changes and replaces the texts of
-their rows in the index, in one transaction with the position that the index has come to. So a crash between two steps,
-or within one, loses nothing: the next step goes on from the position. A commit of 16 writes used to spend 40 us on the
-words of each; a step of 500 rows spends a quarter of that, and most of it in SQLite without Python's lock: the texts
-of a step pass from table to table in a few statements. Only texts with escapes or in compressed form go through Python
-one by one. Identifiers (see search.identifiers) are looked for in all texts of a step at once, which takes Python's
-lock once.
+A commit writes rows, tags and changes, but no words. `advance` then takes the next changes and replaces the texts of
+their rows in the index. The new position of the index is part of the same transaction, so a crash loses nothing: the
+next step continues from the position.
 
-The full-text table is contentless, so FTS5 needs the text of a row to forget its words, and when a step comes to an
-overwritten row, that text is gone. Therefore triggers keep it in `replaced_texts`: the text that the index has of a row
-that has changed since. These ways were not taken:
+In a commit of 16 writes, the words of each write took 40 us. A step of 500 rows takes a quarter of that per row, mostly
+in SQLite without Python's lock, because a few statements copy the texts from table to table. Python processes only
+texts with escapes and compressed texts one by one. The identifiers (see search.identifiers) of all texts of a step are
+found in one call.
 
-- `contentless_delete=1` of FTS5, which needs no text. It needs SQLite 3.43; the wheel of pysqlite3 has 3.53, and the
-  standard library that stands in for it, where there is no wheel, may have 3.40, which could not open such a file. It
-  was slower, too: an overwrite took 58 us in steps of 256, in place of 38 us, as each delete writes a page of marks.
-- A table with its texts: works everywhere, and stores each text twice; 62 us.
-- Row IDs that are never reused, with the old ones skipped: nothing would ever take the old words out of the index.
+The full-text table is contentless, so FTS5 needs the indexed text of a row to delete its words. At the time of a step,
+that text of an overwritten row no longer exists. Therefore triggers keep it in `replaced_texts`. Rejected alternatives:
 
-The index of an older file stays as it is, which none of these could have done.
+- `contentless_delete=1` of FTS5, which needs no text. It requires SQLite 3.43; the wheel of pysqlite3 has 3.53, but
+  without a wheel the standard library may have 3.40, which could not open such a file. It was slower, too: an overwrite
+  took 58 us in steps of 256 instead of 38 us, because each delete writes a page of marks.
+- A table with its own texts: works everywhere, but stores each text twice; 62 us.
+- Row IDs that are never reused, with old ones skipped: the old words would never be removed from the index.
 
-Texts longer than LONG are forgotten in the commit that changes their row (`forget`): to keep them would take up to
-64 KiB of the disk and of the log for each, which a full disk does not have when entries are deleted from it.
+With none of these alternatives could the index of an older file stay unchanged.
 
-So there are three kinds of rows, in every snapshot, and `backup.consistency` checks that there is no other:
+Texts longer than LONG are removed from the index in the commit that changes their row (`forget`): a kept text takes up
+to 64 KiB of the disk and of the log, which a full disk does not have for a delete.
+
+So each snapshot has three kinds of rows, and `backup.consistency` checks that there are no others:
 
     in the index with its own text
-    in the index with the text in `replaced_texts`, and with a change behind the position
-    not in the index, and with a change behind the position, or not reached by a rebuild
+    in the index with the text in `replaced_texts`, and with a change after the position
+    not in the index, and with a change after the position, or not reached by a rebuild
 
-A position that the feed does not reach back to, another revision or another language means a rebuild: the table of the
-index is made anew, the index takes the last change as its position, and steps add the rows in the order of their IDs,
-beside the changes that come meanwhile.
+The index is rebuilt if the feed no longer has the changes after its position, or if the revision or the language has
+changed. The rebuild creates the table again, sets the position to the last change, and adds the rows in ID order. Its
+steps also process new changes.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ from swarm_operator.memory.sqlite.search.index import MAX_TEXT_BYTES, index_name
 from swarm_operator.memory.sqlite.search.tokenizer import language_of, make_table
 
 REVISION: Final = 4
-"""Revision of `index_text`, of what `identifiers.expanded` adds, of the tokens of namespaces and of blocks, of the
-tokenizers and of the columns. Opening a file with another revision rebuilds its index."""
+"""Revision of `index_text`, `identifiers.expanded`, the tokens of namespaces and blocks, the tokenizers and the
+columns. Opening a file with another revision rebuilds its index."""
 MAX_CHANGES: Final = 512
 """Maximum number of changes per step, and of rows of a rebuild."""
 MAX_BYTES: Final = 256 * 1024
-"""Bytes of texts per step, each with _ROW_BYTES, after which the step ends: some 10 ms."""
+"""Maximum bytes of texts per step, counting _ROW_BYTES per row: some 10 ms."""
 LONG: Final = 4096
 """Bytes of a value's JSON above which its text is not kept when the row changes."""
 _ROW_BYTES: Final = 128
 _MAX_NAMESPACES: Final = 10_000
-"""Maximum number of namespaces whose tokens a connection keeps."""
+"""Maximum number of namespaces whose tokens a connection caches."""
 
 _STATE = "SELECT revision, position, built FROM text_index WHERE id = 1"
 _SET_STATE = "UPDATE text_index SET revision = ?, position = ?, built = ? WHERE id = 1"
 _REPLACED = "SELECT id FROM replaced_texts"
-# Tables of the writer's connection: the tokens of namespaces, the texts of a step, and its rows, which is made last.
+# Tables of the writer's connection: the tokens of namespaces, the texts of a step, and its rows, created last.
 _PREPARED = "SELECT 1 FROM temp.sqlite_schema WHERE name = 'indexing'"
 _PREPARE = (
     "CREATE TEMP TABLE IF NOT EXISTS namespace_words (namespace TEXT PRIMARY KEY, words TEXT NOT NULL) WITHOUT ROWID",
@@ -92,7 +92,7 @@ def _text(row: str) -> str:
     """
 
 
-# The window takes three times as long as the sum, so it is only asked for where the texts are long.
+# The window takes three times as long as the sum, so it is used only for long texts.
 _SUM = "SELECT max(place), count(*), coalesce(sum(cost), 0) <= :bytes FROM ({})"
 _END = """
     SELECT coalesce(max(place) FILTER (WHERE total <= :bytes), min(place)), count(*)
@@ -122,8 +122,8 @@ _NEW_NAMESPACES = f"""
     SELECT namespace FROM entries WHERE id IN {_TAKEN} UNION SELECT namespace FROM replaced_texts WHERE id IN {_TAKEN}
     EXCEPT SELECT namespace FROM namespace_words
 """  # noqa: S608
-# FTS5 writes a segment whenever a row ID is below the one before. So each row is forgotten right before it is added:
-# row IDs are the outer loop. To sort the texts instead took 1.7 times as long.
+# FTS5 writes a segment whenever a row ID is below the previous one. So each row is deleted directly before it is added,
+# with row IDs in the outer loop. Sorting the texts instead took 1.7 times as long.
 _TAKE_TEXTS = f"""
     INSERT INTO texts (command, id, words, key, text)
     SELECT
@@ -137,7 +137,7 @@ _TAKE_TEXTS = f"""
         t.former OR r.id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM entries_text_docsize d WHERE d.id = i.id)
     )
 """  # noqa: S608
-# All keys and texts of a step, and the bytes of each. An aggregate takes the rows in the order of the scan.
+# All keys and texts of a step, and the bytes of each. An aggregate processes the rows in the order of the scan.
 _ALL_TEXTS = """
     SELECT group_concat(length(CAST(key AS BLOB)) || ' ' || length(CAST(text AS BLOB)), ' '),
     CAST(group_concat(key || char(10) || text, char(10)) AS BLOB) FROM texts
@@ -162,12 +162,12 @@ _FORGET_REPLACED = f"DELETE FROM replaced_texts WHERE id IN {_TAKEN}"  # noqa: S
 
 
 class State(NamedTuple):
-    """What is in the index.
+    """State of the index.
 
     Attributes:
         revision: revision of the texts; 0 if the index is switched off and empty.
-        position: the last change that the index has.
-        built: the row ID that a rebuild has come to; None if the index is complete up to `position`.
+        position: position of the last change in the index.
+        built: last row ID of a rebuild; None if the index is complete up to `position`.
     """
 
     revision: int
@@ -179,9 +179,9 @@ class Step(NamedTuple):
     """Result of a step.
 
     Attributes:
-        state: the state after it.
+        state: the state after the step.
         rows: number of rows whose texts were replaced.
-        cut: whether the step ended for the length of the texts.
+        cut: whether the step ended early because of long texts.
     """
 
     state: State
@@ -190,12 +190,12 @@ class Step(NamedTuple):
 
 
 def state(db: sqlite3.Connection) -> State:
-    """Return what is in the index, in the caller's snapshot."""
+    """Return the state of the index in the caller's snapshot."""
     return State(*db.execute(_STATE).fetchall()[0])
 
 
 def replaced(db: sqlite3.Connection) -> frozenset[int]:
-    """Return the IDs of the rows of which the index has another text than their own."""
+    """Return the IDs of the rows whose indexed text is not their current text."""
     return frozenset(row_id for (row_id,) in db.execute(_REPLACED).fetchall())
 
 
@@ -210,7 +210,7 @@ def prepare(db: sqlite3.Connection, *, full_text: bool, language: str) -> State:
 
 
 def catch_up(db: sqlite3.Connection) -> None:
-    """Bring the index to the last change. A rebuild that is under way goes on later."""
+    """Bring the index to the last change. A current rebuild continues later."""
     while (found := state(db)).revision and found.position != changes.bounds(db)[1]:
         advance(db, language_of(db))
 
@@ -227,9 +227,9 @@ def long_text(size: int) -> int:
 
 
 def forget(db: sqlite3.Connection, row_id: int, namespace: str, size: int) -> None:
-    """Take the words of a long text out of the index, in the caller's transaction, right before its row is changed.
+    """Remove the words of a long text from the index, in the caller's transaction, directly before its row is changed.
 
-    Does nothing if the text is short, if the index does not have the row's own text, or if that cannot be read.
+    Do nothing if the text is short, if the index does not have the row's current text, or if the text is damaged.
     """
     if size <= LONG:
         return
@@ -239,9 +239,9 @@ def forget(db: sqlite3.Connection, row_id: int, namespace: str, size: int) -> No
 
 
 def advance(db: sqlite3.Connection, language: str) -> Step:
-    """Take some changes, and some rows of a rebuild, and replace their texts in the index, in one transaction.
+    """Index some changes and some rows of a rebuild, in one transaction.
 
-    If the index is of another language, begin to rebuild it.
+    If the index has another language than the settings, begin a rebuild.
     """
     with translated():
         _prepare_connection(db)
@@ -277,7 +277,7 @@ def _advance(db: sqlite3.Connection, language: str) -> Step:
 
 
 def _replace_texts(db: sqlite3.Connection) -> bool:
-    """Replace the texts of the taken rows. Return False if a text can't be forgotten, as nobody knows it any more."""
+    """Replace the texts of the step's rows. Return False if a text can't be removed because it is damaged."""
     db.execute(_KEEP_EQUAL)
     if db.execute(_UNREADABLE).fetchone() is not None:
         return False
@@ -296,7 +296,7 @@ def _replace_texts(db: sqlite3.Connection) -> bool:
 
 
 def _expand_texts(db: sqlite3.Connection) -> None:
-    """Put the parts of identifiers behind the keys and texts of a step."""
+    """Append the parts of identifiers to the keys and texts of a step."""
     lengths, texts = db.execute(_ALL_TEXTS).fetchone()
     if texts is None:
         return
@@ -310,7 +310,7 @@ def _expand_texts(db: sqlite3.Connection) -> None:
 
 
 def _end(db: sqlite3.Connection, costs: str, after: int) -> tuple[Any, int]:
-    """Return the last change or row ID of the step, and how many there are up to MAX_CHANGES."""
+    """Return the last change or row ID of the step, and the number of those up to MAX_CHANGES."""
     bounds = {"after": after, "bytes": MAX_BYTES, "rows": MAX_CHANGES}
     place, seen, short = db.execute(_SUM.format(costs), bounds).fetchone()
     if not short:
@@ -319,7 +319,7 @@ def _end(db: sqlite3.Connection, costs: str, after: int) -> tuple[Any, int]:
 
 
 def _begin(db: sqlite3.Connection, revision: int, language: str) -> None:
-    """Empty the index, and have it rebuilt unless the revision is 0."""
+    """Empty the index, and begin a rebuild unless the revision is 0."""
     make_table(db, language)
     db.execute("DELETE FROM replaced_texts")
     any_rows = db.execute("SELECT EXISTS (SELECT 1 FROM entries)").fetchone()[0]
