@@ -19,7 +19,7 @@ class SqliteCallbacks:
     Args:
         lookup: reads entries.
         writer: writes entries.
-        packer: brings values into their stored form, by the settings of the store.
+        packer: converts values to their stored form, by the settings of the store.
         check_open: raises StoreClosedError once the store is closed.
     """
 
@@ -30,7 +30,7 @@ class SqliteCallbacks:
         self._check_open = check_open
 
     def cached(self, identity: Identity) -> Entry | None:
-        """Return a live entry that is in memory, see CallbackStore.cached."""
+        """Return a live entry from memory, see CallbackStore.cached."""
         self._check_open()
         return self._lookup.cached(identity)
 

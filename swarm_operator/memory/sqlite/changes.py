@@ -40,8 +40,8 @@ _INDEXED = """
     ) FROM text_index WHERE id = 1
 """
 MAX_HELD: Final = 100_000
-"""Maximum number of changes that are kept for the index of words or an embedder alone. One that falls behind more looks
-through all entries instead."""
+"""Maximum number of changes that are kept only for the index of words or an embedder. If one of these lags behind more,
+it scans all entries instead."""
 
 ChangeNote: TypeAlias = tuple[str, str, Op, int, int, str | None]
 """namespace, key, op, version, the row ID in `entries`, which the index of words and embedders need, and the author"""
@@ -65,8 +65,8 @@ class ChangePage:
 def append(db: sqlite3.Connection, notes: Sequence[ChangeNote], *, now: int, keep: int) -> list[Change]:
     """Append changes inside the transaction that made them. Trim old rows if the table has more than `keep` rows.
 
-    At most two old rows are deleted per new row. So a long table shrinks gradually without slowing commits. The changes
-    that the index of words or an embedder has not passed are kept, up to MAX_HELD.
+    At most two old rows are deleted per new row. So a long table shrinks gradually without slowing commits. Changes
+    that the index of words or an embedder still needs are kept, up to MAX_HELD.
     """
     if not notes:
         return []

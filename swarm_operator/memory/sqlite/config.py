@@ -57,16 +57,16 @@ class StoreConfig:
     are written. If it changes, the index of words is rebuilt in the background."""
 
     search_wait: float = 0.25
-    """Maximum seconds that a search with a text waits for the index to have what was committed before it; then it says
-    that it is not fresh. 0: it does not wait."""
+    """Maximum seconds that a search with a text waits until the index has all earlier commits. After that time its
+    result is marked as not fresh. 0: searches do not wait."""
 
     max_searches: int = 1
-    """Maximum number of searches with a text that run at one time, each on a thread and a connection of its own. 1 to
-    64. All of them take turns in short slices; more than there are processors to spare slow everything else down."""
+    """Maximum number of concurrent searches with a text, each with its own thread and connection. 1 to 64. All searches
+    take turns in short slices. More than the number of spare processors slow down all other work."""
 
     max_waiting_searches: int = 128
-    """Maximum number of searches with a text that wait for their first turn, a quarter of it for one owner. Further
-    ones fail with OverloadedError."""
+    """Maximum number of searches with a text that wait for their first turn; one owner may have a quarter of it.
+    Further searches fail with OverloadedError."""
 
     change_log_entries: int = 100_000
     """Maximum number of past changes available to watches. 1 to 100,000,000; about 60 bytes of the file per change."""
@@ -104,16 +104,17 @@ class StoreConfig:
     """Milliseconds that SQLite waits for a lock held by another process."""
 
     reserve_bytes: int = 0
-    """Bytes that a file beside the database takes up. They are given up when the disk is full, so that entries can
-    still be deleted then, and taken up again when twice as much is free; until then only deletes succeed. 0: none."""
+    """Size of a reserve file beside the database, in bytes. When the disk is full, the file is deleted, so that entries
+    can still be deleted. It is created again when twice its size is free; until then only deletes succeed. 0: no
+    reserve."""
 
     final_backup: str | None = None
-    """Name of the backup after which the store is deleted. From its beginning on writes are refused, also after a
-    restart. None: it has no such backup, and a refusal of writes ends with the process."""
+    """Name of the final backup, after which the store is deleted. Writes are refused from the start of this backup,
+    even after a restart. None: no final backup; a refusal of writes ends with the process."""
 
     keep_former: bool = False
     """True: before a change of its schema the database is copied, if there is room, and writes are refused until
-    `confirm_upgrade` is called. An earlier release can then put the copy back. False: there is no way back."""
+    `confirm_upgrade` is called. An earlier release can then put the copy back. False: a downgrade is impossible."""
 
     probe_interval: float = 2.0
     """Seconds between trial writes after a failed write. The first successful trial makes the store ready."""

@@ -92,7 +92,7 @@ class Engine:
         self._final = note.backup if deleting else None
         self.callbacks = SqliteCallbacks(self._lookup, self._writer, self._packer, check_open=self._check_open)
         self.stopped = self._writer.start()
-        """Task of the writer. Done after closing, or after an unexpected exception, which the task then holds."""
+        """Task of the writer. Done after closing or after an unexpected exception, which is the result of the task."""
         self._backups = Backups(path, config, writer=worker, checkpoints=self._checkpoints)
         self._replacer = Replacer(
             path, config, writer=self._writer, worker=worker, readers=readers, backups=self._backups,
@@ -120,9 +120,9 @@ class Engine:
             clock: returns seconds since the Unix epoch, for timestamps and expiry. Called on several threads.
             sleep: waits until the next garbage collection.
             observer: receives commits, collections and failures.
-            embedder: makes the vectors of entries that come without one, and of texts to search.
-            former_embedder: returns the embedder of a name; None if it can't be had. If the file has vectors of another
-                embedder, searches go on with that one until all entries have been embedded anew.
+            embedder: makes vectors of entries without one, and of texts to search.
+            former_embedder: returns the embedder of a name; None if it is not available. If the file has vectors of
+                another embedder, searches use that embedder until all entries are embedded again.
 
         Raises:
             DatabaseInUseError: another process has the file open.
@@ -179,7 +179,7 @@ class Engine:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Return the settings in force."""
+        """Return the current settings."""
         return asdict(self.config)
 
     def configure(self, **settings: Any) -> None:
@@ -231,7 +231,7 @@ class Engine:
             raise StoreClosedError("the store is closed")
 
     def _publish(self, found: Sequence[Change]) -> None:
-        """Take note of committed changes."""
+        """Process committed changes."""
         self._indexer.committed(found)
         for follower in self._vectors.followers:
             if found:
@@ -239,7 +239,7 @@ class Engine:
         self._feed.publish(found)
 
     def _forget(self, position: int) -> None:
-        """Drop what is in memory of a database that was replaced by one with this position."""
+        """Drop all cached data of the former database. `position` is the last change of the new one."""
         self._lookup.forget()
         self._accesses.forget()
         self._feed.restart(position)

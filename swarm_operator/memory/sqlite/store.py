@@ -68,7 +68,7 @@ class SqliteStore(Engine):
 
     @property
     def origin(self) -> object:
-        """Return this store: it is no view of another one."""
+        """Return this store: it is not a view of another store."""
         return self
 
     async def put(
@@ -107,7 +107,7 @@ class SqliteStore(Engine):
     async def write_checked(
         self, draft: Draft, rule: DuplicateRule, *, create_only: bool = False, if_version: int | None = None
     ) -> CheckedWrite:
-        """Write an entry unless its twin forbids it, see Store.write_checked."""
+        """Write an entry after a search for its near-duplicate, see Store.write_checked."""
         if len(draft.value_json) > self.config.max_value_bytes:
             raise InvalidInputError("value", f"at most {self.config.max_value_bytes} bytes of JSON")
         put = PutOperation(draft, await self._pack(draft.value_json), create_only, if_version)
@@ -116,7 +116,7 @@ class SqliteStore(Engine):
         return result
 
     async def _submit_checked(self, operation: Operation) -> Any:
-        """Submit checked writes, and count what was done with those that have a twin."""
+        """Submit checked writes, and count the outcomes of those with a near-duplicate."""
         try:
             result = await self._writer.submit(operation)
         except MemoryStoreError as error:
@@ -152,13 +152,13 @@ class SqliteStore(Engine):
         return await self._lookup.get_each(checked, max_bytes=self.max_value_bytes)
 
     async def vectors(self, entries: Sequence[Entry]) -> list[bytes | None]:
-        """Return the vectors that clients gave, see Store.vectors."""
+        """Return the vectors that clients wrote, see Store.vectors."""
         self._check_open()
         check_batch_size("entries", len(entries))
         return await self._readers.read_pages(lambda db: given.read(db, entries))
 
     async def batch(self, writes: Sequence[Write], *, atomic: bool = True) -> list[Any]:
-        """Carry out writes in one transaction, see Store.batch."""
+        """Apply writes in one transaction, see Store.batch."""
         check_batch_size("operations", len(writes))
         if not writes:
             self._check_open()
@@ -347,7 +347,7 @@ class SqliteStore(Engine):
         """Refuse writes for the final backup, see Store.stop_writes."""
         await self._writer.pause(DELETING)
         if self._final is not None:
-            return  # another one counts already
+            return  # another call already counts
         self._final = backup
         try:
             if backup == self._note.backup:
@@ -374,7 +374,7 @@ class SqliteStore(Engine):
             self._former = None
 
     async def replace(self, file: Path, *, former: Path, before: Callable[[int], Awaitable[None]]) -> None:
-        """Replace all data by those of a backup, see Store.replace and backup.replace."""
+        """Replace all data with those of a backup, see Store.replace and backup.replace."""
         self._check_open()
         await self._replacer.replace(file, former, before, self._now())
 

@@ -45,7 +45,7 @@ _PAGES_AT_ONCE: Final = 1024
 INSTRUCTIONS: Final = 10_000
 """SQLite VM instructions between cancellation checks: well under 1 ms."""
 CHUNK: Final = 1024 * 1024
-"""Bytes of a file that are read at one time."""
+"""Bytes per read of a file."""
 _BY_TEXT: Final = {
     "database or disk is full": DiskFullError,
     "disk I/O error": StorageIOError,
@@ -133,7 +133,7 @@ class Backups:
             ended.set()
 
     async def read(self, function: Callable[[sqlite3.Connection], T], stop: threading.Event) -> T:
-        """Run a long read beside the writer. With a rollback journal, writes wait for its end.
+        """Run a long read concurrently with the writer. With a rollback journal, writes wait for the end of the read.
 
         Args:
             function: the read.
@@ -150,7 +150,7 @@ class Backups:
 
     @contextlib.asynccontextmanager
     async def excluded(self) -> AsyncIterator[None]:
-        """Wait for running backups, and let new ones wait for the end of this context."""
+        """Wait for running backups, and block new ones until the context ends."""
         self._allowed.clear()
         try:
             for ended in list(self._running.values()):

@@ -1,4 +1,4 @@
-"""The file of a database that no process has open, as the source of a backup. See backup for a store that is in use."""
+"""A database file that no process has open, as the source of a backup. See backup for a store in use."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from swarm_operator.memory.sqlite.database.driver import sqlite3
 
 
 class ClosedDatabase:
-    """A closed database file, which may become the backup itself. Its log, if it has one, must have been checkpointed.
+    """A closed database file, which may become the backup itself. Its log must be empty or missing.
 
     Attributes:
-        swarm_id: the swarm that the data belong to.
+        swarm_id: ID of the data's swarm.
     """
 
     def __init__(self, path: Path, swarm_id: str) -> None:
@@ -30,11 +30,11 @@ class ClosedDatabase:
         self.swarm_id = swarm_id
 
     async def backup(self, path: Path) -> Backup:
-        """Give the file a second name, or copy it if that is on another file system.
+        """Create a hard link to the file, or copy the file to another file system.
 
         Raises:
             CorruptDatabaseError: the file is damaged.
-            StorageError, StoreClosedError: there is no file of that name.
+            StorageError, StoreClosedError: the target was not created.
         """
         stop = threading.Event()
         try:
@@ -47,7 +47,7 @@ class ClosedDatabase:
 
     @contextlib.asynccontextmanager
     async def snapshot(self, directory: Path | None = None) -> AsyncIterator[Snapshot]:
-        """Open the file itself, which takes no further space."""
+        """Open the file itself, without a copy."""
         del directory
         stop = threading.Event()
         try:
@@ -81,7 +81,7 @@ class ClosedDatabase:
 
 
 def _settle(path: Path) -> None:
-    """Make the file one that is readable on read-only media: with a rollback journal, as backups have it."""
+    """Convert the file to a rollback journal, as in backups, so that it is readable on read-only media."""
     with translated(), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode = DELETE")
 

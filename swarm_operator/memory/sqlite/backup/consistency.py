@@ -2,8 +2,8 @@
 
 The page checks of backup.verify run first. The entries are read once. SQLite compares the tables in temporary files.
 
-The index of words may be behind the changes, see search.words. What it has then, and what it may lack, is known: it is
-compared with that.
+The index of words may lag behind the changes, see search.words. The rows that it may lack are known, and the check
+allows only these.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ def _entries(
 ) -> tuple[Totals, set[int]]:
     """Check each row. Return the totals and the rowids of entries with unreadable values.
 
-    With `texts`, index the rows that the index of words has, except those of which it has a former text (`stale`).
+    With `texts`, add the texts of the rows in the index of words, except rows with a former text in the index
+    (`stale`).
     """
     rows = db.execute("SELECT count(*) FROM entries").fetchone()[0]
     counts: dict[str, tuple[int, int]] = {}

@@ -1,6 +1,6 @@
-"""What a copy of the database holds, read with SQLite's own check of its pages. See verify for a check of every entry.
+"""Facts about a copy of the database, with SQLite's check of its pages. See verify for a check of every entry.
 
-The check runs beside a service in use, so it does without Python for each entry.
+The check runs in a service in use, so it executes no Python per entry.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 
 _INSTRUCTIONS: Final = 10_000
-"""SQLite VM instructions between two looks at whether the check is to stop."""
+"""SQLite VM instructions between two checks for cancellation."""
 _CHANGES: Final = 4
 _DELETED: Final = 5
 """Schema versions that introduced these tables."""
@@ -33,7 +33,7 @@ class Facts:
         schema_version: schema version of the file.
         entries: number of entries, including uncollected expired ones.
         feed_position: position of the last change; 0 if there was none.
-        version: highest version that an entry has or had.
+        version: highest version of an entry, including deleted entries.
     """
 
     schema_version: int

@@ -1,19 +1,20 @@
-"""Replaces the database file while the store is in use, so that readers wait for some milliseconds and see no error.
+"""Replaces the database file of a store in use: readers wait for some milliseconds and see no error.
 
     prepare    on a copy beside the database, while others read and write: migrate, raise versions, check the pages
     pause      writes are refused, and those that were accepted are committed
     exchange   close all connections, give the database a second name, rename the copy over it, open all connections
 
-Crashes: a kill at any step leaves the old or the new file, whole, and never a new file beside a log of the old one. The
-log is empty before the last connection closes, which deletes it; the deletion is synced before the rename, and the
-rename is atomic. If a step fails, the old file is put back by its second name. On success that name is the caller's:
-the old file is complete without a log, so a backup can be made of it while the store goes on with the new one.
+Crashes: a kill at any step leaves the complete old file or the complete new file, and never a new file beside a log of
+the old one. The log is empty before the last connection closes and deletes it. The deletion is synced before the
+rename, and the rename is atomic. If a step fails, the old file is put back by its second name. On success the caller
+owns that name: the old file is complete without a log, so the caller can back it up while the store uses the new file.
 
-Versions: those of the copy are raised above all that the store has given out, and so is the position of its change
-log, of which one change stays. So no known version matches an entry of the copy, and no known position can be resumed.
-Both are raised by a margin before writes are refused, because raising them rewrites every row. Each change raises the
-highest version by one at most, so the number of changes since tells whether the margin was enough. A damaged database
-may not tell what it has given out: it counts as more than any store has made since 1970.
+Versions: the versions of the copy are raised above all versions of the store, and the position of its change log above
+the store's position. One change of the log is kept. So no known version matches an entry of the copy, and no known
+position can be resumed. Both are raised by a margin before writes are refused, because raising them rewrites every row.
+Each change raises the highest version by one at most, so the number of changes since then shows whether the margin was
+sufficient. If the versions of a damaged database can't be read, a number is assumed that no store can have reached
+since 1970.
 """
 
 from __future__ import annotations
@@ -51,9 +52,11 @@ from swarm_operator.memory.sqlite.vectors import table as vectors
 from swarm_operator.memory.sqlite.write.writer import Writer
 
 MARGIN: Final = 1_000_000
-"""Changes that may be made while a copy is prepared. If there are more, it is raised again while writes are refused."""
+"""Maximum number of changes during the preparation of a copy. After more changes, the versions of the copy are raised
+again while writes are refused."""
 _A_MILLISECOND: Final = 1000
-"""Changes that nobody makes in a millisecond: so many for each since 1970 are more than a damaged store has made."""
+"""Upper bound of the changes per millisecond. Multiplied by the time since 1970, it bounds the versions of a damaged
+store."""
 _SIDECARS: Final = ("-wal", "-shm", "-journal")
 _HIGHEST = """
     SELECT max((SELECT coalesce(max(version), 0) FROM entries), (SELECT highest FROM deleted_versions WHERE id = 1))
@@ -71,11 +74,11 @@ _NO_CHANGE = "INSERT INTO changes (seq, namespace, key, op, version, at) VALUES 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a database has given out.
+    """Highest version and position of a database.
 
     Attributes:
-        version: the highest version of an entry, deleted ones included.
-        position: the position of the last change.
+        version: highest version of an entry, including deleted entries.
+        position: position of the last change.
     """
 
     version: int
@@ -88,11 +91,11 @@ class Replacer:
     Args:
         path: the database file.
         config: the settings.
-        writer: refuses writes meanwhile.
+        writer: the writer, which refuses writes during the exchange.
         worker: the writer's connection.
         readers: the reading connections.
-        backups: backups wait meanwhile.
-        forget: drops what is in memory of the old file; gets the position of the new one's last change.
+        backups: the backups, which wait during the exchange.
+        forget: drops cached data of the old file; receives the position of the new file's last change.
     """
 
     def __init__(
@@ -140,7 +143,7 @@ class Replacer:
         stop = threading.Event()
         known = await self._given(now, stop)
         position = await run_stoppable(lambda: self._prepare(file, known, now, stop), stop)
-        # A backup may take minutes: it is waited for while writes go on.
+        # A backup may take minutes: wait for it while writes continue.
         async with self._backups.excluded():
             refusal = RestoringError("a restore is being completed; writes wait for its end")
             try:
@@ -154,7 +157,7 @@ class Replacer:
                 self._writer.resume(refusal)
 
     async def _given(self, now: int, stop: threading.Event) -> Given:
-        """Return what the database has given out, or more if it is damaged."""
+        """Return the highest version and position of the database, or upper bounds if it is damaged."""
         try:
             return await self._backups.read(given, stop)
         except (sqlite3.Error, CorruptDatabaseError) as error:
@@ -162,7 +165,7 @@ class Replacer:
             return Given(now * _A_MILLISECOND, now * _A_MILLISECOND)
 
     async def _newest(self, now: int) -> int:
-        """Return the position of the last change, or a later one if the database is damaged."""
+        """Return the position of the last change, or an upper bound if the database is damaged."""
         try:
             return await self._worker.run(lambda db: changes.bounds(db)[1])
         except sqlite3.Error as error:
@@ -170,7 +173,7 @@ class Replacer:
             return now * _A_MILLISECOND
 
     def _prepare(self, file: Path, known: Given, now: int, stop: threading.Event) -> int:
-        """Bring the copy to the state in which it is opened. Return the position of its last change."""
+        """Prepare the copy for opening. Return the position of its last change."""
 
         def stopped() -> bool:
             return stop.is_set() or self._stop.is_set()
@@ -215,7 +218,7 @@ class Replacer:
             worker.resume(fresh)
 
     async def _reopen(self, workers: tuple[Worker, ...]) -> None:
-        """Continue with the file that is there. If it can't be opened, the store is not alive any more."""
+        """Continue with the existing file. If it can't be opened, the store is no longer alive."""
         opened: list[Worker] | None = None
         try:
             opened = await self._open()
@@ -247,10 +250,10 @@ def prepare(
     """Migrate a copy, raise its versions above those of another database, and check it. Return its new position.
 
     Args:
-        db: a connection of the copy, which nobody else uses.
+        db: the only connection of the copy.
         file: path of the copy, for errors.
         config: settings of the store.
-        known: what the other database has given out.
+        known: highest version and position of the other database.
         now: the time in milliseconds since the Unix epoch.
         stopped: ends the work with an sqlite3.Error when it returns True.
 
@@ -262,12 +265,12 @@ def prepare(
     if version == 0:
         raise CorruptDatabaseError(f"{file.name}: an empty database; a backup has at least its tables")
     db.set_progress_handler(stopped, INSTRUCTIONS)
-    # A copy that is not completed is thrown away: it needs no journal, and is synced once.
+    # An incomplete copy is deleted, so it needs no journal and is synced once.
     db.execute("PRAGMA journal_mode = OFF")
     db.execute("PRAGMA synchronous = OFF")
     schema.migrate(db, version)
     words.prepare(db, full_text=config.full_text, language=config.search_language)
-    words.catch_up(db)  # what the index lacks is known from the changes, which are deleted next
+    words.catch_up(db)  # the changes, which are deleted next, determine which rows the index lacks
     own = given(db)
     # All that was given out. The copy's lowest version comes next: a sum of both would double with each restore.
     base = max(own.version, known.version) + MARGIN
@@ -290,16 +293,16 @@ def prepare(
 
 
 def set_aside(path: Path, former: Path) -> None:
-    """Give the database, which no process has open, a second name.
+    """Create a second name (hard link) for the closed database.
 
     Raises:
-        StorageIOError: a log is left beside the file, so another program has it open.
-        OSError: the disk failed, has no hard links, or there is a file of that name.
+        StorageIOError: a log exists beside the file, so another program has the file open.
+        OSError: the disk failed, has no hard links, or a file of that name exists.
     """
     _check_alone(path)
     os.link(path, former)
     sync_directory(former.parent)
-    # The name of the directory; and a power cut must not bring the old log back beside the new file.
+    # Sync the new name and the deletion of the log: after a power cut no old log may be beside the new file.
     sync_directory(path.parent)
 
 
@@ -311,7 +314,7 @@ def put_in_place(file: Path, path: Path) -> None:
 
 
 def put_back(former: Path, path: Path) -> None:
-    """Undo `put_in_place`, whole or in part. Nobody knows of a commit in the new file, so its log is not needed."""
+    """Undo `put_in_place`, wholly or in part. The new file has no acknowledged commit, so delete its log."""
     for suffix in _SIDECARS:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     sync_directory(path.parent)
@@ -320,7 +323,7 @@ def put_back(former: Path, path: Path) -> None:
 
 
 def _check_damage(error: Exception) -> None:
-    """Raise an error that does not say that the database is damaged."""
+    """Raise the error unless it reports a damaged database."""
     if not isinstance(from_sqlite(error), CorruptDatabaseError):
         raise error
 

@@ -1,8 +1,8 @@
 """Verifies that the vectors match the entries, see vectors.table. Used by backup.consistency.
 
-A model may be behind the changes, or on its way through the entries. What it may lack is known; nothing else may be
-missing. A code stands for the vector that was given or made: the file has no other copy to compare it with. So a code
-is compared with what `codes.encode` can make, and with the widths.
+A model may lag behind the changes, or be embedding all entries. The vectors that it may lack are known, and the check
+allows only these. The file has no second copy of a vector to compare a code with. So the check compares codes with the
+possible results of `codes.encode`, and with the widths.
 """
 
 from __future__ import annotations

@@ -82,12 +82,12 @@ class Worker:
         await self._connection.close()
 
     async def suspend(self) -> None:
-        """Close as `close` does. Calls of `run` then wait for `resume`."""
+        """Close like `close`. Calls of `run` then wait for `resume`."""
         self._suspended = self._suspended or asyncio.Event()
         await self._connection.close()
 
     def resume(self, other: Worker | None) -> None:
-        """Continue with the connection of another worker, which its caller must not use any more; None: stay closed."""
+        """Continue with the connection of another worker, which the caller must no longer use; None: stay closed."""
         self.closed = other is None
         if other is not None:
             self._connection = other._connection  # noqa: SLF001 - of its own class

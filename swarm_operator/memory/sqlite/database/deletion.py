@@ -1,7 +1,7 @@
-"""Note beside a database that its final backup was begun: what is written after that would be lost with the volume.
+"""Note beside a database that its final backup has begun: later writes would be lost with the volume.
 
-The note has the name of the backup, so that a later owner of the database, whose final backup has another name, does
-not keep to it. It is no part of the database: a copy of that takes writes.
+The note contains the name of the backup, so that it has no effect for a later owner of the database, whose final backup
+has another name. The note is not part of the database: a copy of the database accepts writes.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from swarm_operator.memory.core.errors import StorageError, from_os
 
 
 class DeletionNote:
-    """The note of one database. It is on disk when `write` returns, and gone from there when `remove` does.
+    """The note of one database. `write` and `remove` return when the change is on disk.
 
     Args:
-        database: the database file; the note is beside it.
-        backup: name of the final backup of the database's owner; None: there is to be none, and so no note.
+        database: the database file; the note is in the same directory.
+        backup: name of the final backup of the database's owner; None: the owner makes none, so there is no note.
     """
 
     def __init__(self, database: Path, backup: str | None) -> None:
@@ -25,7 +25,7 @@ class DeletionNote:
         self.backup = backup
 
     def read(self) -> bool:
-        """Return whether the owner's final backup was begun. Remove the note of another owner. Raise StorageError."""
+        """Return whether the owner's final backup has begun. Remove the note of another owner. Raise StorageError."""
         if self.backup is None:
             return False
         try:
@@ -40,7 +40,7 @@ class DeletionNote:
         return False
 
     def write(self) -> None:
-        """Write the note. Raise StorageError, after which there is none."""
+        """Write the note. After StorageError the note does not exist."""
         if self.backup is None:
             return
         try:
@@ -54,7 +54,7 @@ class DeletionNote:
             raise self._failed(error) from error
 
     def remove(self) -> None:
-        """Remove the note, if there is one. Raise StorageError."""
+        """Remove the note, if it exists. Raise StorageError."""
         try:
             if self._path.exists():
                 self._path.unlink()

@@ -1,13 +1,14 @@
-"""Copy of the database from before this release changed its schema: what a release that does not know it goes back to.
+"""Copy of the database from before a change of its schema, for a downgrade to the earlier release.
 
-While the copy exists no write is acknowledged, and it is deleted from the disk before the first one is accepted. So a
-release that finds it beside a database that it does not know puts it back, and no acknowledged write is lost.
+While the copy exists, writes are refused, and the copy is deleted from the disk before the first write is accepted. An
+earlier release that finds the copy beside a database with a newer schema puts the copy back, and no acknowledged write
+is lost.
 
-    keep      copy the database, which no process has open, before its schema changes
-    drop      once the release has shown that it works, or if no copy is asked for
-    put back  rename the copy to the name that says so, delete the log of the database, rename the copy over it
+    keep      copy the closed database before its schema changes
+    drop      delete the copy once the release is ready, or if the settings ask for no copy
+    put back  rename the copy to mark the step, delete the log of the database, rename the copy over the database
 
-A kill at any step leaves the database and its log as they are, or a copy that the next process goes on to put back.
+A kill at any step leaves the database and its log unchanged, or a marked copy that the next process puts back.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ UPGRADING: Final = UpgradingError("this release has changed the database's schem
 """Refusal of writes while the copy exists."""
 _LOGS: Final = ("-wal", "-shm", "-journal")
 _VERSION: Final = slice(60, 64)
-"""Where the header has user_version, https://sqlite.org/fileformat2.html#the_database_header."""
+"""Offset of user_version in the header, https://sqlite.org/fileformat2.html#the_database_header."""
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -37,29 +38,29 @@ class FormerDatabase:
     """The copy of one database. All methods block, and require the process lock of the database.
 
     Args:
-        database: the database file; the copy is beside it.
+        database: the database file; the copy is in the same directory.
     """
 
     def __init__(self, database: Path) -> None:
         self._database = database
         self._copy = database.with_name(database.name + "-former")
         self._returning = database.with_name(database.name + "-returning")
-        """The copy, once it was decided that it is put back."""
+        """Path of a copy that is marked to be put back."""
 
     @property
     def exists(self) -> bool:
-        """Return whether there is a copy, so that no write may be accepted."""
+        """Return whether the copy exists, so that writes must be refused."""
         return self._copy.exists()
 
     def prepare(self, *, keep: bool) -> list[FormerOutcome]:
-        """Put back, keep or drop the copy before the database is opened. Return what was done.
+        """Put back, keep or drop the copy before the database is opened. Return the action.
 
         Args:
-            keep: whether a copy is kept when the schema changes, if there is room for the change too.
+            keep: whether to copy the database before a change of its schema, if the volume has room for copy and
+                change.
 
         Raises:
-            ForeignDatabaseError, NewerSchemaError, CorruptDatabaseError: the database cannot be used, and there is no
-                copy that can.
+            ForeignDatabaseError, NewerSchemaError, CorruptDatabaseError: neither the database nor a copy is usable.
             StorageError: the disk failed.
         """
         try:
@@ -74,7 +75,7 @@ class FormerDatabase:
         return outcomes
 
     def drop(self) -> None:
-        """Delete the copy, if there is one. Raise StorageError, after which there may be one."""
+        """Delete the copy, if it exists. After StorageError the copy may still exist."""
         try:
             self._copy.unlink(missing_ok=True)
             sync_directory(self._copy.parent)
@@ -92,7 +93,7 @@ class FormerDatabase:
             self._put_back()
             outcomes.append("put-back")
             version = self._settle()
-        # The copy is of before the first change. Where nothing has changed, a release that knows of no copy may have
+        # The copy was made before the first change. If the schema is unchanged, an old release without copies may have
         # accepted writes.
         if self.exists and not (keep and _version_of(self._copy) < version):
             self.drop()
@@ -101,7 +102,7 @@ class FormerDatabase:
             outcomes.append("kept" if self._keep() else "no-room")
 
     def _settle(self) -> int:
-        """Return the version of the database's schema. The end of the only connection moves the log into the file."""
+        """Return the version of the database's schema. Closing the only connection checkpoints the log."""
         with translated(), contextlib.closing(sqlite3.connect(self._database, isolation_level=None)) as db:
             return schema.inspect(db, str(self._database))
 
@@ -123,7 +124,7 @@ class FormerDatabase:
         return True
 
     def _put_back(self) -> None:
-        """Replace the database by the copy. SQLite would apply the log of the one to the other."""
+        """Replace the database by the copy. Delete the database's log, which SQLite would apply to the copy."""
         for log in self._logs():
             log.unlink(missing_ok=True)
         sync_directory(self._database.parent)
@@ -135,7 +136,7 @@ class FormerDatabase:
 
 
 def _version_of(path: Path) -> int:
-    """Return the schema version in a file's header; 0 if there is no file. The log may have a later one."""
+    """Return the schema version in a file's header; 0 if the file does not exist. The log may have a later version."""
     try:
         with path.open("rb") as file:
             return int.from_bytes(file.read(_VERSION.stop)[_VERSION])

@@ -1,6 +1,6 @@
-"""File that takes up space, to be given up when the disk is full: deletes, checkpoints and vacuum need some.
+"""Reserve file, deleted when the disk is full: deletes, checkpoints and vacuum need free space.
 
-SQLite appends to the log also when it deletes. Without room for that, nothing could be deleted from a full volume.
+SQLite appends to the log even for a delete. Without free space, nothing could be deleted from a full volume.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ class Reserve:
 
     Args:
         database: the database file; the reserve is beside it.
-        size: bytes to take up; 0: no reserve.
+        size: bytes of the reserve; 0: no reserve.
     """
 
     def __init__(self, database: Path, size: int) -> None:
         self._path = database.with_name(database.name + "-reserve")
         self._size = size
         self.given_up = False
-        """Whether the reserve was given up and is not held again."""
+        """True after the reserve was released, until it is held again."""
 
     def hold(self) -> bool:
-        """Take up the space if as much is left after that. Return whether it is held; True if there is to be none."""
+        """Create the file if the same amount stays free. Return whether the reserve is held; True for size 0."""
         try:
             if self._held() or self._take():
                 self.given_up = False
                 return True
-        except OSError:  # full after all, or a file system that cannot do it
+        except OSError:  # the disk is full, or the file system does not support it
             self._path.unlink(missing_ok=True)
         return False
 
     def give_up(self) -> bool:
-        """Free the space. Return False if none was held."""
+        """Delete the file. Return False if the reserve was not held."""
         try:
             self._path.unlink()
         except OSError:

@@ -119,17 +119,18 @@ _VERSION_6 = (
     """,
 )
 
-# Searches for the last updated entries walk the first index, or the second one for each of their namespaces: then no
-# entry of another namespace is read.
+# Searches for the last updated entries scan the first index, or the second index once per namespace, so that they read
+# no entry of another namespace.
 _VERSION_7 = (
     "DROP INDEX entries_updated",
     "CREATE INDEX entries_updated ON entries (updated_at)",
     "CREATE INDEX entries_updated_in ON entries (namespace, updated_at)",
 )
 
-# The index of words follows the changes, see search.words. So far it was updated in each commit: it has all of them.
-# `position` is the last change in it; `built` is the row ID that its rebuild has come to, NULL: there is no rebuild.
-# `replaced_texts` keeps what the index has of rows that have changed since, which it needs to forget their words.
+# The index of words follows the changes, see search.words. Earlier releases updated it in each commit, so it has all
+# changes. `position` is the last change in the index; `built` is the last row ID of its rebuild, NULL without a
+# rebuild. `replaced_texts` has the indexed texts of rows that have changed since, which FTS5 needs to delete their
+# words.
 _KEEP_REPLACED_TEXT = """
     WHEN EXISTS (SELECT 1 FROM entries_text_docsize WHERE id = old.id) BEGIN
         INSERT OR IGNORE INTO replaced_texts (id, namespace, key, codec, size, value)
@@ -159,7 +160,7 @@ _VERSION_8 = (
     """,
     f"CREATE TRIGGER entries_replaced_text BEFORE UPDATE OF value ON entries {_KEEP_REPLACED_TEXT}",
     f"CREATE TRIGGER entries_deleted_text BEFORE DELETE ON entries {_KEEP_REPLACED_TEXT}",
-    # Who wrote the version; NULL: unknown, as of all rows so far.
+    # Author of the version; NULL: unknown, for example for older rows.
     "ALTER TABLE entries ADD COLUMN updated_by TEXT",
     "ALTER TABLE changes ADD COLUMN updated_by TEXT",
     # See vectors.table.

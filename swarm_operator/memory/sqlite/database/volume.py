@@ -1,4 +1,4 @@
-"""File system that the database is on."""
+"""File system of the database."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from swarm_operator.memory.core.stats import VolumeStats
 
 
 def measure(directory: Path) -> VolumeStats:
-    """Return size and free space. What only root may take up is not free.
+    """Return size and free space. Space reserved for root is not free.
 
     Raises:
-        StorageError: the file system does not answer.
+        StorageError: the file system can't be read.
     """
     try:
         usage = shutil.disk_usage(directory)

@@ -73,7 +73,7 @@ class GarbageCollector:
         self._loop = asyncio.create_task(self._run_for_ever(), name="memory-collector")
 
     def configure(self, config: StoreConfig) -> None:
-        """Use other settings from now on. Another interval begins now; a run that goes on is not affected."""
+        """Use other settings from now on. A new interval begins now; a current run is not affected."""
         waits_anew = config.gc_interval != self._config.gc_interval
         self._config = config
         if waits_anew and self._loop is not None:

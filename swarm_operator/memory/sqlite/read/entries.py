@@ -33,7 +33,7 @@ class EntryCache:
 
     Attributes:
         hits: lookups that found a live entry.
-        misses: lookups that did not.
+        misses: lookups that found none.
         evictions: entries removed because of the limits.
         bytes: current size of the cached entries.
     """
@@ -81,9 +81,9 @@ class EntryCache:
             self._evict()
 
     def resize(self, *, max_entries: int, max_bytes: int) -> bool:
-        """Bring the limits one short step closer to new ones. Return whether these are in force.
+        """Move the limits one short step towards new limits. Return whether the new limits are reached.
 
-        Until then the limits are what the cache still holds, so that no `put` removes many entries at once.
+        Until then the limits equal the current contents, so that no `put` removes many entries at once.
         """
         deadline = time.perf_counter() + _RESIZE_SECONDS
         while len(self._entries) > max_entries or self.bytes > max_bytes:
@@ -112,7 +112,7 @@ class EntryCache:
 
 
 class _Read:
-    """A read of one entry, with those who wait for it."""
+    """A read of one entry, with the receivers of its result."""
 
     __slots__ = ("identity", "waiters")
 
@@ -122,12 +122,12 @@ class _Read:
 
     @property
     def wanted(self) -> bool:
-        """Return whether anybody still waits for the entry."""
+        """Return whether a receiver still waits for the entry."""
         return not all(waiter.done() for waiter in self.waiters)
 
 
 class _Access:
-    """Receiver of a read by key: passes on what is live, and records the access."""
+    """Receiver of a read by key: passes on a live entry and records the access."""
 
     __slots__ = ("_identity", "_reader", "_receiver", "done")
 
@@ -188,7 +188,7 @@ class EntryReader:
         self._share(identity, _Access(self, identity, receiver))
 
     def live(self, identity: Identity, entry: Entry | None) -> Entry | None:
-        """Return an entry that was read by its key, and record the access; None if there is none or it has expired."""
+        """Return a live entry that was read by its key, and record the access; None for a missing or expired entry."""
         now = self._now()
         if entry is None or not entry.live_at(now):
             return None
@@ -200,8 +200,8 @@ class EntryReader:
     ) -> list[Entry | MemoryStoreError | None]:
         """Return the result of each read: the live entry, None, or the error of this read. Record the accesses.
 
-        The values have at most `max_bytes` together, except that the last one may exceed them. Reads beyond have
-        InvalidInputError as result. So at most two fetches hold values that are not returned.
+        The values together have at most `max_bytes`, except that the last value may exceed the limit. The result of
+        each further read is InvalidInputError. So at most two fetches hold values that are not returned.
         """
         full = InvalidInputError("operations", f"gets of values of at most {max_bytes} bytes together")
         now, left = self._now(), max_bytes
@@ -216,7 +216,7 @@ class EntryReader:
         finally:
             for read in reads:
                 if isinstance(read, asyncio.Future) and not read.cancel() and not read.cancelled():
-                    read.exception()  # otherwise an error that nobody waits for would be logged
+                    read.exception()  # otherwise asyncio would log an error without a receiver
         return found
 
     async def _finish(
@@ -246,12 +246,12 @@ class EntryReader:
                 self._cache.put(entry)
 
     def forget(self) -> None:
-        """Drop all copies, and cache and share no read in flight: the database was replaced."""
+        """Drop all copies because the database was replaced. In-flight reads are neither cached nor shared."""
         self._shared.clear()
         self._cache.clear()
 
     def resize_cache(self, *, max_entries: int, max_bytes: int) -> None:
-        """Change the limits of the cache. Entries beyond them are removed in steps, while reads and writes go on."""
+        """Change the limits of the cache. Remove entries over the limits in steps, while requests continue."""
         if self._resizing is not None:
             self._resizing.cancel()
         self._resizing = asyncio.create_task(self._resize_cache(max_entries, max_bytes), name="memory-cache-resize")
@@ -268,7 +268,7 @@ class EntryReader:
             await asyncio.sleep(0)
 
     def _begin(self, identity: Identity) -> asyncio.Future[Entry | None]:
-        """Begin a read, or share one. Return its result, whose future may be cancelled."""
+        """Begin a read, or share an existing one. Return a future of the result, which may be cancelled."""
         waiter: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
         self._share(identity, waiter)
         return waiter
@@ -297,7 +297,7 @@ class EntryReader:
             self._drain = None
 
     async def _run_batch(self, reads: list[_Read]) -> list[_Read]:
-        """Fetch entries and tell those who wait. Return the reads that did not fit into one fetch."""
+        """Fetch entries and notify the receivers. Return the reads that did not fit into one fetch."""
         try:
             entries = await self._fetch([read.identity for read in reads])
         except Exception as error:  # noqa: BLE001 - the callers get the error

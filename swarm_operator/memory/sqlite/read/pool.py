@@ -3,7 +3,7 @@
 With a WAL, several connections read concurrently with the writer: one for single entries, one for lists, counts and
 searches without a text, and StoreConfig.max_searches for searches with a text. So a long page does not delay a get, and
 a search for words delays no list. Searches run in slices of a few milliseconds (see search.slices), and their owners
-take turns. At most one slice of a search without a text runs, so a list waits for one slice at most.
+take turns. Slices of searches without a text run one at a time, so a list waits for at most one slice.
 
 With a rollback journal, readers and the writer would lock each other out, so reads run on the writer's connection
 between batches. Each call switches threads once and reads one snapshot. No statement stays open, as an open statement
@@ -128,7 +128,7 @@ class Readers:
 
     @property
     def own_workers(self) -> tuple[Worker, ...]:
-        """Return the reading connections, those with the slowest reads first; none if reads use the writer's."""
+        """Return the reading connections, slowest reads first; none if reads use the writer's connection."""
         return (*self._searchers, self._workers[PAGES], self._workers[ENTRIES]) if self._owned else ()
 
     async def close(self) -> None:
@@ -151,7 +151,7 @@ class Readers:
             raise from_sqlite(error) from error
 
     async def _read_in_turn(self, kind: str, read: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a step of a search on an idle connection of its kind: there is one for each turn."""
+        """Run a step of a search on an idle connection of its kind. Each turn has a connection."""
         worker = self._idle[kind].pop()
         try:
             return await self._read(worker, read)
@@ -249,11 +249,11 @@ class Readers:
             self._observer.searched("words" if kind is TEXTS else "conditions", slices=slices.count)
 
     async def read_texts(self, owner: str, read: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a search for meaning in a snapshot, in its owner's turn among the searches with a text.
+        """Run a search by meaning in a snapshot, in its owner's turn among the searches with a text.
 
         Args:
-            owner: the caller's name.
-            read: the search. Its result is not None.
+            owner: name of the caller.
+            read: the search; its result must not be None.
 
         Raises:
             OverloadedError: too many searches of the owner are waiting.
@@ -265,7 +265,7 @@ class Readers:
             self.under_way[TEXTS] -= 1
 
     async def read_pages(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a short function in a snapshot, as lists do."""
+        """Run a short function in a snapshot, on the connection of lists."""
         return await self._run(PAGES, read)
 
     async def totals(self, namespaces: Sequence[str], now: int) -> Totals:

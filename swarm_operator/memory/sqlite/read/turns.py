@@ -1,7 +1,7 @@
-"""Turns: one owner after the other runs a step of a read, so that the reads of one do not hold up those of others.
+"""Fair scheduling of reads: the owners run steps in turn, so that the reads of one owner do not delay others.
 
-An owner that has many reads waiting gets no more turns than one that has a single read. A read that needs several steps
-gives its turn away after each of them, if another owner waits. Of one owner, the reads run in their order.
+An owner with many waiting reads gets no more turns than an owner with one read. A read with several steps yields its
+turn after each step, if another owner waits. The reads of one owner run in their order.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Turns:
     """Gives turns to the steps of reads.
 
     Args:
-        at_once: maximum number of steps that run at one time.
+        at_once: maximum number of concurrent steps.
         max_waiting: maximum number of reads that wait to begin; None: no limit.
-        max_of_owner: maximum number of these of one owner.
+        max_of_owner: maximum number of waiting reads of one owner.
     """
 
     def __init__(self, at_once: int = 1, max_waiting: int | None = None, max_of_owner: int | None = None) -> None:
@@ -31,12 +31,12 @@ class Turns:
         self._max_of_owner = max_of_owner
         self._running = 0
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        """Turns that are waited for, by owner; the first owner is the next one."""
+        """Waiting turns by owner; the first owner is next."""
         self._beginning: Counter[str] = Counter()
         """Number of waiting reads of which no step has run, by owner."""
 
     async def run(self, owner: str, step: Callable[[], Awaitable[T | None]]) -> T:
-        """Run a step when it is its owner's turn, again and again until its result is not None. Return the result.
+        """Run a step in its owner's turns until its result is not None. Return the result.
 
         The next turn begins when the step has ended, not when its caller is cancelled: a thread can't be stopped.
 
@@ -77,7 +77,7 @@ class Turns:
                 del self._beginning[owner]
 
     async def _turn(self, owner: str, *, again: bool) -> None:
-        """Wait for a turn of the owner: its next one, after those of all other owners, for a read that has begun."""
+        """Wait for a turn. With `again`, the read goes first among its owner's reads, and the owner last."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(owner, deque())
         if again:
@@ -94,7 +94,7 @@ class Turns:
                 if not waiting:
                     del self._waiting[owner]
             else:
-                self._next()  # the turn was given, and is not taken
+                self._next()  # the turn was given and is not used
             raise
 
     def _ended(self, task: asyncio.Future[T]) -> None:
@@ -103,7 +103,7 @@ class Turns:
         self._next()
 
     def _next(self) -> None:
-        """Give a turn that has ended to the next owner."""
+        """Give a turn to the next owner."""
         if not self._waiting:
             self._running -= 1
             return

@@ -34,7 +34,8 @@ class AccessTimes:
     def __init__(self) -> None:
         self._pending: dict[Identity, int] = {}
         self._flushed: dict[Identity, int] = {}
-        """Those of the last flush: kept until the next one, since a read under way may not see them in the table."""
+        """Times of the last flush, kept until the next flush, because an in-flight read may not see them in the
+        table."""
 
     def note(self, identity: Identity, now: int) -> None:
         """Record a read of an entry at `now` (milliseconds since the Unix epoch)."""

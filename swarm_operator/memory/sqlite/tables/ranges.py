@@ -1,4 +1,4 @@
-"""Ranges of texts for SQL: those that start with a prefix, and those of namespaces with what is below them."""
+"""Ranges of texts for SQL: of texts with a prefix, and of namespaces with the namespaces below them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PAST_EVERY_TEXT: Final = b""
 
 
 def spans(roots: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the ranges of namespaces that are these or below them: half-open, in order, without overlaps."""
+    """Return the ranges of these namespaces and the namespaces below them: half-open, in order, without overlaps."""
     # A "/" sorts before a "0".
     each = [span for root in set(roots) for span in ((root, root + "\0"), (root + "/", root + "0"))]
     found: list[tuple[str, str]] = []
