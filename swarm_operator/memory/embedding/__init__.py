@@ -1,1 +1,1 @@
-"""Embedders of the service, which make the vectors of entries and of questions; core.embedding has their contract."""
+"""Embedders of the service, which make vectors of entries and questions; core.embedding has their contract."""

@@ -1,4 +1,4 @@
-"""Reads what an endpoint compatible with OpenAI's answers: a vector for each text, or nothing at all."""
+"""Parses the response of an endpoint compatible with OpenAI's: a vector for each text, or an error."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from swarm_operator.memory.core.vectors import NUMBER_BYTES, check_vector
 from swarm_operator.memory.core.vectors import width as width_of
 
 _NOT_FINITE: Final = re.compile(rb"[\[,]\s*-?(NaN|Infinity)")
-"""Numbers that JSON has no word for, and that some servers write all the same."""
+"""Numbers that are not JSON, but that some servers write."""
 
 
 class BadAnswerError(EmbeddingError):
-    """The answer is not what was asked for."""
+    """The response does not match the request."""
 
 
 def read_vectors(body: bytes, *, count: int, width: int | None) -> list[bytes]:
-    """Return the vectors of an answer, in the order of the texts, as little-endian float32.
+    """Return the vectors of a response, in the order of the texts, as little-endian float32.
 
     Args:
-        body: the answer.
+        body: body of the response.
         count: number of texts.
-        width: number of dimensions; None: any, but all of them the same.
+        width: number of dimensions; None: any number, but the same for all vectors.
 
     Raises:
-        BadAnswerError: says what is wrong with the answer.
+        BadAnswerError: the message names the error in the response.
     """
     vectors: list[bytes] = [b""] * count
     items = _items(body)
@@ -62,11 +62,11 @@ def _items(body: bytes) -> list[Any]:
 
 
 def _vector(embedding: Any, place: int) -> bytes:
-    # Nothing in the text is known to the model: see core.embedding.
+    # The model knows no token of the text: see core.embedding.
     if isinstance(embedding, list) and embedding and not any(embedding):
         return bytes(NUMBER_BYTES * len(embedding))
     try:
-        # A string would be vectors in base64, which were not asked for.
+        # A string would be vectors in base64, which the request did not ask for.
         return check_vector(embedding, field=f"data[{place}].embedding")
     except InvalidInputError as error:
         raise BadAnswerError(f"{error.field}: {error.allowed} are expected") from None

@@ -1,4 +1,4 @@
-"""Opens the embedder of the settings, and those of models that a store used before."""
+"""Opens the embedder of the settings, and the embedders of a store's former models."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Embedders:
     """The embedders of a service.
 
     Attributes:
-        chosen: the one of the settings; None without one.
-        of_name: returns the embedder of a name, see core.embedding; None if it can't be had with these settings. It may
-            be called on any thread.
+        chosen: embedder of the settings; None without an embedder.
+        of_name: returns the embedder of a name, see core.embedding; None if it is not available with these settings.
+            Callable on any thread.
     """
 
     chosen: Embedder | None
@@ -29,12 +29,12 @@ class Embedders:
 async def open_embedders(settings: EmbedderSettings) -> AsyncIterator[Embedders]:
     """Yield the embedders. Each kind is imported only if it is used: numpy takes 19 MiB.
 
-    A store whose model has changed searches with the vectors of the former one until it has embedded all entries. The
-    former one can be had if it is static, or another model of the same endpoint.
+    A store whose model has changed searches with the vectors of the former model until it has embedded all entries. A
+    former model is available if it is static, or served by the same endpoint.
 
     Raises:
         ConfigError: the model of the static embedder is not installed.
-        EmbeddingError: the endpoint was asked for the width of its vectors, and did not answer.
+        EmbeddingError: the endpoint did not respond to a request for the width of its vectors.
     """
     with contextlib.ExitStack() as formers:
 

@@ -26,31 +26,31 @@ from swarm_operator.memory.embedding.answer import BadAnswerError, read_vectors
 from swarm_operator.memory.embedding.settings import EmbedderSettings
 
 MAX_CHARACTERS: Final = 8000
-"""Length of a text of which the vector is made. A model that takes less gets less, see `_vectors`."""
+"""Maximum length of an embedded text; the rest is ignored. For models with a lower limit see `_vectors`."""
 
 _SHORT: Final = 200
-"""Length of a text that every model takes: an endpoint that refuses it refuses all texts."""
+"""Length of a text that every model accepts: an endpoint that refuses such a text refuses all texts."""
 _BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed."""
 _TOO_MUCH: Final = frozenset({400, 413, 422})
-"""Statuses with which endpoints refuse a text, or a request, that is too long."""
+"""Statuses of endpoints for a text or a request that is too long."""
 _REFUSED_KEY: Final = frozenset({401, 403})
 _FIRST_PAUSE: Final = 0.25
 _MAX_PAUSE: Final = 8.0
 _SHORT_PAUSE: Final = 2.0
-"""Pauses that calls wait for."""
+"""Maximum seconds of a pause for which calls wait."""
 _MAX_AWAY: Final = 30.0
-"""Seconds after a call without an answer in which others fail at once, at most."""
+"""Maximum seconds after a call without a response during which other calls fail at once."""
 _MAX_RETRY_AFTER: Final = 300.0
 _DIGITS: Final = 32
-"""Bytes of a number in an answer, at most: 17 digits, an exponent, and a line of its own."""
+"""Maximum bytes of a number in a response: 17 digits, an exponent, and a separate line."""
 _MAX_REASON_BYTES: Final = 16 * 1024
 _MAX_REASON: Final = 200
 _MAX_KEY_BYTES: Final = 16 * 1024
 
 
 class _UnavailableError(EmbeddingError):
-    """The endpoint cannot be reached, or is busy."""
+    """The endpoint does not respond or is busy."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
@@ -58,14 +58,14 @@ class _UnavailableError(EmbeddingError):
 
 
 class _RefusedTextsError(EmbeddingError):
-    """The endpoint refuses the texts, perhaps since they are too long."""
+    """The endpoint refuses the texts, perhaps because they are too long."""
 
 
 class HttpEmbedder:
-    """Asks an endpoint for vectors. Use `http_embedder`.
+    """Gets vectors from an endpoint. Create with `http_embedder`.
 
-    While the endpoint asks for a pause (Retry-After), and some time after a call that found it away, nothing is sent.
-    Calls fail at once then, so that a search does not wait for an endpoint that does not answer, but for a short pause.
+    After a failure to connect, and while the endpoint asks for a pause (Retry-After), no requests are sent. Calls wait
+    for a short pause and otherwise fail at once, so that searches do not wait for an endpoint that does not respond.
 
     Args:
         settings: the settings.
@@ -103,7 +103,7 @@ class HttpEmbedder:
         return self._width
 
     def of_name(self, name: str) -> HttpEmbedder | None:
-        """Return an embedder of the same endpoint with the model of a name; None if it is no name of one."""
+        """Return an embedder of the same endpoint for a name; None if the name is not one of this kind."""
         kind, _, rest = name.partition("/")
         model, _, width_text = rest.rpartition("/")
         if kind != "http" or not model or not width_text.isdecimal():
@@ -115,7 +115,7 @@ class HttpEmbedder:
         return HttpEmbedder(settings, self._session, sleep=self._sleep, monotonic=self._monotonic)
 
     async def discover(self) -> None:
-        """Ask for the vector of a word, to learn its width. Raise EmbeddingError."""
+        """Request the vector of a word to get the width. Raise EmbeddingError."""
         (vector,) = await self._ask(["width"])
         self._width = width(vector)
 
@@ -132,7 +132,7 @@ class HttpEmbedder:
         return vectors
 
     async def _vectors(self, texts: list[str]) -> list[bytes]:
-        """Return the vectors. Texts that are refused are sent in smaller batches, and one alone is sent in part."""
+        """Return the vectors. Send refused texts in smaller batches, and a single refused text truncated."""
         try:
             return await self._ask(texts)
         except _RefusedTextsError:
@@ -145,7 +145,7 @@ class HttpEmbedder:
             return await self._vectors([text[: len(text) // 2]])
 
     async def _ask(self, texts: list[str]) -> list[bytes]:
-        """Send a request until it is answered, or the time is over."""
+        """Send a request, with retries, until a response arrives or the time has passed."""
         pause = self._not_before - self._monotonic()
         if pause > _SHORT_PAUSE:
             raise EmbeddingError(f"{self._reason}; the next attempt is in {pause:.1f} s")
@@ -205,10 +205,10 @@ class HttpEmbedder:
             raise EmbeddingError(f"{self._source}: it answers {error}") from error
 
     async def _failure(self, response: aiohttp.ClientResponse) -> EmbeddingError:
-        """Return the error of an answer that is none of success."""
+        """Return the error for an unsuccessful response."""
         status = f"{self._source}: status {response.status}"
         if response.status in _REFUSED_KEY:
-            # The answer may name a part of the key.
+            # The response may contain a part of the key.
             return EmbeddingError(
                 f"{status}: the key is refused" if self._settings.key_file else f"{status}: it wants a key"
             )
@@ -246,7 +246,7 @@ class HttpEmbedder:
 
 
 class _Trust:
-    """The CA certificates of a file, read again when the file changes; None: the system's."""
+    """CA certificates from a file, read again when the file changes, or from the system if the file is None."""
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
@@ -272,12 +272,12 @@ async def http_embedder(
     settings: EmbedderSettings, *, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[HttpEmbedder]:  # fmt: skip
-    """Yield the embedder, whose width is known.
+    """Yield the embedder, after its width is known.
 
     Raises:
-        EmbeddingError: the settings name no width, and the endpoint did not answer.
+        EmbeddingError: the settings name no width, and the endpoint did not respond.
     """
-    # trust_env would send the credentials of a .netrc. Cookies have no use here.
+    # trust_env would send the credentials of a .netrc. The endpoint needs no cookies.
     async with aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
         embedder = HttpEmbedder(settings, session, sleep=sleep, monotonic=monotonic)
         if settings.width is None:

@@ -12,7 +12,7 @@ from swarm_operator.shared.limits import EMBEDDER_BATCH, EMBEDDER_MODES, EMBEDDE
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbedderSettings:
-    """Settings of the embedder. All but the mode are about an embedder of mode http.
+    """Settings of the embedder. All settings except the mode apply to the mode http only.
 
     Raises:
         ConfigError: a value is not allowed; the message names the field.
@@ -25,19 +25,20 @@ class EmbedderSettings:
     """URL of the endpoint up to its version, such as https://api.example.com/v1. Texts are posted to URL/embeddings."""
 
     model: str | None = None
-    """Name of the model, as the endpoint knows it."""
+    """Name of the model at the endpoint."""
 
     key_file: Path | None = None
-    """File with the key that is sent as the bearer token. It is read for each request. None: no key is sent."""
+    """File with the key, which is sent as the bearer token. The file is read for each request. None: no key is sent."""
 
     ca_file: Path | None = None
-    """File with CA certificates in PEM, by which the endpoint's certificate is verified. None: the system's."""
+    """File with CA certificates in PEM that verify the endpoint's certificate. None: the system's."""
 
     width: int | None = None
-    """Number of dimensions of the model's vectors. None: the endpoint is asked at the start, which needs its answer."""
+    """Number of dimensions of the model's vectors. None: the service requests it from the endpoint at the start, and
+    fails without a response."""
 
     timeout: float = 10.0
-    """Maximum seconds until a batch has its vectors, with all attempts."""
+    """Maximum seconds to embed a batch, including retries."""
 
     batch: int = 64
     """Maximum number of texts in a request."""
@@ -69,7 +70,7 @@ class EmbedderSettings:
 
 
 def _is_endpoint(url: str) -> bool:
-    """Return whether a URL names a server and perhaps a path, and nothing else."""
+    """Return whether a URL has only a scheme, a host and optionally a port and a path."""
     try:
         parts = urlsplit(url)
         named = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

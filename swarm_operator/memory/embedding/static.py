@@ -1,7 +1,7 @@
 """Embedder `static`: the mean of the vectors of a text's tokens. It needs no network and no GPU.
 
-Weights and tokenizer are two files of the package wordllama (see NOTICE). Its code is not used: it looks for the files
-at another path and then downloads them, and it imports compiled modules that are not needed here.
+Weights and tokenizer are two files of the package wordllama (see NOTICE). The package's code is not used: it expects
+the files at another path, downloads them, and imports compiled modules that are not needed here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from swarm_operator.memory.core.errors import ConfigError, EmbeddingError
 
 MAX_CHARACTERS: Final = 4000
-"""Length of a text of which the vector is made; what follows has no effect. The work for a text grows with it."""
+"""Maximum length of an embedded text; the rest is ignored. It bounds the work per text."""
 
 _PACKAGE: Final = "wordllama"
 _MODEL: Final = "l2_supercat"
@@ -31,13 +31,13 @@ _TOKENIZER: Final = f"tokenizers/{_MODEL}_tokenizer_config.json"
 _TENSOR: Final = "embedding.weight"
 _MAX_HEADER_BYTES: Final = 64 * 1024
 _STEP: Final = 32
-"""Texts that are embedded before others have their turn: a question does not wait for a long batch of entries."""
+"""Number of texts per turn of the thread, so that a question does not wait for a long batch of entries."""
 
 _Table = npt.NDArray[np.float16]
 
 
 class StaticEmbedder:
-    """Makes vectors on a thread of its own. Use `static_embedder`.
+    """Makes vectors on its own thread. Create with `static_embedder`.
 
     Attributes:
         name: see core.embedding.
@@ -64,16 +64,16 @@ class StaticEmbedder:
     def _vectors(self, texts: Sequence[str]) -> list[bytes]:
         try:
             tokenizer = self.load()
-            # The tokenizer gives Python's global lock up meanwhile.
+            # The tokenizer releases Python's global lock.
             encoded = tokenizer.encode_batch_fast([_prepared(text) for text in texts], add_special_tokens=False)
-        except Exception as error:  # the tokenizer raises no narrower class
+        except Exception as error:  # the tokenizer raises no subclass
             raise EmbeddingError(f"embedder: the static model failed: {error}") from error
         return [self._mean(each.ids) for each in encoded]
 
     def load(self) -> Any:
         """Return the tokenizer. The first call reads it, which takes half a second."""
         if self._tokenizer is None:
-            # Its own threads would take the cores that requests need; the variable is read at each batch.
+            # The tokenizer's threads would use the cores for requests. The variable is read for each batch.
             os.environ["TOKENIZERS_PARALLELISM"] = "false"
             from tokenizers import Tokenizer  # noqa: PLC0415 - slow to import, and not needed at the start
 
@@ -90,10 +90,10 @@ class StaticEmbedder:
 
 @contextlib.contextmanager
 def static_embedder() -> Iterator[StaticEmbedder]:
-    """Yield the embedder. Its tokenizer is read meanwhile, so that the first question does not wait for that.
+    """Yield the embedder. Read its tokenizer in the background, so that the first question does not wait.
 
     Raises:
-        ConfigError: the package with the model is not installed, or not the one that is known here.
+        ConfigError: the package with the model is not installed, or has an unknown version.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="memory-embedding") as thread:
         embedder = StaticEmbedder(package_folder(), thread)
@@ -102,7 +102,7 @@ def static_embedder() -> Iterator[StaticEmbedder]:
 
 
 def package_folder() -> Path:
-    """Return the folder of the package with the model, without running its code. Raise ConfigError."""
+    """Return the folder of the package with the model, without importing the package. Raise ConfigError."""
     found = importlib.util.find_spec(_PACKAGE)
     if found is None or not found.submodule_search_locations or not importlib.util.find_spec("tokenizers"):
         raise ConfigError("embedder: static needs the packages wordllama and tokenizers: swarm-operator[embed]")
@@ -110,7 +110,7 @@ def package_folder() -> Path:
 
 
 def _map_table(file: Path) -> _Table:
-    """Return the weights, mapped: the kernel drops their pages when memory is short, and several stores share them.
+    """Return the memory-mapped weights: stores share the pages, and the kernel drops them when memory is low.
 
     The format: 8 bytes with the length of a JSON header, the header, and the numbers
     (https://huggingface.co/docs/safetensors). The package safetensors would copy them.
@@ -128,5 +128,5 @@ def _map_table(file: Path) -> _Table:
 
 
 def _prepared(text: str) -> str:
-    """Return what is embedded of a text. In lower case a word has the same tokens wherever it stands in a sentence."""
+    """Return the embedded part of a text, in lower case: a word then has the same tokens anywhere in a sentence."""
     return text[:MAX_CHARACTERS].strip().lower()
