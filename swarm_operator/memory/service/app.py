@@ -51,7 +51,7 @@ from swarm_operator.memory.transfer.restores.jobs import RestoreJobs
 _ANYBODY: Final = Credential(Principal("anybody", writes=False, namespaces=()), lambda: True)
 """Caller of an operation that needs no token; it has no read or write permission."""
 JOBS_FILE: Final = "backup-jobs.json"
-"""Name of the file of backups' outcomes in the data directory."""
+"""Name of the file with the outcomes of backups, in the data directory."""
 _WITH_BODY: Final = frozenset({"PUT", "POST", "PATCH"})
 _END: Final[Message] = {"type": "http.response.body", "body": b""}
 

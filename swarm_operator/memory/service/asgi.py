@@ -33,7 +33,7 @@ _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _VERSION = re.compile(r"[1-9][0-9]{0,18}")
 _UNTOLD_TYPES: Final = frozenset({"application/x-www-form-urlencoded", "application/octet-stream", "text/plain"})
-"""Content types that programs send unless told otherwise (curl -d, aiohttp, fetch): they say nothing about the body."""
+"""Default content types of HTTP clients (curl -d, aiohttp, fetch), which do not describe the body."""
 _DRAIN_FACTOR = 4
 
 
@@ -202,7 +202,7 @@ class BodyReader:
 
     Args:
         limit: maximum bytes of one body; see quotas.largest_request.
-        quota: limits the bytes of large bodies. Bytes count when they arrive: an announced length holds nothing.
+        quota: limits the bytes of large bodies. Bytes count when they arrive; Content-Length reserves nothing.
         timeout: maximum seconds between two parts of a body.
     """
 
@@ -235,7 +235,7 @@ class BodyReader:
         return await self._read_large(announced, message, receive, holder)
 
     def release(self, holder: Holder, body: bytes) -> None:
-        """Give back the bytes of a body that `read` returned."""
+        """Release the bytes of a body that `read` returned."""
         if len(body) > self._SMALL:
             self._quota.give_back(holder, len(body))
 
@@ -272,7 +272,7 @@ class BodyReader:
             raise
 
     def _hold(self, holder: Holder, size: int, held: int) -> int:
-        """Hold the bytes of a body that have arrived in place of those held before. Return what is held."""
+        """Hold the received bytes of a body instead of the amount held before. Return the new amount."""
         if size > largest_request(holder, self.limit):
             raise too_large(holder, self.limit)
         if size <= self._SMALL:
@@ -308,7 +308,7 @@ class BodyReader:
 def combined(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Return header fields by name. Values of a repeated name are joined by commas (RFC 9110, section 5.3).
 
-    So a repeated field that must not be a list, such as Authorization, is invalid: no value of several wins.
+    So a repeated field that must not be a list, such as Authorization, is invalid: none of its values is selected.
     """
     found: dict[bytes, bytes] = {}
     for name, value in fields:
@@ -317,7 +317,7 @@ def combined(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def check_content_type(headers: Mapping[bytes, bytes]) -> None:
-    """Check that a body is not declared to be something else than JSON.
+    """Check that Content-Type does not name another format than JSON.
 
     Raises:
         UnsupportedMediaTypeError: Content-Type names another format.

@@ -1,4 +1,4 @@
-"""Batches: writes in one transaction, then reads that see them. Shared by HTTP and gRPC."""
+"""Batches: writes in one transaction, then reads that see these writes. Shared by HTTP and gRPC."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from swarm_operator.memory.service.access.rights import AuthorizedStore
 async def run(store: AuthorizedStore, operations: Sequence[Write | Identity], *, atomic: bool) -> list[Any]:
     """Run the operations of a batch: a `Write` writes, an identity reads. Names and values must have been checked.
 
-    Everything that can be refused is refused before the first write, so an error means that nothing was written.
+    All checks precede the first write, so an error means that nothing was written.
 
     Returns:
-        The result of each operation: of a write as from `Store.batch`; of a read an entry, None, or the error of this
-        read, because the writes are committed then.
+        The result of each operation. For a write: the result of `Store.batch`. For a read: an entry, None, or the error
+        of this read, because the writes are already committed.
 
     Raises:
         ForbiddenError: the caller may not write or read one of the namespaces.
@@ -43,8 +43,8 @@ async def run(store: AuthorizedStore, operations: Sequence[Write | Identity], *,
 async def read(store: AuthorizedStore, identities: Sequence[Identity]) -> list[Entry | MemoryStoreError | None]:
     """Return the entry of each identity, None, or the error of this read.
 
-    The values have at most `max_value_bytes` together, as those of a page have: one request could otherwise make the
-    service hold a thousand large values. Reads beyond that get InvalidInputError.
+    The values together have at most `max_value_bytes`, like the values of a page: otherwise one request could make the
+    service hold a thousand large values. The result of each further read is InvalidInputError.
 
     Raises:
         ForbiddenError: the caller may not read one of the namespaces.

@@ -1,8 +1,8 @@
 """Certificate of all ports, from a directory with `tls.crt` and `tls.key`, such as a mounted Secret.
 
-The files are read at the start, and for the first connection that comes a second or more after a change. Connections
-that are open keep the certificate with which they began. While the files are invalid, the former certificate stays in
-use; without one the service cannot start.
+The files are read at the start, and again for the first connection a second or more after a change. Open connections
+keep their certificate. While the files are invalid, the former certificate stays in use; at the start the service
+fails.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ CERTIFICATE, KEY = "tls.crt", "tls.key"
 """Files of a Secret of type kubernetes.io/tls: the certificate with its intermediates, and its key, in PEM."""
 _CHECK_SECONDS: Final = 1.0
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Ciphers of TLS 1.2: with forward secrecy and authenticated encryption. Those of TLS 1.3 all have both."""
+"""Ciphers of TLS 1.2 with forward secrecy and authenticated encryption. All ciphers of TLS 1.3 have both."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Pair(NamedTuple):
-    """A certificate and its key, in PEM, and the context that serves with them."""
+    """A certificate and its key, in PEM, and their TLS context."""
 
     certificate: bytes
     key: bytes
@@ -37,15 +37,15 @@ class Pair(NamedTuple):
 
 
 class Certificate:
-    """The certificate in use. It may be asked from several threads: gRPC has its own.
+    """The certificate in use. Methods are thread-safe, because gRPC has its own threads.
 
     Args:
         directory: directory of the files.
         monotonic: returns seconds; for tests.
-        reloaded: called each time that the files were read, with whether they were valid.
+        reloaded: called after each read of the files, with True if they are valid.
 
     Raises:
-        BadCertificateError: the files are missing, invalid, or no pair.
+        BadCertificateError: the files are missing or invalid, or do not match.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Certificate:
             pair = _read(self._directory)
         except BadCertificateError as error:
             problem = str(error)
-        if self._file_stamps() != stamp:  # exchanged between two reads: the next look finds both of one version
+        if self._file_stamps() != stamp:  # exchanged between two reads: the next read finds both files of one version
             return
         self._stamp = stamp
         if pair is None:
@@ -95,7 +95,7 @@ class Certificate:
         self._reloaded(pair is not None)
 
     def _file_stamps(self) -> list[tuple[int, int, int] | None]:
-        """Return what tells a file from its successor: Kubernetes exchanges a symbolic link, so the inode does."""
+        """Return the inode and times of a file. The inode changes when Kubernetes replaces a symbolic link."""
         stamps: list[tuple[int, int, int] | None] = []
         for name in (CERTIFICATE, KEY):
             try:
@@ -120,9 +120,9 @@ def _context(certificate: bytes, key: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
-    context.options |= ssl.OP_NO_RENEGOTIATION  # a client could ask for one handshake after another
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a client could request repeated handshakes
     context.set_alpn_protocols(["http/1.1"])
-    # OpenSSL reads files only. This one holds the same bytes as gRPC gets, and no disk holds the key.
+    # OpenSSL reads only files. This file has the same bytes as gRPC gets, and is in memory, not on a disk.
     descriptor = os.memfd_create("certificate")
     try:
         with open(descriptor, "wb", closefd=False) as file:

@@ -1,6 +1,6 @@
 """Cursors of pages, page sizes and times in the requests of all protocols.
 
-A cursor is sealed (see access.seal): it is opaque, and valid only for the caller and the query that it was made for.
+A cursor is sealed (see access.seal): it is opaque, and valid only for its caller and its query.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from swarm_operator.memory.service.access.seal import SealBrokenError
 
 DEFAULT_LIMIT: Final = 100
 _FORM: Final = "1"
-"""Changes with the form of positions: cursors of other releases are then refused."""
+"""Version of the form of positions. Cursors with another version are refused."""
 _GIVEN: Final = "what the page before gave, as it was given: its next_cursor or cursor"
 _PAGING: Final = frozenset({"cursor", "limit"})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -70,12 +70,12 @@ def of_namespaces(credential: Credential) -> Cursors:
 
 
 def of_messages(credential: Credential) -> Cursors:
-    """Return the cursors of messages. They are places in the order of all messages, whatever is filtered."""
+    """Return the cursors of messages. They are positions in the order of all messages, with any filters."""
     return Cursors(credential, "messages")
 
 
 def of_records(credential: Credential, kind: str, filters: Mapping[str, Any]) -> Cursors:
-    """Return the cursors of a list of records. `filters` are the parameters; those of the page have no effect."""
+    """Return the cursors of a list of records. `filters` are the parameters; parameters of the page have no effect."""
     wanted = {name: value for name, value in filters.items() if name not in _PAGING}
     return Cursors(credential, "records", kind, orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS).decode())
 

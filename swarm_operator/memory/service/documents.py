@@ -31,10 +31,10 @@ SETTINGS: Final = {
     "checkpoint_bytes": "checkpoint_bytes",
     "wal_limit_bytes": "wal_limit_bytes",
 }
-"""Names of the settings of a store in documents, with those of the store."""
+"""Names of the settings in documents, and their names in the store."""
 
 _FEATURES: Final = (FEATURE,)
-"""What this release can do and an earlier one cannot, for clients that have to know it."""
+"""Features of this release that earlier releases lack, for clients that must detect them."""
 
 
 @functools.lru_cache(maxsize=256)  # a batch has one time, and a new entry has two equal times
@@ -85,7 +85,7 @@ def hits_page(
         cursor: cursor of the next page.
         values: False: without the entries' values and metadata.
         before: number of hits on the pages before.
-        steps: what the search did; None: the caller did not ask for it.
+        steps: steps of the search; None if the caller did not request them.
     """
     return orjson.dumps(
         {
@@ -104,7 +104,7 @@ def hits_page(
 
 
 def searched(found: SearchPage, query: Query) -> dict[str, Any]:
-    """Return the scope of a search; `within` names the namespaces that the caller's token is limited to.
+    """Return the scope of a search; `within` has the namespaces of a limited token.
 
     `mode` is absent if neither a text nor a vector was searched. `fresh` is false if the search was answered before the
     index had every earlier write; it is absent otherwise.
@@ -217,7 +217,7 @@ def _head(entry: Entry) -> dict[str, Any]:
 
 
 def ranking(hit: Hit, rank: int) -> dict[str, Any]:
-    """Return the place of a hit and what it is made of; {} if the hits are not ranked."""
+    """Return the place of a hit and its components; {} if the hits are not ranked."""
     if hit.score is None:
         return {}
     place: dict[str, Any] = {"score": round(hit.score, 6), "rank": rank}

@@ -129,7 +129,7 @@ class BadTokenFileError(Exception):
 
 
 class BadCertificateError(Exception):
-    """The files of the certificate are missing, invalid or no pair. The message names them, never their content."""
+    """The files of the certificate are missing or invalid, or do not match. The message never has their content."""
 
 
 class ImportFailedError(RequestError):

@@ -19,13 +19,13 @@ _CONTENT_TYPE: Final = (b"content-type", b"text/plain; version=0.0.4; charset=ut
 class MetricsApp:
     """ASGI application that serves GET /metrics.
 
-    The port needs no token, so any number of scrapers share a page: it is rendered at most once in `max_age` seconds,
-    on a thread.
+    The port requires no token, so the number of scrapers is unlimited. They share a page, which is rendered at most
+    once in `max_age` seconds, on a thread.
 
     Args:
         metrics: metrics of the service.
         collector: collector of the store's statistics.
-        max_age: seconds for which a page is sent again.
+        max_age: seconds for which a page is reused.
     """
 
     def __init__(self, metrics: ServiceMetrics, collector: StoreCollector, *, max_age: float = 1.0) -> None:
@@ -46,7 +46,7 @@ class MetricsApp:
         await reply.send(send)
 
     async def _page(self) -> bytes:
-        """Return the page that is being rendered, the last page if it is new enough, or else a new page."""
+        """Return the page that is being rendered, a recent page, or a new page."""
         page = self._rendering
         if page is None or (page.done() and (time.monotonic() - self._rendered_at >= self._max_age or _failed(page))):
             page = self._rendering = asyncio.create_task(self._render(), name="memory-metrics")

@@ -1,7 +1,7 @@
-"""Quotas: how much of each limited resource is held at one time, over all protocols.
+"""Quotas: limits of the concurrent use of each resource, over all protocols.
 
-Each resource has a total and a share, which is the most that one token may hold: a token alone cannot take everything.
-The admin has no share. Others leave a reserve, so the admin gets in although they hold all that they may hold.
+Each resource has a total and a share, the maximum for one token, so that one token can't take everything. The share
+does not apply to the admin. Other tokens can't use a reserve of the total, so the admin always has access.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from swarm_operator.memory.service.errors import BodyTooLargeError
 from swarm_operator.memory.service.settings import MIB, ServiceSettings
 
 READING_BYTES: Final = 2 * MIB
-"""Maximum bytes of a request of a token that may only read: a batch of 1000 gets with the longest names fits in."""
+"""Maximum bytes of a request of a read-only token: enough for a batch of 1000 gets with the longest names."""
 _RESERVED: Final = 8
-"""Divisor of a total: an eighth is kept for the admin."""
+"""Divisor of a total: an eighth is reserved for the admin."""
 
 
 class Holder(Protocol):
-    """Who holds a resource; see access.rights.Principal."""
+    """Holder of a resource; see access.rights.Principal."""
 
     @property
     def name(self) -> str:
@@ -40,19 +40,19 @@ class Holder(Protocol):
 
 
 def largest_request(holder: Holder, limit: int) -> int:
-    """Return the maximum bytes of a request of a holder, if `limit` is that of all requests."""
+    """Return the maximum bytes of a holder's request. `limit` applies to all requests."""
     return limit if holder.writes else min(limit, READING_BYTES)
 
 
 def too_large(holder: Holder, limit: int) -> BodyTooLargeError:
-    """Return the error for a request of a holder that is larger than `largest_request` says."""
+    """Return the error for a holder's request above `largest_request`."""
     most = largest_request(holder, limit)
     of_whom = "" if most == limit else " with a token that may only read"
     return BodyTooLargeError(f"a body has at most {most} bytes{of_whom}", (b"connection", b"close"))
 
 
 class Quota:
-    """Limits how much of one resource is held at one time.
+    """Limits the concurrent use of one resource.
 
     Args:
         resource: name of the resource in error messages and metrics.
@@ -75,13 +75,13 @@ class Quota:
         self._held: dict[str, int] = {}
 
     def take(self, holder: Holder, amount: int = 1, *, mine: int = 0) -> None:
-        """Take an amount, to be given back with `give_back`.
+        """Take an amount, to be returned with `give_back`.
 
         Args:
-            holder: who takes the amount.
-            amount: amount that is taken.
-            mine: amount that the caller took before for the same request. A request that holds all there is held gets
-                any amount: otherwise one that is larger than the limit would never get in.
+            holder: the holder of the amount.
+            amount: amount to take.
+            mine: amount that the caller took before for the same request. A request gets any amount if no other request
+                holds any: otherwise a request above the limit would never be accepted.
 
         Raises:
             OverloadedError: the holder's share or the total is exhausted.
@@ -93,7 +93,7 @@ class Quota:
         self.held += amount
 
     def has_room(self, holder: Holder) -> bool:
-        """Return whether the holder may take one."""
+        """Return whether the holder may take an amount of one."""
         return self._refusal(holder, 1, 0) is None
 
     def _refusal(self, holder: Holder, amount: int, mine: int) -> str | None:
@@ -111,7 +111,7 @@ class Quota:
         return None
 
     def give_back(self, holder: Holder, amount: int = 1) -> None:
-        """Give an amount back."""
+        """Return an amount."""
         left = self._held[holder.name] - amount
         if left:
             self._held[holder.name] = left
@@ -121,7 +121,7 @@ class Quota:
 
     @contextlib.contextmanager
     def holding(self, holder: Holder) -> Iterator[None]:
-        """Hold one inside this context. Raise OverloadedError as `take`."""
+        """Hold an amount of one inside this context. Raise OverloadedError."""
         self.take(holder)
         try:
             yield
@@ -130,7 +130,7 @@ class Quota:
 
 
 class Quotas(Collector):
-    """All quotas of the service. As a collector, the metrics of the quotas."""
+    """All quotas of the service. As a collector, it yields the metrics of the quotas."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         percent = settings.max_share
@@ -138,7 +138,7 @@ class Quotas(Collector):
         self.exports = Quota("exports", settings.max_exports, percent=percent)
         self.imports = Quota("imports", settings.max_imports, percent=percent)
         self.bodies = Quota("bytes of requests", settings.max_held_body_bytes, percent=percent)
-        """Bytes of HTTP bodies over 64 KiB and of gRPC messages, until their requests are answered."""
+        """Bytes of HTTP bodies over 64 KiB and of gRPC messages whose requests are in flight."""
         self.calls = Quota("gRPC calls", settings.max_grpc_calls, percent=percent)
         self.sessions = Quota("MCP sessions", settings.mcp_max_sessions, percent=percent)
         self.listeners = Quota("MCP listeners", settings.mcp_max_sessions, percent=percent)
@@ -147,7 +147,7 @@ class Quotas(Collector):
         self.syncs = Quota("synchronizations", 1)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what is held and what was refused, by resource."""
+        """Yield the held amounts and the numbers of refusals, by resource."""
         held = GaugeMetricFamily("swarm_memory_quota_held", "Amount held of a limited resource.", labels=["resource"])
         limit = GaugeMetricFamily("swarm_memory_quota_limit", "Limit of the resource.", labels=["resource"])
         refused = CounterMetricFamily(

@@ -1,4 +1,4 @@
-"""Whether the service is ready for requests, for the probes of HTTP and gRPC."""
+"""Readiness of the service, for the probes of HTTP and gRPC."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from swarm_operator.memory.core.store import Store
 
 
 def unready(store: Store) -> str | None:
-    """Return why a store is not ready; None if it is.
+    """Return the reason why a store is not ready; None if it is ready.
 
-    A full disk leaves it ready: Kubernetes sends no request to a pod that is not, and reads and deletes still work.
+    A store with a full disk is ready, because reads and deletes still work and Kubernetes sends requests only to ready
+    pods.
     """
     if not store.alive:
         return "the writer has stopped"

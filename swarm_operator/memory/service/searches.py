@@ -20,13 +20,13 @@ DEFAULT_LIMIT: Final = 50
 
 
 class Found(NamedTuple):
-    """A page of a search, for the caller.
+    """A page of a search, with its context.
 
     Attributes:
         page: the page of the store.
         query: the query.
         next_cursor: cursor of the next page; None on the last page.
-        before: number of hits on the pages before. The first hit of the page has the rank after it.
+        before: number of hits on the previous pages. The rank of the first hit is one more.
     """
 
     page: SearchPage
@@ -39,8 +39,8 @@ def query_of(members: Mapping[str, Any], **translated: Any) -> Query:
     """Return the query of a JSON document, whose members have the names of Query.create's arguments.
 
     Args:
-        members: the document. Members that are no arguments are ignored.
-        translated: arguments that have another name or form in the document.
+        members: the document. Members that are not arguments are ignored.
+        translated: arguments with another name or form in the document.
 
     Raises:
         InvalidInputError: a member has a value that is not allowed.
@@ -73,12 +73,12 @@ async def run(
         store: the store, which checks the caller's permissions.
         credential: credential of the caller.
         query: the query.
-        cursor: `next_cursor` of the page before; None: this is the first page.
+        cursor: `next_cursor` of the previous page; None for the first page.
         limit: maximum number of hits.
         metrics: metrics of the service.
 
     Raises:
-        InvalidInputError: `cursor` is no cursor of this query, or the store refuses the query.
+        InvalidInputError: `cursor` is not a cursor of this query, or the store rejects the query.
         ForbiddenError: the caller may not read the namespace.
         MemoryStoreError: nothing was read.
     """
@@ -89,11 +89,11 @@ async def run(
         page = await store.search(query, position=position, limit=limit)
     except (MemoryStoreError, RequestError) as error:
         failed = describe(error).status >= 500
-        # Which mode the store would have chosen for a text alone is not known then.
+        # The mode that the store would have chosen for a text alone is then unknown.
         mode = query.mode or (None if query.text is None else Mode.WORDS)
         metrics.answered_search(mode, SearchOutcome.FAILED if failed else SearchOutcome.REFUSED)
         raise
-    if not page.steps:  # the engine has gone through one list of candidates
+    if not page.steps:  # the engine has examined one list of candidates
         page.steps.append(Step(_plan(query, page), page.candidates, time.perf_counter() - started))
     metrics.answered_search(page.mode, SearchOutcome.PARTIAL if page.partial else SearchOutcome.OK)
     following = None if page.position is None else [page.position, before + len(page.hits)]
@@ -101,7 +101,7 @@ async def run(
 
 
 def _plan(query: Query, page: SearchPage) -> str:
-    """Return what the candidates of a search without vectors were."""
+    """Return the name of the step that found the candidates of a search without vectors."""
     if page.mode is not None:
         return "words" if page.ranked else "newest"
     if query.order is Order.UPDATED:
@@ -110,9 +110,9 @@ def _plan(query: Query, page: SearchPage) -> str:
 
 
 def steps(credential: Credential, page: SearchPage) -> list[dict[str, Any]]:
-    """Return the steps of a search as documents, for a caller that asked for them.
+    """Return the steps of a search as documents, for a caller that requested them.
 
-    A caller that is limited to namespaces is not told how long they took: that depends on the entries of others, too.
+    A caller that is limited to namespaces does not get the durations, which depend on entries of others, too.
     """
     timed = credential.principal.namespaces is None
     return [

@@ -50,7 +50,7 @@ CURSOR_KEY_NAME = "cursor-key"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _GRPC_SERVER = "swarm_operator.memory.service.grpc.server"
 _SHUTDOWN_POLL = 0.01
-"""Seconds between two looks at the in-flight requests of a server that stops."""
+"""Seconds between two checks of the in-flight requests of a stopping server."""
 
 _log = structlog.get_logger(__name__)
 
@@ -100,7 +100,7 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
                 scraped = _Server(metrics_app, scrapers, settings.grace, certificate=certificate)
                 servers = [(api, http_socket), (scraped, metrics_socket)]
                 force_shutdown += [server.force_shutdown for server, _ in servers]
-                # HTTP is served first: what MCP and gRPC import takes longer than all the rest of the start.
+                # HTTP is served first: the imports of MCP and gRPC take longer than the rest of the start.
                 async with (
                     app.running(),
                     _running(servers) as running,
@@ -111,10 +111,10 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
                         force_shutdown.append(functools.partial(grpc.stop, 0.0))
                     _announce(servers, store, grpc.port if grpc else None, "https" if certificate else "http")
                     if settings.service_accounts is not None:
-                        # What verifies a token takes 0.1 s to load, for which no request should wait.
+                        # The verification of tokens takes 0.1 s to load; no request should wait for that.
                         await asyncio.to_thread(importlib.import_module, "jwt")
                     asked = await _stopped(running, store, stop)
-                    # Waited for here, so that all protocols share one grace period.
+                    # Wait here, so that all protocols share one grace period.
                     await _shut_down(servers, running)
     except (MemoryStoreError, BadTokenFileError, BadCertificateError, OSError) as error:
         _log.error("cannot serve", reason=str(error), kind=type(error).__name__)
@@ -127,7 +127,7 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
 
 
 async def _restored(settings: ServiceSettings, swarm_id: str, stop: asyncio.Event) -> bool:
-    """Restore the backup of the settings if there is no database yet. Return False if a signal came meanwhile."""
+    """Restore the backup of the settings if no database exists. Return False if a signal arrived meanwhile."""
     assert settings.restore_from is not None  # noqa: S101 - for mypy
     database = settings.data_dir / DATABASE_NAME
     if database.exists():
@@ -264,7 +264,7 @@ class _Server(uvicorn.Server):
         self._grace = grace
 
     def listen(self, sock: socket.socket) -> None:
-        """Start listening. uvicorn's own start would accept as slowly as uvloop does."""
+        """Start listening. uvicorn's own start would accept one connection per turn, like uvloop."""
         config = self.config
         config.load()
         http: Callable[..., asyncio.Protocol] = config.http_protocol_class
@@ -288,8 +288,8 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, end the endless responses and wait for in-flight requests.
 
-        uvicorn's own shutdown looks every 0.1 s whether they have ended, and takes 0.1 s where there are none. Clients
-        wait for as long: nobody serves them until a successor does.
+        uvicorn's shutdown checks every 0.1 s whether requests have ended, and takes 0.1 s even without requests. During
+        this time clients have no server: they wait for the next process.
         """
         for stop in self._on_exit:
             stop()
@@ -305,7 +305,7 @@ class _Server(uvicorn.Server):
             connection.shutdown()
         deadline = time.monotonic() + self._grace
         while (state.connections or state.tasks) and not self.force_exit and time.monotonic() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(_SHUTDOWN_POLL)  # uvicorn's protocol removes them from plain sets
+            await asyncio.sleep(_SHUTDOWN_POLL)  # uvicorn's protocol removes items from plain sets
         for task in tuple(state.tasks):
             task.cancel()
 
@@ -350,7 +350,7 @@ def _service_accounts(settings: ServiceSettings) -> ServiceAccounts | None:
 
 
 def _seal(settings: ServiceSettings) -> Seal:
-    """Return the seal of cursors. Its key survives a restart, so that clients can read on."""
+    """Return the seal of cursors. Its key survives a restart, so that cursors stay valid."""
     try:
         return Seal(read_or_create_key(settings.data_dir / CURSOR_KEY_NAME))
     except OSError as error:  # a full disk must not prevent reads
@@ -359,7 +359,7 @@ def _seal(settings: ServiceSettings) -> Seal:
 
 
 def _available(host: str) -> str:
-    """Return the host; all IPv4 addresses for "::" where the machine has no IPv6. Go's net.Listen does the same."""
+    """Return the host. Without IPv6, "::" becomes all IPv4 addresses, as in Go's net.Listen."""
     return "0.0.0.0" if host == "::" and not socket.has_dualstack_ipv6() else host  # noqa: S104 - asked for by "::"
 
 

@@ -35,25 +35,27 @@ class ServiceSettings:
     two random tokens if missing."""
 
     service_accounts: Path | None = None
-    """File by which tokens of Kubernetes service accounts are verified, see shared.service_accounts. None: none are."""
+    """File with rules to verify tokens of Kubernetes service accounts, see shared.service_accounts. None: such tokens
+    are not accepted."""
 
     tls_dir: Path | None = None
-    """Directory with `tls.crt` and `tls.key`, with which all ports serve TLS. None: no TLS."""
+    """Directory with `tls.crt` and `tls.key` for TLS on all ports. None: no TLS."""
 
     backups: str | None = None
-    """URL of the destination of backups: file:///FOLDER, s3://BUCKET/PREFIX, gs://... or az://...; None: none."""
+    """URL of the destination of backups: file:///FOLDER, s3://BUCKET/PREFIX, gs://... or az://...; None: no
+    destination."""
 
     backups_options: Path | None = None
     """JSON file with the options of an object store, see transfer.backups.options."""
 
     backups_credentials: Path | None = None
-    """Directory with a file for each credential of an object store. Read again for each request."""
+    """Directory with a file for each credential of an object store. The files are read again for each request."""
 
     scratch: Path | None = None
-    """Directory for copies on their way to and from an object store. None: the data directory."""
+    """Directory for temporary copies of backups in an object store. None: the data directory."""
 
     restore_from: str | None = None
-    """Location of a backup that becomes the database, if there is no database yet."""
+    """Location of a backup that is restored at the start if no database exists."""
 
     max_body_bytes: int = 16 * MIB
     """Maximum bytes of a request body; longer bodies get 413."""
@@ -66,7 +68,8 @@ class ServiceSettings:
     429."""
 
     body_timeout: float = 30.0
-    """Maximum seconds between two parts of a request body; then 408. After this time the average rate counts, too."""
+    """Maximum seconds between two parts of a request body; then 408. After this time the minimum average rate applies,
+    too."""
 
     head_timeout: float = 10.0
     """Maximum seconds from the first byte of a request's head to its last; then 408. Also the maximum seconds of a TLS
@@ -76,13 +79,14 @@ class ServiceSettings:
     """Seconds after which a connection without a request is closed."""
 
     send_timeout: float = 30.0
-    """Seconds after which the average rate counts at which a client reads a response that fills the send buffer."""
+    """Seconds after which the minimum average rate applies to a client that reads a response larger than the send
+    buffer."""
 
     min_transfer_rate: int = 1024
     """Minimum average bytes per second of a request body, and of a response that a client reads; 0: no minimum."""
 
     max_connections: int = 1000
-    """Maximum connections of the API's port, and never more than the process may open files for."""
+    """Maximum connections of the API's port; the limit of open files may reduce it."""
 
     max_unsent_bytes: int = 128 * MIB
     """Maximum bytes of all responses that wait for slow clients; beyond it the slowest clients are disconnected."""
@@ -106,8 +110,8 @@ class ServiceSettings:
     """Seconds without a change after which a watch sends a heartbeat, so that proxies keep the connection open."""
 
     watch_pause: float = 0.02
-    """Seconds between two sends of a watch. The first change is sent at once; changes within this time go together.
-    Without the pause a hundred watches would cost more than the writes that they watch."""
+    """Seconds between two sends of a watch. The first change is sent at once; changes within this time are sent
+    together. Without the pause a hundred watches would cost more than the watched writes."""
 
     grace: int = 20
     """Grace period in seconds for in-flight requests after SIGTERM. Kubernetes' grace period must be longer."""
@@ -136,4 +140,4 @@ class ServiceSettings:
     """Origins (`https://host`) whose pages may use /mcp. Programs send no Origin and need no entry."""
 
     embedder: EmbedderSettings = field(default_factory=EmbedderSettings)
-    """Makes the vectors of entries that come without one, and of questions."""
+    """Embedder of questions, and of entries that are written without a vector."""

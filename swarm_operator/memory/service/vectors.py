@@ -1,4 +1,4 @@
-"""JSON schemas of vectors and of what is compared by them."""
+"""JSON schemas of vectors and near-duplicates."""
 
 from __future__ import annotations
 

@@ -23,15 +23,15 @@ from swarm_operator.memory.service.quotas import Holder, Quotas, largest_request
 from swarm_operator.memory.service.settings import ServiceSettings
 
 _PROMPT_READS: Final = 8
-"""Messages of one principal that are read at once without a reservation. Further calls wait for their turn."""
+"""Maximum number of messages of one principal that are read concurrently without a reservation. Further calls wait."""
 _PROMPT_SECONDS: Final = 0.1
-"""Seconds after which a message that has not arrived takes a reservation. A small one arrives with its call."""
+"""Seconds after which an incomplete message takes a reservation. A small message arrives with its call."""
 _SMALL: Final = 64 * 1024
 """Messages up to this size (bytes) are not counted: the number of calls bounds them."""
 
 
 class Held:
-    """What a call holds of the quotas until it has ended, which includes sending its response."""
+    """Share of the quotas that a call holds until its response has been sent."""
 
     __slots__ = ("_holder", "_message", "_quotas", "_response")
 
@@ -43,7 +43,7 @@ class Held:
         quotas.calls.take(holder)
 
     def message(self, size: int) -> None:
-        """Hold the bytes of the message in place of what was held for it. Raise OverloadedError."""
+        """Hold the bytes of the message instead of its reservation. Raise OverloadedError."""
         size = size if size > _SMALL else 0
         if size > self._message:
             self._quotas.bodies.take(self._holder, size - self._message, mine=self._message)
@@ -52,13 +52,13 @@ class Held:
         self._message = size
 
     def response(self, size: int) -> None:
-        """Hold the bytes of the response: a client that does not read keeps them. Raise OverloadedError."""
+        """Hold the bytes of the response, which stay in memory until the client reads. Raise OverloadedError."""
         if size > _SMALL:
             self._quotas.bodies.take(self._holder, size, mine=self._message)
             self._response = size
 
     def release(self, _: Any) -> None:
-        """Give everything back."""
+        """Release everything."""
         self._quotas.calls.give_back(self._holder)
         if held := self._message + self._response:
             self._quotas.bodies.give_back(self._holder, held)
@@ -82,15 +82,15 @@ class Admission:
         return held
 
     def enter_stream(self, holder: Holder, context: Any) -> None:
-        """Count a call whose messages others read, with room for one of maximum size. Raise OverloadedError."""
+        """Count a call whose messages gRPC reads, and reserve a message of maximum size. Raise OverloadedError."""
         self.enter(holder, context).message(self._largest)
 
     async def read(self, holder: Holder, held: Held, kind: type[Message], context: Any) -> Any:
-        """Return the message of a call, of a kind. A large one is parsed on a thread.
+        """Return the message of a call. Parse a large message on a thread.
 
         Raises:
             BodyTooLargeError: the message is larger than a holder that may only read may send.
-            OverloadedError: the message is slow, and the holder has no share left for a message of maximum size.
+            OverloadedError: the message is slow, and the holder's share has no room for a message of maximum size.
             BodyTimeoutError: the message did not arrive in time.
             InvalidInputError: the bytes are not a message of this call, or have too many fields.
         """
@@ -121,7 +121,7 @@ class Admission:
                 prompt.release()
 
     def _sweep(self) -> None:
-        """Look after the messages that are being read. A timer for each call would cost more than the rest of this."""
+        """Check the messages that are being read. A timer per call would cost more than this check."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         for reading in self._reading:
@@ -153,7 +153,7 @@ class _Reading:
         self._since = asyncio.get_running_loop().time()
 
     def check(self, now: float, largest: int, seconds: float) -> None:
-        """Reserve room for a message that is slow. End the call if there is none, or the message is too late."""
+        """Reserve room for a slow message. End the call if there is no room, or if the message is too late."""
         if self.refusal is not None:
             return
         if not self.reserved:

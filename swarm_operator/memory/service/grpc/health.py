@@ -1,4 +1,4 @@
-"""grpc.health.v1.Health, which needs no token: bounded, so that nobody can use it up for the others.
+"""grpc.health.v1.Health, which requires no token. Its limits keep it available for all clients.
 
 Health checks count neither as calls nor in a principal's share.
 """
@@ -16,25 +16,25 @@ _CHECK: Final = f"/{health.SERVICE_NAME}/Check"
 _LIST: Final = f"/{health.SERVICE_NAME}/List"
 _WATCH: Final = f"/{health.SERVICE_NAME}/Watch"
 _MOST_READS: Final = 4
-"""Requests that are read at once: anybody may send one of maximum size."""
+"""Maximum number of requests that are read concurrently: any client may send one of maximum size."""
 _READ_SECONDS: Final = 1.0
 _MOST_WATCHES: Final = 64
-"""Concurrent watches. One more ends the oldest, whose client has had its answer and may ask again."""
+"""Maximum number of watches. A further watch ends the oldest, whose client has a status and may watch again."""
 _UNKNOWN: Final = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
-"""Status of a service that has none, as the protocol asks for in watches."""
+"""Status of an unknown service, which the protocol requires in watches."""
 
 
 class _Watch:
-    """A watch that goes on."""
+    """A watch in progress."""
 
     def __init__(self) -> None:
         self.wake = asyncio.Event()
-        """Set when a status has changed, or the watch is to end."""
+        """Set when a status has changed or the watch must end."""
         self.ended = False
 
 
 class Health:
-    """Health of the server and its services, which all have one status."""
+    """Health of the server and its services, which share one status."""
 
     def __init__(self) -> None:
         self._servicer = health.aio.HealthServicer()
@@ -73,7 +73,7 @@ class Health:
         return await self._servicer.Check(await self._request(context), context)
 
     async def _list(self, _: Any, context: Any) -> Any:
-        await self._request(context)  # without content, whatever fields a later version may add
+        await self._request(context)  # without content, even if a later version adds fields
         return health_pb2.HealthListResponse(statuses=self._statuses)
 
     async def _watch(self, _: Any, context: Any) -> None:
@@ -92,10 +92,10 @@ class Health:
         )
 
     async def _tell(self, service: str, watch: _Watch, context: Any) -> None:
-        """Send the status of a service, and each change of it, until the watch is to end.
+        """Send the status of a service and its changes, until the watch ends.
 
-        It is not ended by a cancellation: one that comes during a write leaves the write to gRPC, and nothing can be
-        sent to the client after that.
+        A cancellation does not end the watch: after a cancellation during a write, gRPC can send nothing more to the
+        client.
         """
         told = None
         while not watch.ended:
@@ -114,7 +114,7 @@ class Health:
         oldest.wake.set()
 
     async def _request(self, context: Any) -> health_pb2.HealthCheckRequest:
-        """Return the request; the one for the whole server if too many are being read, so that each has an answer."""
+        """Return the request. If too many are being read, return the request for the server, so that it is answered."""
         if self._reads >= _MOST_READS:
             return health_pb2.HealthCheckRequest()
         self._reads += 1
@@ -132,7 +132,7 @@ class Health:
 
 
 async def _unimplemented(_: Any, context: Any) -> None:
-    """Refuse a call of a method that is not there. For a handler that is None, gRPC would log a traceback."""
+    """Refuse a call of an unknown method. If the handler were None, gRPC would log a traceback."""
     await context.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
 
 

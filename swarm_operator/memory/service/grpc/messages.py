@@ -101,8 +101,8 @@ def metadata_of(document: bytes) -> dict[str, Any] | None:
 
 
 def vector_of(numbers: Sequence[float]) -> list[float] | None:
-    """Return a vector as the store takes it; None if there are no numbers."""
-    # The store refuses a longer one. A message has room for millions, which would be objects in a list.
+    """Return a vector for the store; None if there are no numbers."""
+    # The store refuses a longer vector. A message has room for millions of numbers, which would be objects in a list.
     return list(numbers[: MAX_WIDTH + 1]) or None
 
 

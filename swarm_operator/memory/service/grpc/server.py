@@ -33,13 +33,13 @@ from swarm_operator.memory.service.telemetry import tracing
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 
 _STREAMS: Final = 1024
-"""Concurrent streams of one connection, more than the calls that anybody may have: the client then waits."""
+"""Maximum concurrent streams of a connection, above the limit of calls: for a further stream the client waits."""
 _IDLE_MS: Final = 300_000
-"""Milliseconds without a call after which a connection is closed; the client connects again when it has one."""
+"""Milliseconds without a call after which a connection is closed; the client reconnects for its next call."""
 _HANDSHAKE_MS: Final = 10_000
 """Milliseconds for the TLS handshake and the first bytes of HTTP/2 of a new connection."""
 _PING_MS: Final = 60_000
-"""Milliseconds between two pings of a client that has calls: one that is gone must not hold its calls."""
+"""Milliseconds between two pings of a client with calls: a disconnected client must not hold its calls."""
 _POLL_INTERVAL: Final = 1.0
 """Seconds between two readiness checks of the store."""
 
@@ -81,7 +81,7 @@ class GrpcServer:
                 ("grpc.max_connection_idle_ms", _IDLE_MS),
                 ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
                 ("grpc.keepalive_time_ms", _PING_MS),
-                # The window of a stream whose message is not read yet must not grow.
+                # The window of a stream must not grow before its message is read.
                 ("grpc.http2.bdp_probe", 0),
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
@@ -139,7 +139,7 @@ class GrpcServer:
 
 
 def _credentials(certificate: Certificate) -> grpc.ServerCredentials:
-    """Return credentials that ask for the certificate in use at each handshake. gRPC allows TLS 1.2 and 1.3."""
+    """Return credentials that use the current certificate for each handshake. gRPC allows TLS 1.2 and 1.3."""
     served = certificate.current()
 
     def fetch() -> grpc.ServerCertificateConfiguration | None:
@@ -158,9 +158,9 @@ def _configuration(pair: Pair) -> grpc.ServerCertificateConfiguration:
 
 
 class _Admission(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Admits health checks and calls with a valid token, none of which is read before it is admitted.
+    """Admits health checks and calls with a valid token. No message is read before its call is admitted.
 
-    Each handler takes a stream of requests, whatever the call is: the core would read the message of another one, of up
+    Each handler takes a stream of requests, also for unary calls: for a unary handler the core reads the message, of up
     to 16 MiB, before the handler runs.
     """
 
@@ -203,7 +203,7 @@ class _Admission(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         return kind(functools.partial(call, credential), None, handler.response_serializer)
 
     async def _reflect(self, credential: Credential, handler: Any, requests: Any, context: Any) -> AsyncIterator[Any]:
-        """Yield what reflection answers. Its requests are read as they come, so the call has a deadline."""
+        """Yield the responses of reflection. Its requests are read as they arrive, so the call has a deadline."""
         try:
             self._admission.enter_stream(credential.principal, context)
         except OverloadedError as error:

@@ -75,7 +75,7 @@ class MemoryServicer:
         metrics: metrics of operations and errors, shared with HTTP.
         handled: counter of calls by method and status.
         settings: heartbeat and pause of watches.
-        quotas: limits of what each principal holds, shared with HTTP.
+        quotas: quotas of principals, shared with HTTP.
         admission: reads the messages of calls.
     """
 

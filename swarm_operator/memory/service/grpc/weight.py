@@ -1,7 +1,7 @@
-"""Limits what a message takes in memory, before it is parsed.
+"""Limits the memory of a message before it is parsed.
 
-An empty element of a list takes two bytes of a message and up to 70 in memory. 16 MiB of them would take half a
-gigabyte, and the parser, which is one call in C, would keep the event loop waiting for half a second.
+An empty element of a list takes two bytes of a message and up to 70 in memory. 16 MiB of such elements would take half
+a gigabyte, and the parser, which is one call in C, would block the event loop for half a second.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Any, Final
 from swarm_operator.memory.core.errors import InvalidInputError
 
 SMALL: Final = 64 * 1024
-"""Messages up to this size (bytes) are parsed as they are."""
+"""Messages up to this size (bytes) are parsed without a check."""
 MAX_WEIGHT: Final = 2 * 1024 * 1024
-"""Limit of a message's weight. 1000 operations with all tags that an entry may have weigh 1.3 million."""
+"""Maximum weight of a message. 1000 operations with the maximum number of tags weigh 1.3 million."""
 _FIELD: Final = 16
-"""Weight of a field, whatever the length of its text."""
+"""Weight of a field of any length."""
 _UNSEEN: Final = 1024
-"""Parts up to this size (bytes) are not looked into: each byte weighs 1."""
+"""Parts up to this size (bytes) are not parsed: each byte weighs 1."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MALFORMED: Final = "as memory.proto describes it"
 
 
 def check_weight(raw: bytes, descriptor: Any) -> None:
-    """Check the weight of a message, which grows with the fields and not with the texts in them.
+    """Check the weight of a message, which grows with the number of fields and not with the length of texts.
 
     Args:
         raw: the message.
@@ -40,7 +40,7 @@ def check_weight(raw: bytes, descriptor: Any) -> None:
 
 
 def _weigh(raw: bytes, start: int, end: int, descriptor: Any, left: int) -> int:
-    """Return what is left of the weight behind a part. Raise InvalidInputError, or IndexError behind the end."""
+    """Return the remaining weight after a part. Raise InvalidInputError, or IndexError for a truncated message."""
     fields = descriptor.fields_by_number
     while start < end:
         tag, start = _varint(raw, start)
@@ -59,7 +59,7 @@ def _weigh(raw: bytes, start: int, end: int, descriptor: Any, left: int) -> int:
             _, start = _varint(raw, start)
         elif kind in {_FIXED64, _FIXED32}:
             start += 8 if kind == _FIXED64 else 4
-        else:  # a group, which no message here has
+        else:  # a group, which memory.proto does not use
             raise InvalidInputError("message", _MALFORMED)
         if left < 0:
             raise InvalidInputError("message", "fewer fields: it has more than 1000 operations may have")
@@ -67,7 +67,7 @@ def _weigh(raw: bytes, start: int, end: int, descriptor: Any, left: int) -> int:
 
 
 def _varint(raw: bytes, start: int) -> tuple[int, int]:
-    """Return a number and the place behind it."""
+    """Return a number and the offset after it."""
     value = shift = 0
     while True:
         byte = raw[start]

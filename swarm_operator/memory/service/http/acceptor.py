@@ -1,7 +1,7 @@
-"""Accepts the connections of a socket, many in one turn of the event loop.
+"""Accepts the connections of a socket, many per turn of the event loop.
 
-uvloop's own server accepts one connection a turn. While turns are slow, new connections would wait for seconds behind a
-crowd of others: probes, too.
+uvloop's server accepts one connection per turn. While turns are slow, new connections, including probes, would wait for
+seconds behind many others.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Final
 
 _PER_TURN: Final = 64
-"""Connections that are accepted in one turn, which takes some 5 ms."""
+"""Maximum connections accepted in one turn, which takes some 5 ms."""
 _PAUSE: Final = 0.1
-"""Seconds until the next attempt when the process can open no more files."""
+"""Seconds until the next attempt after the process has reached its limit of open files."""
 
 
 class Acceptor:
@@ -54,7 +54,7 @@ class Acceptor:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:
-                # No more files: the socket stays readable, and would keep the loop busy.
+                # At the limit of open files, the socket stays readable and would keep the loop busy.
                 self._loop.remove_reader(self._socket)
                 self._resuming = self._loop.call_later(_PAUSE, self._loop.add_reader, self._socket, self._accept)
                 return
@@ -66,5 +66,5 @@ class Acceptor:
     async def _connect(self, connection: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(self._factory, connection)
-        except OSError:  # the client has gone
+        except OSError:  # the client has disconnected
             connection.close()

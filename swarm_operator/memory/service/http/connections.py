@@ -1,4 +1,4 @@
-"""Limits on the connections of a port: how many there are, how long each may take, and what they hold in memory.
+"""Limits on the connections of a port: their number, their times and their memory.
 
 A sweep each second compares every connection with its deadlines, so a request starts no timer. Connections that a limit
 ends are counted in a metric, and logged at most once in ten seconds for each reason.
@@ -22,15 +22,15 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_HEADERS: Final = 128
 """Maximum number of header fields of a request. A short field takes 30 times its bytes in memory."""
 MAX_PIPELINED: Final = 32
-"""Maximum requests of a connection that wait for the response to an earlier request."""
+"""Maximum pipelined requests of a connection."""
 METRICS_CONNECTIONS: Final = 64
 """Maximum connections of the metrics port."""
 
 _RESERVE: Final = 32
-"""Connections above the limit. A probe is answered on them while connections with requests are as many as allowed, and
-keeps its place until so many newer connections have come."""
+"""Connections above the limit, reserved for probes while the limit of connections with requests is reached. A probe
+keeps its connection until this number of newer connections has arrived."""
 _FILES: Final = 64
-"""Files that the process opens besides connections: the database, its log, sockets, modules."""
+"""Files of the process other than connections: the database, its log, sockets, modules."""
 _LOG_INTERVAL: Final = 10.0
 
 _log = structlog.get_logger(__name__)
@@ -93,9 +93,9 @@ class ConnectionLimits:
 
 
 def max_connections(wanted: int) -> int:
-    """Return the number of connections that the process has files for, at most `wanted`.
+    """Return the number of connections that the limit of open files allows, at most `wanted`.
 
-    A quarter of the files is left to gRPC, to the metrics port and to the connections that probes use.
+    A quarter of the files is reserved for gRPC, the metrics port and the connections of probes.
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
@@ -104,7 +104,7 @@ def max_connections(wanted: int) -> int:
 
 
 class Connection(Protocol):
-    """Connection as the limits see it."""
+    """Interface of a connection for the limits."""
 
     @property
     def peer(self) -> str:
@@ -132,8 +132,8 @@ class Connections:
         self._port = port
         self._open: set[Connection] = set()
         self.waiting: OrderedDict[Connection, None] = OrderedDict()
-        """Connections that wait for a request, in the order in which they began to: the first is closed if one must be.
-        A connection enters and leaves itself, unless it is closed: a call here would be made twice for each request."""
+        """Idle connections, the longest idle first, which is closed first. A connection adds and removes itself, except
+        on closing: a method of this class would be called twice per request."""
         self._unsent: OrderedDict[Connection, int] = OrderedDict()
         self._unsent_bytes = 0
         self._ended: Counter[Reason] = Counter()
@@ -151,7 +151,7 @@ class Connections:
     def admit(self, connection: Connection) -> bool:
         """Add a connection. Return False if only probes may be answered on the connection while `crowded`.
 
-        If there are too many connections, the one that has waited longest for a request is closed, or the new one.
+        If there are too many connections, the longest idle connection is closed, or else the new one.
         """
         self._open.add(connection)
         self.waiting[connection] = None
@@ -161,7 +161,7 @@ class Connections:
         return surplus <= 0
 
     def hold(self, connection: Connection, size: int) -> None:
-        """Note that a client has yet to read `size` bytes. Close the slowest clients if that is too much for all."""
+        """Record that a client has yet to read `size` bytes. Close slow clients over the limit."""
         self.release(connection)
         self._unsent[connection] = size
         self._unsent_bytes += size
@@ -169,7 +169,7 @@ class Connections:
             self._end(next(iter(self._unsent)), Reason.UNSENT)
 
     def release(self, connection: Connection) -> None:
-        """Note that a client has read its response, but for what fits the send buffer."""
+        """Record that the rest of a client's response fits into the send buffer."""
         self._unsent_bytes -= self._unsent.pop(connection, 0)
 
     def remove(self, connection: Connection) -> None:

@@ -1,12 +1,12 @@
 """The direct path: answers plain requests for single entries without an ASGI application.
 
 A request is plain if it is a GET, PUT or DELETE of an entry whose head and body have arrived together, without
-conditions, tracing or anything else that needs a decision. Every other request, and every request that would be
-refused, is left to the parser and to the application: they alone decide and word each refusal.
+conditions, tracing or other special headers. The parser and the application handle every other request, and every
+request that would be refused: only they create refusals.
 
-The path does not parse header fields. It compares them with those of former requests of the same connection. The first
-request with other fields is checked strictly; what this finds out holds while the tokens stay the same. The reasons are
-in docs/design/direct-path.md.
+The path does not parse header fields. It compares them with the fields of earlier requests of the connection. The first
+request with other fields is checked strictly; the result is valid until the tokens change. docs/design/direct-path.md
+has the reasons.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _FIELDS: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+: [!-~]([ -~]*[!-~])
 _MAX_FIELDS_BYTES: Final = 2048
 _MAX_FIELDS: Final = 32
 _MAX_HEADS: Final = 4
-"""Heads that a connection remembers: a client sends one with GET and DELETE, and one with PUT, of any length."""
+"""Maximum heads that a connection caches. A client sends one for GET and DELETE, and one for PUT of any length."""
 _MEANT: Final = frozenset({
     b"if-match", b"if-none-match", b"traceparent", b"x-request-id", b"expect", b"content-encoding",
     b"transfer-encoding", b"upgrade", b"proxy-connection",
@@ -51,11 +51,11 @@ _MEANT: Final = frozenset({
 _LIVES_ON: Final = {b"keep-alive": True, b"close": False}
 
 _Fields: TypeAlias = bytes | tuple[bytes, bytes]
-"""Header fields as sent; with a body, what is before and behind the last word and the value of Content-Length."""
+"""Header fields as sent; with a body, the parts before and after the `-Length: N` of Content-Length."""
 
 
 class _Head(NamedTuple):
-    """What the header fields of a request mean."""
+    """Meaning of the header fields of a request."""
 
     principal: Principal
     keep_alive: bool
@@ -64,7 +64,7 @@ class _Head(NamedTuple):
 
 
 class Heads:
-    """Heads that a connection has sent, and the tokens with which they were found valid."""
+    """Heads that a connection has sent, and the tokens that they were checked with."""
 
     __slots__ = ("known", "tokens")
 
@@ -74,7 +74,7 @@ class Heads:
 
 
 class Connection(Protocol):
-    """Connection as the direct path sees it."""
+    """Interface of a connection for the direct path."""
 
     transport: asyncio.Transport
     server_state: ServerState
@@ -107,7 +107,7 @@ class Direct:
         self._default_fields = b""
 
     def answer(self, connection: Connection, data: bytes) -> bool:
-        """Answer a request, or begin to. Return False, with nothing done, if it is not plain or would be refused.
+        """Answer a request or begin it. Return False, without any effect, if it is not plain or would be refused.
 
         The connection has no request in progress, and `data` are the next bytes that it has received.
         """
@@ -136,7 +136,7 @@ class Direct:
         try:
             tokens = self._tokens.current()
             heads = connection.heads
-            if heads.tokens is not tokens:  # a token may have gone, or give other permissions
+            if heads.tokens is not tokens:  # a token may have been removed, or may have other permissions
                 heads.known.clear()
                 heads.tokens = tokens
             head = heads.known[fields] if fields in heads.known else self._examine(fields, heads)
@@ -170,14 +170,14 @@ class Direct:
         )
 
     def default_fields(self, state: ServerState) -> bytes:
-        """Return the header fields of all responses. uvicorn makes a new list of them each second, for the date."""
+        """Return the header fields of all responses. uvicorn creates a new list each second, for the date."""
         if self._defaults is not state.default_headers:
             self._defaults = state.default_headers
             self._default_fields = b"".join(b"%b: %b\r\n" % field for field in state.default_headers)
         return self._default_fields
 
     def _get(self, connection: Connection, head: _Head, identity: Identity) -> bool:
-        """Answer with an entry that is in memory, or begin to read it."""
+        """Answer with an entry from memory, or begin to read it."""
         if not head.principal.may_read(identity[0]):
             return False
         started = time.perf_counter()
@@ -223,7 +223,7 @@ class Direct:
         return True
 
     def _examine(self, fields: _Fields, heads: Heads) -> _Head | None:
-        """Return what header fields mean, and remember it; None if they are not plain.
+        """Return the meaning of header fields and cache it; None if they are not plain.
 
         Raises:
             RequestError: the request would be refused.
@@ -236,7 +236,7 @@ class Direct:
         if len(headers) != len(lines) or len(lines) > _MAX_FIELDS or not _MEANT.isdisjoint(headers):
             return None
         if isinstance(fields, tuple):
-            # The name that was cut off at its hyphen must be the only Content-Length, and not the end of another name.
+            # The name that was split at its hyphen must be the only Content-Length, and not the end of another name.
             if b"content-length" not in headers or not (b"\r\n" + fields[0]).lower().endswith(b"\r\ncontent"):
                 return None
             check_content_type(headers)
@@ -254,10 +254,10 @@ class Direct:
 
 
 class _Pending:
-    """Receiver of a result of the store. Has what the protocol and uvicorn read of the cycle of a request.
+    """Receiver of a result of the store. Has the attributes of a request's cycle that the protocol and uvicorn read.
 
     Attributes:
-        disconnected: whether the client has gone, or has been answered otherwise.
+        disconnected: whether the client has disconnected, or has received another response.
         keep_alive: whether the connection stays open after the response.
         response_complete: whether the response was sent.
     """
@@ -268,7 +268,7 @@ class _Pending:
     operation: ClassVar[str]
     response_started: Final = False
     message_event: Final = asyncio.Event()
-    """Nobody waits for it: the body of the request is there."""
+    """No task waits for this event: the body of the request is complete."""
 
     def __init__(self, direct: Direct, connection: Connection, head: _Head, started: float) -> None:
         self._direct = direct
@@ -279,7 +279,7 @@ class _Pending:
         self.response_complete = False
 
     def done(self) -> bool:
-        """Return False: a request is carried out even if its client has gone, as by the application."""
+        """Return False: a request is completed even if its client has disconnected, as in the application."""
         return False
 
     def set_result(self, result: Any, /) -> None:
@@ -296,7 +296,7 @@ class _Pending:
 
     def set_exception(self, error: BaseException, /) -> None:
         """Send the response to a failure."""
-        # The request's id must not stay in the context of the task that delivers the results of all requests.
+        # The request's ID must not remain in the context of the task that delivers the results of all requests.
         response = contextvars.Context().run(self._fail, error)
         self._send(response)
 

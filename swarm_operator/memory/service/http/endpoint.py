@@ -49,9 +49,9 @@ class Context:
         settings: settings of the service.
         metrics: metrics of the service.
         bodies: reader of request bodies.
-        quotas: limits of what each principal holds, shared by all protocols.
+        quotas: quotas of principals, shared by all protocols.
         restores: restores into the service's store.
-        backups: backups at the service's destination; None: it has none.
+        backups: backups at the service's destination; None without a destination.
     """
 
     settings: ServiceSettings

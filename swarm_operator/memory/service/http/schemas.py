@@ -50,7 +50,7 @@ RULE: Final = {
     },
     "threshold": nullable(THRESHOLD),
 }
-"""Members of a write that say what is done about near-duplicates."""
+"""Members of a write for near-duplicates."""
 
 HEAD: Final = {
     "namespace": text(),

@@ -1,9 +1,9 @@
 """TLS between a TCP connection and the protocol of HTTP.
 
-The limits of `connections` hold as without TLS: a connection counts from its first byte, a handshake has a deadline,
-and what a client has not read is what the TCP connection has yet to send. The TLS of asyncio and of uvloop makes the
-protocol after the handshake only, keeps encrypted bytes in a buffer that the protocol cannot see, and cannot tell the
-client the end of the response while the request still arrives.
+The limits of `connections` apply as without TLS: a connection counts from its first byte, a handshake has a deadline,
+and the unsent bytes of the TCP connection count as unread by the client. The TLS of asyncio and uvloop has none of
+this: it creates the protocol only after the handshake, and keeps encrypted bytes in a buffer that is hidden from the
+protocol. It also can't signal the end of a response while the request still arrives.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ from swarm_operator.memory.service.certificate import Certificate
 from swarm_operator.memory.service.http.connections import Connections, Reason
 
 _RECORD: Final = 16 * 1024
-"""Maximum bytes of a record (RFC 8446, section 5.1), and so of a read."""
+"""Maximum bytes of a record (RFC 8446, section 5.1), and therefore of a read."""
 _PART: Final = 16 * _RECORD
-"""Bytes that are encrypted at once. The buffer of encrypted bytes keeps its largest size for as long as the connection
-is open."""
+"""Bytes per encryption. The buffer of encrypted bytes keeps its largest size until the connection is closed."""
 
 
 class TlsProtocol(asyncio.Protocol):
-    """A connection: until the handshake is complete a Connection of its own, then the transport's source.
+    """A TLS connection. It counts as a Connection until the handshake is complete, and then feeds the protocol.
 
     Args:
-        certificate: the service's certificate; the connection keeps the one that is in use now.
-        factory: makes the protocol that gets the decrypted bytes.
+        certificate: the service's certificate; the connection keeps the current one.
+        factory: creates the protocol for the decrypted bytes.
         shared: connections of the port.
     """
 
@@ -89,7 +88,7 @@ class TlsProtocol(asyncio.Protocol):
             self._transport.close()
 
     def eof_received(self) -> None:
-        """Tell the protocol the end. The TCP transport then closes the connection."""
+        """Signal the end of the data to the protocol. The TCP transport then closes the connection."""
         if self._protocol is not None:
             self._protocol.eof_received()
 
@@ -104,14 +103,14 @@ class TlsProtocol(asyncio.Protocol):
             self._protocol.resume_writing()
 
     def _shake_hands(self) -> bool:
-        """Go on with the handshake. Return whether it is complete; then the protocol has its connection."""
+        """Continue the handshake. Return True when it is complete; then connect the protocol."""
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             self._flush()
             return False
         except ssl.SSLError:
-            self._flush()  # the alert says why
+            self._flush()  # the alert has the reason
             self._refuse()
             return False
         self._flush()
@@ -127,18 +126,18 @@ class TlsProtocol(asyncio.Protocol):
         self._tcp.close()
 
     def _read(self) -> tuple[bytes, bool]:
-        """Return the bytes that can be decrypted, and whether the client has sent its last."""
+        """Return the decrypted bytes, and whether the client has ended its data."""
         parts: list[bytes] = []
         ended = False
         try:
-            # Asked beforehand, since an exception for each request costs more than the question.
+            # Check before the read, because an exception per request costs more.
             while not ended and (self._incoming.pending or self._tls.pending()):
                 part = self._tls.read(_RECORD)
                 parts.append(part)
                 ended = not part
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLError:  # no TLS
+        except ssl.SSLError:  # the client does not use TLS
             ended = True
         if self._outgoing.pending:
             self._flush()
@@ -150,14 +149,14 @@ class TlsProtocol(asyncio.Protocol):
 
 
 class _TlsTransport(asyncio.Transport):
-    """Encrypts what a protocol sends. All else is the TCP transport's."""
+    """Transport that encrypts the data of a protocol. The TCP transport does everything else."""
 
     def __init__(self, tcp: asyncio.Transport, tls: ssl.SSLObject, outgoing: ssl.MemoryBIO) -> None:
         super().__init__()
         self._tcp = tcp
         self._tls = tls
         self._outgoing = outgoing
-        # For each response and each part of one, so without a call of ours between.
+        # Called for each response and each chunk, so without a wrapper.
         self.is_closing = tcp.is_closing  # type: ignore[method-assign]
         self.get_write_buffer_size = tcp.get_write_buffer_size  # type: ignore[method-assign]
         self.pause_reading = tcp.pause_reading  # type: ignore[method-assign]
@@ -166,7 +165,7 @@ class _TlsTransport(asyncio.Transport):
         self.abort = tcp.abort  # type: ignore[method-assign]
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what is known of the connection; see asyncio."""
+        """Return information about the connection; see asyncio."""
         if name == "sslcontext":
             return self._tls.context
         return self._tcp.get_extra_info(name, default)
@@ -185,7 +184,7 @@ class _TlsTransport(asyncio.Transport):
         for start in range(0, len(view), _PART):
             self._tls.write(view[start : start + _PART])
             parts.append(self._outgoing.read())
-        # In one call: when the protocol is told to pause, it asks how much there is to send.
+        # In one call: when the protocol is told to pause, it reads the number of unsent bytes.
         self._tcp.writelines(parts)
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
@@ -197,18 +196,18 @@ class _TlsTransport(asyncio.Transport):
         return True
 
     def write_eof(self) -> None:
-        """Tell the client that nothing follows, and go on reading."""
+        """Send the end of the data to the client, and continue to read."""
         self._close_tls()
         self._tcp.write_eof()
 
     def close(self) -> None:
-        """Close the connection when all is sent."""
+        """Close the connection after all data are sent."""
         if not self._tcp.is_closing():
             self._close_tls()
             self._tcp.close()
 
     def _close_tls(self) -> None:
-        with contextlib.suppress(ssl.SSLError):  # the client's own end is not there yet, and nobody waits for it
+        with contextlib.suppress(ssl.SSLError):  # the client has not ended its data: do not wait
             self._tls.unwrap()
         if self._outgoing.pending:
             self._tcp.write(self._outgoing.read())

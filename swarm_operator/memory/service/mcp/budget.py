@@ -108,7 +108,7 @@ class Budget:
 
     @staticmethod
     def brief(record: Record) -> dict[str, Any]:
-        """Return a record for a list: its short members, and the names of the others."""
+        """Return a record for a list: its short members, and the names of the other members."""
         kept, left_out = _without_long_members(record.document, _SMALL_RECORD)
         return {**kept, "left_out": [name[:64] for name in left_out[:16]]} if left_out else kept
 

@@ -1,7 +1,7 @@
 """Lists tools; finds a tool, validates its arguments, calls the tool, maps errors and counts calls.
 
-An error of a tool is a result with `isError`, which the model reads. The result has the code of the HTTP problem, what
-is allowed, and whether a retry may succeed. Only an unknown tool is a protocol error.
+An error of a tool is a result with `isError`, which the model reads. The result has the code of the HTTP problem, the
+allowed input, and whether a retry may succeed. Only an unknown tool is a protocol error.
 """
 
 from __future__ import annotations

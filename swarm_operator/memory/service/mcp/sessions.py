@@ -1,14 +1,14 @@
-"""Sessions of MCP clients: each token has a share, and the session of a client that has gone ends.
+"""Sessions of MCP clients: each token has a share, and sessions of disconnected clients end.
 
-The package `mcp` serves sessions, but it counts only all of them together and does not say when one has ended. So this
-module follows the requests and ends sessions as a client would, by a DELETE.
+The package `mcp` serves sessions, but it counts only their total number and does not report their ends. So this module
+tracks the requests and ends sessions like a client, by a DELETE.
 
-A session lives as long as the permissions of the token that opened it. A client whose token was replaced opens another
-session, so no stream that the former token opened receives anything more. A renewed token of the same principal, such
-as that of a pod, prolongs the session if it comes while the former one is valid.
+A session ends with the permissions of the token that opened it. After a replacement of its token, a client must open
+another session, so the former token's streams receive nothing more. A renewed token of the same principal, such as a
+pod's token, extends the session if it is used while the former token is valid.
 
-The package delivers a response by the ID of its request. So a request whose ID another one of the session is using, in
-number or text, is refused.
+The package delivers a response by the ID of its request. So a request is refused if another request of the session uses
+its ID, as a number or as text.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from swarm_operator.memory.service.quotas import Quota
 _SESSION: Final = b"mcp-session-id"
 _VERSION: Final = b"mcp-protocol-version"
 _LOST_SECONDS: Final = 300.0
-"""Seconds after which a session ends that did nothing after it was opened, or after its stream has closed: a client
-that is still there sends a request or opens the stream again within seconds."""
+"""Seconds without a request after which a session ends, after it was opened or its stream was closed. An active client
+sends a request or opens the stream again within seconds."""
 
 
 class _Session:
@@ -39,7 +39,7 @@ class _Session:
         self.id = number.decode("latin-1")
         self.requests = 1
         self.unanswered: set[str] = set()
-        """IDs of the client's requests that have no response yet, as the package compares them."""
+        """IDs of the client's requests without a response, in the form that the package compares."""
         self.timer: asyncio.TimerHandle | None = None
         self.ending: Scope = {
             "type": "http",
@@ -67,14 +67,15 @@ class Sessions:
         self._quota = quota
         self._idle = idle
         self._open: dict[str, _Session] = {}
-        """Sessions by ID; the one that was used last is the last."""
+        """Sessions by ID, in the order of their last use."""
         self._ending: set[asyncio.Task[None]] = set()
 
     async def serve(self, credential: Credential, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Handle a request, of a session or not.
 
         Raises:
-            OverloadedError: the request opens a session; the caller has its share, and none of its sessions is idle.
+            OverloadedError: the request opens a session, but the caller's share is used up and none of its sessions is
+                idle.
         """
         version, number = _header(scope, _VERSION), _header(scope, _SESSION)
         if version is not None and version.decode("latin-1") not in HANDSHAKE_PROTOCOL_VERSIONS:
@@ -85,7 +86,7 @@ class Sessions:
             await self._continue(credential, number.decode("latin-1"), scope, body, receive, send)
 
     def end(self, number: str) -> asyncio.Task[None] | None:
-        """End a session and its streams. Return the task that does so, or None if there is no such session."""
+        """End a session and its streams. Return the task that ends them, or None if the session does not exist."""
         session = self._open.get(number)
         if session is None:
             return None
@@ -96,7 +97,7 @@ class Sessions:
         return task
 
     async def stop(self) -> None:
-        """Forget all sessions, because the package ends them. Wait for those that are being ended."""
+        """Forget all sessions, because the package ends them. Wait for running tasks that end sessions."""
         for session in list(self._open.values()):
             self._forget(session)
         if self._ending:
@@ -114,7 +115,7 @@ class Sessions:
             if message["type"] == "http.response.start" and message["status"] < 400:
                 number = dict(message["headers"]).get(_SESSION)
                 if number is not None:
-                    # Before the client knows it and sends its next request.
+                    # Before the client receives the ID and sends its next request.
                     opened = _Session(credential, scope, number)
                     self._open[opened.id] = opened
             await send(message)
@@ -137,7 +138,7 @@ class Sessions:
             await asyncio.wait([ending])
             session = None
         if session is None or session.credential.principal.name != credential.principal.name:
-            await self._handle(scope, receive, send)  # which answers that there is no such session
+            await self._handle(scope, receive, send)  # the package responds that the session does not exist
             return
         known = session.credential
         if credential.expires_at > known.expires_at and credential.principal == known.principal:
@@ -182,7 +183,7 @@ class Sessions:
             session.timer = asyncio.get_running_loop().call_later(seconds, self.end, session.id)
 
     def _end_oldest(self, holder: str) -> None:
-        """End the session of a holder that has been idle longest, if any is idle."""
+        """End the session of a holder that has been idle longest, if one is idle."""
         for session in self._open.values():
             if session.credential.principal.name == holder and not session.requests:
                 self.end(session.id)
@@ -196,7 +197,7 @@ class Sessions:
 
 
 def _header(scope: Scope, name: bytes) -> bytes | None:
-    """Return the first value of a header, which is the one that the package reads."""
+    """Return the first value of a header, which the package reads."""
     return next((value for each, value in scope["headers"] if each == name), None)
 
 
@@ -211,7 +212,7 @@ def _request_id(body: bytes) -> str | int | None:
 
 
 async def _refuse_id(request: str | int, send: Send) -> None:
-    """Refuse a request: the package would give its response to one request of this ID, and none to the other."""
+    """Refuse a request: the package would respond to only one of two requests with this ID."""
     error = {"code": INVALID_REQUEST, "message": "id: in use by a request without a response; use another id"}
     body = orjson.dumps({"jsonrpc": "2.0", "id": request, "error": error})
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]

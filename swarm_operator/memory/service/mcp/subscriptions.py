@@ -2,7 +2,7 @@
 
 One task follows the feed while there are listeners, and marks the changed URIs of each listener. The listener's own
 task sends the URIs, so a slow client blocks no other client. The memory per client is bounded by its subscriptions. A
-URI that changes a thousand times in the meantime is sent once, since the client reads the resource again anyway.
+URI that changes a thousand times in the meantime is sent once, because the client then reads the current resource.
 """
 
 from __future__ import annotations

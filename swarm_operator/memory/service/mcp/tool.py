@@ -41,9 +41,9 @@ class Call:
     Attributes:
         store: the store, which checks the caller's permissions.
         credential: credential of the caller.
-        budget: how long the answer may be.
-        metrics: the service's.
-        peers: other memories.
+        budget: size limit of the response.
+        metrics: metrics of the service.
+        peers: memories to synchronize with.
         restores: limit of concurrent restores of backups; each takes disk space for a copy.
         data_dir: the directory of the database.
     """

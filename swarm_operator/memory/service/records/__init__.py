@@ -1,6 +1,6 @@
-"""Table of the operations on records, from which each protocol makes its own.
+"""Table of the operations on records, from which the operations of each protocol are derived.
 
-- operation: what a row says; schemas: fields that several rows have
+- operation: the classes of a row; schemas: fields of several rows
 - agents, tasks, patterns, consensus, leases, messages: the rows, by topic
-- table: all of them
+- table: all rows
 """

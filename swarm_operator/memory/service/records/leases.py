@@ -32,7 +32,7 @@ LEASES: Final = Resource(
     tools=("lease_claim", "lease_renew", "lease_release", "lease_get"),
     operations=(
         RecordOperation(
-            # No conditional read: a lease ends without a write, so its version does not say whether it is held.
+            # No conditional read: a lease ends without a write, so its version does not show whether it is held.
             "lease-get", "GET", "/v1/leases/{id}", Leases.get, "Get a lease, with `held`: whether it is held now.",
             body=Body.QUERY, answer="The lease.", conflicts=(404,),
             tool=ToolText("Get a lease with its holder, term, and whether it is held now."),

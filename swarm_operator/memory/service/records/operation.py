@@ -1,6 +1,6 @@
 """Rows of the table of record operations.
 
-HTTP endpoints, the OpenAPI document, MCP tools, methods of the client and the test of rights are made from the rows.
+HTTP endpoints, the OpenAPI document, MCP tools, methods of the client and the test of rights are derived from the rows.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from swarm_operator.memory.swarm.record import Kind
 
 
 class Body(Enum):
-    """What an operation takes besides the parameter in its path."""
+    """Input of an operation, apart from the parameter in its path."""
 
     QUERY = auto()
     """The fields, as query parameters."""
     MEMBERS = auto()
     """The fields and nothing else, as a JSON object."""
     DOCUMENT = auto()
-    """A JSON object with the fields and any other members, which the method takes as one argument."""
+    """A JSON object with the fields and any other members, passed to the method as one argument."""
     VALUE = auto()
-    """Any JSON value, which the method takes as one argument."""
+    """Any JSON value, passed to the method as one argument."""
 
 
 class Result(Enum):
-    """What the method of a record returns, and so the shape of the response."""
+    """Result of a record's method, which determines the shape of the response."""
 
     RECORD = auto()
     """A record."""
     FOUND = auto()
-    """A record whose version says whether it has changed: HTTP has conditional reads of it."""
+    """A record whose version shows whether it has changed: HTTP supports conditional reads."""
     MAYBE = auto()
     """A record or None."""
     SENT = auto()
-    """A record of which a tool returns only the ID."""
+    """A record; a tool returns only its ID."""
     PAGE = auto()
     """A page of records. The method takes `after` and `limit`."""
     MESSAGES = auto()
@@ -50,7 +50,7 @@ class Result(Enum):
     CREATED = auto()
     """Whether the value is new."""
     REPORT = auto()
-    """A JSON object that is no record."""
+    """A JSON object that is not a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,11 @@ class Field:
     Attributes:
         name: name over HTTP, and in the errors of the method.
         schema: schema over HTTP.
-        tool: schema of the tool's argument, shorter and for a model; None: the tool has no such argument.
-        required: whether a request must have it.
+        tool: schema of the tool's argument, in a short form for a model; None: the tool has no such argument.
+        required: whether a request must have the field.
         parameter: name in Python: of the method's parameter and of the client's; "": `name`.
         argument: name of the tool's argument; "": `name`.
-        positional: whether the client takes it by position.
+        positional: whether the client's method takes the argument by position.
     """
 
     name: str
@@ -88,12 +88,12 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class ToolText:
-    """What only the tool of an operation has.
+    """Attributes of the tool of an operation.
 
     Attributes:
         description: description for a model.
         name: name of the tool; "": made from the operation's.
-        arguments: order of the arguments, if it is not that of the fields; those that are not named follow.
+        arguments: order of the arguments, if it differs from the fields; other arguments follow.
     """
 
     description: str
@@ -107,23 +107,24 @@ class RecordOperation:
 
     Attributes:
         name: name in the metrics and operationId of the OpenAPI document.
-        method: HTTP method. GET only reads; only POST may have a further effect when it is repeated.
+        method: HTTP method. GET only reads; only a repeated POST may have a further effect.
         path: HTTP path; a parameter in braces is the method's first argument.
-        call: method of the records. Its first paragraph of documentation is also the client's.
+        call: method of the records. The client's method has the first paragraph of its docstring.
         summary: summary in the OpenAPI document, one sentence.
         fields: input.
         body: how the input is sent.
         result: shape of the response.
         report: schema of a REPORT.
-        answer: description of the response; "": that of the shape.
+        answer: description of the response; "": derived from the shape.
         statuses: HTTP statuses of success.
         conflicts: further HTTP statuses: 404, 409.
         body_needed: whether the HTTP body is required.
-        idempotent: whether a repeated call with the same input has no further effect; None: unless POST. A pair:
-            if this field has this value.
-        checks_writer: whether a read-only token is refused before the input is looked at.
-        tool: the tool; None: there is none.
-        client: name of the client's method; None: that of `call`; "": the client's method is not made from the row.
+        idempotent: whether a repeated call with the same input has no further effect; None: true except for POST. A
+            pair: true if this field has this value.
+        checks_writer: whether a read-only token is refused before the input is checked.
+        tool: the tool; None: the operation has no tool.
+        client: name of the client's method; None: the name of `call`; "": the client's method is not derived from the
+            row.
     """
 
     name: str
@@ -156,7 +157,7 @@ class RecordOperation:
 
     @property
     def client_name(self) -> str:
-        """Return the name of the client's method; "" if it is not made from the row."""
+        """Return the name of the client's method; "" if it is not derived from the row."""
         name: str = self.call.__name__
         return name if self.client is None else self.client
 
@@ -167,14 +168,14 @@ class Resource:
 
     Attributes:
         namespace: namespace of the records; None: the operations read several.
-        records: makes the object whose methods the operations call.
-        noun: name of one record in responses; its plural is that of a tool's page.
+        records: creates the object whose methods the operations call.
+        noun: name of one record in responses; the plural is the name in a tool's page.
         plural: name of the records in HTTP paths and pages.
-        schema: name of the record's schema in the OpenAPI document; "": it has none.
+        schema: name of the record's schema in the OpenAPI document; "": no schema.
         shape: schema of a record in responses.
         operations: the rows, in the order of the OpenAPI document.
         kind: the kind of record; None: the operations return no records.
-        tools: order of the tools; those that are not named follow.
+        tools: order of the tools; other tools follow.
     """
 
     namespace: str | None

@@ -1,6 +1,6 @@
-"""Schemas and fields that several operations on records have, over HTTP and for tools.
+"""Schemas and fields of several operations on records, for HTTP and for tools.
 
-Lengths in schemas are characters, limits of the store are bytes: the schemas reject only what is far over a limit.
+Lengths in schemas are characters, limits of the store are bytes: the schemas reject only values far over a limit.
 """
 
 from __future__ import annotations

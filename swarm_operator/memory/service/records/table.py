@@ -29,4 +29,4 @@ _SWARM: Final = Resource(
 RESOURCES: Final = (
     AGENTS, TASKS, PATTERNS, PROPOSALS, LEASES, COMMUNICATIONS, COORDINATION, MEASUREMENTS, _SWARM,
 )  # fmt: skip
-"""In the order of the OpenAPI document."""
+"""All resources, in the order of the OpenAPI document."""

@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class BackupMetrics(Collector):
-    """Observer of jobs. As a collector, the age and the size of the newest verified backup."""
+    """Observer of jobs. As a collector, it yields the age and the size of the newest verified backup."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._newest: Manifest | None = None
@@ -45,7 +45,7 @@ class BackupMetrics(Collector):
         registry.register(self)
 
     def completed(self, manifest: Manifest, *, seconds: float, made: bool) -> None:
-        """Count a backup that was verified, after it was made if `made`."""
+        """Count a backup that was verified, or made and verified if `made`."""
         if made:
             self._seconds.observe(seconds)
         self._take(manifest)
@@ -61,7 +61,7 @@ class BackupMetrics(Collector):
         _log.error("backup failed", backup=name, code=failure.code, reason=failure.detail, exc_info=defect)
 
     def stored(self, manifests: Sequence[Manifest]) -> None:
-        """Take the newest of all verified backups."""
+        """Store the newest of all verified backups."""
         self._newest = None
         for manifest in manifests:
             self._take(manifest)

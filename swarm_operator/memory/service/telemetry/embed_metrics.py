@@ -15,7 +15,7 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 
 class MeasuredEmbedder(Embedder):
-    """Embedder that measures another one.
+    """Embedder that measures another embedder.
 
     Args:
         embedder: makes the vectors.

@@ -68,7 +68,7 @@ class Observations:
     """Numbers of one histogram series.
 
     Args:
-        bounds: upper bounds of the buckets, ascending; a last bucket holds what is above them.
+        bounds: upper bounds of the buckets, ascending; a last bucket has all larger values.
     """
 
     __slots__ = ("bounds", "counts", "total")
@@ -292,7 +292,7 @@ class ServiceMetrics:
         return collector
 
     def embedder(self, embedder: Embedder | None) -> Embedder | None:
-        """Return the embedder with its calls measured; None: there is none, and no series of it."""
+        """Return the embedder with measured calls; None, and no series, without an embedder."""
         return None if embedder is None else MeasuredEmbedder(embedder, self.registry)
 
     def answered(self, method: str, route: str, status: int) -> None:
@@ -308,7 +308,7 @@ class ServiceMetrics:
             counter.inc()
 
     def answered_search(self, mode: Mode | None, outcome: SearchOutcome) -> None:
-        """Count a search by its mode; None: it had neither a text nor a vector."""
+        """Count a search by its mode; None for a search without a text and a vector."""
         self._searches[CONDITIONS if mode is None else mode, outcome].inc()
 
     def committed(self, *, requests: int, seconds: float) -> None:
@@ -345,7 +345,7 @@ class ServiceMetrics:
         self._duplicates[outcome,] += 1
 
     def former_database(self, outcome: FormerOutcome) -> None:
-        """Log what was done with the copy of the database from before a change of its schema."""
+        """Log the fate of the copy of the database from before a change of its schema."""
         log = _log.info if outcome == "kept" else _log.warning
         log(_FORMER[outcome])
 

@@ -1,6 +1,6 @@
 """Operations on named backups at the service's destination: make, list, verify, delete. See transfer.backups.jobs.
 
-Making and verifying go on after the answer; the client reads the document again until its phase says how it ended.
+A backup or a verification continues after the response; the client reads the document again until its final phase.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _jobs(call: Call) -> BackupJobs:
 
 
 def _audit(call: Call, name: str, **details: str) -> None:
-    """Log who asked for what."""
+    """Log the caller and the request."""
     audit.record(call.operation.name, call.credential.principal.name, backup=name, **details)
 
 

@@ -160,7 +160,7 @@ def _parse(namespace: str, key: str, body: bytes) -> tuple[Draft, DuplicateRule 
 def parse_put(
     namespace: str, key: str, body: bytes, updated_by: str | None = None
 ) -> tuple[Draft, DuplicateRule | None]:
-    """Return the draft of a PUT's body, and what to do about near-duplicates. The names have been checked.
+    """Return the draft of a PUT's body, and the rule for near-duplicates. The names have been checked.
 
     Raises:
         InvalidInputError: names the member and what is allowed.
@@ -183,7 +183,7 @@ def parse_put(
         updated_by=updated_by,
         vector=vectors.from_json(document["vector"]) if "vector" in document else None,
     )
-    # The encoded parts say whether parsing has dropped a member: the body is not encoded a second time.
+    # The encoded parts show whether parsing has dropped a member, so the body is not encoded again.
     inside = strict_json.count(draft.value_json, b":") + draft.tags_json.count(":") + draft.metadata_json.count(":")
     strict_json.check_parsed("body", body, len(document) + inside)
     if "on_duplicate" in document or "threshold" in document:

@@ -45,7 +45,7 @@ _PARSERS: Final[dict[str, Callable[[Query, str], Any]]] = {
     "integer": lambda query, name: integer(query, name, 0),
     "number": lambda query, name: decimal(query, name, 0),
 }
-"""By the type of a query parameter; others are taken as they are."""
+"""Parsers of query parameters by their type. Parameters of other types are passed as text."""
 _PAGING: Final[dict[Result, dict[str, Schema]]] = {
     Result.PAGE: {"limit": LIMIT, "cursor": CURSOR},
     Result.MESSAGES: {"since": CURSOR, "limit": LIMIT},
@@ -139,7 +139,7 @@ def _handler(resource: Resource, row: RecordOperation) -> Handler:
 
 
 def _query(call: Call) -> Query:
-    """Return the query parameters; those that may be repeated as lists. Raise InvalidInputError."""
+    """Return the query parameters, with a list for each repeatable parameter. Raise InvalidInputError."""
     repeated = call.operation.repeated
     query = {name: values if name in repeated else values[0] for name, values in call.query_lists().items()}
     for name in call.operation.needed:
@@ -154,7 +154,7 @@ def _value(field: Field, query: Query) -> Any:
 
 
 def _reply(call: Call, resource: Resource, row: RecordOperation, result: Any, query: Query) -> Reply:
-    """Return the response with what the method of a row returned. Raise NotFoundError if nothing was deleted."""
+    """Return the response for the result of a row's method. Raise NotFoundError if nothing was deleted."""
     match row.result:
         case Result.FOUND:
             return found_reply(result, call)

@@ -1,6 +1,6 @@
 """Operations on restores of backups into the running service. See transfer.restores.jobs.
 
-A restore goes on after the answer; the client reads the document again until its phase says how it ended.
+A restore continues after the response; the client reads the document again until its final phase.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Operations `GET /v1/search` and `POST /v1/search`: return a page of the entries that a query finds.
+"""Operations `GET /v1/search` and `POST /v1/search`: return a page of the entries that match a query.
 
-Both take the same members and give the same answer, and each takes the cursors of the other. A vector is too long for a
-query string, so only the body may have one.
+Both accept the same members, return the same response, and accept cursors of each other. A vector is too long for a
+query string, so only the body may contain one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from swarm_operator.memory.service.json_schema import Schema, array, nullable, n
 from swarm_operator.memory.service.vectors import VECTOR
 
 MAX_BODY_BYTES: Final = 256 * 1024
-"""Limit of the body: enough for the widest vector as text, and for all metadata that a query may have."""
+"""Maximum bytes of the body: enough for the widest vector as text, and for the maximum metadata of a query."""
 _STEP: Final = object_of(
     {
         "name": text("keys, tags, updated, words, newest, embed, meaning, rescore, fuse, entries."),
@@ -109,7 +109,7 @@ _KINDS: Final[Mapping[str, tuple[type, str]]] = {
 
 
 def _parameters(call: Call) -> dict[str, Any]:
-    """Return the members of a query string, with the types that they have in a body. Raise InvalidInputError."""
+    """Return the members of a query string, with the types of a body's members. Raise InvalidInputError."""
     given = call.query_lists()
     one = {name: values[0] for name, values in given.items()}
     read: dict[str, Callable[[str], Any]] = {

@@ -106,7 +106,7 @@ async def _import(call: Call) -> Reply | Stream:
                 else:
                     await importer.add(line)
                 if time.monotonic() > turn_ends:
-                    # Lines that write nothing, such as empty ones, would never wait for anything.
+                    # Lines without a write, such as empty lines, would never yield to the event loop.
                     await asyncio.sleep(0)
                     turn_ends = time.monotonic() + _TURN
             await importer.finish()

@@ -21,7 +21,7 @@ _SHARED_WORK: Final = {"task_create", "task_claim_next", "task_set_status"}
 _CLAUDE_FLOW: Final = (*classic.TOOLS, *backups.TOOLS, *syncing.TOOLS)
 
 TOOLSETS: Final = {
-    # What an agent in a swarm needs: remember and find, take part in the work, talk.
+    # For an agent in a swarm: store and find entries, work on tasks, exchange messages.
     Toolset.CORE: (*entries.TOOLS, *(tool for tool in _TASKS if tool.name in _SHARED_WORK), *_MESSAGES),
     Toolset.TASKS: _TASKS,
     Toolset.SWARM: tuple(tool for plural, tools in records.TOOLS.items() if plural != "tasks" for tool in tools),

@@ -29,14 +29,14 @@ _DURATIONS: Final = "swarm_memory_operation_duration_seconds"
 
 @dataclass(frozen=True, slots=True)
 class _Alias:
-    """Action of claude-flow that one of our tools does.
+    """Action of claude-flow that maps to one of our tools.
 
     Attributes:
         tool: name of our tool.
-        arguments: names of its arguments, and of claude-flow's that have their values.
-        required: claude-flow's arguments that the action needs.
+        arguments: names of our tool's arguments, and of claude-flow's arguments with their values.
+        required: claude-flow's arguments that the action requires.
         fixed: values of further arguments.
-        result: makes claude-flow's result of our tool's and of its arguments.
+        result: converts our tool's result and its arguments to claude-flow's result.
     """
 
     tool: str

@@ -56,7 +56,7 @@ def _tool(resource: Resource, row: RecordOperation) -> Tool:
 
 
 def _handler(resource: Resource, row: RecordOperation, own: tuple[str, ...]) -> Handler:
-    """Return the handler of a row: it calls the method with the tool's arguments, of which `own` are the row's."""
+    """Return the handler of a row, which calls the method with the tool's arguments. `own` are the row's arguments."""
     names = {field.name: field.tool_name for field in row.fields if field.name != field.tool_name}
     kind = resource.kind
     assert kind is not None  # noqa: S101 - for mypy
@@ -84,7 +84,7 @@ def _handler(resource: Resource, row: RecordOperation, own: tuple[str, ...]) -> 
 
 
 def _document(given: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
-    """Return the record with the given members and those of `details`. Raise InvalidInputError."""
+    """Return the record with the given members and the members of `details`. Raise InvalidInputError."""
     if twice := sorted(details.keys() & given.keys()):
         raise InvalidInputError(f"details.{twice[0][:64]}", "given once: as an argument or in details")
     return {**given, **details}
@@ -93,7 +93,7 @@ def _document(given: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
 def _answer(
     call: Call, noun: str, kind: Kind, row: RecordOperation, arguments: Arguments, result: Any
 ) -> dict[str, Any]:
-    """Return the tool's result with what the method of a row returned, cut to the budget."""
+    """Return the tool's result for the result of a row's method, cut to the budget."""
     match row.result:
         case Result.PAGE:
             return _page(call, noun, kind, arguments, result)
