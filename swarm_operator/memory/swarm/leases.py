@@ -1,11 +1,11 @@
-"""Leases: names that one agent at a time holds, such as `queen`. They are claimed, renewed and lost as claims of tasks.
+"""Leases: names that one agent at a time holds, such as `queen`. They are claimed and renewed like tasks.
 
     free --claim--> held by an agent --renew--> held
       ^               |        |
       +---release-----+        +--the lease ends--> free, unless the agent renews before another claims it
 
-Each change of the holder has a higher `term`: a fencing token, by which those who are told something by a former holder
-know that there is a newer one. A record is never deleted by these operations, so that its term only grows.
+Each change of the holder has a higher `term`: a fencing token, which shows receivers of a former holder's orders that a
+newer holder exists. These operations never delete a record, so its term only grows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from swarm_operator.memory.swarm.tasks.rules import MAX_LEASE
 Lease = dict[str, Any]
 
 DEFAULT_LEASE: Final = 30.0
-"""Seconds until an unrenewed lease ends: a holder that was killed is replaced that soon."""
+"""Seconds until an unrenewed lease ends, and thus until another agent can replace a killed holder."""
 
 LEASE: Final = Kind(
     name="lease",

@@ -75,7 +75,7 @@ class MessagePage:
 
 
 class _Sequence:
-    """Gives out keys that grow. One for each origin: several Communications, and views, may share a store."""
+    """Generates increasing keys. Each origin has one sequence, shared by several Communications and views."""
 
     def __init__(self) -> None:
         self._milliseconds = 0

@@ -20,8 +20,7 @@ from swarm_operator.memory.swarm import fields
 from swarm_operator.memory.swarm.errors import RecordNotFoundError
 
 _AUTHOR: Final = "updatedBy"
-"""Member of a record that is the `updated_by` of its entry. It is not stored in the value: what a caller says is
-dropped."""
+"""Member of a record with the `updated_by` of its entry. It is not stored in the value: a caller's value is dropped."""
 _BATCH_SIZE: Final = 200
 _MOST_SCANNED: Final = 2000
 """Maximum number of entries that a page of a filtered list scans: about 10 ms."""
@@ -170,7 +169,7 @@ class Records:
         return await self._store.delete(*self.kind.identity(record_id))
 
     def record(self, entry: Entry, *, created: bool = False) -> Record:
-        """Return the record in an entry, with `updatedBy`: who wrote it last, None if that is unknown."""
+        """Return the record in an entry, with `updatedBy`: the author of the last write, None if unknown."""
         document = {**self.kind.document(entry), _AUTHOR: entry.updated_by}
         return Record(self.kind.id_of(entry), document, entry.version, created)
 

@@ -1,7 +1,7 @@
-"""Workload of a pool of agents: how much work there is now, for a program that sets the number of agents.
+"""Workload of a pool of agents: the current number of tasks, for a program that scales the pool.
 
-A pool is the type of its tasks. The tag index finds the pending and the claimed tasks; their type is read. A count
-reads a bounded number of tasks in pages, whatever else is stored.
+A pool is identified by the type of its tasks. The tag index finds the pending and the claimed tasks; their types are
+read from the records. A count reads a bounded number of tasks in pages, independent of other data.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from swarm_operator.memory.swarm.tasks.queue import TASK, TaskQueue
 ALL: Final = "*"
 """The pool of the tasks of all types, and of those without a type."""
 MAX_READ: Final = 5_000
-"""Limit of the tasks that a count reads of each status, their dependencies included."""
+"""Maximum number of tasks that a count reads for each status, including dependencies."""
 _BATCH_SIZE: Final = 100
 
 
@@ -33,7 +33,7 @@ class Workload:
         claimable: number of tasks that an agent may claim now: pending or with an expired lease, with completed
             dependencies, assigned to agents or not.
         in_flight: number of tasks that an agent is carrying out.
-        oldest_seconds: seconds since the oldest claimable task was created; 0 if there is none.
+        oldest_seconds: seconds since the oldest claimable task was created; 0 without claimable tasks.
         partial: True if there were more than MAX_READ tasks: the numbers are lower bounds.
     """
 
@@ -47,7 +47,7 @@ class Workload:
     def work(self) -> int:
         """Return the number to scale by: claimable and in-flight tasks.
 
-        It is at least 1 in a partial count: the tasks that were not read may be the pool's.
+        The number is at least 1 in a partial count, because unread tasks may belong to the pool.
         """
         return max(self.claimable + self.in_flight, int(self.partial))
 
@@ -113,7 +113,7 @@ class WorkloadCount:
                 return
 
     async def _note(self, task: dict[str, Any], created: int) -> RecordStateError | None:
-        """Note a task if an agent may claim it now. Return the reason if the task itself forbids it."""
+        """Count a task if an agent may claim it now. Return the reason if the task itself forbids a claim."""
         refusal = rules.taken(task, self._store.now())
         if refusal is None and await self._is_met(task):
             self._created[task["id"]] = created
