@@ -31,13 +31,13 @@ class BackupMetrics(Collector):
         self._newest: Manifest | None = None
         self._seconds = Histogram(
             "swarm_memory_backup_duration_seconds",
-            "Backups, from the request to the end of their verification.",
+            "Time from the request to the verified backup.",
             buckets=_SECONDS,
             registry=registry,
         )
         failures = Counter(
             "swarm_memory_backup_failures_total",
-            "Backups and verifications that failed.",
+            "Failed backups and verifications.",
             ["reason"],
             registry=registry,
         )
@@ -73,11 +73,11 @@ class BackupMetrics(Collector):
             return
         verified = from_text(newest.verified_at) or 0
         yield GaugeMetricFamily(
-            "swarm_memory_backup_age_seconds", "Time since a backup was last verified.", time.time() - verified / 1000
+            "swarm_memory_backup_age_seconds",
+            "Time since the last verification of a backup.",
+            time.time() - verified / 1000,
         )
-        yield GaugeMetricFamily(
-            "swarm_memory_backup_size_bytes", "Size of the backup that was last verified.", newest.size
-        )
+        yield GaugeMetricFamily("swarm_memory_backup_size_bytes", "Size of the last verified backup.", newest.size)
 
     def _take(self, manifest: Manifest) -> None:
         if self._newest is None or (manifest.verified_at or "") >= (self._newest.verified_at or ""):

@@ -26,15 +26,13 @@ class MeasuredEmbedder(Embedder):
         self._embedder = embedder
         self._seconds = Histogram(
             "swarm_memory_embed_duration_seconds",
-            "Calls of the embedder that succeeded, each with its texts.",
+            "Successful calls of the embedder.",
             buckets=_SECONDS,
             registry=registry,
         )
-        self._texts = Counter(
-            "swarm_memory_embed_texts_total", "Texts that the embedder has made vectors of.", registry=registry
-        )
+        self._texts = Counter("swarm_memory_embed_texts_total", "Texts embedded.", registry=registry)
         self._failures = Counter(
-            "swarm_memory_embed_failures_total", "Calls of the embedder that failed.", registry=registry
+            "swarm_memory_embed_failures_total", "Failed calls of the embedder.", registry=registry
         )
 
     @property

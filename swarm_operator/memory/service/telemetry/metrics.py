@@ -189,19 +189,19 @@ class ServiceMetrics:
         ProcessCollector(registry=self.registry)
         self._batch_size = PlainHistogram(
             "swarm_memory_commit_batch_size",
-            "Writes that were committed together.",
+            "Writes per commit.",
             _BATCH,
             registry=self.registry,
         ).labels()
         self._commit_seconds = PlainHistogram(
             "swarm_memory_commit_duration_seconds",
-            "From handing a batch to the writer's thread to its being on disk.",
+            "Time from the hand-over of a batch to the writer until it is on disk.",
             _SECONDS,
             registry=self.registry,
         ).labels()
         self._durations = PlainHistogram(
             "swarm_memory_operation_duration_seconds",
-            "From the complete request to the complete answer, by operation.",
+            "Time from the complete request to the complete response.",
             _SECONDS,
             label="operation",
             registry=self.registry,
@@ -211,19 +211,19 @@ class ServiceMetrics:
         self.measure(OPERATIONS)
         requests = PlainCounter(
             "swarm_memory_http_requests",
-            "Requests that were answered.",
+            "Answered requests.",
             ["method", "route", "code"],
             registry=self.registry,
         )
         self._requests = requests.counts
         errors = Counter(
-            "swarm_memory_errors_total", "Requests, commits, checkpoints and collections that failed.", ["code"],
+            "swarm_memory_errors_total", "Failed requests, commits, checkpoints and collections.", ["code"],
             registry=self.registry,
         )  # fmt: skip
         self._errors = {code: errors.labels(code) for code in _ERROR_CODES}
         self._failing: set[str] = set()
         searches = Counter(
-            "swarm_memory_searches_total", "Searches, by what was searched.", ["mode", "outcome"],
+            "swarm_memory_searches_total", "Searches, by mode and outcome.", ["mode", "outcome"],
             registry=self.registry,
         )  # fmt: skip
         self._searches = {
@@ -236,11 +236,9 @@ class ServiceMetrics:
             registry=self.registry,
         ).labels()
         self._gc_expired = Counter(
-            "swarm_memory_gc_expired_total", "Expired entries that were collected.", registry=self.registry
+            "swarm_memory_gc_expired_total", "Collected expired entries.", registry=self.registry
         )
-        slices = PlainCounter(
-            "swarm_memory_search_slices", "Slices in which searches ran.", ["mode"], registry=self.registry
-        )
+        slices = PlainCounter("swarm_memory_search_slices", "Slices of searches.", ["mode"], registry=self.registry)
         self._slices = slices.counts
         self._slices.update({(mode,): 0 for mode in get_args(SearchMode)})
         duplicates = PlainCounter(
@@ -257,7 +255,7 @@ class ServiceMetrics:
             ["port", "reason"],
             registry=self.registry,
         )
-        self.watches = Gauge("swarm_memory_watches", "Watches that are open.", registry=self.registry)
+        self.watches = Gauge("swarm_memory_watches", "Open watches.", registry=self.registry)
         self.tokens_valid = Gauge(
             "swarm_memory_tokens_last_reload_successful",
             "1 if the token files were valid when they were last read, 0 if former tokens stay in use.",
@@ -376,7 +374,7 @@ class McpMetrics:
         calls = Counter("swarm_memory_mcp_calls_total", "Calls of MCP tools.", ["tool", "outcome"], registry=registry)
         self._calls = {(tool, outcome): calls.labels(tool, outcome) for tool in (*tools, OTHER) for outcome in Outcome}
         self.subscribers = Gauge(
-            "swarm_memory_mcp_subscribers", "Clients that are told of resources' changes.", registry=registry
+            "swarm_memory_mcp_subscribers", "Clients subscribed to changes of resources.", registry=registry
         )
 
     def called(self, tool: str, outcome: Outcome) -> None:

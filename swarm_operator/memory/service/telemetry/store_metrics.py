@@ -40,44 +40,52 @@ class StoreCollector(Collector):
             return
         yield GaugeMetricFamily("swarm_memory_entries_total", "Live entries.", stats.entries)
         yield GaugeMetricFamily("swarm_memory_value_bytes", "Bytes of the live entries' values.", stats.value_bytes)
-        yield GaugeMetricFamily("swarm_memory_db_size_bytes", "Pages of the database.", stats.database_size_bytes)
-        yield GaugeMetricFamily("swarm_memory_free_bytes", "Pages of it that hold nothing.", stats.free_bytes)
+        yield GaugeMetricFamily("swarm_memory_db_size_bytes", "Size of the database.", stats.database_size_bytes)
+        yield GaugeMetricFamily("swarm_memory_free_bytes", "Bytes of the database's empty pages.", stats.free_bytes)
         ratio = 1.0 if stats.compression_ratio is None else stats.compression_ratio
         yield GaugeMetricFamily(
-            "swarm_memory_compression_ratio", "Stored bytes of the compressed values / their length; 1: none.", ratio
+            "swarm_memory_compression_ratio", "Stored bytes of compressed values / their length; 1 without any.", ratio
         )
         yield GaugeMetricFamily("swarm_memory_compressed_entries", "Compressed values.", stats.compressed_entries)
-        yield GaugeMetricFamily("swarm_memory_wal_size_bytes", "The write-ahead log's file.", stats.wal_size_bytes)
+        yield GaugeMetricFamily("swarm_memory_wal_size_bytes", "Size of the write-ahead log.", stats.wal_size_bytes)
         size, free = stats.volume.size_bytes, stats.volume.free_bytes
-        yield GaugeMetricFamily("swarm_memory_volume_size_bytes", "The database's file system.", size)
-        yield GaugeMetricFamily("swarm_memory_volume_free_bytes", "Bytes of it that may still be taken up.", free)
+        yield GaugeMetricFamily("swarm_memory_volume_size_bytes", "Size of the database's file system.", size)
+        yield GaugeMetricFamily(
+            "swarm_memory_volume_free_bytes", "Free bytes of the file system for the service.", free
+        )
         yield GaugeMetricFamily("swarm_memory_cache_entries", "Entries in the cache.", stats.cache_entries)
-        yield GaugeMetricFamily("swarm_memory_cache_bytes", "Bytes that they take.", stats.cache_bytes)
+        yield GaugeMetricFamily("swarm_memory_cache_bytes", "Size of the cached entries.", stats.cache_bytes)
         yield CounterMetricFamily("swarm_memory_cache_hits", "Lookups that the cache answered.", stats.cache_hits)
-        yield CounterMetricFamily("swarm_memory_cache_misses", "Lookups that it did not.", stats.cache_misses)
-        yield CounterMetricFamily("swarm_memory_cache_evictions", "Entries dropped for room.", stats.cache_evictions)
         yield CounterMetricFamily(
-            "swarm_memory_gc_given_back_bytes", "Empty pages that collections gave back.", stats.gc.given_back_bytes
+            "swarm_memory_cache_misses", "Lookups that the cache did not answer.", stats.cache_misses
         )
-        yield GaugeMetricFamily(
-            "swarm_memory_index_lag", "Changes that the index of words does not have yet.", stats.index.lag
+        yield CounterMetricFamily(
+            "swarm_memory_cache_evictions", "Entries removed at the cache's limits.", stats.cache_evictions
         )
+        yield CounterMetricFamily(
+            "swarm_memory_gc_given_back_bytes",
+            "Bytes that collections returned to the file system.",
+            stats.gc.given_back_bytes,
+        )
+        yield GaugeMetricFamily("swarm_memory_index_lag", "Changes that the index of words lacks.", stats.index.lag)
         yield GaugeMetricFamily(
-            "swarm_memory_index_rebuilding", "1 while the index of words is built anew.", stats.index.rebuilding
+            "swarm_memory_index_rebuilding", "1 while the index of words is rebuilt.", stats.index.rebuilding
         )
         yield GaugeMetricFamily("swarm_memory_vectors", "Entries that have a vector.", stats.vectors.entries)
         yield GaugeMetricFamily(
-            "swarm_memory_vectors_lag", "Changes whose entries were not embedded yet.", stats.vectors.lag
+            "swarm_memory_vectors_lag", "Changes whose entries are not embedded yet.", stats.vectors.lag
         )
         yield GaugeMetricFamily(
-            "swarm_memory_vectors_rebuilding", "1 while all entries are embedded anew.", stats.vectors.rebuilding
+            "swarm_memory_vectors_rebuilding", "1 while all entries are embedded again.", stats.vectors.rebuilding
         )
         readers = GaugeMetricFamily(
-            "swarm_memory_readers", "Reads of the database that run or wait for their turn.", labels=["kind"]
+            "swarm_memory_readers", "Running and waiting reads of the database.", labels=["kind"]
         )
         for kind, count in stats.reads.items():
             readers.add_metric([kind], count)
         yield readers
         yield CounterMetricFamily(
-            "swarm_memory_checkpoints_busy", "Checkpoints that a reader kept from finishing.", stats.checkpoints_busy
+            "swarm_memory_checkpoints_busy",
+            "Checkpoints that a reader prevented from finishing.",
+            stats.checkpoints_busy,
         )
