@@ -51,9 +51,9 @@ async def fetch(transport: Transport, path: str | Path, *, progress: Callable[[i
                         progress(received, size)
             announced = _announced(response)
         if received != size:
-            raise MemoryUnavailableError(f"{received} of {size} bytes came", uncertain=False)
+            raise MemoryUnavailableError(f"received {received} of {size} bytes", uncertain=False)
         if announced is not None and announced != digest.digest():
-            raise MemoryUnavailableError("what came is not what was sent: its checksum is another", uncertain=False)
+            raise MemoryUnavailableError("the checksum of the download differs from Repr-Digest", uncertain=False)
         await asyncio.to_thread(file.publish)
     except _LocalError as error:
         raise error.reason from None
