@@ -59,16 +59,18 @@ def location(store: SwarmMemoryStore) -> str:
     return f"{access(destination_of(store)).url.rstrip('/')}/{store.swarm_id}/~migration"
 
 
-def migration_job(store: SwarmMemoryStore, *, image: str, pull_secrets: Sequence[str] = ()) -> Object:
+def migration_job(
+    store: SwarmMemoryStore, *, secure: bool, image: str, pull_secrets: Sequence[str] = ()
+) -> Object:
     """Return the Job. It reads the legacy claim and writes to the store's service, as any client does.
 
     Args:
         store: the store, whose service answers.
+        secure: whether the service serves TLS now, see tls.names.serves_tls.
         image: the memory service's image, for stores that name no version.
         pull_secrets: names of the Secrets with which the image is pulled.
     """
     claim, found = store.spec.legacy_data_pvc, access(destination_of(store))
-    secure = store.is_secure
     ours = labels.identity(store)
     arguments = [
         *("migrate", f"--source={_SOURCE_DIR}", f"--target={network.endpoints(store, secure=secure)['http']}"),

@@ -28,6 +28,7 @@ from swarm_operator.controllers.swarmmemorystore.migration.job import (
     summary,
 )
 from swarm_operator.controllers.swarmmemorystore.network import ClientService
+from swarm_operator.controllers.swarmmemorystore.tls.names import serves_tls
 from swarm_operator.controllers.swarmmemorystore.workload.job_pods import JobPods
 from swarm_operator.controllers.swarmmemorystore.workload.step import Workload
 from swarm_operator.runtime.errors import ApiError, ConflictError, NotFoundError
@@ -108,7 +109,8 @@ class Migration(Step[SwarmMemoryStore]):
             return waiting("WaitingForPod", "the migration begins when the store's pod is ready")
         if missing := await _missing(r):
             return failed("LegacyClaimMissing", missing)
-        made = migration_job(r.parsed, image=self.image, pull_secrets=self.pull_secrets)
+        secure = serves_tls(r.parsed, r.client.cache)
+        made = migration_job(r.parsed, secure=secure, image=self.image, pull_secrets=self.pull_secrets)
         return await self._progress(r, await children.create_once(r, kinds.JOB, made))
 
     async def _progress(self, r: Reconciliation[SwarmMemoryStore], job: Object) -> Outcome:

@@ -193,6 +193,23 @@ async def test_the_job_begins_when_the_pod_serves_and_reads_the_claim_only(
     assert client.writes() == before
 
 
+@pytest.mark.parametrize("secure", [True, False])
+async def test_the_job_asks_the_service_by_the_scheme_that_the_pod_serves(
+    a_store, legacy_claim, reconcile, ready, job, seen, status, secure
+):
+    legacy_claim()
+    a_store(tls={"mode": "off" if secure else "auto"}, updateStrategy="OnDelete")
+    volumes = [{"name": "certificate"}] if secure else []
+    seen(POD, {"metadata": {"name": "bees-0", "namespace": "ns", "uid": "p"}, "spec": {"volumes": volumes}})
+    await reconcile()
+    ready()
+    await reconcile()
+    (container,) = pod_spec(job())["containers"]
+    assert f"--target={status()['endpoints']['http']}" in container["args"]
+    assert status()["endpoints"]["http"].startswith("https:") == secure
+    assert ("ca" in {volume["name"] for volume in pod_spec(job())["volumes"]}) == secure
+
+
 async def test_numbers_come_into_the_status_and_it_is_never_run_again(
     serving, a_store, reconcile, job, job_is, pod_is, migrated, status, recorder, forget, client
 ):
