@@ -50,6 +50,12 @@ def crash_loop(pod: Object, program: str, *, now: datetime) -> Outcome | None:
     return None
 
 
+def is_ready(pod: Object) -> bool:
+    """Return whether a pod passes its readiness probe."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(found["type"] == "Ready" and found["status"] == "True" for found in conditions)
+
+
 def last_end(container: Object) -> Object | None:
     """Return the state in which a container ended the last time, of its status; None if it never has."""
     ended: Object | None = (container.get("state") or {}).get("terminated") or (container.get("lastState") or {}).get(

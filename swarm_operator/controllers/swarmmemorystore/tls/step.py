@@ -13,13 +13,15 @@ from cryptography import x509 as certificates
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import children, kinds, labels
+from swarm_operator.controllers.common.pods import is_ready
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed
 from swarm_operator.controllers.swarmmemorystore.tls import x509
 from swarm_operator.controllers.swarmmemorystore.tls.authority import Authorities, Authority
-from swarm_operator.controllers.swarmmemorystore.tls.names import CA_FILE, ca_name, dns_names, secret_name
+from swarm_operator.controllers.swarmmemorystore.tls.names import CA_FILE, ca_name, dns_names, secret_name, serves_tls
+from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.clock import rfc3339
 from swarm_operator.runtime.errors import NotFoundError
-from swarm_operator.runtime.resource import Object, key_of
+from swarm_operator.runtime.resource import Key, Object, key_of
 
 CONDITION: Final = "CertificateReady"
 """Type of the condition of a store with TLS."""
@@ -28,6 +30,8 @@ _SPREAD: Final = x509.SERVER_LIFE / 12
 """The certificates of stores that were made together are renewed within this time, each at its own."""
 _LOOK: Final = 3600.0
 """Seconds until the next look at the CA at the latest."""
+_IN_USE_INTERVAL: Final = 30.0
+"""Seconds until the next check whether pods still mount the CA certificates of a store that no longer has TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Certificate(Step[SwarmMemoryStore]):
         """See Step.run."""
         if not r.parsed.is_secure:
             r.conditions.remove(CONDITION)
-            return done()
+            return await _remove(r)
         outcome = await (self._automatic(r) if _is_automatic(r.parsed) else _of_user(r))
         r.set_condition(CONDITION, outcome)
         return done(requeue_after=outcome.requeue_after)
@@ -61,6 +65,43 @@ class Certificate(Step[SwarmMemoryStore]):
         if _is_due(secret, r.parsed, authorities, now) and not secret["metadata"].get("deletionTimestamp"):
             secret = await _renew(r, secret, authorities, now)
         return _judged(secret, r.parsed, now, _renewal(secret, r.parsed, now))
+
+
+async def _remove(r: Reconciliation[SwarmMemoryStore]) -> Outcome:
+    """Delete the Secret and the ConfigMap of a store without TLS, once no pod needs them any more.
+
+    The ConfigMap shows that there was TLS, and is deleted last: stores that never had TLS cost no request.
+    """
+    cache, metadata = r.client.cache, r.parsed.metadata
+    published = cache.get(kinds.CONFIG_MAP, Key(metadata.namespace, ca_name(r.parsed)))
+    if published is None or not children.is_ours(r.obj, published, None):
+        return done()
+    pod = cache.get(kinds.POD, Key(metadata.namespace, f"{metadata.name}-0"))
+    # Until its successor is ready, a template with the certificate may be put back, see workload.rollback.
+    if serves_tls(r.parsed, cache) or pod is None or not is_ready(pod):
+        return done()
+    if _is_mounted(r.parsed, cache):
+        return done(requeue_after=_IN_USE_INTERVAL)
+    try:
+        secret = await r.client.server.get(kinds.SECRET, metadata.namespace, secret_name(r.parsed))
+    except NotFoundError:
+        pass  # mode was `secret`
+    else:
+        if children.is_ours(r.obj, secret, None):
+            await children.delete(r, kinds.SECRET, secret)
+    await children.delete(r, kinds.CONFIG_MAP, published)
+    return done()
+
+
+def _is_mounted(store: SwarmMemoryStore, cache: Cache) -> bool:
+    """Return whether a pod in the cache, such as an agent's of before, mounts the ConfigMap with the CA certificates."""
+    name = ca_name(store)
+    return any(
+        (volume.get("configMap") or {}).get("name") == name
+        for pod in cache.list(kinds.POD)
+        if pod["metadata"]["namespace"] == store.metadata.namespace
+        for volume in pod["spec"].get("volumes") or ()
+    )
 
 
 async def _of_user(r: Reconciliation[SwarmMemoryStore]) -> Outcome:

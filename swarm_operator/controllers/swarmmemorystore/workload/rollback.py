@@ -12,6 +12,7 @@ from typing import Any
 from swarm_operator.api.duration import parse_duration
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import children, kinds, labels
+from swarm_operator.controllers.common.pods import is_ready
 from swarm_operator.controllers.common.reconciliation import Reconciliation, failed, waiting
 from swarm_operator.controllers.swarmmemorystore.workload import rollout
 from swarm_operator.controllers.swarmmemorystore.workload.availability import availability
@@ -37,7 +38,7 @@ class Attempt:
         """Return the seconds until the former image is put back; None if the pod runs the former one, or is ready."""
         former, pod = self.r.parsed.status.image, self.pod
         changes = former not in {None, self.image} and _image(self.workload) == self.image
-        if not changes or pod is None or not rollout.is_newest(self.workload, pod) or rollout.is_ready(pod):
+        if not changes or pod is None or not rollout.is_newest(self.workload, pod) or is_ready(pod):
             return None
         return deadline(self.r.parsed) - rollout.age(pod, self.r.clock.now())
 
@@ -109,7 +110,7 @@ async def replace_outdated(attempt: Attempt) -> None:
     by somebody else is deleted only if it is one that had failed.
     """
     pod = attempt.pod
-    if pod is None or rollout.is_ready(pod) or not rollout.is_outdated(attempt.workload, pod):
+    if pod is None or is_ready(pod) or not rollout.is_outdated(attempt.workload, pod):
         return
     if not rollout.waits_for_deletion(attempt.workload) or attempt.r.status.get("rolledBack"):
         await children.delete(attempt.r, kinds.POD, pod)

@@ -43,12 +43,6 @@ def is_outdated(workload: Object, pod: Object) -> bool:
     return _is_observed(workload) and is_other and not pod["metadata"].get("deletionTimestamp")
 
 
-def is_ready(pod: Object) -> bool:
-    """Return whether the pod passes its readiness probe."""
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(found["type"] == "Ready" and found["status"] == "True" for found in conditions)
-
-
 def age(pod: Object, now: datetime) -> float:
     """Return the seconds since the pod was made; 0 if that is not known."""
     created = pod["metadata"].get("creationTimestamp")

@@ -264,3 +264,64 @@ async def test_the_address_is_that_of_the_pod_until_it_is_replaced(reconcile, ca
     await reconcile(mode="off")
     assert address(cache) == "https://bees.ns.svc:8080"
     assert trusted(store(), cache).encode() == published(cache)
+
+
+SECURE_POD = {"name": "certificate", "secret": {"secretName": "bees-tls"}}
+
+
+@pytest.fixture
+def pod_has(seen):
+    """pod_has(*volumes, ready=True) is the kubelet's and the StatefulSet controller's write of the store's pod."""
+
+    def put(*volumes, name="bees-0", ready=True):
+        status = {"conditions": [{"type": "Ready", "status": str(ready)}]}
+        metadata = {"name": name, "namespace": "ns", "uid": f"uid-{name}"}
+        seen(kinds.POD, {"metadata": metadata, "spec": {"volumes": list(volumes)}, "status": status})
+
+    return put
+
+
+async def test_what_tls_made_is_deleted_when_the_pod_is_ready_without_it(reconcile, client, cache, pod_has):
+    await reconcile(mode="auto")
+    pod_has(SECURE_POD)
+    await reconcile(mode="off")
+    assert OWN in client.objects, "the pod mounts it"
+    pod_has(ready=False)
+    await reconcile(mode="off")
+    assert OWN in client.objects, "the template with the certificate may be put back"
+    pod_has()
+    await reconcile(mode="off")
+    assert OWN not in client.objects
+    assert (kinds.CONFIG_MAP, Key("ns", "bees-ca")) not in client.objects
+    assert (kinds.SECRET, Key("system", "swarm-operator-ca")) in client.objects, "it is of all stores"
+
+
+async def test_the_ca_stays_while_a_pod_mounts_it(reconcile, reconciler, client, cache, pod_has, forget):
+    await reconcile(mode="auto")
+    pod_has()
+    pod_has({"name": "ca", "configMap": {"name": "bees-ca"}}, name="agent-0")
+    await reconcile(mode="off")
+    assert published(cache)
+    assert 0 < (await reconciler.reconcile(KEY)).requeue_after <= 30, "no event of the agent's pod enqueues the store"
+    forget(kinds.POD, "agent-0")
+    await reconcile(mode="off")
+    assert (kinds.CONFIG_MAP, Key("ns", "bees-ca")) not in client.objects
+
+
+async def test_a_user_s_secret_stays_when_tls_is_switched_off(reconcile, client, clock, pod_has):
+    content = users_secret(clock.now())
+    put(client, content)
+    client.put(kinds.SECRET, client.objects[USERS] | {"metadata": {"name": "bees-tls", "namespace": "ns", "uid": "v"}})
+    await reconcile(mode="secret", secretName="mine")
+    pod_has()
+    await reconcile(mode="off")
+    assert {USERS, OWN} <= client.objects.keys()
+    assert (kinds.CONFIG_MAP, Key("ns", "bees-ca")) not in client.objects
+
+
+async def test_a_store_without_tls_reads_no_certificate(reconcile, client, pod_has):
+    await reconcile()
+    pod_has()
+    client.requests.clear()
+    await reconcile()
+    assert ("get", "Secret", "bees-tls") not in client.requests
