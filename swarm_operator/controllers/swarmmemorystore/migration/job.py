@@ -59,9 +59,7 @@ def location(store: SwarmMemoryStore) -> str:
     return f"{access(destination_of(store)).url.rstrip('/')}/{store.swarm_id}/~migration"
 
 
-def migration_job(
-    store: SwarmMemoryStore, *, secure: bool, image: str, pull_secrets: Sequence[str] = ()
-) -> Object:
+def migration_job(store: SwarmMemoryStore, *, secure: bool, image: str, pull_secrets: Sequence[str] = ()) -> Object:
     """Return the Job. It reads the legacy claim and writes to the store's service, as any client does.
 
     Args:

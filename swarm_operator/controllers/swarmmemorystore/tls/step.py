@@ -30,8 +30,6 @@ _SPREAD: Final = x509.SERVER_LIFE / 12
 """The certificates of stores that were made together are renewed within this time, each at its own."""
 _LOOK: Final = 3600.0
 """Seconds until the next look at the CA at the latest."""
-_IN_USE_INTERVAL: Final = 30.0
-"""Seconds until the next check whether pods still mount the CA certificates of a store that no longer has TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +75,9 @@ async def _remove(r: Reconciliation[SwarmMemoryStore]) -> Outcome:
     if published is None or not children.is_ours(r.obj, published, None):
         return done()
     pod = cache.get(kinds.POD, Key(metadata.namespace, f"{metadata.name}-0"))
-    # Until its successor is ready, a template with the certificate may be put back, see workload.rollback.
-    if serves_tls(r.parsed, cache) or pod is None or not is_ready(pod):
-        return done()
-    if _is_mounted(r.parsed, cache):
-        return done(requeue_after=_IN_USE_INTERVAL)
+    # Until the new pod is ready, a template with the certificate may be put back, see workload.rollback.
+    if serves_tls(r.parsed, cache) or pod is None or not is_ready(pod) or _is_mounted(r.parsed, cache):
+        return done()  # the polls of the memory bring the next pass
     try:
         secret = await r.client.server.get(kinds.SECRET, metadata.namespace, secret_name(r.parsed))
     except NotFoundError:
@@ -94,7 +90,7 @@ async def _remove(r: Reconciliation[SwarmMemoryStore]) -> Outcome:
 
 
 def _is_mounted(store: SwarmMemoryStore, cache: Cache) -> bool:
-    """Return whether a pod in the cache, such as an agent's of before, mounts the ConfigMap with the CA certificates."""
+    """Return whether a pod in the cache, such as one of an agent, mounts the ConfigMap with the CA certificates."""
     name = ca_name(store)
     return any(
         (volume.get("configMap") or {}).get("name") == name
