@@ -212,7 +212,7 @@ def assemble(
     backups.set_up(controllers[2])
     restores.set_up(controllers[3])
     manager = Manager(cache, elector=elector, graceful_timeout=options.graceful_shutdown_timeout)
-    manager.add(LoopMonitor(metrics=metrics), recorder, *controllers)
+    manager.add(LoopMonitor(metrics=metrics), recorder, stores.keys, *controllers)
     if options.metrics_bind_address:
         app = metrics_app(metrics.registry, auth=auth)
         manager.add(Server(app, options.metrics_bind_address, certificate=certificate))

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from swarm_operator.cmd import manager
+from swarm_operator.controllers.swarmmemorystore.identity.cluster_keys import KeySource
 from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.errors import FencedError
 from swarm_operator.runtime.kubernetes_asyncio import Configuration
@@ -410,6 +411,12 @@ async def test_the_flag_sets_the_workers_of_each_controller(configuration):
     for name in ("swarmcluster", "swarmmemorystore"):
         series = "controller_runtime_max_concurrent_reconciles"
         assert metrics.registry.get_sample_value(series, {"controller": name}) == 7
+
+
+async def test_the_manager_stops_the_source_of_the_cluster_s_keys(configuration):
+    async with Client(configuration) as client:
+        assembled = manager.assemble(client, manager.parse([]), instance="me")
+    assert any(isinstance(part, KeySource) for part in assembled.runnables)
 
 
 async def test_of_kinds_that_users_do_not_write_only_labelled_objects_are_watched(configuration):

@@ -18,6 +18,7 @@ import structlog
 from swarm_operator.controllers.common.errors import ends_pass
 from swarm_operator.runtime.errors import ApiError
 from swarm_operator.runtime.resource import Object
+from swarm_operator.runtime.runnable import Phase, Runnable
 from swarm_operator.shared.service_accounts import is_key
 
 INTERVAL: Final = 60.0
@@ -60,14 +61,17 @@ class Fetch(Protocol):
         """Send one request and return its JSON answer, which has the media type `accept`. Raise ApiError."""
 
 
-class KeySource:
-    """Keeps the keys up to date.
+class KeySource(Runnable):
+    """Keeps the keys up to date until the manager stops.
 
     Args:
         client: sends requests to the API server.
         monotonic: the time in seconds.
         rng: spreads the looks of several clusters' operators.
     """
+
+    phase = Phase.LEADER
+    task_name = "service account keys"
 
     def __init__(self, client: Fetch, *, monotonic: Callable[[], float], rng: random.Random) -> None:
         self.changed: Callable[[], object] = lambda: None
@@ -83,6 +87,18 @@ class KeySource:
         self._looking: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         """Begins the next look."""
+
+    async def run(self) -> None:
+        """Wait: `current` begins the first look, and each look sets the timer of the next one."""
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        """Cancel the look in progress and the next one."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
 
     async def current(self) -> ClusterKeys:
         """Return the keys. The first call waits for the API server.

@@ -9,7 +9,9 @@ from unit.controllers.swarmmemorystore.conftest import KEY, STORE
 
 from swarm_operator.controllers.common import kinds
 from swarm_operator.controllers.swarmmemorystore.identity.cluster_keys import INTERVAL, RETENTION, KeySource
+from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.errors import ForbiddenError, NotFoundError, ServerError, UnreachableError
+from swarm_operator.runtime.manager import Manager
 from swarm_operator.runtime.resource import Key
 from swarm_operator.shared.service_accounts import parse
 
@@ -188,6 +190,28 @@ async def test_all_stores_ask_once(clock):
     assert asked == [("GET", DISCOVERY), ("GET", KEYS)]
     due = source._timer.when() - asyncio.get_running_loop().time()
     assert 0.8 * INTERVAL < due <= 1.1 * INTERVAL
+
+
+async def test_keys_are_not_read_after_the_manager_stopped(clock, client):
+    asked = asyncio.Event()
+
+    class Server:
+        async def request(self, method, path, **_):
+            asked.set()
+            await asyncio.Event().wait()
+
+    for server, begin in ((client, lambda source: source.current()), (Server(), lambda _: asked.wait())):
+        source, stop = KeySource(server, monotonic=clock.monotonic, rng=random.Random(1)), asyncio.Event()
+        manager = Manager(Cache(server))
+        manager.add(source)
+        running = asyncio.create_task(manager.run(stop))
+        looking = source.look()
+        await begin(source)
+        stop.set()
+        await running
+        assert looking.done()
+        assert source._timer is None or source._timer.cancelled()
+        assert source._looking is None
 
 
 async def test_an_operator_that_cannot_read_the_keys_leaves_what_was_published(
