@@ -122,17 +122,17 @@ def _handle_signals(stop: asyncio.Event) -> None:
 
 
 async def load_without_collecting(cache: Cache) -> None:
-    """Keep Python's garbage collector off the caches' first lists.
+    """Disable Python's garbage collector while the caches get their first lists.
 
-    They hold no cycles and most of them stay, but it would go through all of them again and again while they grow, and
-    hold the event loop up each time: for 0.1 s with 1,000 stores. Later it looks at what came after them.
+    The lists have no cycles and most objects stay. The collector would scan them again and again while they grow, and
+    block the event loop each time: for 0.1 s with 1,000 stores. Afterwards it scans later objects only.
     """
     gc.disable()
     try:
         async with asyncio.timeout(_LOADING):
             await cache.wait_synced()
     except TimeoutError:
-        pass  # the API server is away: what its errors leave behind must not pile up
+        pass  # the API server is unreachable: garbage of its errors must not accumulate
     finally:
         gc.freeze()
         gc.enable()

@@ -17,8 +17,7 @@ from swarm_operator.runtime.server import parse_address
 from swarm_operator.shared.log_level import LEVELS
 
 PREFIX: Final = "SWARM_OPERATOR_"
-"""Prefix of the environment variables. Without it LOG_LEVEL or MEMORY_URL, which others set for themselves, would be
-ours."""
+"""Prefix of the environment variables, so that LOG_LEVEL or MEMORY_URL of other programs has no effect."""
 
 
 def _own_namespace() -> str:
@@ -108,7 +107,7 @@ _ELECT = "reconcile only while holding the lease; needed as soon as there is a s
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the flags say. A field is a flag: `status_interval` is `--status-interval`."""
+    """Values of the flags. A field is a flag: `status_interval` is `--status-interval`."""
 
     memory_image: str = _flag(
         str, f"swarm-memory:{__version__}", "image of the memory service, for stores that name no version"

@@ -1,9 +1,8 @@
 """controller-runtime for asyncio: client, reflector, informer, cache, work queue, controller, manager.
 
-It knows no swarm and could be a library of its own: docs/design/runtime.md says what is where, and how to write a
-controller on it. Objects are plain JSON dicts throughout; a reconciler parses them into models where it wants types.
-The behaviours are those of Go's client-go and controller-runtime, and where one is reproduced, the docstring names its
-source.
+It knows nothing of swarms and could be a separate library. docs/design/runtime.md lists its modules and shows how to
+write a controller. Objects are plain JSON dicts throughout; a reconciler parses them into models where it wants types.
+It behaves as Go's client-go and controller-runtime do. The docstring of each reproduced behaviour names its source.
 """
 
 from swarm_operator.runtime.cache import Cache, CachedClient

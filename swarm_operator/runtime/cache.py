@@ -118,7 +118,7 @@ class Cache:
         namespaces: the namespaces to watch; empty for all.
         label_selector: only objects with these labels, of all kinds that `label_selectors` does not name.
         label_selectors: the same by kind; "" for all objects.
-        transform: makes what is stored of each object; twice makes no difference. `frozen.freeze` is one, for tests.
+        transform: converts each object before it is stored; it must be idempotent. Tests use `frozen.freeze`.
         metrics: counts lists, watches and events.
     """
 
@@ -205,7 +205,7 @@ class Cache:
         return [obj for informer in self._informers[resource].values() for obj in self._listed(informer)]
 
     def written(self, resource: Resource, obj: Object) -> Object:
-        """Take in the answer to a write of ours, before its event arrives, and return what readers get of it."""
+        """Store the answer to our own write, before its event arrives, and return the object as readers get it."""
         obj = self._transform(obj)
         if resource in self._informers:
             self._informer(resource, obj["metadata"].get("namespace", "")).changed(obj)
@@ -216,7 +216,7 @@ class Cache:
         return by_namespace.get(namespace) or by_namespace[""]
 
     def _listed(self, informer: Informer) -> Store:
-        """Return the store of an informer. Without its first list, what exists would be taken for missing."""
+        """Return the store of an informer. Before the first list, existing objects would look missing."""
         if not informer.synced:
             raise NotSyncedError(f"{informer.resource.plural}: read before their first list")
         return informer.store
@@ -226,13 +226,13 @@ class Cache:
 class CachedClient:
     """A client that reads from the cache and writes to the server: what reconcilers use.
 
-    The answer to a write is in the cache before the write returns, so that the next read is at least as new
-    (docs/design/own-writes.md). controller-runtime's client leaves that to the watch.
+    The answer to a write is in the cache before the write returns, so the next read is at least as new
+    (docs/design/own-writes.md). controller-runtime's client waits for the watch instead.
     """
 
     server: Client
-    """Reads past the cache, and deletes: controller-runtime's `APIReader`. For kinds that nobody watches, such as
-    Secrets, and where a cache that is behind would do harm."""
+    """Reads from the server, and deletes: controller-runtime's `APIReader`. It is for kinds without a watch, such as
+    Secrets, and for decisions that a stale cache would make wrong."""
     cache: Cache
     """For reads by index."""
 

@@ -1,8 +1,8 @@
-"""A client of the API server that speaks JSON dicts.
+"""Client of the API server. Objects are JSON dicts.
 
-kubernetes-asyncio supplies configuration, authentication and the connections (see transport); everything typed stays
-outside, because its generated models are what makes such clients slow. What it leaves open is closed here: every
-request has a timeout, every failure is a typed error, a 401 is tried once more with a new credential (see credentials).
+kubernetes-asyncio supplies configuration, authentication and the connections (see transport); its generated models are
+not used, because parsing into them makes clients slow. This module adds the rest: every request has a timeout, and
+every failure is a typed error. A request that got 401 is tried once more with a new credential (see credentials).
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _AUTHORIZATION = "Authorization"
 _TURN = 0.005
 """Seconds that decoding a stream may keep the event loop."""
 _MAX_OPENING = 32
-"""Watches that are being opened at one time. Each takes a TLS handshake, and a thousand at once, from hundreds of
-namespaces, keep each other waiting on a busy machine until all of them time out."""
+"""Watches that are being opened at one time. Each connection takes a TLS handshake. A thousand handshakes at once, for
+hundreds of namespaces, make each other time out on a busy machine."""
 _PAGE = 500  # what client-go's pager and kube-rs ask for
 
 
@@ -47,7 +47,7 @@ class Client:
         user_agent: who we are in the server's audit log.
         timeout: seconds for one whole request, the wait for its turn included (watches have their own).
         max_requests: number of requests at one time; more wait for their turn.
-        may_write: asked when the turn of a request that writes has come; when it says no, the request fails with
+        may_write: called just before a request that writes is sent. If it returns False, the request fails with
             FencedError. A leader that was stopped and woken after its lease ran out must not write.
         metrics: counts requests.
     """
@@ -159,8 +159,8 @@ class Client:
 
         Args:
             resource: the kind.
-            obj: the wanted fields, with `apiVersion`, `kind`, name and namespace. Fields of ours that are no longer
-                in it are removed; other managers' fields stay.
+            obj: the wanted fields, with `apiVersion`, `kind`, name and namespace. Our fields that are no longer in it
+                are removed; other managers' fields stay.
             field_manager: who owns these fields.
             subresource: such as "status".
             force: take fields over from other managers; otherwise theirs raise ConflictError.
@@ -190,7 +190,7 @@ class Client:
         uid: str,
         propagation: str = "Background",
     ) -> None:
-        """Delete the object with this uid; one of the same name that came later is left alone (ConflictError)."""
+        """Delete the object with this uid. If a newer object has the name, nothing is deleted (ConflictError)."""
         body = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -265,7 +265,7 @@ class Client:
         """Send one request and decode its JSON answer, which has the media type `accept`.
 
         Raises:
-            ApiError: a subclass for what the server said, or UnreachableError when it said nothing.
+            ApiError: a subclass for the server's answer, or UnreachableError without an answer.
         """
         try:
             async with asyncio.timeout(self._timeout.total), self._turns:
@@ -327,7 +327,7 @@ async def _error_of(response: aiohttp.ClientResponse) -> errors.ApiError:
     try:
         text = await response.text(errors="replace")
     except (aiohttp.ClientError, TimeoutError, OSError):
-        text = ""  # broke off; the code says enough
+        text = ""  # broke off; the status code suffices
     try:
         status = orjson.loads(text)
     except ValueError:
@@ -338,7 +338,7 @@ async def _error_of(response: aiohttp.ClientResponse) -> errors.ApiError:
 
 
 def _decode(method: str, path: str, payload: bytes) -> Object:
-    """Decode an answer. What is no JSON object comes from something between us and the API server."""
+    """Decode an answer. An answer that is not a JSON object comes from a proxy between us and the API server."""
     try:
         decoded = orjson.loads(payload or b"{}")
     except ValueError as error:

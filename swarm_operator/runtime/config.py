@@ -30,7 +30,7 @@ async def load_config(kubeconfig: str | None = None) -> Configuration:
     TokenSource that expire are renewed by the configuration's `refresh_api_key_hook`, see credentials.
 
     Raises:
-        kubernetes_asyncio.config.ConfigException: nothing usable was found; the message says what was tried.
+        kubernetes_asyncio.config.ConfigException: no usable configuration was found; the message lists what was tried.
     """
     configuration = Configuration()
     # Python 3.13 refuses CAs without the extensions that RFC 5280 asks for. Clusters have them, and Go's clients do not

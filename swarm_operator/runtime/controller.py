@@ -1,4 +1,4 @@
-"""Runs one reconciler: watches feed its queue, workers empty it.
+"""Controller: watches fill its queue with keys, and workers call its reconciler for them.
 
 The results of a reconcile, as in controller-runtime `pkg/internal/controller`:
 
@@ -8,7 +8,7 @@ The results of a reconcile, as in controller-runtime `pkg/internal/controller`:
     raises ApiError                    again after the key's back-off, or Retry-After  result="error"
     raises anything else               the same, and counted as a panic                result="error"
 
-Anything else includes a CancelledError when nobody has cancelled the worker: the reconcile awaited something that was.
+Anything else includes a CancelledError of a worker that was not cancelled: the reconcile awaited a cancelled task.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What is to happen after a reconcile that went well."""
+    """What follows a reconcile that raised nothing."""
 
     requeue_after: float = 0.0
-    """Seconds after which to reconcile again; 0 is not before something changes."""
+    """Seconds after which to reconcile again; 0 waits for a change."""
 
 
 class Reconciler(Protocol):
     """Makes the cluster match what one object asks for."""
 
     async def reconcile(self, key: Key) -> Result:
-        """Bring the world one step closer to what the object at `key` asks for; it may no longer exist.
+        """Bring the cluster one step closer to the spec of the object at `key`, which may no longer exist.
 
         Called for one key by one worker at a time. It must be correct with a cache that is behind, and make no write
         when everything is as wanted.
@@ -121,7 +121,8 @@ class Controller(Runnable):
         """Reconcile until cancelled or until the queue is shut down.
 
         Workers start when the cache and all handlers have the first lists of the kinds that this controller watches
-        or reads, so that no reconcile takes what has not been listed yet for missing. Other kinds do not hold it up.
+        or reads, so no reconcile takes an object that is not listed yet for missing. Workers do not wait for other
+        kinds.
         """
         await self._wait_synced()
         if self._stopping.is_set():
@@ -138,13 +139,13 @@ class Controller(Runnable):
             self._idle.set()
 
     async def stop(self) -> None:
-        """Hand out no more keys, and wait until the reconciles under way have ended; then `run` returns."""
+        """Stop the queue and wait for the reconciles in progress; then `run` returns."""
         self._stopping.set()
         self.queue.shut_down()
         await self._idle.wait()
 
     async def _wait_synced(self) -> None:
-        """Wait for the first lists, but no longer than until `stop`: an API server out of reach sends none."""
+        """Wait for the first lists or for `stop`: an unreachable API server sends no list."""
 
         async def synced() -> None:
             for informer in self._informers:

@@ -34,7 +34,7 @@ PLUGIN_TIMEOUT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a request is authenticated with."""
+    """Credentials with which a request is authenticated."""
 
     authorization: str | None = None
     """Value of the Authorization header. Never log this."""
@@ -83,7 +83,7 @@ class TokenSource:
         if not self._valid():
             if self._loading is None:
                 self._loading = asyncio.create_task(self._renew(), name="credentials")
-                # When all who waited have given up, nobody is left to hear of a failure.
+                # When all waiting requests have given up, no one awaits the failure.
                 self._loading.add_done_callback(lambda done: done.cancelled() or done.exception())
             # A request that gives up waiting, such as a short one for the lease, must not cancel it for the others.
             await asyncio.shield(self._loading)
@@ -107,7 +107,7 @@ class TokenSource:
 
 
 def of_token_file(path: Path, *, clock: Clock | None = None) -> TokenSource:
-    """Return the credentials of a file with a token that somebody renews, such as the kubelet.
+    """Return the credentials of a file with a token that another program renews, such as the kubelet.
 
     Raises:
         ConfigException, OSError: the file is empty or cannot be read.
@@ -171,7 +171,7 @@ def _file_of(content: str) -> str:
 
 @functools.cache
 def _folder() -> Path:
-    """Return a folder that only this user can read, and that goes with the process."""
+    """Return a folder that only this user can read. It is deleted when the process ends."""
     folder = Path(tempfile.mkdtemp(prefix="swarm-operator-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

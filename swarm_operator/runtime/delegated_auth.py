@@ -1,12 +1,12 @@
-"""Who may read /metrics: the API server is asked who a bearer token is, and whether that one may.
+"""Access to /metrics: the API server authenticates the bearer token and authorizes its user.
 
 After controller-runtime's `filters.WithAuthenticationAndAuthorization`: a TokenReview, then a SubjectAccessReview for
 the path as a non-resource URL. Both answers are kept for a while, so that a scrape costs no request.
 
 Guarantees:
-    What is kept is bounded, and knows tokens by a keyed hash only. No answer tells a caller why it was refused.
-    Reviews that run or wait are bounded too: further callers are told to come again, and a flood of made-up tokens
-    takes neither memory nor, since the client sends few requests at one time, the API server's attention.
+    The cache of answers is bounded and holds keyed hashes of tokens only. Refusals give callers no reason. The number
+    of reviews that run or wait is limited too, and further callers get 429. A flood of invalid tokens therefore takes
+    little memory, and few requests reach the API server at one time.
 
 Assumptions:
     The client may write although this process does not lead: a replica that stands by is scraped too.
@@ -40,7 +40,7 @@ _TOKEN_SECONDS = 60.0
 _ALLOW_SECONDS = 300.0
 _DENY_SECONDS = 30.0
 _MAX_KEPT = 1024
-"""Answers of one kind that are kept; the oldest goes first."""
+"""Number of cached answers of one kind; the oldest is evicted first."""
 _MAX_ASKED = 16
 """Questions of one kind that are being asked at one time."""
 
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 class Verdict(Enum):
-    """What becomes of a request: the HTTP status of the answer."""
+    """Decision on a request: the HTTP status of its answer."""
 
     ALLOWED = 200
     UNAUTHENTICATED = 401
@@ -96,7 +96,7 @@ class Answers(Generic[T]):
             if len(self._asked) >= self.max_asked:
                 raise BusyError
             task = self._asked[question] = asyncio.ensure_future(self._ask(question, ask))
-            # When all who waited have given up, nobody is left to hear of a failure.
+            # When all waiting callers have given up, no one awaits the failure.
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
         # One who gives up waiting must not cancel it for the others.
         return await asyncio.shield(task)

@@ -1,4 +1,4 @@
-"""Errors of the API server and of reconcilers: each is either transient (try again) or terminal (say so and stop)."""
+"""Errors of the API server and of reconcilers. Each is either transient (retry) or terminal (report and stop)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ApiError(Exception):
     Attributes:
         status: HTTP status code; 0 when there was no answer.
         reason: the `reason` of the returned `metav1.Status`, such as `AlreadyExists`; may be empty.
-        message: what the server said, for people.
+        message: the server's message, for people.
         retry_after: seconds that the server asked us to wait; None when it did not ask.
         causes: what exactly is wrong: the field errors of a 422, or the reason of a 403.
     """
@@ -97,7 +97,7 @@ class InvalidError(ApiError):
 
 
 class TooManyRequestsError(ApiError):
-    """429: API Priority and Fairness refuses for now; `retry_after` says for how long."""
+    """429: API Priority and Fairness refuses for now; `retry_after` is the time to wait."""
 
     transient = True
 

@@ -1,8 +1,8 @@
 """Records events (events.k8s.io/v1) that `kubectl describe` shows, without ever holding up a reconcile.
 
-An event that repeats becomes a series: its count goes up on one object instead of a new object each time
-(client-go `tools/events`). The count is written now and then while it grows, and a last time when it has stopped. What
-cannot be sent is dropped after a few tries and logged; events are for people.
+A repeated event becomes a series: one object with a rising count instead of a new object each time (client-go
+`tools/events`). The count is written now and then while it grows, and a last time when it has stopped. An event that
+cannot be sent is dropped after a few tries and logged.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _QUEUE_SIZE = 1000
 _SENDERS = 4
 _TRIES = 4
 _DRAINING = 2.0
-"""Seconds that the last events may hold up the end of the process."""
+"""Seconds by which sending the last events may delay the end of the process."""
 _SERIES_ENDS = 360.0
 """Seconds of silence after which the same event starts a new object."""
 _SERIES_WRITE = 60.0
@@ -172,8 +172,8 @@ class EventRecorder(Runnable):
             except ConflictError:
                 return  # it exists: an earlier try went through, and its answer was lost
             except ApiError as error:
-                # A right may be granted later, but the next event must not wait for it: a namespace that is being
-                # deleted refuses all of its own (client-go tries nothing again that the server refuses).
+                # A refused event is not retried, as in client-go: a namespace that is being deleted refuses all events,
+                # and the next event must not wait.
                 if not error.transient or isinstance(error, ForbiddenError) or attempt == _TRIES:
                     log.warning("event dropped", reason=series.event["reason"], error=error.message)
                     return

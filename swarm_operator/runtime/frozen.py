@@ -1,7 +1,7 @@
 """Objects that cannot be changed, for tests: `Cache(client, transform=freeze)` hands out no others.
 
-All readers of a cache share its objects. A reconciler that changes one in place, and so what the others see, fails at
-that line. client-go's mutation detector (KUBE_CACHE_MUTATION_DETECTOR) finds such a change only later.
+All readers of a cache share its objects. A reconciler that changes a shared object in place fails at that line.
+client-go's mutation detector (KUBE_CACHE_MUTATION_DETECTOR) finds the change only later.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 Check = Callable[[], str | None]
-"""Returns None when all is well, else why not. The reason goes to the log, not to the caller."""
+"""Returns None when all is well, else why not. The reason is logged and not sent to the caller."""
 
 
 class Checks:
@@ -24,7 +24,7 @@ class Checks:
         """Run all checks, or one.
 
         Returns:
-            What each said, by name; None when `only` names no check.
+            Answer of each check, by name; None when `only` names no check.
         """
         if only is not None:
             return {only: self._checks[only]()} if only in self._checks else None

@@ -1,8 +1,8 @@
 """The parts of kubernetes-asyncio that the runtime uses: configuration, credentials and HTTP requests.
 
 Its packages import a class for each kind of the Kubernetes API: 850 modules, which take a second of the start and
-33 MB. So these packages are registered here without their `__init__`, which runs when somebody asks for another name.
-Import the library through this module only.
+33 MB. So these packages are registered here without their `__init__`, which runs when another name is imported. Import
+the library through this module only.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _register_packages() -> None:
     library: Any = _register("kubernetes_asyncio")
     client: Any = _register("kubernetes_asyncio.client")
     library.client = client
-    # What kubernetes_asyncio.config imports by these names.
+    # Stand-in for the modules that kubernetes_asyncio.config imports.
     client.Configuration = importlib.import_module("kubernetes_asyncio.client.configuration").Configuration
     client.ApiClient = _api_client
 

@@ -1,12 +1,13 @@
 """Leader election by a Lease: of several managers one reconciles, the others stand by.
 
-After client-go's `tools/leaderelection`. Another's lease is taken for expired when it has not *changed* for its
-duration by our own monotonic clock; the times written in it are never compared with ours: clocks may differ or jump.
+After client-go's `tools/leaderelection`. A lease of another process counts as expired when it has not *changed* for its
+duration by our own monotonic clock. The times in the lease are never compared with our clock, since clocks may differ
+or jump.
 
 Guarantees:
-    `is_leading` turns false `renew_deadline` seconds after the start of the last good renewal, by the clock alone,
-    whether or not anything still runs: it is what writes are fenced with. Others take over `lease_duration` seconds
-    after it at the earliest.
+    `is_leading` fences writes. It turns false `renew_deadline` seconds after the start of the last successful renewal,
+    by the clock alone, even if the event loop hangs. Others take over `lease_duration` seconds after it at the
+    earliest.
 
     When `run` has been cancelled and `close` called, nothing takes the lease again.
 
@@ -66,7 +67,7 @@ class LeaderElector(Runnable):
     name: str
     """Name of the Lease; all candidates share it."""
     identity: str
-    """Who we are; unique among the candidates, and different after a restart."""
+    """Identity of this candidate: unique, and different after a restart."""
     lease_duration: float = 15.0
     """Seconds that others wait after the last renewal that they saw."""
     renew_deadline: float = 10.0

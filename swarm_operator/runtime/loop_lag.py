@@ -1,11 +1,11 @@
 """How late the event loop is, how many tasks it has, and where it hangs.
 
-Everything here runs on one loop: whatever holds it up delays renewals of the lease, watches and probes alike. The lag
-is sampled: sleep for an interval, see how much later it was. A thread looks on from outside, since a loop that hangs
-cannot tell.
+The process has one event loop: code that blocks the loop delays lease renewals, watches and probes. The lag is sampled:
+sleep for an interval and measure how much longer it took. A thread observes the loop, since a loop that hangs cannot
+report that.
 
-/healthz needs no check of its own for that. It is answered by the same loop, so that a probe times out as long as the
-loop hangs, and passes again when it goes on.
+/healthz needs no check for a hang. The same loop answers /healthz, so probes time out while the loop hangs and pass
+when the loop continues.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LoopMonitor(Runnable):
     interval: float = 0.25
     """Seconds between two samples."""
     stuck_seconds: float = 5.0
-    """Seconds without a sample after which the loop is said to hang, once for each time that it does."""
+    """Seconds without a sample after which a hang of the loop is logged, once for each hang."""
     clock: Clock = field(default_factory=SystemClock)
     metrics: Metrics = field(default_factory=Metrics)
     _sampled_at: float = 0.0

@@ -1,8 +1,8 @@
-"""Starts the parts of a process phase by phase, notices when one ends, and stops all in the reverse order.
+"""Manager: starts the parts of a process phase by phase, notices when one ends, and stops all in reverse order.
 
-A process that stands by has its cache and its queues filled: only parts of the last phase wait until it is the leader.
-At a stop each phase has time to finish what it does, before the one that it relies on stops. When leadership is lost
-there is no time to finish anything.
+A standby process has its cache and its queues filled: only parts of the last phase wait for leadership. At a stop each
+phase has time to finish its work before the phase that it relies on stops. When leadership is lost, work in progress is
+cancelled at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class TaskEndedError(Exception):
-    """A part that should have run for ever has ended: the process must end too, rather than go on without it."""
+    """A part that should run until the stop has ended. The process must end too, rather than continue without it."""
 
 
 class Manager:
@@ -32,7 +32,7 @@ class Manager:
     Args:
         cache: its informers run here.
         elector: decides whether parts of the phase LEADER run here; None when there is only one process.
-        graceful_timeout: seconds that each phase has to finish what is under way, before it is cancelled.
+        graceful_timeout: seconds that each phase has to finish its work, before it is cancelled.
     """
 
     def __init__(self, cache: Cache, *, elector: LeaderElector | None = None, graceful_timeout: float = 30.0) -> None:
@@ -90,7 +90,7 @@ class Manager:
         log.info("stopping")
 
     async def _stop(self, parts: Iterable[Runnable], tasks: list[asyncio.Task[None]]) -> None:
-        """Let the parts of one phase finish what is under way, then cancel them."""
+        """Let the parts of one phase finish their work, then cancel them."""
         stops = [_task(f"stop of {part.task_name}", part.stop()) for part in parts]
         try:
             if stops:

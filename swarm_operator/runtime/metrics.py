@@ -33,7 +33,7 @@ def process_registry() -> CollectorRegistry:
 
 
 class _Group:
-    """Makes metrics whose names begin alike and that have the same labels."""
+    """Factory of metrics with a common name prefix and common labels."""
 
     def __init__(self, registry: CollectorRegistry, prefix: str, *labels: str) -> None:
         self._registry, self._prefix, self._labels = registry, prefix, labels
@@ -52,7 +52,7 @@ class _Group:
 
 
 class Metrics:
-    """The metrics of the parts of a manager. Hand the same object to all of them.
+    """Metrics of the parts of a manager. Pass the same object to all parts.
 
     Args:
         registry: where they are registered; None for a registry of their own.
@@ -122,7 +122,7 @@ class Metrics:
 
 
 class ControllerMetrics:
-    """The series of a controller; at 0 from the start, so that rates and alerts work from the first scrape."""
+    """Series of one controller. They start at 0, so rates and alerts work from the first scrape."""
 
     def __init__(self, metrics: Metrics, name: str, *, workers: int) -> None:
         self.total = {result: metrics.reconcile_total.labels(name, result) for result in RECONCILE_RESULTS}
@@ -136,7 +136,7 @@ class ControllerMetrics:
 
 
 class QueueMetrics:
-    """The series of a work queue; at 0 from the start. A queue has its controller's name."""
+    """Series of one work queue, which has its controller's name. They start at 0."""
 
     def __init__(self, metrics: Metrics, name: str) -> None:
         self.depth, self.labels = metrics.queue_depth, (name, name)
@@ -149,11 +149,11 @@ class QueueMetrics:
 
 
 class ReflectorMetrics:
-    """The series of the reflectors of one kind, in all namespaces together; at 0 from the start.
+    """Series of the reflectors of one kind, for all namespaces together. They start at 0.
 
     Args:
-        metrics: whose series.
-        name: the kind's plural; client-go has a place in the source here.
+        metrics: the metrics that have the series.
+        name: the kind's plural; client-go has a file and line of the source code here.
     """
 
     def __init__(self, metrics: Metrics, name: str) -> None:

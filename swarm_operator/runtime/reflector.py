@@ -1,4 +1,4 @@
-"""Keeps a sink in step with the API server: what exists, then what changes, for ever.
+"""Reflector: keeps a sink synchronized with the API server. It lists the existing objects, then watches for changes.
 
 A state machine after kube-rs' `watcher` and client-go's `reflector`:
 
@@ -9,9 +9,9 @@ A state machine after kube-rs' `watcher` and client-go's `reflector`:
       ▲                                   │
       └── STREAM or LIST ◄── 410, a version that the server does not have yet, silence, a full list long ago
 
-Every other failure is backed off from, and then it goes on in the same state. A full list, streamed or not, is asked
-for in a state not older than the last one seen, so that it never goes back in time; when the server cannot do that,
-the newest state is read through to etcd. The reasons are in docs/design/reflector.md.
+After any other failure the reflector retries in the same state, with backoff. A full list, streamed or not, is
+requested in a state at least as new as the last one seen, so the sink never goes back in time. If the server cannot do
+that, the newest state is read from etcd. The reasons are in docs/design/reflector.md.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Sink(Protocol):
 
 
 class State(Enum):
-    """What the next step does."""
+    """What the next step of the reflector does."""
 
     STREAM = "stream"
     """A watch that begins with all that exists (WatchList)."""
@@ -70,11 +70,11 @@ class _Request:
     opened: bool = False
     """Whether the server has answered."""
     received: int = 0
-    """Events and bookmarks that the watch has brought."""
+    """Number of events and bookmarks of the current watch."""
     events: int = 0
-    """Those of `received` that were no bookmarks."""
+    """Number of events among `received`: the rest are bookmarks."""
     initial: dict[Key, Object] = field(default_factory=dict)
-    """What a streamed list has brought so far."""
+    """Objects of a streamed list so far."""
 
 
 @dataclass(slots=True)
@@ -88,16 +88,16 @@ class Reflector:
     """Empty for all namespaces."""
     label_selector: str = ""
     streaming: bool = True
-    """Whether to have full lists streamed. Turned off for good when the server refuses it."""
+    """Whether to have full lists streamed. Turned off permanently when the server refuses it."""
     watch_seconds: tuple[int, int] = (300, 600)
     """The server ends each watch after a random time in this range, so that none hangs for ever (client-go)."""
     idle_seconds: float = 90.0
-    """Without an event or a bookmark for so long, the connection is taken for dead. Bookmarks come every minute."""
+    """Seconds without an event or a bookmark after which the connection counts as dead. Bookmarks come every minute."""
     initial_seconds: float = 60.0
     """A streamed list must have come to its end within so many seconds; else a plain one is asked for."""
     relist_seconds: float = 1800.0
-    """When a watch ends so long after the last full list, another full list is taken: it puts right what an event that
-    never came has left wrong. Half an hour, and up to 10 minutes until the watch ends."""
+    """Seconds after the last full list. When a watch ends later than that, another full list corrects what a lost event
+    left wrong. Half an hour, and up to 10 minutes until the watch ends."""
     clock: Clock = field(default_factory=SystemClock)
     rng: random.Random = field(default_factory=random.Random)
     backoff: Backoff = field(default_factory=Backoff)
@@ -146,8 +146,8 @@ class Reflector:
             self.resource,
             namespace=self.namespace,
             label_selector=self.label_selector,
-            # Empty is the newest. The first list of a process is no place to save: "0", whatever the server has cached,
-            # would let a restart go back in time, and old specs be applied once more.
+            # Empty is the newest. The first list of a process reads from etcd. "0" (any cached state) could be older
+            # than what the process before the restart saw, and old specs would be applied once more.
             resource_version="" if self.newest else self.version,
         )
         for obj in objects:
@@ -250,7 +250,7 @@ class Reflector:
         if restored:
             log.warning("the server has gone back in time", kind=self.resource.kind, version=version, seen=self.version)
         self.version, self.newest, self.state = version, False, State.WATCH
-        self._present.initial = {}  # the watch goes on for minutes
+        self._present.initial = {}  # the watch lasts for minutes
         self._listed_at = self.clock.monotonic()
         self._metrics.items_per_list.observe(len(objects))
         self.sink.replaced(objects, version, restored=restored)
@@ -266,7 +266,7 @@ class Reflector:
         """Decide the next state."""
         if isinstance(error, errors.GoneError) or error.version_too_large:
             log.info("cannot go on from this version, listing", kind=self.resource.kind, version=self.version)
-            # What is too old to watch from may still do to list from.
+            # A version that is too old for a watch may still do for a list.
             self.newest = self.newest or self.state is not State.WATCH or error.version_too_large
             self._list_next()
         elif self.state is State.WATCH:
@@ -274,8 +274,8 @@ class Reflector:
             if isinstance(error, errors.SilentError) and not self._present.received:
                 self._list_next()
         elif self.state is State.STREAM:
-            # Whatever is the matter with the stream, a plain list may still do. Out of reach is out of reach for both,
-            # though, and the plain list is the one that may be stale.
+            # A plain list may work when the stream fails. An unreachable server answers neither, and only the plain
+            # list may be stale.
             retried = errors.UnreachableError | errors.TooManyRequestsError | errors.UnauthorizedError
             if self._present.opened or not isinstance(error, retried):
                 self.state = State.LIST
@@ -283,8 +283,8 @@ class Reflector:
     async def _pause(self, error: errors.ApiError) -> None:
         self._metrics.restarts.inc()
         if self._unreachable and 400 <= error.status < 500:
-            # The server is back. It says that it is not ready yet, or that our version is too old: usual after a
-            # restart, and no reason to wait as long as it was away.
+            # The server is reachable again. It is not ready yet, or our version is too old: usual after a restart, so
+            # no long backoff is needed.
             self.backoff.reset()
         self._unreachable = not self._present.opened and not 400 <= error.status < 500
         delay = max(self.backoff.next(), error.retry_after or 0.0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 Object = dict[str, Any]
-"""A Kubernetes object as decoded JSON. What comes from a cache is shared: copy before changing it."""
+"""A Kubernetes object as decoded JSON. Objects from a cache are shared: copy before changing one."""
 
 
 class Key(NamedTuple):

@@ -1,6 +1,6 @@
-"""What a manager runs, and when: the parts of a process and the phases of its start.
+"""Parts of a process that a manager runs, and the phases in which they start.
 
-After controller-runtime's `manager.Runnable` and its groups of runnables. A part says its phase itself, so that it
+After controller-runtime's `manager.Runnable` and its groups of runnables. Each part declares its own phase, so it
 cannot be added to the wrong one.
 """
 
@@ -13,13 +13,13 @@ class Phase(IntEnum):
     """Phases start in this order and stop in the reverse one."""
 
     SERVERS = 1
-    """What answers from the first moment to the last, such as health checks."""
+    """Servers that answer from the start to the end of the process, such as health checks."""
     ELECTION = 2
     ALWAYS = 3
-    """What every process does, whether it leads or stands by."""
+    """Parts that every process runs, leader or not."""
     CACHES = 4
     LEADER = 5
-    """What only the leader does, such as controllers. Without an election each process leads."""
+    """Parts that only the leader runs, such as controllers. If there is no election, each process leads."""
 
 
 class Runnable:
@@ -37,7 +37,7 @@ class Runnable:
         raise NotImplementedError
 
     async def stop(self) -> None:
-        """Finish what is under way, while `run` goes on; the manager cancels both when the grace is over."""
+        """Finish the work in progress while `run` continues. The manager cancels both after the grace period."""
 
     async def close(self) -> None:
-        """Release what `start` or `run` has taken; `run` has ended."""
+        """Release the resources of `start` and `run`, which has ended."""

@@ -75,7 +75,7 @@ _REFUSALS = {
 
 
 def _guard(auth: DelegatedAuth):  # type: ignore[no-untyped-def]  # noqa: ANN202 - aiohttp's handler type is private
-    """Let through what `auth` allows. The answers to the rest say no more than their status does."""
+    """Let through what `auth` allows. All other answers have a status and no details."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -32,7 +32,7 @@ _LIFE = timedelta(days=365)
 
 
 class BadCertificateError(Exception):
-    """There is no certificate to serve with; the message says what is wrong and what is wanted."""
+    """The certificate cannot be used; the message names the problem and what is expected."""
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ class ServingCertificate:
         """Read the files, unless they are the same as before."""
         certificate, key = folder / CERTIFICATE, folder / KEY
         try:
-            # A Secret's volume is renewed by turning a symbolic link, so the inode tells more than the time.
+            # The kubelet updates a Secret's volume by changing a symbolic link, so the inode is compared too.
             seen = tuple(number for path in (certificate, key) for number in _state_of(path))
             if seen == self._seen:
                 return False

@@ -1,4 +1,4 @@
-"""What the process is doing: the stacks of its asyncio tasks and threads, in the log.
+"""Log of what the process is doing: the stacks of its asyncio tasks and threads.
 
 Only names of tasks, places in the code and lines of source are logged: no arguments and no variables, which may hold
 tokens. Tasks with equal stacks share an entry, since a process has up to thousands of them.
@@ -24,7 +24,7 @@ _MAX_NAMES = 10
 
 
 def dump() -> None:
-    """Log the stacks of all tasks of the running loop, then those of all threads, as warnings: somebody asked."""
+    """Log the stacks of all tasks of the running loop, then those of all threads, as warnings."""
     tasks = defaultdict(list)
     for task in asyncio.all_tasks():
         tasks[_stack_of(task)].append(task.get_name())

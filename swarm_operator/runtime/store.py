@@ -18,7 +18,7 @@ IndexFunction = Callable[[Object], Iterable[str]]
 OWNER_INDEX = "controller-uid"
 
 _DELETED_KEPT = 1000
-"""Deleted objects that are remembered: more than can go while the answer to a write is under way."""
+"""Number of deleted objects that are remembered: more than can be deleted while the answer to a write is in flight."""
 
 
 def by_controller(obj: Object) -> Iterable[str]:
@@ -31,13 +31,13 @@ def by_controller(obj: Object) -> Iterable[str]:
 class Change:
     """One step in an object's life: created (no `old`), updated, or deleted (no `new`).
 
-    A delete and a create that nobody saw apart may come as one update whose uids differ.
+    A delete and a create may be seen as one update whose uids differ.
     """
 
     old: Object | None
     new: Object | None
     initial: bool = False
-    """Part of the first list: true of everything that existed before we started."""
+    """Whether this is part of the first list: the object existed before the process started."""
 
     @property
     def key(self) -> Key:
@@ -49,15 +49,15 @@ class Change:
 
 
 class Store:
-    """See the module's docstring. Objects are shared with all readers: nobody may change them."""
+    """See the module's docstring. Objects are shared with all readers and must not be changed."""
 
     def __init__(self) -> None:
         self._objects: dict[Key, Object] = {}
         self._functions: dict[str, IndexFunction] = {}
         self._indexes: dict[str, dict[str, dict[Key, None]]] = {}
         self.add_index(OWNER_INDEX, by_controller)
-        # Versions of objects that are gone, so that an older state, still under way, cannot bring them back. Emptied
-        # by every full list, which answers for all that went before it.
+        # Versions of deleted objects, so that an older state in flight cannot restore them. Each full list empties
+        # this, since it supersedes all earlier states.
         self._deleted: dict[Key, str] = {}
         self._listed: str | None = None
 
@@ -88,7 +88,7 @@ class Store:
         return [self._objects[key] for key in self._indexes[index].get(value, ())]
 
     def put(self, obj: Object, *, initial: bool = False) -> Change | None:
-        """Take an object in, unless a version at least as new is here or was deleted. Returns what changed."""
+        """Store an object, unless a version at least as new is stored or was deleted. Return what changed."""
         key = key_of(obj)
         version = obj["metadata"].get("resourceVersion", "")
         old = self._objects.get(key)
@@ -100,7 +100,7 @@ class Store:
         return Change(old, obj, initial)
 
     def remove(self, obj: Object) -> Change | None:
-        """Take note of a deletion; `obj` is the last state. One that is older than what is here is ignored."""
+        """Remove an object, of which `obj` is the last state. A deletion older than the stored state is ignored."""
         key = key_of(obj)
         version = obj["metadata"].get("resourceVersion", "")
         old = self._objects.get(key)
@@ -117,15 +117,15 @@ class Store:
     def replace(
         self, objects: Iterable[Object], version: str, *, initial: bool = False, restored: bool = False
     ) -> list[Change]:
-        """Take a full list in, and note as deleted what it lacks, unless that is newer than the list.
+        """Store a full list. Remove stored objects that it lacks, unless they are newer than the list.
 
         Args:
             objects: the items of the list.
             version: the list's resourceVersion.
             initial: whether this is the first list.
-            restored: the server has gone back in time, so that versions that are here mean nothing any more: the list
-                is the truth, whatever it lacks or has in an older version. What we wrote since then comes back by the
-                watch that starts at the list's version.
+            restored: whether the server was restored from a backup, so that stored versions mean nothing. The list then
+                replaces everything, also by older versions. The watch that starts at the list's version brings our
+                writes since then.
         """
         changes: list[Change] = []
         listed: set[Key] = set()
@@ -143,7 +143,7 @@ class Store:
                 self._set(key, obj, old)
                 changes.append(Change(old, obj, initial))
         for key, old in list(self._objects.items()):
-            # What we wrote after the list was made is not missing from it.
+            # Objects that we wrote after the list was made are kept.
             kept = not restored and is_newer(old["metadata"].get("resourceVersion", ""), version)
             if key not in listed and not kept:
                 self._set(key, None, old)

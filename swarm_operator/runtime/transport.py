@@ -1,12 +1,12 @@
 """kubernetes-asyncio's transport, with what it leaves open closed: certificates that are renewed, and proxies.
 
-It reads the CA, and a client certificate, once. Here they are looked at every minute, and at once when the server's
-certificate is not trusted or the configuration names others (an exec plugin has returned a new client certificate);
-when they have changed, new requests go over new connections. Streams that are open go on.
+It reads the CA, and a client certificate, once. This module checks them every minute. It checks at once when the
+server's certificate is not trusted, or the configuration names other files (an exec plugin returned a new client
+certificate). When files have changed, new requests use new connections. Streams that are open go on.
 
-It takes a proxy from the environment, which captures the traffic to the API server wherever HTTPS_PROXY is set for
-something else, and reads no CIDR in NO_PROXY. Here the environment is left alone: a proxy is what a kubeconfig's
-`proxy-url` says.
+It takes a proxy from the environment and ignores CIDRs in NO_PROXY. An HTTPS_PROXY that is set for other traffic would
+then capture that to the API server. This module does not read the environment: only a kubeconfig's `proxy-url` sets a
+proxy.
 """
 
 from __future__ import annotations
@@ -87,12 +87,12 @@ class Transport:
         await self._rest.close()
         if self._retired:
             await self._retired.close()
-        # Connections that were given up earlier still shut down TLS, and aiohttp has no way to wait for them:
-        # its documentation advises a pause before the loop ends.
+        # Aborted connections still shut down TLS, and aiohttp has no way to wait for them. Its documentation advises a
+        # pause before the loop ends.
         await asyncio.sleep(_CLOSING_SECONDS)
 
     async def _renew(self) -> bool:
-        """Connect anew if a file has changed. False when none has, or when they cannot be used."""
+        """Reconnect if a file has changed. False when none has, or when they cannot be used."""
         self._looked_at = self._clock.monotonic()
         self._looked_for = self._files()
         found = self._fingerprint()
@@ -105,7 +105,7 @@ class Transport:
             return False
         log.info("the CA or the client certificate has been renewed")
         old, self._trusted, self._retired, self._rest = self._retired, found, self._rest, rest
-        # What was retired the last time has no streams left: the server ends each within 10 minutes.
+        # Connections that were retired the last time have no streams left: the server ends each within 10 minutes.
         if old:
             await old.close()
         return True
@@ -119,7 +119,7 @@ class Transport:
         return rest
 
     def _files(self) -> tuple[str | None, str | None, str | None]:
-        """Return the names of all files that say whom to trust and who we are."""
+        """Return the names of the files with CA certificates and with our client certificate and key."""
         configuration = self._configuration
         return configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file
 

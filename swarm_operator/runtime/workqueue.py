@@ -1,9 +1,9 @@
-"""A rate-limited priority work queue: which key to reconcile next.
+"""Rate-limited priority work queue of the keys to reconcile.
 
-Guarantees, those of client-go's `workqueue` and controller-runtime's `priorityqueue`:
+Guarantees, as of client-go's `workqueue` and controller-runtime's `priorityqueue`:
 
 - A key is in the queue at most once, and is handed to one worker at a time.
-- An add is never lost: one that comes while the key is worked on hands it out again after `done`.
+- An add is never lost: after an add while the key is processed, the key is handed out again after `done`.
 - Of several adds of a waiting key the highest priority and the earliest time win.
 - Within a priority, keys come out in the order in which they became ready.
 - Failures back off per key, 5 ms doubling to 1000 s, until `forget`.
@@ -24,7 +24,7 @@ from swarm_operator.runtime.clock import Clock, SystemClock
 from swarm_operator.runtime.metrics import Metrics, QueueMetrics
 
 LOW_PRIORITY = -100
-"""Priority of the first list: what changes now goes before it (controller-runtime `handler.LowPriority`)."""
+"""Priority of objects of the first list: later changes come first (controller-runtime `handler.LowPriority`)."""
 
 _BASE_DELAY = 0.005
 _MAX_DELAY = 1000.0
@@ -60,8 +60,8 @@ class WorkQueue(Generic[K]):
         self._clock = clock or SystemClock()
         self._metrics = QueueMetrics(metrics or Metrics(), name)
         self._entries: dict[K, _Entry[K]] = {}
-        # Heaps. An entry that has moved on stays behind in them and is skipped when met; the serial number makes
-        # every tuple distinct, so that entries themselves are never compared.
+        # Heaps. They keep outdated entries, which are skipped when popped. The serial number makes every tuple
+        # distinct, so entries themselves are never compared.
         self._waiting: list[tuple[float, int, _Entry[K]]] = []
         self._ready: list[tuple[int, int, int, _Entry[K]]] = []
         self._serial = itertools.count()
@@ -206,7 +206,7 @@ class WorkQueue(Generic[K]):
         while self._ready:
             *_, entry = heapq.heappop(self._ready)
             # A locked key is skipped here and pushed again by `done`. An entry with a raised priority is in the heap
-            # twice: it is handed out at the higher priority, and `_entries` no longer has it at the lower one.
+            # twice. It is handed out at the higher priority; `_entries` no longer has the lower one.
             if self._entries.get(entry.key) is entry and entry.key not in self._locked:
                 del self._entries[entry.key]
                 self._depth_changed(entry.priority, -1)
