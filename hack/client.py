@@ -213,7 +213,7 @@ def members(row: RecordOperation) -> str:
 
 
 def documentation(row: RecordOperation) -> str:
-    """Return the docstring: what that of the records' method says of the method's purpose, parameters and errors."""
+    """Return the docstring: purpose, parameters and errors from the docstring of the records' method."""
     text = inspect.getdoc(row.call) or row.summary
     for theirs, ours in ERRORS.items():
         text = text.replace(theirs, ours)

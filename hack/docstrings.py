@@ -1,6 +1,6 @@
 """Names the functions whose docstring does not begin with a verb of hack/verbs.txt. ruff's D401 knows fewer words.
 
-Properties are left out: a noun may say what they are. A verb that is missing in the list can be added.
+Properties are left out: their docstrings may begin with a noun. A verb that is missing in the list can be added.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Gives the agents of a swarm some tasks, waits until they are done, and says who has done how many. In a pod.
+"""Gives the agents of a swarm some tasks, waits until they are done, and prints how many each agent has done. In a pod.
 
 Usage: quickstart_tasks.py NUMBER
 """

@@ -20,7 +20,7 @@ _ITEM = re.compile(r" {0,3}(?:>|[-*+] |\d+[.)] )")
 _KEPT = re.compile(r"\s*$| {4}|#|\||<|\[[^\]]+\]: |\s*(?:---+|===+)\s*$|.*(?:  |\\)$")
 """Lines that belong to no paragraph: blanks, code, headings, tables, HTML, targets of links, rules and hard breaks."""
 _WORD = re.compile(r"(?:(`+)(?!`).*?(?<!`)\1(?!`)|\S)+")
-"""What is not broken: characters without a blank, among them whole spans of code."""
+"""Parts that are not broken: characters without a blank, such as spans of code."""
 _MARKER = re.compile(r"(?:[-*+=]|#+|\d+[.)])$|[>|]")
 """A word that would begin a list, a heading, a quotation or a table at the start of a line."""
 

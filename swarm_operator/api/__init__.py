@@ -1,1 +1,1 @@
-"""What users write: models of both kinds and the CRDs rendered from them."""
+"""Models of the custom resources, and the CRDs rendered from them."""

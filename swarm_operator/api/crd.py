@@ -1,7 +1,7 @@
 """Renders CustomResourceDefinitions from the pydantic models.
 
-pydantic's JSON schema is brought into the subset that the API server calls structural: no `$ref`, no `null`, no
-`const`, no titles. Everything else, CEL rules included, stands at the fields of the models.
+pydantic's JSON schema is converted to a structural schema, which the API server requires: no `$ref`, `null`, `const` or
+titles. Everything else, CEL rules included, stands at the fields of the models.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Schema = dict[str, Any]
 
 
 class Kind(Protocol):
-    """What a model says about its kind, besides its fields `metadata`, `spec` and `status`."""
+    """Properties of a kind besides its fields `metadata`, `spec` and `status`."""
 
     GROUP: str
     VERSION: str
@@ -88,13 +88,13 @@ def _structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     schema = dict(schema)
     if "$ref" in schema:
         target = definitions[schema.pop("$ref").removeprefix("#/$defs/")]
-        # What stands at the field (its own description and default) wins over what stands at the type.
+        # The field's own description and default win over those of its type.
         schema = {**target, **schema}
     if "anyOf" in schema:
         (some,) = (option for option in schema.pop("anyOf") if option.get("type") != "null")
         schema = {**_structural(some, definitions), **schema}
         if schema.get("type") == "object":
-            # Server-side apply of {} would leave null of an object whose fields are all taken away, which is refused.
+            # Server-side apply of {} removes all fields of an object and leaves null, which is refused.
             schema["x-kubernetes-map-type"] = "atomic"
     if schema.get("default", ...) is None:
         del schema["default"]

@@ -13,7 +13,7 @@ def parse_duration(text: str) -> float:
     """Parse a Go duration into seconds.
 
     Raises:
-        ValueError: it is not one; the message says what is allowed.
+        ValueError: it is not a duration; the message names the allowed forms.
     """
     if not re.fullmatch(DURATION_PATTERN.strip("^$"), text):
         raise ValueError(f"{text!r} is not a duration; allowed: numbers with h, m, s or ms, such as 5m or 1h30m")

@@ -24,7 +24,7 @@ def parse_quantity(text: str) -> int:
     """Parse a quantity of bytes; fractions of a byte are rounded up, as the API server does.
 
     Raises:
-        ValueError: it is not one; the message says what is allowed.
+        ValueError: it is not a quantity; the message names the allowed forms.
     """
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]*)", text)
     factor = {**_BINARY, **_DECIMAL}.get(match[2]) if match else None
@@ -132,7 +132,8 @@ Interval = Annotated[
             "pattern": DURATION_PATTERN,
             "x-kubernetes-validations": [
                 {
-                    # The pattern answers for what duration() cannot parse; a rule that fails to run says less than it.
+                    # The pattern refuses durations that duration() cannot parse, with a better message than a rule that
+                    # fails.
                     "rule": f"!self.matches(r'{DURATION_PATTERN}') || duration(self) >= duration('1s')",
                     "message": "must be a duration of at least one second, such as 5m or 1h30m",
                 },

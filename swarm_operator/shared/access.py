@@ -16,7 +16,7 @@ MAX_NAMESPACES: Final = 100
 
 
 class Access(NamedTuple):
-    """What a principal may do.
+    """Permissions of a principal.
 
     Attributes:
         writes: whether the principal may change what it may read.
@@ -28,7 +28,7 @@ class Access(NamedTuple):
 
 
 def parse_access(place: str, item: Mapping[str, Any]) -> Access:
-    """Return what the members `access` and, if given, `namespaces` of an object say.
+    """Return the permissions in the members `access` and, if given, `namespaces` of an object.
 
     Raises:
         SecretFormatError: one of them is not allowed; the message begins with the place.

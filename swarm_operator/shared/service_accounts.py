@@ -25,7 +25,7 @@ FILE: Final = "service-accounts.json"
 AUDIENCE: Final = "swarm-memory"
 """Audience of the tokens: one for another audience is not for the memory."""
 FEATURE: Final = "service-account-tokens"
-"""What the statistics of a service say that can verify the tokens: an earlier release ignores the file."""
+"""Feature in the statistics of a service that can verify the tokens: an earlier release ignores the file."""
 
 MAX_FILE_BYTES: Final = 512 * 1024
 MAX_ACCOUNTS: Final = 100
@@ -42,7 +42,7 @@ _ALGORITHMS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccountFile:
-    """What a file says.
+    """Parsed content of a file.
 
     Attributes:
         issuer: issuer of the tokens.
@@ -56,7 +56,7 @@ class ServiceAccountFile:
 
 
 def parse(text: bytes) -> ServiceAccountFile:
-    """Return what the content of a file says.
+    """Return the parsed content of a file.
 
     Raises:
         SecretFormatError: the content is not allowed; the message begins with the file's name.

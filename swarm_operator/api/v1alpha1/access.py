@@ -1,4 +1,4 @@
-"""Field that says which service accounts may use a memory."""
+"""Field for the service accounts that may use a memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ServiceAccountReference(ApiModel):
 
 
 class AccessRule(ApiModel):
-    """What the pods of one service account may do."""
+    """Permissions of the pods of one service account."""
 
     service_account: ServiceAccountReference
     """The service account."""

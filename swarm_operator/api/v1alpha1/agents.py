@@ -96,9 +96,9 @@ class AgentTemplate(ApiModel):
     """Ways of thinking of the agents, such as divergent, in AGENT_COGNITIVE_PATTERNS. The reference agent registers
     with them."""
     pod_template: PodTemplate | None = None
-    """What is added to the agents' pods. Their container is named agent."""
+    """Additions to the agents' pods. Their container is named agent."""
     termination_grace_period: Interval = "30s"
-    """Time that an agent has to finish its task when it is scaled away or replaced. Its pod has 20 seconds more, in
+    """Time that an agent has to finish its task when it is scaled down or replaced. Its pod has 20 seconds more, in
     which the reference agent releases the task and deregisters."""
 
 
@@ -116,7 +116,7 @@ class Autoscaling(ApiModel):
     target_utilization: Annotated[int, Field(ge=1, le=1000)] | None = None
     """CPU that agents are to use on average, in percent of what they request. Default: 80 if there are no metrics."""
     stabilization_window: Interval = "5m"
-    """Time for which fewer agents must have been enough before any is scaled away."""
+    """Time for which fewer agents must have sufficed before the number is reduced."""
     metrics: Annotated[list[LooseObject], Field(max_length=16)] = Field(default_factory=list)
     """Further metrics, as in a HorizontalPodAutoscaler of autoscaling/v2."""
 

@@ -157,8 +157,8 @@ class RestoreSource(ApiModel):
     backup_ref: ObjectReference | None = None
     """A SwarmMemoryBackup in the same namespace, of any store. The store waits until it is verified."""
     store_ref: ObjectReference | None = None
-    """Another SwarmMemoryStore in the same namespace, also one that is gone: its newest verified SwarmMemoryBackup is
-    taken."""
+    """Another SwarmMemoryStore in the same namespace, which may be deleted already: its newest verified
+    SwarmMemoryBackup is taken."""
     location: (
         Annotated[
             str,

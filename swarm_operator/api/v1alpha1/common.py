@@ -1,4 +1,4 @@
-"""What both kinds share: the base of the models, metadata, conditions."""
+"""Parts that all kinds share: the base of the models, metadata, conditions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VERSION = "v1alpha1"
 
 
 SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-"""What most objects may be named: without it a name that cannot be is found out late, by a child's refusal."""
+"""Allowed names of most objects. Without this rule an invalid name is found late, when a child is refused."""
 
 _ACRONYMS = {"Mb": "MB", "Pvc": "PVC", "Uid": "UID", "Wal": "WAL"}
 
@@ -113,7 +113,7 @@ Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 def never_below_capacity(size: str) -> dict[str, Any]:
     """Return the rule of an object that its volume is not made smaller than status.storageCapacity.
 
-    A growth that was refused can thus be taken back. Without a known capacity the size can only grow.
+    So a refused growth can be taken back. If the capacity is unknown, the size can only grow.
 
     Args:
         size: path of the size in the object.

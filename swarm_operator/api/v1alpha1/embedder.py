@@ -1,4 +1,4 @@
-"""Field that says what makes the vectors of a store's entries, by which they are found by their meaning."""
+"""Field for the model that makes the vectors of a store's entries, which searches by meaning use."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class KeyReference(ApiModel):
 
 
 class Embedder(ApiModel):
-    """What makes the vectors of entries and of questions."""
+    """Model that makes the vectors of entries and of questions."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -49,8 +49,8 @@ class Embedder(ApiModel):
     )
 
     mode: Literal["none", "static", "http"] = "none"
-    """none: clients bring vectors, or nobody does. static: the model that the image carries. http: an endpoint that is
-    compatible with OpenAI's /v1/embeddings, which reads the text of all entries."""
+    """none: only clients supply vectors. static: the model that the image carries. http: an endpoint that is compatible
+    with OpenAI's /v1/embeddings, which reads the text of all entries."""
     url: (
         Annotated[
             str,
@@ -62,7 +62,8 @@ class Embedder(ApiModel):
     model: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$")] | None = None
     """Name of the model, as the endpoint knows it."""
     width: Annotated[int, Field(ge=VECTOR_WIDTH.least, le=VECTOR_WIDTH.most)] | None = None
-    """Dimensions of the model's vectors. It is given, so that the memory starts while the endpoint is away."""
+    """Dimensions of the model's vectors. It is required, so that the memory can start while the endpoint is
+    unreachable."""
     secret_ref: KeyReference | None = None
     """The Secret with the endpoint's key, which the pod mounts. Default: no key is sent."""
     ca_secret_ref: ObjectReference | None = None

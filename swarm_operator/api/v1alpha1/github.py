@@ -83,8 +83,8 @@ class GitHubApp(ApiModel):
     permissions: Annotated[dict[str, Literal["read", "write", "admin"]], Field(max_length=64)] | None = None
     """Permissions of a token. Default: all of the installation."""
     token_ttl: Interval = Field(default="45m", alias="tokenTTL")
-    """Age at which a token is replaced, from 5m to 1h. GitHub's tokens last an hour; each is replaced after 50 minutes
-    at the latest, and up to a tenth earlier, so that not all clusters ask at one time."""
+    """Age at which a token is replaced, from 5m to 1h. GitHub's tokens last an hour. Each is replaced after 50 minutes
+    at the latest, and up to a tenth earlier, which spreads the requests of many clusters."""
     api_url: Annotated[str, Field(max_length=255, pattern=_API_URL)] = Field(default=GITHUB_API_URL, alias="apiURL")
     """URL of the API. For GitHub Enterprise Server https://HOST/api/v3."""
     ca_secret_ref: ObjectReference | None = None
@@ -100,7 +100,7 @@ class GitHubApp(ApiModel):
 
 
 class GitHubTokenStatus(StatusModel):
-    """What is known of the token in the Secret. The token itself is nowhere else."""
+    """Observed state of the token in the Secret. The token itself is nowhere else."""
 
     expires_at: Timestamp | None = None
     """When it expires, if it is not replaced before."""

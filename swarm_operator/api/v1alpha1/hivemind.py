@@ -12,7 +12,7 @@ HIVE_MIND_SUFFIX = "-hivemind"
 
 
 class HiveMindSpec(ApiModel):
-    """What the user wants of a hive mind."""
+    """Wanted state of a hive mind."""
 
     enabled: bool = False
     """Make a SwarmMemoryStore `NAME-hivemind` for consensus, the queen's lease and collective memory. Setting it back
@@ -20,13 +20,13 @@ class HiveMindSpec(ApiModel):
     database_size: StorageSize = "10Gi"
     """Size of the store's volume. It can grow, if the storage class allows."""
     backup_enabled: bool = False
-    """Make backups of it by backupInterval: where memory.sqliteConfig.backup says, else on a volume of its own."""
+    """Make backups of it by backupInterval: at the destination of memory.sqliteConfig.backup, or on its own volume."""
     backup_interval: Interval = "1h"
     """Time between two backups."""
 
 
 class HiveMindStatus(ApiModel):
-    """What was observed of the hive mind."""
+    """Observed state of the hive mind."""
 
     available: bool
     """Whether its store is Ready."""

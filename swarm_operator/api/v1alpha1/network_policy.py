@@ -1,4 +1,4 @@
-"""Field that says who may reach a store: peers as in NetworkPolicies of networking.k8s.io/v1."""
+"""Field for the pods that may reach a store: peers as in NetworkPolicies of networking.k8s.io/v1."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ class NetworkPolicyPeer(ApiModel):
 
 
 class NetworkPolicySettings(ApiModel):
-    """Who may reach the pod of a store. The operator and the store's own Jobs always may."""
+    """Peers that may reach the pod of a store. The operator and the store's own Jobs always may."""
 
     enabled: bool = True
-    """Make a NetworkPolicy. Without one everybody in the cluster reaches the pod, and needs a token."""
+    """Make a NetworkPolicy. Without a policy every pod in the cluster reaches the store's pod, and needs a token."""
     clients: Annotated[list[NetworkPolicyPeer], Field(max_length=32)] | None = Field(default=None, alias="from")
-    """Who may use the HTTP and the gRPC API. Default: all pods of the store's namespace, but for agents of other
-    swarms. An empty list is nobody."""
+    """Peers that may use the HTTP and the gRPC API. Default: all pods of the store's namespace, but for agents of other
+    swarms. An empty list allows no peer."""
     metrics_from: Annotated[list[NetworkPolicyPeer], Field(max_length=32)] | None = None
-    """Who may read the metrics, which need no token. Default: everybody."""
+    """Peers that may read the metrics, which need no token. Default: everybody."""

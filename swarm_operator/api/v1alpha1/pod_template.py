@@ -1,7 +1,8 @@
 """podTemplate: what users add to the pods that the operator makes.
 
-The spec has no schema here: that of a PodTemplateSpec is larger than the annotation of `kubectl apply` may be, and
-would refuse fields of newer Kubernetes. The operator checks what it must decide itself, and the API server the rest.
+The spec has no schema here. The schema of a PodTemplateSpec exceeds the limit of `kubectl apply`'s annotation, and
+would refuse fields of newer Kubernetes releases. The operator checks what it must decide itself, and the API server the
+rest.
 """
 
 from __future__ import annotations
@@ -31,5 +32,5 @@ class PodTemplate(ApiModel):
         dict[str, Any],
         WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
     ] = Field(default_factory=dict)
-    """Fields of a PodSpec. Containers, volumes and the like are merged by their names. What the operator sets cannot be
-    changed, and security contexts stay within the restricted Pod Security Standard."""
+    """Fields of a PodSpec. Containers, volumes and the like are merged by their names. Fields that the operator sets
+    cannot be changed. Security contexts stay within the restricted Pod Security Standard."""

@@ -58,7 +58,7 @@ _MAX_CLUSTER_NAME = MAX_NAME - len(STORE_SUFFIX)
 
 
 class SQLiteMemoryConfig(ApiModel):
-    """Fine-tuning of the SQLite memory. What is absent has the default of SwarmMemoryStore's field of the same name."""
+    """Fine-tuning of the SQLite memory. An absent setting has SwarmMemoryStore's default."""
 
     cache_size: Annotated[int, Field(ge=CACHE_SIZE.least, le=CACHE_SIZE.most)] | None = None
     """Largest number of entries in the cache."""
@@ -112,9 +112,8 @@ class MemorySpec(ApiModel):
     autogrow: Autogrow | None = None
     """Let the volume grow by itself when it fills up. Default: it does not."""
     deletion_policy: DeletionPolicy | None = None
-    """What happens to the volume when the swarm is deleted. Backup, the default: a final backup is made and verified,
-    then the volume is deleted. Retain: its claim stays, and a new swarm of the same name uses it. Delete: it is
-    deleted."""
+    """Treatment of the volume when the swarm is deleted. Backup, the default: a final backup is made and verified, then
+    the volume is deleted. Retain: its claim stays, and a new swarm of the same name uses it. Delete: it is deleted."""
     persistence: bool = True
     """Whether the memory outlives its pod; a memory store always does."""
     enable_memory_store: bool = False
@@ -122,18 +121,18 @@ class MemorySpec(ApiModel):
     restore_from: RestoreSource | None = None
     """The backup that becomes the data of the swarm's memory before it serves. Cannot be changed."""
     migrate_from_legacy: bool = False
-    """Bring legacy memory in once, from legacyDataPVC, when the memory serves. What the memory has already stays."""
+    """Bring legacy memory in once, from legacyDataPVC, when the memory serves. Existing data of the memory stays."""
     legacy_data_pvc: LegacyClaim | None = None
     """PersistentVolumeClaim with the legacy data, in the same namespace. It is only read."""
     network_policy: NetworkPolicySettings | None = None
-    """Who may reach the memory's pod. Default: its own namespace, but for agents of other swarms, and the
+    """Peers that may reach the memory's pod. Default: its own namespace, but for agents of other swarms, and the
     operator, and everybody for the metrics."""
     access: AccessRules | None = None
     """Further service accounts whose pods may use the memory. The swarm's own agents may read and write everything,
-    unless a rule for their service account, NAME-agent, says otherwise."""
+    unless a rule names their service account, NAME-agent."""
     embedder: Embedder | None = None
-    """What makes the vectors by which entries of the memory are found by their meaning. Its Secrets are in the
-    memory's namespace. Default: nothing."""
+    """Model that makes the vectors of the memory's entries, for searches by meaning. Its Secrets are in the memory's
+    namespace. Default: nothing."""
     tls: TLSSettings | None = None
     """TLS on all ports of the memory, and of the hive mind. Default: off."""
     enable_disruption_budget: bool | None = None
@@ -141,36 +140,36 @@ class MemorySpec(ApiModel):
     sqlite_config: SQLiteMemoryConfig | None = None
     """Fine-tuning of the SQLite memory."""
     pod_template: PodTemplate | None = None
-    """What is added to the pod of the swarm's memory."""
+    """Additions to the pod of the swarm's memory."""
 
 
 class SwarmClusterSpec(ApiModel):
-    """What the user wants of a swarm."""
+    """Wanted state of a swarm."""
 
     model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": [*AGENT_RULES, unchanged_config()]})
 
     topology: Topology = "mesh"
-    """Which agents are an agent's peers. mesh: all others. ring: the one before and the one after. star: the first
-    agent. hierarchical: the parent in a tree in which each agent has at most two children. The first agent of a star or
-    a tree has no peers."""
+    """Choice of an agent's peers. mesh: all others. ring: the one before and the one after. star: the first agent.
+    hierarchical: the parent in a tree in which each agent has at most two children. The first agent of a star or a tree
+    has no peers."""
     agents: Annotated[int, Field(ge=0, le=MAX_AGENTS)] = 1
     """Number of agents. `kubectl scale` and autoscalers write it. A number below minAgents or above maxAgents is
-    accepted and counts as that bound, which the condition AgentsReady says. Without an agentTemplate there are no
-    agents."""
+    accepted and counts as that bound. The condition AgentsReady reports this. No agents run without an
+    agentTemplate."""
     min_agents: Annotated[int, Field(ge=0, le=MAX_AGENTS)] = 0
     """Smallest number of agents."""
     max_agents: Annotated[int, Field(ge=0, le=MAX_AGENTS)] | None = None
     """Largest number of agents."""
     agent_template: AgentTemplate | None = None
-    """How an agent runs. Without it there are no agents; taking it away ends them."""
+    """How an agent runs. No agents run without it; removing it deletes them."""
     autoscaling: Autoscaling | None = None
     """How the number of agents follows their work."""
     memory: Annotated[MemorySpec, Field(json_schema_extra={"default": {}})] = Field(default_factory=MemorySpec)
     """The swarm's shared memory."""
     hive_mind: Annotated[HiveMindSpec, Field(json_schema_extra={"default": {}})] = Field(default_factory=HiveMindSpec)
-    """What the swarm decides and knows together."""
+    """Second memory for what the swarm decides and knows together."""
     github_app: GitHubApp | None = None
-    """A GitHub App whose tokens the agents use for git and for GitHub's API: Secret `NAME-github-token`. Taking it away
+    """A GitHub App whose tokens the agents use for git and for GitHub's API: Secret `NAME-github-token`. Removing it
     revokes the token."""
     namespace_config: NamespaceConfig | None = None
     """Namespaces of the swarm's parts. Absent: all are in the cluster's own. Cannot be added or removed later."""
@@ -180,7 +179,7 @@ class SwarmClusterSpec(ApiModel):
 
 
 class MemoryStatus(ApiModel):
-    """What was observed of the memory."""
+    """Observed state of the memory."""
 
     available: bool
     """Whether the memory store is Ready."""
@@ -191,7 +190,7 @@ class MemoryStatus(ApiModel):
 
 
 class SwarmClusterStatus(StatusModel):
-    """What was observed."""
+    """Observed state."""
 
     phase: Literal["Initializing", "Ready", "Error", "Deleting"] | None = None
     """Summary of the conditions, for people."""

@@ -20,7 +20,7 @@ from swarm_operator.api.v1alpha1.common import (
 
 
 class SwarmMemoryBackupSpec(ApiModel):
-    """What the user wants. It cannot be changed."""
+    """Wanted state. It cannot be changed."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -38,7 +38,7 @@ class SwarmMemoryBackupSpec(ApiModel):
 
 
 class SwarmMemoryBackupStatus(ApiModel):
-    """What was observed."""
+    """Observed state."""
 
     phase: Literal["Pending", "Running", "Verifying", "Completed", "Failed", "Deleting", "Error"] | None = None
     """Summary of the condition Ready, for people. Completed and Failed are final."""

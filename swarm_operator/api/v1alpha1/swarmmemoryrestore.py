@@ -67,7 +67,7 @@ class RestoreSource(ApiModel):
 
 
 class SwarmMemoryRestoreSpec(ApiModel):
-    """What the user wants. It cannot be changed."""
+    """Wanted state. It cannot be changed."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -92,8 +92,8 @@ class SwarmMemoryRestoreSpec(ApiModel):
         ]
         | None
     ) = None
-    """Restore only the entries in these namespaces of the memory. Default: all. Without keyPrefix too, the whole memory
-    is replaced, after a safety backup."""
+    """Restore only the entries in these namespaces of the memory. Default: all. If keyPrefix is absent too, the whole
+    memory is replaced, after a safety backup."""
     key_prefix: (
         Annotated[
             str,
@@ -115,7 +115,7 @@ class SwarmMemoryRestoreSpec(ApiModel):
 
 
 class RestorePlan(ApiModel):
-    """What a restore changes."""
+    """Changes that a restore makes."""
 
     backup: Annotated[str, Field(max_length=253)]
     """Name of the backup."""
@@ -132,7 +132,7 @@ class RestorePlan(ApiModel):
 
 
 class SwarmMemoryRestoreStatus(StatusModel):
-    """What was observed."""
+    """Observed state."""
 
     phase: (
         Literal[
@@ -162,7 +162,7 @@ class SwarmMemoryRestoreStatus(StatusModel):
     completed_at: Timestamp | None = None
     """When it ended."""
     plan: RestorePlan | None = None
-    """What the restore changes, or with dryRun would change."""
+    """Changes that the restore makes, or with dryRun would make."""
     progress: Annotated[int, Field(ge=0, le=100)] | None = None
     """Percent of the phase that are done, in steps of 10."""
     safety_backup: Annotated[str, Field(max_length=253)] | None = None

@@ -48,7 +48,7 @@ SearchLanguage = Literal["none", "english"]
 _LABEL_VALUE = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 
 DeletionPolicy = Literal["Backup", "Retain", "Delete"]
-"""What happens to the data volume of a store that is deleted."""
+"""Treatment of the data volume of a store that is deleted."""
 
 LegacyClaim = Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)]
 """Name of the PersistentVolumeClaim with legacy data."""
@@ -62,7 +62,7 @@ _SWARM_ID = "(has({0}.spec.swarmId) ? {0}.spec.swarmId : {0}.metadata.name)"
 
 
 class SwarmMemoryStoreSpec(ApiModel):
-    """What the user wants of a store."""
+    """Wanted state of a store."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -95,12 +95,12 @@ class SwarmMemoryStoreSpec(ApiModel):
     storage_class: Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)] | None = None
     """StorageClass of the volumes. Default: the cluster's default class. Cannot be changed."""
     deletion_policy: DeletionPolicy | None = None
-    """What happens to the data volume when the store is deleted. Backup: a final backup is made and verified, then the
+    """Treatment of the data volume when the store is deleted. Backup: a final backup is made and verified, then the
     volume is deleted. Retain: its claim stays, and a new store of the same name and swarm uses it. Delete: it is
     deleted. Default: Backup, or Delete if backupOnDelete is false."""
     on_volume_loss: Literal["Stop", "StartEmpty"] = "Stop"
-    """What to do when the claim of the data volume is gone. Stop: make no new one, and say so in the condition
-    StorageReady. StartEmpty: begin with an empty memory."""
+    """Reaction when the claim of the data volume is missing. Stop: create no new claim, and report that in the
+    condition StorageReady. StartEmpty: begin with an empty memory."""
     version: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] | None = None
     """Tag of the memory service's image. Default: the one that this operator was released with."""
     cache_size: Annotated[int, Field(ge=CACHE_SIZE.least, le=CACHE_SIZE.most)] = 1000
@@ -126,7 +126,7 @@ class SwarmMemoryStoreSpec(ApiModel):
     """The backup that becomes the data of this store before it serves. The store keeps its own swarmId. A volume that
     has a database already is never overwritten. Cannot be changed."""
     migrate_from_legacy: bool = False
-    """Bring legacy memory in once, from legacyDataPVC, when the pod is ready. What the store has already stays."""
+    """Bring legacy memory in once, from legacyDataPVC, when the pod is ready. Existing data of the store stays."""
     legacy_data_pvc: LegacyClaim | None = None
     """PersistentVolumeClaim with the legacy data, in the same namespace. It is only read."""
     backup_on_delete: bool | None = None
@@ -142,24 +142,25 @@ class SwarmMemoryStoreSpec(ApiModel):
     """Give space that deleted entries leave back to the volume."""
     search_language: SearchLanguage = "none"
     """Language whose endings searches for words ignore: with english, retries finds retried. none: words are found as
-    they are written. After a change the index of words is built anew in the background, while searches go on."""
+    they are written. After a change the index of words is rebuilt in the background, while searches continue."""
     pod_template: PodTemplate | None = None
-    """What is added to the pod: labels, annotations, and fields of its spec, by the rules of a strategic merge patch.
-    The container is named memory. Jobs of the store get what says where pods run and with which Secrets."""
+    """Additions to the pod: labels, annotations, and fields of its spec, by the rules of a strategic merge patch. The
+    container is named memory. Jobs of the store get the fields for scheduling, pull secrets and the service account."""
     network_policy: NetworkPolicySettings | None = None
-    """Who may reach the store's pod. Default: its own namespace and the operator, and everybody for the metrics."""
+    """Peers that may reach the store's pod. Default: its own namespace and the operator, and everybody for the
+    metrics."""
     access: AccessRules | None = None
     """Service accounts whose pods may use this memory, with tokens for the audience swarm-memory. Default: none. A
     SwarmCluster names its own agents here."""
     embedder: Embedder | None = None
-    """What makes the vectors by which entries are found by their meaning. Default: nothing."""
+    """Model that makes the vectors of entries, for searches by meaning. Default: nothing."""
     tls: TLSSettings | None = None
     """TLS on all ports. Default: off."""
     enable_disruption_budget: bool = True
     """Keep evictions from ending the pod: a node is drained when this is false, or the store hibernates. A node that is
     removed takes a volume on its own disk along."""
     update_strategy: Literal["Rolling", "OnDelete"] = "Rolling"
-    """When the pod gets a new template. Rolling: at once, some stores after the others. OnDelete: when somebody deletes
+    """When the pod gets a new template. Rolling: at once, some stores after the others. OnDelete: when a user deletes
     the pod."""
     upgrade_deadline: Interval = "10m"
     """Time that a pod with another image has until it is ready; then the former image is put back. The recovery of a
@@ -197,7 +198,7 @@ class RestoredFrom(ApiModel):
 
 
 class MigrationStatus(StatusModel):
-    """What became of the legacy data. Numbers are exact, and absent before the migration is completed."""
+    """Result of the migration of legacy data. Numbers are exact, and absent before the migration is completed."""
 
     job: Annotated[str, Field(max_length=63)] | None = None
     """Name of the Job that ended last."""
@@ -235,7 +236,7 @@ class RolledBack(ApiModel):
 
 
 class SwarmMemoryStoreStatus(StatusModel):
-    """What was observed. A number that was never known is absent, never zero; large ones have three digits."""
+    """Observed state. A number that was never known is absent, never zero; large ones have three digits."""
 
     phase: (
         Literal["Initializing", "Ready", "Error", "Migrating", "Restoring", "BackingUp", "Hibernated", "Deleting"]
@@ -269,7 +270,7 @@ class SwarmMemoryStoreStatus(StatusModel):
     cache_hit_rate: Annotated[float, Field(ge=0, le=1)] | None = None
     """Share of reads that the cache answered since the pod started, from 0 to 1."""
     restored_from: RestoredFrom | None = None
-    """The backup that restoreFrom has brought in. Absent until the data is in place."""
+    """The backup that restoreFrom has restored. Absent until the data is in place."""
     last_backup: Timestamp | None = None
     """When the last verified backup was made."""
     last_verified_backup: Annotated[str, Field(max_length=253)] | None = None
@@ -281,7 +282,7 @@ class SwarmMemoryStoreStatus(StatusModel):
     migration_time: Timestamp | None = None
     """When the migration was completed."""
     migration: MigrationStatus | None = None
-    """What became of the legacy data."""
+    """Result of the migration of legacy data."""
     endpoints: Endpoints | None = None
     """Where clients reach the store."""
     observed_generation: Int64 | None = None
@@ -348,5 +349,5 @@ class SwarmMemoryStore(ApiModel):
 
     @property
     def deletion_policy(self) -> DeletionPolicy:
-        """Return what happens to the data volume when the store is deleted. Objects of before this default: Retain."""
+        """Return how a deletion treats the data volume. Objects from before this default have Retain."""
         return self.spec.deletion_policy or ("Delete" if self.spec.backup_on_delete is False else "Backup")

@@ -1,4 +1,4 @@
-"""Field that says whether a store serves TLS, and with whose certificate."""
+"""Field for TLS of a store: whether it is served, and with which certificate."""
 
 from __future__ import annotations
 
