@@ -1,7 +1,7 @@
-"""Events about children: why a child makes no progress, where its own status does not say so.
+"""Events about children: the reason why a child makes no progress, if the child's status lacks the reason.
 
-Events are listed when a child makes no progress, and never watched. To find the events of one object, the API server
-reads all events of its namespace: all children of a kind share one list for some seconds.
+Events are listed when a child makes no progress, and never watched. The API server reads all events of a namespace to
+find those of one object. So all children of a kind share one list for some seconds.
 """
 
 from __future__ import annotations
@@ -92,5 +92,5 @@ def _reporters(event: Object) -> tuple[str | None, ...]:
 
 
 def _is_newer(event: Object, than: Object) -> bool:
-    # An event that repeats is updated: its last write, and not its creation, says when it happened last.
+    # A repeated event is updated: the time of its last write is the time when it happened last.
     return is_newer(event["metadata"]["resourceVersion"], than["metadata"]["resourceVersion"])

@@ -1,12 +1,12 @@
 """Children: objects that a custom resource owns. A child that is as wanted is not written.
 
-`ensure` compares a child with the cache before it sends anything: each wanted field must have its value, and the hash
-of all wanted fields must be the one that was applied last. The fields reveal changes by others, the hash reveals
+`ensure` compares a child with the cache before it sends anything. Each wanted field must have its value, and the hash
+of all wanted fields must equal the hash that was applied last. The fields reveal changes by others, the hash reveals
 fields that are no longer wanted. Only then is the child applied, server-side.
 
 A child in its owner's namespace has an owner reference, so Kubernetes deletes it with its owner. A child in another
-namespace (`metadata.namespace` of the wanted object) has labels in its place: the owner must have a finalizer before
-the child is made, and its cleanup deletes the child. See labels.owner_elsewhere.
+namespace (`metadata.namespace` of the wanted object) has labels in its place. Its owner must have a finalizer before
+the child is made, and the owner's cleanup deletes the child. See labels.owner_elsewhere.
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ async def ensure(
         wanted: the wanted fields, with metadata.name; metadata.namespace is the owner's by default. Values must be in
             the server's canonical form.
         controlled: whether the pass's object becomes the child's controller, so that deleting the object deletes it.
-        adopted_by: labels that make an object without a controller one of ours. By default no label does.
+        adopted_by: labels by which an object without a controller counts as ours. By default no label does.
         on_refusal: gets the error of an update that failed. By default it is recorded in `r`.
-        settled: for children with fields of a user's, which may not be in canonical form: what was applied so far.
+        settled: the applied states of children with user-supplied fields, which may not be in canonical form.
 
     Returns:
         The child as it is now. If it is being deleted (deletionTimestamp), nothing was written.
@@ -117,11 +117,11 @@ async def ensure(
     live = r.client.get(resource, key_of(wanted))
     if live is None:
         try:
-            # The cache lacks objects without our label. An apply takes such an object over if its values do not
-            # differ from ours, so the server must confirm first that the name is free.
+            # The cache lacks objects without our label. An apply takes such an object over if its values equal ours. So
+            # the server must confirm first that the name is free.
             live = await r.client.server.get(resource, namespace, name)
         except NotFoundError:
-            # Without force the server refuses to change the values of an object that was created just now.
+            # Without `force` the server refuses to change values of an object that another client created just now.
             live = await r.client.apply(resource, wanted, field_manager=labels.FIELD_MANAGER, force=False)
             _check_ours(r.obj, resource, live, adopted_by)
             if settled is not None:
@@ -175,18 +175,18 @@ async def create_once(r: Reconciliation[Any], resource: Resource, wanted: Object
 
 
 async def delete(r: Reconciliation[Any], resource: Resource, child: Object, *, propagation: str = "Background") -> None:
-    """Delete a child, with an event, unless it is being deleted. A newer object of the same name is left alone.
+    """Delete a child, with an event, unless it is being deleted. A newer object of the same name stays.
 
     Args:
         r: the pass.
         resource: the child's kind.
         child: the child.
-        propagation: see Client.delete. Foreground keeps the child until what it owns is gone.
+        propagation: see Client.delete. Foreground keeps the child until the objects that it owns are deleted.
     """
     metadata = child["metadata"]
     if metadata.get("deletionTimestamp"):
         return
-    # NotFound and, because of the uid, Conflict: the child is gone.
+    # NotFound and, because of the uid, Conflict mean that the child was deleted already.
     with contextlib.suppress(NotFoundError, ConflictError):
         namespace, name = key_of(child)
         await r.client.server.delete(resource, namespace, name, uid=metadata["uid"], propagation=propagation)
@@ -248,7 +248,7 @@ def _complete(owner: Object, resource: Resource, wanted: Object, *, controlled: 
 
 
 def is_ours(owner: Object, live: Object, adopted_by: Mapping[str, str] | None) -> bool:
-    """Return whether `owner` owns the object, or nobody does and it has the labels of ours."""
+    """Return whether `owner` controls the object, or the object has no controller and the labels of our children."""
     controller = controller_of(live)
     if controller is not None:
         return bool(controller["uid"] == owner["metadata"]["uid"])

@@ -1,4 +1,4 @@
-"""Peers of NetworkPolicies that keep swarms apart: agents reach what is of their own swarm."""
+"""Peers of NetworkPolicies that isolate swarms: agents reach only objects of their own swarm."""
 
 from __future__ import annotations
 

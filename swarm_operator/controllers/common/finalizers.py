@@ -1,7 +1,7 @@
 """Finalizers: delay the deletion of an object until its cleanup has finished.
 
-As in kube-rs (`kube-runtime/src/finalizer.rs`): create what needs a cleanup only after `add` has stored the finalizer.
-A cleanup must tolerate that nothing was created, and must be idempotent.
+As in kube-rs (`kube-runtime/src/finalizer.rs`), create objects that need a cleanup only after `add` has stored the
+finalizer. A cleanup must tolerate that nothing was created, and must be idempotent.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ async def add(r: Reconciliation[Any], name: str) -> None:
 
 
 async def remove(r: Reconciliation[Any], *names: str) -> None:
-    """Remove finalizers of ours from the object, if it has them: the server deletes a deleted object without any.
+    """Remove our finalizers from the object, if it has them. The server deletes a deleted object without finalizers.
 
-    The status of a deleted object is not written after this: these must be the last of ours.
+    The status of a deleted object is not written after this, so these must be our last finalizers.
 
     Raises:
         ConflictError: the object has changed since it was read.

@@ -16,7 +16,7 @@ SWARM_MEMORY_RESTORE = Resource(
     SwarmMemoryRestore.GROUP, SwarmMemoryRestore.VERSION, SwarmMemoryRestore.KIND, SwarmMemoryRestore.PLURAL
 )
 CUSTOM_RESOURCES = (SWARM_CLUSTER, SWARM_MEMORY_STORE, SWARM_MEMORY_BACKUP, SWARM_MEMORY_RESTORE)
-"""Kinds that users write, too. Of all others the operator watches the objects that it has labelled."""
+"""Kinds that users write, too. Of all other kinds the operator watches only objects with its label."""
 CONFIG_MAP = Resource("", "v1", "ConfigMap", "configmaps")
 CONTROLLER_REVISION = Resource("apps", "v1", "ControllerRevision", "controllerrevisions")
 HORIZONTAL_POD_AUTOSCALER = Resource("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")

@@ -32,11 +32,11 @@ ALLOW_CLUSTERS_FROM = "swarm.claudeflow.io/allow-clusters-from"
 """Annotation of a Namespace: the namespaces, separated by commas, whose SwarmClusters may have their parts in it; `*`
 for all. A label could hold one name only.
 
-Of a Secret with a GitHub App's key: the namespaces whose SwarmClusters may use it, as a label for one of them, or as an
-annotation for more."""
+Label or annotation of a Secret with a GitHub App's key: the namespaces whose SwarmClusters may use the key. A label
+names one namespace, an annotation one or more."""
 GITHUB_API_URL = "swarm.claudeflow.io/github-api-url"
-"""Annotation of a Secret with a token: the API that it is for. Of a Secret with an App's key: the API that clusters of
-other namespaces may use it for."""
+"""Annotation of a Secret with a token: the API that it is for. Annotation of a Secret with an App's key: the API for
+which clusters of other namespaces may use the key."""
 GITHUB_REQUEST = "swarm.claudeflow.io/github-request"
 """Annotation of a Secret with a token: a digest of what it was asked for."""
 EXPIRES_AT = "swarm.claudeflow.io/expires-at"

@@ -10,7 +10,7 @@ from swarm_operator.runtime.resource import Object, Resource
 
 
 class PodCreation:
-    """Reports what the controller of a workload says of a pod that it cannot create.
+    """Reports why the controller of a workload cannot create a pod.
 
     Args:
         workload: kind of the workload.

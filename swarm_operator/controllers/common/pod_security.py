@@ -40,7 +40,7 @@ _BOUND: Final = "the restricted Pod Security Standard is the bound"
 
 
 def restricted(container: Object) -> Object:
-    """Return a container with the fields that the standard asks each container to have, where it says nothing else."""
+    """Return a container with the fields that the standard requires. Fields that the container has already stay."""
     context = container.get("securityContext") or {}
     if not isinstance(context, dict):
         return container

@@ -1,7 +1,7 @@
 """A pod's template of the operator with what a user adds to it, by the rules of a strategic merge patch.
 
-Maps are merged, lists with keys are merged by them, everything else is replaced. What the operator's template has
-stays as it is, but for a few fields that are open; the security contexts are bounded in pod_security.
+Maps are merged, lists with keys are merged by them, everything else is replaced. Fields of the operator's template stay
+as they are, except a few open fields. pod_security limits the security contexts.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _CONTAINER: Final = (
 
 
 class PodTemplateError(Exception):
-    """What a user adds to a pod's template is refused. The message has the path of each field."""
+    """The user's additions to a pod's template are refused. The message has the path of each field."""
 
 
 def operators_part(container: str) -> frozenset[str]:
@@ -75,8 +75,8 @@ def customised(
 ) -> Object:
     """Return the template with what a user adds to it, with amounts in the API server's canonical form.
 
-    A field that the template has may be repeated with its value. Containers of the user's get the security context that
-    the restricted standard asks for, where they say nothing else.
+    A field that the template has may be repeated with its value. The user's containers get the security context that
+    the restricted standard requires, unless they set another.
 
     Args:
         template: the operator's template: metadata and spec.

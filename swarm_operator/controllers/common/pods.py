@@ -1,4 +1,4 @@
-"""What keeps a pod from running, and how its containers ended: from the pod's status alone."""
+"""Problems of a pod and ends of its containers, from the pod's status alone."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _CRASH_MEMORY = 600.0
 _STABLE = 60.0
 """Seconds that a container must run after such an end before its readiness counts again."""
 _LONGEST = 300
-"""Longest part of what the container said at its end, in characters."""
+"""Maximum length of the part of a container's last line, in characters."""
 
 
 def crash_loop(pod: Object, program: str, *, now: datetime) -> Outcome | None:
     """Return the outcome of a pod whose container ends again and again; None for any other pod.
 
-    It stays the same from crash to crash, also while the container runs in between, so that the status does not change
-    at each of them.
+    The outcome is the same from crash to crash, also while the container runs in between. So the status does not change
+    at each crash.
 
     Args:
         pod: the pod.
@@ -65,7 +65,7 @@ def last_end(container: Object) -> Object | None:
 
 
 def last_line(ended: Object) -> str:
-    """Return the last line that a container said before it ended."""
+    """Return the last line that a container logged before it ended."""
     return str(ended.get("message") or "").strip().rpartition("\n")[2][:_LONGEST]
 
 
@@ -90,7 +90,7 @@ def pod_problem(pod: Object, *, now: datetime) -> tuple[str, str] | None:
             return reason, f"pod {name}: {state.get('message') or reason}"
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            # The scheduler cannot tell a volume that is still being made from one that will never be.
+            # The scheduler reports the same for a volume that is still being made and for one that never will be.
             since = datetime.fromisoformat(condition["lastTransitionTime"])
             if (now - since).total_seconds() < _SCHEDULING_GRACE:
                 continue

@@ -36,10 +36,10 @@ NAME_TAKEN_INTERVAL = 60.0
 
 
 PAUSED = "Paused"
-"""Type and reason of the condition of an object that is left alone; it is there only then."""
+"""Type and reason of the condition of a paused object; other objects lack it."""
 
 RECONCILING, STALLED = "Reconciling", "Stalled"
-"""Types of the conditions by which kstatus, and so Flux and Argo CD, tell progress from failure:
+"""Types of the conditions by which kstatus, and so Flux and Argo CD, distinguish progress from failure:
 https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md. They are there only while True."""
 
 LASTING = 10
@@ -74,7 +74,7 @@ def done(reason: str = "", message: str = "", *, requeue_after: float = 0.0) -> 
 
 
 def waiting(reason: str, message: str, *, blocks: bool = False, requeue_after: float = 0.0) -> Outcome:
-    """Return the outcome of a concern that is on its way, without a problem."""
+    """Return the outcome of a concern that makes progress without a problem."""
     return Outcome("Initializing", reason, message, requeue_after, blocks)
 
 
@@ -106,13 +106,13 @@ class Reconciliation(Generic[Model]):
     errors: list[StepError | ValidationError] = field(default_factory=list)
     """Errors so far, in the order of the steps."""
     released: bool = False
-    """Whether our finalizer was removed, so that the object may be gone: then no status is written."""
+    """Whether our finalizer was removed. The object may then be deleted, so no status is written."""
 
     def __post_init__(self) -> None:
         self.conditions = Conditions(self.obj, self.clock)
 
     def record_error(self, error: StepError) -> None:
-        """Record the failure of one child, so that the pass goes on with the others.
+        """Record the failure of one child, so that the pass continues with the others.
 
         Raises:
             ApiError: `error` itself, if it is not about one child and the pass must end.
@@ -122,11 +122,11 @@ class Reconciliation(Generic[Model]):
         self.errors.append(error)
 
     def set_condition(self, type: str, outcome: Outcome) -> None:  # noqa: A002 - the API's word
-        """Set a condition to what an outcome says."""
+        """Set a condition from an outcome."""
         self.conditions.set(type, status=outcome.is_done, reason=outcome.reason, message=outcome.message)
 
     def set_ready(self, outcome: Outcome) -> None:
-        """Set the condition Ready to what an outcome says, and with it Reconciling or Stalled."""
+        """Set the condition Ready from an outcome, and with it Reconciling or Stalled."""
         self.set_condition("Ready", outcome)
         is_failed = outcome.phase == _FAILED
         for type_, holds in ((STALLED, is_failed), (RECONCILING, not outcome.is_done and not is_failed)):
@@ -180,7 +180,7 @@ class Step(ABC, Generic[Model]):
         """
 
     def forget(self, key: Key) -> None:
-        """Forget what is known of an object that is gone."""
+        """Forget the state of a deleted object."""
 
 
 @dataclass(slots=True)
@@ -270,7 +270,7 @@ class StepReconciler(Generic[Model]):
             r.outcomes[type(step)] = outcome
 
     async def _conclude(self, r: Reconciliation[Model], steps: tuple[Step[Model], ...]) -> Result:
-        """Write the status, then raise the first error that is to be retried, or return when to come back."""
+        """Write the status, then raise the first error to retry, or return the time of the next pass."""
         if r.released:
             return Result()
         for error in r.errors[1:]:
