@@ -1,9 +1,9 @@
 """Deletion of a cluster with objects in other namespaces: agents, then stores, then namespaces that were made for it.
 
-What is in the cluster's own namespace has owner references, so Kubernetes deletes it. A store is deleted by its own
-deletion policy. A namespace is deleted only if the operator made it for this cluster and nothing else is in it. What is
-in it is counted by a ResourceQuota: the operator may thus know how many Secrets there are, without the right to list
-any. A namespace of which this is not known stays.
+Objects in the cluster's own namespace have owner references, so Kubernetes deletes them. A store is deleted by its own
+deletion policy. A namespace is deleted only if the operator made it for this cluster and nothing else is in it. A
+ResourceQuota counts its objects. So the operator learns the number of Secrets without the right to list them. A
+namespace of which this is not known stays.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ NAMESPACE_GRACE: Final = 120.0
 """Seconds for which a namespace may take to become empty: pods end, and Kubernetes collects what has no owner left."""
 
 SETTLING: Final = 10.0
-"""Seconds in which the cache learns that a claim is being deleted: it is known later than that its store is gone."""
+"""Seconds in which the cache learns that a claim is being deleted, which it may learn after the deletion of its
+store."""
 
 _OWN_ITEMS: Final = {"count/configmaps": "1", "count/serviceaccounts": "1"}
 """Numbers of objects that Kubernetes itself makes in each namespace."""
@@ -66,7 +67,7 @@ class CleanUp(Step[SwarmCluster]):
         self._order = order
         self._defaults = defaults
         self._emptied_at: dict[Key, float] = {}
-        """When the last object that the cluster had elsewhere was gone, by the cluster's key."""
+        """Time of the deletion of the last object that the cluster had in other namespaces, by the cluster's key."""
 
     def forget(self, key: Key) -> None:
         """See Step.forget."""
@@ -102,12 +103,12 @@ class CleanUp(Step[SwarmCluster]):
 
 
 async def _is_left(r: Reconciliation[SwarmCluster], name: str, waited: float) -> bool:
-    """Delete a namespace if it is ours and empty. Return whether it is ours and is to be looked at again.
+    """Delete a namespace if it is ours and empty. Return whether it is ours and must be checked again.
 
     Args:
         r: the pass.
         name: the namespace.
-        waited: seconds since the last object that the cluster had in other namespaces was gone.
+        waited: seconds since the deletion of the last object that the cluster had in other namespaces.
     """
     try:
         namespace = await r.client.server.get(kinds.NAMESPACE, "", name)

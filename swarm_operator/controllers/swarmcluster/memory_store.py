@@ -87,7 +87,7 @@ def store_of(cluster: SwarmCluster, name: str, namespace: str, swarm_id: str, se
 
 
 def access_of(cluster: SwarmCluster, rules: Sequence[AccessRule] = ()) -> dict[str, Any]:
-    """Return the field `access` of a store: the rules, and one for the swarm's agents if there is none of theirs."""
+    """Return the field `access` of a store: the user's rules, and one for the swarm's agents if none names them."""
     agents = {"name": cluster.agents_name, "namespace": swarm_namespace(cluster)}
     named = [rule.service_account.model_dump() for rule in rules]
     found = [rule.model_dump(by_alias=True, exclude_none=True) for rule in rules]

@@ -1,9 +1,10 @@
 """Namespaces of a SwarmCluster's parts: may it use them, and are they there?
 
-Rights in one namespace must never give rights in another. A cluster uses a namespace other than its own if the operator
-made that namespace for this cluster, which a label with the cluster's uid says, or if an annotation of the namespace
-allows the cluster's namespace. Both can be set only by those who may change Namespace objects. Namespaces are read in
-each pass and not watched: the right to read them can be left out, and then only clusters that ask for them notice.
+Rights in one namespace must never give rights in another. A cluster uses another namespace than its own in two cases.
+The operator made the namespace for this cluster, as a label with the cluster's uid shows. Or an annotation of the
+namespace allows the cluster's namespace. Both can be set only by those who may change Namespace objects. Namespaces are
+read in each pass and not watched. So the right to read them can be left out, which affects only clusters that ask for
+namespaces.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ FINALIZER = "swarm.claudeflow.io/other-namespaces"
 _LOOK_INTERVAL = 10.0
 """Seconds until a namespace that cannot be used is looked at again: namespaces send no events."""
 _CHECK_INTERVAL = 300.0
-"""Seconds until a namespace that is used is looked at again: its annotation may be gone."""
+"""Seconds until a used namespace is checked again: its annotation may have been removed."""
 
 
 class _Namespace(Step[SwarmCluster]):
@@ -164,7 +165,7 @@ async def _create(r: Reconciliation[SwarmCluster], name: str) -> Object | None:
     }
     try:
         made = await r.client.server.create(kinds.NAMESPACE, wanted, field_manager=labels.FIELD_MANAGER)
-    except ConflictError:  # somebody was faster: it is judged as any other
+    except ConflictError:  # another client was faster: its namespace is checked as any other
         return await _read(r, name)
     r.recorder.event(r.obj, "Normal", "Created", f"created Namespace {name}", action="Create")
     return made

@@ -64,7 +64,7 @@ def _metrics(settings: Settings) -> list[Object]:
 
 
 def _canonical(value: Any, name: str = "") -> Any:
-    """Return a metric with its quantities in canonical form. What is no quantity is left for the API server."""
+    """Return a metric with its quantities in canonical form. The API server refuses values that are no quantities."""
     if isinstance(value, dict):
         return {key: _canonical(part, key) for key, part in value.items()}
     if name not in _AMOUNTS:

@@ -51,7 +51,7 @@ def agent_names(cluster: SwarmCluster) -> list[str]:
 
 
 def _mcp_server(url: str) -> Object:
-    """Return the entry of the memory. A host that knows `headersHelper` reads the token anew for each connection."""
+    """Return the entry of the memory. A host that knows `headersHelper` reads the token again for each connection."""
     header = '{"Authorization": "Bearer %s"}'
     return {
         "type": "http",

@@ -1,6 +1,6 @@
-"""The NetworkPolicy of a swarm's agents: only agents of the same swarm reach them. What they send is not limited.
+"""The NetworkPolicy of a swarm's agents: only agents of the same swarm reach them.
 
-Policies add up: another one of the user's lets others in.
+The agents' outgoing traffic is not limited. Policies add up: a policy of the user can admit other pods.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ from swarm_operator.controllers.common.reconciliation import Outcome, done, fail
 from swarm_operator.runtime.resource import Object
 
 _OVERDUE: Final = 30.0
-"""Seconds after the end of a pod's grace period from which its node counts as gone."""
+"""Seconds after the end of a pod's grace period from which its node counts as lost."""
 _LOOK: Final = 10.0
-"""Seconds until the next look at agents that are not ready. Time alone makes some problems count, and a refused pod is
-told in events only, which are not watched."""
+"""Seconds until the next look at agents that are not ready. Some problems count only after a time, and only events,
+which are not watched, report a refused pod."""
 
 
 def readiness(workload: Object, pods: list[Object], count: int, *, now: datetime) -> Outcome:
@@ -22,13 +22,13 @@ def readiness(workload: Object, pods: list[Object], count: int, *, now: datetime
 
     Args:
         workload: the StatefulSet.
-        pods: the pods of the agents that are to be there.
-        count: number of agents that are to be there.
+        pods: the pods of the wanted agents.
+        count: number of wanted agents.
         now: the time, for problems that count only when they last.
 
     Returns:
         Reasons: Available; WaitingForAgents; CrashLooping; NodeGone; or Kubernetes' own reason why a pod does not run,
-        such as Unschedulable or ImagePullBackOff. All but the first two name one pod, and say how many are ready.
+        such as Unschedulable or ImagePullBackOff. All but the first two name one pod and the number of ready pods.
     """
     ready = ready_agents(workload)
     so_far = f"{ready} of {count} agents are ready"
@@ -63,7 +63,7 @@ def _of_one(problem: Outcome, so_far: str) -> Outcome:
 
 
 def _lost(pod: Object, now: datetime) -> Outcome | None:
-    """Return the outcome of a pod whose node does not say that it has ended, as one that is gone never does."""
+    """Return the outcome of a pod whose node does not report its end, as a lost node never does."""
     metadata = pod["metadata"]
     if not metadata.get("deletionTimestamp"):
         return None

@@ -194,7 +194,7 @@ def uses_own_tokens(workload: Object) -> bool:
 
 
 def serves_tls(store: SwarmMemoryStore) -> bool:
-    """Return whether the memory serves TLS: as its own status says, which follows its pod."""
+    """Return whether the memory serves TLS, by the store's status, which follows its pod."""
     endpoints = store.status.endpoints
     return endpoints is not None and (endpoints.http or "").startswith("https://")
 

@@ -15,7 +15,7 @@ def peers(topology: Topology, names: Sequence[str]) -> dict[str, list[str]]:
     """Return the peers of each agent.
 
     Args:
-        topology: how the agents are connected; SwarmCluster's field says what each one means.
+        topology: how the agents are connected; SwarmCluster's field describes each topology.
         names: the agents. The first one is the root of a star and of a hierarchy.
     """
     return {name: _of(topology, names, place) for place, name in enumerate(names)}

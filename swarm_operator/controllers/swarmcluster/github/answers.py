@@ -1,4 +1,4 @@
-"""What GitHub's answers mean, in a condition's words. No answer is quoted: see GitHubError."""
+"""Reasons and messages of conditions for GitHub's answers. No answer is quoted: see GitHubError."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def failure(response: aiohttp.ClientResponse, answer: Any, not_found: GitHubErro
         response: the answer's status and header.
         answer: its JSON.
         not_found: what status 404 means.
-        now: our clock, which a refused signature may be due to.
+        now: the time by our clock; a wrong clock is a cause of refused signatures.
     """
     status, header = response.status, response.headers
     said = str(answer.get("message", "")).lower() if isinstance(answer, dict) else ""
@@ -69,7 +69,7 @@ def _wait(header: Mapping[str, str], now: datetime) -> float:
     if seconds := _number(header.get("Retry-After")):
         return min(seconds, MAX_WAIT)
     if reset := _number(header.get("X-RateLimit-Reset")):
-        # By the server's clock, as far as it says what that is: ours may be wrong.
+        # By the server's clock if the answer has its time: our clock may be wrong.
         return min(max(reset - (_date(header) or now).timestamp(), 1.0), MAX_WAIT)
     return 60.0
 
@@ -79,7 +79,7 @@ def _number(text: str | None) -> float | None:
 
 
 def _skew(header: Mapping[str, str], now: datetime) -> float:
-    """Return the seconds by which our clock is ahead of the server's; 0 if it does not say its time."""
+    """Return the seconds by which our clock is ahead of the server's; 0 if the answer has no time."""
     theirs = _date(header)
     return (now - theirs).total_seconds() if theirs else 0.0
 

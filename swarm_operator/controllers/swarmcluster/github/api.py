@@ -21,10 +21,10 @@ from swarm_operator.controllers.swarmcluster.github import answers, app_token
 from swarm_operator.controllers.swarmcluster.github.errors import GitHubError
 
 _MAX_BYTES: Final = 2**20
-"""Of an answer: a token's names up to 100 repositories, with some kilobytes for each."""
+"""Limit of an answer: that of a token names up to 100 repositories, with some kilobytes for each."""
 _TOKEN: Final = re.compile(r"[!-~]{1,4096}")
 _REVOKED: Final = (204, 401, 404)
-"""Statuses after which a token does not work: it was revoked now, is not valid, or its installation is gone."""
+"""Statuses after which a token does not work: it was revoked now, is not valid, or its installation was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class GitHubApi:
 
     @asynccontextmanager
     async def _session(self, server: Server, token: str) -> AsyncIterator[aiohttp.ClientSession]:
-        """Open a session whose requests have a token, and report what goes wrong on the way."""
+        """Open a session whose requests have a token, and translate connection errors."""
         headers = {
             "Accept": "application/vnd.github+json",
             "Authorization": f"Bearer {token}",

@@ -45,7 +45,7 @@ def _load(pem: bytes) -> RSAPrivateKey:
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        # Without the cause, whose text may have parts of the key.
+        # No cause: its text may have parts of the key.
         key = None
     if not isinstance(key, RSAPrivateKey):
         raise GitHubError("KeyInvalid", "the private key is not an RSA key in PEM without a password")

@@ -1,6 +1,6 @@
-"""Calls out of passes: a server that does not answer holds up no reconcile.
+"""Calls outside of passes, so that a server that does not answer delays no reconcile.
 
-A call is a task of its own. When it ends, its object is enqueued, and the next pass finds what it brought.
+A call is a task of its own. When it ends, its object is enqueued, and the next pass reads its answer.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What agents have of a GitHub token: a file that the kubelet renews, and a git configuration that reads it.
+"""GitHub token in agents' pods: a file that the kubelet renews, and a git configuration that reads it.
 
-git asks the helper for each operation, so a renewed token is used at once. The configuration takes the place of the
+git runs the helper for each operation, so a renewed token is used at once. The configuration takes the place of the
 system's, which it includes: the user's own configuration, and the repository's, stay as they are.
 """
 
@@ -58,7 +58,7 @@ def git_config(app: GitHubApp, directory: str = _DIR) -> str:
         directory: where the token is mounted.
     """
     token = f"{directory}/{TOKEN_KEY}"
-    # A helper is told what is to be done by its last argument. It ends well also when it has nothing to say.
+    # A helper gets the operation as its last argument. It succeeds also if it has no output.
     helper = f"if test $1 = get && test -s {token}; then echo username=x-access-token; echo password=$(cat {token}); fi"
     lines = [
         "[include]",

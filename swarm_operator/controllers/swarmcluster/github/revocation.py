@@ -1,6 +1,6 @@
 """The end of a cluster's token: revoked at GitHub, then its Secret is deleted.
 
-A server that does not answer holds up no deletion: after some tries the token is left to expire, within the hour.
+A server that does not answer blocks no deletion: after some tries the token is left to expire within the hour.
 """
 
 from __future__ import annotations

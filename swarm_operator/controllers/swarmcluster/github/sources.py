@@ -45,8 +45,8 @@ def api_url(app: GitHubApp) -> str:
 def allows(secret: Object, home: str, url: str) -> bool:
     """Return whether clusters of a namespace may use a key that is in another one, for this API.
 
-    The App's own token goes to the API, and its receiver can do more with it than a cluster: who writes the Secret says
-    where it may go.
+    The App's own token is sent to the API, whose operator could then do more than a cluster may. So the Secret's author
+    names the API.
     """
     metadata = secret["metadata"]
     annotations = metadata.get("annotations") or {}

@@ -29,7 +29,7 @@ CONDITION: Final = "GitHubTokenReady"
 _LOOK: Final = 30.0
 """Seconds until Secrets that cannot be used are looked at again: they send no events."""
 _CHECK: Final = 300.0
-"""Seconds until the next look at the token's Secret: somebody may have deleted it, or the clock may have jumped."""
+"""Seconds until the next check of the token's Secret: it may have been deleted, or the clock may have jumped."""
 
 Mints = Calls[TokenRequest, Minted]
 
@@ -37,7 +37,8 @@ Mints = Calls[TokenRequest, Minted]
 class GitHubToken(Step[SwarmCluster]):
     """Ensure the Secret with a token of the cluster's githubApp, or that there is none.
 
-    A failure stops nothing else. While the token of before works only the condition GitHubTokenReady has it, not Ready.
+    A failure stops nothing else. While the former token works, only the condition GitHubTokenReady reports the failure,
+    and not Ready.
 
     Args:
         mints: mints tokens, out of passes.
@@ -100,7 +101,7 @@ class GitHubToken(Step[SwarmCluster]):
         written = token_secret.held(await token_secret.write(r, live, app, request, progress.answer))
         self._mints.forget(key)
         if written is None or written.token != progress.answer.token:
-            return _unready(r, held, None, _LOOK)  # somebody else's write came between
+            return _unready(r, held, None, _LOOK)  # another client wrote the Secret in between
         log.info("a GitHub token was minted", cluster=str(key), expires_at=rfc3339(written.expires_at))
         await _rotation_done(r)
         return _ready(r, written, written.seconds_left(r.parsed, app, now))
@@ -139,7 +140,7 @@ def _rotation_asked(r: Reconciliation[SwarmCluster]) -> bool:
 
 
 async def _rotation_done(r: Reconciliation[SwarmCluster]) -> None:
-    """Remove the annotation that asked for a new token, unless somebody has changed the cluster meanwhile."""
+    """Remove the annotation that asked for a new token, unless the cluster has changed since it was read."""
     if not _rotation_asked(r):
         return
     metadata = r.obj["metadata"]

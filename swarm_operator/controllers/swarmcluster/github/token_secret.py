@@ -1,4 +1,4 @@
-"""The Secret with the token, in the namespace of the agents, who mount it. It says how old the token is.
+"""The Secret with the token, in the namespace of the agents, who mount it. Its annotations have the age of the token.
 
 It is read in each pass and not watched: a watch takes the right to list all Secrets.
 """
@@ -52,10 +52,10 @@ class Held:
         return now < self.expires_at
 
     def seconds_left(self, cluster: SwarmCluster, app: GitHubApp, now: datetime) -> float:
-        """Return the seconds until it is to be replaced: 0.0 if that is now."""
+        """Return the seconds until the token must be replaced: 0.0 for now."""
         age = (now - self.rotated_at).total_seconds()
         lifetime = (self.expires_at - self.rotated_at).total_seconds()
-        # A clock that went back says nothing about the age.
+        # The age is unknown after a clock was set back.
         if self.request != digest(app) or age < -_CLOCK_TOLERANCE:
             return 0.0
         # The same in each pass, and another one for each cluster and token.
@@ -85,7 +85,7 @@ async def read(r: Reconciliation[SwarmCluster]) -> Object | None:
     """Return the cluster's Secret, or None.
 
     Raises:
-        NameTakenError: a Secret of somebody else has the name.
+        NameTakenError: a Secret that is not ours has the name.
         ApiError: it cannot be read.
     """
     try:
@@ -98,7 +98,7 @@ async def read(r: Reconciliation[SwarmCluster]) -> Object | None:
 
 
 def held(secret: Object | None) -> Held | None:
-    """Return the token of a Secret; None if it has none that can be used, or does not say what it is."""
+    """Return the token of a Secret; None if it has no usable token, or no description of the token."""
     data = (secret or {}).get("data") or {}
     annotations = (secret or {"metadata": {}})["metadata"].get("annotations") or {}
     try:
@@ -123,7 +123,7 @@ async def write(
     """Write a new token into the Secret, and return it.
 
     Raises:
-        ConflictError: somebody has changed the Secret since it was read.
+        ConflictError: the Secret has changed since it was read.
         ApiError: it cannot be written.
     """
     annotations = {
