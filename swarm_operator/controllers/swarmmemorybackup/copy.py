@@ -1,7 +1,7 @@
 """The copy: asks the memory service for it, and reports how far it is.
 
-The final backup of a store that is being deleted is tried again until its time is over, whatever goes wrong; and when
-the store's pod is gone, a Job makes it in place of the service.
+The final backup of a store that is being deleted is retried after any failure until its deadline. If the store's pod no
+longer exists, a Job makes the backup in place of the service.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ class Copy(Step[SwarmMemoryBackup]):
     final_deadline: float
     """Seconds after the deletion of a store until which its final backup is tried."""
     job: FinalJob
-    """Makes final backups of stores whose pod is gone."""
+    """Makes final backups of stores that have no pod."""
     _working: set[Key] = field(default_factory=set, init=False)
-    """Backups that count towards `most`, also before the cache says so."""
+    """Backups that count towards `most`, also before the cache shows them."""
     _waiting: dict[Key, float] = field(default_factory=dict, init=False)
     """Since when a backup waits, by the clock's monotonic time."""
 
@@ -167,7 +167,7 @@ class Copy(Step[SwarmMemoryBackup]):
     def _ask(self, r: Reconciliation[SwarmMemoryBackup], service: Service) -> Answer[BackupState] | None:
         """Return what the service has answered, or None while it is being asked."""
         key, reason, status = key_of(r.obj), r.status["reason"], r.parsed.status
-        # What has failed is not asked for again, except a final backup, which then is Pending again.
+        # A failed backup is not asked for again, except a final backup, which becomes Pending again.
         asked = status.started_at is not None and (reason != FINAL or status.phase in _RUNNING)
         return self.calls.answer(key, lambda: self.service.advance(service, key.name, reason, asked=asked))
 
@@ -242,7 +242,7 @@ def _stored_ready(r: Reconciliation[SwarmMemoryBackup]) -> dict[str, Any]:
 
 
 def _reason(r: Reconciliation[SwarmMemoryBackup]) -> str:
-    """Return why a backup is made, as its label says."""
+    """Return why a backup is made, by its label."""
     return r.parsed.metadata.labels.get(labels.BACKUP_REASON, REQUESTED)
 
 

@@ -29,7 +29,7 @@ SERVICE_GRACE = 120.0
 
 _RETRY_INTERVAL = 5.0
 _JOB_INTERVAL = 60.0
-"""Seconds until a Job that failed is looked at again: somebody may have deleted it."""
+"""Seconds until a failed Job is checked again: a user may have deleted it."""
 
 
 @dataclass(slots=True)

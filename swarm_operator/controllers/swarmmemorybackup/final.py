@@ -1,4 +1,4 @@
-"""The final backup of a store whose pod is gone: a Job makes it, and its pod reports in its termination message."""
+"""Final backup of a store that has no pod: a Job makes it, and the Job's pod reports in its termination message."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class FinalJob:
 
         Args:
             r: the pass.
-            store: the store, whose pod is gone.
+            store: the store, which has no pod.
             destination: where the backup is to lie.
             seconds: time that the Job has.
 

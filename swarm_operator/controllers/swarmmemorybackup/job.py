@@ -33,7 +33,7 @@ _LONGEST_PREFIX = 40
 
 MAKE = "make"
 _DELETE = "delete"
-"""What a Job does, as its name and that of its container say."""
+"""Task of a Job, which is part of its name and the name of its container."""
 
 
 class JobNameTakenError(Exception):
@@ -56,8 +56,8 @@ def deletion_job(
         backup: the backup.
         destination: where it lies.
         location: its URL there.
-        image: the image of this release, which deletes what any release has written. Not that of the store's version:
-            the store may be gone, and an older image may lack the command.
+        image: the image of this release, which deletes what any release has written. The image of the store's version
+            is not used: the store may be deleted, and an older image may lack the command.
         pull_secrets: names of the Secrets with which the image is pulled, in the backup's namespace.
     """
     found = access(destination)
@@ -82,7 +82,7 @@ def making_job(
     pull_secrets: Sequence[str] = (),
     deadline: int,
 ) -> Object:
-    """Return the Job that makes the final backup of a store whose pod is gone.
+    """Return the Job that makes the final backup of a store that has no pod.
 
     Args:
         backup: the backup.

@@ -1,4 +1,4 @@
-"""Who reads a backup's data: as with a volume that a pod uses, the data is deleted when nobody does any more."""
+"""Readers of a backup's data. The data is deleted when it has no readers, as a volume when no pod uses it."""
 
 from __future__ import annotations
 

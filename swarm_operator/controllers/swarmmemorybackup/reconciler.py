@@ -64,6 +64,6 @@ class SwarmMemoryBackupReconciler(StepReconciler[SwarmMemoryBackup]):
         self.calls.enqueue = self.deletions.enqueue = controller.queue.add
         for kind in (kinds.JOB, kinds.POD):
             controller.watch(kind, backup_of)
-        # Stores, what says whether and where their pods serve, and those that read the data.
+        # Stores, the objects that show whether and where their pods serve, and the readers of the data.
         controller.reads(kinds.SWARM_MEMORY_STORE, kinds.STATEFUL_SET, kinds.SERVICE, kinds.CONFIG_MAP)
         controller.reads(kinds.PERSISTENT_VOLUME_CLAIM, kinds.SWARM_MEMORY_RESTORE)

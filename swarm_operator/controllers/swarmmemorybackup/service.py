@@ -1,6 +1,6 @@
 """Calls of memory services about backups and, in swarmmemoryrestore, restores.
 
-A call is a task of its own: a service that is slow holds up no reconcile.
+Each call is a separate task, so a slow service delays no reconcile.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[State]):
-    """What came of a call: a state or, if the service has none to give, the reason."""
+    """Result of a call: a state, or the reason why there is none."""
 
     state: State | None = None
     reason: str = ""
@@ -68,10 +68,10 @@ class BackupService(Protocol):
         """Return the state of a backup, which is started first if need be.
 
         Args:
-            service: whom to ask.
+            service: the service to ask.
             name: name of the backup.
             reason: why it is made.
-            asked: whether the service was known to be at work on it before. What has failed then stays failed.
+            asked: whether the service was known to be at work on it before. A failed backup then stays failed.
         """
 
     async def delete(self, service: Service, name: str) -> Answer[BackupState]:

@@ -51,7 +51,7 @@ class SwarmMemoryRestoreReconciler(StepReconciler[SwarmMemoryRestore]):
     def set_up(self, controller: Controller) -> None:
         """Watch restores."""
         super().set_up(controller)
-        # Backups, stores, and what says whether and where their pods serve.
+        # Backups, stores, and the objects that show whether and where the stores' pods serve.
         controller.reads(kinds.SWARM_MEMORY_BACKUP, kinds.SWARM_MEMORY_STORE, kinds.STATEFUL_SET, kinds.POD)
         controller.reads(kinds.SERVICE, kinds.CONFIG_MAP, kinds.PERSISTENT_VOLUME_CLAIM)
         self.calls.enqueue = self.endings.enqueue = controller.queue.add

@@ -119,7 +119,7 @@ class Restore(Step[SwarmMemoryRestore]):
         return self._report(r, answer.state.state)
 
     async def _prepare(self, r: Reconciliation[SwarmMemoryRestore], store: SwarmMemoryStore) -> Outcome:
-        """Store what is asked for and whom, so that an operator that goes on later asks for the same."""
+        """Store the request and its receiver, so that an operator that continues later sends the same request."""
         try:
             location = locate(r, store)
         except SourceError as error:

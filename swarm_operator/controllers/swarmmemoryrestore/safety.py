@@ -1,7 +1,7 @@
 """Safety backups: what the memory service copied before it replaced everything, as SwarmMemoryBackups.
 
-The service makes the copy itself, while writes wait: so every write that was acknowledged is in it, which no backup
-that is made before the restore could guarantee. The object finds the copy complete and takes over its facts.
+The service makes the copy itself, while writes wait. So the copy has every acknowledged write, which a backup before
+the restore could not guarantee. The object finds the copy complete and takes over its facts.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _MAX_PREFIX = 200
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a memory service is asked for."""
+    """Request for a restore to a memory service."""
 
     location: str
     """URL of the backup."""
@@ -55,11 +55,11 @@ class RestoreService(Protocol):
         """Return the state of a restore, which is started first if need be.
 
         Args:
-            service: whom to ask.
+            service: the service to ask.
             name: name of the restore.
             request: what it is.
-            known: whether the service was known to be at work on it before. If it knows nothing of it any more, it is
-                not started: it may have been carried out, and what was written since would be lost.
+            known: whether the service was known to be at work on it before. A restore that the service no longer knows
+                is not started: it may have been carried out, and later writes would be lost.
             again: whether a restore that was interrupted is started again.
         """
 
@@ -123,7 +123,7 @@ async def _who_runs(memory: MemoryClient, error: MemoryStateError) -> Answer[Obs
 
 
 async def _safety_backups(memory: MemoryClient, state: RestoreState, request: Request) -> tuple[str, ...]:
-    """Return the names of the complete safety backups, also of an attempt that was killed before it could tell."""
+    """Return the names of the complete safety backups, also of an attempt that was killed."""
     if not state.ended or not request.needs_safety_backup:
         return ()
     try:

@@ -36,7 +36,7 @@ def source_of(restore: SwarmMemoryRestore) -> str:
 def locate(r: Reconciliation[SwarmMemoryRestore], store: SwarmMemoryStore) -> str:
     """Return the location of the backup. Raise SourceError.
 
-    What only the data can tell, such as damage or a newer schema, the memory service finds out.
+    The memory service finds problems of the data itself, such as damage or a newer schema.
     """
     source = r.parsed.spec.source
     if source.backup_ref is None:
