@@ -31,13 +31,13 @@ class Auth(Step[SwarmMemoryStore]):
 
 
 async def _repaired(r: Reconciliation[SwarmMemoryStore], secret: Object) -> Object:
-    """Give a Secret that lacks one of our tokens a new one, with an event. What it has stays as it is."""
+    """Give a Secret that lacks one of our tokens a new one, with an event. Existing keys stay as they are."""
     metadata, data = secret["metadata"], secret.get("data") or {}
     lost = [name for name in FORMER_FILES if not data.get(name)]
     if not lost or metadata.get("deletionTimestamp"):
         return secret
     new = rotation.new_tokens()
-    # The version makes the server refuse if somebody has changed the Secret meanwhile.
+    # The version makes the server refuse the write if the Secret has changed since it was read.
     patch = {
         "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
         "data": {name: new[name] for name in lost},

@@ -1,9 +1,9 @@
 """Deletion of a store whose data is backed up first: a verified final backup, then the data volume, then the object.
 
-The final backup is a SwarmMemoryBackup, which has no owner and stays. The store's pod makes it while it serves reads
-and refuses writes; else a Job makes it when the pod is gone: see controllers/swarmmemorybackup. This step asks for the
-backup, stops a pod that cannot make it, and decides what becomes of the volume. It keeps nothing in memory or in the
-status: an operator that dies goes on where it was.
+The final backup is a SwarmMemoryBackup, which has no owner and stays. The store's pod makes the backup while it serves
+reads and refuses writes. If there is no pod, a Job makes it: see controllers/swarmmemorybackup. This step asks for the
+backup, stops a pod that cannot make it, and decides what becomes of the volume. It keeps no state in memory or in the
+status, so a restarted operator continues where the former one stopped.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class FinalBackup(Step[SwarmMemoryStore]):
     """Have the final backup made, delete the data volume when it is verified, then let the store go.
 
     Args:
-        deadline: seconds after the deletion when the store goes without its final backup, and its volume stays.
+        deadline: seconds after the deletion when the store is deleted without a final backup, and its volume stays.
     """
 
     condition: ClassVar = "Ready"
@@ -117,7 +117,7 @@ def seconds_deleted(r: Reconciliation[Any]) -> float:
 
 
 async def _claim(r: Reconciliation[SwarmMemoryStore]) -> Object | None:
-    """Return the claim of the data volume, or None. It is read from the server: a volume is deleted by what it says."""
+    """Return the claim of the data volume, or None. It is read from the server, since a volume's deletion depends on it."""
     namespace, name = r.obj["metadata"]["namespace"], data_claim_name(r.parsed)
     try:
         claim = await r.client.server.get(kinds.PERSISTENT_VOLUME_CLAIM, namespace, name)

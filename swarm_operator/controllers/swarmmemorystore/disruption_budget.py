@@ -1,4 +1,4 @@
-"""The PodDisruptionBudget of a store: no eviction ends its one pod unless somebody allows that."""
+"""PodDisruptionBudget of a store: no eviction deletes its one pod unless the user allows that."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def disruption_budget(store: SwarmMemoryStore) -> Object:
     return {
         "metadata": {"name": store.metadata.name, "labels": labels.of_store(store)},
         "spec": {
-            # Of a store that hibernates no pod is expected, which minAvailable would miss and monitoring report.
+            # A hibernated store has no pod. With minAvailable, monitoring would report the missing pod.
             "maxUnavailable": 0,
             # A pod that does not serve has nothing to lose by moving to another node.
             "unhealthyPodEvictionPolicy": "AlwaysAllow",

@@ -1,8 +1,8 @@
 """Growth of the data volume by itself, as spec.autogrow asks for.
 
-The claim says how far a growth is, in one annotation that is written together with the size: an operator that ends in
-the middle goes on. A growth is followed by another when the memory service has seen the larger file system, and not
-within INTERVAL: an old figure or a clock that jumps does not make the volume grow twice.
+One annotation of the claim, which is written together with the size, has the progress of a growth. So a restarted
+operator continues a growth. The next growth waits until the memory service has seen the larger file system, and at
+least INTERVAL. So neither an old figure nor a clock that jumps makes the volume grow twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Try:
     at: float
     """Monotonic time of it."""
     refusal: str
-    """What the API server said; empty if the claim was changed."""
+    """Error of the API server; empty if the claim was changed."""
 
 
 class Growth:
@@ -46,11 +46,11 @@ class Growth:
         Args:
             r: the pass.
             used: percent of the volume that are used, now or when that was last known.
-            size: bytes of the file system, as the memory service has just said; None if it does not answer.
+            size: bytes of the file system, as the memory service has just reported them; None if it does not answer.
         """
         claim = r.children[kinds.PERSISTENT_VOLUME_CLAIM, data_claim_name(r.parsed)]
         asked_at, before = _read((claim["metadata"].get("annotations") or {}).get(labels.AUTOGROWN, ""))
-        # The figure that shows the growth is in the status, so that nobody acts on an older one after a restart.
+        # The status has the figure that shows the growth, so that an older figure is not used after a restart.
         stored = (r.obj.get("status") or {}).get("volumeUsedPercent")
         if before is not None and size is not None and size > before and stored == used:
             await apply_claim(r, _marked(r.parsed, claim, rfc3339(asked_at) if asked_at else ""))
@@ -61,7 +61,7 @@ class Growth:
         requested = claim["spec"]["resources"]["requests"]["storage"]
         capacity = ((claim.get("status") or {}).get("capacity") or {}).get("storage", requested)
         if parse_quantity(capacity) < parse_quantity(requested):
-            return ""  # StorageReady says how far that growth is
+            return ""  # StorageReady reports the progress of that growth
         key, now = key_of(r.obj), r.clock.now()
         last = self._tries.get(key)
         if last is not None and r.clock.monotonic() - last.at < INTERVAL:
@@ -84,7 +84,7 @@ class Growth:
         return self._tries[key].refusal
 
     def forget(self, key: Key) -> None:
-        """Forget a store that is gone."""
+        """Forget a deleted store."""
         self._tries.pop(key, None)
 
 

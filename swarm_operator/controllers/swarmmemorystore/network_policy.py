@@ -1,4 +1,4 @@
-"""The NetworkPolicy of a store: who may reach its pod. What the pod sends is not limited."""
+"""The NetworkPolicy of a store: who may reach its pod. The pod's outgoing traffic is not limited."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class NetworkPolicy(Step[SwarmMemoryStore]):
 
 
 def network_policy(store: SwarmMemoryStore, operator_namespace: str) -> Object | None:
-    """Return the NetworkPolicy; None if there is to be none."""
+    """Return the NetworkPolicy; None if the store wants none."""
     settings = store.spec.network_policy or NetworkPolicySettings()
     if not settings.enabled:
         return None

@@ -1,7 +1,7 @@
 """New tokens in place of those of a store's Secret. For OVERLAP seconds both work.
 
-The Secret itself says how far a rotation is, so that an operator that ends in the middle goes on, and no value of the
-annotation is carried out twice.
+The Secret has the progress of a rotation. So a restarted operator continues a rotation, and no value of the annotation
+is carried out twice.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from swarm_operator.runtime.resource import Object, key_of
 from swarm_operator.shared.tokens import FORMER_FILES
 
 OVERLAP: Final = 3600.0
-"""Seconds for which the tokens before work beside the new ones: a pod that mounts the Secret has these in a minute, one
-that was given a copy needs longer."""
+"""Seconds for which the former tokens still work. A pod that mounts the Secret has the new tokens in a minute; a client
+with a copy needs longer."""
 
 
 def asked(obj: Object) -> str | None:
@@ -62,7 +62,7 @@ async def rotate(r: Reconciliation[SwarmMemoryStore], secret: Object) -> tuple[O
 
 
 def _left(since: str | None, now: datetime) -> float:
-    """Return the seconds of the overlap that are left; 0 if nobody knows when it began."""
+    """Return the seconds of the overlap that are left; 0 if its begin is unknown."""
     try:
         elapsed = (now - datetime.fromisoformat(since or "")).total_seconds()
     except (ValueError, TypeError):  # no time, or one without a zone
@@ -73,7 +73,7 @@ def _left(since: str | None, now: datetime) -> float:
 async def _patch(r: Reconciliation[SwarmMemoryStore], secret: Object, patch: dict[str, Any]) -> Object:
     metadata = secret["metadata"]
     namespace, name = key_of(secret)
-    # The version makes the server refuse if somebody has changed the Secret meanwhile.
+    # The version makes the server refuse the write if the Secret has changed since it was read.
     identity = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
     wanted = {**patch, "metadata": {**patch.get("metadata", {}), **identity}}
     r.children[kinds.SECRET, name] = await r.client.merge(

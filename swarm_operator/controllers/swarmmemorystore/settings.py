@@ -3,12 +3,12 @@
 The spec says what they are. Two ways lead to the service:
 
 - The ConfigMap `NAME-settings` holds them as environment variables of the pod, so that each start of the container has
-  the newest ones. It is named in the pod template, and its content is not part of it: a change restarts no pod.
-- The poll of the service compares what is in force with the spec, and changes what differs (see stats.Observer). A
-  service that cannot be reached is changed by a later poll.
+  the newest ones. The pod template names the ConfigMap and does not have its content, so a change restarts no pod.
+- The poll of the service compares the current settings with the spec, and changes those that differ (see
+  stats.Observer). A service that cannot be reached is changed by a later poll.
 
-A mounted ConfigMap alone would reach the service when the kubelet next syncs the pod, which takes a minute or two
-(https://kubernetes.io/docs/concepts/configuration/configmap/), and nobody would hear the service's refusal. Strimzi
+A mounted ConfigMap alone would reach the service at the kubelet's next sync of the pod, within a minute or two
+(https://kubernetes.io/docs/concepts/configuration/configmap/). The service's refusal would not be reported. Strimzi
 changes Kafka brokers in the same two ways: by the broker's API, and by a ConfigMap for its next start.
 """
 
@@ -114,7 +114,7 @@ def reported(store: SwarmMemoryStore) -> dict[str, Any]:
 
 
 def differing(values: Mapping[str, Any], in_force: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that are not in force. Those that the service does not report are unknown to its release."""
+    """Return the values that are not in force. A setting that the service does not report is unknown to its release."""
     return {name: value for name, value in values.items() if name in in_force and in_force[name] != value}
 
 

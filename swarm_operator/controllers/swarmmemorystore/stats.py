@@ -1,6 +1,6 @@
-"""Numbers of a store in its status, read from the memory service, whose settings are brought in step with the spec.
+"""Polls of memory services: their numbers for the status of stores, and changes of settings that differ from the spec.
 
-A poll is a task of its own: a service that does not answer holds up no reconcile. A poll that finds something new
+Each poll is a separate task, so a service that does not answer delays no reconcile. A poll with a new result
 enqueues its store.
 """
 
@@ -36,13 +36,13 @@ NUMBERS = ("databaseSize", "entryCount", "agentCount", "taskCount", "patternCoun
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a poll needs of a store besides its name."""
+    """Data that a poll needs of a store besides its name."""
 
     token: str | None
     """The client token."""
     admin_token: str | None
     settings: Mapping[str, Any]
-    """The settings that are to be in force, by their names in the service's API."""
+    """The wanted settings, by their names in the service's API."""
     ca: str | None = None
     """The CA certificates to verify the service by, in PEM; None for a service without TLS."""
 
@@ -70,7 +70,7 @@ class Observation:
         stats = self.stats
         if stats is None or not stats.volume_size_bytes or stats.volume_free_bytes is None:
             return None
-        # What is left of a full disk is the reserve, which writes do not get.
+        # The free space of a full disk is the reserve, which writes do not get.
         if stats.fault == "disk-full":
             return 100.0
         return 100 * (stats.volume_size_bytes - stats.volume_free_bytes) / stats.volume_size_bytes
@@ -136,9 +136,9 @@ class _Poll:
     settings: Mapping[str, Any]
     """The settings that the newest pass asked for."""
     observation: Observation | None = None
-    """What is known; None before the first poll has ended."""
+    """The last observation; None before the first poll has ended."""
     missed: bool = False
-    """Whether the service answered before, and the last poll brought no answer."""
+    """Whether the service answered before, and the last poll got no answer."""
     task: asyncio.Task[None] | None = None
 
     @property
@@ -226,7 +226,8 @@ class Poller:
             self.enqueue(key)
             return
         answered, known = poll.answers, poll.observation
-        # One lost answer changes nothing, as with a kubelet's probe. The status says so when the next poll gets none.
+        # One lost answer changes nothing, as with a kubelet's probe. The status reports it when the next poll gets no
+        # answer.
         poll.missed = answered and found.stats is None and not poll.missed
         if poll.missed:
             poll.due = self._monotonic() + self.delay(answers=False)
@@ -243,8 +244,8 @@ class Poller:
 class StatsPoll(Step[SwarmMemoryStore]):
     """Report the numbers of a store whose pod is ready, and the conditions that the service's answers decide.
 
-    The numbers of before stay while the service does not answer: the condition Reachable tells their age. The tokens
-    are sent to our own Service only.
+    The last numbers stay while the service does not answer: the condition Reachable shows their age. The tokens are
+    sent to our own Service only.
     """
 
     reports: ClassVar = ("Reachable", "Writable", "SettingsApplied")
@@ -293,7 +294,7 @@ def settings_outcome(store: SwarmMemoryStore, asked: Mapping[str, Any], observat
 
     Args:
         store: the store.
-        asked: the settings that the polls bring in force.
+        asked: the settings that the polls ask for.
         observation: what is known.
 
     Returns:
@@ -312,7 +313,7 @@ def settings_outcome(store: SwarmMemoryStore, asked: Mapping[str, Any], observat
 
 
 def _writable(fault: str | None) -> Outcome:
-    """Return the outcome of what the service says of its writes. Reasons: WritesSucceed, DiskFull or WritesFail."""
+    """Return the outcome for the service's report on writes. Reasons: WritesSucceed, DiskFull or WritesFail."""
     if fault is None:
         return done("WritesSucceed")
     if fault == "disk-full":

@@ -1,7 +1,7 @@
 """The data volume: a claim of its own and not a claim template, so that growing it is a patch.
 
-Only with deletionPolicy Delete has the claim an owner: else it outlives the store, and its labels say whose it is. With
-Backup a finalizer keeps a deleted store until its data is backed up: see deletion.
+The claim has an owner only with deletionPolicy Delete. Otherwise it outlives the store, and its labels name the store.
+With Backup a finalizer keeps a deleted store until its data is backed up: see deletion.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ RESIZE_INTERVAL = 300.0
 class Storage(Step[SwarmMemoryStore]):
     """Ensure the claim of the data volume. A volume that cannot grow does not keep the pod from changing.
 
-    A claim that is gone, or will be when the pod ends, takes the data with it: then neither the claim nor the pod is
-    made anew, unless the store's onVolumeLoss says so.
+    The data of a claim that was deleted, or will be when the pod ends, is lost. Then neither the claim nor the pod is
+    created again, unless the store's onVolumeLoss is StartEmpty.
     """
 
     condition = "StorageReady"
@@ -101,7 +101,7 @@ def data_claim_name(store: SwarmMemoryStore) -> str:
 def data_claim(store: SwarmMemoryStore, live: Object | None = None) -> Object:
     """Return the claim of the data volume. Its size is the larger of the store's and that of the live claim.
 
-    What the live claim says of its growth by itself stays, too. ReadWriteOnce limits the volume to one node; the
+    The live claim's annotation about automatic growth stays, too. ReadWriteOnce limits the volume to one node; the
     service's own lock limits the database to one process.
     """
     size = canonical_quantity(store.spec.storage_size)
@@ -141,7 +141,7 @@ def claim_outcome(claim: Object) -> Outcome:
 
 
 def _resize_state(status: Object) -> str:
-    """Return what the claim says of its growth, and since when; empty if it says nothing."""
+    """Return the message about the claim's growth and the time of its start; empty without a growth."""
     said = (
         f"; {c['type']} since {c.get('lastTransitionTime') or 'a time that it does not say'}: {c.get('message', '')}"
         for c in status.get("conditions") or ()
@@ -151,7 +151,7 @@ def _resize_state(status: Object) -> str:
 
 
 def class_outcome(claim: Object, event: Object) -> Outcome | None:
-    """Return the outcome StorageClassMissing if the newest event about a claim without a volume says so; else None.
+    """Return the outcome StorageClassMissing if the newest event about an unbound claim reports that; else None.
 
     A class that waits for the first consumer, or a provisioner that is at work, is no problem.
     """
@@ -172,7 +172,7 @@ def class_outcome(claim: Object, event: Object) -> Outcome | None:
 
 
 async def _live_claim(r: Reconciliation[SwarmMemoryStore]) -> Object | None:
-    """Return the claim, or None. The cache may lack it; only the server knows that it is gone."""
+    """Return the claim, or None. The cache may lack it; only the server knows whether it was deleted."""
     namespace, name = r.obj["metadata"]["namespace"], data_claim_name(r.parsed)
     live = r.client.get(kinds.PERSISTENT_VOLUME_CLAIM, Key(namespace, name))
     if live is None and r.parsed.status.claim_uid is not None:

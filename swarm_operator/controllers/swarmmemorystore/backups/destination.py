@@ -23,7 +23,7 @@ _READABLE_BY_GROUP = 0o440
 
 @dataclass(frozen=True, slots=True)
 class BackupAccess:
-    """What a pod of the memory's image needs to reach a destination."""
+    """Parts of a pod that reaches a destination of backups."""
 
     url: str
     """URL of the destination, as the pod sees it."""

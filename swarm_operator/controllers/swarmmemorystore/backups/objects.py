@@ -123,7 +123,7 @@ def newest_verified(backups: Sequence[SwarmMemoryBackup]) -> SwarmMemoryBackup |
 def expired(backups: Sequence[SwarmMemoryBackup], retention: int) -> list[SwarmMemoryBackup]:
     """Return the scheduled backups that are beyond the retention: the older verified and the older failed ones.
 
-    The newest verified backup of all is never among them. Requested ones stay until somebody deletes them.
+    The newest verified backup of all is never among them. Requested backups stay until a user deletes them.
     """
     scheduled = [backup for backup in backups if is_scheduled(backup)]
     last = newest_verified(backups)

@@ -27,10 +27,9 @@ class Source:
 
 
 def find_source(store: SwarmMemoryStore, wanted: RestoreSource, cache: Cache) -> Source | Outcome:
-    """Return the backup that a store is to be made from, or why there is none.
+    """Return the backup from which a store is made, or why there is none.
 
-    No other backup is taken in place of one that was damaged since: the newest verified one of a store is taken, and no
-    older one.
+    A damaged backup is not replaced by an older one: the newest verified backup of a store is taken.
 
     Returns:
         Reasons of the outcome: BackupNotFound, BackupFailed, WaitingForBackup or DestinationMismatch.

@@ -1,4 +1,4 @@
-"""Backups of a store: made when they are due or requested, removed when there are too many, and told in the status."""
+"""Backups of a store: created when due or requested, deleted beyond the retention, and reported in the status."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Backups(Step[SwarmMemoryStore]):
 
 
 async def _make_scheduled(r: Reconciliation[SwarmMemoryStore], backups: list[SwarmMemoryBackup]) -> None:
-    """Make the backup that is due, and note when the next one is. Of several that were missed one is made.
+    """Make the backup that is due, and note when the next one is. Several missed backups are made up for by one.
 
     None is made while another of the schedule is not finished.
     """
@@ -99,7 +99,7 @@ async def _make_requested(r: Reconciliation[SwarmMemoryStore], backups: list[Swa
 
 
 async def _annotate(r: Reconciliation[SwarmMemoryStore], value: str | None) -> None:
-    """Set or remove the annotation, unless somebody has changed the store meanwhile."""
+    """Set or remove the annotation, unless the store has changed since it was read."""
     namespace, name = key_of(r.obj)
     version = {"uid": r.obj["metadata"]["uid"], "resourceVersion": r.obj["metadata"]["resourceVersion"]}
     patch = {"metadata": {**version, "annotations": {labels.BACKUP_REQUESTED: value}}}

@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 
 class ClusterKeys(NamedTuple):
-    """What verifies the cluster's tokens.
+    """Issuer and keys with which the cluster's tokens are verified.
 
     Attributes:
         issuer: issuer of the tokens.
@@ -55,7 +55,7 @@ class NotServedError(Exception):
 
 
 class Fetch(Protocol):
-    """What sends requests to the API server, see runtime.client.Client."""
+    """Client that sends requests to the API server, see runtime.client.Client."""
 
     async def request(self, method: str, path: str, *, accept: str = ...) -> Object:
         """Send one request and return its JSON answer, which has the media type `accept`. Raise ApiError."""

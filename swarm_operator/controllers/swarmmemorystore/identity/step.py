@@ -1,7 +1,7 @@
 """Step that publishes the cluster's keys, and who may use the memory, to a store's service.
 
-The ConfigMap `NAME-identity` holds the file that shared.service_accounts describes. The pod mounts it, so a change
-restarts no pod: the kubelet brings it to the service within about a minute.
+The ConfigMap `NAME-identity` holds the file that shared.service_accounts describes. The pod mounts the ConfigMap, so a
+change restarts no pod: the kubelet updates the file within about a minute.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NOT_SERVED: Final = "the API server serves no keys of service accounts' tokens"
 
 @dataclass(frozen=True, slots=True)
 class Identity(Step[SwarmMemoryStore]):
-    """Ensure the ConfigMap, and say whether the service verifies tokens with it.
+    """Ensure the ConfigMap, and report whether the service verifies tokens with it.
 
     While the keys can't be had, a ConfigMap that is there stays as it is.
     """
@@ -59,7 +59,7 @@ class Identity(Step[SwarmMemoryStore]):
         return outcome
 
     def _judge(self, r: Reconciliation[SwarmMemoryStore], outcome: Outcome, image: str) -> None:
-        """Set the condition by what the service says of itself. The operator's own release needs no answer."""
+        """Set the condition by the features that the service reports. The operator's own release needs no answer."""
         features = self.features(key_of(r.obj))
         if features is None and image != self.image:
             asked = f"the service, of image {image}, has not said yet whether it verifies tokens of service accounts"

@@ -1,1 +1,1 @@
-"""Legacy memory that is brought into a store."""
+"""Migration of legacy memory into a store."""

@@ -1,4 +1,4 @@
-"""The Job that brings legacy memory into a store, and what it reports."""
+"""Job that migrates legacy memory into a store, and its report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RETRIES: Final = 5
 _KEPT: Final = 3600
 """Seconds after which a finished Job is deleted. Its pod keeps the legacy claim from being deleted."""
 _RETRY_FOR: Final = 120
-"""Seconds for which a pod waits for a service that is away: it is longer than a restart takes."""
+"""Seconds for which a pod waits for a service that does not answer: longer than a restart takes."""
 _LONGEST_PREFIX: Final = 40
 
 _SOURCE_DIR: Final = "/legacy"
@@ -117,7 +117,7 @@ def migration_job(store: SwarmMemoryStore, *, secure: bool, image: str, pull_sec
                     # Not the labels of the pod that serves: the Services would select this one.
                     "metadata": {"labels": ours, "annotations": found.annotations},
                     "spec": {
-                        # The pod of each failure stays, with what it said.
+                        # Failed pods stay, with their logs.
                         "restartPolicy": "Never",
                         # A kill leaves nothing that the next run does not put right.
                         "terminationGracePeriodSeconds": 1,

@@ -1,8 +1,8 @@
-"""Step that brings legacy memory into a store, once, when its pod serves.
+"""Step that migrates legacy memory into a store, once, when its pod serves.
 
-A Job does it: see job. What the store has already stays, so a Job that was killed, or is made again, changes nothing
-that the one before has written. The status says when it is completed; a failed one is tried again when an annotation
-of the store changes.
+A Job does it: see job. Existing data of the store stays. So a Job after one that was killed changes nothing that the
+former Job has written. The status has the time of its completion. A failed migration is retried when an annotation of
+the store changes.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Migration(Step[SwarmMemoryStore]):
     pull_secrets: tuple[str, ...] = ()
     """Names of the Secrets with which the image is pulled, in each store's namespace."""
     pods: JobPods = field(default_factory=lambda: JobPods(condition=_CONDITION))
-    """What keeps the Job's pod from running."""
+    """Problems that keep the Job's pod from running."""
 
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
@@ -179,7 +179,7 @@ def _known_job(r: Reconciliation[SwarmMemoryStore]) -> str | None:
 
 
 def _stored(r: Reconciliation[SwarmMemoryStore], name: str) -> Outcome:
-    """Return the outcome of a Job that has failed, and whose pods are gone: it is in the condition."""
+    """Return the outcome of a failed Job whose pods are deleted, from the condition."""
     r.status["migration"] = {"job": name}
     found = {c.type: c for c in r.parsed.status.conditions}.get(_CONDITION)
     return failed("Failed", found.message if found and found.reason == "Failed" else f"Job {name} failed")

@@ -1,8 +1,8 @@
 """The operator's CA: one Secret in the operator's own namespace, renewed before it expires.
 
-A CA is renewed in two steps, so that no client meets a certificate whose CA it does not know. First a successor is
-made, and all stores publish both. After OVERLAP the successor signs, and the former one stays published until it
-expires. Both steps follow from the certificates' own times.
+A CA is renewed in two steps, so that no client gets a certificate whose CA it does not know. First a successor is made,
+and all stores publish both. After OVERLAP the successor signs, and the former one stays published until it expires.
+Both steps follow from the certificates' own times.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from swarm_operator.runtime.resource import Object
 
 SECRET_NAME: Final = "swarm-operator-ca"  # noqa: S105 - a name
 OVERLAP: Final = timedelta(days=1)
-"""Time between the publication of a successor and its first signature. A kubelet brings a ConfigMap within minutes."""
+"""Time between the publication of a successor and its first signature. A kubelet updates a mounted ConfigMap within
+minutes."""
 _RENEWED_BEFORE: Final = CA_LIFE / 3
 """Time before a CA's end at which its successor is made."""
 _NEXT_CERTIFICATE, _NEXT_KEY = "next.crt", "next.key"
@@ -94,7 +95,7 @@ class Authority:
             new = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
             await client.create(kinds.SECRET, new, field_manager=labels.FIELD_MANAGER)
             return
-        # The version makes the server refuse if somebody has changed the Secret meanwhile.
+        # The version makes the server refuse the write if the Secret has changed since it was read.
         known = secret["metadata"]
         gone = dict.fromkeys((secret.get("data") or {}).keys() - data.keys())
         patch = {
@@ -107,7 +108,7 @@ class Authority:
 def renewed(files: Mapping[str, bytes], now: datetime) -> Files:
     """Return the files of the Secret as they should be: the same ones, unless there is something to renew.
 
-    What cannot be read is made anew, and so is a CA that is not valid now.
+    Unreadable files are made again, and so is a CA that is not valid now.
     """
     signing = _pair(files, "tls.crt", "tls.key", now)
     successor = _pair(files, _NEXT_CERTIFICATE, _NEXT_KEY, now)

@@ -42,9 +42,9 @@ def dns_names(store: SwarmMemoryStore) -> list[str]:
 
 
 def serves_tls(store: SwarmMemoryStore, cache: Cache) -> bool:
-    """Return whether the store's pod has a certificate. Without a pod the template of the next one says so.
+    """Return whether the store's pod has a certificate. Without a pod, the template of the next pod decides.
 
-    Both may differ from the spec: a pod is replaced later than its template, with OnDelete as late as somebody wants.
+    Both may differ from the spec: a pod is replaced later than its template, with OnDelete when a user deletes it.
     """
     namespace, name = store.metadata.namespace, store.metadata.name
     pod = cache.get(kinds.POD, Key(namespace, f"{name}-0"))
@@ -58,7 +58,7 @@ def serves_tls(store: SwarmMemoryStore, cache: Cache) -> bool:
 def trusted(store: SwarmMemoryStore, cache: Cache) -> str | None:
     """Return the CA certificates of a store that serves TLS, in PEM; None for one that does not.
 
-    Without certificates the text is empty: then no connection is made.
+    If no certificates are published yet, the text is empty, and no connection is made.
     """
     if not serves_tls(store, cache):
         return None

@@ -34,9 +34,9 @@ _LOOK: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Certificate(Step[SwarmMemoryStore]):
-    """Ensure the certificate, or judge that of the user, and ensure the ConfigMap with the CA certificates.
+    """Ensure the certificate, or check the user's, and ensure the ConfigMap with the CA certificates.
 
-    A certificate that is no good holds up nothing else of the store. Secrets are read in each pass and not watched.
+    An unusable certificate blocks no other step. Secrets are read in each pass and not watched.
     """
 
     owns: ClassVar = (kinds.CONFIG_MAP,)
@@ -57,7 +57,7 @@ class Certificate(Step[SwarmMemoryStore]):
             return failed("NoAuthority", "the operator runs in no pod: start it with --operator-namespace")
         now = r.clock.now()
         authorities = await self.authority.current(r.client.server, now, r.clock.monotonic())
-        # What clients trust is published before the certificate.
+        # CA certificates are published before the certificate that they verify.
         await _publish(r, authorities.trusted)
         secret = await children.create_once(r, kinds.SECRET, _new_secret(r.parsed, authorities, now))
         if _is_due(secret, r.parsed, authorities, now) and not secret["metadata"].get("deletionTimestamp"):
@@ -77,7 +77,7 @@ async def _remove(r: Reconciliation[SwarmMemoryStore]) -> Outcome:
     pod = cache.get(kinds.POD, Key(metadata.namespace, f"{metadata.name}-0"))
     # Until the new pod is ready, a template with the certificate may be put back, see workload.rollback.
     if serves_tls(r.parsed, cache) or pod is None or not is_ready(pod) or _is_mounted(r.parsed, cache):
-        return done()  # the polls of the memory bring the next pass
+        return done()  # the next poll of the memory causes another pass
     try:
         secret = await r.client.server.get(kinds.SECRET, metadata.namespace, secret_name(r.parsed))
     except NotFoundError:
@@ -150,7 +150,7 @@ def _data(store: SwarmMemoryStore, authorities: Authorities, now: datetime) -> d
 
 
 def _is_due(secret: Object, store: SwarmMemoryStore, authorities: Authorities, now: datetime) -> bool:
-    """Return whether the certificate is to be replaced: it is old, no good, or of a CA that nobody trusts."""
+    """Return whether the certificate must be replaced: it is old or unusable, or no published CA has signed it."""
     files = _files(secret)
     try:
         certificate = x509.check(files, dns_names(store), now)

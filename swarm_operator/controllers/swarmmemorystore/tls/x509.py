@@ -47,7 +47,7 @@ class KeyPair:
 def new_ca(name: str, now: datetime) -> KeyPair:
     """Return a new CA, which may sign certificates of servers and no further CAs."""
     key = ec.generate_private_key(ec.SECP256R1())
-    # A serial number in the name: during an overlap two CAs are trusted, and names tell them apart.
+    # The name has a serial number: during an overlap two CAs are trusted, and need different names.
     serial = x509.random_serial_number()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} {serial:x}"[:64])])
     usage = x509.KeyUsage(
@@ -102,7 +102,7 @@ def check(files: dict[str, bytes], names: Sequence[str], now: datetime) -> x509.
         now: the time.
 
     Raises:
-        BadCertificateError: it is not so. The message quotes no content.
+        BadCertificateError: it cannot. The message quotes no content.
     """
     if not files.get("tls.crt"):
         raise BadCertificateError("CertificateMissing", "tls.crt is missing")

@@ -1,4 +1,4 @@
-"""What a store's podTemplate adds to its pod and to the pods of its Jobs."""
+"""Additions of a store's podTemplate to its pod and to the pods of its Jobs."""
 
 from __future__ import annotations
 

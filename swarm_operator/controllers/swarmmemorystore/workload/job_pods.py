@@ -1,4 +1,4 @@
-"""What keeps the pod of a Job from running."""
+"""Problems that keep the pod of a Job from running."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from swarm_operator.controllers.common.reconciliation import Outcome, Reconcilia
 from swarm_operator.runtime.resource import Object
 
 _MOUNTING: Final = ("kubelet", "attachdetach-controller")
-"""Components of Kubernetes that bring a pod its volumes."""
+"""Components of Kubernetes that attach and mount a pod's volumes."""
 _UNMOUNTED: Final = frozenset({"FailedMount", "FailedAttachVolume"})
 """Reasons of their events: no such Secret; a volume that a pod on another node has."""
 

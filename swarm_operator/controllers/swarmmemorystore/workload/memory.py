@@ -1,8 +1,8 @@
 """Memory of the service's container, which grows with its cache.
 
-The limit of a running pod stays as it is while it suffices, so that a smaller cache, and one that has been as large
-before, restart no pod. A cache that needs more takes a new pod: changing the limit of a running one (`pods/resize`)
-needs Kubernetes 1.33, and a StatefulSet whose template has the new limit replaces the pod all the same.
+The limit of a running pod stays while it suffices. So a smaller cache, or one that was as large before, restarts no
+pod. A cache that needs more memory needs a new pod. Changing the limit of a running pod (`pods/resize`) needs
+Kubernetes 1.33, and a StatefulSet with the new limit in its template replaces the pod anyway.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Step that makes a new store from a backup, before the pod that serves it exists.
 
-A Job restores. The pod that serves is then that of any other store: it mounts nothing of the backup, whose volume and
-Secrets may be deleted, and it is not replaced when the restore is over.
+A Job restores. The pod that serves is then that of any other store. It mounts nothing of the backup, whose volume and
+Secrets may be deleted. It is not replaced after the restore.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SAID = re.compile(r"swarm-memory: ([a-z]+(?:-[a-z]+)*): (.+)")
 
 @dataclass(frozen=True, slots=True)
 class Restore(Step[SwarmMemoryStore]):
-    """Restore the backup that the spec names, once. Without the data the store has no pod."""
+    """Restore the backup that the spec names, once. The store has no pod until the data is in place."""
 
     needs: ClassVar = (Storage,)
     owns: ClassVar = (kinds.JOB,)
@@ -45,7 +45,7 @@ class Restore(Step[SwarmMemoryStore]):
     pull_secrets: tuple[str, ...] = ()
     """Names of the Secrets with which the image is pulled, in each store's namespace."""
     pods: JobPods = field(default_factory=lambda: JobPods(condition=_CONDITION))
-    """What keeps the Job's pod from running."""
+    """Problems that keep the Job's pod from running."""
 
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
@@ -82,7 +82,7 @@ class Restore(Step[SwarmMemoryStore]):
         name, ended = _name(source), jobs.outcome(job)
         restoring = waiting("Restoring", f"Job {job['metadata']['name']} restores {name}")
         if ended.is_done:
-            # Stored before anything else is done: when the Job is gone, nothing is restored again.
+            # Stored before anything else is done, so that nothing is restored again after the deletion of the Job.
             r.status["restoredFrom"] = {**source, "restoredAt": job["status"]["completionTime"]}
             return dataclasses.replace(restoring, requeue_after=_AT_ONCE)
         if ended.phase == "Error":

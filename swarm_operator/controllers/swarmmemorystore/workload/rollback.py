@@ -1,7 +1,7 @@
 """The former image of a store, put back when its pod is not ready with a new one by the deadline.
 
-The failure is in the status before the template is put back, so that an operator that ends in the middle goes on. While
-it is there the image is not tried again: a change of the spec, or another image, ends it.
+The failure is in the status before the template is put back, so that a restarted operator continues. While it is there
+the image is not tried again: a change of the spec, or another image, ends it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from swarm_operator.runtime.clock import rfc3339
 from swarm_operator.runtime.resource import Object, controller_of
 
 AT_ONCE = 0.001
-"""Seconds until the next pass, which goes on with what is stored now."""
+"""Seconds until the next pass, which continues with the stored status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ def is_stored(attempt: Attempt) -> bool:
 
 
 async def former_template(attempt: Attempt, wanted: Object) -> Object:
-    """Return the pod's template of before, as it was: an older image may not know what else has changed in it.
+    """Return the pod's former template without changes: an older image may not know later fields.
 
-    Kubernetes keeps the last ten. Without it the wanted one with the former image has to do.
+    Kubernetes keeps the last ten. Without that revision the wanted template with the former image is used.
     """
     r, former = attempt.r, attempt.r.parsed.status.image
     revisions, _ = await r.client.server.list(
@@ -106,8 +106,8 @@ def report(attempt: Attempt) -> float:
 async def replace_outdated(attempt: Attempt) -> None:
     """Delete a pod of a former template that is not ready. Its controller may wait for it to become ready.
 
-    https://github.com/kubernetes/kubernetes/issues/67250, and KEP-961 for Parallel. A pod that waits for its deletion
-    by somebody else is deleted only if it is one that had failed.
+    https://github.com/kubernetes/kubernetes/issues/67250, and KEP-961 for Parallel. With OnDelete only a pod that had
+    failed is deleted.
     """
     pod = attempt.pod
     if pod is None or is_ready(pod) or not rollout.is_outdated(attempt.workload, pod):
@@ -117,7 +117,7 @@ async def replace_outdated(attempt: Attempt) -> None:
 
 
 def _failure(attempt: Attempt) -> dict[str, Any]:
-    """Return what the status says of an image that has failed."""
+    """Return the status field for an image that has failed."""
     r = attempt.r
     assert attempt.pod is not None  # noqa: S101 - seconds_left has looked
     outcome = availability(attempt.workload, [attempt.pod], now=r.clock.now())

@@ -1,4 +1,4 @@
-"""How far a StatefulSet's newest template is: what its status and its pod say."""
+"""Progress of a StatefulSet's newest template, from its status and its pod."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def is_under_way(workload: Object) -> bool:
 
 
 def waits_for_deletion(workload: Object) -> bool:
-    """Return whether a new template waits until somebody deletes the pod."""
+    """Return whether a new template waits until a user deletes the pod."""
     return bool((workload["spec"].get("updateStrategy") or {}).get("type") == "OnDelete")
 
 

@@ -1,4 +1,4 @@
-"""Whether the pod of a store that is being deleted serves, or is gone: no condition says so any more."""
+"""State of the pod of a store that is being deleted, whose conditions are no longer updated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from swarm_operator.runtime.resource import Key, Object, controller_of
 
 
 def running_workload(store: SwarmMemoryStore, cache: Cache) -> Object | None:
-    """Return the store's StatefulSet, or None if it is gone or runs no pod any more."""
+    """Return the store's StatefulSet, or None if it was deleted or runs no pod."""
     workload = cache.get(kinds.STATEFUL_SET, Key(store.metadata.namespace, store.metadata.name))
     controller = controller_of(workload) if workload else None
     if workload is None or controller is None or controller["uid"] != store.metadata.uid:
@@ -23,7 +23,7 @@ def running_workload(store: SwarmMemoryStore, cache: Cache) -> Object | None:
 
 
 def is_stopped(store: SwarmMemoryStore, cache: Cache) -> bool:
-    """Return whether the store has no pod any more, and gets no other: nobody has the database open."""
+    """Return whether the store has no pod and gets no other, so that no process has the database open."""
     return running_workload(store, cache) is None and _pod(store, cache) is None
 
 

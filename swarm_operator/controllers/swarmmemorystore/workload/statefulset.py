@@ -128,7 +128,8 @@ def data_volume(store: SwarmMemoryStore) -> Object:
 
 def image_pull_secrets(names: Sequence[str]) -> Object:
     """Return the part of a pod's spec that names the Secrets with which its images are pulled."""
-    # Without names the field is absent: a new field in the template would replace the pods of all stores at an upgrade.
+    # Without names the field is absent, since a new field in the template would replace the pods of all stores at an
+    # upgrade.
     return {"imagePullSecrets": [{"name": name} for name in names]} if names else {}
 
 

@@ -33,7 +33,7 @@ _UNEXPLAINED = frozenset({"WaitingForPod", "Unschedulable"})
 """Reasons of a pod that waits for its volume, which do not name the cause."""
 
 _NOT_TYPED = "typed patch object"
-"""Part of what the API server says, with status 500, of a field that it does not know or that has another type."""
+"""Part of the API server's message, with status 500, about a field that it does not know or that has a wrong type."""
 _REFUSED_INTERVAL = 60.0
 """Seconds until a refused podTemplate is tried again: an admission webhook may have changed its mind."""
 
@@ -45,7 +45,7 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Workload(Step[SwarmMemoryStore]):
-    """Ensure the StatefulSet. Its pod must use a volume, tokens and settings of ours, and never those of somebody else.
+    """Ensure the StatefulSet. Its pod must use our volume, tokens and settings, and never objects that are not ours.
 
     It exists when the data of a store that restores has come.
     """
@@ -143,7 +143,7 @@ class Workload(Step[SwarmMemoryStore]):
         runs = rollout.image_of_template(live["spec"]["template"])
         works = availability(live, [attempt.pod] if attempt.pod else [], now=r.clock.now()).is_done
         if works and attempt.image != runs and r.parsed.status.image is None:
-            # What may have to be put back is in the status before it is replaced.
+            # The status has the former image before it is replaced, since it may have to be put back.
             delays.append(rollback.AT_ONCE)
             return live
         if works and r.parsed.spec.update_strategy == "Rolling" and not self._takes_turn(attempt):
@@ -157,7 +157,7 @@ class Workload(Step[SwarmMemoryStore]):
             return None
         r.set_condition(upgrade.CONDITION, pending)
         if pending.phase == "Error":
-            self.turns.end(key)  # somebody has to decide, and others need not wait for that
+            self.turns.end(key)  # a user has to decide, and other stores need not wait for that
         delays.append(WAIT_INTERVAL)
         return live
 
@@ -234,13 +234,13 @@ def _pod(r: Reconciliation[SwarmMemoryStore]) -> Object | None:
 async def _with_strategy(r: Reconciliation[SwarmMemoryStore], live: Object) -> Object:
     """Return the StatefulSet with the strategy that the spec names, which must be there before a new template is.
 
-    It is patched: rollingUpdate, a default of the API server, has to go with OnDelete, and an apply removes no field
-    that nobody applied.
+    It is patched, since OnDelete allows no rollingUpdate, which is a default of the API server. An apply removes only
+    fields that were applied.
     """
     waits = r.parsed.spec.update_strategy == "OnDelete"
     if waits == rollout.waits_for_deletion(live):
         return live
-    # Without one the API server sets all of its default.
+    # The API server sets its default strategy if there is none.
     strategy = {"type": "OnDelete", "rollingUpdate": None} if waits else None
     patch = {"metadata": {"uid": live["metadata"]["uid"]}, "spec": {"updateStrategy": strategy}}
     namespace, name = key_of(live)

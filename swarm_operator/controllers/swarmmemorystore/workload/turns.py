@@ -1,7 +1,7 @@
 """Turns: how many stores have their pod replaced at one time, and which one is next.
 
-A store that has not been looked at for a while loses its turn or its place, so that none holds up the others: it may be
-paused, or its API calls fail.
+A store without a pass for a while loses its turn or its place: it may be paused, or its API calls fail. So no store
+blocks the others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from swarm_operator.runtime.resource import Key
 
 WAIT_INTERVAL: Final = 60.0
-"""Seconds after which a store that waits asks again, if nobody has told it before that it is its turn."""
+"""Seconds after which a waiting store asks again, if its turn has not come before."""
 _PATIENCE: Final = 3 * WAIT_INTERVAL
 """Seconds for which a store that does not ask keeps its place."""
 
