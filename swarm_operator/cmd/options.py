@@ -21,7 +21,7 @@ PREFIX: Final = "SWARM_OPERATOR_"
 
 
 def _own_namespace() -> str:
-    """Return the namespace of the pod that this runs in; empty if it runs in none."""
+    """Return the namespace of the pod of this process; empty outside of a pod."""
     try:
         return Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read_text(encoding="utf-8").strip()
     except OSError:
@@ -34,13 +34,15 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _namespace(text: str) -> str:
     if not re.fullmatch(r"(?!kube-)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; the name of a namespace without kube- is")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not allowed; allowed: the name of a namespace that does not begin with kube-"
+        )
     return text
 
 
 def _level(text: str) -> str:
     if text not in LEVELS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; {', '.join(LEVELS)} are")
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: {', '.join(LEVELS)}")
     return text
 
 
@@ -52,14 +54,14 @@ def _on_or_off(variable: str, *, default: bool) -> bool:
     """
     text = os.environ.get(variable, "").lower()
     if text not in {"", "true", "false"}:
-        sys.stderr.write(f"swarm-operator: error: ${variable}: {text!r} is not allowed; true and false are\n")
+        sys.stderr.write(f"swarm-operator: error: ${variable}: {text!r} is not allowed; allowed: true or false\n")
         raise SystemExit(2)
     return text == "true" if text else default
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 1 up is")
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a whole number of at least 1")
     return int(text)
 
 
@@ -69,7 +71,7 @@ def _seconds(text: str, *, least: float = 0.1) -> float:
     except ValueError:
         value = -1.0
     if not least <= value <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; seconds from {least:g} to 86400 are")
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: {least:g} to 86400 seconds")
     return value
 
 
@@ -90,19 +92,19 @@ def _flag(kind: Callable[[str], Any], default: object, says: str) -> Any:
 
 
 def _switch(says: str, *, default: bool) -> Any:
-    """Declare a flag that is on or off."""
+    """Declare a flag without a value, which is on or off."""
     return dataclasses.field(metadata={"default": default, "says": says})
 
 
-_OWN = "namespace of the operator's pods, which NetworkPolicies of stores let in; a pod's default is its own"
-_SECRETS = "comma-separated names of the Secrets with which that image is pulled, in each store's namespace"
-_SWARM = "namespace of the swarm of a SwarmCluster that asks for namespaces and names none"
-_DEADLINE = "seconds for which a backup or a restore waits at most for what it needs"
+_OWN = "namespace of the operator's pods, which stores' NetworkPolicies admit; default: the pod's own"
+_SECRETS = "comma-separated names of pull secrets for that image, in each store's namespace"
+_SWARM = "default namespace for swarms with namespaceConfig"
+_DEADLINE = "maximum seconds that a backup or a restore waits before it starts"
 _FINAL = "seconds after a store's deletion until which its final backup is tried; then its volume is kept"
-_SECURE = "serve /metrics over HTTPS, and only to those who may get the non-resource URL /metrics"
-_CERTIFICATE = "folder with tls.crt and tls.key for --metrics-secure; a self-signed one is made if none is given"
-_GRACE = "seconds that reconciles under way have to end when the process is told to stop"
-_ELECT = "reconcile only while holding the lease; needed as soon as there is a second replica"
+_SECURE = "serve /metrics over HTTPS to callers who may get the non-resource URL /metrics"
+_CERTIFICATE = "folder with tls.crt and tls.key for --metrics-secure; default: a self-signed certificate"
+_GRACE = "seconds that reconciles in progress have to end at SIGTERM"
+_ELECT = "reconcile only while holding the lease; needed with several replicas"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,40 +118,44 @@ class Options:
     memory_url: str = _flag(
         str,
         "http://{name}.{namespace}.svc:8080",
-        "where the memory service of store {name} in {namespace} is reached",
+        "URL of the memory service of store {name} in {namespace}",
     )
     swarm_namespace: str = _flag(_namespace, "claude-flow-swarm", _SWARM)
-    hive_mind_namespace: str = _flag(_namespace, "claude-flow-hivemind", "the same for its hive mind")
+    hive_mind_namespace: str = _flag(_namespace, "claude-flow-hivemind", "default namespace for their hive minds")
     operator_namespace: str = _flag(str, _own_namespace, _OWN)
-    status_interval: float = _flag(_seconds, 30.0, "seconds between two looks at a ready store's numbers")
-    max_concurrent_backups: int = _flag(_positive, 4, "backups that are made at one time")
-    max_concurrent_restarts: int = _flag(_positive, 1, "stores whose pods are replaced at one time")
+    status_interval: float = _flag(_seconds, 30.0, "seconds between two polls of a ready store's numbers")
+    max_concurrent_backups: int = _flag(_positive, 4, "maximum number of backups made at one time")
+    max_concurrent_restarts: int = _flag(_positive, 1, "maximum number of stores whose pods are replaced at one time")
     backup_deadline: float = _flag(_seconds, 3600.0, _DEADLINE)
     final_backup_deadline: float = _flag(_seconds, 3600.0, _FINAL)
 
-    kubeconfig: str | None = _flag(str, None, "kubeconfig file; without one in-cluster, then ~/.kube/config")
+    kubeconfig: str | None = _flag(str, None, "kubeconfig file; default: in-cluster, then ~/.kube/config")
     watch_namespaces: tuple[str, ...] = _flag(_names, "", "comma-separated namespaces to watch; empty for all")
-    max_concurrent_reconciles: int = _flag(_positive, 4, "workers of each controller")
-    metrics_bind_address: tuple[str, int] | None = _flag(_address, ":8443", "where /metrics is served; 0 for nowhere")
+    max_concurrent_reconciles: int = _flag(_positive, 4, "number of workers of each controller")
+    metrics_bind_address: tuple[str, int] | None = _flag(_address, ":8443", "address of /metrics; 0 turns it off")
     metrics_secure: bool = _switch(_SECURE, default=True)
     metrics_cert_dir: Path | None = _flag(Path, None, _CERTIFICATE)  # noqa: RUF009 - a field
     health_probe_bind_address: tuple[str, int] | None = _flag(
-        _address, ":8081", "where /healthz and /readyz are served"
+        _address, ":8081", "address of /healthz and /readyz; 0 turns them off"
     )
     graceful_shutdown_timeout: float = _flag(_grace, 30.0, _GRACE)
-    log_level: str = _flag(_level, "info", f"the least that is logged: {', '.join(LEVELS)}")
+    log_level: str = _flag(_level, "info", f"minimum log level: {', '.join(LEVELS)}")
 
     leader_elect: bool = _switch(_ELECT, default=False)
     leader_election_id: str = _flag(str, "swarm-operator", "name of the lease")
     leader_election_namespace: str = _flag(
-        str, lambda: _own_namespace() or "default", "namespace of the lease; a pod's default is its own"
+        str, lambda: _own_namespace() or "default", "namespace of the lease; default: the pod's own"
     )
-    leader_election_lease_duration: float = _flag(_seconds, 15.0, "seconds until another takes over")
-    leader_election_renew_deadline: float = _flag(_seconds, 10.0, "seconds until the leader gives up")
-    leader_election_retry_period: float = _flag(_seconds, 2.0, "seconds between two renewals")
+    leader_election_lease_duration: float = _flag(
+        _seconds, 15.0, "seconds until another replica takes over an expired lease"
+    )
+    leader_election_renew_deadline: float = _flag(_seconds, 10.0, "seconds without a renewal until the leader exits")
+    leader_election_retry_period: float = _flag(
+        _seconds, 2.0, "seconds between two attempts to renew or take the lease"
+    )
 
     old_variables: tuple[str, ...] = ()
-    """Environment variables without the prefix that were used, as before there was one. No flag."""
+    """Environment variables without the prefix that were used. This field is no flag."""
 
 
 def parse(argv: Sequence[str] | None) -> Options:

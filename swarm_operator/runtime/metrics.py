@@ -101,8 +101,8 @@ class Metrics:
         self.short_watches = of.counter("short_watches", "Total number of short API watches done by the reflectors")
         self.watch_duration = of.summary("watch_duration_seconds", "Seconds that an API watch takes")
         self.items_per_watch = of.summary("items_per_watch", "How many items an API watch returns to the reflectors")
-        self.events = of.counter("events", "Total number of events that watches of the reflectors brought")
-        self.restarts = of.counter("restarts", "Total number of lists and watches that failed and were begun anew")
+        self.events = of.counter("events", "Total number of events that the reflectors' watches delivered")
+        self.restarts = of.counter("restarts", "Total number of lists and watches that failed and were retried")
 
         of = _Group(self.registry, "")
         self.rest_client_requests = of.counter(
@@ -116,9 +116,9 @@ class Metrics:
             "certwatcher_read_certificate_errors", "Total number of certificate read errors"
         )
         self.loop_lag = of.histogram(
-            "asyncio_event_loop_lag_seconds", "How much later than asked for a sleeping task was woken up", _LAG_BUCKETS
+            "asyncio_event_loop_lag_seconds", "Delay of the wake-up of a sleeping task", _LAG_BUCKETS
         )
-        self.tasks = of.gauge("asyncio_tasks", "Tasks of the event loop that have not ended")
+        self.tasks = of.gauge("asyncio_tasks", "Number of running tasks of the event loop")
 
 
 class ControllerMetrics:

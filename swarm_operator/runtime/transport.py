@@ -92,7 +92,7 @@ class Transport:
         await asyncio.sleep(_CLOSING_SECONDS)
 
     async def _renew(self) -> bool:
-        """Reconnect if a file has changed. False when none has, or when they cannot be used."""
+        """Connect again if a file has changed. False when none has, or when they cannot be used."""
         self._looked_at = self._clock.monotonic()
         self._looked_for = self._files()
         found = self._fingerprint()

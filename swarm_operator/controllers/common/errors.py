@@ -21,7 +21,7 @@ class NameTakenError(Exception):
 
     def __init__(self, resource: Resource, name: str) -> None:
         super().__init__(
-            f"{resource.kind} {name} exists and belongs to somebody else: rename or delete it, or rename this object"
+            f"{resource.kind} {name} exists and belongs to another owner: rename or delete it, or rename this object"
         )
 
 

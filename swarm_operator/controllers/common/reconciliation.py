@@ -248,7 +248,7 @@ class StepReconciler(Generic[Model]):
 
     async def _pause(self, r: Reconciliation[Model]) -> Result:
         """Report that nothing is done. The rest of the status stays as it was when the pause began."""
-        message = "spec.paused is true: the operator changes nothing, and the status is from before"
+        message = "spec.paused is true: the operator changes nothing, and the status is that from before the pause"
         r.conditions.set(PAUSED, status=True, reason=PAUSED, message=message)
         await r.write_status(r.obj.get("status") or {})
         return Result()

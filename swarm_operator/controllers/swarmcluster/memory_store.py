@@ -117,7 +117,7 @@ def disabled(name: str, store: Object | None, message: str) -> Outcome:
         message: how to get one.
     """
     if store:
-        message = f"SwarmMemoryStore {name} is kept with its data and no longer kept in step"
+        message = f"SwarmMemoryStore {name} is kept with its data and no longer updated"
     return done("Disabled", message)
 
 

@@ -228,7 +228,7 @@ class Copy(Step[SwarmMemoryBackup]):
             r.status["phase"] = state.phase
             message = "the copy is being made" if state.phase == "Running" else "the copy is read again and compared"
             return waiting(state.phase, message, requeue_after=_POLL_INTERVAL)
-        problem = state.problem or {"code": "", "detail": f"the memory service says {state.phase} and no reason"}
+        problem = state.problem or {"code": "", "detail": f"the memory service reports {state.phase} without a reason"}
         reason, detail = reason_of(str(problem["code"])), str(problem["detail"])
         if final and reason != NO_DATA:
             outcome = self._wait(r, reason, detail, counts=False, pauses=True)

@@ -80,7 +80,7 @@ class FinalJob:
 def _made(report: dict[str, Any] | None, location: str, message: str) -> Answer[BackupState]:
     """Return the answer of a Job that has succeeded."""
     if report is None:
-        return Answer(reason="JobRunning", message=f"{message}; its pod has not said yet what came of it")
+        return Answer(reason="JobRunning", message=f"{message}; its pod has not reported its result yet")
     phase = "Failed" if report.get("problem") else "Completed"
     return Answer(BackupState.read({**_UNKNOWN, "name": "", "phase": phase, **report, "location": location}))
 

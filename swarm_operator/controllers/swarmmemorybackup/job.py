@@ -168,7 +168,7 @@ async def ensure_job(r: Reconciliation[Any], wanted: Object) -> Object:
             r.recorder.event(r.obj, "Normal", "Created", f"created {kinds.JOB.kind} {name}", action="Create")
     found = live["metadata"].get("annotations") or {}
     if found.get(labels.BACKUP_UID) != wanted["metadata"]["annotations"][labels.BACKUP_UID]:
-        raise JobNameTakenError(f"Job {name} exists and belongs to somebody else")
+        raise JobNameTakenError(f"Job {name} exists and belongs to another owner")
     return live
 
 

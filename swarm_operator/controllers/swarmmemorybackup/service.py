@@ -99,7 +99,7 @@ class HttpCalls:
             ) as memory:
                 return await call(memory)
         except MemoryClientError as error:
-            log.warning("the memory service did not do what was asked of it", url=url, error=str(error))
+            log.warning("the memory service refused a request or did not answer", url=url, error=str(error))
             return Answer(reason=_reason(error), message=str(error))
 
 

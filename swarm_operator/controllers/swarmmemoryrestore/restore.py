@@ -171,7 +171,7 @@ class Restore(Step[SwarmMemoryRestore]):
             return waiting(state.phase, _WORK[state.phase], requeue_after=_POLL_INTERVAL)
         problem = state.problem
         if problem is None:
-            return self._fail(r, "RestoreFailed", f"the memory service says {state.phase} and no reason")
+            return self._fail(r, "RestoreFailed", f"the memory service reports {state.phase} without a reason")
         return self._fail(r, reason_of(str(problem["code"])), str(problem["detail"]))
 
 

@@ -44,7 +44,7 @@ async def _repaired(r: Reconciliation[SwarmMemoryStore], secret: Object) -> Obje
     }
     namespace, name = key_of(secret)
     repaired = await r.client.merge(kinds.SECRET, namespace, name, patch, field_manager=labels.FIELD_MANAGER)
-    note = f"Secret {name} had lost {' and '.join(lost)}: made anew"
+    note = f"Secret {name} lacked {' and '.join(lost)}: the operator made new tokens"
     r.recorder.event(r.obj, "Warning", "TokensReplaced", note, action="Update")
     r.children[kinds.SECRET, name] = repaired
     return repaired
@@ -53,7 +53,7 @@ async def _repaired(r: Reconciliation[SwarmMemoryStore], secret: Object) -> Obje
 def secret_outcome(secret: Object, overlap: float = 0.0) -> Outcome:
     """Return the outcome of the Secret's tokens; no message quotes a token.
 
-    Reasons: TokensValid, TokensRotating for as long as the tokens before work, too, which is `overlap` seconds, or
+    Reasons: TokensValid, TokensRotating for the `overlap` seconds in which the former tokens still work, or
     TokensInvalid.
     """
     files = {name: base64.b64decode(value or "") for name, value in (secret.get("data") or {}).items()}
@@ -64,7 +64,7 @@ def secret_outcome(secret: Object, overlap: float = 0.0) -> Outcome:
         return failed("TokensInvalid", f"Secret {name}: {error}", requeue_after=overlap)
     if overlap:
         since = secret["metadata"]["annotations"][labels.TOKENS_ROTATED]
-        message = f"the tokens before those of {since} work for {rotation.OVERLAP / 60:.0f} minutes"
+        message = f"the tokens from before {since} work for {rotation.OVERLAP / 60:.0f} minutes after it"
         return done("TokensRotating", message, requeue_after=overlap)
     return done("TokensValid")
 

@@ -117,7 +117,7 @@ def seconds_deleted(r: Reconciliation[Any]) -> float:
 
 
 async def _claim(r: Reconciliation[SwarmMemoryStore]) -> Object | None:
-    """Return the claim of the data volume, or None. It is read from the server, since a volume's deletion depends on it."""
+    """Return the claim of the data volume, or None. The read is from the server, since a deletion follows it."""
     namespace, name = r.obj["metadata"]["namespace"], data_claim_name(r.parsed)
     try:
         claim = await r.client.server.get(kinds.PERSISTENT_VOLUME_CLAIM, namespace, name)

@@ -49,14 +49,14 @@ async def rotate(r: Reconciliation[SwarmMemoryStore], secret: Object) -> tuple[O
         if left > 0:
             return secret, left
         secret = await _patch(r, secret, {"data": former})
-        r.recorder.event(r.obj, "Normal", "FormerTokensRemoved", "the tokens before work no longer", action="Update")
+        r.recorder.event(r.obj, "Normal", "FormerTokensRemoved", "the former tokens no longer work", action="Update")
     value = asked(r.obj)
     if value is None or value == annotations.get(labels.ROTATE_TOKENS):
         return secret, 0.0
     marks = {labels.ROTATE_TOKENS: value, labels.TOKENS_ROTATED: rfc3339(r.clock.now())}
     kept = {former: data[name] for name, former in FORMER_FILES.items() if data.get(name)}
     secret = await _patch(r, secret, {"metadata": {"annotations": marks}, "data": {**new_tokens(), **kept}})
-    note = f"new tokens in Secret {metadata['name']}; those before work for another {OVERLAP / 60:.0f} minutes"
+    note = f"new tokens in Secret {metadata['name']}; the former ones work for another {OVERLAP / 60:.0f} minutes"
     r.recorder.event(r.obj, "Normal", "TokensRotated", note, action="Update")
     return secret, OVERLAP
 

@@ -34,7 +34,7 @@ class Space(Step[SwarmMemoryStore]):
         used = settled(exact, stored.volume_used_percent)
         r.status["volumeUsedPercent"] = used
         if used is None:
-            message = "the memory service has not said yet how full the volume is"
+            message = "the memory service has not reported yet how full the volume is"
             r.conditions.set(CONDITION, status=None, reason="NotMeasured", message=message)
             return done()
         size = observation.stats.volume_size_bytes if observation and observation.stats else None

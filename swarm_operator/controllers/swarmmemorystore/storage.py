@@ -48,7 +48,7 @@ class Storage(Step[SwarmMemoryStore]):
                 r.status["storageReady"] = False
                 return failed("VolumeLost", _lost(data_claim_name(store)), blocks=True)
             r.recorder.event(
-                r.obj, "Warning", "VolumeLost", "the memory begins empty: its volume is gone", action="Create"
+                r.obj, "Warning", "VolumeLost", "the memory starts empty: its volume was lost", action="Create"
             )
         claim, refusal = await apply_claim(r, data_claim(store, live))
         if store.deletion_policy != "Backup":
@@ -143,7 +143,7 @@ def claim_outcome(claim: Object) -> Outcome:
 def _resize_state(status: Object) -> str:
     """Return the message about the claim's growth and the time of its start; empty without a growth."""
     said = (
-        f"; {c['type']} since {c.get('lastTransitionTime') or 'a time that it does not say'}: {c.get('message', '')}"
+        f"; {c['type']} since {c.get('lastTransitionTime') or 'an unknown time'}: {c.get('message', '')}"
         for c in status.get("conditions") or ()
         if c["status"] == "True"
     )
@@ -185,6 +185,6 @@ async def _live_claim(r: Reconciliation[SwarmMemoryStore]) -> Object | None:
 
 def _lost(name: str) -> str:
     return (
-        f"PersistentVolumeClaim {name} is gone, and the data with it: make a claim of this name from a copy,"
+        f"PersistentVolumeClaim {name} was deleted, and the data with it: make a claim of this name from a copy,"
         " or set onVolumeLoss to StartEmpty"
     )

@@ -46,7 +46,7 @@ def test_a_switch_in_the_environment_is_true_or_false(monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         manager.parse([])
     assert caught.value.code == 2
-    assert "$SWARM_OPERATOR_METRICS_SECURE: 'maybe' is not allowed; true and false are" in capsys.readouterr().err
+    assert "$SWARM_OPERATOR_METRICS_SECURE: 'maybe' is not allowed; allowed: true or false" in capsys.readouterr().err
 
 
 def test_the_certificate_s_folder_comes_from_the_environment_too(monkeypatch):

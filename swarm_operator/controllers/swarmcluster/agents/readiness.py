@@ -73,7 +73,7 @@ def _lost(pod: Object, now: datetime) -> Outcome | None:
         return None
     node = (pod.get("spec") or {}).get("nodeName", "")
     message = (
-        f"pod {metadata['name']} was to end by {metadata['deletionTimestamp']}, and node {node} does not say that it"
-        " has; if the node is gone for good, delete the Node or force the pod's deletion"
+        f"pod {metadata['name']} should have ended by {metadata['deletionTimestamp']}, and node {node} has not"
+        " reported its end; if the node is lost, delete the Node or force the pod's deletion"
     )
     return failed("NodeGone", message)

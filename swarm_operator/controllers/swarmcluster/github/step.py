@@ -124,7 +124,7 @@ def _unready(r: Reconciliation[SwarmCluster], held: Held | None, error: GitHubEr
     if error is None:
         outcome = waiting("MintingToken", "GitHub is asked for a token", requeue_after=delay)
     else:
-        until = f"; the token of before works until {rfc3339(held.expires_at)}" if held and works else ""
+        until = f"; the former token works until {rfc3339(held.expires_at)}" if held and works else ""
         outcome = failed(error.reason, f"{error}{until}", requeue_after=delay)
     r.set_condition(CONDITION, outcome)
     return done(requeue_after=delay) if works else outcome

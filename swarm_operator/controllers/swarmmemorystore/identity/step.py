@@ -52,7 +52,7 @@ class Identity(Step[SwarmMemoryStore]):
         if not outcome.is_done or pod is None:
             r.set_condition(_CONDITION, outcome)
         elif not _mounts(pod):
-            old = "the pod is of an operator before: it gets the keys when it is replaced"
+            old = "a former release of the operator made the pod: the next pod gets the keys"
             r.set_condition(_CONDITION, waiting("WaitingForPod", old))
         else:
             self._judge(r, outcome, pod["spec"]["containers"][0]["image"])
@@ -62,11 +62,13 @@ class Identity(Step[SwarmMemoryStore]):
         """Set the condition by the features that the service reports. The operator's own release needs no answer."""
         features = self.features(key_of(r.obj))
         if features is None and image != self.image:
-            asked = f"the service, of image {image}, has not said yet whether it verifies tokens of service accounts"
+            asked = f"the service (image {image}) has not reported yet whether it verifies tokens of service accounts"
             r.conditions.set(_CONDITION, status=None, reason="WaitingForService", message=asked)
             return
         if features is not None and FEATURE not in features:
-            outcome = failed("ReleaseTooOld", f"image {image} is of a release that verifies no tokens of pods")
+            outcome = failed(
+                "ReleaseTooOld", f"image {image} is of a release that cannot verify tokens of service accounts"
+            )
         r.set_condition(_CONDITION, outcome)
 
     async def _publish(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
@@ -78,7 +80,7 @@ class Identity(Step[SwarmMemoryStore]):
                 raise
             failure = _failure(error)
             if r.client.get(kinds.CONFIG_MAP, Key(r.parsed.metadata.namespace, _config_map_name(r.parsed))):
-                return done("KeysStale", f"what was published before stays, also the access: {failure.message}")
+                return done("KeysStale", f"the keys and the access that were published before stay: {failure.message}")
             return failure
         await children.ensure(r, kinds.CONFIG_MAP, config_map(r.parsed, keys))
         return done("KeysPublished")

@@ -104,7 +104,7 @@ class Migration(Step[SwarmMemoryStore]):
         if spec.hibernated:
             if wanted is not None:
                 await children.delete(r, kinds.JOB, wanted)
-            return waiting("Hibernated", "the migration begins anew when the store wakes")
+            return waiting("Hibernated", "the migration starts again when the store wakes")
         if not r.outcomes[Workload].is_done:
             return waiting("WaitingForPod", "the migration begins when the store's pod is ready")
         if missing := await _missing(r):
@@ -142,7 +142,7 @@ def _succeeded(r: Reconciliation[SwarmMemoryStore], job: Object, pods: list[Obje
     at = job["status"]["completionTime"]
     found = next(filter(None, (summary(ended) for pod in pods if (ended := _end(pod)))), None)
     if found is None and (r.clock.now() - datetime.fromisoformat(at)).total_seconds() < _REPORT_GRACE:
-        return waiting("Migrating", f"Job {job['metadata']['name']} has succeeded; its pod has not said yet how much")
+        return waiting("Migrating", f"Job {job['metadata']['name']} has succeeded; its pod has not reported yet")
     r.status |= {"migrationCompleted": True, "migrationTime": at}
     numbers = counts(found) if found else {}
     return _completed(r, {"job": job["metadata"]["name"], "location": location(r.parsed), **numbers})
@@ -152,7 +152,7 @@ def _completed(r: Reconciliation[SwarmMemoryStore], found: dict[str, Any]) -> Ou
     """Return the outcome of a migration whose numbers are those of status.migration."""
     r.status["migration"] = found
     numbers = ", ".join(f"{found[name]} {name}" for name in (*KINDS, "kept", "quarantined") if name in found)
-    return done("Completed", f"{numbers or 'how much is not known'}; the report is at {found.get('location')}")
+    return done("Completed", f"{numbers or 'the counts are unknown'}; the report is at {found.get('location')}")
 
 
 def _end(pod: Object) -> Object | None:

@@ -205,7 +205,7 @@ async def test_an_object_created_meanwhile_by_another_owner_is_not_used(
 async def test_somebody_else_s_object_is_never_taken_over(ensure, client, seen, spec, cached, recorder):
     """Not even one with the same values, where a server-side apply would meet no conflict."""
     before = (seen if cached else client.put)(SERVICE, foreign(**spec))
-    with pytest.raises(NameTakenError, match="Service child exists and belongs to somebody else"):
+    with pytest.raises(NameTakenError, match="Service child exists and belongs to another owner"):
         await ensure(wanted(type="ClusterIP"))
     assert client.writes() == []
     assert client.objects[SERVICE, Key("ns", "child")] == before

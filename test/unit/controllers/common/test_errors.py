@@ -42,7 +42,7 @@ def test_each_invalid_field_is_named():
         (
             NameTakenError(kinds.SERVICE, "bees"),
             "NameTaken",
-            "Service bees exists and belongs to somebody else: rename or delete it, or rename this object",
+            "Service bees exists and belongs to another owner: rename or delete it, or rename this object",
         ),
     ],
 )

@@ -174,7 +174,7 @@ async def test_a_job_of_somebody_else_is_not_ours(passes, deleted, client, seen,
     client.put(kinds.JOB, ours)
     await passes()
     assert ready()[1] == "DeletionFailed"
-    assert "belongs to somebody else" in ready()[2]
+    assert "belongs to another owner" in ready()[2]
 
 
 async def test_a_quota_that_refuses_the_job_is_told_and_tried_again(passes, deleted, client, status, ready):

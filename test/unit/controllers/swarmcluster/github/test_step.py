@@ -109,7 +109,7 @@ async def test_a_failure_leaves_the_token_and_ready_as_they_are_while_it_works(
     assert ready() == ("True", "TokenValid"), "it is being asked for"
     result = await run()
     assert ready() == ("False", "GitHubUnavailable")
-    assert "the token of before works until 2026-11-23T13:00:00Z" in message("GitHubTokenReady")
+    assert "the former token works until 2026-11-23T13:00:00Z" in message("GitHubTokenReady")
     assert conditions()["Ready"][1] == "WaitingForStore"
     assert token() == github.minted[0]
     assert 10 <= result.requeue_after <= 12
