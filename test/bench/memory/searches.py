@@ -27,6 +27,8 @@ from swarm_operator.memory.client import MemoryClient
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 
 _CLIENTS = 4
+_BEGUN = "begun\n"
+"""What the process of these clients says once each has had an answer."""
 _KINDS: dict[str, dict[str, object]] = {
     "a word": {"text": "w77"},
     "a word of a namespace": {"text": "w77", "namespace": "big"},
@@ -114,11 +116,13 @@ async def _ask(server: servers.Server) -> list[str]:
 
 @contextlib.contextmanager
 def _attacked(server: servers.Server) -> Iterator[None]:
-    """Send the worst searches from a process of their own."""
+    """Send the worst searches from a process of their own, from when each of its clients has had its first answer."""
     command = [sys.executable, "-m", "bench.memory.searches", "--attack", str(server.port), server.token]
-    with subprocess.Popen(command) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            time.sleep(1.0)
+            assert process.stdout is not None
+            if process.stdout.readline() != _BEGUN:
+                raise RuntimeError("the searches have ended before they began")
             yield
             if process.poll() is not None:
                 raise RuntimeError("the searches have ended before the measurement")
@@ -127,12 +131,18 @@ def _attacked(server: servers.Server) -> Iterator[None]:
 
 
 async def _attack(port: int, token: str) -> None:
+    begun = asyncio.Barrier(_CLIENTS)
+
     async def client(number: int) -> None:
         async with MemoryClient(f"http://127.0.0.1:{port}", token=token, retries=0) as memory:
-            for query in itertools.islice(itertools.cycle(_WORST), number, None):
-                await memory.search(**query)  # type: ignore[arg-type]
+            for count in itertools.count(number):
+                await memory.search(**_WORST[count % len(_WORST)])  # type: ignore[arg-type]
+                if count == number and await begun.wait() == 0:
+                    print(_BEGUN, end="", flush=True)
 
-    await asyncio.gather(*(client(number) for number in range(_CLIENTS)))
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(_CLIENTS):
+            tasks.create_task(client(number))
 
 
 async def _measure(server: servers.Server, entries: int, seconds: float) -> list[str]:
