@@ -17,7 +17,8 @@ from google.protobuf.message import DecodeError, Message
 
 from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError
 from swarm_operator.memory.core.threads import LARGE_BYTES, run_on_thread
-from swarm_operator.memory.service.errors import BodyTimeoutError
+from swarm_operator.memory.service.errors import BodyTimeoutError, BodyTooLargeError
+from swarm_operator.memory.service.grpc.pause import Pause
 from swarm_operator.memory.service.grpc.weight import check_weight
 from swarm_operator.memory.service.quotas import Holder, Quotas, largest_request, too_large
 from swarm_operator.memory.service.settings import ServiceSettings
@@ -64,6 +65,18 @@ class Held:
             self._quotas.bodies.give_back(self._holder, held)
 
 
+class _Caller:
+    """What the calls of one principal share."""
+
+    __slots__ = ("pause", "prompt", "turn")
+
+    def __init__(self) -> None:
+        self.prompt = asyncio.Semaphore(_PROMPT_READS)
+        self.pause = Pause()
+        self.turn = asyncio.Lock()
+        """Held by one call that waits for the end of the pause: what has waited must not be read all at once."""
+
+
 class Admission:
     """Admits calls and reads their messages."""
 
@@ -71,7 +84,7 @@ class Admission:
         self._quotas = quotas
         self._largest = settings.max_body_bytes
         self._timeout = settings.body_timeout
-        self._prompt: dict[str, asyncio.Semaphore] = collections.defaultdict(lambda: asyncio.Semaphore(_PROMPT_READS))
+        self._callers: dict[str, _Caller] = collections.defaultdict(_Caller)
         self._reading: dict[_Reading, None] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -85,8 +98,14 @@ class Admission:
         """Count a call whose messages gRPC reads, and reserve a message of maximum size. Raise OverloadedError."""
         self.enter(holder, context).message(self._largest)
 
+    def pause_of(self, holder: Holder) -> Pause:
+        """Return the pause after the principal's refused messages, for a call whose messages others read."""
+        return self._callers[holder.name].pause
+
     async def read(self, holder: Holder, held: Held, kind: type[Message], context: Any) -> Any:
         """Return the message of a call. Parse a large message on a thread.
+
+        After a large message that is refused, the principal's next messages wait for the end of a pause.
 
         Raises:
             BodyTooLargeError: the message is larger than a holder that may only read may send.
@@ -94,13 +113,25 @@ class Admission:
             BodyTimeoutError: the message did not arrive in time.
             InvalidInputError: the bytes are not a message of this call, or have too many fields.
         """
-        raw = await self._receive(self._prompt[holder.name], held, context)
+        caller = self._callers[holder.name]
+        if not caller.pause.seconds:
+            return await self._read(caller, holder, held, kind, context)
+        async with caller.turn:
+            await asyncio.sleep(caller.pause.seconds)
+            return await self._read(caller, holder, held, kind, context)
+
+    async def _read(self, caller: _Caller, holder: Holder, held: Held, kind: type[Message], context: Any) -> Any:
+        raw = await self._receive(caller.prompt, held, context)
         if raw is grpc.aio.EOF:
             raise InvalidInputError("message", "given once")
-        if len(raw) > largest_request(holder, self._largest):
-            raise too_large(holder, self._largest)
-        held.message(len(raw))
-        return await run_on_thread(_parse, kind, raw) if len(raw) > LARGE_BYTES else _parse(kind, raw)
+        try:
+            if len(raw) > largest_request(holder, self._largest):
+                raise too_large(holder, self._largest)
+            held.message(len(raw))
+            return await run_on_thread(_parse, kind, raw) if len(raw) > LARGE_BYTES else _parse(kind, raw)
+        except (BodyTooLargeError, InvalidInputError):
+            caller.pause.extend(len(raw))
+            raise
 
     async def _receive(self, prompt: asyncio.Semaphore, held: Held, context: Any) -> Any:
         await prompt.acquire()

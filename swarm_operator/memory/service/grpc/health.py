@@ -12,6 +12,8 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 
+from swarm_operator.memory.service.grpc.pause import Pause
+
 _CHECK: Final = f"/{health.SERVICE_NAME}/Check"
 _LIST: Final = f"/{health.SERVICE_NAME}/List"
 _WATCH: Final = f"/{health.SERVICE_NAME}/Watch"
@@ -40,6 +42,7 @@ class Health:
         self._servicer = health.aio.HealthServicer()
         self._statuses: dict[str, health_pb2.HealthCheckResponse] = {}
         self._reads = 0
+        self._pause = Pause()
         self._watches: dict[_Watch, None] = {}
 
     async def set(self, service: str, *, ready: bool) -> None:
@@ -114,8 +117,11 @@ class Health:
         oldest.wake.set()
 
     async def _request(self, context: Any) -> health_pb2.HealthCheckRequest:
-        """Return the request. If too many are being read, return the request for the server, so that it is answered."""
-        if self._reads >= _MOST_READS:
+        """Return the request. If too many are being read, return the request for the server, so that it is answered.
+
+        After a large request, which is no health check, none is read for a while either.
+        """
+        if self._reads >= _MOST_READS or self._pause.seconds:
             return health_pb2.HealthCheckRequest()
         self._reads += 1
         try:
@@ -125,8 +131,11 @@ class Health:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not arrive")
         finally:
             self._reads -= 1
+        if raw is grpc.aio.EOF:
+            return health_pb2.HealthCheckRequest()
+        self._pause.extend(len(raw))
         try:
-            return health_pb2.HealthCheckRequest.FromString(b"" if raw is grpc.aio.EOF else raw)
+            return health_pb2.HealthCheckRequest.FromString(raw)
         except DecodeError:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the request is not a HealthCheckRequest")
 

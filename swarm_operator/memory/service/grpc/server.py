@@ -16,6 +16,7 @@ from prometheus_client import Counter
 
 from swarm_operator.memory.core.errors import InvalidInputError, OverloadedError
 from swarm_operator.memory.core.store import Store
+from swarm_operator.memory.core.threads import LARGE_BYTES
 from swarm_operator.memory.service.access.rights import Credential
 from swarm_operator.memory.service.access.tokens import Tokens
 from swarm_operator.memory.service.certificate import Certificate, Pair
@@ -23,6 +24,7 @@ from swarm_operator.memory.service.errors import BodyTimeoutError, UnauthorizedE
 from swarm_operator.memory.service.grpc import memory_pb2_grpc
 from swarm_operator.memory.service.grpc.admission import Admission
 from swarm_operator.memory.service.grpc.health import Health
+from swarm_operator.memory.service.grpc.pause import Pause
 from swarm_operator.memory.service.grpc.servicer import OPERATIONS, SERVICE, MemoryServicer
 from swarm_operator.memory.service.grpc.statuses import refusal, status_of
 from swarm_operator.memory.service.problems import describe
@@ -204,13 +206,17 @@ class _Admission(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     async def _reflect(self, credential: Credential, handler: Any, requests: Any, context: Any) -> AsyncIterator[Any]:
         """Yield the responses of reflection. Its requests are read as they arrive, so the call has a deadline."""
+        pause = self._admission.pause_of(credential.principal)
         try:
             self._admission.enter_stream(credential.principal, context)
+            await asyncio.sleep(pause.seconds)
         except OverloadedError as error:
             await self._refuse(error, None, context)
         try:
             async with asyncio.timeout(self._reflection_seconds):
-                async for response in handler.stream_stream(_parsed(requests, handler.request_deserializer), context):
+                async for response in handler.stream_stream(
+                    _parsed(requests, handler.request_deserializer, pause), context
+                ):
                     yield response
         except InvalidInputError as error:
             await self._refuse(error, None, context)
@@ -224,9 +230,12 @@ class _Admission(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         await context.abort(*refusal(problem))
 
 
-async def _parsed(requests: AsyncIterator[bytes], parse: Callable[[bytes], Any]) -> AsyncIterator[Any]:
+async def _parsed(requests: AsyncIterator[bytes], parse: Callable[[bytes], Any], pause: Pause) -> AsyncIterator[Any]:
     """Yield the requests of reflection. Raise InvalidInputError: gRPC itself would answer UNKNOWN."""
     async for raw in requests:
+        if len(raw) > LARGE_BYTES:
+            pause.extend(len(raw))
+            raise InvalidInputError("message", f"at most {LARGE_BYTES} bytes: a request of reflection is a name")
         try:
             request = parse(raw)
         except DecodeError:

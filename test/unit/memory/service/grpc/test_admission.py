@@ -7,6 +7,7 @@ import grpc
 import pytest
 
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
+from swarm_operator.memory.service.grpc import pause
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 
 SERVICE = "swarm.memory.v1.Memory"
@@ -218,6 +219,32 @@ async def test_what_is_no_request_of_reflection_is_the_callers_error(start_grpc,
         await held_is(served.quotas.calls, 0, eventually)
 
 
+async def test_a_large_request_of_reflection_is_refused_and_the_next_ones_wait(
+    start_grpc, calling, monkeypatch, eventually
+):
+    monkeypatch.setattr(pause, "BYTES_PER_SECOND", 1)
+    async with start_grpc() as served:
+        channel = await calling(served)
+        reflect = channel.stream_stream(REFLECTION, request_serializer=bytes, response_deserializer=bytes)
+        name = b"x" * MIB
+        large = b"\x1a" + bytes((0x80, 0x80, 0x40)) + name  # file_containing_symbol, of that length
+        status, problem = await served.problem(reflect(iter([large]), metadata=metadata(READER)).read())
+        assert (status, problem.details["field"]) == (grpc.StatusCode.INVALID_ARGUMENT, "message")
+        assert "at most 65536 bytes" in problem.message
+        every = b"\x3a\x00"  # list_services
+        waiting = reflect(iter([every]), metadata=metadata(READER))
+        await held_is(served.quotas.calls, 1, eventually)
+        assert await reflect(iter([every]), metadata=metadata(CLIENT)).read()
+        assert not waiting.done()
+        memory = MemoryStub(channel).Stats(pb.StatsRequest(), metadata=metadata(READER))
+        await held_is(served.quotas.calls, 2, eventually)
+        await MemoryStub(channel).Stats(pb.StatsRequest(), metadata=metadata(CLIENT))
+        assert not memory.done()
+        for call in (waiting, memory):
+            call.cancel()
+        await held_is(served.quotas.calls, 0, eventually)
+
+
 async def test_open_reflections_have_a_share(start_grpc, calling, eventually):
     async with start_grpc(max_held_body_bytes=64 * MIB) as served:
         channel = await calling(served)
@@ -229,3 +256,69 @@ async def test_open_reflections_have_a_share(start_grpc, calling, eventually):
         for call in calls:
             call.cancel()
         await held_is(served.quotas.bodies, 0, eventually)
+
+
+async def test_a_large_message_that_is_refused_makes_the_next_ones_of_its_token_wait(
+    start_grpc, calling, monkeypatch, eventually
+):
+    monkeypatch.setattr(pause, "BYTES_PER_SECOND", 1)
+    large = pb.GetRequest(namespace="n", key="k" * 2 * MIB)
+    async with start_grpc() as served:
+        memory = MemoryStub(await calling(served))
+        for _ in range(2):  # a small one is read as ever
+            await served.problem(memory.Put(pb.PutRequest(namespace="n", key="k"), metadata=metadata(READER)))
+        await served.problem(memory.Get(large, metadata=metadata(READER)))
+        waiting = [memory.Stats(pb.StatsRequest(), metadata=metadata(READER)) for _ in range(9)]
+        await held_is(served.quotas.calls, 9, eventually)
+        for _ in range(10):  # another token's calls, sent after those, are answered
+            await memory.Stats(pb.StatsRequest(), metadata=metadata(CLIENT))
+        assert not any(call.done() for call in waiting)
+        for call in waiting:
+            call.cancel()
+        await held_is(served.quotas.calls, 0, eventually)
+
+
+@pytest.mark.parametrize("method", ["Put", "Batch"])
+async def test_a_large_message_that_is_none_makes_the_next_ones_wait_too(
+    start_grpc, calling, monkeypatch, eventually, method
+):
+    monkeypatch.setattr(pause, "BYTES_PER_SECOND", 1)
+    async with start_grpc() as served:
+        channel = await calling(served)
+        call = channel.unary_unary(f"/{SERVICE}/{method}", request_serializer=bytes, response_deserializer=bytes)
+        status, _ = await served.problem(call(b"\xff" * MIB, metadata=metadata(CLIENT)))
+        assert status is grpc.StatusCode.INVALID_ARGUMENT
+        waiting = MemoryStub(channel).Stats(pb.StatsRequest(), metadata=metadata(CLIENT))
+        await held_is(served.quotas.calls, 1, eventually)
+        await MemoryStub(channel).Stats(pb.StatsRequest(), metadata=metadata(READER))
+        assert not waiting.done()
+        waiting.cancel()
+        await held_is(served.quotas.calls, 0, eventually)
+
+
+async def test_the_pause_after_a_refused_message_ends(start_grpc, calling, monkeypatch, eventually):
+    monkeypatch.setattr(pause, "BYTES_PER_SECOND", 100 * MIB)
+    large = pb.GetRequest(namespace="n", key="k" * 2 * MIB)
+    async with start_grpc() as served:
+        memory = MemoryStub(await calling(served))
+        refused = [memory.Get(large, metadata=metadata(READER)) for _ in range(3)]
+        for each in refused:
+            status, problem = await served.problem(each)
+            assert (status, problem.code) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "body-too-large")
+        await asyncio.gather(*(memory.Stats(pb.StatsRequest(), metadata=metadata(READER)) for _ in range(3)))
+        await held_is(served.quotas.calls, 0, eventually)
+
+
+async def test_after_a_pause_one_message_of_a_token_is_read_after_the_other(
+    start_grpc, calling, monkeypatch, eventually
+):
+    monkeypatch.setattr(pause.Pause, "seconds", 1e-9)
+    async with start_grpc() as served:
+        channel = await calling(served)
+        slow = [begin(channel, READER) for _ in range(3)]
+        await held_is(served.quotas.calls, 3, eventually)
+        await MemoryStub(channel).Stats(pb.StatsRequest(), metadata=metadata(CLIENT))
+        assert len(served.server._servicer._admission._reading) == 1
+        for call in slow:
+            call.cancel()
+        await held_is(served.quotas.calls, 0, eventually)

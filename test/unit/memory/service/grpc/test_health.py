@@ -6,7 +6,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from swarm_operator.memory.service.grpc import health
+from swarm_operator.memory.service.grpc import health, pause
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.servicer import SERVICE
 
@@ -122,3 +122,16 @@ async def test_health_watches_end_when_the_server_stops(start_grpc, connecting):
             served.server.stop()
             with pytest.raises(grpc.aio.AioRpcError):
                 await watch.read()
+
+
+async def test_after_a_large_request_the_next_ones_are_answered_unread(channel, monkeypatch):
+    monkeypatch.setattr(pause, "BYTES_PER_SECOND", 1)
+    check = channel.unary_unary("/grpc.health.v1.Health/Check", request_serializer=bytes)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await check(b"\xff" * 64 * 1024)  # not large
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await check(request("x" * 2 * 1024 * 1024).SerializeToString())
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    stub = health_pb2_grpc.HealthStub(channel)
+    assert (await stub.Check(request("nothing"))).status == SERVING, "as of the server: the request is not read"

@@ -1,0 +1,38 @@
+"""The pause of a caller whose large messages are refused.
+
+The package grpc copies the whole of a message on the event loop before anybody can look at its size: one of 16 MiB
+takes some 30 ms of the processor, in which nobody else is served. A refusal comes too late to prevent that, so the
+next message is read later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from swarm_operator.memory.core.threads import LARGE_BYTES
+from swarm_operator.memory.service.settings import MIB
+
+BYTES_PER_SECOND: Final = 8 * MIB
+"""Bytes of refused messages that are read of one caller in a second."""
+
+
+class Pause:
+    """How long no message of a caller is read."""
+
+    __slots__ = ("_ends",)
+
+    def __init__(self) -> None:
+        self._ends = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds that are left."""
+        # Most callers have never had a pause, and need no look at the clock.
+        return max(self._ends - asyncio.get_running_loop().time(), 0.0) if self._ends else 0.0
+
+    def extend(self, size: int) -> None:
+        """Extend the pause by what a refused message costs. Small ones, as mistakes are, cost nothing."""
+        if size > LARGE_BYTES:
+            now = asyncio.get_running_loop().time()
+            self._ends = max(self._ends, now) + size / BYTES_PER_SECOND
