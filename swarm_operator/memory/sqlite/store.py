@@ -46,14 +46,8 @@ from swarm_operator.memory.sqlite.engine import Engine
 from swarm_operator.memory.sqlite.tables import compression
 from swarm_operator.memory.sqlite.tables.ranges import after_prefix
 from swarm_operator.memory.sqlite.vectors import given
-from swarm_operator.memory.sqlite.write.apply import (
-    BatchOperation,
-    DeleteOperation,
-    Operation,
-    PutOperation,
-    TransactionOperation,
-    UpdateOperation,
-)
+from swarm_operator.memory.sqlite.write.apply import DeleteOperation, Operation, PutOperation
+from swarm_operator.memory.sqlite.write.batch import BatchOperation, TransactionOperation, UpdateOperation
 from swarm_operator.memory.sqlite.write.checked import CheckedPutOperation
 from swarm_operator.memory.sqlite.write.writer import DELETING
 

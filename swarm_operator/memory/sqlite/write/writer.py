@@ -36,7 +36,8 @@ from swarm_operator.memory.sqlite.database.checkpoint import truncate, wal_size
 from swarm_operator.memory.sqlite.database.connection import Worker
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.database.reserve import Reserve
-from swarm_operator.memory.sqlite.write.apply import Operation, commit_batch, only_deletes, trial_write
+from swarm_operator.memory.sqlite.write.apply import Operation, commit_batch, trial_write
+from swarm_operator.memory.sqlite.write.batch import only_deletes
 
 T = TypeVar("T")
 
