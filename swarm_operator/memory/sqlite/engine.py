@@ -152,7 +152,7 @@ class Engine:
             await indexer.open()
             readers = await Readers.open(path, config, worker, observer)
             stack.push_async_callback(readers.close)
-            vectors = VectorIndex(config, readers, embedder=embedder, former=former_embedder)
+            vectors = VectorIndex(path.parent, config, readers, embedder=embedder, former=former_embedder)
             await vectors.open(worker)
             store = cls(
                 path, config, worker=worker, readers=readers, now=now, sleep=sleep,

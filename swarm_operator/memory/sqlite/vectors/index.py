@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from swarm_operator.memory.core.embedding import Embedder
@@ -47,6 +48,7 @@ class VectorIndex:
         followers: what embeds entries that change; empty without an embedder.
 
     Args:
+        folder: folder of the database.
         config: the settings.
         readers: the reading connections.
         embedder: makes vectors of entries and texts; None: nobody does.
@@ -54,8 +56,9 @@ class VectorIndex:
     """
 
     def __init__(
-        self, config: StoreConfig, readers: Readers, *, embedder: Embedder | None, former: FormerEmbedder
+        self, folder: Path, config: StoreConfig, readers: Readers, *, embedder: Embedder | None, former: FormerEmbedder
     ) -> None:
+        self._folder = folder
         self._config = config
         self._readers = readers
         self._embedder = embedder
@@ -101,6 +104,7 @@ class VectorIndex:
                 await task
         for follower in self.followers:
             await follower.close()
+        self._forget_memory()
 
     @property
     def has_embedder(self) -> bool:
@@ -247,7 +251,7 @@ class VectorIndex:
         model = table.CLIENT if serving is None else serving.number
         planes = self._planes.get(width)
         if planes is None:
-            planes = self._planes[width] = module.Planes(width, model)
+            planes = self._planes[width] = module.Planes(width, model, self._folder)
             while len(self._planes) > _MAX_WIDTHS:
                 self._planes.popitem(last=False)
         self._planes.move_to_end(width)

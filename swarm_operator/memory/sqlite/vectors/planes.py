@@ -1,7 +1,7 @@
 """Sign bits of vectors in memory, in planes of 64 dimensions: what a search looks at before it reads the file.
 
-40 bytes for a vector of 256 dimensions: the bits, and 4 bytes each for the row ID and for the number of its namespace.
-The slots are in the order of the row IDs. One without a vector has the namespace 0.
+44 bytes for a vector of 256 dimensions: the bits, and 4 bytes each for the row ID, for the number of its namespace and
+for the place of its code in a file that is mapped (see vectors.codefile). The slots are in the order of the row IDs. One without a vector has the namespace 0.
 
 The file is read in steps. After that the log of the table is followed (see vectors.table), in the snapshot of each
 search: what a search finds in memory is as new as its snapshot or newer. A candidate counts only if the snapshot has
@@ -10,25 +10,28 @@ its code.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from swarm_operator.memory.sqlite.vectors.codes import Array, estimates, planes, query_bits, sign_bits
+from swarm_operator.memory.sqlite.vectors.codefile import CodeFile
+from swarm_operator.memory.sqlite.vectors.codes import Array, matrix
+from swarm_operator.memory.sqlite.vectors.signs import Signs, planes, sign_bits
 from swarm_operator.memory.sqlite.vectors.table import slot
 
 EXACT: Final = 12_000
 """Number of vectors whose codes are compared: up to so many, all of them, and of more those that are best by bits."""
 _LOAD_ROWS: Final = 4096
-_BLOCK: Final = 1 << 16
-_KEEP: Final = 6
-"""Divisor of the vectors that are left after their bits were compared with those of the query."""
 _GROWTH: Final = 8
 """Divisor of what is allocated beyond what is needed."""
+_ROUNDING: Final = 1e-5
+"""More than two ways of computing a cosine differ by."""
 
 _LOAD = """
     SELECT id / 4, space, code FROM vectors WHERE id >= 4 * ? AND model IN (0, ?) AND length(code) = ?
@@ -50,9 +53,14 @@ class Planes:
         model: number of the model whose vectors these are, beside those of clients.
         loaded: whether all vectors of the file are here.
         lock: see above.
+
+    Args:
+        width: see above, as the next one.
+        model: see above.
+        folder: folder of the file with the codes; None: there is none, and searches read them from the database.
     """
 
-    def __init__(self, width: int, model: int) -> None:
+    def __init__(self, width: int, model: int, folder: Path | None = None) -> None:
         self.width = width
         self.model = model
         self.loaded = False
@@ -65,11 +73,16 @@ class Planes:
         self._bits = [np.empty(0, np.uint64) for _ in range(planes(width))]
         self._ids: Array = np.empty(0, np.uint32)
         self._spaces = np.empty(0, np.uint32)
+        self._places = np.empty(0, np.uint32)
+        self._codes: CodeFile | None = None
+        if folder is not None:
+            with contextlib.suppress(OSError):
+                self._codes = CodeFile(folder, width)
 
     @property
     def memory_bytes(self) -> int:
         """Return the size of the arrays."""
-        return sum(array.nbytes for array in (*self._bits, self._ids, self._spaces))
+        return sum(array.nbytes for array in (*self._bits, self._ids, self._spaces, self._places))
 
     def load(self, db: sqlite3.Connection) -> None:
         """Take the next rows of the file, in the caller's snapshot. With the last of them `loaded` becomes True."""
@@ -100,46 +113,41 @@ class Planes:
         return True
 
     def candidates(self, vector: bytes, spaces: Sequence[int]) -> tuple[Array, Array | None]:
-        """Return the row IDs of the vectors that are most like a query's, best first, with their estimates.
+        """Return the row IDs of the vectors that are most like a query's, best first, and bounds of their cosines.
 
         Args:
             vector: vector of the query.
             spaces: numbers of the namespaces to search. No other vector has an effect on the result.
 
         Returns:
-            Up to EXACT row IDs. If these are all, in the order of the IDs, and None.
+            EXACT row IDs or some more, with the cosines that they do not or hardly exceed; None if these are not known,
+            and the row IDs are all there are.
         """
         count = self._count
         most = int(self._spaces[:count].max(initial=0))
         allowed = np.zeros(most + 1, np.bool_)
         allowed[[space for space in spaces if 0 < space <= most]] = True
-        searched = allowed[self._spaces[:count]]
-        total = int(np.count_nonzero(searched))
-        if total <= EXACT:
-            return self._ids[:count][searched], None
-        slots = self._alike(query_bits(vector), searched, max(EXACT, total // _KEEP))
-        found = estimates(vector, np.stack([plane[slots] for plane in self._bits]))
-        best = np.argpartition(-found, EXACT - 1)[:EXACT]
-        best = best[np.argsort(-found[best], kind="stable")]
-        return self._ids[slots[best]], found[best]
+        slots, bounds = self._alike(vector, allowed.take(self._spaces[:count], mode="clip"))
+        if self._codes is not None and len(slots):
+            bounds = self._codes.cosines(vector, self._places[slots]) + _ROUNDING
+        if bounds is not None:
+            order = np.argsort(-bounds, kind="stable")
+            slots, bounds = slots[order], bounds[order]
+        return self._ids[slots], bounds
 
-    def _alike(self, query: Array, searched: Array, least: int) -> Array:
-        """Return the slots whose bits differ in the fewest places: at least `least`, with all that are as good."""
-        distances = np.empty(len(searched), np.uint16)
-        counts = np.zeros(self.width + 1, np.int64)
-        for start in range(0, len(searched), _BLOCK):
-            end = min(start + _BLOCK, len(searched))
-            block = np.zeros(end - start, np.uint16)
-            for plane, bits in zip(self._bits, query, strict=True):
-                block += np.bitwise_count(plane[start:end] ^ bits)
-            distances[start:end] = block
-            counts += np.bincount(block[searched[start:end]], minlength=len(counts))
-        threshold = int(np.searchsorted(np.cumsum(counts), least))
-        return np.flatnonzero(searched & (distances <= threshold))
+    def _alike(self, vector: bytes, searched: Array) -> tuple[Array, Array | None]:
+        """Return the slots of the best vectors by their bits, with bounds of their cosines: all if there are few."""
+        if int(np.count_nonzero(searched)) <= EXACT:
+            return np.flatnonzero(searched), None
+        signs = Signs(vector)
+        distances = signs.distances([plane[: self._count] for plane in self._bits])
+        threshold = np.searchsorted(np.cumsum(np.bincount(distances[searched])), EXACT)
+        slots = np.flatnonzero(searched & (distances <= np.uint16(threshold)))
+        return slots, signs.bounds(distances[slots])
 
     def _remove(self, ids: Iterable[int]) -> None:
         """Empty the slots of these row IDs."""
-        gone = np.fromiter(ids, np.uint64)
+        gone = np.array([row_id for row_id in ids if row_id <= np.iinfo(self._ids.dtype).max], self._ids.dtype)
         slots = np.searchsorted(self._ids[: self._count], gone)
         known = slots < self._count
         known[known] = self._ids[slots[known]] == gone[known]
@@ -149,24 +157,39 @@ class Planes:
         """Fill the slots of rows, which are in the order of their IDs, and add those that are not here."""
         if not rows:
             return
-        ids, spaces = (np.array(column, np.uint64) for column in ([row[0] for row in rows], [row[1] for row in rows]))
-        bits = sign_bits([row[2] for row in rows], self.width)
+        if rows[-1][0] >= 2**32 and self._ids.dtype == np.uint32:
+            self._ids = self._ids.astype(np.uint64)
+        # Of the same type: searchsorted would copy all IDs to convert them.
+        ids = np.array([row[0] for row in rows], self._ids.dtype)
+        spaces = np.array([row[1] for row in rows], np.uint32)
+        codes = matrix([row[2] for row in rows], self.width)
+        bits = sign_bits(codes)
         slots = np.searchsorted(self._ids[: self._count], ids)
         known = slots < self._count
         known[known] = self._ids[slots[known]] == ids[known]
         self._spaces[slots[known]] = spaces[known]
         for plane, its_bits in zip(self._bits, bits, strict=True):
             plane[slots[known]] = its_bits[known]
+        places = self._stored(self._places[slots[known]], codes[known], codes[~known])
         if not known.all():
-            self._add(slots[~known], ids[~known], spaces[~known], bits[:, ~known])
+            self._add(slots[~known], ids[~known], spaces[~known], places, bits[:, ~known])
 
-    def _add(self, slots: Array, ids: Array, spaces: Array, bits: Array) -> None:
+    def _stored(self, places: Array, codes: Array, added: Array) -> Array:
+        """Write codes at these places, and others at new ones. Return the new ones."""
+        if self._codes is not None:
+            try:
+                self._codes.write(places, codes)
+                return self._codes.append(added)
+            except OSError:  # searches read the codes from the database
+                self._codes = None
+        return np.zeros(len(added), np.uint32)
+
+    def _add(self, slots: Array, ids: Array, spaces: Array, places: Array, bits: Array) -> None:
         """Insert new slots before others."""
-        if int(ids[-1]) >= 2**32 and self._ids.dtype == np.uint32:
-            self._ids = self._ids.astype(np.uint64)
         before, self._count = self._count, self._count + len(ids)
         self._ids = _insert(self._ids, before, slots, ids)
         self._spaces = _insert(self._spaces, before, slots, spaces)
+        self._places = _insert(self._places, before, slots, places)
         # One after the other: memory for a second copy of all planes is never needed.
         for number, its_bits in enumerate(bits):
             self._bits[number] = _insert(self._bits[number], before, slots, its_bits)

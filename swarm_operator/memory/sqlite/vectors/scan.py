@@ -4,10 +4,11 @@
     candidates     by their bits in memory, the best first; all of them if there are few
     conditions     tags, metadata, keys and times, before anything is ranked. If few entries meet them, these are found
                    by the indexes of entries instead, and all of them are compared
-    rescoring      cosines, by the codes in the file
+    rescoring      cosines, by the codes in the snapshot
 
 Rescoring takes a batch of candidates after the other, and ends when those that are left can hardly be better than what
-is there. So vectors that are much alike need one batch, and those without any order need all.
+is there. If the candidates are in the order of their codes, one batch is enough. If the codes are not mapped, vectors
+that are much alike need one, and those without any order need all.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import math
 import sqlite3
 from typing import Final, NamedTuple
 
@@ -25,21 +25,17 @@ from swarm_operator.memory.core.pages import SearchPage
 from swarm_operator.memory.core.query import Order, Query
 from swarm_operator.memory.sqlite.search import planner
 from swarm_operator.memory.sqlite.search.candidates import by_id
-from swarm_operator.memory.sqlite.vectors.codes import Array, distances
+from swarm_operator.memory.sqlite.vectors.codes import distances
 from swarm_operator.memory.sqlite.vectors.planes import Planes
 from swarm_operator.memory.sqlite.vectors.table import slot
 
 _BATCH: Final = 512
+_MARGIN: Final = 16
+"""Candidates of the first batch beyond those that are wanted: some may have expired."""
 _MAX_ENUMERATED: Final = 2000
 """Maximum number of entries that are looked at to find all that meet the conditions."""
 _MAX_TESTED: Final = 5000
 """Maximum number of candidates that are tested for the conditions."""
-# A sum over the signs of a vector of normally distributed numbers is as long as this part of the vector, and the rest
-# of the vector has this ratio to it. See "RaBitQ", https://arxiv.org/abs/2405.12497, section 3.
-_SIGNS_PART: Final = math.sqrt(2 / math.pi)
-_SIGNS_ERROR: Final = math.sqrt(1 - _SIGNS_PART**2) / _SIGNS_PART
-_DEVIATIONS: Final = 3.0
-
 _SPACES = "SELECT id FROM vector_spaces WHERE namespace >= ? AND namespace < ?"
 _ALL_SPACES = "SELECT id FROM vector_spaces"
 _CODES = """
@@ -88,21 +84,23 @@ def scan(
     """
     matches = planner.Filter(db, query, now) if _has_conditions(query) else None
     if matches is not None and (few := _enumerated(db, query, matches)) is not None:
-        ids, guesses, tested, matches = np.array(few, np.int64), None, len(few), None
+        ids, bounds, tested, matches = np.array(few, np.int64), None, len(few), None
     else:
-        ids, guesses = planes.candidates(vector, _spaces(db, query))
+        ids, bounds = planes.candidates(vector, _spaces(db, query))
         tested = 0
-    bounds = None if guesses is None else _bounds(vector, guesses)
     expired = {row_id for (row_id,) in db.execute(_EXPIRED, (now,)).fetchall()}
     found = Found([], tested)
     best: list[Scored] = []
-    for start in range(0, len(ids), _BATCH):
+    # The best are in the first batch if the bounds are close.
+    start, size = 0, _BATCH if bounds is None else wanted + _MARGIN
+    while start < len(ids):
         if bounds is not None and len(best) >= wanted and -best[wanted - 1].distance > bounds[start]:
             break
         if matches is not None and found.tested >= _MAX_TESTED:
             found.partial = True
             break
-        batch = ids[start : start + _BATCH].tolist()
+        batch = ids[start : start + size].tolist()
+        start, size = start + size, _BATCH
         if matches is not None:
             found.tested += len(batch)
             batch = [row_id for row_id in batch if (row := by_id(db, row_id)) is not None and matches(row)]
@@ -126,15 +124,6 @@ def _scored(db: sqlite3.Connection, planes: Planes, vector: bytes, ids: list[int
         return []
     found = distances(vector, [code for _, code in rows])
     return [Scored(each, row_id) for each, (row_id, _) in zip(found, rows, strict=True)]
-
-
-def _bounds(vector: bytes, guesses: Array) -> Array:
-    """Return the cosines that the candidates of these estimates hardly exceed."""
-    numbers = np.frombuffer(vector, "<f4").astype(np.float64)
-    root = math.sqrt(len(numbers))
-    expected = np.clip(guesses / (np.linalg.norm(numbers) * root * _SIGNS_PART), -1.0, 1.0)
-    bounds: Array = expected + _DEVIATIONS * _SIGNS_ERROR / root * np.sqrt(1 - expected**2)
-    return bounds
 
 
 def _spaces(db: sqlite3.Connection, query: Query) -> list[int]:

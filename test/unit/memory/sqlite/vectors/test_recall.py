@@ -1,10 +1,10 @@
-"""What a scan finds, beside the exact order by float32. test/bench/vectors.py does the same for a million."""
+"""What a scan finds, beside the exact order by float32. test/bench/memory/meaning.py does the same for a million."""
 
 import numpy as np
 import pytest
 
 from swarm_operator.memory.core import Draft, Put, Query
-from swarm_operator.memory.sqlite.vectors import codes, planes, scan
+from swarm_operator.memory.sqlite.vectors import codes, planes, scan, signs
 
 WIDTH = 64
 
@@ -39,13 +39,14 @@ async def test_recall(store, monkeypatch, kind):
         await store.batch([Put(Draft.create("n", str(number), 0, vector=each.tobytes())) for number, each in batch])
     assert await recall(store, vectors, queries) >= 0.98  # all codes are compared
     monkeypatch.setattr(planes, "EXACT", 400)
-    monkeypatch.setattr(planes, "_KEEP", 2)
+    assert await recall(store, vectors, queries) >= 0.97
+    store._vectors._planes[WIDTH]._codes = None  # as on a disk that is full
     monkeypatch.setattr(scan, "_BATCH", 20)  # candidates are rescored until those that are left can hardly be better
     assert await recall(store, vectors, queries) >= 0.97
 
     def without_rescoring(vector, chosen):
         """The cosines of the bits alone."""
-        signs = np.where(np.frombuffer(b"".join(chosen), np.int8).reshape(len(chosen), -1) < 0, -1.0, 1.0)
+        signs = np.where(chosen < 0, -1.0, 1.0)
         query = np.sign(np.frombuffer(vector, "<f4"))
         return signs @ query / len(query)
 
@@ -61,21 +62,28 @@ def test_a_code_keeps_the_direction(width):
     assert np.abs(restored - vectors).max() <= np.abs(vectors).max() / 127
     query = vectors[0] + 0.1
     exact = vectors @ query / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query)
-    assert np.abs(codes.cosines(query.tobytes(), [code for _, code in encoded]) - exact).max() < 0.01
+    compared = codes.cosines(query.tobytes(), codes.matrix([code for _, code in encoded], width))
+    assert np.abs(compared - exact).max() < 0.01
 
 
 @pytest.mark.parametrize("width", [1, 7, 64, 100, 256])
-def test_estimates_are_products_with_the_signs(width):
+def test_a_distance_is_the_sum_of_the_sizes_where_signs_differ(width):
     vectors = np.random.default_rng(width).standard_normal((50, width), np.float32)
     query = np.random.default_rng(0).standard_normal(width, np.float32)
-    bits = codes.sign_bits([codes.encode(each.tobytes())[1] for each in vectors], width)
-    rounded = np.array([np.frombuffer(codes.encode(each.tobytes())[1], np.int8) for each in vectors])
-    expected = np.where(rounded < 0, -1, 1) @ query
-    assert codes.estimates(query.tobytes(), bits)[:50] == pytest.approx(expected, abs=1e-4)
-    differing = sum(
-        np.bitwise_count(plane ^ its) for plane, its in zip(bits, codes.query_bits(query.tobytes()), strict=True)
-    )
-    assert (differing == ((rounded < 0) != (query < 0)).sum(axis=1)).all()
+    rounded = codes.matrix([codes.encode(each.tobytes())[1] for each in vectors], width)
+    sizes = np.minimum(np.rint(np.abs(query) / (0.8 * np.abs(query).mean())), 3)
+    found = signs.Signs(query.tobytes()).distances([*signs.sign_bits(rounded)])
+    assert found.tolist() == (((rounded < 0) != (query < 0)) * sizes).sum(axis=1).tolist()
+
+
+def test_few_cosines_exceed_their_bounds():
+    vectors = random_vectors(np.random.default_rng(1), 4000)
+    query = np.random.default_rng(2).standard_normal(WIDTH, np.float32)
+    its = signs.Signs(query.tobytes())
+    bounds = its.bounds(its.distances([*signs.sign_bits(vectors)]))
+    cosines = vectors @ query / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query)
+    assert np.mean(cosines > bounds) < 0.005
+    assert np.mean(cosines > bounds - 0.2) > 0.05  # they are close
 
 
 def test_row_ids_beyond_32_bits_and_slots_in_between():

@@ -1,0 +1,73 @@
+"""Codes of vectors in a file without a name, which is mapped: a search compares thousands of them.
+
+SQLite takes 4 µs to find and copy a code; the kernel has these pages where they are. It may drop them when memory is
+short, as they are also on the disk. The database stays the one place of the codes: the file is written when the bits
+are loaded, follows them, and is gone with the process. Its space is reserved before it is used, as a mapped page
+without space on the disk would end the process.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from swarm_operator.memory.sqlite.vectors.codes import Array, cosines
+
+_GROWTH: Final = 8
+"""Divisor of the space that is reserved beyond what is needed."""
+_CHUNK: Final = 512
+"""Codes that are compared at a time: the arrays fit into the processor's cache."""
+
+
+class CodeFile:
+    """Codes of one width, each at a place that it keeps.
+
+    Args:
+        folder: folder of the database, in which the file takes up its space.
+        width: number of dimensions.
+
+    Raises:
+        OSError: of any method: the file can't be had, or the disk has too little space.
+    """
+
+    def __init__(self, folder: Path, width: int) -> None:
+        self._folder = folder
+        self._width = width
+        self._file, name = tempfile.mkstemp(dir=folder)
+        weakref.finalize(self, os.close, self._file)
+        Path(name).unlink()
+        self._count = 0
+        self._codes: Array = np.empty((0, width), np.int8)
+
+    def append(self, codes: Array) -> Array:
+        """Add codes. Return their places."""
+        start, self._count = self._count, self._count + len(codes)
+        if self._count > len(self._codes):
+            self._reserve(self._count + self._count // _GROWTH)
+        self._codes[start : self._count] = codes
+        return np.arange(start, self._count, dtype=np.uint32)
+
+    def write(self, places: Array, codes: Array) -> None:
+        """Replace the codes at these places."""
+        self._codes[places] = codes
+
+    def cosines(self, vector: bytes, places: Array) -> Array:
+        """Return the cosine of the angle between a query's vector and the code at each place."""
+        chunks = [places[start : start + _CHUNK] for start in range(0, len(places), _CHUNK)]
+        return np.concatenate([cosines(vector, self._codes[chunk]) for chunk in chunks])
+
+    def _reserve(self, count: int) -> None:
+        size = count * self._width
+        more = size - self._codes.nbytes
+        # Entries need the disk more than searches do.
+        if shutil.disk_usage(self._folder).free < 2 * more + size:
+            raise OSError("too little space")
+        os.posix_fallocate(self._file, 0, size)
+        self._codes = np.frombuffer(mmap.mmap(self._file, size), np.int8).reshape(count, self._width)
