@@ -15,7 +15,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 RUN python3 -c 'import ensurepip' 2>/dev/null \
     || (apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends python3-venv)
 # .extra-ca.crt is there where hack/docker-build.sh put the host's CA bundle; it stays in the builder.
-COPY hack/image-venv.sh .extra-ca.cr[t] /src/hack/
+COPY hack/image-venv.sh hack/embedding-model.sh .extra-ca.cr[t] /src/hack/
 COPY requirements/ /src/requirements/
 RUN /src/hack/image-venv.sh operator
 RUN /src/hack/image-venv.sh memory

@@ -8,6 +8,10 @@ ca=/src/hack/.extra-ca.crt
 [ -n "$PIP_INDEX_URL" ] || unset PIP_INDEX_URL
 python3 -m venv --symlinks "/venv/$program"
 "/venv/$program/bin/pip" install --quiet --require-hashes --no-deps --only-binary=:all: -r "/src/requirements/$program.lock"
+site=$(echo "/venv/$program"/lib/python3*/site-packages)
+if [ "$program" = memory ] && [ ! -d "$site/wordllama" ]; then
+	/src/hack/embedding-model.sh "/venv/$program/bin/python" "/src/requirements/$program.lock" "$site"
+fi
 # Two files of data are used of it: half of it is code, which nothing imports.
 find "/venv/$program/lib" -path '*/site-packages/wordllama/*' -type f ! -name '*.safetensors' ! -name '*tokenizer_config.json' -delete
 "/venv/$program/bin/pip" uninstall --quiet --yes pip
