@@ -34,7 +34,7 @@ async def main(path):
     acknowledged, done = {}, False
     async with SqliteStore.open(path, config) as store:
         async def write(writer):
-            for number in range(400):
+            for number in range(150):
                 key = f"{writer}-{number % 50}"
                 entry, _ = await store.put("stress", key, {"n": number, "pad": "x" * 700})
                 acknowledged[key] = number
