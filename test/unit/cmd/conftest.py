@@ -1,9 +1,12 @@
-"""A memory service for the client commands."""
+"""A memory service for the client commands, and the commands in this process."""
 
 import json
 import os
+import subprocess
 
 import pytest
+
+from swarm_operator.cmd import memory as command
 
 
 @pytest.fixture
@@ -31,3 +34,18 @@ def serve(tmp_path, zygote):
         log.read()
         log.close()
         assert process.wait(60) == 0
+
+
+@pytest.fixture
+def run(capsys):
+    """run(*arguments) runs a command in this process, whose output is no terminal; returns what subprocess.run does."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        try:
+            code = command.main([*arguments])
+        except SystemExit as end:
+            code = end.code
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return run

@@ -33,10 +33,6 @@ def service(serve, monkeypatch):
     monkeypatch.setenv("SWARM_MEMORY_URL", serve("--grpc-port", "off"))
 
 
-def run(*arguments):
-    return subprocess.run([*PROGRAM, *arguments], check=False, capture_output=True, text=True)
-
-
 def on_terminal(*arguments):
     """The exit code, and what a terminal gets that is both standard output and standard error."""
     controller, terminal = pty.openpty()
@@ -61,7 +57,7 @@ def put_evil():
     assert command.main(["put", "n", EVIL, json.dumps({"text": EVIL}), "--tag", EVIL]) == 0
 
 
-def test_a_backup_is_fetched_checked_and_explained(service, tmp_path):
+def test_a_backup_is_fetched_checked_and_explained(service, tmp_path, run):
     assert command.main(["put", "n", "k", "1"]) == 0
     done = run("backup", "my backup.db")
     assert (done.returncode, done.stderr) == (0, "")
@@ -83,7 +79,7 @@ def test_a_backup_is_fetched_checked_and_explained(service, tmp_path):
     assert "stop its service first" in in_use.stderr
 
 
-def test_a_backup_of_no_service_leaves_no_file(tmp_path):
+def test_a_backup_of_no_service_leaves_no_file(tmp_path, run):
     done = run("backup", "b.db", "--url", "http://127.0.0.1:1")
     assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (1, "", [])
     assert done.stderr.startswith("swarm-memory: http://127.0.0.1:1: ")
@@ -96,7 +92,7 @@ def test_a_progress_bar_is_for_a_terminal(service):
     assert re.search(r"file\s+b\.db", visible(output))
 
 
-def test_an_import_on_a_terminal_shows_a_bar_and_does_the_same(service, tmp_path):
+def test_an_import_on_a_terminal_shows_a_bar_and_does_the_same(service, tmp_path, run):
     assert command.main(["put", "swarm:agents", "a", "1"]) == 0
     (tmp_path / "swarm.ndjson").write_text(run("export").stdout)
     code, output = on_terminal("import", "swarm.ndjson")
@@ -105,7 +101,7 @@ def test_an_import_on_a_terminal_shows_a_bar_and_does_the_same(service, tmp_path
     assert json.loads(run("import", "swarm.ndjson").stdout)["unchanged"] == 1
 
 
-def test_what_is_wrong_with_a_file_is_printed_and_exits_1(service, tmp_path):
+def test_what_is_wrong_with_a_file_is_printed_and_exits_1(service, tmp_path, run):
     put_evil()
     assert run("backup", "b.db").returncode == 0
     db = sqlite3.connect("b.db", isolation_level=None)
@@ -144,7 +140,7 @@ def test_what_is_stored_never_commands_a_terminal(service, arguments):
     assert "\\x1b]0;owned\\x07" in on_terminal(*arguments)[1]
 
 
-def test_a_table_is_for_a_terminal_and_json_for_a_pipe_unless_told_otherwise(service, monkeypatch):
+def test_a_table_is_for_a_terminal_and_json_for_a_pipe_unless_told_otherwise(service, monkeypatch, run):
     put_evil()
     assert command.main(["put", "n", "鍵" * 30, json.dumps("値" * 200)]) == 0
     code, output = on_terminal("list", "n")
@@ -169,7 +165,7 @@ def test_no_color_is_respected(service, monkeypatch):
     assert re.search(r"cache\.hits\s+0", visible(on_terminal("stats")[1]))
 
 
-def test_a_thousand_rows_are_one_table(service, tmp_path):
+def test_a_thousand_rows_are_one_table(service, tmp_path, run):
     lines = [json.dumps({"op": "put", "namespace": "n", "key": f"k{number:04}", "value": 1}) for number in range(1001)]
     (tmp_path / "lines").write_text("\n".join(lines))
     assert run("batch", "lines").returncode == 0
@@ -221,7 +217,7 @@ def test_commands_flags_choices_and_paths_are_completed(tmp_path, capsys, monkey
         assert said == {kinds.get(word, f"plain,{word}") for word in expected}
 
 
-def test_the_script_of_bash_asks_the_program(tmp_path):
+def test_the_script_of_bash_asks_the_program(tmp_path, run):
     (tmp_path / "swarm-memory").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m swarm_operator.cmd.memory "$@"\n')
     (tmp_path / "swarm-memory").chmod(0o755)
     (tmp_path / "script").write_text(run("completion", "bash").stdout)
