@@ -176,9 +176,15 @@ raise SystemExit(manager.main(["--kubeconfig", "{kubeconfig}", "--no-metrics-sec
         process.communicate()
 
 
-@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("goes_on", ["await asyncio.Event().wait()", "while True: pass"])
+@pytest.mark.parametrize(
+    ("goes_on", "first", "second"),
+    [  # each pair of values
+        ("await asyncio.Event().wait()", signal.SIGTERM, signal.SIGTERM),
+        ("await asyncio.Event().wait()", signal.SIGINT, signal.SIGINT),
+        ("while True: pass", signal.SIGTERM, signal.SIGINT),
+        ("while True: pass", signal.SIGINT, signal.SIGTERM),
+    ],
+)
 def test_a_second_signal_ends_the_process_at_once(program, first, second, goes_on):
     """As in controller-runtime, and whatever holds up the end in order; also an event loop that hangs."""
     process = program(goes_on)
