@@ -7,11 +7,12 @@ pod to be ready, it says so in the StatefulSet's status, as that controller woul
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import secrets
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,23 @@ NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect the tests without the garbage collector, which else looks at all of them again and again.
+
+    What is there then stays until the end: later collections need not look at it.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Of several processes one has the kind cluster, and two a control plane; they begin with these tests.
+    """Of several processes one has the kind cluster, and two a control plane; they begin with the tests that use it.
 
     Then come the files with the longest time-outs: a long test that begins last would run alone.
     """
@@ -49,7 +65,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     longest: dict[str, float] = {"kind": math.inf, "control-plane": math.inf, "faults": math.inf}
     for item in items:
         folder, *_ = item.path.relative_to(folders).parts
-        group = groups.get(folder, item.path.name)
+        shares = folder == "e2e" or "control_plane" in item.fixturenames
+        group = groups[folder] if shares else item.path.name
         item.add_marker(pytest.mark.xdist_group(group))
         timeout = item.get_closest_marker("timeout")
         longest[group] = max(longest.get(group, 0), timeout.args[0] if timeout else 0)
