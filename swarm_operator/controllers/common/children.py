@@ -40,15 +40,20 @@ def by_owner_elsewhere(obj: Object) -> Iterable[str]:
 def matches(wanted: Any, live: Any) -> bool:
     """Return whether `live` has every field of `wanted` with that value. Fields that others added are ignored.
 
-    In a list of objects each wanted item must match some live item, since others may have added items.
+    In a list of objects each wanted item must match some live item, since others may have added items. The one in the
+    same place is tried first: without others' items it is the one.
     """
+    if wanted == live:
+        return True
     if isinstance(wanted, dict):
         if not wanted:
             return live is None or isinstance(live, dict)
         return isinstance(live, dict) and all(matches(value, live.get(name)) for name, value in wanted.items())
     if isinstance(wanted, list) and any(isinstance(item, dict) for item in wanted):
-        return isinstance(live, list) and all(any(matches(item, other) for other in live) for item in wanted)
-    return bool(wanted == live)
+        return isinstance(live, list) and all(
+            any(matches(item, other) for other in (*live[place:], *live[:place])) for place, item in enumerate(wanted)
+        )
+    return False
 
 
 Settled = dict[Key, tuple[str, int]]

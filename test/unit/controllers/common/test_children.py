@@ -77,6 +77,25 @@ def test_these_do_not(wanted, live):
     assert not matches(wanted, live)
 
 
+class Counted(str):
+    """A text that counts how often it is compared."""
+
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        Counted.compared += 1
+        return str.__eq__(self, other)
+
+
+def test_items_in_the_same_order_are_compared_once_each():
+    names = [f"VARIABLE_{number}" for number in range(100)]
+    live = {"env": [{"name": name, "theirs": "default"} for name in names]}
+    Counted.compared = 0
+    assert matches({"env": [{"name": Counted(name)} for name in names]}, live)
+    assert Counted.compared == len(names)
+
+
 SERVICE = kinds.SERVICE
 
 
