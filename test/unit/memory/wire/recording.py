@@ -26,13 +26,13 @@ _AROUND = 60
 _MOST_SHOWN = 10
 
 
-def play(scenario, directory):
-    """All exchanges of a scenario, on a service of its own in an empty directory."""
+def play(scenario, directory, zygote=None):
+    """All exchanges of a scenario, on a service of its own in an empty directory, which a zygote may fork."""
     if scenario.store is not None:
         (directory / "data").mkdir()
         shutil.copy(RECORDED / scenario.store, directory / "data" / "swarm-memory.db")
     with (
-        serving(directory, *(flag.format(directory=directory) for flag in scenario.flags)) as service,
+        serving(directory, *(flag.format(directory=directory) for flag in scenario.flags), zygote=zygote) as service,
         Player(service, times=scenario.times) as player,
     ):
         player.play(scenario.steps)

@@ -20,12 +20,12 @@ class Service:
         tokens: the directory of token files.
     """
 
-    def __init__(self, process, tokens):
+    def __init__(self, process, log, tokens):
         self._process = process
         self.tokens = tokens
         self.log = []
         self.port = self.grpc_port = 0
-        for line in process.stderr:
+        for line in log:
             self.log.append(line)
             event = json.loads(line)
             if event["event"] == "serving":
@@ -34,7 +34,7 @@ class Service:
                 break
         assert self.port, "".join(self.log)
         # A pipe that nobody reads would stop a process that logs much.
-        self._reading = threading.Thread(target=lambda: self.log.extend(process.stderr))
+        self._reading = threading.Thread(target=lambda: self.log.extend(log))
         self._reading.start()
 
     def stop(self):
@@ -46,26 +46,34 @@ class Service:
 
 
 @contextlib.contextmanager
-def serving(directory, *flags, program=("-m", "swarm_operator.cmd.memory")):
+def serving(directory, *flags, program=("-m", "swarm_operator.cmd.memory"), zygote=None):
     """A service on `directory`, with the tokens of the scenarios.
 
     Args:
         directory: holds its data and its tokens.
         flags: more of them.
         program: what Python runs.
+        zygote: forks a service that has its imports; nothing else is run.
     """
     tokens = directory / "tokens"
     tokens.mkdir()
     (tokens / "client-token").write_text(steps.CLIENT + "\n")
     (tokens / "admin-token").write_text(steps.ADMIN + "\n")
     (tokens / "tokens.json").write_text(json.dumps({"tokens": steps.TOKENS}))
-    command = [sys.executable, *program, "serve", "--data-dir", str(directory / "data"),
-               "--token-dir", str(tokens), "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0",
-               "--mcp", "true", *flags]  # fmt: skip
-    env = {**os.environ, "SEARCH_WAIT_MS": "60000"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as process:
+    arguments = ["serve", "--data-dir", str(directory / "data"), "--token-dir", str(tokens), "--http-port", "0",
+                 "--grpc-port", "0", "--metrics-port", "0", "--mcp", "true", "--search-wait-ms", "60000",
+                 *flags]  # fmt: skip
+    reading, output = os.pipe()
+    with os.fdopen(reading) as log:
         try:
-            service = Service(process, tokens)
+            if zygote:
+                process = zygote.start(*arguments, output=output)
+            else:
+                process = subprocess.Popen([sys.executable, *program, *arguments], stderr=output)
+        finally:
+            os.close(output)
+        try:
+            service = Service(process, log, tokens)
             peers = [
                 {"name": "self", "url": f"http://127.0.0.1:{service.port}", "token": steps.ADMIN},
                 {"name": "refusing", "url": f"http://127.0.0.1:{service.port}", "token": "x" * 16},
@@ -75,3 +83,4 @@ def serving(directory, *flags, program=("-m", "swarm_operator.cmd.memory")):
             assert service.stop() == 0, "".join(service.log)
         finally:
             process.kill()
+            process.wait()

@@ -20,8 +20,8 @@ NEVER_SAID = {("namespaces", 403), ("task-create", 404), ("import", 413)}
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_answers_are_those_that_were_recorded(scenario, tmp_path):
-    differences = recording.differences(recording.read(scenario.name), recording.play(scenario, tmp_path))
+def test_answers_are_those_that_were_recorded(scenario, tmp_path, zygote):
+    differences = recording.differences(recording.read(scenario.name), recording.play(scenario, tmp_path, zygote))
     assert not differences, "\n" + differences
 
 
