@@ -30,8 +30,8 @@ def runner():
 
 
 @pytest.fixture
-def target(tmp_path):
-    running = Target(tmp_path)
+def target(tmp_path, zygote):
+    running = Target(tmp_path, zygote)
     yield running
     running.close()
 

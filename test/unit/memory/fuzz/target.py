@@ -12,6 +12,8 @@ import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from support.zygote import Zygote
+
 CLIENT, ADMIN = "client-0123456789abcdef", "admin-0123456789abcdef"
 READER, TEAM, TEAM_READER = "reader-0123456789abcdef", "team-0123456789abcdefgh", "looker-0123456789abcdef"
 TOKENS = (None, CLIENT, ADMIN, READER, TEAM, TEAM_READER, "nobody-0123456789abcdef")
@@ -44,19 +46,23 @@ class Target:
         log: what it has logged, one document for each line.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, zygote: Zygote) -> None:
         tokens = folder / "tokens"
         tokens.mkdir(parents=True)
         (tokens / "client-token").write_text(CLIENT)
         (tokens / "admin-token").write_text(ADMIN)
         (tokens / "tokens.json").write_text(json.dumps({"tokens": _LIMITED}))
-        command = [
-            *(sys.executable, "-m", "swarm_operator.cmd.memory", "serve", "--data-dir", folder / "data"),
-            *("--token-dir", tokens, "--http-port", "0", "--metrics-port", "0", "--grpc-port", "0", "--mcp", "true"),
-            *("--mcp-toolsets", "all", "--cache-memory-mb", "16"),
+        arguments = [
+            *("serve", "--data-dir", folder / "data", "--token-dir", tokens, "--http-port", "0", "--metrics-port", "0"),
+            *("--grpc-port", "0", "--mcp", "true", "--mcp-toolsets", "all", "--cache-memory-mb", "16"),
         ]
         self.log: list[dict] = []
-        self._process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE)
+        reading, output = os.pipe()
+        self._output = os.fdopen(reading)
+        try:
+            self._process = zygote.start(*map(str, arguments), output=output)
+        finally:
+            os.close(output)
         self._serving = threading.Event()
         self._reading = threading.Thread(target=self._read_log)
         self._reading.start()
@@ -66,7 +72,7 @@ class Target:
             self._process.kill()
             self._process.wait()
             self._reading.join()
-            self._process.stderr.close()
+            self._output.close()
             raise AssertionError(self.log)
         self.http, self.metrics = urlsplit(serving["http"]).port, urlsplit(serving["metrics"]).port
         self.grpc = serving["grpc_port"]
@@ -74,7 +80,7 @@ class Target:
         self._prober = subprocess.Popen(prober, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def _read_log(self) -> None:
-        for line in self._process.stderr:
+        for line in self._output:
             self.log.append(json.loads(line))
             if self.log[-1]["event"] == "serving":
                 self._serving.set()
@@ -86,7 +92,7 @@ class Target:
         self._process.terminate()
         self._process.wait(60)
         self._reading.join()
-        self._process.stderr.close()
+        self._output.close()
 
     @property
     def rss(self) -> int:
