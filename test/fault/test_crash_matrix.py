@@ -172,21 +172,37 @@ async def configuration(control_plane):
     return await load_config(control_plane.kubeconfig("operator"))
 
 
-async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(new_world, in_time, configuration):
-    clean = Mortal(configuration, 0)
-    reference = await live(await new_world(), clean, eventually=in_time)
-    assert [len(picture) for picture in reference.pictures] == [11, 11, 11, 11, 11, 0]
-    assert clean.writes >= 15
+@pytest.fixture(scope="module")
+def clean_lives() -> list[tuple[Lived, int]]:
+    """The life without a fault, once a test has asked for it."""
+    return []
+
+
+@pytest.fixture
+async def reference(new_world, in_time, configuration, clean_lives) -> tuple[Lived, int]:
+    """What comes of a life without a fault, and the number of writes; lived once for all tests."""
+    if not clean_lives:
+        client = Mortal(configuration, 0)
+        clean_lives.append((await live(await new_world(), client, eventually=in_time), client.writes))
+    return clean_lives[0]
+
+
+async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(
+    new_world, in_time, configuration, reference
+):
+    clean, writes = reference
+    assert [len(picture) for picture in clean.pictures] == [11, 11, 11, 11, 11, 0]
+    assert writes >= 15
     limit = asyncio.Semaphore(TOGETHER)
 
     async def killed_after(k: int) -> int:
         async with limit:
             lived = await live(await new_world(), Mortal(configuration, k), eventually=in_time)
-        assert lived.pictures == reference.pictures, f"after a kill at write {k}"
+        assert lived.pictures == clean.pictures, f"after a kill at write {k}"
         return lived.successors
 
     async with asyncio.TaskGroup() as group:
-        lives = [group.create_task(killed_after(k)) for k in range(random.randint(1, STEP), clean.writes + 1, STEP)]
+        lives = [group.create_task(killed_after(k)) for k in range(random.randint(1, STEP), writes + 1, STEP)]
     # Events that come together are one write or two, so the last kill or so may find nothing left to interrupt.
     assert sum(life.result() for life in lives) >= len(lives) - 2
 
@@ -242,14 +258,14 @@ async def test_killed_after_any_of_its_writes_a_part_of_a_life_ends_as_if_it_had
 
 
 @pytest.mark.parametrize("fault", ["409", "429", "500", "503", "connection reset", "answer lost"])
-async def test_when_each_call_fails_once_it_ends_as_if_none_had(new_world, in_time, configuration, fault):
-    reference = await live(await new_world(), Mortal(configuration, 0), eventually=in_time)
+async def test_when_each_call_fails_once_it_ends_as_if_none_had(new_world, in_time, configuration, reference, fault):
+    clean, _ = reference
 
     async def with_faults(share: int) -> dict[str, bool]:
         world = await new_world()
         client = Unlucky(configuration, world.namespace, fault, share)
         lived = await live(world, client, eventually=in_time)
-        assert lived.pictures == reference.pictures
+        assert lived.pictures == clean.pictures
         events, _ = await world.admin.list(EVENTS, namespace=world.namespace)
         names = [e["regarding"]["name"] + e["note"] for e in events if re.match("created ", e["note"])]
         assert len(names) == len(set(names)), "an event says twice that something was created"
