@@ -131,23 +131,24 @@ def wrong_values(schema):
     return wrong
 
 
-@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-async def test_every_tool_names_each_argument_that_is_wrong_missing_or_unknown(service, connecting, tool):
-    happy = next(arguments for name, arguments, _ in HAPPY if name == tool.name)
+async def test_every_tool_names_each_argument_that_is_wrong_missing_or_unknown(service, connecting):
     async with connecting(service.port, token="admin-0123456789abcdef") as mcp:
-        unknown = await mcp.fail(tool.name, **happy, surprise=1)
-        assert (unknown["code"], unknown["field"]) == ("invalid-input", "surprise")
-        for name in tool.input.get("required", ()):
-            rest = {key: value for key, value in happy.items() if key != name}
-            assert (await mcp.fail(tool.name, **rest))["field"] == name
-        for name, schema in tool.input["properties"].items():
-            for value in wrong_values(schema):
-                error = await mcp.fail(tool.name, **{**happy, name: value})
-                assert (error["code"], error["field"]) == ("invalid-input", name), (name, str(value)[:50])
-                assert error["allowed"]
-                assert len(str(error)) < 2000
+        for tool in TOOLS:
+            happy = next(arguments for name, arguments, _ in HAPPY if name == tool.name)
+            unknown = await mcp.fail(tool.name, **happy, surprise=1)
+            assert (unknown["code"], unknown["field"]) == ("invalid-input", "surprise"), tool.name
+            for name in tool.input.get("required", ()):
+                rest = {key: value for key, value in happy.items() if key != name}
+                assert (await mcp.fail(tool.name, **rest))["field"] == name, tool.name
+            for name, schema in tool.input["properties"].items():
+                for value in wrong_values(schema):
+                    error = await mcp.fail(tool.name, **{**happy, name: value})
+                    told = (tool.name, name, str(value)[:50])
+                    assert (error["code"], error["field"]) == ("invalid-input", name), told
+                    assert error["allowed"], told
+                    assert len(str(error)) < 2000, told
+            assert (await service.store.stats()).entries == 0, tool.name
         await mcp.call("memory_stats")  # the session goes on
-    assert (await service.store.stats()).entries == 0
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
