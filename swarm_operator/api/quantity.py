@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 from typing import Annotated
 
@@ -20,6 +21,7 @@ _SUFFIXES = {-9: "n", -6: "u", -3: "m", **{3 * power: suffix for power, suffix i
 _FACTORS = {**_BINARY, **{suffix: Fraction(10) ** power for power, suffix in _SUFFIXES.items()}}
 
 
+@lru_cache(maxsize=1024)  # a pass over a store asks a dozen times, and most stores have the same few quantities
 def parse_quantity(text: str) -> int:
     """Parse a quantity of bytes; fractions of a byte are rounded up, as the API server does.
 
