@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,6 +16,7 @@ from swarm_operator.memory.core.duplicates import CheckedWrite, Twin
 from swarm_operator.memory.core.pages import Hit, NamespaceCount, SearchPage
 from swarm_operator.memory.core.stats import GcRun, StoreStats
 from swarm_operator.memory.core.store import Store
+from swarm_operator.memory.service.pieces import in_pieces
 from swarm_operator.shared.log_level import log_level
 from swarm_operator.shared.service_accounts import FEATURE
 
@@ -63,12 +65,12 @@ def entry_whole(entry: Entry) -> bytes:
     return orjson.dumps(_whole(entry))
 
 
-def entries_page(entries: Sequence[Entry], cursor: str | None) -> bytes:
+async def entries_page(entries: Sequence[Entry], cursor: str | None) -> bytes:
     """Return a page of a list; `next_cursor` is null on the last page."""
-    return orjson.dumps({"entries": [_listed(entry) for entry in entries], "next_cursor": cursor})
+    return orjson.dumps({"entries": await in_pieces(_listed, entries), "next_cursor": cursor})
 
 
-def hits_page(
+async def hits_page(
     found: SearchPage,
     query: Query,
     cursor: str | None,
@@ -87,9 +89,10 @@ def hits_page(
         before: number of hits on the pages before.
         steps: steps of the search; None if the caller did not request them.
     """
+    hits = await in_pieces(functools.partial(_hit, values=values), found.hits, itertools.count(before + 1))
     return orjson.dumps(
         {
-            "entries": [_hit(hit, before + place, values=values) for place, hit in enumerate(found.hits, start=1)],
+            "entries": hits,
             "next_cursor": cursor,
             "searched": {
                 "namespace": query.namespace,

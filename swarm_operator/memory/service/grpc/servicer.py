@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeAlias
@@ -36,6 +37,7 @@ from swarm_operator.memory.service.grpc.messages import (
     vector_of,
 )
 from swarm_operator.memory.service.grpc.statuses import problem_message, refusal, status_of
+from swarm_operator.memory.service.pieces import in_pieces
 from swarm_operator.memory.service.problems import describe
 from swarm_operator.memory.service.quotas import Quotas
 from swarm_operator.memory.service.settings import ServiceSettings
@@ -194,12 +196,10 @@ async def _get_many(store: AuthorizedStore, request: pb.GetManyRequest) -> pb.Ge
     check_batch_size("operations", len(request.identities))
     identities = [(check_namespace(each.namespace), check_key(each.key)) for each in request.identities]
     results = await batches.read(store, identities)
-    found = []
     for result in results:
         if isinstance(result, MemoryStoreError):
             raise result
-        found.append(_found(result))
-    return pb.GetManyResponse(results=found)
+    return pb.GetManyResponse(results=await in_pieces(_found, results))
 
 
 async def _delete(store: Store, request: pb.DeleteRequest) -> pb.DeleteResponse:
@@ -225,7 +225,7 @@ async def _batch(store: AuthorizedStore, request: pb.BatchRequest) -> pb.BatchRe
     large = request.ByteSize() > LARGE_BYTES
     operations = await run_on_thread(_operations, request) if large else _operations(request)
     results = await batches.run(store, operations, atomic=not request.independent)
-    return pb.BatchResponse(results=map(_result, operations, results))
+    return pb.BatchResponse(results=await in_pieces(_result, operations, results))
 
 
 async def _list(store: AuthorizedStore, request: pb.ListRequest) -> pb.ListResponse:
@@ -233,7 +233,8 @@ async def _list(store: AuthorizedStore, request: pb.ListRequest) -> pb.ListRespo
     after = own.decode(request.page_token or None, "page_token")
     limit = request.page_size or cursors.DEFAULT_LIMIT
     page = await store.list(request.namespace, prefix=request.prefix, after=after, limit=limit)
-    return pb.ListResponse(entries=map(entry_message, page.entries), next_page_token=own.encode(page.next_key) or "")
+    entries = await in_pieces(entry_message, page.entries)
+    return pb.ListResponse(entries=entries, next_page_token=own.encode(page.next_key) or "")
 
 
 async def _search(metrics: ServiceMetrics, store: AuthorizedStore, request: pb.SearchRequest) -> pb.SearchResponse:
@@ -265,11 +266,9 @@ async def _search(metrics: ServiceMetrics, store: AuthorizedStore, request: pb.S
         metrics=metrics,
     )
     page = found.page
+    message = functools.partial(hit_message, value=not request.without_values)
     return pb.SearchResponse(
-        hits=[
-            hit_message(hit, rank, value=not request.without_values)
-            for rank, hit in enumerate(page.hits, start=found.before + 1)
-        ],
+        hits=await in_pieces(message, page.hits, itertools.count(found.before + 1)),
         next_page_token=found.next_cursor or "",
         partial=page.partial,
         ranked=page.ranked,

@@ -107,7 +107,7 @@ async def _list(call: Call) -> Reply:
     own = cursors.of_list(call.credential, query["namespace"], prefix)
     after = own.decode(query.get("cursor"))
     page = await call.store.list(query["namespace"], prefix=prefix, after=after, limit=cursors.page_size(query))
-    return Reply(200, documents.entries_page(page.entries, own.encode(page.next_key)), (JSON,))
+    return Reply(200, await documents.entries_page(page.entries, own.encode(page.next_key)), (JSON,))
 
 
 async def _delete_range(call: Call) -> Reply:

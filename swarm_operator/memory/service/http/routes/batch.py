@@ -28,6 +28,7 @@ from swarm_operator.memory.service.http.endpoint import Call, Endpoint
 from swarm_operator.memory.service.http.operation import Answer, Operation, reference
 from swarm_operator.memory.service.http.schemas import KEY, NAMESPACE, RULE, WRITTEN
 from swarm_operator.memory.service.json_schema import Schema, array, nullable, object_of, whole
+from swarm_operator.memory.service.pieces import in_pieces
 from swarm_operator.memory.service.problems import describe
 
 
@@ -87,7 +88,7 @@ async def _batch(call: Call) -> Reply:
     large = len(call.body) > LARGE_BYTES
     atomic, operations = await run_on_thread(_parse, call.body) if large else _parse(call.body)
     done = await batches.run(call.store, operations, atomic=atomic)
-    results = [_render(operation, result) for operation, result in zip(operations, done, strict=True)]
+    results = await in_pieces(_render, operations, done)
     return Reply(200, b'{"results":[' + b",".join(results) + b"]}", (JSON,))
 
 

@@ -150,7 +150,7 @@ async def _search(call: Call, members: dict[str, Any]) -> Reply:
         limit=members.get("limit", searches.DEFAULT_LIMIT),
         metrics=call.context.metrics,
     )
-    body = hits_page(
+    body = await hits_page(
         found.page,
         query,
         found.next_cursor,

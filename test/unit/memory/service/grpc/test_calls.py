@@ -2,12 +2,14 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarm_operator.memory.core.errors import CorruptValueError
+from swarm_operator.memory.service import pieces
 from swarm_operator.memory.service.grpc import memory_pb2 as pb
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.sqlite.tables import entry_rows
@@ -298,3 +300,27 @@ async def test_a_value_that_cannot_be_read_is_the_result_of_its_own_get(served, 
         served.memory.GetMany(pb.GetManyRequest(identities=[pb.Identity(namespace="n", key="bad")]))
     )
     assert (status, problem.code) == (grpc.StatusCode.UNAVAILABLE, "corrupt-value")
+
+
+@pytest.mark.parametrize(
+    ("method", "asked"),
+    [
+        ("List", pb.ListRequest(namespace="n")),
+        ("Search", pb.SearchRequest(namespace="n")),
+        ("GetMany", pb.GetManyRequest(identities=[pb.Identity(namespace="n", key=key) for key in "abc"])),
+        ("Batch", pb.BatchRequest(operations=[Op(get=get(key)) for key in "abc"])),
+    ],
+    ids=["List", "Search", "GetMany", "Batch"],
+)  # fmt: skip
+async def test_answers_are_rendered_in_pieces(served, monkeypatch, method, asked):
+    turns = []
+
+    async def sleep(_):
+        turns.append(None)
+
+    for key in "abc":
+        await served.memory.Put(pb.PutRequest(namespace="n", key=key, value=b"1"))
+    monkeypatch.setattr(pieces, "PIECE", 1)
+    monkeypatch.setattr(pieces, "asyncio", SimpleNamespace(sleep=sleep))
+    await getattr(served.memory, method)(asked)
+    assert len(turns) == 3
