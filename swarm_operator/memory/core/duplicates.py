@@ -64,6 +64,8 @@ class DuplicateRule:
             InvalidInputError: names the field and what is allowed.
         """
         if on_duplicate is None:
+            if threshold is None:
+                return None
             on_duplicate = OnDuplicate.KEEP
         if on_duplicate not in list(OnDuplicate):
             raise InvalidInputError("on_duplicate", f"one of {', '.join(OnDuplicate)}")

@@ -169,7 +169,7 @@ class SqliteStore(Engine):
             value = write.draft.value_json
             if len(value) > self.config.max_value_bytes:
                 raise InvalidInputError(f"operations[{index}].value", f"at most {self.config.max_value_bytes} bytes")
-            stored = await self._pack(value)
+            stored = self._pack_inline(value) or await self._pack(value)
             put = PutOperation(write.draft, stored, write.create_only, write.if_version)
             operations.append(put)
             if write.duplicates is not None:
@@ -374,10 +374,14 @@ class SqliteStore(Engine):
 
     async def _pack(self, raw: bytes) -> compression.StoredValue:
         """Return the value in its stored form, compressed on a thread if it is long."""
-        threshold = self.config.compression_threshold
-        if not 0 < threshold < len(raw):
-            return compression.StoredValue(compression.Codec.PLAIN, raw)
-        if (packed := compression.compress_inline(raw, threshold)) is not None:
+        if (packed := self._pack_inline(raw)) is not None:
             return packed
         self._check_open()
         return await self._packer.pack(raw)
+
+    def _pack_inline(self, raw: bytes) -> compression.StoredValue | None:
+        """Return the value in its stored form; None if compressing it would block the event loop for too long."""
+        threshold = self.config.compression_threshold
+        if not 0 < threshold < len(raw):
+            return compression.StoredValue(compression.Codec.PLAIN, raw)
+        return compression.compress_inline(raw, threshold)

@@ -340,7 +340,7 @@ class AuthorizedStore(Store):
         """
         if draft.updated_by is not None and self._principal.admin:
             return draft
-        return draft._replace(updated_by=self._principal.name)
+        return Draft(*draft[:-1], self._principal.name)  # `updated_by` is last; `_replace` takes twice as long
 
     def _all_signed(self, writes: Sequence[Write]) -> builtins.list[Write]:
         return [

@@ -17,7 +17,7 @@ import copy
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from swarm_operator.memory.core.changes import Change, Op
 from swarm_operator.memory.core.entry import Draft, Entry, Identity
@@ -35,16 +35,17 @@ from swarm_operator.memory.sqlite.search import words
 from swarm_operator.memory.sqlite.search.index import NO_TAGS
 from swarm_operator.memory.sqlite.tables.compression import StoredValue
 from swarm_operator.memory.sqlite.vectors import table as vectors
-from swarm_operator.memory.sqlite.write.context import WriteContext
+from swarm_operator.memory.sqlite.write.context import Head, WriteContext
 
-_INSERT = """
-    INSERT INTO entries (namespace, key, version, created_at, updated_at, ttl, expires_at, size, tags, metadata, value,
-    codec, updated_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_UPDATE = """
-    UPDATE entries SET version = ?, created_at = ?, updated_at = ?, ttl = ?, expires_at = ?, size = ?, tags = ?,
-    metadata = ?, value = ?, codec = ?, updated_by = ? WHERE id = ?
-"""
+COLUMNS: Final = (
+    "version", "created_at", "updated_at", "ttl", "expires_at", "size", "tags", "metadata", "value", "codec",
+    "updated_by",
+)  # fmt: skip
+"""Columns of `entries` that a put writes, besides ID, namespace and key."""
+_INSERT: Final = f"""
+    INSERT INTO entries (namespace, key, {", ".join(COLUMNS)}) VALUES (?, ?, {", ".join("?" * len(COLUMNS))})
+"""  # noqa: S608 - constants only
+_UPDATE: Final = f"UPDATE entries SET {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE id = ?"  # noqa: S608
 _TRIAL_BYTES = 256 * 1024
 _DELETE = "DELETE FROM entries WHERE id = ?"
 
@@ -80,6 +81,11 @@ class PutOperation(NamedTuple):
     if_version: int | None = None
 
     @property
+    def identity(self) -> Identity:
+        """Return the entry that the operation writes."""
+        return self.draft.namespace, self.draft.key
+
+    @property
     def identities(self) -> tuple[Identity]:
         """Return the entry that the operation writes."""
         return ((self.draft.namespace, self.draft.key),)
@@ -93,57 +99,62 @@ class PutOperation(NamedTuple):
         return len(draft.value_json) + frame + len(draft.metadata_json) + len(draft.tags_json) + vector
 
     def apply(self, context: WriteContext) -> tuple[Entry, bool]:
-        """Insert or update the row if the conditions hold."""
-        db, now, draft = context.db, context.now, self.draft
-        identity = (draft.namespace, draft.key)
-        head = context.head(identity)
-        row_id, old_version, created_at, old_expiry, old_size, old_codec, old_stored, old_tags = head
+        """Insert or update the row if the conditions hold. `run` does so for many puts together."""
+        db, draft = context.db, self.draft
+        head = context.head((draft.namespace, draft.key))
+        entry, created = self.check(context, head)
+        if draft.vector is not None:
+            vectors.check_width(db, draft.namespace, draft.vector)
+        row_id = head[0]
+        if row_id is None:
+            row_id = db.execute(_INSERT, (draft.namespace, draft.key, *self.columns(entry))).lastrowid
+            assert row_id is not None  # noqa: S101 - for mypy: it was an INSERT
+        else:
+            words.forget(db, row_id, draft.namespace, head[4])
+            db.execute(_UPDATE, (*self.columns(entry), row_id))
+        if draft.vector is not None:
+            vectors.put(db, row_id, draft.namespace, draft.vector)
+        self.record(context, head, row_id, entry)
+        return entry, created
+
+    def check(self, context: WriteContext, head: Head) -> tuple[Entry, bool]:
+        """Return what to write over a row, and whether it is a new entry. Raise VersionConflictError."""
+        draft, _, create_only, if_version = self
+        namespace, key, value, tags, metadata, ttl, _, author = draft
+        row_id, old_version, created_at, old_expiry, _, _, _, _ = head
+        now = context.now
         if live := row_id is not None and (old_expiry is None or old_expiry > now):
             version = old_version + 1
         else:
             version, created_at = max(old_version, context.highest_deleted) + 1, now
-        if self.create_only and live:
+        if create_only and live:
             raise VersionConflictError(old_version)
-        if self.if_version is not None and (not live or old_version != self.if_version):
+        if if_version is not None and (not live or old_version != if_version):
             raise VersionConflictError(old_version if live else None)
-        if draft.vector is not None:
-            vectors.check_width(db, draft.namespace, draft.vector)
-        codec, blob = self.packed.codec, self.packed.blob
-        ttl, size, author = draft.ttl, len(draft.value_json), draft.updated_by
         expires_at = now + ttl * 1000 if ttl else None
-        values = (version, created_at, now, ttl, expires_at, size, draft.tags_json, draft.metadata_json)
-        if row_id is None:
-            cursor = db.execute(_INSERT, (draft.namespace, draft.key, *values, blob, codec, author))
-            new_id = cursor.lastrowid
-            assert new_id is not None  # noqa: S101 - for mypy: it was an INSERT
-        else:
-            new_id = row_id
-            words.forget(db, row_id, draft.namespace, old_size)
-            db.execute(_UPDATE, (*values, blob, codec, author, row_id))
-        if draft.vector is not None:
-            vectors.put(db, new_id, draft.namespace, draft.vector)
-        entry = Entry(
-            namespace=draft.namespace,
-            key=draft.key,
-            value_json=draft.value_json,
-            tags_json=draft.tags_json,
-            metadata_json=draft.metadata_json,
-            ttl=ttl,
-            version=version,
-            created_at=created_at,
-            updated_at=now,
-            expires_at=expires_at,
-            updated_by=author,
-        )
-        if draft.tags_json != old_tags:
-            context.tags.append((identity, old_tags, draft.tags_json))
-        context.changes.append((draft.namespace, draft.key, Op.PUT, version, new_id, author))
+        entry = Entry(namespace, key, value, tags, metadata, ttl, version, created_at, now, expires_at, author)
+        return entry, not live
+
+    def columns(self, entry: Entry) -> tuple[Any, ...]:
+        """Return what to write into COLUMNS."""
+        _, _, value, tags, metadata, ttl, version, created_at, updated_at, expires_at, author, _ = entry
+        codec, blob = self.packed
+        return version, created_at, updated_at, ttl, expires_at, len(value), tags, metadata, blob, codec, author
+
+    def record(self, context: WriteContext, head: Head, row_id: int, entry: Entry) -> None:
+        """Record in the context what is written over a row."""
+        old_id, _, _, _, old_size, old_codec, old_stored, old_tags = head
+        namespace, key, value, tags, *_ = entry
+        identity, size = (namespace, key), len(value)
+        if tags != old_tags:
+            context.tags.append((identity, old_tags, tags))
+        context.changes.append((namespace, key, Op.PUT, entry.version, row_id, entry.updated_by))
         context.states.append((identity, entry))
-        context.counts.append((draft.namespace, int(row_id is None), size - old_size))
+        context.counts.append((namespace, int(old_id is None), size - old_size))
         if old_codec:
             context.stored.append((-1, old_codec, old_size, old_stored))
+        codec, blob = self.packed
         context.stored.append((1, codec, size, len(blob)))
-        return entry, not live
 
 
 class DeleteOperation(NamedTuple):

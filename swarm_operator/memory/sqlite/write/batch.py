@@ -13,6 +13,7 @@ from swarm_operator.memory.sqlite.tables import entry_rows
 from swarm_operator.memory.sqlite.tables.compression import StoredValue
 from swarm_operator.memory.sqlite.write.apply import DeleteOperation, Operation, PutOperation, operation_of
 from swarm_operator.memory.sqlite.write.context import WriteContext
+from swarm_operator.memory.sqlite.write.run import apply_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,10 @@ class BatchOperation:
     def apply(self, context: WriteContext) -> list[Any]:
         """Apply the writes in order."""
         results: list[Any] = []
-        for index, write in enumerate(self.writes):
-            try:
-                results.append(write.apply(context))
-            except MemoryStoreError as error:
-                if self.atomic:
-                    raise BatchItemError(index, error) from error
-                results.append(error)
+        for index, result in enumerate(apply_each(context, self.writes)):
+            if self.atomic and isinstance(result, MemoryStoreError):
+                raise BatchItemError(index, result) from result
+            results.append(result)
         return results
 
 
@@ -75,13 +73,17 @@ class TransactionOperation:
 
     def apply(self, context: WriteContext) -> list[Any]:
         """Read the entries, call `decide` and apply its writes."""
-        writes = self.decide([_live(context, identity) for identity in self.identities], context.now)
+        found = entry_rows.read_each(context.db, self.identities)
+        writes = self.decide([_live(context, entry) for entry in found], context.now)
         allowed = frozenset(self.identities)
-        results: list[Any] = []
         for write in writes:
             if write.identity not in allowed:
                 raise InternalStoreError(f"a transaction wrote {write.identity}, which it had not announced")
-            results.append(operation_of(write, self.pack).apply(context))
+        results: list[Any] = []
+        for result in apply_each(context, [operation_of(write, self.pack) for write in writes]):
+            if isinstance(result, MemoryStoreError):
+                raise result
+            results.append(result)
         return results
 
 
@@ -113,7 +115,7 @@ class UpdateOperation:
 
     def apply(self, context: WriteContext) -> tuple[Entry | None, bool]:
         """Read the entry, call `change` and write the returned draft."""
-        entry = _live(context, self.identity)
+        entry = _live(context, entry_rows.read(context.db, self.identity))
         draft = self.change(entry)
         if draft is None:
             return entry, False
@@ -130,6 +132,5 @@ def only_deletes(operation: Operation) -> bool:
     return isinstance(operation, DeleteOperation)
 
 
-def _live(context: WriteContext, identity: Identity) -> Entry | None:
-    entry = entry_rows.read(context.db, identity)
+def _live(context: WriteContext, entry: Entry | None) -> Entry | None:
     return entry if entry is not None and entry.live_at(context.now) else None

@@ -7,22 +7,32 @@ words is none of them: it follows the changes (see search.words).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from swarm_operator.memory.core.changes import Change
 from swarm_operator.memory.core.entry import Entry, Identity
 from swarm_operator.memory.sqlite import changes
 from swarm_operator.memory.sqlite.changes import ChangeNote
 from swarm_operator.memory.sqlite.database.driver import sqlite3
+from swarm_operator.memory.sqlite.database.many_rows import RowsStatement
 from swarm_operator.memory.sqlite.search import index
 from swarm_operator.memory.sqlite.search.index import NO_TAGS, TagUpdate
 from swarm_operator.memory.sqlite.tables.compression import Codec
 
+Head: TypeAlias = tuple[Any, ...]
+"""Columns of a row that a write needs, see _HEAD."""
+
 # length(value) reads no overflow page: SQLite gets a blob's length from the record header.
 _HEAD = "id, version, created_at, expires_at, size, codec, length(value), tags"
 _SELECT_HEAD = f"SELECT {_HEAD} FROM entries WHERE namespace = ? AND key = ?"  # noqa: S608 - constants only
-_NO_HEAD: Final = (None, 0, 0, None, 0, Codec.PLAIN, 0, NO_TAGS)
+NO_HEAD: Final[Head] = (None, 0, 0, None, 0, Codec.PLAIN, 0, NO_TAGS)
+_SELECT_HEADS: Final = RowsStatement(
+    "WITH wanted (space, name) AS (",
+    2,
+    f") SELECT namespace, key, {_HEAD} FROM wanted CROSS JOIN entries ON namespace = space AND key = name",  # noqa: S608 - constants only
+)
 _COUNT = """
     INSERT INTO namespaces (name, entries, bytes) VALUES (?, ?, ?)
     ON CONFLICT (name) DO UPDATE SET entries = entries + excluded.entries, bytes = bytes + excluded.bytes
@@ -76,9 +86,13 @@ class WriteContext:
         states, counts, stored, tags, changes, self.highest_deleted = savepoint
         del self.states[states:], self.counts[counts:], self.stored[stored:], self.tags[tags:], self.changes[changes:]
 
-    def head(self, identity: Identity) -> tuple[Any, ...]:
-        """Return the row's header columns (see _HEAD), or _NO_HEAD if the row does not exist."""
-        return self.db.execute(_SELECT_HEAD, identity).fetchone() or _NO_HEAD
+    def head(self, identity: Identity) -> Head:
+        """Return the row's header columns (see _HEAD), or NO_HEAD if the row does not exist."""
+        return self.db.execute(_SELECT_HEAD, identity).fetchone() or NO_HEAD
+
+    def heads(self, identities: Sequence[Identity]) -> dict[Identity, Head]:
+        """Return the header columns of the rows that exist."""
+        return {(row[0], row[1]): row[2:] for row in _SELECT_HEADS.execute(self.db, identities)}
 
     def written_bytes(self) -> int:
         """Return the stored bytes of the written values."""

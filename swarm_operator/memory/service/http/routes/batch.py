@@ -114,7 +114,7 @@ def _operation(item: Any) -> Write | Identity:
     name = item.get("op") if type(item) is dict else None
     if type(name) is not str or name not in _MEMBERS:
         raise InvalidInputError("op", f"one of {', '.join(_MEMBERS)}")
-    if item.keys() - _MEMBERS[name]:
+    if not item.keys() <= _MEMBERS[name]:
         check_members(name, item, _MEMBERS[name])
     if name != "put":
         identity = (check_namespace(item.get("namespace")), check_key(item.get("key")))

@@ -1,0 +1,90 @@
+"""Runs of puts: consecutive puts of different entries in one operation, which few statements write together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from swarm_operator.memory.core.entry import Entry
+from swarm_operator.memory.core.errors import MemoryStoreError, VersionConflictError
+from swarm_operator.memory.sqlite.database.many_rows import RowsStatement
+from swarm_operator.memory.sqlite.search import words
+from swarm_operator.memory.sqlite.write.apply import COLUMNS, Operation, PutOperation
+from swarm_operator.memory.sqlite.write.context import NO_HEAD, WriteContext
+
+_SHORTEST: Final = 4
+"""Number of puts from which a run costs less than its puts one by one."""
+_LAST_ID = "SELECT coalesce(max(id), 0) FROM entries"
+_INSERT: Final = RowsStatement(f"INSERT INTO entries (id, namespace, key, {', '.join(COLUMNS)})", 3 + len(COLUMNS))
+# An upsert would be one statement for both, but its triggers ignore what they say about conflicts: `INSERT OR IGNORE`
+# in a trigger fails then, https://sqlite.org/lang_createtrigger.html.
+_UPDATE: Final = RowsStatement(
+    f"WITH new (id, {', '.join(COLUMNS)}) AS (",
+    1 + len(COLUMNS),
+    f") UPDATE entries SET {', '.join(f'{name} = new.{name}' for name in COLUMNS)} FROM new WHERE entries.id = new.id",  # noqa: S608
+)
+
+
+def apply_each(context: WriteContext, writes: Sequence[Operation]) -> Iterator[Any]:
+    """Apply writes in order. Yield the result of each, or its MemoryStoreError."""
+    start = 0
+    while start < len(writes):
+        run = _run(writes, start)
+        if len(run) >= _SHORTEST:
+            yield from _put(context, run)
+        else:
+            run = run or [writes[start]]
+            for write in run:
+                yield _apply(context, write)
+        start += len(run)
+
+
+def _apply(context: WriteContext, write: Operation) -> Any:
+    try:
+        return write.apply(context)
+    except MemoryStoreError as error:
+        return error
+
+
+def _run(writes: Sequence[Operation], start: int) -> list[Any]:
+    """Return the puts from a place on, up to one that needs what an earlier write has written, or a vector's table."""
+    run: list[PutOperation] = []
+    seen = set()
+    for write in writes[start:]:
+        if not isinstance(write, PutOperation) or write.draft.vector is not None:
+            break
+        identity = write.identity
+        if identity in seen:
+            break
+        seen.add(identity)
+        run.append(write)
+    return run
+
+
+def _put(context: WriteContext, run: Sequence[PutOperation]) -> list[tuple[Entry, bool] | VersionConflictError]:
+    """Check the conditions of all puts, and write those that hold."""
+    db = context.db
+    heads = context.heads([put.identity for put in run])
+    results: list[tuple[Entry, bool] | VersionConflictError] = []
+    inserted: list[tuple[Any, ...]] = []
+    updated: list[tuple[Any, ...]] = []
+    last_id: int = db.execute(_LAST_ID).fetchone()[0]
+    for put in run:
+        head = heads.get(put.identity, NO_HEAD)
+        try:
+            entry, created = put.check(context, head)
+        except VersionConflictError as error:
+            results.append(error)
+            continue
+        row_id, *_ = head
+        if row_id is None:
+            row_id = last_id = last_id + 1
+            inserted.append((row_id, entry.namespace, entry.key, *put.columns(entry)))
+        else:
+            words.forget(db, row_id, entry.namespace, head[4])
+            updated.append((row_id, *put.columns(entry)))
+        put.record(context, head, row_id, entry)
+        results.append((entry, created))
+    _INSERT.execute(db, inserted)
+    _UPDATE.execute(db, updated)
+    return results
