@@ -9,18 +9,17 @@ returns. With synchronous=FULL the WAL is synced by then, so acknowledged writes
 from __future__ import annotations
 
 import asyncio
-import copy
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from swarm_operator.memory.core.callbacks import Receiver
 from swarm_operator.memory.core.changes import Change
-from swarm_operator.memory.core.entry import Entry, Identity
+from swarm_operator.memory.core.entry import Identity
 from swarm_operator.memory.core.errors import (
     DeletingError,
     DiskFullError,
@@ -28,7 +27,6 @@ from swarm_operator.memory.core.errors import (
     MemoryStoreError,
     OverloadedError,
     StorageError,
-    StoreClosedError,
 )
 from swarm_operator.memory.core.observer import Observer
 from swarm_operator.memory.sqlite.config import StoreConfig
@@ -38,8 +36,8 @@ from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.database.reserve import Reserve
 from swarm_operator.memory.sqlite.write.apply import Operation, commit_batch, trial_write
 from swarm_operator.memory.sqlite.write.batch import only_deletes
-
-T = TypeVar("T")
+from swarm_operator.memory.sqlite.write.exclusive import ExclusiveSteps, MaintenanceTask
+from swarm_operator.memory.sqlite.write.hooks import CacheInvalidation, Follower
 
 DELETING: Final = DeletingError("the memory is being deleted: it takes no writes any more")
 """Refusal of writes from the final backup on."""
@@ -54,33 +52,6 @@ class Deletable(Protocol):
 
 
 D = TypeVar("D", bound=Deletable)
-
-
-class CacheInvalidation(Protocol):
-    """Hooks for caches of entries (see read.entries), called on the event loop before and after each commit."""
-
-    def before_commit(self, identities: Sequence[Identity]) -> None:
-        """Drop copies of entries that the commit may change."""
-
-    def after_commit(self, states: Iterable[tuple[Identity, Entry | None]]) -> None:
-        """Accept the new states of entries after a commit. A failed commit has no states."""
-
-
-class Follower(Protocol):
-    """Follows the changes between batches, on the writer's connection (see search.indexer)."""
-
-    @property
-    def due(self) -> bool:
-        """Return whether to call `catch_up` before the next batch."""
-
-    async def catch_up(self) -> None:
-        """Work until the next batch may be taken. Never raise an error."""
-
-    def start(self, wake: Callable[[], None]) -> None:
-        """Take a function to call when `due` may have changed."""
-
-    def stop(self) -> None:
-        """Be due only for what should be done before closing."""
 
 
 _PAGE_BYTES = 4096
@@ -139,15 +110,7 @@ class _Request:
     receiver: Receiver
 
 
-@dataclass(slots=True)
-class _MaintenanceTask:
-    """A maintenance step, run between two batches."""
-
-    step: Callable[[], Awaitable[Any]]
-    future: asyncio.Future[Any]
-
-
-class Writer:
+class Writer(ExclusiveSteps):
     """Queues operations, commits them in batches and returns their results.
 
     Attributes:
@@ -167,9 +130,9 @@ class Writer:
         observer: Observer,
         refusal: MemoryStoreError | None = None,
     ) -> None:
+        super().__init__(worker, refusal)
         self.fault: StorageError | None = None
         self._reserve = checkpoints.reserve
-        self._worker = worker
         self._config = config
         self._now = now
         self._checkpoints = checkpoints
@@ -178,19 +141,18 @@ class Writer:
         self._follower = follower
         self._observer = observer
         self._queue: deque[_Request] = deque()
-        self._tasks: deque[_MaintenanceTask] = deque()
         self._queued_bytes = 0
         self._queued_entries = 0
-        self._wakeup = asyncio.Event()
-        self._accepting = False
-        """Whether the loop takes requests: it was started, `close` was not called, and nothing has stopped it."""
-        self._refusal = refusal
         self._task: asyncio.Task[None] | None = None
 
     @property
     def alive(self) -> bool:
         """Return whether the loop and its thread are running."""
         return self._task is not None and not self._task.done() and self._worker.alive
+
+    @property
+    def _idle(self) -> bool:
+        return not self._queue and super()._idle
 
     def start(self) -> asyncio.Task[None]:
         """Start the loop. Return its task, which ends after `close` or with the exception that stopped the loop."""
@@ -237,14 +199,6 @@ class Writer:
         self._queued_bytes += weight
         self._queued_entries += entries
 
-    async def run_exclusive(self, step: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a function on the writer's connection while no batch is being committed.
-
-        Raises:
-            StorageError, StoreClosedError: see `submit`.
-        """
-        return await self._queue_task(lambda: self._worker.run(step))
-
     async def run_deletion(
         self,
         find: Callable[[sqlite3.Connection], Sequence[D]],
@@ -276,58 +230,6 @@ class Writer:
             return found[: len(done)]
 
         return await self._queue_task(task)
-
-    async def _queue_task(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Run a step between two batches. Steps and batches alternate while both are queued."""
-        self._refuse()
-        return await self._run_task(step)
-
-    def _refuse(self) -> None:
-        """Raise the error for requests while there is one."""
-        if not self._accepting or self._worker.closed:
-            raise StoreClosedError("the store is closing")
-        if self._refusal is not None:
-            raise copy.copy(self._refusal)
-
-    async def _run_task(self, step: Callable[[], Awaitable[T]]) -> T:
-        task = _MaintenanceTask(step, asyncio.get_running_loop().create_future())
-        self._tasks.append(task)
-        self._wakeup.set()
-        result: T = await task.future
-        return result
-
-    async def pause(self, refusal: MemoryStoreError) -> None:
-        """Refuse new requests and tasks with this error until it is resumed. Return when all accepted ones are done.
-
-        Raises:
-            StoreClosedError, MemoryStoreError: the store is closing, or is paused by another error.
-        """
-        if self._refusal is refusal:
-            return
-        self._refuse()
-        self._refusal = refusal
-
-        async def drained() -> bool:  # runs while no batch is being committed
-            return not self._queue and not self._tasks
-
-        while not await self._run_task(drained):
-            pass
-
-    async def run_paused(self, step: Callable[[], None]) -> None:
-        """Run a function on the writer's thread, although requests and tasks are refused.
-
-        Raises:
-            StoreClosedError: the store is closing.
-            StorageError: raised by the function. A full disk frees the reserve, as after a write.
-        """
-        if not self._accepting or self._worker.closed:
-            raise StoreClosedError("the store is closing")
-        await self._run_task(lambda: self._worker.run(lambda _: step()))
-
-    def resume(self, refusal: MemoryStoreError) -> None:
-        """Accept requests again, unless another error than this one refuses them."""
-        if self._refusal is refusal:
-            self._refusal = None
 
     def forget_fault(self) -> None:
         """Forget the fault of a database that was replaced. A disk that is full stays so until there is room."""
@@ -431,7 +333,7 @@ class Writer:
             self._checkpoints.note(requests=len(outcome.states), value_bytes=outcome.written)
             self._succeeded()
 
-    async def _do(self, task: _MaintenanceTask) -> None:
+    async def _do(self, task: MaintenanceTask) -> None:
         if task.future.done():  # the caller was cancelled
             return
         try:
