@@ -1,7 +1,8 @@
 """Searches by meaning among many vectors, over HTTP: `python -m bench.memory.meaning`, from the folder `test`.
 
-The database is filled by SQL, as batches of clients would take an hour: half of these lie around 1000 centres, and half of them have
-no structure. Every search goes through all of them. Then a process of the service is measured. A near-duplicate is looked for in a namespace of its own.
+The database is filled by SQL, as batches of clients would take an hour: half of the vectors lie around 1000 centres,
+and half of them have no structure. Every search goes through all of them. Then a process of the service is measured.
+A near-duplicate is looked for in a namespace of its own.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ async def fill(path: Path, options: argparse.Namespace) -> None:
         for namespace, start, rows in itertools.chain(batches(options), (("checked", *part) for part in parts)):
             db.execute("BEGIN")
             values = [json.dumps(value(n)).encode() for n in range(start, start + len(rows))]
-            db.executemany(_ENTRY, [(n + 1, namespace, f"{n}", len(each), each) for n, each in enumerate(values, start)])
+            named = [(n + 1, namespace, f"{n}", len(each), each) for n, each in enumerate(values, start)]
+            db.executemany(_ENTRY, named)
             scales = np.abs(rows).max(axis=1) / 127
             codes = zip(scales.tolist(), np.rint(rows / scales[:, None]).astype(np.int8), strict=True)
             space = 1 + _NAMESPACES.index(namespace)
@@ -206,7 +208,7 @@ async def searching(server: servers.Server, queries: Iterator[Vectors], count: i
 async def indexed(server: servers.Server) -> None:
     """Wait until the words of all entries are in the index."""
     async with client(server) as memory:
-        while (await memory.stats()).raw["index"]["rebuilding"]:
+        while (await memory.stats()).raw["index"]["rebuilding"]:  # noqa: ASYNC110 - it is another process
             await asyncio.sleep(1)
 
 
@@ -215,7 +217,7 @@ async def loaded(server: servers.Server, options: argparse.Namespace) -> float:
     started = time.perf_counter()
     query = vectors("random", 2**31, 1, options.width)[0].tobytes()
     async with client(server) as memory:
-        while (await memory.search(vector=query, limit=1)).searched["partial"]:
+        while (await memory.search(vector=query, limit=1)).searched["partial"]:  # noqa: ASYNC110 - the same
             await asyncio.sleep(0.05)
     return time.perf_counter() - started
 
