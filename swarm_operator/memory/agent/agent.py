@@ -198,7 +198,7 @@ class Agent:
 
     async def _register(self) -> dict[str, Any]:
         settings = self._settings
-        # None removes what a former process of this agent has registered with.
+        # None removes the value that a former process of this agent has registered.
         return await self._client.agents.register(
             settings.agent_id,
             type="worker",

@@ -20,7 +20,7 @@ _TERMINATION: Final = 5.0
 
 
 class CommandWork:
-    """Runs a program for each task, in a process group of its own.
+    """Runs a program for each task, in a separate process group.
 
     Args:
         command: the program and its arguments. No shell is involved.

@@ -78,7 +78,7 @@ class Transport:
         """Create the HTTP session."""
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=self._connections))
         # aiohttp resends a PUT when a kept-alive connection breaks, even a conditional one, and has no public switch to
-        # turn this off. `request` decides what is retried.
+        # turn this off. `request` decides about retries.
         self._session._retry_connection = False  # noqa: SLF001
 
     async def close(self) -> None:

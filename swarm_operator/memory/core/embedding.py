@@ -17,7 +17,7 @@ class Embedder(Protocol):
     @property
     @abstractmethod
     def name(self) -> str:
-        """Return the name of the model, with all that its vectors depend on. A new name makes a store embed anew."""
+        """Return the name of the model, with all that its vectors depend on. A store embeds again for a new name."""
 
     @property
     @abstractmethod

@@ -185,7 +185,7 @@ class IfMatch:
         return cls(frozenset(int(tag) for weak, tag in tags if not weak and _VERSION.fullmatch(tag)))
 
     def matches(self, version: int | None) -> bool:
-        """Return whether an entry with this version meets the condition; None: there is no entry."""
+        """Return whether an entry with this version meets the condition; None for a missing entry."""
         return version is not None and (self.versions is None or version in self.versions)
 
 

@@ -184,7 +184,7 @@ class _TlsTransport(asyncio.Transport):
         for start in range(0, len(view), _PART):
             self._tls.write(view[start : start + _PART])
             parts.append(self._outgoing.read())
-        # In one call: when the protocol is told to pause, it reads the number of unsent bytes.
+        # In one call: in `pause_writing` the protocol reads the number of unsent bytes.
         self._tcp.writelines(parts)
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:

@@ -195,7 +195,7 @@ def _of(error: ValidationError, name: str) -> Schema:
 
 
 def _allowed(schema: Schema) -> str:
-    """Return a description of what a schema allows."""
+    """Return a description of the values that a schema allows."""
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     kinds = schema.get("type", [])

@@ -64,7 +64,7 @@ _HIGHEST = """
 _LOWEST = "SELECT coalesce(min(version), 1) FROM entries"
 _RAISE = "UPDATE entries SET version = version + ?"
 _RAISE_DELETED = "UPDATE deleted_versions SET highest = ? WHERE id = 1"
-# The table's last change holds the position. That of the newest entry is true, and tells a watch nothing wrong.
+# The table's last change holds the position. The newest entry's change is used, so that a watch gets a true one.
 _LAST_CHANGE = """
     INSERT INTO changes (seq, namespace, key, op, version, at, updated_by)
     SELECT ?, namespace, key, ?, version, updated_at, updated_by FROM entries ORDER BY updated_at DESC LIMIT 1

@@ -39,7 +39,7 @@ _WRONG_WIDTH = """
     AND length(v.code) IS NOT CASE v.model WHEN 0 THEN s.width ELSE m.width END
     AND (length(v.code) > 0 OR v.model = 0)
 """
-# The largest number of a code is 127 or -127, and none is -128. A scale is a part of a number of float32.
+# The largest number of a code is 127 or -127, and no number is -128. A scale is a fraction of a float32 number.
 _WRONG_CODE = """
     SELECT e.namespace, e.key FROM vectors v JOIN entries e ON e.id = v.id / 4
     WHERE CASE length(v.code) WHEN 0 THEN v.scale <> 0 ELSE
@@ -56,8 +56,8 @@ _AHEAD = """
     SELECT name, position, newest FROM vector_models, (SELECT coalesce(max(seq), 0) AS newest FROM changes)
     WHERE position > newest
 """
-# The newest model is followed, and until it has all entries, the former one that searches use. Others may be half
-# deleted. What a model lacks of changes that are gone is looked for, see vectors.pending.
+# Check the newest model, and the former model that searches use until the newest has all entries. Other models may be
+# partly deleted. For changes that were discarded, the store searches the missing entries, see vectors.pending.
 _MISSING = """
     SELECT e.namespace, e.key, m.name
     FROM (SELECT built IS NOT NULL AS building, max(number) AS number FROM vector_models) newest

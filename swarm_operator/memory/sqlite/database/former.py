@@ -107,7 +107,7 @@ class FormerDatabase:
             return schema.inspect(db, str(self._database))
 
     def _keep(self) -> bool:
-        """Copy the database. Return False if there is no room, or if another program has it open."""
+        """Copy the database. Return False if the disk is too full, or if another program has the database open."""
         size = self._database.stat().st_size
         if shutil.disk_usage(self._copy.parent).free < 2 * size or any(log.exists() for log in self._logs()):
             return False

@@ -33,7 +33,7 @@ class Turns:
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         """Waiting turns by owner; the first owner is next."""
         self._beginning: Counter[str] = Counter()
-        """Number of waiting reads of which no step has run, by owner."""
+        """Number of waiting reads before their first step, by owner."""
 
     async def run(self, owner: str, step: Callable[[], Awaitable[T | None]]) -> T:
         """Run a step in its owner's turns until its result is not None. Return the result.

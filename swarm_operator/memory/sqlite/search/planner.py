@@ -136,7 +136,7 @@ class Filter:
         self._any_tags = frozenset(query.any_tags)
 
     def __call__(self, row: tuple[Any, ...]) -> bool:
-        """Return whether a row, of which these are the HEAD columns, meets the conditions and has not expired."""
+        """Return whether the row with these HEAD columns meets the conditions and has not expired."""
         _, namespace, key, updated_at, expires_at, tags_json, metadata_json, *_ = row
         query = self._query
         if expires_at is not None and expires_at <= self._now:

@@ -118,7 +118,7 @@ class Catalog:
             name: name of the backup.
             reason: reason of the backup.
             source: source of the backup; None: the catalog's source.
-            progress: told how far it is.
+            progress: receives the progress.
 
         Raises:
             InvalidInputError: the name or the reason is not allowed.
@@ -161,7 +161,7 @@ class Catalog:
         """Read a backup from its destination and compare it with its manifest. Write the outcome into the manifest.
 
         Raises:
-            BackupNotFoundError: there is no such backup, or it is incomplete.
+            BackupNotFoundError: the backup does not exist or is incomplete.
             BackupDamagedError: the copy is damaged: the backup is no longer valid.
             DestinationError: the destination failed; nothing was changed.
         """
@@ -185,13 +185,13 @@ class Catalog:
             name: name of the backup.
             target: the file to create; it must not exist.
             swarm_id: the swarm that the backup must belong to; None: any.
-            progress: told how far it is.
+            progress: receives the progress.
 
         Raises:
             BackupNotFoundError, BackupDamagedError, ForeignBackupError: the backup can't be used.
             NewerSchemaError: a newer release made it.
             InvalidInputError: the file exists.
-            DestinationError, StorageError: the destination or the disk failed; there is no file.
+            DestinationError, StorageError: the destination or the disk failed; the file was not created.
         """
         manifest = (await self.get(name)).usable()
         if swarm_id not in {None, manifest.swarm_id}:

@@ -234,7 +234,7 @@ class BackupJobs:
         job = self._job = _Job(_Outcome(name, reason, started), Progress(), made)
         job.progress.verifying = not made
         job.task = asyncio.create_task(self._run(job, work), name="memory-backup")
-        # A task that is cancelled before its first step runs no code of its own.
+        # A task that is cancelled before its first step never runs its function.
         job.task.add_done_callback(lambda _: self._ended(slot))
 
     def _ended(self, slot: contextlib.ExitStack) -> None:

@@ -43,7 +43,7 @@ async def restore_new(
     Raises:
         DatabaseExistsError: another database exists, or the log or a copy of a former one.
         DestinationError, BackupNotFoundError, BackupDamagedError, ForeignBackupError, NewerSchemaError, StorageError:
-            see Catalog.fetch; there is no database.
+            see Catalog.fetch; no database was created.
     """
     folder, name = split_location(location)
     destination = open_destination(folder, options=options, credentials=credentials)

@@ -65,7 +65,7 @@ class Item:
     """An entry to migrate.
 
     Attributes:
-        kind: what it is.
+        kind: kind of the item.
         draft: the entry; its `ttl` is not used.
         updated_at: time of the last write in milliseconds; 0 if not known.
         expires_at: expiry time in milliseconds; None if the entry never expires.
@@ -82,7 +82,7 @@ class Refusal:
     """An item that can't be migrated.
 
     Attributes:
-        kind: what it is.
+        kind: kind of the item.
         reason: reason of the refusal.
         detail: human-readable reason.
         where: place in the source: `offset`, `line`, `table`, `rowid`, ...

@@ -166,7 +166,7 @@ class RestoreJobs:
         self._states[state.name] = state
         job = self._job = _Job(state)
         job.task = asyncio.create_task(self._run(job), name="memory-restore")
-        # A task that is cancelled before its first step runs no code of its own.
+        # A task that is cancelled before its first step never runs its function.
         job.task.add_done_callback(lambda _: self._ended(job, slot))
 
     def get(self, name: str) -> State:
