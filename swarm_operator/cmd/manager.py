@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def run(options: Options) -> None:
-    """Wire everything and run it until a signal comes."""
+    """Assemble the manager and run it until a signal arrives."""
     stop = asyncio.Event()
     _handle_signals(stop)
     configuration = await load_config(options.kubeconfig)
@@ -155,7 +155,7 @@ def assemble(
         elector: decides whether they run here; None for always.
         instance: who we are, in events.
         metrics: what /metrics serves; None for metrics of this manager alone.
-        metrics_guard: who may read /metrics, and the certificate that it is served with; None for everybody and HTTP.
+        metrics_guard: authorization and certificate of /metrics; None serves all callers over HTTP.
     """
     metrics = metrics or Metrics()
     auth, certificate = metrics_guard or (None, None)
@@ -224,7 +224,7 @@ def assemble(
 async def _elector(
     options: Options, configuration: Configuration, instance: str, stack: contextlib.AsyncExitStack, metrics: Metrics
 ) -> LeaderElector:
-    # A client of its own, and half the deadline for one request: a hung one must leave time for another.
+    # A separate client, with half the deadline for one request: a hung request must leave time for another.
     timeout = max(1.0, options.leader_election_renew_deadline / 2)
     client = Client(
         configuration, user_agent=f"swarm-operator/{__version__}/leader-election", timeout=timeout, metrics=metrics
@@ -245,8 +245,8 @@ async def _elector(
 async def _metrics_guard(
     options: Options, configuration: Configuration, stack: contextlib.AsyncExitStack, metrics: Metrics
 ) -> tuple[DelegatedAuth, ServingCertificate]:
-    # A client of its own: a replica that stands by must not write, but is scraped too. Few requests at once and
-    # 10 s for a review, as in controller-runtime, so that a flood of callers stays here.
+    # A separate client: a standby replica must not write, but is scraped too. Few requests at once and 10 s for a
+    # review, as in controller-runtime, so that a flood of callers stays here.
     agent = f"swarm-operator/{__version__}/metrics"
     client = Client(configuration, user_agent=agent, timeout=10.0, max_requests=4, metrics=metrics)
     certificate = ServingCertificate(options.metrics_cert_dir, metrics=metrics)

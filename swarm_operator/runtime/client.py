@@ -219,8 +219,8 @@ class Client:
             label_selector: only objects with these labels.
             resource_version: events after this version.
             timeout_seconds: the server ends the stream after this long.
-            idle_seconds: give up when nothing, not even a bookmark, has come for so long. aiohttp speaks HTTP/1.1,
-                which has no ping that would find a half-open connection.
+            idle_seconds: give up after this time without an event or a bookmark. aiohttp speaks HTTP/1.1, which has no
+                ping that would find a half-open connection.
             send_initial_events: begin with what exists, in a state not older than `resource_version` ("" is the
                 newest), as ADDED events; a bookmark annotated `k8s.io/initial-events-end` marks their end (WatchList).
 

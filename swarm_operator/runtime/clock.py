@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the runtime takes the time from and how it waits."""
+    """Source of time and of waits in the runtime."""
 
     def monotonic(self) -> float:
         """Return the seconds since some fixed moment. They never decrease."""

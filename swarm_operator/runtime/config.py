@@ -1,4 +1,4 @@
-"""Where the API server is and who we are: kubernetes-asyncio's loaders, in client-go's order."""
+"""Address of the API server and our credentials: kubernetes-asyncio's loaders, in client-go's order."""
 
 from __future__ import annotations
 

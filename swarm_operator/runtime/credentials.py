@@ -1,4 +1,4 @@
-"""TokenSource that expire: tokens in files, and those that a kubeconfig's exec plugin hands out.
+"""TokenSource that expire: tokens in files, and those of a kubeconfig's exec plugin.
 
 kubernetes-asyncio runs a plugin, and reads a kubeconfig's `tokenFile`, once. Here credentials are loaded again when
 they have expired, and when the API server has refused them, as client-go's `exec` and `cachingTokenSource` do.
@@ -41,7 +41,7 @@ class Credential:
     certificate: tuple[str, str] | None = None
     """Files of the client certificate and its key."""
     expires_at: datetime | None = None
-    """When to load it again; None for when it is refused."""
+    """Time of the next load; None to load only after a refusal."""
 
     def store(self, configuration: Configuration) -> None:
         """Make requests with a configuration use this credential."""

@@ -71,7 +71,7 @@ class Answers(Generic[T]):
     """
 
     seconds: Callable[[T], float]
-    """How long an answer is kept."""
+    """Time for which an answer is cached."""
     clock: Clock
     limit: int = _MAX_KEPT
     max_asked: int = _MAX_ASKED

@@ -115,7 +115,7 @@ class UnreachableError(ApiError):
 
 
 class SilentError(UnreachableError):
-    """A stream is open, but nothing has come for so long that it is taken for dead."""
+    """A stream is open, but was silent for so long that it counts as dead."""
 
 
 class FencedError(ApiError):

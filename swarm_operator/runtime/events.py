@@ -46,7 +46,7 @@ class _Series:
     event: Object
     last_seen: float
     observed: datetime
-    """When it happened last, for people."""
+    """Time of the last occurrence, for people."""
     count: int = 1
     written: int = 0
     """The count that the server has."""
@@ -137,7 +137,7 @@ class EventRecorder(Runnable):
             group.create_task(self._finish_all())
 
     async def stop(self) -> None:
-        """Wait until everything that was recorded has been sent or dropped, but not for long: events are for people."""
+        """Wait until all recorded events have been sent or dropped, for a limited time."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.drain(), _DRAINING)
 
@@ -156,7 +156,7 @@ class EventRecorder(Runnable):
                 self._queue.task_done()
 
     async def drain(self) -> None:
-        """Wait until everything that was recorded has been sent or dropped."""
+        """Wait until all recorded events have been sent or dropped."""
         await self._queue.join()
 
     def _put(self, series: _Series) -> None:

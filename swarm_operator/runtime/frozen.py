@@ -1,4 +1,4 @@
-"""Objects that cannot be changed, for tests: `Cache(client, transform=freeze)` hands out no others.
+"""Immutable objects, for tests: `Cache(client, transform=freeze)` returns only these.
 
 All readers of a cache share its objects. A reconciler that changes a shared object in place fails at that line.
 client-go's mutation detector (KUBE_CACHE_MUTATION_DETECTOR) finds the change only later.

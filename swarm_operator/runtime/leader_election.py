@@ -62,7 +62,7 @@ class LeaderElector(Runnable):
     task_name = "leader election"
 
     client: Client
-    """A client of its own: a renewal must not wait behind other requests."""
+    """A separate client: a renewal must not wait for other requests."""
     namespace: str
     name: str
     """Name of the Lease; all candidates share it."""
@@ -114,7 +114,7 @@ class LeaderElector(Runnable):
         raise LeadershipLostError(f"lease {self.namespace}/{self.name} was not renewed for {self.renew_deadline} s")
 
     async def close(self) -> None:
-        """Give the lease up, so that another need not wait for its end. For when nothing writes any more."""
+        """Release the lease, so that another process need not wait for its expiry. Call this after the last write."""
         self._released = True
         if self._lease is None or self._lease["spec"].get("holderIdentity") != self.identity:
             return

@@ -1,4 +1,4 @@
-"""How late the event loop is, how many tasks it has, and where it hangs.
+"""Monitor of the event loop: its lag, its number of tasks, and the place of a hang.
 
 The process has one event loop: code that blocks the loop delays lease renewals, watches and probes. The lag is sampled:
 sleep for an interval and measure how much longer it took. A thread observes the loop, since a loop that hangs cannot
@@ -56,7 +56,7 @@ class LoopMonitor(Runnable):
                 self.metrics.tasks.set(len(asyncio.all_tasks()))
                 self._sampled_at = time.monotonic()
         finally:
-            # It wakes up at once and has nothing left to wait for: joining it would hold the loop up.
+            # The thread wakes up at once and ends: joining it would block the loop.
             self._stopped.set()
 
     def _look_on(self, loop_thread: int) -> None:

@@ -54,7 +54,7 @@ class Manager:
         """Run until `stop` is set, then stop in order.
 
         Raises:
-            TaskEndedError: a part ended by itself; its own error is the cause.
+            TaskEndedError: a part ended unexpectedly; its own error is the cause.
         """
         parts = [*self.runnables, *self.cache.informers]
         tasks: list[asyncio.Task[None]] = []

@@ -41,10 +41,10 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 class Sink(Protocol):
-    """Where the objects go. The methods are called in the order of events and must not wait."""
+    """Receiver of the objects. Its methods are called in the order of events and must not wait."""
 
     def replaced(self, objects: list[Object], version: str, *, restored: bool = False) -> None:
-        """Take a full list. `restored`: the server went back in time; nothing known before it counts any more."""
+        """Take a full list. `restored`: the server went back in time, and the list replaces everything known."""
 
     def changed(self, obj: Object) -> None:
         """Take an object that was added or modified."""
@@ -90,11 +90,11 @@ class Reflector:
     streaming: bool = True
     """Whether to have full lists streamed. Turned off permanently when the server refuses it."""
     watch_seconds: tuple[int, int] = (300, 600)
-    """The server ends each watch after a random time in this range, so that none hangs for ever (client-go)."""
+    """The server ends each watch after a random time in this range, so that no watch hangs forever (client-go)."""
     idle_seconds: float = 90.0
     """Seconds without an event or a bookmark after which the connection counts as dead. Bookmarks come every minute."""
     initial_seconds: float = 60.0
-    """A streamed list must have come to its end within so many seconds; else a plain one is asked for."""
+    """Seconds for a streamed list; after them a plain list is requested."""
     relist_seconds: float = 1800.0
     """Seconds after the last full list. When a watch ends later than that, another full list corrects what a lost event
     left wrong. Half an hour, and up to 10 minutes until the watch ends."""
@@ -104,12 +104,12 @@ class Reflector:
     metrics: Metrics = field(default_factory=Metrics)
     state: State = field(init=False)
     version: str = ""
-    """The last resourceVersion seen: the next watch starts there, and the next list is not older. Empty before the
-    first list."""
+    """The last resourceVersion seen: the next watch starts at it, and the next list is at least as new. Empty before
+    the first list."""
     newest: bool = False
     """The server could not list from `version`: the next list reads the newest state instead."""
     _unreachable: bool = field(default=False, init=False)
-    """Whether the last request was not answered, or by something that was out of order."""
+    """Whether the last request got no answer, or a server error."""
     _listed_at: float = field(default=0.0, init=False)
     _present: _Request = field(default_factory=lambda: _Request(0.0), init=False)
     _metrics: ReflectorMetrics = field(init=False)
@@ -119,7 +119,7 @@ class Reflector:
         self._list_next()
 
     async def run(self) -> None:
-        """Run until cancelled. Never returns and raises nothing but what the sink raises."""
+        """Run until cancelled. Never return, and raise only errors of the sink."""
         while True:
             await self.step()
 
@@ -210,7 +210,7 @@ class Reflector:
             raise errors.from_status(int(obj.get("code") or 500), obj)
         metadata = obj.get("metadata") or {}
         version = metadata.get("resourceVersion")
-        # To go on from no version at all would be to start over without a list.
+        # Without a version the next watch would start over without a list.
         if not version or not (kind == "BOOKMARK" or metadata.get("name")):
             raise errors.UnreachableError(f"a watch event of type {kind!r} came without a name or a version")
         if kind == "BOOKMARK":
@@ -238,7 +238,7 @@ class Reflector:
             self._replace(list(self._present.initial.values()), version)
 
     def _collect(self, kind: str, obj: Object) -> None:
-        """Take in an initial event. None of them moves the version on: they come in no order."""
+        """Store an initial event. Initial events do not advance the version: they have no order."""
         if kind == "DELETED":
             self._present.initial.pop(key_of(obj), None)
         else:
@@ -270,7 +270,7 @@ class Reflector:
             self.newest = self.newest or self.state is not State.WATCH or error.version_too_large
             self._list_next()
         elif self.state is State.WATCH:
-            # A watch from a version that a restored server does not have yet is just silent. A list finds that out.
+            # A watch from a version that a restored server does not have yet is silent. A list detects that.
             if isinstance(error, errors.SilentError) and not self._present.received:
                 self._list_next()
         elif self.state is State.STREAM:

@@ -76,7 +76,7 @@ def is_newer(resource_version: str, than: str) -> bool:
     """Return whether one resourceVersion of an object is newer than another of the same kind.
 
     They are decimal numbers of one etcd sequence; Kubernetes guarantees that since 1.35 (KEP-5504) and has kept it
-    always. Anything else counts as newer, so that an unusual server is believed rather than ignored.
+    always. Any other value counts as newer, so that objects of an unusual server are not ignored.
     """
     if resource_version.isdecimal() and than.isdecimal():
         return int(resource_version) > int(than)

@@ -53,7 +53,7 @@ def metrics_app(registry: CollectorRegistry, *, auth: DelegatedAuth | None = Non
 
     Args:
         registry: what is served.
-        auth: asked before anything is answered; None lets everybody read.
+        auth: authorizes each request; None admits all callers.
     """
 
     async def metrics(request: web.Request) -> web.Response:

@@ -44,7 +44,7 @@ class ServingCertificate:
     """
 
     folder: Path | None = None
-    """Where `tls.crt` and `tls.key` are; None to make a certificate."""
+    """Folder with `tls.crt` and `tls.key`; None to make a certificate."""
     interval: float = 10.0
     """Seconds between two looks whether it has been renewed."""
     clock: Clock = field(default_factory=SystemClock)
@@ -108,7 +108,7 @@ class ServingCertificate:
             os.close(descriptor)
 
     def _load(self, certificate: Path, key: Path) -> None:
-        # In a context of its own first: half of a pair that does not fit would stay in the one that serves.
+        # In a separate context first: half of a mismatched pair would stay in the context that serves.
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
         self.context.load_cert_chain(certificate, key)
         self.metrics.certificate_reads.inc()

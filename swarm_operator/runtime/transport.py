@@ -2,7 +2,7 @@
 
 It reads the CA, and a client certificate, once. This module checks them every minute. It checks at once when the
 server's certificate is not trusted, or the configuration names other files (an exec plugin returned a new client
-certificate). When files have changed, new requests use new connections. Streams that are open go on.
+certificate). When files have changed, new requests use new connections. Open streams continue.
 
 It takes a proxy from the environment and ignores CIDRs in NO_PROXY. An HTTPS_PROXY that is set for other traffic would
 then capture that to the API server. This module does not read the environment: only a kubeconfig's `proxy-url` sets a
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 _CLOSING_SECONDS = 0.05
 """Seconds; a server answers at once."""
 _LOOK = 60.0
-"""Seconds between two looks at the files."""
+"""Seconds between two checks of the files."""
 
 
 class Transport:
@@ -76,7 +76,7 @@ class Transport:
         try:
             response: aiohttp.ClientResponse = await self._rest.request(method, url, **arguments)
         except aiohttp.ClientSSLError:
-            # Nothing was sent. The server may have a certificate of a new CA, whose file is there already.
+            # Nothing was sent. The server may have a certificate of a new CA, whose file exists already.
             if not await self._renew():
                 raise
             response = await self._rest.request(method, url, **arguments)
@@ -113,7 +113,7 @@ class Transport:
     def _connect(self) -> RESTClientObject:
         rest = RESTClientObject(self._configuration, maxsize=0)
         theirs = rest.pool_manager
-        # The same connector, in a session that asks the environment for nothing.
+        # The same connector, in a session that does not read the environment.
         rest.pool_manager = aiohttp.ClientSession(connector=theirs.connector, trust_env=False, read_bufsize=2**21)
         theirs.detach()
         return rest

@@ -157,7 +157,7 @@ class WorkQueue(Generic[K]):
                     self._getters.remove(getter)
 
     def done(self, key: K) -> None:
-        """Unlock a key that `get` handed out; if it was added meanwhile, it may be handed out again."""
+        """Unlock a key that `get` returned; if it was added since, it may be handed out again."""
         started = self._locked.pop(key, None)
         if started is not None:
             now = self._clock.monotonic()
