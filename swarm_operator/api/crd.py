@@ -1,7 +1,7 @@
 """Renders CustomResourceDefinitions from the pydantic models.
 
 pydantic's JSON schema is converted to a structural schema, which the API server requires: no `$ref`, `null`, `const` or
-titles. Everything else, CEL rules included, stands at the fields of the models.
+titles. The fields of the models have everything else, including CEL rules.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from swarm_operator.api.v1alpha1.common import ApiModel, at_most, rule
 from swarm_operator.api.v1alpha1.pod_template import PodTemplate
 
 Topology = Literal["mesh", "ring", "star", "hierarchical"]
-"""How agents are connected."""
+"""Topology of the agents' connections."""
 
 MAX_AGENTS: Final = 100
 """Largest number of agents. The names of all peers of all agents of a mesh fit into one ConfigMap."""
@@ -64,11 +64,11 @@ class EnvironmentVariable(ApiModel):
     value: Annotated[str, Field(max_length=32768)] | None = None
     """Its value. $(NAME) is replaced by the value of an earlier variable."""
     value_from: LooseObject | None = None
-    """Where its value comes from: secretKeyRef, configMapKeyRef, fieldRef or resourceFieldRef, as in a pod."""
+    """Source of its value: secretKeyRef, configMapKeyRef, fieldRef or resourceFieldRef, as in a pod."""
 
 
 class AgentTemplate(ApiModel):
-    """How an agent runs."""
+    """Template of an agent's pod."""
 
     model_config = ConfigDict(
         json_schema_extra={"x-kubernetes-validations": [at_most("terminationGracePeriod", "24h")]}
@@ -103,7 +103,7 @@ class AgentTemplate(ApiModel):
 
 
 class Autoscaling(ApiModel):
-    """How the number of agents follows their work: a HorizontalPodAutoscaler on this object."""
+    """Automatic scaling of the agents: a HorizontalPodAutoscaler on this object."""
 
     model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": [at_most("stabilizationWindow", "1h")]})
 

@@ -1,4 +1,4 @@
-"""Field by which the data volume grows by itself."""
+"""Field for automatic growth of the data volume."""
 
 from __future__ import annotations
 
@@ -18,4 +18,4 @@ class Autogrow(ApiModel):
     step: StorageSize | None = None
     """Size by which it grows, at most once in 10 minutes. Default: a fifth of its size."""
     max: StorageSize
-    """Size beyond which it does not grow by itself."""
+    """Size beyond which it does not grow automatically."""

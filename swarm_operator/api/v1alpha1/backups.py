@@ -15,7 +15,7 @@ _ENDPOINT = "^https?://[^/?#@ ]+(/[^?# ]*)?$"
 VOLUME_URL = "file:///backups"
 """URL of a volume with backups, as the memory service sees it."""
 RESTORED_ONCE = "cannot be changed: only a new store is made from a backup; a SwarmMemoryRestore restores into a store"
-"""Message of the rule that restoreFrom stays as it is."""
+"""Message of the rule that restoreFrom cannot be changed."""
 OTHER_STORE = "must be another store: name a backup of an earlier store of this name in backupRef"
 """Message of the rule that a store is not made from itself."""
 _LOCATION = f"^({VOLUME_URL}|(s3|gs|az)://{_SEGMENT})(/{_SEGMENT})+$"
@@ -92,7 +92,7 @@ class ObjectStore(ApiModel):
 
 
 class BackupSettings(ApiModel):
-    """Where the backups of a store are kept."""
+    """Destination of a store's backups."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -98,7 +98,7 @@ class Condition(ApiModel):
     observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] = 0
     """The metadata.generation that this was judged for."""
     last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    """When the status last changed."""
+    """Time of the last change of the status."""
 
 
 Conditions = Annotated[

@@ -12,7 +12,7 @@ from swarm_operator.api.v1alpha1.common import SUBDOMAIN, ApiModel, StatusModel,
 from swarm_operator.api.v1alpha1.namespaces import NamespaceName
 
 GITHUB_API_URL = "https://api.github.com"
-"""Where GitHub's own API is."""
+"""URL of GitHub's own API."""
 MAX_REPOSITORIES = 100
 
 _ID = Field(ge=1, le=2**53, json_schema_extra={"format": "int64"})
@@ -95,7 +95,7 @@ class GitHubApp(ApiModel):
     def server_url(self) -> str:
         """Return the URL of the server below which its repositories are, as git clones them."""
         host, _, path = self.api_url.removeprefix("https://").partition("/")
-        # An Enterprise Server has its API below /api/v3, all others on a host of its own.
+        # An Enterprise Server has its API below /api/v3, all others on a separate host.
         return f"https://{host if path else host.removeprefix('api.')}"
 
 
@@ -103,6 +103,6 @@ class GitHubTokenStatus(StatusModel):
     """Observed state of the token in the Secret. The token itself is nowhere else."""
 
     expires_at: Timestamp | None = None
-    """When it expires, if it is not replaced before."""
+    """Time when it expires, if it is not replaced before."""
     rotated_at: Timestamp | None = None
-    """When it was minted."""
+    """Time when it was minted."""

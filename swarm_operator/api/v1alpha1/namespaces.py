@@ -61,7 +61,7 @@ class NamespaceConfig(ApiModel):
     allowed_namespaces: Annotated[list[NamespaceName], Field(min_length=1, max_length=100)] | None = None
     """Namespaces that the swarm may use besides its own. It allows none that does not allow the swarm. Default: any."""
     create_namespaces: bool = True
-    """Make namespaces that do not exist. One that was made is deleted with the cluster if nothing else is in it."""
+    """Create missing namespaces. A namespace that was created is deleted with the cluster if nothing else is in it."""
 
 
 def unchanged_config() -> dict[str, Any]:

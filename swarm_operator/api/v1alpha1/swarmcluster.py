@@ -75,13 +75,13 @@ class SQLiteMemoryConfig(ApiModel):
     backup_interval: Interval | None = None
     """Time between two backups."""
     backup_schedule: CronExpression | None = None
-    """When backups are made, as a cron expression."""
+    """Times of backups, as a cron expression."""
     backup_time_zone: TimeZone | None = None
     """Time zone of backupSchedule."""
     backup_retention: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Number of scheduled backups that are kept."""
     backup: BackupSettings | None = None
-    """Where backups are kept."""
+    """Destination of backups."""
 
 
 class MemorySpec(ApiModel):
@@ -110,7 +110,7 @@ class MemorySpec(ApiModel):
     size: StorageSize = "10Gi"
     """Size of the store's volume. It can grow, if the storage class allows. It cannot be less than the volume has."""
     autogrow: Autogrow | None = None
-    """Let the volume grow by itself when it fills up. Default: it does not."""
+    """Let the volume grow automatically. Default: it does not grow."""
     deletion_policy: DeletionPolicy | None = None
     """Treatment of the volume when the swarm is deleted. Backup, the default: a final backup is made and verified, then
     the volume is deleted. Retain: its claim stays, and a new swarm of the same name uses it. Delete: it is deleted."""
@@ -161,9 +161,9 @@ class SwarmClusterSpec(ApiModel):
     max_agents: Annotated[int, Field(ge=0, le=MAX_AGENTS)] | None = None
     """Largest number of agents."""
     agent_template: AgentTemplate | None = None
-    """How an agent runs. No agents run without it; removing it deletes them."""
+    """Template of the agents' pods. No agents run without it; removing it deletes them."""
     autoscaling: Autoscaling | None = None
-    """How the number of agents follows their work."""
+    """Automatic scaling of the agents."""
     memory: Annotated[MemorySpec, Field(json_schema_extra={"default": {}})] = Field(default_factory=MemorySpec)
     """The swarm's shared memory."""
     hive_mind: Annotated[HiveMindSpec, Field(json_schema_extra={"default": {}})] = Field(default_factory=HiveMindSpec)
@@ -174,8 +174,7 @@ class SwarmClusterSpec(ApiModel):
     namespace_config: NamespaceConfig | None = None
     """Namespaces of the swarm's parts. Absent: all are in the cluster's own. Cannot be added or removed later."""
     paused: bool = False
-    """Leave everything of this swarm as it is, until this is false again. Its store has a switch of its own. Deletion
-    is carried out."""
+    """Change nothing of this swarm until this is false again. Its store has its own field. Deletion is carried out."""
 
 
 class MemoryStatus(ApiModel):
@@ -211,7 +210,7 @@ class SwarmClusterStatus(StatusModel):
     agent_selector: Annotated[str, Field(max_length=512)] | None = None
     """Labels of the agents' pods, as the scale subresource has them."""
     last_scale_time: Timestamp | None = None
-    """When the number of agents was last changed."""
+    """Time when the number of agents was last changed."""
     github_token: GitHubTokenStatus | None = None
     """The agents' GitHub token. Absent without a githubApp."""
     observed_generation: Int64 | None = None

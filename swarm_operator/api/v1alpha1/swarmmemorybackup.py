@@ -33,8 +33,8 @@ class SwarmMemoryBackupSpec(ApiModel):
     store_ref: ObjectReference
     """The SwarmMemoryStore to back up, in the same namespace."""
     destination: BackupDestination | None = None
-    """Where the backup must be kept. Default: where the store keeps its backups. If the store keeps them elsewhere, the
-    backup fails."""
+    """Required destination of the backup. Default: the store's destination of backups. If the store keeps them
+    elsewhere, the backup fails."""
 
 
 class SwarmMemoryBackupStatus(ApiModel):
@@ -45,11 +45,11 @@ class SwarmMemoryBackupStatus(ApiModel):
     reason: Annotated[str, Field(max_length=64)] | None = None
     """Why it is made: Scheduled, Requested, PreUpgrade, PreRestore or Final."""
     started_at: Timestamp | None = None
-    """When the memory service began."""
+    """Time when the memory service began."""
     completed_at: Timestamp | None = None
-    """When the copy was complete."""
+    """Time when the copy was complete."""
     verified_at: Timestamp | None = None
-    """When the copy was last read again where it lies, checked and compared with its manifest."""
+    """Time when the copy was last read again at its destination, checked and compared with its manifest."""
     location: Annotated[str, Field(max_length=1024)] | None = None
     """URL of the copy's folder, as the memory service sees it."""
     destination: BackupDestination | None = None

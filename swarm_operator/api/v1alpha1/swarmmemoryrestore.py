@@ -111,7 +111,7 @@ class SwarmMemoryRestoreSpec(ApiModel):
     ) = None
     """Restore only the entries whose keys begin with this text. Default: all."""
     dry_run: bool = False
-    """Change nothing; write into status.plan what the restore would change."""
+    """Change nothing; write the changes that the restore would make into status.plan."""
 
 
 class RestorePlan(ApiModel):
@@ -156,17 +156,17 @@ class SwarmMemoryRestoreStatus(StatusModel):
     location: Annotated[str, Field(max_length=1024)] | None = None
     """URL of the backup, as the memory service sees it. It is known before the service is asked."""
     store_uid: Annotated[str, Field(max_length=64)] | None = None
-    """uid of the store that was asked. Another store of the same name gets nothing of this restore."""
+    """uid of the store that was asked. Another store of the same name is not restored."""
     started_at: Timestamp | None = None
-    """When the memory service began."""
+    """Time when the memory service began."""
     completed_at: Timestamp | None = None
-    """When it ended."""
+    """Time when the restore ended."""
     plan: RestorePlan | None = None
     """Changes that the restore makes, or with dryRun would make."""
     progress: Annotated[int, Field(ge=0, le=100)] | None = None
     """Percent of the phase that are done, in steps of 10."""
     safety_backup: Annotated[str, Field(max_length=253)] | None = None
-    """SwarmMemoryBackup of what was in the store before everything was replaced."""
+    """SwarmMemoryBackup of the store's data before everything was replaced."""
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)

@@ -91,7 +91,7 @@ class SwarmMemoryStoreSpec(ApiModel):
     storage_size: StorageSize = "10Gi"
     """Size of the data volume. It can grow, if the storage class allows. It cannot be less than the volume has."""
     autogrow: Autogrow | None = None
-    """Let the data volume grow by itself when it fills up. Default: it does not."""
+    """Let the data volume grow automatically. Default: it does not grow."""
     storage_class: Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)] | None = None
     """StorageClass of the volumes. Default: the cluster's default class. Cannot be changed."""
     deletion_policy: DeletionPolicy | None = None
@@ -112,16 +112,16 @@ class SwarmMemoryStoreSpec(ApiModel):
     gc_interval: Interval = "5m"
     """Time between two collections of expired entries. Expired entries are never returned, collected or not."""
     backup_interval: Interval | None = None
-    """Time between two backups. Default: none. When within the interval they are made differs from store to store."""
+    """Time between two backups. Default: none. The time within the interval differs between stores."""
     backup_schedule: CronExpression | None = None
-    """When backups are made, as a cron expression in backupTimeZone, up to five minutes later. Default: never. Not
-    together with backupInterval."""
+    """Times of backups, as a cron expression in backupTimeZone, up to five minutes later. Default: never. Not together
+    with backupInterval."""
     backup_time_zone: TimeZone = "UTC"
     """Time zone of backupSchedule, such as Europe/Berlin."""
     backup_retention: Annotated[int, Field(ge=1, le=1000)] = 7
     """Number of scheduled backups that are kept. Requested ones stay until they are deleted."""
     backup: BackupSettings | None = None
-    """Where backups are kept. Default: on a volume of the store's, if backups are asked for."""
+    """Destination of backups. Default: a volume of the store, if it asks for backups."""
     restore_from: RestoreSource | None = None
     """The backup that becomes the data of this store before it serves. The store keeps its own swarmId. A volume that
     has a database already is never overwritten. Cannot be changed."""
@@ -160,7 +160,7 @@ class SwarmMemoryStoreSpec(ApiModel):
     """Keep evictions from ending the pod: a node is drained when this is false, or the store hibernates. A node that is
     removed takes a volume on its own disk along."""
     update_strategy: Literal["Rolling", "OnDelete"] = "Rolling"
-    """When the pod gets a new template. Rolling: at once, some stores after the others. OnDelete: when a user deletes
+    """Time when the pod gets a new template. Rolling: at once, a few stores at a time. OnDelete: when a user deletes
     the pod."""
     upgrade_deadline: Interval = "10m"
     """Time that a pod with another image has until it is ready; then the former image is put back. The recovery of a
@@ -174,7 +174,7 @@ class SwarmMemoryStoreSpec(ApiModel):
 
 
 class Endpoints(ApiModel):
-    """Where clients in the cluster reach the store."""
+    """Addresses of the store for clients in the cluster."""
 
     grpc: str | None = None
     """HOST:PORT of the gRPC API."""
@@ -194,7 +194,7 @@ class RestoredFrom(ApiModel):
     backup: Annotated[str, Field(max_length=253)] | None = None
     """Name of the SwarmMemoryBackup; absent if the spec names a location."""
     restored_at: Timestamp
-    """When the data was in place, verified."""
+    """Time when the data was verified and in place."""
 
 
 class MigrationStatus(StatusModel):
@@ -228,7 +228,7 @@ class RolledBack(ApiModel):
     generation: Int64
     """The metadata.generation that asked for it."""
     time: Timestamp
-    """When that was found out."""
+    """Time of the failure."""
     reason: Annotated[str, Field(max_length=1024)]
     """Why the pod was not ready, in one word."""
     message: Annotated[str, Field(max_length=32768)]
@@ -272,19 +272,19 @@ class SwarmMemoryStoreStatus(StatusModel):
     restored_from: RestoredFrom | None = None
     """The backup that restoreFrom has restored. Absent until the data is in place."""
     last_backup: Timestamp | None = None
-    """When the last verified backup was made."""
+    """Time of the last verified backup."""
     last_verified_backup: Annotated[str, Field(max_length=253)] | None = None
     """Name of the SwarmMemoryBackup with the newest data that was verified."""
     next_backup: Timestamp | None = None
-    """When the schedule makes the next one."""
+    """Time of the next scheduled backup."""
     migration_completed: bool | None = None
     """Whether the legacy data is in the store; absent unless migrateFromLegacy asks for it."""
     migration_time: Timestamp | None = None
-    """When the migration was completed."""
+    """Time when the migration was completed."""
     migration: MigrationStatus | None = None
     """Result of the migration of legacy data."""
     endpoints: Endpoints | None = None
-    """Where clients reach the store."""
+    """Addresses of the store for clients."""
     observed_generation: Int64 | None = None
     """The metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)

@@ -28,7 +28,5 @@ class TLSSettings(ApiModel):
 
     mode: Literal["auto", "secret", "off"] = "off"
     """auto: the operator's own CA signs the certificate. secret: a Secret of yours has it. off: no TLS."""
-    secret_name: (
-        Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")] | None
-    ) = None
+    secret_name: Annotated[str, Field(min_length=1, max_length=253, pattern=_SUBDOMAIN)] | None = None
     """Secret of type kubernetes.io/tls in the store's namespace, with ca.crt too: as cert-manager makes it."""
