@@ -98,7 +98,7 @@ async def ensure(
 ) -> Object:
     """Make one child as wanted, with an event if it is created.
 
-    A failed update leaves the child as it is, so that steps that need the child go on.
+    A failed update does not change the child, and steps that need the child still run.
 
     Args:
         r: the pass.

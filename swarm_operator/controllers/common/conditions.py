@@ -88,7 +88,7 @@ class Conditions:
         }
 
     def remove(self, type: str) -> None:  # noqa: A002 - the API's word
-        """Remove one condition, of something that is not asked for any more."""
+        """Remove one condition, of a concern that the object no longer has."""
         self._set.pop(type, None)
         self._removed.add(type)
 

@@ -201,7 +201,7 @@ class StepReconciler(Generic[Model]):
     """Finalizers that steps add; empty for a kind without a cleanup."""
     cleanup: tuple[Step[Model], ...] = ()
     """Steps that run in place of `steps` while the object is being deleted and has one of the finalizers. One of them
-    decides the condition Ready and removes the finalizers in the end."""
+    decides the condition Ready and finally removes the finalizers."""
 
     def set_up(self, controller: Controller) -> None:
         """Watch the kind itself and the children of all steps, and count failures as the controller's queue does."""

@@ -132,7 +132,7 @@ async def _is_left(r: Reconciliation[SwarmCluster], name: str, waited: float) ->
 
 
 def contents_quota(namespace: str) -> Object:
-    """Return a ResourceQuota that limits nothing, and counts what users and the operator put into a namespace."""
+    """Return a ResourceQuota that limits nothing, and counts the objects in a namespace."""
     return {
         "metadata": {"name": CONTENTS, "namespace": namespace, "labels": {labels.MANAGED_BY: labels.FIELD_MANAGER}},
         "spec": {"hard": {f"count/{resource}": _ANY for resource in _COUNTED}},
@@ -149,7 +149,7 @@ def contents_of(quota: Object) -> dict[str, str] | None:
 
 
 def _retained(r: Reconciliation[Any], namespace: str) -> bool:
-    """Return whether a claim or a backup is in the namespace that stays: then nothing has to be waited for."""
+    """Return whether the namespace has a claim or a backup that stays, so that waiting is useless."""
     found = [*r.client.list(kinds.PERSISTENT_VOLUME_CLAIM), *r.client.list(kinds.SWARM_MEMORY_BACKUP)]
     here = [obj["metadata"] for obj in found if key_of(obj).namespace == namespace and controller_of(obj) is None]
     return any(not metadata.get("deletionTimestamp") for metadata in here)

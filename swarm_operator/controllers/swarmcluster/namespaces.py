@@ -38,7 +38,7 @@ class _Namespace(Step[SwarmCluster]):
         name = self._name(r.parsed)
         if name == r.parsed.metadata.namespace:
             return done("OwnNamespace", "everything is in the cluster's own namespace")
-        await finalizers.add(r, FINALIZER)  # before anything is made that only a cleanup deletes
+        await finalizers.add(r, FINALIZER)  # before objects are created that only a cleanup deletes
         if refusal := refused_by_config(r.parsed, name):
             return refusal
         if not r.client.cache.watches(name):

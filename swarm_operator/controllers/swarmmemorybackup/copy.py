@@ -41,7 +41,7 @@ _FINAL = frozenset({"Completed", "Failed"})
 _POLL_INTERVAL = 1.0
 """Seconds between two questions about a backup that is being made."""
 _WAIT_INTERVAL = 5.0
-"""Seconds between two looks at what a backup waits for."""
+"""Seconds between two checks of a waiting backup."""
 _FINAL_INTERVAL = 30.0
 """Seconds until a final backup that has failed is tried again."""
 _AT_ONCE = 0.001
@@ -132,7 +132,7 @@ class Copy(Step[SwarmMemoryBackup]):
         if not self._take_turn(r, key):
             return self._wait(r, "Queued", f"{self.most} other backups are being made", counts=False)
         if r.parsed.status.destination != destination:
-            # Where data may lie is known before it can lie there.
+            # The location is stored before data can exist there.
             r.status |= {
                 "destination": destination.model_dump(by_alias=True, exclude_none=True),
                 "location": f"{access(destination).url.rstrip('/')}/{store.swarm_id}/{key.name}",
@@ -200,7 +200,7 @@ class Copy(Step[SwarmMemoryBackup]):
             reason: what it waits for, in one word.
             message: the same, for people.
             counts: whether the time of waiting is limited.
-            pauses: whether others may be made meanwhile although this one was being made.
+            pauses: whether other backups may be made although this one has begun.
         """
         key, now = key_of(r.obj), r.clock.monotonic()
         if pauses:

@@ -11,7 +11,7 @@ from swarm_operator.runtime.cache import Cache
 from swarm_operator.runtime.resource import Object, Resource
 
 _ENDED = frozenset({"Completed", "Failed"})
-"""Phases of a restore that reads nothing any more."""
+"""Phases of a restore that no longer reads."""
 
 
 def readers_of(backup: SwarmMemoryBackup, cache: Cache) -> list[str]:

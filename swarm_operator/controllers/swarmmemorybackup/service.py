@@ -71,7 +71,7 @@ class BackupService(Protocol):
             service: the service to ask.
             name: name of the backup.
             reason: why it is made.
-            asked: whether the service was known to be at work on it before. A failed backup then stays failed.
+            asked: whether the service was known to work on it before. A failed backup then stays failed.
         """
 
     async def delete(self, service: Service, name: str) -> Answer[BackupState]:

@@ -27,7 +27,7 @@ _POLL_INTERVAL = 1.0
 class Ending(Step[SwarmMemoryRestore]):
     """Wait for the end of the restore, which the service does not cancel, then let the object go.
 
-    So the safety backup gets its object. Nothing is waited for when the store is deleted too.
+    So the safety backup gets its object. If the store is deleted too, the restore does not wait.
     """
 
     condition: ClassVar = "Ready"
@@ -58,7 +58,7 @@ class Ending(Step[SwarmMemoryRestore]):
         self.calls.forget(key)
 
     async def _look(self, r: Reconciliation[SwarmMemoryRestore], obj: Object, location: str) -> Outcome | None:
-        """Return what is waited for; None when the service has ended the restore, or knows nothing of it."""
+        """Return the outcome to wait for; None if the service has ended the restore, or does not know it."""
         store = SwarmMemoryStore.model_validate(obj)
         service = await find_service(r, store, obj)
         if isinstance(service, str):

@@ -19,7 +19,7 @@ from swarm_operator.memory.client import RestoreState
 from swarm_operator.runtime.resource import Key, key_of
 
 FINALIZER = "swarm.claudeflow.io/restore"
-"""Keeps the object while the memory service may be at work on the restore."""
+"""Finalizer that keeps the object while the memory service may work on the restore."""
 
 FINAL = frozenset({"Completed", "Failed"})
 _WORK = {
@@ -36,7 +36,7 @@ _REFUSALS = frozenset({"AnotherRestoreRuns", "RequestRefused", "OutcomeUnknown"}
 _POLL_INTERVAL = 1.0
 """Seconds between two questions about a restore that runs."""
 _WAIT_INTERVAL = 5.0
-"""Seconds between two looks at what a restore waits for."""
+"""Seconds between two checks of a waiting restore."""
 _PROGRESS_STEP = 10
 """Percent of a phase between two writes of the status."""
 _AT_ONCE = 0.001

@@ -1,4 +1,4 @@
-"""Safety backups: what the memory service copied before it replaced everything, as SwarmMemoryBackups.
+"""Safety backups: SwarmMemoryBackups of the copies that the memory service makes before a full restore.
 
 The service makes the copy itself, while writes wait. So the copy has every acknowledged write, which a backup before
 the restore could not guarantee. The object finds the copy complete and takes over its facts.

@@ -115,7 +115,7 @@ async def _ask(memory: MemoryClient, name: str, request: Request) -> RestoreStat
 
 
 async def _who_runs(memory: MemoryClient, error: MemoryStateError) -> Answer[Observed]:
-    """Return why the service does not start a restore: it is at work on another one, or on a backup."""
+    """Return why the service does not start a restore: another restore or a backup runs."""
     running = [state.name for state in await memory.restores.list() if not state.ended]
     if running:
         return Answer(reason="AnotherRestoreRuns", message=f"the memory service is at work on the restore {running[0]}")

@@ -29,7 +29,7 @@ def disruption_budget(store: SwarmMemoryStore) -> Object:
         "spec": {
             # A hibernated store has no pod. With minAvailable, monitoring would report the missing pod.
             "maxUnavailable": 0,
-            # A pod that does not serve has nothing to lose by moving to another node.
+            # A pod that does not serve may be moved to another node.
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
             "selector": {"matchLabels": labels.selector(store)},
         },

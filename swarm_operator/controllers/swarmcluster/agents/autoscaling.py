@@ -1,4 +1,4 @@
-"""The HorizontalPodAutoscaler that changes the number of a swarm's agents. It writes spec.agents; nothing here does."""
+"""The HorizontalPodAutoscaler of a swarm's agents. It writes spec.agents; the operator never does."""
 
 from __future__ import annotations
 

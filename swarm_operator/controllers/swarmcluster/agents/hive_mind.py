@@ -1,4 +1,4 @@
-"""How agents find the hive mind of their swarm. They use it with the tokens of their own, as they use the memory."""
+"""Environment of agents for the hive mind of their swarm. They use it with their own tokens, as the memory."""
 
 from __future__ import annotations
 

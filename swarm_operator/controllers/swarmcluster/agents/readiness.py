@@ -13,7 +13,7 @@ from swarm_operator.runtime.resource import Object
 _OVERDUE: Final = 30.0
 """Seconds after the end of a pod's grace period from which its node counts as lost."""
 _LOOK: Final = 10.0
-"""Seconds until the next look at agents that are not ready. Some problems count only after a time, and only events,
+"""Seconds until the next check of agents that are not ready. Some problems count only after a time, and only events,
 which are not watched, report a refused pod."""
 
 

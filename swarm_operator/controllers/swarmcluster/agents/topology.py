@@ -1,4 +1,4 @@
-"""Which agents are the peers of an agent."""
+"""Peers of each agent, by topology."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Calls outside of passes, so that a server that does not answer delays no reconcile.
 
-A call is a task of its own. When it ends, its object is enqueued, and the next pass reads its answer.
+Each call is a separate task. When it ends, its object is enqueued, and the next pass reads its answer.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Answer = TypeVar("Answer")
 
 @dataclass(slots=True)
 class Progress(Generic[Request, Answer]):
-    """How far a call is."""
+    """Progress of a call."""
 
     request: Request
     due: float
-    """When it may be tried next, by the monotonic clock."""
+    """Time of the next attempt, by the monotonic clock."""
     answer: Answer | None = None
     error: GitHubError | None = None
     """Why the last try failed."""

@@ -63,7 +63,7 @@ async def revoke(r: Reconciliation[SwarmCluster], revocations: Revocations) -> O
 
 
 def _progress(r: Reconciliation[SwarmCluster], secret: Object, revocations: Revocations) -> Outcome | None:
-    """Return what is waited for; None if the token works no longer, or nothing more can be done about it."""
+    """Return the outcome to wait for; None if the token no longer works or cannot be revoked."""
     held = token_secret.held(secret)
     if held is None or not held.works(r.clock.now()):
         return None

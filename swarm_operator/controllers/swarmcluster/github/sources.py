@@ -62,7 +62,7 @@ async def _private_key(r: Reconciliation[SwarmCluster], app: GitHubApp) -> bytes
     namespace = ref.namespace or home
     secret = await _read(r, namespace, ref.name)
     if namespace != home and (secret is None or not allows(secret, home, api_url(app))):
-        # The same words for both: whether a Secret exists is nothing that clusters of other namespaces learn.
+        # One message for both cases: clusters of other namespaces must not learn whether a Secret exists.
         message = (
             f"Secret {namespace}/{ref.name} does not exist, or does not allow clusters of namespace {home} to use it"
             f" for {api_url(app)}; its label {labels.ALLOW_CLUSTERS_FROM}={home} would"

@@ -27,6 +27,6 @@ def report(store: Key, backup: SwarmMemoryBackup | None) -> None:
 
 
 def forget(store: Key) -> None:
-    """Report nothing of a store any more."""
+    """Stop reporting a store."""
     with suppress(KeyError):
         LAST_VERIFIED.remove(*store)

@@ -1,8 +1,8 @@
-"""When the backups of a store are due.
+"""Due times of a store's backups.
 
-Due times follow from the spec and the store's uid alone, so that nothing but the next one has to be remembered. The uid
-spreads the backups of many stores. Backups by interval are spread over the whole interval, and backups by cron
-expression over the first minutes after its time.
+Due times follow only from the spec and the store's uid, so only the next one has to be stored. The uid spreads the
+backups of many stores. Backups by interval are spread over the whole interval, and backups by cron expression over the
+first minutes after its time.
 """
 
 from __future__ import annotations

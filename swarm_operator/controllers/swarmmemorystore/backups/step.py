@@ -115,7 +115,7 @@ async def _remove(r: Reconciliation[SwarmMemoryStore], backup: SwarmMemoryBackup
 def _report(r: Reconciliation[SwarmMemoryStore], backups: list[SwarmMemoryBackup], problem: Outcome | None) -> None:
     last = newest_verified(backups)
     metrics.report(key_of(r.obj), last)
-    # When the last good backup was made stays known when that backup is deleted.
+    # The time of the last verified backup stays when that backup is deleted.
     r.status["lastBackup"] = last.status.completed_at if last else r.parsed.status.last_backup
     r.status["lastVerifiedBackup"] = last.metadata.name if last else None
     serves = all(outcome.is_done for step, outcome in r.outcomes.items() if step.condition == "Ready")

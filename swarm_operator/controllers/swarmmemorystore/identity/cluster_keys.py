@@ -22,7 +22,7 @@ from swarm_operator.runtime.runnable import Phase, Runnable
 from swarm_operator.shared.service_accounts import is_key
 
 INTERVAL: Final = 60.0
-"""Seconds between two looks at the keys, plus or minus a tenth."""
+"""Seconds between two reads of the keys, plus or minus a tenth."""
 _RETRY_INTERVALS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """The same while they are not known: after the first failure, and the next ones; the last from then on."""
 RETENTION: Final = 600.0

@@ -25,7 +25,7 @@ from swarm_operator.shared.service_accounts import FEATURE, FILE
 _VOLUME: Final = "identity"
 _DIRECTORY: Final = "/etc/swarm-memory/identity"
 PATH: Final = f"{_DIRECTORY}/{FILE}"
-"""Where the service reads the file."""
+"""Path at which the service reads the file."""
 _CONDITION: Final = "IdentityReady"
 _NOT_SERVED: Final = "the API server serves no keys of service accounts' tokens"
 
@@ -34,7 +34,7 @@ _NOT_SERVED: Final = "the API server serves no keys of service accounts' tokens"
 class Identity(Step[SwarmMemoryStore]):
     """Ensure the ConfigMap, and report whether the service verifies tokens with it.
 
-    While the keys can't be had, a ConfigMap that is there stays as it is.
+    While the keys cannot be read, an existing ConfigMap does not change.
     """
 
     reports: ClassVar = (_CONDITION,)

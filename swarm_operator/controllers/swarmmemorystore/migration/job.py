@@ -119,7 +119,7 @@ def migration_job(store: SwarmMemoryStore, *, secure: bool, image: str, pull_sec
                     "spec": {
                         # Failed pods stay, with their logs.
                         "restartPolicy": "Never",
-                        # A kill leaves nothing that the next run does not put right.
+                        # The next run completes a killed run.
                         "terminationGracePeriodSeconds": 1,
                         **pod,
                         # The store's pod has the backups volume mounted.
@@ -133,7 +133,7 @@ def migration_job(store: SwarmMemoryStore, *, secure: bool, image: str, pull_sec
 
 
 def source_of(job: Object) -> str | None:
-    """Return the claim that a Job migrates; None for a Job that does something else."""
+    """Return the claim that a Job migrates; None for any other Job."""
     claim: str | None = (job["metadata"].get("annotations") or {}).get(labels.MIGRATION_SOURCE)
     return claim
 

@@ -36,7 +36,7 @@ from swarm_operator.runtime.resource import Object
 
 _CONDITION: Final = "Migrated"
 _LOOK_INTERVAL: Final = 10.0
-"""Seconds between two looks at what a migration waits for."""
+"""Seconds between two checks of a waiting migration."""
 _REPORT_GRACE: Final = 60.0
 """Seconds after the end of a Job for which its pod is waited for, whose watch may be behind that of Jobs."""
 _REFUSED_INTERVAL: Final = 60.0
@@ -76,7 +76,7 @@ class Migration(Step[SwarmMemoryStore]):
             return self._report(r, failed(*explain(error), requeue_after=_REFUSED_INTERVAL))
 
     def _report(self, r: Reconciliation[SwarmMemoryStore], outcome: Outcome | None) -> Outcome:
-        """Set the condition and the phase. None is the outcome of a store that asks for nothing."""
+        """Set the condition and the phase. The outcome None is that of a store without a migration."""
         if outcome is None:
             r.conditions.remove(_CONDITION)
             return done()
@@ -161,7 +161,7 @@ def _end(pod: Object) -> Object | None:
 
 
 def _last_failure(pod: Object) -> str | None:
-    """Return what a pod said when it failed; None if it has not failed."""
+    """Return the error of a failed pod; None if the pod has not failed."""
     status = pod.get("status") or {}
     ended = _end(pod)
     if ended is not None and ended.get("exitCode"):

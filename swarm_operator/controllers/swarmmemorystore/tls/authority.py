@@ -106,7 +106,7 @@ class Authority:
 
 
 def renewed(files: Mapping[str, bytes], now: datetime) -> Files:
-    """Return the files of the Secret as they should be: the same ones, unless there is something to renew.
+    """Return the wanted files of the Secret: unchanged, unless a renewal is due.
 
     Unreadable files are made again, and so is a CA that is not valid now.
     """

@@ -14,7 +14,7 @@ VOLUME: Final = "certificate"
 CERTIFICATE_DIR: Final = "/etc/swarm-memory/tls"
 CA_VOLUME: Final = "ca"
 CA_DIR: Final = "/etc/swarm-memory/ca"
-"""Where pods of clients mount the ConfigMap of ca_name."""
+"""Path at which clients' pods mount the ConfigMap of ca_name."""
 CA_FILE: Final = "ca.crt"
 
 

@@ -29,7 +29,7 @@ _RENEWED_BEFORE: Final = x509.SERVER_LIFE / 3
 _SPREAD: Final = x509.SERVER_LIFE / 12
 """The certificates of stores that were made together are renewed within this time, each at its own."""
 _LOOK: Final = 3600.0
-"""Seconds until the next look at the CA at the latest."""
+"""Maximum seconds until the next check of the CA."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def availability(workload: Object, pods: list[Object], *, now: datetime) -> Outc
             return looping
     status = workload.get("status") or {}
     current = status.get("observedGeneration") == workload["metadata"].get("generation")
-    # Where the pod waits for its deletion, one of a former template serves on.
+    # With OnDelete a pod of a former template continues to serve.
     waits = ((workload.get("spec") or {}).get("updateStrategy") or {}).get("type") == "OnDelete"
     newest = status.get("currentRevision") == status.get("updateRevision") or waits
     if current and status.get("readyReplicas") and newest:

@@ -27,7 +27,7 @@ from swarm_operator.runtime.resource import Key, Object
 
 _CONDITION = "Restored"
 _LOOK_INTERVAL = 10.0
-"""Seconds between two looks at what a restore waits for."""
+"""Seconds between two checks of a waiting restore."""
 _AT_ONCE = 0.001
 _SAID = re.compile(r"swarm-memory: ([a-z]+(?:-[a-z]+)*): (.+)")
 """Last line of a command that failed: a code and a message."""

@@ -17,7 +17,7 @@ from swarm_operator.controllers.swarmmemorystore.workload.statefulset import DAT
 from swarm_operator.runtime.resource import Object
 
 _RETRIES = 2**31 - 1
-"""Number of restarts: a key that is put right, or a bucket that answers again, ends them."""
+"""Number of restarts: a corrected key, or a bucket that answers again, ends them."""
 _KEPT = 3600
 """Seconds after which a finished Job is deleted."""
 

@@ -20,7 +20,7 @@ CONTAINER = "memory"
 """Name of the container of the service."""
 
 DATA_DIR = "/data"
-"""Where a pod of the store mounts the data volume."""
+"""Path at which a pod of the store mounts the data volume."""
 
 _TOKEN_DIR = "/etc/swarm-memory/tokens"  # noqa: S105 - a path
 

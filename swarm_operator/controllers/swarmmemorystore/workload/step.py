@@ -65,7 +65,7 @@ class Workload(Step[SwarmMemoryStore]):
     )
 
     turns: Turns = field(default_factory=lambda: Turns(1))
-    """Which stores may have their pod replaced now."""
+    """Order in which stores have their pods replaced."""
 
     async def run(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         """See Step.run."""
@@ -213,7 +213,7 @@ class Workload(Step[SwarmMemoryStore]):
         return live
 
     async def _keep(self, r: Reconciliation[SwarmMemoryStore], wanted: Object, why: str) -> Object | Outcome:
-        """Keep the pod as it is, since what the podTemplate adds is refused; a store may still hibernate."""
+        """Keep the pod as it is, since the podTemplate is refused; a store may still hibernate."""
         refused = failed("PodTemplateRefused", why, blocks=True, requeue_after=_REFUSED_INTERVAL)
         live = r.client.get(kinds.STATEFUL_SET, key_of(r.obj))
         if live is None or not children.is_ours(r.obj, live, None):
