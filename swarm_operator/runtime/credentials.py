@@ -1,4 +1,4 @@
-"""TokenSource that expire: tokens in files, and those of a kubeconfig's exec plugin.
+"""Credentials that expire: tokens in files, and those of a kubeconfig's exec plugin.
 
 kubernetes-asyncio runs a plugin, and reads a kubeconfig's `tokenFile`, once. Here credentials are loaded again when
 they have expired, and when the API server has refused them, as client-go's `exec` and `cachingTokenSource` do.

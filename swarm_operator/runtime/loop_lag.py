@@ -60,13 +60,13 @@ class LoopMonitor(Runnable):
             self._stopped.set()
 
     def _look_on(self, loop_thread: int) -> None:
-        told = 0.0
+        reported = 0.0
         while not self._stopped.wait(self.stuck_seconds / 5):
             sampled_at = self._sampled_at
             silent = time.monotonic() - sampled_at
-            if silent < self.stuck_seconds + self.interval or told == sampled_at:
+            if silent < self.stuck_seconds + self.interval or reported == sampled_at:
                 continue
-            told = sampled_at
+            reported = sampled_at
             frame = sys._current_frames().get(loop_thread)  # noqa: SLF001 - the documented way to another thread's stack
             log.error(
                 "the event loop hangs",

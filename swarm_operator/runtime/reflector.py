@@ -111,7 +111,7 @@ class Reflector:
     _unreachable: bool = field(default=False, init=False)
     """Whether the last request got no answer, or a server error."""
     _listed_at: float = field(default=0.0, init=False)
-    _present: _Request = field(default_factory=lambda: _Request(0.0), init=False)
+    _request: _Request = field(default_factory=lambda: _Request(0.0), init=False)
     _metrics: ReflectorMetrics = field(init=False)
 
     def __post_init__(self) -> None:
@@ -140,7 +140,7 @@ class Reflector:
             await self._pause(error)
 
     async def _list(self) -> None:
-        request = self._present = _Request(self.clock.monotonic())
+        request = self._request = _Request(self.clock.monotonic())
         self._metrics.lists.inc()
         objects, version = await self.client.list(
             self.resource,
@@ -157,7 +157,7 @@ class Reflector:
 
     async def _watch(self) -> None:
         """Watch once. In STREAM the watch begins with the initial events."""
-        request = self._present = _Request(self.clock.monotonic())
+        request = self._request = _Request(self.clock.monotonic())
         streaming = self.state is State.STREAM
         self._metrics.watches.inc()
         if streaming:
@@ -220,7 +220,7 @@ class Reflector:
         if kind not in {"ADDED", "MODIFIED", "DELETED"}:
             log.warning("unknown watch event skipped", type=kind, kind=self.resource.kind)
             return
-        self._present.events += 1
+        self._request.events += 1
         self._metrics.events.inc()
         if self.state is State.STREAM:
             self._collect(kind, obj)
@@ -235,14 +235,14 @@ class Reflector:
         if self.state is State.WATCH:
             self.version = version
         elif annotations.get(INITIAL_EVENTS_END) == "true":
-            self._replace(list(self._present.initial.values()), version)
+            self._replace(list(self._request.initial.values()), version)
 
     def _collect(self, kind: str, obj: Object) -> None:
         """Store an initial event. Initial events do not advance the version: they have no order."""
         if kind == "DELETED":
-            self._present.initial.pop(key_of(obj), None)
+            self._request.initial.pop(key_of(obj), None)
         else:
-            self._present.initial[key_of(obj)] = obj
+            self._request.initial[key_of(obj)] = obj
 
     def _replace(self, objects: list[Object], version: str) -> None:
         # The newest state is older than one that was seen: etcd was restored from a backup.
@@ -250,7 +250,7 @@ class Reflector:
         if restored:
             log.warning("the server has gone back in time", kind=self.resource.kind, version=version, seen=self.version)
         self.version, self.newest, self.state = version, False, State.WATCH
-        self._present.initial = {}  # the watch lasts for minutes
+        self._request.initial = {}  # the watch lasts for minutes
         self._listed_at = self.clock.monotonic()
         self._metrics.items_per_list.observe(len(objects))
         self.sink.replaced(objects, version, restored=restored)
@@ -271,13 +271,13 @@ class Reflector:
             self._list_next()
         elif self.state is State.WATCH:
             # A watch from a version that a restored server does not have yet is silent. A list detects that.
-            if isinstance(error, errors.SilentError) and not self._present.received:
+            if isinstance(error, errors.SilentError) and not self._request.received:
                 self._list_next()
         elif self.state is State.STREAM:
             # A plain list may work when the stream fails. An unreachable server answers neither, and only the plain
             # list may be stale.
             retried = errors.UnreachableError | errors.TooManyRequestsError | errors.UnauthorizedError
-            if self._present.opened or not isinstance(error, retried):
+            if self._request.opened or not isinstance(error, retried):
                 self.state = State.LIST
 
     async def _pause(self, error: errors.ApiError) -> None:
@@ -286,7 +286,7 @@ class Reflector:
             # The server is reachable again. It is not ready yet, or our version is too old: usual after a restart, so
             # no long backoff is needed.
             self.backoff.reset()
-        self._unreachable = not self._present.opened and not 400 <= error.status < 500
+        self._unreachable = not self._request.opened and not 400 <= error.status < 500
         delay = max(self.backoff.next(), error.retry_after or 0.0)
         log.warning(
             "reflector backs off",

@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 _CLOSING_SECONDS = 0.05
 """Seconds; a server answers at once."""
-_LOOK = 60.0
+_CHECK_INTERVAL = 60.0
 """Seconds between two checks of the files."""
 
 
@@ -44,8 +44,8 @@ class Transport:
         self._configuration = configuration
         self._clock = clock or SystemClock()
         self._trusted = self._fingerprint()
-        self._looked_at = self._clock.monotonic()
-        self._looked_for = self._files()
+        self._checked_at = self._clock.monotonic()
+        self._checked_files = self._files()
         self._rest = self._connect()
         self._retired: RESTClientObject | None = None
 
@@ -64,7 +64,7 @@ class Transport:
         Raises:
             aiohttp.ClientError, TimeoutError, OSError: there is no answer.
         """
-        if self._clock.monotonic() - self._looked_at >= _LOOK or self._looked_for != self._files():
+        if self._clock.monotonic() - self._checked_at >= _CHECK_INTERVAL or self._checked_files != self._files():
             await self._renew()
         arguments: dict[str, Any] = {
             "query_params": query,
@@ -93,8 +93,8 @@ class Transport:
 
     async def _renew(self) -> bool:
         """Connect again if a file has changed. False when none has, or when they cannot be used."""
-        self._looked_at = self._clock.monotonic()
-        self._looked_for = self._files()
+        self._checked_at = self._clock.monotonic()
+        self._checked_files = self._files()
         found = self._fingerprint()
         if found in {self._trusted, None}:
             return False
