@@ -14,7 +14,7 @@ def configure(level: str) -> None:
     """Set up structlog and logging for the process.
 
     Args:
-        level: one of LEVELS; the least that is shown.
+        level: one of LEVELS; the minimum level that is logged.
     """
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,

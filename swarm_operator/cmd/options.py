@@ -61,22 +61,22 @@ def _on_or_off(variable: str, *, default: bool) -> bool:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a whole number of at minimum 1")
     return int(text)
 
 
-def _seconds(text: str, *, least: float = 0.1) -> float:
+def _seconds(text: str, *, minimum: float = 0.1) -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not least <= value <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: {least:g} to 86400 seconds")
+    if not minimum <= value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: {minimum:g} to 86400 seconds")
     return value
 
 
 def _grace(text: str) -> float:
-    return _seconds(text, least=0.0)
+    return _seconds(text, minimum=0.0)
 
 
 def _address(text: str) -> tuple[str, int] | None:

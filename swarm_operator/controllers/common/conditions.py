@@ -96,7 +96,7 @@ class Conditions:
         """Set those conditions to Unknown that no pass has judged yet."""
         for type_ in types:
             if type_ not in self._set and type_ not in self._stored():
-                self.set(type_, status=None, reason=PENDING, message="not judged yet: see Ready")
+                self.set(type_, status=None, reason=PENDING, message="not checked yet: see Ready")
 
     def seconds_not_true(self, type: str) -> float:  # noqa: A002 - the API's word
         """Return the seconds since the stored condition ceased to be True; 0.0 if it is True or not stored."""

@@ -49,7 +49,7 @@ _COUNTED: Final = (
     "cronjobs.batch",
     *(f"{kind.PLURAL}.{kind.GROUP}" for kind in KINDS),
 )
-_LOOK_INTERVAL = 2.0
+_CHECK_INTERVAL = 2.0
 _ANY = "1000000000"
 
 
@@ -93,7 +93,7 @@ class CleanUp(Step[SwarmCluster]):
         for name in dict.fromkeys((placement.swarm_namespace(r.parsed), placement.hive_mind_namespace(r.parsed))):
             if name != r.parsed.metadata.namespace and await _is_left(r, name, waited):
                 return waiting(
-                    "Deleting", f"namespace {name} is deleted when it is empty", requeue_after=_LOOK_INTERVAL
+                    "Deleting", f"namespace {name} is deleted when it is empty", requeue_after=_CHECK_INTERVAL
                 )
         revoked = r.outcomes[RevokeToken]
         if not revoked.is_done:

@@ -31,7 +31,7 @@ SERVICE_GRACE: Final = 120.0
 
 _UNANSWERED = frozenset({"NoAnswer", "NoDestination", "StoreNotReady"})
 """Reasons of a backup whose service cannot make it, although the pod is ready."""
-_LOOK_INTERVAL = 5.0
+_CHECK_INTERVAL = 5.0
 """Seconds between two looks at what the deletion waits for."""
 
 
@@ -89,9 +89,9 @@ class FinalBackup(Step[SwarmMemoryStore]):
         await _stop_pod(r, claim, reason)
         message = f"the data volume is deleted when SwarmMemoryBackup {name} is verified: {why}"
         if not reason or reason in WAITING_REASONS:
-            return waiting("FinalBackup", message, requeue_after=_LOOK_INTERVAL)
+            return waiting("FinalBackup", message, requeue_after=_CHECK_INTERVAL)
         hint = f"annotate the store with {labels.SKIP_FINAL_BACKUP}=true to keep the volume instead"
-        return failed("FinalBackupFailing", f"{message}; {hint}", requeue_after=_LOOK_INTERVAL)
+        return failed("FinalBackupFailing", f"{message}; {hint}", requeue_after=_CHECK_INTERVAL)
 
     async def _delete_volume(self, r: Reconciliation[SwarmMemoryStore], claim: Object) -> Outcome:
         await children.delete(r, kinds.PERSISTENT_VOLUME_CLAIM, claim)

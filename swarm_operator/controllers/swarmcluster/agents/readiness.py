@@ -12,7 +12,7 @@ from swarm_operator.runtime.resource import Object
 
 _OVERDUE: Final = 30.0
 """Seconds after the end of a pod's grace period from which its node counts as lost."""
-_LOOK: Final = 10.0
+_CHECK_INTERVAL: Final = 10.0
 """Seconds until the next check of agents that are not ready. Some problems count only after a time, and only events,
 which are not watched, report a refused pod."""
 
@@ -44,7 +44,7 @@ def readiness(workload: Object, pods: list[Object], count: int, *, now: datetime
             return _of_one(lost, so_far)
         if problem := pod_problem(pod, now=now):
             return _of_one(failed(*problem), so_far)
-    return waiting("WaitingForAgents", so_far, requeue_after=_LOOK)
+    return waiting("WaitingForAgents", so_far, requeue_after=_CHECK_INTERVAL)
 
 
 def ready_agents(workload: Object) -> int:
@@ -59,7 +59,9 @@ def total_agents(workload: Object) -> int:
 
 def _of_one(problem: Outcome, so_far: str) -> Outcome:
     """Return the outcome of all agents when one has a problem."""
-    return replace(problem, message=f"{problem.message}; {so_far}", requeue_after=problem.requeue_after or _LOOK)
+    return replace(
+        problem, message=f"{problem.message}; {so_far}", requeue_after=problem.requeue_after or _CHECK_INTERVAL
+    )
 
 
 def _lost(pod: Object, now: datetime) -> Outcome | None:

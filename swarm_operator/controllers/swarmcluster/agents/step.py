@@ -76,7 +76,7 @@ class Agents(Step[SwarmCluster]):
         selector = labels.agents_selector(r.parsed)
         r.status["agentSelector"] = ",".join(f"{name}={value}" for name, value in selector.items())
         r.status["lastScaleTime"] = live["metadata"]["annotations"][labels.SCALED_AT]
-        return _with_bounds(r.parsed, await self._judge(r, live))
+        return _with_bounds(r.parsed, await self._outcome(r, live))
 
     async def _ensure(self, r: Reconciliation[SwarmCluster], store: SwarmMemoryStore, live: Object | None) -> Object:
         """Ensure what the pods need, then the StatefulSet."""
@@ -99,7 +99,7 @@ class Agents(Step[SwarmCluster]):
         )
         return await children.ensure(r, kinds.STATEFUL_SET, wanted)
 
-    async def _judge(self, r: Reconciliation[SwarmCluster], live: Object) -> Outcome:
+    async def _outcome(self, r: Reconciliation[SwarmCluster], live: Object) -> Outcome:
         namespace, _ = key_of(live)
         found = [r.client.get(kinds.POD, Key(namespace, name)) for name in config.agent_names(r.parsed)]
         pods = [pod for pod in found if pod]

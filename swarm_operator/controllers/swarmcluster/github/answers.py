@@ -27,8 +27,8 @@ def failure(response: aiohttp.ClientResponse, answer: Any, not_found: GitHubErro
         now: the time by our clock; a wrong clock is a cause of refused signatures.
     """
     status, header = response.status, response.headers
-    said = str(answer.get("message", "")).lower() if isinstance(answer, dict) else ""
-    if status in (403, 429) and (status == 429 or _is_limit(header, said)):
+    text = str(answer.get("message", "")).lower() if isinstance(answer, dict) else ""
+    if status in (403, 429) and (status == 429 or _is_limit(header, text)):
         wait = _wait(header, now)
         return GitHubError("RateLimited", f"GitHub's rate limit is used up; {wait:.0f} s to wait", retry_after=wait)
     if status == 401:
@@ -39,15 +39,15 @@ def failure(response: aiohttp.ClientResponse, answer: Any, not_found: GitHubErro
             return GitHubError("ClockSkew", message)
         message = "GitHub refuses the App's signature: appID and the private key do not belong together"
         return GitHubError("AppRefused", message)
-    if status == 403 and "suspended" in said:
+    if status == 403 and "suspended" in text:
         return GitHubError("InstallationSuspended", "the installation is suspended: its owner can lift that")
     if status == 403:
         return GitHubError("GitHubForbids", "GitHub does not let the App do this (403)")
     if status == 404:
         return not_found
-    if status == 422 and "permission" in said:
+    if status == 422 and "permission" in text:
         return GitHubError("PermissionsNotGranted", "the installation has not been granted all of permissions")
-    if status == 422 and any(word in said for word in ("repository", "repositories")):
+    if status == 422 and any(word in text for word in ("repository", "repositories")):
         message = "one of repositories does not exist, or the installation has no access to it"
         return GitHubError("RepositoryNotFound", message)
     if status >= 500 or status in (200, 201):
@@ -60,8 +60,8 @@ def unusable() -> GitHubError:
     return GitHubError("GitHubUnavailable", "the answer is not what GitHub's API sends; is apiURL right?")
 
 
-def _is_limit(header: Mapping[str, str], said: str) -> bool:
-    return header.get("X-RateLimit-Remaining") == "0" or "Retry-After" in header or "rate limit" in said
+def _is_limit(header: Mapping[str, str], text: str) -> bool:
+    return header.get("X-RateLimit-Remaining") == "0" or "Retry-After" in header or "rate limit" in text
 
 
 def _wait(header: Mapping[str, str], now: datetime) -> float:

@@ -57,7 +57,7 @@ async def revoke(r: Reconciliation[SwarmCluster], revocations: Revocations) -> O
     except NameTakenError:
         pass  # that Secret is not ours
     except ForbiddenError as error:
-        _tell(r, f"the operator may not read or delete its Secret: {error.message}")
+        _emit_event(r, f"the operator may not read or delete its Secret: {error.message}")
     revocations.forget(key)
     return done()
 
@@ -71,10 +71,10 @@ def _progress(r: Reconciliation[SwarmCluster], secret: Object, revocations: Revo
     if progress.answer:
         return None
     if progress.error and progress.failures >= TRIES:
-        _tell(r, f"{progress.error}; it expires at {held.expires_at:%Y-%m-%dT%H:%M:%SZ}")
+        _emit_event(r, f"{progress.error}; it expires at {held.expires_at:%Y-%m-%dT%H:%M:%SZ}")
         return None
     return waiting("RevokingToken", "the GitHub token is being revoked", requeue_after=progress.delay)
 
 
-def _tell(r: Reconciliation[SwarmCluster], why: str) -> None:
+def _emit_event(r: Reconciliation[SwarmCluster], why: str) -> None:
     r.recorder.event(r.obj, "Warning", "TokenNotRevoked", f"The GitHub token was not revoked: {why}", action="Delete")

@@ -26,9 +26,9 @@ log = structlog.get_logger(__name__)
 
 CONDITION: Final = "GitHubTokenReady"
 """Type of a condition of swarms that have a githubApp."""
-_LOOK: Final = 30.0
+_RETRY_INTERVAL: Final = 30.0
 """Seconds until Secrets that cannot be used are looked at again: they send no events."""
-_CHECK: Final = 300.0
+_CHECK_INTERVAL: Final = 300.0
 """Seconds until the next check of the token's Secret: it may have been deleted, or the clock may have jumped."""
 
 Mints = Calls[TokenRequest, Minted]
@@ -94,14 +94,14 @@ class GitHubToken(Step[SwarmCluster]):
             request = await sources.token_request(r, app)
         except GitHubError as error:
             self._mints.forget(key)
-            return _unready(r, held, error, _LOOK)
+            return _unready(r, held, error, _RETRY_INTERVAL)
         progress = self._mints.ask(key, request)
         if progress.answer is None:
             return _unready(r, held, progress.error, progress.delay)
         written = token_secret.held(await token_secret.write(r, live, app, request, progress.answer))
         self._mints.forget(key)
         if written is None or written.token != progress.answer.token:
-            return _unready(r, held, None, _LOOK)  # another client wrote the Secret in between
+            return _unready(r, held, None, _RETRY_INTERVAL)  # another client wrote the Secret in between
         log.info("a GitHub token was minted", cluster=str(key), expires_at=rfc3339(written.expires_at))
         await _rotation_done(r)
         return _ready(r, written, written.seconds_left(r.parsed, app, now))
@@ -109,7 +109,7 @@ class GitHubToken(Step[SwarmCluster]):
 
 def _ready(r: Reconciliation[SwarmCluster], held: Held, left: float) -> Outcome:
     _report(r, held)
-    outcome = done("TokenValid", requeue_after=max(min(left, _CHECK), 1.0))
+    outcome = done("TokenValid", requeue_after=max(min(left, _CHECK_INTERVAL), 1.0))
     r.set_condition(CONDITION, outcome)
     return outcome
 

@@ -137,7 +137,7 @@ class KeySource(Runnable):
         seconds = INTERVAL if known else _RETRY_INTERVALS[min(self._failures, len(_RETRY_INTERVALS) - 1)]
         self._failures = 0 if known else self._failures + 1
         self._timer = asyncio.get_running_loop().call_later(seconds * self._rng.uniform(0.9, 1.1), self.look)
-        if before is not None and _told(before) != _told(self._known):
+        if before is not None and _comparable(before) != _comparable(self._known):
             self.changed()
 
     async def _read(self) -> tuple[str, list[Mapping[str, Any]]]:
@@ -161,5 +161,5 @@ class KeySource(Runnable):
         return tuple(self._seen[kid][0] for kid in sorted(self._seen))
 
 
-def _told(known: ClusterKeys | Exception | None) -> object:
+def _comparable(known: ClusterKeys | Exception | None) -> object:
     return str(known) if isinstance(known, Exception) else known

@@ -55,10 +55,10 @@ class Identity(Step[SwarmMemoryStore]):
             old = "a former release of the operator made the pod: the next pod gets the keys"
             r.set_condition(_CONDITION, waiting("WaitingForPod", old))
         else:
-            self._judge(r, outcome, pod["spec"]["containers"][0]["image"])
+            self._update_condition(r, outcome, pod["spec"]["containers"][0]["image"])
         return outcome
 
-    def _judge(self, r: Reconciliation[SwarmMemoryStore], outcome: Outcome, image: str) -> None:
+    def _update_condition(self, r: Reconciliation[SwarmMemoryStore], outcome: Outcome, image: str) -> None:
         """Set the condition by the features that the service reports. The operator's own release needs no answer."""
         features = self.features(key_of(r.obj))
         if features is None and image != self.image:

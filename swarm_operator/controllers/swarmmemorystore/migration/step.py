@@ -35,7 +35,7 @@ from swarm_operator.runtime.errors import ApiError, ConflictError, NotFoundError
 from swarm_operator.runtime.resource import Object
 
 _CONDITION: Final = "Migrated"
-_LOOK_INTERVAL: Final = 10.0
+_CHECK_INTERVAL: Final = 10.0
 """Seconds between two checks of a waiting migration."""
 _REPORT_GRACE: Final = 60.0
 """Seconds after the end of a Job for which its pod is waited for, whose watch may be behind that of Jobs."""
@@ -86,7 +86,7 @@ class Migration(Step[SwarmMemoryStore]):
         r.status["migrationCompleted"] = False
         if r.outcomes[Workload].is_done:
             r.status["phase"] = "Error" if outcome.phase == "Error" else "Migrating"
-        return done(requeue_after=0.0 if outcome.reason == "Failed" else outcome.requeue_after or _LOOK_INTERVAL)
+        return done(requeue_after=0.0 if outcome.reason == "Failed" else outcome.requeue_after or _CHECK_INTERVAL)
 
     async def _migrate(self, r: Reconciliation[SwarmMemoryStore]) -> Outcome | None:
         spec = r.parsed.spec

@@ -28,7 +28,7 @@ CONDITION: Final = "CertificateReady"
 _RENEWED_BEFORE: Final = x509.SERVER_LIFE / 3
 _SPREAD: Final = x509.SERVER_LIFE / 12
 """The certificates of stores that were made together are renewed within this time, each at its own."""
-_LOOK: Final = 3600.0
+_CHECK_INTERVAL: Final = 3600.0
 """Maximum seconds until the next check of the CA."""
 
 
@@ -62,7 +62,7 @@ class Certificate(Step[SwarmMemoryStore]):
         secret = await children.create_once(r, kinds.SECRET, _new_secret(r.parsed, authorities, now))
         if _is_due(secret, r.parsed, authorities, now) and not secret["metadata"].get("deletionTimestamp"):
             secret = await _renew(r, secret, authorities, now)
-        return _judged(secret, r.parsed, now, _renewal(secret, r.parsed, now))
+        return _outcome(secret, r.parsed, now, _renewal(secret, r.parsed, now))
 
 
 async def _remove(r: Reconciliation[SwarmMemoryStore]) -> Outcome:
@@ -107,7 +107,7 @@ async def _of_user(r: Reconciliation[SwarmMemoryStore]) -> Outcome:
         secret = await r.client.server.get(kinds.SECRET, r.parsed.metadata.namespace, name)
     except NotFoundError:
         return failed("SecretMissing", f"there is no Secret {name} in the store's namespace")
-    outcome = _judged(secret, r.parsed, r.clock.now(), _LOOK)
+    outcome = _outcome(secret, r.parsed, r.clock.now(), _CHECK_INTERVAL)
     authorities = _files(secret).get(CA_FILE, b"")
     # An expired certificate does not make its CA a bad one; what is no certificate would replace a good one.
     if outcome.reason not in {"CAMissing", "CertificateInvalid", "CertificateMissing", "KeyMissing"}:
@@ -166,7 +166,7 @@ def _is_due(secret: Object, store: SwarmMemoryStore, authorities: Authorities, n
 def _renewal(secret: Object, store: SwarmMemoryStore, now: datetime) -> float:
     """Return the seconds until the next look."""
     ends = certificates.load_pem_x509_certificate(_files(secret)["tls.crt"]).not_valid_after_utc
-    return max(1.0, min((ends - _RENEWED_BEFORE - _jitter(store) - now).total_seconds(), _LOOK))
+    return max(1.0, min((ends - _RENEWED_BEFORE - _jitter(store) - now).total_seconds(), _CHECK_INTERVAL))
 
 
 def _jitter(store: SwarmMemoryStore) -> timedelta:
@@ -175,16 +175,16 @@ def _jitter(store: SwarmMemoryStore) -> timedelta:
     return _SPREAD * (int.from_bytes(digest[:4]) / 2**32)
 
 
-def _judged(secret: Object, store: SwarmMemoryStore, now: datetime, look_after: float) -> Outcome:
+def _outcome(secret: Object, store: SwarmMemoryStore, now: datetime, check_after: float) -> Outcome:
     """Return the outcome of a Secret. A user's certificate needs the name of status.endpoints only."""
     name = secret["metadata"]["name"]
     names = dns_names(store)[: None if _is_automatic(store) else 1]
     try:
         certificate = x509.check(_files(secret), names, now)
     except x509.BadCertificateError as error:
-        return failed(error.reason, f"Secret {name}: {error}", requeue_after=look_after)
+        return failed(error.reason, f"Secret {name}: {error}", requeue_after=check_after)
     ends = certificate.not_valid_after_utc
-    soonest = min(look_after, max(1.0, (ends - now).total_seconds()))
+    soonest = min(check_after, max(1.0, (ends - now).total_seconds()))
     message = f"the certificate of Secret {name} is valid until {rfc3339(ends)}"
     return done("Valid", message, requeue_after=soonest)
 

@@ -26,10 +26,10 @@ from swarm_operator.controllers.swarmmemorystore.workload.statefulset import ima
 from swarm_operator.runtime.resource import Key, Object
 
 _CONDITION = "Restored"
-_LOOK_INTERVAL = 10.0
+_CHECK_INTERVAL = 10.0
 """Seconds between two checks of a waiting restore."""
 _AT_ONCE = 0.001
-_SAID = re.compile(r"swarm-memory: ([a-z]+(?:-[a-z]+)*): (.+)")
+_ERROR_LINE = re.compile(r"swarm-memory: ([a-z]+(?:-[a-z]+)*): (.+)")
 """Last line of a command that failed: a code and a message."""
 
 
@@ -59,7 +59,7 @@ class Restore(Step[SwarmMemoryStore]):
             return outcome
         if outcome.reason == "Restoring":
             r.status["phase"] = "Restoring"
-        return dataclasses.replace(outcome, blocks=True, requeue_after=outcome.requeue_after or _LOOK_INTERVAL)
+        return dataclasses.replace(outcome, blocks=True, requeue_after=outcome.requeue_after or _CHECK_INTERVAL)
 
     async def _restore(self, r: Reconciliation[SwarmMemoryStore], wanted: RestoreSource) -> Outcome:
         known = r.parsed.status.restored_from
@@ -117,6 +117,6 @@ def _last_failure(pod: Object) -> tuple[str, str] | None:
     for container in (pod.get("status") or {}).get("containerStatuses") or ():
         ended = last_end(container)
         if ended is not None and ended.get("exitCode"):
-            said = _SAID.fullmatch(last_line(ended))
-            return (reason_of(said[1]), said[2]) if said else ("RestoreFailed", how_it_ended(ended))
+            error = _ERROR_LINE.fullmatch(last_line(ended))
+            return (reason_of(error[1]), error[2]) if error else ("RestoreFailed", how_it_ended(ended))
     return None

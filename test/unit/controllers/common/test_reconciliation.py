@@ -148,7 +148,7 @@ class TestConditionsComeFromOutcomes:
     async def test_an_error_of_any_step_goes_before_them(self, run, conditions):
         with pytest.raises(InvalidError):
             await run(ready(), step("Odd", InvalidError("odd", status=422), condition="StorageReady"))
-        unknown = ("Unknown", "Pending", "not judged yet: see Ready")
+        unknown = ("Unknown", "Pending", "not checked yet: see Ready")
         assert conditions() == {"Ready": ("False", "Refused", "odd"), "StorageReady": unknown}
 
 
@@ -198,7 +198,7 @@ class TestAllConditionsAreThere:
 
     async def test_a_name_that_is_taken_leaves_them_unknown_and_makes_one_event(self, run, steps, conditions, recorder):
         await run(*steps(NameTakenError(kinds.SERVICE, "bees")))
-        unknown = ("Unknown", "Pending", "not judged yet: see Ready")
+        unknown = ("Unknown", "Pending", "not checked yet: see Ready")
         assert conditions()["Ready"][:2] == ("False", "NameTaken")
         assert {name: found for name, found in conditions().items() if name != "Ready"} == dict.fromkeys(
             ("StorageReady", "Writable", "Reachable"), unknown
