@@ -20,10 +20,10 @@ VENV := .venv/.installed
 
 ##@ Start here
 
-quickstart: ## A kind cluster with a swarm and its memory: stores a value, replaces the memory's pod, reads it again
+quickstart: ## Create a kind cluster with a swarm, and show that its memory outlives its pod
 	hack/quickstart.sh
 
-help: ## This list
+help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
 		/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -32,7 +32,7 @@ help: ## This list
 manifests: $(VENV) ## Render config/crd/bases from swarm_operator/api
 	$(PYTHON) hack/manifests.py
 
-proto: $(VENV) ## Make the code of the memory's gRPC API from its .proto
+proto: $(VENV) ## Generate the code of the memory's gRPC API from its .proto
 	PYTHON=$(PYTHON) hack/proto.sh
 
 wrap: $(VENV) ## Wrap the prose of the pages at 100 columns
@@ -54,59 +54,59 @@ lint: $(VENV) ## ruff, mypy, import contracts, docstrings, spelling, banned word
 	$(PYTHON) hack/docstrings.py
 	$(PYTHON) hack/wrap.py --check
 
-check: lint ## lint, and fail when generated files are stale
+check: lint ## Lint, and fail when generated files are stale
 	$(PYTHON) hack/manifests.py --check
 	PYTHON=$(PYTHON) hack/proto.sh --check
 	$(PYTHON) hack/openapi.py --check
 	$(PYTHON) hack/client.py --check
 
 # Niced, for the longest tests wait for the kind cluster.
-test: $(VENV) control-plane cluster docker-build ## Every test: unit, integration (a real kube-apiserver and etcd) and end to end (kind)
+test: $(VENV) control-plane cluster docker-build ## Run all tests: unit, integration (a real kube-apiserver and etcd) and end to end (kind)
 	hack/docker-build.sh prometheus
 	hack/docker-build.sh git
 	nice -n 10 $(PYTHON) -m pytest -n 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
-test-unit: $(VENV) ## Unit tests
+test-unit: $(VENV) ## Run the unit tests
 	$(PYTHON) -m pytest test/unit $(ARGS)
 
-test-integration: $(VENV) control-plane ## Integration tests, against a real kube-apiserver and etcd
+test-integration: $(VENV) control-plane ## Run the integration tests, against a real kube-apiserver and etcd
 	$(PYTHON) -m pytest test/integration $(ARGS)
 
-test-e2e: $(VENV) cluster docker-build ## End-to-end tests, on the kind cluster
+test-e2e: $(VENV) cluster docker-build ## Run the end-to-end tests, on the kind cluster
 	hack/docker-build.sh prometheus
 	hack/docker-build.sh git
 	$(PYTHON) -m pytest test/e2e $(ARGS)
 
-fuzz: $(VENV) ## 10 minutes of requests that nobody should send, to the memory over each protocol; FUZZ_SECONDS=600
+fuzz: $(VENV) ## Fuzz test: invalid requests to the memory over each protocol; FUZZ_SECONDS=600
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) FUZZ_STALL=$(or $(FUZZ_STALL),0.25) $(PYTHON) -m pytest test/unit/memory/fuzz $(ARGS)
 
-bench: bench-operator bench-memory bench-recall ## Every benchmark
+bench: bench-operator bench-memory bench-recall ## Run all benchmarks
 
-bench-operator: $(VENV) control-plane ## 1,000 stores, 100 clusters: created at once, and a restart, beside an operator in Go
+bench-operator: $(VENV) control-plane ## Benchmark of 1,000 stores and 100 clusters, compared with an operator in Go
 	cd test && ../$(PYTHON) -m bench.operator $(ARGS)
 
-bench-memory: $(VENV) ## The memory service beside Redis and a server that does nothing; needs wrk and redis-server
+bench-memory: $(VENV) ## Benchmark of the memory, compared with Redis and an empty server; needs wrk and redis-server
 	cd test && ../$(PYTHON) -m bench.memory $(ARGS)
 
-bench-recall: $(VENV) ## How often a question finds its answer although they share no word: words, meaning, hybrid
+bench-recall: $(VENV) ## Recall of searches by words, by meaning and by both
 	cd test && ../$(PYTHON) -m bench.recall $(ARGS)
 
-soak: $(VENV) control-plane ## 10 minutes in which 500 objects come, change and go: does the operator keep any?
+soak: $(VENV) control-plane ## Soak test: 10 minutes of churn over 500 objects, checking for leaks
 	cd test && ../$(PYTHON) -m bench.operator.soak $(ARGS)
 
-run: $(VENV) ## Run the manager here, against the cluster that kubectl points at
+run: $(VENV) ## Run the manager on this machine, against kubectl's current cluster
 	.venv/bin/swarm-operator $(ARGS)
 
-hostile: $(VENV) ## One hostile client attacks the memory for a minute; how much do others notice?
+hostile: $(VENV) ## Effect of a hostile client on other clients of the memory, for a minute
 	HOSTILE_SECONDS=60 $(PYTHON) -m pytest -s test/fault/test_hostile_clients.py $(ARGS)
 
-found: $(VENV) ## Searches for 20,000 values right after each is acknowledged, while the memory is killed; FOUND_WRITES=20000
+found: $(VENV) ## Search test: finds 20,000 acknowledged values while the memory is killed; FOUND_WRITES=20000
 	FOUND_WRITES=$(or $(FOUND_WRITES),20000) $(PYTHON) -m pytest test/fault/test_found_after_acknowledgement.py $(ARGS)
 
 lock: $(VENV) ## Renew requirements/*.lock from pyproject.toml
 	hack/lock.sh
 
-venv: $(VENV) ## The development environment, .venv
+venv: $(VENV) ## Create the development environment, .venv
 
 $(VENV): requirements/dev.lock pyproject.toml hack/venv.sh
 	hack/venv.sh
@@ -120,7 +120,7 @@ docker-build: ## Build the images $(IMG) and $(MEMORY_IMG)
 docker-buildx: ## Build both images for $(PLATFORMS) and push them
 	hack/docker-build.sh buildx
 
-install: ## Install the CRDs into the cluster that kubectl points at
+install: ## Install the CRDs into kubectl's current cluster
 	$(KUBECTL) apply --server-side -k config/crd
 
 uninstall: ## Remove the CRDs; refuses while there are swarms or memories, unless DELETE_STORES=yes
@@ -134,13 +134,13 @@ undeploy: ## Remove the operator; CRDs, swarms and memories stay
 
 ##@ A cluster
 
-control-plane: ## kube-apiserver, etcd and kubectl for the integration tests; KUBEBUILDER_ASSETS names your own
+control-plane: ## Build kube-apiserver, etcd and kubectl for the integration tests; KUBEBUILDER_ASSETS names yours
 	@test -n "$$KUBEBUILDER_ASSETS" || hack/kind/binaries.sh control-plane >/dev/null
 
-cluster: ## A kind cluster named swarm, also where no image registry can be reached
+cluster: ## Create a kind cluster named swarm, also without an image registry
 	hack/kind/cluster.sh up
 
-cluster-down: ## Delete it, and stop the Docker engine if `make cluster` started it
+cluster-down: ## Delete the cluster, and stop the Docker engine if `make cluster` started it
 	hack/kind/cluster.sh down
 
 .PHONY: quickstart help manifests proto wrap openapi client lint check test test-unit test-integration test-e2e fuzz hostile bench bench-operator bench-memory bench-recall \
