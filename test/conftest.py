@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from support.controlplane import (
     ControlPlane,
@@ -35,6 +36,10 @@ from swarm_operator.runtime.client import Client
 from swarm_operator.runtime.config import load_config
 from swarm_operator.runtime.errors import NotFoundError
 from swarm_operator.runtime.resource import Object, Resource
+
+# A busy machine takes longer for an example than Hypothesis' default of 200 ms.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 
