@@ -5,8 +5,6 @@ import json
 import re
 import sys
 
-import pytest
-
 from swarm_operator.memory.service.http import openapi
 
 ADMIN = "admin-0123456789abcdef"
@@ -25,31 +23,33 @@ def test_names_of_operations_are_unique():
     assert len({operation.name for operation in openapi.OPERATIONS}) == len(openapi.OPERATIONS)
 
 
-@pytest.mark.parametrize("operation", openapi.OPERATIONS, ids=lambda operation: operation.name)
-async def test_each_operation_has_its_route_and_takes_the_token_that_it_says(service, operation):
-    path = re.sub("{[a-z]+}", "x", operation.path)
-    if operation.needed:
-        path += "?" + "&".join(f"{name}=x" for name in operation.needed)
-    if operation.open:
-        assert (await service.call(operation.method, path, token=None)).status == 200
-        return
-    assert (await service.call(operation.method, path, token=None)).status == 401
-    if operation.name in UNLIMITED:
-        return
-    as_client = await service.call(operation.method, path, {})
-    assert (as_client.status == 403) is operation.admin
-    answer = await service.call(operation.method, path, {}, token=ADMIN)
-    assert answer.status != 405
-    assert answer.status != 404 or 404 in operation.conflicts
-    other = await service.call("OPTIONS", path, token=ADMIN)
-    assert other.status == 405
-    listed = {each.method for each in openapi.OPERATIONS if each.path == operation.path}
-    assert set(other.headers["allow"].split(", ")) == listed | ({"HEAD"} if "GET" in listed else set())
+async def test_each_operation_has_its_route_and_takes_the_token_that_it_says(service):
+    for operation in openapi.OPERATIONS:
+        path = re.sub("{[a-z]+}", "x", operation.path)
+        if operation.needed:
+            path += "?" + "&".join(f"{name}=x" for name in operation.needed)
+        if operation.open:
+            assert (await service.call(operation.method, path, token=None)).status == 200, operation.name
+            continue
+        assert (await service.call(operation.method, path, token=None)).status == 401, operation.name
+        if operation.name in UNLIMITED:
+            continue
+        as_client = await service.call(operation.method, path, {})
+        assert (as_client.status == 403) is operation.admin, operation.name
+        answer = await service.call(operation.method, path, {}, token=ADMIN)
+        assert answer.status != 405, operation.name
+        assert answer.status != 404 or 404 in operation.conflicts, operation.name
+        other = await service.call("OPTIONS", path, token=ADMIN)
+        assert other.status == 405, operation.name
+        listed = {each.method for each in openapi.OPERATIONS if each.path == operation.path}
+        allowed = listed | ({"HEAD"} if "GET" in listed else set())
+        assert set(other.headers["allow"].split(", ")) == allowed, operation.name
 
 
 async def test_schemathesis_runs_clean_over_it(fork_process, tmp_path):
     """Requests that keep the schemas and that break them, and what is answered to each.
 
+    They cover each part of each schema, and are the same in each run; others are made up in test_records_fuzz and fuzz.
     Left out: that every request that keeps its schema is accepted. Lengths are counted in bytes and in characters,
     integers end at 64 bits, cursors come from answers, tasks depend on tasks that exist: no schema says that.
     A watch has no end, and an import is no JSON.
@@ -60,13 +60,12 @@ async def test_schemathesis_runs_clean_over_it(fork_process, tmp_path):
     run = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "schemathesis.cli", "run", "openapi.json", "--url", process.url,
         "--header", f"Authorization: Bearer {token}", "--exclude-path", "/v1/watch", "--exclude-path", "/v1/import",
-        "--exclude-checks", "positive_data_acceptance", "--phases", "examples,coverage,fuzzing",
-        "--max-examples", "4", "--generation-deterministic",
+        "--exclude-checks", "positive_data_acceptance", "--phases", "examples,coverage", "--generation-deterministic",
         "--continue-on-failure", "--no-color",
         cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await run.communicate()
     text = output.decode()
     assert run.returncode == 0, text
-    assert int(re.search(r"(\d+) generated", text)[1]) > 1500, text
+    assert int(re.search(r"(\d+) generated", text)[1]) > 3000, text
     assert not [event for event in process.log if event.get("level") == "error"]
