@@ -1,4 +1,4 @@
-"""Replaces a database and is killed at a line of backup.replace: at each in turn, until none is left.
+"""Replaces a database and is killed at a line of backup.replace: at each STEP-th line in turn, until none is left.
 
 Run as a program: `killed_replacement.py DIRECTORY JOURNAL`. Prints for each kill whether the old or the new data are
 there. Exits with 1 if they are neither, or if the file is not consistent.
@@ -6,6 +6,7 @@ there. Exits with 1 if they are neither, or if the file is not consistent.
 
 import asyncio
 import os
+import random
 import shutil
 import signal
 import sys
@@ -17,6 +18,8 @@ from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.backup import replace
 from swarm_operator.memory.sqlite.backup.verify import check
 
+STEP = 2
+"""Every second line is killed at, beginning with one of the first two: some runs later each was."""
 ENTRIES = 60
 SKIPPED = {"__init__", "prepare", "given", "stopped"}
 """Functions that only work on the copy."""
@@ -108,9 +111,9 @@ def main(directory, journal):
     (directory / "made").mkdir()
     if in_child(make(directory / "made", config)):
         return 1
-    number = 0
+    number = random.randint(1, STEP) - STEP
     while True:
-        number += 1
+        number += STEP
         there = directory / str(number)
         shutil.copytree(directory / "made", there)
         code = in_child(replaced(there, config, number))
