@@ -137,6 +137,11 @@ class MemoryApp:
                 await stack.enter_async_context(self._mcp.running())
             yield
 
+    async def loaded(self) -> None:
+        """Wait for what `running` loads beside the first requests."""
+        if self._mcp is not None:
+            await self._mcp.loaded()
+
     def stop(self) -> None:
         """End the endless responses: watches and MCP streams."""
         for task in self._endless:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import importlib
 import os
 import signal
@@ -113,6 +114,9 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
                     if settings.service_accounts is not None:
                         # The verification of tokens takes 0.1 s to load; no request should wait for that.
                         await asyncio.to_thread(importlib.import_module, "jwt")
+                    await app.loaded()
+                    # A full collection lets no thread run, and takes 50 ms and more if it goes through what was loaded.
+                    gc.freeze()
                     asked = await _stopped(running, store, stop)
                     # Wait here, so that all protocols share one grace period.
                     await _shut_down(servers, running)

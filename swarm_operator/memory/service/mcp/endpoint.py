@@ -88,6 +88,10 @@ class McpEndpoint:
             self.stop()
             await task
 
+    async def loaded(self) -> None:
+        """Wait until the MCP server runs, or has failed to."""
+        await asyncio.wait([self._server])
+
     def stop(self) -> None:
         """Stop accepting requests and end the endless streams. In-flight calls are still answered."""
         self._stopping.set()

@@ -5,9 +5,11 @@ import json
 import resource
 import signal
 import socket
+import sys
 
 import aiohttp
 import pytest
+from support.memory_process import Process
 from support.without_ipv6 import without_ipv6
 
 from swarm_operator.memory.client import MemoryClient, MemoryServerError
@@ -197,3 +199,44 @@ async def test_when_the_disk_takes_no_more_reads_go_on_and_writes_come_back(star
         assert [entry.key async for entry in memory.iterate("n")] == [*stored, "after"]
     assert await process.stop(signal.SIGTERM) == 0
     assert {"write failed", "writes work again"} <= {event["event"] for event in process.log}
+
+
+REPORTING = """
+import gc, importlib, json, sys, threading
+from swarm_operator.cmd.memory import main
+from swarm_operator.memory.service import server
+
+MCP = "swarm_operator.memory.service.mcp.server"
+announced, announce, load = threading.Event(), server._announce, importlib.import_module
+
+def announce_first(*arguments):
+    announce(*arguments)
+    announced.set()
+
+def load_mcp_last(name, package=None):
+    if name == MCP:
+        announced.wait()
+    return load(name, package)
+
+server._announce, importlib.import_module = announce_first, load_mcp_last
+assert main() == 0
+tracked = {id(each) for each in gc.get_objects()}
+print(json.dumps([name for name in ("uvicorn", "grpc", MCP) if id(sys.modules[name].__dict__) in tracked]))
+"""
+
+
+async def test_what_was_loaded_is_no_work_for_the_garbage_collector(tmp_path):
+    """A collection of it would stop all requests for 50 ms and more."""
+    ports = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
+    started = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", REPORTING, "serve", "--data-dir", str(tmp_path / "data"), "--mcp", "true", *ports,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    process = await Process.announced(started, tmp_path / "data")
+    try:
+        assert await process.stop(signal.SIGTERM) == 0  # noticed when all has been loaded
+    finally:
+        if started.returncode is None:
+            started.kill()
+            await started.wait()
+    assert json.loads(await started.stdout.read()) == []
