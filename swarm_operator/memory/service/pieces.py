@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 PIECE: Final = 100
-"""Items that are rendered before others have their turn, some 2 ms of work."""
+"""Items that are rendered before others have their turn, 2 to 4 ms of work."""
 
 _Rendered = TypeVar("_Rendered")
 
