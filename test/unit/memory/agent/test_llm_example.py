@@ -37,6 +37,8 @@ class Model:
 @pytest.fixture
 async def complete(start_service, monkeypatch, background, eventually):
     """complete(model): the task t1 once the example's agent has carried it out with that model, and the memory."""
+    # The service imports the package on a thread. Another import at that moment can meet half of it.
+    importlib.import_module("mcp.client.streamable_http")
     async with start_service(mcp=True) as service:
         url = f"http://127.0.0.1:{service.port}"
 
