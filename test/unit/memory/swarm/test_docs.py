@@ -41,7 +41,7 @@ async def test_the_working_agent_works(service):
         await memory.tasks.create(id="bad", maxRetries=1)
         await memory.tasks.create(id="after", dependencies=["good"])
         scope = {}
-        exec(python_example("An agent that works through whatever there is, in Python:"), scope)
+        exec(python_example("An agent that works on all tasks, in Python:"), scope)
         await scope["example"](memory, work)
         found = {task["id"]: task async for task in memory.tasks.iterate()}
         assert {name: task["status"] for name, task in found.items()} == {

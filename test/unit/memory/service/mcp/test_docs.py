@@ -87,7 +87,7 @@ def test_the_table_of_toolsets_is_the_code_s():
     assert ServiceSettings().mcp_toolsets == (Toolset.CORE,)
 
 
-@pytest.mark.parametrize(("toolset", "words"), [("all", "all of them take"), ("core", "`core` takes")])
+@pytest.mark.parametrize(("toolset", "words"), [("all", "all tools take"), ("core", "`core` takes")])
 async def test_the_sizes_of_the_lists_are_what_the_page_says(service, connecting, toolset, words):
     async with connecting(service.port, token="admin-0123456789abcdef", query=f"?toolsets={toolset}") as mcp:
         tools = [
