@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What follows a reconcile that raised nothing."""
+    """Next step after a reconcile without an exception."""
 
     requeue_after: float = 0.0
     """Seconds after which to reconcile again; 0 waits for a change."""

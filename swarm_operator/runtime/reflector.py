@@ -54,7 +54,7 @@ class Sink(Protocol):
 
 
 class State(Enum):
-    """What the next step of the reflector does."""
+    """Kind of the reflector's next request."""
 
     STREAM = "stream"
     """A watch that begins with all that exists (WatchList)."""

@@ -124,7 +124,7 @@ class Store:
             version: the list's resourceVersion.
             initial: whether this is the first list.
             restored: whether the server was restored from a backup, so that stored versions mean nothing. The list then
-                replaces everything, also by older versions. The watch that starts at the list's version brings our
+                replaces everything, also by older versions. The watch that starts at the list's version delivers our
                 writes since then.
         """
         changes: list[Change] = []

@@ -39,7 +39,7 @@ async def remove(r: Reconciliation[Any], *names: str) -> None:
     found = metadata.get("finalizers") or []
     left = [other for other in found if other not in names]
     if left != found:
-        with contextlib.suppress(NotFoundError):  # the cache is behind: the object is gone
+        with contextlib.suppress(NotFoundError):  # the cache is stale: the object was deleted
             r.obj = await _write(r, left)
     r.released = bool(metadata.get("deletionTimestamp"))
 

@@ -1,6 +1,6 @@
 """Settings that a store's service changes while it runs.
 
-The spec says what they are. Two ways lead to the service:
+The spec defines them. Two ways lead to the service:
 
 - The ConfigMap `NAME-settings` holds them as environment variables of the pod, so that each start of the container has
   the newest ones. The pod template names the ConfigMap and does not have its content, so a change restarts no pod.
