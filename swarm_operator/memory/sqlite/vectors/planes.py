@@ -26,7 +26,7 @@ from swarm_operator.memory.sqlite.vectors.codes import Array, matrix
 from swarm_operator.memory.sqlite.vectors.signs import Signs, planes, sign_bits
 from swarm_operator.memory.sqlite.vectors.table import slot
 
-EXACT: Final = 12_000
+EXACT: Final = 24_000
 """Number of vectors whose codes are compared: up to so many, all of them, and of more those that are best by bits."""
 _LOAD_ROWS: Final = 4096
 _GROWTH: Final = 8
