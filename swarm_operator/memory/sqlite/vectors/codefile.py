@@ -1,9 +1,9 @@
-"""Codes of vectors in a file without a name, which is mapped: a search compares thousands of them.
+"""Copies of the codes of vectors in a mapped file without a name: a search compares thousands of codes.
 
-SQLite takes 4 µs to find and copy a code; the kernel has these pages where they are. It may drop them when memory is
-short, as they are also on the disk. The database stays the one place of the codes: the file is written when the bits
-are loaded, follows them, and is gone with the process. Its space is reserved before it is used, as a mapped page
-without space on the disk would end the process.
+SQLite takes 4 µs to find and copy a code. In the file, the kernel has the pages in memory, and drops them when memory
+is short. The file is written while the bits are loaded, follows them, and ends with the process; the database remains
+the only durable place of the codes. Its space is reserved before use: a write to a mapped page without space on the
+disk would end the process.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class CodeFile:
     def __init__(self, folder: Path, width: int) -> None:
         self._folder = folder
         self._width = width
-        self._file, name = tempfile.mkstemp(dir=folder)
-        weakref.finalize(self, os.close, self._file)
-        Path(name).unlink()
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - as long as this object is there
+        weakref.finalize(self, file.close)
+        self._file = file.fileno()
         self._count = 0
         self._codes: Array = np.empty((0, width), np.int8)
 
