@@ -57,6 +57,8 @@ async def test_sixteen_writers_find_each_value_right_after_its_acknowledgement(t
             await store.put("n", key, f"writer{writer}number{number} common")
             page = await find(store, f"writer{writer}number{number}")
             assert page.fresh
+            while page.partial:  # on a machine that hardly runs
+                page = await find(store, f"writer{writer}number{number}", position=page.position)
             found += keys(page) == [key]
             if number >= 8:
                 assert keys(await find(store, f"writer{writer}number{number - 8}")) == []
