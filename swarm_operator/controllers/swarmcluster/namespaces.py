@@ -24,7 +24,7 @@ from swarm_operator.runtime.resource import Object
 FINALIZER = "swarm.claudeflow.io/other-namespaces"
 """Finalizer of clusters that may have objects in other namespaces than their own."""
 
-_CHECK_INTERVAL = 10.0
+_RETRY_INTERVAL = 10.0
 """Seconds until a namespace that cannot be used is looked at again: namespaces send no events."""
 _CHECK_INTERVAL = 300.0
 """Seconds until a used namespace is checked again: its annotation may have been removed."""
@@ -137,7 +137,7 @@ def _allowed_homes(namespace: Object) -> list[str]:
 
 
 def _refused(reason: str, message: str) -> Outcome:
-    return failed(reason, message, blocks=True, requeue_after=_CHECK_INTERVAL)
+    return failed(reason, message, blocks=True, requeue_after=_RETRY_INTERVAL)
 
 
 async def _read(r: Reconciliation[SwarmCluster], name: str) -> Object | None:
