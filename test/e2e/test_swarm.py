@@ -116,7 +116,8 @@ def test_a_swarm_is_made_works_loses_agents_and_its_queen_is_scaled_and_leaves_n
     names = [f"my-cluster-agent-{number}" for number in range(3)]
 
     def registered() -> bool:
-        return [agent["id"] for agent in records(swarm, "memory", "agents")] == names
+        assert [agent["id"] for agent in records(swarm, "memory", "agents")] == names
+        return True
 
     eventually(registered)
     queen_follows_queen(swarm, hive, names)

@@ -66,10 +66,12 @@ MADE = [
     get("read once", "/v1/entries/team/a"),
     get("read another once", "/v1/entries/many/key:007"),
 ]
+_INDEXED = r'"index":{"lag":\d+,"rebuilding":false'
+"""The index of words of an older file is built anew in the background."""
 _CURSOR = r'"next_cursor":"([^"]+)"'
 _LISTED = [
     get("namespaces", "/v1/namespaces"),
-    get("stats", "/v1/stats"),
+    Http("stats", "GET", "/v1/stats", until=_INDEXED),
     get("swarm", "/v1/swarm"),
     *(
         get(f"list {namespace}", f"/v1/entries?namespace={namespace}")
@@ -131,7 +133,7 @@ WRITTEN = Scenario(
         post("consensus is decided", "/v1/consensus/name/votes", {"agent": "c", "choice": "bee"}),
         post("agent is alive", "/v1/agents/coder-1/heartbeat"),
         Http("gc", "POST", "/admin/gc", token=ADMIN),
-        get("stats", "/v1/stats"),
+        Http("stats", "GET", "/v1/stats", until=_INDEXED),
         get("namespaces", "/v1/namespaces"),
     ],
     ("--gc-interval", "10h"),
