@@ -1,4 +1,4 @@
-"""The NetworkPolicy of a store: who may reach its pod. The pod's outgoing traffic is not limited."""
+"""The NetworkPolicy of a store: the clients that may connect to its pod. Outgoing traffic is not limited."""
 
 from __future__ import annotations
 

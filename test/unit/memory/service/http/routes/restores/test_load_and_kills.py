@@ -18,7 +18,7 @@ from swarm_operator.memory.sqlite.backup.verify import check
 async def test_under_load_no_read_fails_and_writers_wait_by_themselves(service, admin, root):
     """Clients with the client's own retries see nothing; a plain writer sees 503 with Retry-After and nothing else.
 
-    What was acknowledged is in the safety backup or in the new data.
+    Each acknowledged write is in the safety backup or in the new data.
     """
     for number in range(50):
         await admin.put("n", f"k{number}", "old")
@@ -37,7 +37,7 @@ async def test_under_load_no_read_fails_and_writers_wait_by_themselves(service, 
             await client.search(namespace="n", text="old")
 
     async def write(client, name):
-        """Waits as long as it takes. What is acknowledged after the restore is there afterwards."""
+        """Wait for the restore without a limit. Writes that are acknowledged after it stay."""
         number = 0
         while not done.is_set():
             number += 1
