@@ -25,7 +25,7 @@ from swarm_operator.memory.client import MemoryClient
 ALONE = "HOSTILE_SECONDS" in os.environ
 SECONDS = float(os.environ.get("HOSTILE_SECONDS", "8"))
 MOST_RESIDENT = 450
-"""MiB that the service takes at most, as docs/memory-service.md says; the pod's limit is above it."""
+"""MiB that the service takes at most, as docs/limits.md says; the pod's limit is above it."""
 TOKENS = {"tokens": [{"name": "reader", "token": "reader-0123456789abcdef", "access": "read"}]}
 MIB = 1024 * 1024
 

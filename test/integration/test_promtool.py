@@ -15,7 +15,7 @@ from support.prometheus import complaints, promtool
 pytestmark = pytest.mark.timeout(1200)  # promtool is built first, once a machine
 
 KEPT = ["swarm_memory_entries_total"]
-"""The name of the document that this service was made from; docs/memory-service.md says so."""
+"""The name of the document that this service was made from; docs/metrics.md says so."""
 
 
 def page(url: str) -> str:

@@ -140,18 +140,15 @@ def test_answers_that_differ_are_noticed():
         assert not alike({"a": [1], "version": 1}, seen)
 
 
-def of_the_service_s_page(*, curl):
-    return [each for each in to_run("docs/memory-service.md", __file__) if each.text.startswith("curl ") is curl]
-
-
-async def test_the_service_s_page_answers_as_it_says(fork_process, tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", ["http-api.md", "settings.md"])
+async def test_the_pages_about_http_answer_as_they_say(fork_process, tmp_path, page):
     process = await fork_process()
-    folder = process.data_dir.parent
-    monkeypatch.chdir(folder)
     assert process.data_dir.name == "data"
-    shown = of_the_service_s_page(curl=True)
+    shown = to_run(f"docs/{page}", __file__)
     port = int(process.url.rpartition(":")[2])
-    outputs = await answers(shown, folder, **connecting(tmp_path, port), H=f"Authorization: Bearer {process.token}")
+    outputs = await answers(
+        shown, process.data_dir.parent, **connecting(tmp_path, port), H=f"Authorization: Bearer {process.token}"
+    )
     for command, output in zip(shown, outputs, strict=True):
         answer, seen = command.answer, output.replace("\r", "")
         if answer.startswith("HTTP/"):
@@ -159,17 +156,19 @@ async def test_the_service_s_page_answers_as_it_says(fork_process, tmp_path, mon
             names = [[line.partition(":")[0] for line in each.splitlines()] for each in (head, seen_head)]
             assert names[0] == names[1]
         assert alike(json.loads(one_line(answer)), json.loads(seen)), (command, output)
-    (code,) = (block for block in blocks("memory-service.md") if block.startswith("from pathlib"))
-    scope = {}
-    exec("async def example():\n" + textwrap.indent(code.replace("http://127.0.0.1:8080", process.url), "    "), scope)
-    await scope["example"]()
 
 
-async def test_the_first_commands_of_the_service_s_page_run(tmp_path):
-    start, *others = of_the_service_s_page(curl=False)
+async def test_the_service_s_page_runs_and_answers_as_it_says(tmp_path, monkeypatch):
+    start, *others = to_run("docs/memory-service.md", __file__)
+    monkeypatch.chdir(tmp_path)
     process = await serving(start, tmp_path)
     try:
-        await answers(others, tmp_path, SWARM_MEMORY_URL=process.url)
+        port = int(process.url.rpartition(":")[2])
+        outputs = await answers(others, tmp_path, **connecting(tmp_path, port), SWARM_MEMORY_URL=process.url)
+        (collected,) = (pair for pair in zip(others, outputs, strict=True) if pair[0].text.startswith("curl "))
+        assert alike(json.loads(one_line(collected[0].answer)), json.loads(collected[1]))
+        (code,) = (block for block in blocks("memory-service.md") if block.startswith("from pathlib"))
+        await python(code.replace("http://127.0.0.1:8080", process.url), None)
     finally:
         assert await process.stop(signal.SIGTERM) == 0
     assert (tmp_path / "monday.db").is_file()
