@@ -27,9 +27,9 @@ from swarm_operator.runtime.kubernetes_asyncio import Configuration
 
 PACKAGE = Path(swarm_operator.__file__).parent
 
-PAGE = (DOCS / "design" / "walks.md").read_text().partition("## One event of a custom resource")[2]
-MACHINERY, CLUSTER, STORE = (
-    re.findall(r"^\d+\. `([^`]+)`", part, re.MULTILINE) for part in re.split("^### .*$", PAGE, flags=re.MULTILINE)
+PAGE = (DOCS / "design" / "walks.md").read_text()
+_, MACHINERY, CLUSTER, STORE = (
+    re.findall(r"^\d+\. `([^`]+)`", part, re.MULTILINE) for part in re.split("^## .*$", PAGE, flags=re.MULTILINE)
 )
 """Files of every event; files of a SwarmCluster's model and steps; and of a SwarmMemoryStore's."""
 

@@ -1,4 +1,4 @@
-"""The files through which one request passes are those that docs/design/walks.md lists, at most 20."""
+"""The files through which one request passes are those that docs/design/requests.md lists, at most 20."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ import swarm_operator
 from swarm_operator.memory.sqlite import StoreConfig
 
 PACKAGE = Path(swarm_operator.__file__).parent
-PAGE = (DOCS / "design" / "walks.md").read_text()
+PAGE = (DOCS / "design" / "requests.md").read_text()
 
 
 def listed(section):
