@@ -1,9 +1,9 @@
-"""Changes the schema of a database, or puts its copy back, and is killed at each STEP-th line of what does that.
+"""Creates a database, changes its schema, or puts its copy back, and is killed at each STEP-th line of what does that.
 
-Run as a program: `killed_upgrade.py DIRECTORY WHO`; WHO is `upgrade`: the next release opens the database, is ready and
-takes a write; or `return`: this release opens what the next one has left. Prints for each kill what this release finds
-afterwards: `same`, `put-back`, or `newer`; then the next release must have each write that was acknowledged. Exits with
-1 if one is lost.
+Run as a program: `killed_upgrade.py DIRECTORY WHO`; WHO is `create`: this release makes the database; `upgrade`: the
+next release opens it, is ready and takes a write; or `return`: this release opens what the next one has left. Prints
+for each kill what this release finds afterwards: `same`, `put-back`, or `newer`; then the next release must have each
+write that was acknowledged. Exits with 1 if one is lost, or if a new database is not as it should be.
 """
 
 import asyncio
@@ -18,13 +18,14 @@ from pathlib import Path
 from swarm_operator.memory.core.errors import NewerSchemaError
 from swarm_operator.memory.core.observer import SilentObserver
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig, store
+from swarm_operator.memory.sqlite.backup import verify
 from swarm_operator.memory.sqlite.database import connect, former, schema
 
 STEP = 7
 CONFIG = StoreConfig(keep_former=True, gc_interval=1e9)
 CHANGES = (("CREATE TABLE more (x INTEGER) STRICT",), ("UPDATE entries SET value = x'5b5d', size = 2",))
 FILES = {former.__file__, connect.__file__}
-FUNCTIONS = {schema.__file__: {"migrate"}, store.__file__: {"confirm_upgrade"}}
+FUNCTIONS = {schema.__file__: {"migrate", "_apply"}, store.__file__: {"confirm_upgrade"}}
 
 
 class Killer:
@@ -88,7 +89,7 @@ async def upgrade(directory, number):
     os._exit(3)  # it was not killed
 
 
-async def go_back(directory, number):
+async def take_write(directory, number):
     Killer(number).start()
     async with SqliteStore.open(directory / "m.db", CONFIG) as opened:
         await opened.put("n", "after", 1)
@@ -103,6 +104,7 @@ async def look(directory):
         async with SqliteStore.open(directory / "m.db", CONFIG, observer=seen) as opened:
             await check(opened, acknowledged)
             await opened.put("n", "later", 1)
+        assert "before" in acknowledged or not verify.check(directory / "m.db").findings
         outcome = "put-back" if "put-back" in seen.outcomes else "same"
     except NewerSchemaError:
         be_next()
@@ -136,13 +138,14 @@ def in_child(work):
 def main(directory, who):
     made = directory / "made"
     made.mkdir()
-    if in_child(make(made)) or (who is go_back and in_child(leave(made))):
+    if (who != "create" and in_child(make(made))) or (who == "return" and in_child(leave(made))):
         return 1
+    work = upgrade if who == "upgrade" else take_write
     number = random.randint(1, STEP)
     while True:
         there = directory / str(number)
         shutil.copytree(made, there)
-        code = in_child(who(there, number))
+        code = in_child(work(there, number))
         if code == 3:
             return 0
         if code != -signal.SIGKILL or in_child(look(there)):
@@ -153,4 +156,4 @@ def main(directory, who):
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), {"upgrade": upgrade, "return": go_back}[sys.argv[2]]))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))

@@ -1,5 +1,6 @@
 """Databases that earlier releases have made come up with all their data: one real file of each schema version."""
 
+import contextlib
 import lzma
 from pathlib import Path
 
@@ -58,3 +59,17 @@ async def test_every_entry_is_there_and_can_be_searched_and_changed(path):
     assert version_of(path) == schema.LATEST
     report = verify.check(path)
     assert not report.findings
+
+
+def objects(path):
+    """Return the rows of sqlite_schema; spaces in the SQL are those of whichever statement wrote it."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()
+    return {(kind, name, table, "".join((sql or "").split())) for kind, name, table, sql in rows}
+
+
+async def test_a_new_file_has_the_tables_of_a_migrated_one(path, tmp_path):
+    for each in (path, tmp_path / "new"):
+        async with SqliteStore.open(each):
+            pass
+    assert objects(path) == objects(tmp_path / "new")

@@ -1,5 +1,6 @@
 """Which files are opened, and how a file gets its shape."""
 
+import contextlib
 import functools
 import os
 
@@ -79,6 +80,20 @@ async def test_a_refused_file_is_not_left_locked(path):
             await open_once(path)
     path.unlink()
     await open_once(path)
+
+
+def test_a_new_file_is_complete_with_one_commit_and_has_the_rows_of_all_steps(path):
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        done = []
+        db.set_trace_callback(done.append)
+        schema.migrate(db, 0)
+    assert done.count("COMMIT") == 1
+    assert not [statement for statement in done if statement.startswith(("ALTER", "DROP"))]
+    with contextlib.closing(sqlite3.connect(path.with_name("stepwise"), isolation_level=None)) as db:
+        schema.migrate(db, 0, until=schema.LATEST)
+    tables = [name for (name,) in run(path, "SELECT name FROM pragma_table_list WHERE schema = 'main'")[0]]
+    contents = [f"SELECT * FROM {name}" for name in tables if not name.startswith("sqlite_")]  # noqa: S608
+    assert run(path, *contents) == run(path.with_name("stepwise"), *contents)
 
 
 async def test_a_migration_that_fails_leaves_the_version_before_it(path, monkeypatch):
