@@ -240,6 +240,7 @@ class Engine:
 
     def _forget(self, position: int) -> None:
         """Drop all cached data of the former database. `position` is the last change of the new one."""
+        self._readers.database += 1
         self._lookup.forget()
         self._accesses.forget()
         self._feed.restart(position)

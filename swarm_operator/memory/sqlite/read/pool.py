@@ -92,6 +92,8 @@ class Readers:
 
     Attributes:
         under_way: number of running and waiting reads, by ENTRIES, PAGES and TEXTS.
+        database: number of the database that is read. A replacement adds one while all connections are closed, so it
+            does not change during a read.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Readers:
         observer: Observer, owned: bool,
     ) -> None:  # fmt: skip
         self.under_way = dict.fromkeys((ENTRIES, PAGES, TEXTS), 0)
+        self.database = 0
         self._workers = workers
         self._searchers = tuple(searchers)
         self._observer = observer
@@ -243,7 +246,9 @@ class Readers:
         slices = Slices(query, position, limit=limit, max_bytes=max_bytes, now=now, since=since)
         self.under_way[kind] += 1
         try:
-            return await self._turns[kind].run(query.owner, lambda: self._read_in_turn(kind, slices.run))
+            return await self._turns[kind].run(
+                query.owner, lambda: self._read_in_turn(kind, lambda db: slices.run(db, self.database))
+            )
         finally:
             self.under_way[kind] -= 1
             self._observer.searched("words" if kind is TEXTS else "conditions", slices=slices.count)

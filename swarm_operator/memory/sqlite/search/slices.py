@@ -1,7 +1,8 @@
 """Runs a page of a search in slices of a few milliseconds, so that other searches run in between.
 
 Each slice reads its own snapshot and continues at the end position of the previous slice, like a next page. So two
-slices of a page have the guarantees of two pages.
+slices of a page have the guarantees of two pages. If the database is replaced between two slices (see backup.replace),
+the page begins anew, with what is left of its CPU time but at least one slice: all its entries are of one database.
 """
 
 from __future__ import annotations
@@ -41,17 +42,26 @@ class Slices:
     ) -> None:
         self.count = 0
         self._query = query
-        self._page = SearchPage(position=position, within=query.within)
+        self._position = position
+        self._page = SearchPage()
+        self._database: int | None = None
         self._options = {"limit": limit, "max_bytes": max_bytes, "now": now, "since": since}
         self._seconds = 0.0
 
-    def run(self, db: sqlite3.Connection) -> SearchPage | None:
+    def run(self, db: sqlite3.Connection, database: int) -> SearchPage | None:
         """Run the next slice in the caller's snapshot. Return the page after the last slice, else None.
+
+        Args:
+            db: a connection.
+            database: number of its database, which a replacement changes.
 
         Raises:
             InvalidInputError, CorruptValueError: see planner.search.
         """
         started = time.thread_time()
+        if database != self._database:
+            self._database = database
+            self._page = SearchPage(position=self._position, within=self._query.within)
         page = self._page
         planner.search(db, self._query, page.position, page=page, **self._options)
         self.count += 1

@@ -39,6 +39,11 @@ _HYBRID_SECONDS: Final = 2.0
 """Time that a hybrid search waits for the vector of its text; then it is one by words."""
 _MAX_QUESTIONS: Final = 64
 """Maximum number of texts whose vectors are kept for their next pages."""
+_REPLACING: Final = "the database is being replaced"
+
+
+class _ReplacedError(MemoryStoreError):
+    """The database or its model was replaced before a search read it."""
 
 
 class VectorIndex:
@@ -70,6 +75,9 @@ class VectorIndex:
         self._questions: OrderedDict[str, bytes] = OrderedDict()
         self._loading: dict[int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._state = 0
+        """Number of the database and the model that `_choice` and `_planes` belong to."""
+        self._reopening: asyncio.Task[None] | None = None
 
     async def open(self, worker: Worker) -> None:
         """Choose the models of a file that is being opened."""
@@ -94,7 +102,7 @@ class VectorIndex:
         """Continue with another database."""
         followers, self.followers = self.followers, []
         self._forget_memory()
-        self._begin(self._reopen(followers))
+        self._reopening = self._begin(self._reopen(followers))
 
     async def close(self) -> None:
         """Stop following and loading."""
@@ -132,6 +140,9 @@ class VectorIndex:
     ) -> SearchPage | None:
         """Return a page of a search by meaning or hybrid, after waiting for the vectors of changes.
 
+        If the database is replaced before the page is read, the search begins anew: what was chosen, embedded and
+        loaded belongs to the former database. Until the models of the new one are known, nothing is found by meaning.
+
         Args:
             query: the query.
             mode: MEANING or HYBRID.
@@ -141,12 +152,27 @@ class VectorIndex:
             since: position of the last change before the search; `SearchPage.fresh` says whether it was waited for.
 
         Returns:
-            None if a hybrid search has no vector, as the embedder fails or is slow: it is then one by words.
+            None if a hybrid search has no vector, as the embedder fails or is slow, or if the models are not known: it
+            is then one by words.
 
         Raises:
             EmbeddingError: the mode is MEANING, and the embedder fails.
             InvalidInputError: the vector has another width than those of the namespace.
         """
+        while True:
+            with contextlib.suppress(_ReplacedError):
+                return await self._search(query, mode, position, limit=limit, now=now, since=since)
+
+    async def _search(
+        self, query: Query, mode: Mode, position: Position | None, *, limit: int, now: int, since: int
+    ) -> SearchPage | None:
+        if self._reopening is not None:
+            await asyncio.wait([self._reopening], timeout=self._config.search_wait)
+            if not self._reopening.done():  # the models of the new database are not known yet
+                if mode is Mode.HYBRID:
+                    return None
+                return SearchPage(within=query.within, mode=mode, partial=True, fresh=False)
+        state = self._state
         found = SearchPage(within=query.within)
         vector = query.vector
         if vector is None:
@@ -168,6 +194,8 @@ class VectorIndex:
         limits = page.Limits(limit, self._config.max_page_bytes)
 
         def read(db: sqlite3.Connection) -> SearchPage:
+            if self._state != state:
+                raise _ReplacedError(_REPLACING)
             if query.vector is not None and query.namespace is not None and covers(query.within, query.namespace):
                 table.check_width(db, query.namespace, query.vector)
             with planes.lock:
@@ -186,7 +214,7 @@ class VectorIndex:
     async def embed(self, texts: Sequence[str]) -> tuple[table.Model, Sequence[bytes]]:
         """Return vectors of texts, by the embedder whose vectors are searched, with its model. Raise EmbeddingError."""
         if not self.followers:
-            raise EmbeddingError("the database is being replaced")
+            raise EmbeddingError(_REPLACING)
         follower = self.followers[0]
         return follower.model, follower.checked(await follower.embedder.embed(texts), len(texts))
 
@@ -315,13 +343,15 @@ class VectorIndex:
                 await asyncio.sleep(self._config.probe_interval)
 
     def _forget_memory(self) -> None:
+        self._state += 1
         self._planes.clear()
         self._questions.clear()
 
-    def _begin(self, work: Any) -> None:
+    def _begin(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.create_task(_until_closed(work), name="memory-vector-models")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 async def _until_closed(work: Any) -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from support.embedders import WordEmbedder, vector_of
+from support.replacements import swap
 
 from swarm_operator.memory.core import Query
 from swarm_operator.memory.core.errors import InvalidInputError
@@ -278,3 +279,63 @@ async def test_a_restored_backup_is_embedded_where_it_lacks_vectors(tmp_path):
         assert embedder.texts.count("b\ncar") >= 1
         assert embedder.texts.count("a\nfox") == 0
     assert not check(tmp_path / "memory.db").findings
+
+
+@pytest.fixture
+async def replaceable(tmp_path):
+    """A store with one entry, and a copy of another with twenty, whose log of vectors begins like the store's."""
+    (tmp_path / "other").mkdir()
+    async with opened(tmp_path / "other", WordEmbedder()) as other:
+        for number in range(20):
+            await other.put("n", f"k{number:02}", f"fox {number}")
+        await until(lambda: embedded(other))
+        await other.backup(tmp_path / "other" / "copy.db")
+    async with opened(tmp_path, WordEmbedder(), search_wait=10) as store:
+        for _ in range(5):
+            await store.put("n", "former", "fox")
+            await until(lambda: embedded(store))
+        assert keys(await find(store, "vixen")) == ["former"]
+        yield store
+
+
+@pytest.mark.parametrize("mode", ["meaning", "hybrid"])
+async def test_a_search_before_whose_read_the_database_is_replaced_begins_anew(replaceable, tmp_path, monkeypatch, mode):
+    """The bits of the former database lack row IDs of the new one, whose log does not tell."""
+    store, reads = replaceable, []
+    real = store._readers.read_texts
+
+    async def read_texts(owner, read):
+        reads.append(owner)
+        if len(reads) == 1:
+            await swap(store, tmp_path / "other" / "copy.db")
+        return await real(owner, read)
+
+    monkeypatch.setattr(store._readers, "read_texts", read_texts)
+    page = await find(store, "vixen", mode=mode)
+    assert sorted(keys(page)) == [f"k{number:02}" for number in range(20)]
+    assert (page.mode, page.partial, page.fresh) == (Mode(mode), False, True)
+    assert len(reads) == 2
+
+
+async def test_a_search_uses_no_model_of_the_former_database(replaceable, tmp_path, monkeypatch):
+    store, gate = replaceable, asyncio.Event()
+    real = store._vectors._step
+
+    async def step(function):
+        await gate.wait()
+        return await real(function)
+
+    monkeypatch.setattr(store._vectors, "_step", step)
+    monkeypatch.setattr(store._vectors, "_config", StoreConfig(search_wait=0))
+    await swap(store, tmp_path / "other" / "copy.db")
+    page = await find(store, "vixen")
+    assert (page.mode, page.hits, page.partial, page.fresh) == (Mode.MEANING, [], True, False)
+    page = await find(store, "fox", mode="hybrid")
+    assert (page.mode, len(page.hits)) == (Mode.WORDS, 20)
+    gate.set()
+
+    async def by_meaning():
+        return (await find(store, "vixen", mode="hybrid")).mode is Mode.HYBRID
+
+    await until(by_meaning)
+    assert len((await find(store, "vixen")).hits) == 20
