@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509 as certificates
 
-from swarm_operator.controllers.common import kinds
+from swarm_operator.controllers.common import kinds, labels
 from swarm_operator.controllers.swarmmemorystore import SwarmMemoryStoreReconciler
 from swarm_operator.controllers.swarmmemorystore.stats import Observer
-from swarm_operator.controllers.swarmmemorystore.tls.x509 import is_signed_by
+from swarm_operator.controllers.swarmmemorystore.tls.x509 import is_signed_by, new_ca, sign
 from swarm_operator.runtime.cache import Cache, CachedClient
 from swarm_operator.runtime.clock import SystemClock
 from swarm_operator.runtime.controller import Controller
@@ -39,7 +39,13 @@ class ShiftedClock(SystemClock):
 async def operator(admin, namespace):
     """The stores' reconciler in this process, with a clock that the test moves."""
     clock, stop = ShiftedClock(), asyncio.Event()
-    cache, recorder = Cache(admin, namespaces=(namespace,)), EventRecorder(admin, controller="test", instance="test")
+    cache = Cache(
+        admin,
+        namespaces=(namespace,),
+        label_selector=labels.MANAGED,
+        label_selectors=dict.fromkeys(kinds.CUSTOM_RESOURCES, ""),
+    )
+    recorder = EventRecorder(admin, controller="test", instance="test")
     reconciler = SwarmMemoryStoreReconciler(
         CachedClient(admin, cache),
         recorder,
@@ -125,6 +131,68 @@ async def test_auto_gives_a_store_all_that_it_and_its_clients_need_and_renews_it
         return without and all(each["type"] != "CertificateReady" for each in found["conditions"])
 
     await eventually(off)
+
+
+@pytest.fixture
+def make_pod(objects):
+    """Make a ready pod with one volume, as the StatefulSet's controller or a user and the kubelet do."""
+
+    async def make(name, volume, **found):
+        metadata = {"name": name, "namespace": objects.namespace, "labels": found}
+        container = {"name": "c", "image": "i"}
+        spec = {"containers": [container], "volumes": [volume], "terminationGracePeriodSeconds": 0}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+        await objects.client.create(kinds.POD, pod, field_manager="test")
+        await objects.status(kinds.POD, name, {"conditions": [{"type": "Ready", "status": "True"}]})
+
+    return make
+
+
+async def test_what_tls_has_made_is_deleted_when_no_pod_needs_it(operator, objects, eventually, make_pod, namespace):
+    ca = new_ca("mine", datetime.now(UTC))
+    pair = sign(ca, [f"s.{namespace}.svc"], datetime.now(UTC))
+    files = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": ca.certificate}
+    data = {name: base64.b64encode(content).decode() for name, content in files.items()}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mine", "namespace": namespace}, "data": data}
+    await objects.client.create(kinds.SECRET, secret, field_manager="user")
+    await objects.store("s", tls={"mode": "auto"})
+    await eventually(lambda: objects.get(kinds.STATEFUL_SET, "s"))
+
+    async def published():
+        return (await objects.get(kinds.CONFIG_MAP, "s-ca"))["metadata"]["annotations"]
+
+    assert (await published())[labels.SIGNED] == "s-tls"
+    await objects.store("s", tls={"mode": "secret", "secretName": "mine"})
+    serving = {labels.MANAGED_BY: labels.FIELD_MANAGER, labels.STORE: "s"}
+    await make_pod("s-0", {"name": "certificate", "secret": {"secretName": "mine"}}, **serving)
+    await eventually(lambda: objects.missing(kinds.SECRET, "s-tls"))
+
+    async def forgotten():
+        return labels.SIGNED not in await published()
+
+    await eventually(forgotten)
+    await make_pod("client", {"name": "ca", "configMap": {"name": "s-ca"}})
+    await objects.store("s", tls={"mode": "off"})
+    await objects.delete(kinds.POD, "s-0")
+    await eventually(lambda: objects.missing(kinds.POD, "s-0"))
+    await make_pod("s-0", {"name": "data", "emptyDir": {}}, **serving)
+
+    async def seen_by_the_operator(level):
+        """Return whether a pass has looked at the store after the pod of now was ready."""
+        await objects.store("s", tls={"mode": "off"}, logLevel=level)
+        wanted = (await objects.get(STORE, "s"))["metadata"]["generation"]
+
+        async def observed():
+            return (await objects.get(STORE, "s"))["status"]["observedGeneration"] == wanted
+
+        return await eventually(observed)
+
+    await seen_by_the_operator("debug")
+    assert not await objects.missing(kinds.CONFIG_MAP, "s-ca"), "the pod of a user mounts it"
+    await objects.delete(kinds.POD, "client")
+    await eventually(lambda: objects.missing(kinds.POD, "client"))
+    await seen_by_the_operator("error")
+    await eventually(lambda: objects.missing(kinds.CONFIG_MAP, "s-ca"))
 
 
 async def test_what_is_wrong_with_tls_is_refused(objects):

@@ -61,6 +61,9 @@ SKIP_DATA_DELETION = "swarm.claudeflow.io/skip-data-deletion"
 RESTORE_SOURCE = "swarm.claudeflow.io/restore-source"
 """Annotation of a Job: the backup that it restores, as in status.restoredFrom of a store."""
 
+SIGNED = "swarm.claudeflow.io/signed-secret"
+"""Annotation of a ConfigMap with CA certificates: the Secret with a certificate that the operator has signed."""
+
 SKIP_UPGRADE_BACKUP = "swarm.claudeflow.io/skip-upgrade-backup"
 """Annotation of a SwarmMemoryStore: `true` lets its pod have another image without a backup before."""
 ROTATE_TOKENS = "swarm.claudeflow.io/rotate-tokens"

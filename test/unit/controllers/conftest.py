@@ -85,6 +85,9 @@ class FakeClient:
             found = [obj for (its, key), obj in self.objects.items() if (its, key.namespace) == (resource, namespace)]
             ours = [obj for obj in found if labels.items() <= obj["metadata"]["labels"].items()]
             return copy.deepcopy(ours), str(self.version)
+        if not field_selector:
+            found = [obj for (its, key), obj in self.objects.items() if (its, key.namespace) == (resource, namespace)]
+            return copy.deepcopy(found), str(self.version)
         field, _, kind = field_selector.partition("=")
         assert (resource, field) == (EVENTS, "regarding.kind")
         events = [obj for (its, key), obj in self.objects.items() if (its, key.namespace) == (resource, namespace)]

@@ -138,6 +138,11 @@ def source_of(job: Object) -> str | None:
     return claim
 
 
+def asks_by_tls(job: Object) -> bool:
+    """Return whether a Job expects that the service serves TLS."""
+    return any(volume["name"] == CA_VOLUME for volume in job["spec"]["template"]["spec"]["volumes"])
+
+
 def summary(ended: Object) -> dict[str, Any] | None:
     """Return the summary that a container left when it ended; None if it left none."""
     try:

@@ -20,6 +20,7 @@ from swarm_operator.controllers.common.reconciliation import Outcome, Reconcilia
 from swarm_operator.controllers.swarmmemorystore.auth import Auth
 from swarm_operator.controllers.swarmmemorystore.migration.job import (
     KINDS,
+    asks_by_tls,
     counts,
     job_name,
     location,
@@ -97,6 +98,10 @@ class Migration(Step[SwarmMemoryStore]):
             await children.delete(r, kinds.JOB, job)
         if name is None:
             return None
+        secure = serves_tls(r.parsed, r.client.cache)
+        if wanted is not None and jobs.outcome(wanted).reason == "JobRunning" and asks_by_tls(wanted) != secure:
+            await children.delete(r, kinds.JOB, wanted)
+            return waiting("WaitingForPod", "TLS was switched on or off: the migration begins again by the new address")
         if wanted is not None and not (spec.hibernated and jobs.outcome(wanted).reason == "JobRunning"):
             return await self._progress(r, wanted)
         if _known_job(r) == name:
@@ -109,7 +114,6 @@ class Migration(Step[SwarmMemoryStore]):
             return waiting("WaitingForPod", "the migration begins when the store's pod is ready")
         if missing := await _missing(r):
             return failed("LegacyClaimMissing", missing)
-        secure = serves_tls(r.parsed, r.client.cache)
         made = migration_job(r.parsed, secure=secure, image=self.image, pull_secrets=self.pull_secrets)
         return await self._progress(r, await children.create_once(r, kinds.JOB, made))
 

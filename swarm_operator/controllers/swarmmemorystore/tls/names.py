@@ -20,7 +20,12 @@ CA_FILE: Final = "ca.crt"
 
 def secret_name(store: SwarmMemoryStore) -> str:
     """Return the name of the Secret with the store's certificate."""
-    return (store.spec.tls and store.spec.tls.secret_name) or f"{store.metadata.name}-tls"
+    return (store.spec.tls and store.spec.tls.secret_name) or own_secret_name(store)
+
+
+def own_secret_name(store: SwarmMemoryStore) -> str:
+    """Return the name of the Secret with the certificate that the operator signs."""
+    return f"{store.metadata.name}-tls"
 
 
 def ca_name(store: SwarmMemoryStore) -> str:

@@ -13,15 +13,19 @@ from cryptography import x509 as certificates
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import children, kinds, labels
-from swarm_operator.controllers.common.pods import is_ready
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed
-from swarm_operator.controllers.swarmmemorystore.tls import x509
+from swarm_operator.controllers.swarmmemorystore.tls import removal, x509
 from swarm_operator.controllers.swarmmemorystore.tls.authority import Authorities, Authority
-from swarm_operator.controllers.swarmmemorystore.tls.names import CA_FILE, ca_name, dns_names, secret_name, serves_tls
-from swarm_operator.runtime.cache import Cache
+from swarm_operator.controllers.swarmmemorystore.tls.names import (
+    CA_FILE,
+    ca_name,
+    dns_names,
+    own_secret_name,
+    secret_name,
+)
 from swarm_operator.runtime.clock import rfc3339
 from swarm_operator.runtime.errors import NotFoundError
-from swarm_operator.runtime.resource import Key, Object, key_of
+from swarm_operator.runtime.resource import Object, key_of
 
 CONDITION: Final = "CertificateReady"
 """Type of the condition of a store with TLS."""
@@ -47,7 +51,7 @@ class Certificate(Step[SwarmMemoryStore]):
         """See Step.run."""
         if not r.parsed.is_secure:
             r.conditions.remove(CONDITION)
-            return await _remove(r)
+            return await removal.remove(r)
         outcome = await (self._automatic(r) if _is_automatic(r.parsed) else _of_user(r))
         r.set_condition(CONDITION, outcome)
         return done(requeue_after=outcome.requeue_after)
@@ -58,46 +62,11 @@ class Certificate(Step[SwarmMemoryStore]):
         now = r.clock.now()
         authorities = await self.authority.current(r.client.server, now, r.clock.monotonic())
         # CA certificates are published before the certificate that they verify.
-        await _publish(r, authorities.trusted)
+        await _publish(r, authorities.trusted, signed=True)
         secret = await children.create_once(r, kinds.SECRET, _new_secret(r.parsed, authorities, now))
         if _is_due(secret, r.parsed, authorities, now) and not secret["metadata"].get("deletionTimestamp"):
             secret = await _renew(r, secret, authorities, now)
         return _outcome(secret, r.parsed, now, _renewal(secret, r.parsed, now))
-
-
-async def _remove(r: Reconciliation[SwarmMemoryStore]) -> Outcome:
-    """Delete the Secret and the ConfigMap of a store without TLS, once no pod needs them any more.
-
-    The ConfigMap shows that there was TLS, and is deleted last: stores that never had TLS cost no request.
-    """
-    cache, metadata = r.client.cache, r.parsed.metadata
-    published = cache.get(kinds.CONFIG_MAP, Key(metadata.namespace, ca_name(r.parsed)))
-    if published is None or not children.is_ours(r.obj, published, None):
-        return done()
-    pod = cache.get(kinds.POD, Key(metadata.namespace, f"{metadata.name}-0"))
-    # Until the new pod is ready, a template with the certificate may be put back, see workload.rollback.
-    if serves_tls(r.parsed, cache) or pod is None or not is_ready(pod) or _is_mounted(r.parsed, cache):
-        return done()  # the next poll of the memory causes another pass
-    try:
-        secret = await r.client.server.get(kinds.SECRET, metadata.namespace, secret_name(r.parsed))
-    except NotFoundError:
-        pass  # mode was `secret`
-    else:
-        if children.is_ours(r.obj, secret, None):
-            await children.delete(r, kinds.SECRET, secret)
-    await children.delete(r, kinds.CONFIG_MAP, published)
-    return done()
-
-
-def _is_mounted(store: SwarmMemoryStore, cache: Cache) -> bool:
-    """Return whether a pod in the cache, such as one of an agent, mounts the ConfigMap with the CA certificates."""
-    name = ca_name(store)
-    return any(
-        (volume.get("configMap") or {}).get("name") == name
-        for pod in cache.list(kinds.POD)
-        if pod["metadata"]["namespace"] == store.metadata.namespace
-        for volume in pod["spec"].get("volumes") or ()
-    )
 
 
 async def _of_user(r: Reconciliation[SwarmMemoryStore]) -> Outcome:
@@ -111,13 +80,15 @@ async def _of_user(r: Reconciliation[SwarmMemoryStore]) -> Outcome:
     authorities = _files(secret).get(CA_FILE, b"")
     # An expired certificate does not make its CA a bad one; what is no certificate would replace a good one.
     if outcome.reason not in {"CAMissing", "CertificateInvalid", "CertificateMissing", "KeyMissing"}:
-        await _publish(r, authorities)
+        await _publish(r, authorities, signed=await removal.has_signed(r))
     return outcome
 
 
-async def _publish(r: Reconciliation[SwarmMemoryStore], trusted: bytes) -> None:
+async def _publish(r: Reconciliation[SwarmMemoryStore], trusted: bytes, *, signed: bool) -> None:
+    """Ensure the ConfigMap. `signed`: it names the Secret that the operator has signed, and deletes some day."""
     data = {CA_FILE: trusted.decode("ascii", "replace")}
-    metadata = {"name": ca_name(r.parsed), "labels": labels.of_store(r.parsed)}
+    annotations = {labels.SIGNED: own_secret_name(r.parsed)} if signed else {}
+    metadata = {"name": ca_name(r.parsed), "labels": labels.of_store(r.parsed), "annotations": annotations}
     await children.ensure(r, kinds.CONFIG_MAP, {"metadata": metadata, "data": data})
 
 

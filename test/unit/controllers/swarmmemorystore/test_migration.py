@@ -210,6 +210,45 @@ async def test_the_job_asks_the_service_by_the_scheme_that_the_pod_serves(
     assert ("ca" in {volume["name"] for volume in pod_spec(job())["volumes"]}) == secure
 
 
+@pytest.mark.parametrize("secure", [True, False])
+async def test_a_job_that_runs_while_tls_is_switched_begins_again_by_the_new_address(
+    serving, reconcile, job, seen, client, cache, migrated, secure
+):
+    def pod_serves(*, tls):
+        volumes = [{"name": "certificate"}] if tls else []
+        seen(POD, {"metadata": {"name": "bees-0", "namespace": "ns", "uid": f"p{tls}"}, "spec": {"volumes": volumes}})
+
+    pod_serves(tls=not secure)
+    await serving(tls={"mode": "auto" if secure else "off"}, updateStrategy="OnDelete")
+    name = job()["metadata"]["name"]
+    await reconcile()
+    assert ("delete", "Job", name) not in client.requests, "the pod serves as before"
+    pod_serves(tls=secure)
+    await reconcile()
+    assert ("delete", "Job", name) in client.requests
+    assert job() is None
+    assert migrated()[:2] == ("False", "WaitingForPod")
+    (informer,) = cache.add(JOB)
+    for obj in cache.list(JOB):
+        informer.deleted(copy.deepcopy(obj))
+    await reconcile()
+    (container,) = pod_spec(job())["containers"]
+    assert f"--target=http{'s' if secure else ''}://bees.ns.svc:8080" in container["args"]
+    assert migrated()[1] == "Migrating"
+
+
+async def test_a_job_that_has_failed_stays_failed_when_tls_is_switched(
+    serving, reconcile, job, job_is, seen, client, migrated
+):
+    await serving()
+    job_is(GIVEN_UP)
+    volumes = [{"name": "certificate"}]
+    seen(POD, {"metadata": {"name": "bees-0", "namespace": "ns", "uid": "p"}, "spec": {"volumes": volumes}})
+    await reconcile()
+    assert migrated()[1] == "Failed"
+    assert job() is not None
+
+
 async def test_numbers_come_into_the_status_and_it_is_never_run_again(
     serving, a_store, reconcile, job, job_is, pod_is, migrated, status, recorder, forget, client
 ):

@@ -266,6 +266,7 @@ async def test_the_address_is_that_of_the_pod_until_it_is_replaced(reconcile, ca
     assert trusted(store(), cache).encode() == published(cache)
 
 
+PUBLISHED = (kinds.CONFIG_MAP, Key("ns", "bees-ca"))
 SECURE_POD = {"name": "certificate", "secret": {"secretName": "bees-tls"}}
 
 
@@ -292,7 +293,7 @@ async def test_what_tls_made_is_deleted_when_the_pod_is_ready_without_it(reconci
     pod_has()
     await reconcile(mode="off")
     assert OWN not in client.objects
-    assert (kinds.CONFIG_MAP, Key("ns", "bees-ca")) not in client.objects
+    assert PUBLISHED not in client.objects
     assert (kinds.SECRET, Key("system", "swarm-operator-ca")) in client.objects, "it is of all stores"
 
 
@@ -301,10 +302,77 @@ async def test_the_ca_stays_while_a_pod_mounts_it(reconcile, client, pod_has, fo
     pod_has()
     pod_has({"name": "ca", "configMap": {"name": "bees-ca"}}, name="agent-0")
     await reconcile(mode="off")
-    assert (kinds.CONFIG_MAP, Key("ns", "bees-ca")) in client.objects
+    assert PUBLISHED in client.objects
     forget(kinds.POD, "agent-0")
     await reconcile(mode="off")
-    assert (kinds.CONFIG_MAP, Key("ns", "bees-ca")) not in client.objects
+    assert PUBLISHED not in client.objects
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        {"configMap": {"name": "bees-ca"}},
+        {"projected": {"sources": [{"secret": {"name": "x"}}, {"configMap": {"name": "bees-ca"}}]}},
+    ],
+    ids=["alone", "projected"],
+)
+async def test_the_ca_stays_while_a_pod_of_somebody_else_mounts_it(reconcile, client, pod_has, volume):
+    await reconcile(mode="auto")
+    pod_has()
+    metadata = {"name": "client", "namespace": "ns", "uid": "c"}
+    client.put(kinds.POD, {"metadata": metadata, "spec": {"volumes": [{"name": "any", **volume}]}})
+    await reconcile(mode="off")
+    assert {OWN, PUBLISHED} <= client.objects.keys()
+    del client.objects[kinds.POD, Key("ns", "client")]
+    client.put(kinds.POD, {"metadata": metadata | {"namespace": "other"}, "spec": {"volumes": [volume]}})
+    await reconcile(mode="off")
+    assert not {OWN, PUBLISHED} & client.objects.keys()
+
+
+@pytest.mark.parametrize("mode", ["off", "auto"])
+async def test_pods_of_others_are_read_only_while_the_ca_may_be_deleted(reconcile, client, pod_has, mode):
+    await reconcile(mode=mode)
+    pod_has(*([SECURE_POD] if mode == "auto" else []))
+    await reconcile(mode=mode)
+    await reconcile(mode="off")
+    assert ("list", "Pod", "") not in client.requests
+
+
+async def test_the_operator_s_secret_is_deleted_when_the_pod_is_ready_with_the_user_s(
+    reconcile, client, clock, pod_has, cache
+):
+    put(client, users_secret(clock.now()))
+    await reconcile(mode="auto")
+    pod_has(SECURE_POD)
+    await reconcile(mode="secret", secretName="mine")
+    assert OWN in client.objects, "the pod mounts it"
+    users = {"name": "certificate", "secret": {"secretName": "mine"}}
+    pod_has(users, ready=False)
+    await reconcile(mode="secret", secretName="mine")
+    assert OWN in client.objects, "the template with the operator's certificate may be put back"
+    pod_has(users)
+    condition = await reconcile(mode="secret", secretName="mine")
+    assert OWN not in client.objects
+    assert USERS in client.objects
+    assert condition["reason"] == "Valid"
+    assert published(cache)
+
+
+async def test_the_operator_s_secret_stays_if_the_user_names_it(reconcile, client, pod_has):
+    await reconcile(mode="auto")
+    pod_has(SECURE_POD)
+    for _ in range(2):
+        assert (await reconcile(mode="secret", secretName="bees-tls"))["reason"] == "Valid"
+    assert OWN in client.objects
+
+
+async def test_a_secret_of_somebody_else_stays_beside_the_user_s(reconcile, client, clock, pod_has):
+    put(client, users_secret(clock.now()))
+    await reconcile(mode="auto")
+    client.put(kinds.SECRET, {"metadata": {"name": "bees-tls", "namespace": "ns", "uid": "new"}, "data": {}})
+    pod_has({"name": "certificate", "secret": {"secretName": "mine"}})
+    await reconcile(mode="secret", secretName="mine")
+    assert OWN in client.objects
 
 
 async def test_a_user_s_secret_stays_when_tls_is_switched_off(reconcile, client, clock, pod_has):
@@ -315,7 +383,7 @@ async def test_a_user_s_secret_stays_when_tls_is_switched_off(reconcile, client,
     pod_has()
     await reconcile(mode="off")
     assert {USERS, OWN} <= client.objects.keys()
-    assert (kinds.CONFIG_MAP, Key("ns", "bees-ca")) not in client.objects
+    assert PUBLISHED not in client.objects
 
 
 async def test_a_store_without_tls_reads_no_certificate(reconcile, client, pod_has):
