@@ -21,11 +21,12 @@ def passes(error: MemoryClientError) -> bool:
     """Return whether the same call may succeed later.
 
     A missing or refused token (401) is transient: the kubelet updates the file of a rotated token with a delay. A
-    missing permission (403) and an invalid request are permanent.
+    missing permission (403) and an invalid request are permanent. A request that arrived too slowly (408) is transient:
+    this process or the service had no CPU time.
     """
-    if isinstance(error, MemoryAuthError):
-        return error.status == 401
-    return not isinstance(error, (MemoryRequestError, MemoryConflictError))
+    if isinstance(error, (MemoryAuthError, MemoryRequestError)):
+        return error.status in {401, 408}
+    return not isinstance(error, MemoryConflictError)
 
 
 async def persist(call: Callable[[], Awaitable[_T]]) -> _T:

@@ -34,6 +34,8 @@ CREATED: Final = frozenset({201})
 DELETED: Final = frozenset({204})
 _REREAD_SECONDS: Final = 10.0
 """Seconds after which the token file is read again. The kubelet renews a pod's token two minutes before it expires."""
+_MAX_GROWTH: Final = 4
+"""Maximum time of an attempt to connect by TLS, in multiples of the client's `connect_timeout`."""
 _MAX_PROBLEM_BYTES: Final = 64 * 1024
 _MAX_FOREIGN_BYTES: Final = 200
 _T = TypeVar("_T")
@@ -70,6 +72,7 @@ class Transport:
         self._trust = trust
         self._reread_at = 0.0
         self._connect_timeout = connect_timeout
+        self._next_connect_timeout = connect_timeout
         self._connections = connections
         self.policy = policy
         self._session: aiohttp.ClientSession | None = None
@@ -181,7 +184,8 @@ class Transport:
         """
         if self._session is None:
             raise RuntimeError("use MemoryClient as a context manager")
-        limit = aiohttp.ClientTimeout(total=timeout, sock_connect=self._connect_timeout, sock_read=idle_timeout)
+        connect_timeout = self._next_connect_timeout
+        limit = aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout, sock_read=idle_timeout)
         url = yarl.URL(self.server + path, encoded=True)  # without `encoded`, yarl decodes %2F
         reread = self._token_file is not None and (body is None or isinstance(body, bytes))
         try:
@@ -190,6 +194,7 @@ class Transport:
                 async with await self._answer(
                     self._session, method, url, data=body, headers=sent, allow_redirects=False, timeout=limit
                 ) as response:
+                    self._next_connect_timeout = self._connect_timeout
                     if response.status in statuses and (response.content_type == media_type or response.status == 204):
                         yield response
                         return
@@ -201,7 +206,11 @@ class Transport:
             reason = str(error) or type(error).__name__
             unconnected = isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
             if isinstance(error, aiohttp.ConnectionTimeoutError):
-                reason = f"no connection within {self._connect_timeout:g} s"
+                reason = f"no connection within {connect_timeout:g} s"
+                if url.scheme == "https":
+                    # A handshake takes CPU time of the service. If all clients of a busy service gave up too early,
+                    # none would ever be served. Without TLS the kernel alone accepts a connection.
+                    self._next_connect_timeout = min(2 * connect_timeout, _MAX_GROWTH * self._connect_timeout)
             elif isinstance(error, TimeoutError) and timeout is not None:
                 reason = f"no answer within {timeout:g} s"
             uncertain = method != "GET" and not unconnected

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from swarm_operator.memory.agent import AgentError, MemoryWork, WorkError
-from swarm_operator.memory.client import MemoryAuthError, MemoryClient
+from swarm_operator.memory.client import MemoryAuthError, MemoryClient, MemoryRequestError
 
 NEW_TOKEN = "client-new-0123456789"
 
@@ -248,6 +248,23 @@ async def test_a_token_that_is_replaced_is_read_again(service, start_agent, work
         await outcome(memory, eventually)
         agent.stop()
         await running
+
+
+async def test_a_request_that_came_too_slowly_does_not_end_the_agent(memory, start_agent, working, monkeypatch):
+    await memory.tasks.create(id="t1")
+    register, slow = memory.agents.register, [MemoryRequestError(408, {"title": "Request Timeout"})]
+
+    async def starved(*arguments, **members):
+        if slow:
+            raise slow.pop()
+        return await register(*arguments, **members)
+
+    monkeypatch.setattr(memory.agents, "register", starved)
+    agent, running = start_agent(working)
+    assert await working.begun.get() == "t1"
+    agent.stop()
+    agent.stop()
+    await running
 
 
 async def test_an_agent_does_not_work_in_another_swarm_s_memory(memory, start_agent, working):

@@ -5,6 +5,7 @@ import contextlib
 import signal
 import socket
 
+import aiohttp
 import pytest
 from unit.memory.client.scripted import (
     BAD_GATEWAY,
@@ -233,7 +234,11 @@ async def test_writers_see_no_error_when_the_service_is_replaced(fork_process, e
             assert (await memory.get("n", f"w{number}")).value == last
 
 
-async def test_a_connection_that_is_not_answered_has_a_time_of_its_own():
+@pytest.mark.parametrize(
+    ("scheme", "retries", "seconds"),
+    [("http", 0, "0.1"), ("http", 3, "0.1"), ("https", 0, "0.1"), ("https", 1, "0.2"), ("https", 3, "0.4")],
+)
+async def test_a_connection_that_is_not_answered_has_a_time_of_its_own(scheme, retries, seconds):
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         # The kernel drops what comes to a full queue, as a network drops what is sent to a pod that has gone.
@@ -241,12 +246,49 @@ async def test_a_connection_that_is_not_answered_has_a_time_of_its_own():
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with MemoryClient(url, token="t", timeout=10, connect_timeout=0.1, retries=0) as client:
-            with pytest.raises(MemoryUnavailableError, match=r"no connection within 0\.1 s") as caught:
+        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
+        options = {"timeout": 10, "connect_timeout": 0.1, "retries": retries, "backoff": 0.001}
+        async with MemoryClient(url, token="t", **options) as client:
+            with pytest.raises(MemoryUnavailableError, match=f"no connection within {seconds} s") as caught:
                 await client.put("n", "k", 1, create_only=True)
     assert not caught.value.uncertain
     assert caught.value.transient
+
+
+class Answer:
+    """A response of aiohttp to a DELETE."""
+
+    status, content_type = 204, ""
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        return None
+
+    async def read(self):
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("scheme", "seconds"), [("http", [1, 1, 1, 1, 1, 1]), ("https", [1, 2, 4, 4, 1, 2])], ids=["http", "https"]
+)
+async def test_handshakes_that_take_long_get_more_time_until_one_succeeds(monkeypatch, scheme, seconds):
+    late, tried = aiohttp.ConnectionTimeoutError, []
+    outcomes = [late(), late(), late(), Answer(), late(), Answer()]
+
+    async def attempt(session, method, url, *, timeout, **options):
+        tried.append(timeout.sock_connect)
+        outcome = outcomes[len(tried) - 1]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async with MemoryClient(f"{scheme}://any", token="t", connect_timeout=1, backoff=0) as client:
+        monkeypatch.setattr(client._transport, "_answer", attempt)
+        await client.delete("n", "k")
+        await client.delete("n", "k")
+    assert tried == seconds
 
 
 async def test_a_server_error_is_told_at_once():
