@@ -103,6 +103,22 @@ def test_reasons_are_the_same_in_the_code_and_in_the_docs():
     assert reasons_in_docs() - found == reasons_of_the_service() - found
 
 
+def events_of(path):
+    """Reasons of the events that a module emits without a condition."""
+    for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+        if getattr(call.func, "attr", "") == "event" and isinstance(call.args[2], ast.Constant):
+            yield call.args[2].value
+
+
+def test_events_are_the_same_in_the_code_and_in_the_docs():
+    section = (DOCS / "status-conditions.md").read_text().partition("\n## Events\n")[2]
+    listed, _, further = section.partition("Further events:")
+    named = {name for line in re.findall(r"^- (.*?)(?:\(|:)", further, re.MULTILINE) for name in re.findall(r"`(\w+)`", line)}
+    assert {event for path in FOLDER.rglob("*.py") for event in events_of(path)} <= set(re.findall(r"`(\w+)`", further))
+    assert named <= {event for path in FOLDER.rglob("*.py") for event in events_of(path)}
+    assert conditions.EVENT_CONDITIONS <= set(re.findall(r"\w+", listed))
+
+
 def test_every_reason_is_expected_by_a_test():
     """As far as a reader of the tests can tell: each is named in a text of theirs."""
     tests = [path for path in TESTS.rglob("test_*.py") if path != Path(__file__)]
