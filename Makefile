@@ -66,6 +66,9 @@ test: $(VENV) control-plane cluster docker-build ## Run all tests: unit, integra
 	hack/docker-build.sh git
 	nice -n 10 $(PYTHON) -m pytest -n 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
+test-long: ## Run all tests, with all that the randomized ones can do: some 10,000 random operations, 100 kills
+	TEST_BUDGET=long $(MAKE) test
+
 test-unit: $(VENV) ## Run the unit tests
 	$(PYTHON) -m pytest test/unit $(ARGS)
 
@@ -143,6 +146,6 @@ cluster: ## Create a kind cluster named swarm, also without an image registry
 cluster-down: ## Delete the cluster, and stop the Docker engine if `make cluster` started it
 	hack/kind/cluster.sh down
 
-.PHONY: quickstart help manifests proto wrap openapi client lint check test test-unit test-integration test-e2e fuzz hostile bench bench-operator bench-memory bench-recall \
+.PHONY: quickstart help manifests proto wrap openapi client lint check test test-long test-unit test-integration test-e2e fuzz hostile bench bench-operator bench-memory bench-recall \
 	soak run lock venv docker-build docker-buildx install \
 	uninstall deploy undeploy control-plane cluster cluster-down

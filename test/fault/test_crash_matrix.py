@@ -12,13 +12,14 @@ import contextlib
 import random
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 from fault import apart, secured
 from fault.upkeep import SERVING, SLEEP_AND_TOKENS, UPGRADE
 from fault.world import AGENTS, BACKED_UP, DELETION, LIFE, MIGRATION, QUIET, UNMIGRATED, WITH_AGENTS, Step, World
+from support.budget import LONG, budget, every
 
 from swarm_operator.cmd import manager
 from swarm_operator.controllers.swarmmemorystore.identity import cluster_keys
@@ -62,24 +63,28 @@ SHARES = 4
 TOGETHER = 6
 """Lives that are lived at the same time."""
 
-STEP = 4
-"""Every fourth write is killed at, beginning with one of the first four: some runs later each was."""
+FAULTS = ("409", "429", "500", "503", "connection reset", "answer lost")
 
-STEP_APART = 12
+STEP = budget(8, long=4)
+"""The operator is killed at each write whose number is a multiple of it, after a random one."""
+
+STEP_APART = budget(24, long=12)
 """The same, for a life of three namespaces, which costs more."""
 
 
 class Unlucky(Client):
     """A real client that fails when it calls something for the first time: a quarter of what it calls.
 
+    Each failure is one of `faults` at random.
+
     All four in turn fail everything once. At once they would make a back-off of minutes: nothing that one reconcile
     calls may fail for it to be over.
     """
 
-    def __init__(self, configuration, namespace: str, fault: str, share: int) -> None:
+    def __init__(self, configuration, namespace: str, faults: Sequence[str], share: int) -> None:
         super().__init__(configuration, user_agent="swarm-operator/test")
         self.namespace = namespace
-        self.fault = fault
+        self.faults = faults
         self.share = share
         self.called: dict[str, bool] = {}
         """Each call, and whether it failed."""
@@ -92,24 +97,24 @@ class Unlucky(Client):
         self.called[call] = zlib.crc32(call.encode()) % SHARES == self.share
         return self.called[call]
 
-    def fail(self) -> None:
-        if self.fault.isdecimal():
-            raise from_status(int(self.fault), {"message": f"{self.fault}, as the test wants it"}, retry_after=0.01)
-        raise UnreachableError(f"{self.fault}, as the test wants it")
+    def fail(self, fault: str) -> None:
+        if fault.isdecimal():
+            raise from_status(int(fault), {"message": f"{fault}, as the test wants it"}, retry_after=0.01)
+        raise UnreachableError(f"{fault}, as the test wants it")
 
     async def request(self, method, path, **arguments):
-        fails = self.fails(method, path)
-        if fails and self.fault != "answer lost":
-            self.fail()
+        fault = random.choice(self.faults) if self.fails(method, path) else None
+        if fault and fault != "answer lost":
+            self.fail(fault)
         answer = await super().request(method, path, **arguments)
-        if fails:
-            self.fail()
+        if fault:
+            self.fail(fault)
         return answer
 
     @contextlib.asynccontextmanager
     async def watch(self, resource, **arguments):
         if self.fails("WATCH", resource.plural):
-            self.fail()
+            self.fail(random.choice(self.faults))
         async with super().watch(resource, **arguments) as events:
             yield events
 
@@ -202,7 +207,7 @@ async def test_killed_after_any_of_its_writes_it_ends_as_if_it_had_not_been(
         return lived.successors
 
     async with asyncio.TaskGroup() as group:
-        lives = [group.create_task(killed_after(k)) for k in range(random.randint(1, STEP), writes + 1, STEP)]
+        lives = [group.create_task(killed_after(k)) for k in every(STEP, writes)]
     # Events that come together are one write or two, so the last kill or so may find nothing left to interrupt.
     assert sum(life.result() for life in lives) >= len(lives) - 2
 
@@ -252,18 +257,18 @@ async def test_killed_after_any_of_its_writes_a_part_of_a_life_ends_as_if_it_had
     reference, _ = await end(0)
     assert left is None or reference.keys() == left
     assert writes >= least
-    ends = await asyncio.gather(*map(end, range(random.randint(1, step), writes + 1, step)))
+    ends = await asyncio.gather(*map(end, every(step, writes)))
     assert [picture for picture, _ in ends] == [reference] * len(ends)
     assert sum(successors for _, successors in ends) >= len(ends) - 3
 
 
-@pytest.mark.parametrize("fault", ["409", "429", "500", "503", "connection reset", "answer lost"])
-async def test_when_each_call_fails_once_it_ends_as_if_none_had(new_world, in_time, configuration, reference, fault):
+@pytest.mark.parametrize("faults", [(fault,) for fault in FAULTS] if LONG else [FAULTS], ids=" or ".join)
+async def test_when_each_call_fails_once_it_ends_as_if_none_had(new_world, in_time, configuration, reference, faults):
     clean, _ = reference
 
     async def with_faults(share: int) -> dict[str, bool]:
         world = await new_world()
-        client = Unlucky(configuration, world.namespace, fault, share)
+        client = Unlucky(configuration, world.namespace, faults, share)
         lived = await live(world, client, eventually=in_time)
         assert lived.pictures == clean.pictures
         events, _ = await world.admin.list(EVENTS, namespace=world.namespace)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import re
 from collections.abc import Iterator
 
 import pytest
 from fault.test_crash_matrix import Mortal, live
 from fault.world import Step, World, become_ready
+from support.budget import budget, every
 
 from swarm_operator.controllers.common import kinds
 from swarm_operator.runtime.config import load_config
@@ -21,8 +21,8 @@ from swarm_operator.runtime.resource import Resource
 
 BACKUP, RESTORE, STORE = kinds.SWARM_MEMORY_BACKUP, kinds.SWARM_MEMORY_RESTORE, kinds.SWARM_MEMORY_STORE
 DESTINATION = {"claimName": "c-memory-backups"}
-STEP = 3
-"""Every third write is killed at, beginning with one of the first three."""
+STEP = budget(5, long=3)
+"""The operator is killed at each write whose number is a multiple of it, after a random one."""
 AT = "2026-11-26T03:00:00Z"
 
 
@@ -175,7 +175,7 @@ async def test_killed_after_any_of_its_writes_a_restore_ends_as_if_it_had_not_be
 
     reference, _ = await end(0)
     assert writes >= least
-    kills = range(random.randint(1, STEP), writes + 1, STEP)
+    kills = every(STEP, writes)
     ends = await asyncio.gather(*map(end, kills))
     for picture, _ in ends:
         assert picture.splitlines() == reference.splitlines()

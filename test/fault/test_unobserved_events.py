@@ -6,7 +6,6 @@ See test_watch_faults.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Iterable
 
 import pytest
@@ -14,13 +13,14 @@ from fault import apart
 from fault.test_restore_crashes import IN_PLACE, READY, RESTORED, UNRESTORED, without_uid
 from fault.test_watch_faults import TOGETHER, Dropping, operator
 from fault.world import BACKED_UP, DELETION, Step, World
+from support.budget import budget, every
 
 from swarm_operator.runtime.config import load_config
 
-STEP = 4
-"""Every fourth event is left out, one in each world, beginning with one of the first four."""
+STEP = budget(8, long=4)
+"""Each event whose number is a multiple of it, after a random one, is left out, one in each world."""
 
-STEP_APART = 15
+STEP_APART = budget(30, long=15)
 """The same, for a life of three namespaces, which costs more."""
 
 
@@ -71,5 +71,5 @@ async def test_without_any_event_it_ends_as_if_all_had_come(
     reference, events = await end(0)
     assert events >= step
     async with asyncio.TaskGroup() as group:
-        for left_out in range(random.randint(1, step), events + 1, step):
+        for left_out in every(step, events):
             group.create_task(end(left_out, reference))

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import random
 import time
 from collections.abc import Iterable
 
 import pytest
 from fault.world import QUIET, SCENARIO, WATCHED, World
+from support.budget import budget, every
 
 from swarm_operator.cmd import manager
 from swarm_operator.controllers.common import kinds
@@ -31,8 +31,8 @@ METRICS = Metrics()
 TOGETHER = 6
 """Worlds in which a scenario is played at the same time."""
 
-STEP = 2
-"""Every second event is lost, beginning with one of the first two: some runs later each was."""
+STEP = budget(6, long=2)
+"""Each event whose number is a multiple of it, after a random one, is lost: some runs later each was."""
 
 SERVICE = (kinds.SERVICE.kind, "c-memory")
 
@@ -218,7 +218,7 @@ async def test_an_event_that_never_comes_is_made_up_for_by_the_next_full_list(
             await play_dropping(world, configuration, dropped, in_time, reference=reference)
 
     async with asyncio.TaskGroup() as group:
-        for first in range(random.randint(1, STEP), events + 1, STEP):
+        for first in every(STEP, events):
             group.create_task(without(first))
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from support.budget import budget
 from support.memory_process import Process
 from support.zygote import Zygote
 
@@ -25,9 +26,9 @@ from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 
 BACKUP = kinds.SWARM_MEMORY_BACKUP
 SWARM = "test"
-PAIRS = 7
+PAIRS = budget(3, long=7)
 """Rounds in which the service is killed, and then the operator."""
-JOBS = 6
+JOBS = budget(3, long=6)
 """Rounds in which a Job's process is killed."""
 
 

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from support import cluster_specs, specs
 from support.audited import Audited
+from support.budget import budget
 
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.cmd import manager
@@ -120,7 +121,7 @@ async def become(objects, eventually, name: str, spec: dict) -> dict[str, object
 
 
 @pytest.mark.usefixtures("_operator")
-@settings(drawn, max_examples=25)
+@settings(drawn, max_examples=budget(8, long=25))
 @given(walk=specs.walks(longest=4))
 async def test_any_way_to_a_spec_and_back_ends_as_a_fresh_store_does(objects, eventually, walk):
     number = next(_numbers)
@@ -173,7 +174,7 @@ async def become_cluster(objects, eventually, name: str, spec: dict) -> dict[str
     return {part: without_generations(masked(obj, "NAME")) for part, obj in nameless.items()}
 
 
-@settings(drawn, max_examples=8)
+@settings(drawn, max_examples=budget(3, long=8))
 @given(data=st.data())
 async def test_any_way_to_a_cluster_s_spec_ends_as_a_fresh_cluster_does(objects, eventually, elsewhere, data):
     walk = data.draw(cluster_specs.walks(*elsewhere, longest=3))
@@ -195,7 +196,7 @@ async def dry_run(objects, spec: dict) -> None:
     await objects.client.request("POST", path, query={"dryRun": "All", "fieldValidation": "Strict"}, body=body)
 
 
-@settings(drawn, max_examples=300)
+@settings(drawn, max_examples=budget(100, long=300))
 @given(case=specs.bad())
 async def test_every_bad_spec_is_refused_with_the_name_of_the_field(objects, case):
     field, spec = case
@@ -204,7 +205,7 @@ async def test_every_bad_spec_is_refused_with_the_name_of_the_field(objects, cas
         await dry_run(objects, spec)
 
 
-@settings(drawn, max_examples=150)
+@settings(drawn, max_examples=budget(50, long=150))
 @given(spec=specs.good())
 async def test_every_good_spec_is_accepted_and_so_does_the_model(objects, spec):
     await dry_run(objects, spec)

@@ -8,10 +8,11 @@ import signal
 from collections import Counter
 
 import pytest
+from support.budget import budget
 
 from swarm_operator.memory.client import MemoryClient
 
-TASKS = 200
+TASKS = budget(80, long=200)
 AGENTS = 5
 KILLS = 8
 

@@ -14,6 +14,7 @@ import orjson
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from support.budget import budget
 
 from swarm_operator.memory.client import MemoryClient, MemoryClientError
 from swarm_operator.memory.core.changes import Op
@@ -21,8 +22,8 @@ from swarm_operator.memory.service.grpc.memory_pb2 import BatchRequest, PutReque
 from swarm_operator.memory.service.grpc.memory_pb2_grpc import MemoryStub
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 
-KILLS = 100
-COLD = 10
+KILLS = budget(40, long=100)
+COLD = budget(4, long=10)
 """Of these, after a start that imports everything itself."""
 WRITERS = 4
 KEYS = 10
@@ -170,8 +171,11 @@ def check_indexes(database):
 
 
 @pytest.mark.timeout(900)
-async def test_no_acknowledged_write_is_lost_when_the_process_is_killed_a_hundred_times(start_process, fork_process):
-    """At random moments, with writers on all three protocols; each restart is followed by a full check."""
+async def test_no_acknowledged_write_is_lost_when_the_process_is_killed_again_and_again(start_process, fork_process):
+    """At random moments, with writers on all three protocols; each restart is followed by a full check.
+
+    It is killed 40 times in `make test`, and 100 times in `make test-long`.
+    """
     acknowledged = Acknowledged()
     for cycle in range(KILLS + 1):
         start = start_process if cycle % (KILLS // COLD) == 0 else fork_process

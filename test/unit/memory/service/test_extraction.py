@@ -16,6 +16,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.budget import budget
 from unit.memory.conftest import running_service
 
 from swarm_operator.memory.service.access.seal import Seal
@@ -244,7 +245,9 @@ async def test_answers_are_the_same_whatever_others_have_stored(tmp_path, clock,
         monkeypatch.setattr(module, name, value)
     async with services(tmp_path, clock) as running:
 
-        @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=budget(8, long=25), deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        )
         @given(queries)
         def compare(query):
             same(running, search, query)

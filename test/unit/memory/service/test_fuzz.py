@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from support.budget import budget
 from unit.memory.fuzz.inputs import NAMES, TEXTS, names
 
 from swarm_operator.memory.service.access.tokens import Tokens
@@ -30,7 +31,7 @@ values = st.sampled_from(TEXTS) | st.binary(max_size=20) | st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=6,
 ).map(lambda value: json.dumps(value).encode())  # fmt: skip
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=budget(50, long=150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def after_the_known(test, **arguments):

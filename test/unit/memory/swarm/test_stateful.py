@@ -10,6 +10,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from support.budget import budget
 
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.sqlite import SqliteStore
@@ -20,7 +21,10 @@ AGENTS = st.sampled_from(["x", "y", "z"])
 LEASES = st.sampled_from([5, 10])
 RANKS = {"low": 2, "medium": 5, 7: 7, "critical": 10}
 SETTINGS = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=budget(15, long=40),
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 
 

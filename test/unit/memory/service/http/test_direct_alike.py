@@ -9,6 +9,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.budget import budget
 from unit.memory.conftest import ADMIN_TOKEN, TOKEN, FakeClock, running_service
 from unit.memory.service.http.requests import PATIENCE, READER, TEAM, request, response
 
@@ -143,7 +144,7 @@ ODD = st.tuples(st.lists(requests(odd=True), min_size=1, max_size=5), st.just([]
 """After an odd request that ends the connection, what is read of others that are in progress depends on the time."""
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=budget(25, long=50))
 @given(talk_of=st.one_of(CLEAN, ODD), seconds=st.sampled_from([0, 1, 61]))
 def test_the_direct_path_and_the_application_answer_and_act_alike(pair, talk_of, seconds):
     sent, cuts, one_by_one = talk_of

@@ -1,7 +1,7 @@
 """Replaces a database and is killed at a line of backup.replace: at each STEP-th line in turn, until none is left.
 
-Run as a program: `killed_replacement.py DIRECTORY JOURNAL`. Prints for each kill whether the old or the new data are
-there. Exits with 1 if they are neither, or if the file is not consistent.
+Run as a program: `killed_replacement.py DIRECTORY JOURNAL STEP`. Prints for each kill whether the old or the new data
+are there. Exits with 1 if they are neither, or if the file is not consistent.
 """
 
 import asyncio
@@ -18,8 +18,6 @@ from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.backup import replace
 from swarm_operator.memory.sqlite.backup.verify import check
 
-STEP = 2
-"""Every second line is killed at, beginning with one of the first two: some runs later each was."""
 ENTRIES = 60
 SKIPPED = {"__init__", "prepare", "given", "stopped"}
 """Functions that only work on the copy."""
@@ -106,14 +104,14 @@ def in_child(work):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def main(directory, journal):
+def main(directory, journal, step):
     config = StoreConfig(enable_wal=journal == "wal", gc_interval=1e9)
     (directory / "made").mkdir()
     if in_child(make(directory / "made", config)):
         return 1
-    number = random.randint(1, STEP) - STEP
+    number = random.randint(1, step) - step
     while True:
-        number += STEP
+        number += step
         there = directory / str(number)
         shutil.copytree(directory / "made", there)
         code = in_child(replaced(there, config, number))
@@ -128,4 +126,4 @@ def main(directory, journal):
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.budget import budget
 from support.replacements import swap, values
 
 from swarm_operator.memory.core.errors import (
@@ -170,13 +171,17 @@ KILLED = Path(__file__).with_name("killed_replacement.py")
 
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 def test_a_kill_at_any_line_leaves_the_old_data_or_the_new(tmp_path, journal):
-    """The program kills a process at every second line of backup.replace, and looks at what is there afterwards."""
+    """The program kills a process at every few lines of backup.replace, and looks at what is there afterwards."""
     done = subprocess.run(
-        [sys.executable, KILLED, tmp_path, journal], capture_output=True, text=True, timeout=280, check=False
+        [sys.executable, KILLED, tmp_path, journal, str(budget(4, long=2))],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     outcomes = done.stdout.split()
     assert set(outcomes) == {"old", "new"}
     # Two threads count lines, so those of one may come before or after those of the other.
-    assert outcomes.count("old") > 10
-    assert outcomes.count("new") > 2
+    assert outcomes.count("old") > budget(5, long=10)
+    assert outcomes.count("new") > budget(0, long=2)

@@ -9,6 +9,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from support.budget import budget
 
 from swarm_operator.memory.core import Draft, Query
 from swarm_operator.memory.sqlite import changes
@@ -211,6 +212,9 @@ def test_the_index_is_a_plain_one(monkeypatch):
     run_state_machine_as_test(
         IndexMachine,
         settings=settings(
-            max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=budget(30, long=100),
+            stateful_step_count=50,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )

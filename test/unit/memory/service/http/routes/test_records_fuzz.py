@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.budget import budget
 
 from swarm_operator.memory.service.http.routes.records import ENDPOINTS
 
@@ -35,7 +36,7 @@ def test_nothing_that_is_sent_gives_a_5xx(start_service, clock):
         stack = contextlib.AsyncExitStack()
         service = runner.run(stack.enter_async_context(start_service(clock=clock)))
 
-        @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @settings(max_examples=budget(200, long=500), deadline=None, suppress_health_check=[HealthCheck.too_slow])
         @given(endpoint=st.sampled_from(ENDPOINTS), record_id=IDS, body=BODIES, query=QUERIES | st.just({}))
         def send(endpoint, record_id, body, query):
             raw = record_id.encode("utf-8", "surrogatepass")
