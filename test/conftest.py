@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import math
 import secrets
 import signal
 import time
@@ -59,29 +58,36 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
 
 
+LONGEST = (
+    *("operator", "kind", "control-plane", "faults", "test_promtool.py", "test_stateful.py", "test_object_stores.py"),
+    *("test_crash.py", "test_mcp_clients.py", "test_operations.py", "test_extraction.py", "test_docs.py"),
+    *("test_entries.py", "test_restore.py", "test_openapi.py", "test_records.py", "test_search.py"),
+)
+"""The groups that take longest, as measured, the longest first: a long group that begins last would run alone."""
+
+
+def group_of(item: pytest.Item) -> str:
+    """Return the group of a test. A group runs in one process: its tests share what takes long to make.
+
+    Two groups share the kind cluster. The tests of one may kill the operator, whose absence the other's do not notice.
+    """
+    for fixture, group in (("operator_alone", "operator"), ("deployment", "kind")):
+        if fixture in item.fixturenames:
+            return group
+    if "control_plane" in item.fixturenames:
+        folder, *_ = item.path.relative_to(Path(__file__).parent).parts
+        return {"integration": "control-plane", "fault": "faults"}[folder]
+    return item.path.name
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Of several processes one has the kind cluster, and two a control plane; they begin with the tests that use it.
-
-    Then come the files with the longest time-outs: a long test that begins last would run alone.
-    """
-    folders = Path(__file__).parent
-    groups = {"e2e": "kind", "integration": "control-plane", "fault": "faults"}
-    longest: dict[str, float] = {"kind": math.inf, "control-plane": math.inf, "faults": math.inf}
+    """Group the tests for several processes, and begin with the longest groups."""
     for item in items:
-        folder, *_ = item.path.relative_to(folders).parts
-        shares = folder == "e2e" or "control_plane" in item.fixturenames
-        group = groups[folder] if shares else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
-        timeout = item.get_closest_marker("timeout")
-        longest[group] = max(longest.get(group, 0), timeout.args[0] if timeout else 0)
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
     yield
-
-    def place(item: pytest.Item) -> tuple[float, bool]:
-        group = item.get_closest_marker("xdist_group").args[0]
-        return -longest[group], group != "kind"
-
-    items.sort(key=place)
+    order = {group: number for number, group in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.get_closest_marker("xdist_group").args[0], len(order)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 from collections.abc import Iterator
 
@@ -14,17 +16,34 @@ from e2e.space import Space, new_space
 
 
 @pytest.fixture(scope="session")
-def deployment() -> Iterator[None]:
-    """The operator in the cluster, and the images of both programs."""
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The operator in the cluster, and the images of both programs. One process of a run deploys them."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with (shared / "deployed").open("a+") as done:
+        fcntl.flock(done, fcntl.LOCK_EX)
+        done.seek(0)
+        if not done.read():
+            deploy()
+            done.write("yes")
+    yield
+    log = kubectl("-n", SYSTEM, "logs", "deployment/swarm-operator-controller-manager")
+    assert " is forbidden: User" not in log, "the Role lacks a right that the operator needs"
+    assert "something unforeseen" not in log, log
+
+
+def deploy() -> None:
     try:
         run(TOP / "hack/kind-deploy.sh", timeout=300)
     except (AssertionError, subprocess.TimeoutExpired) as error:
         error.add_note(run(TOP / "hack/kind/cluster.sh", "diagnose", check=False))
         raise
-    yield
-    log = kubectl("-n", SYSTEM, "logs", "deployment/swarm-operator-controller-manager")
-    assert " is forbidden: User" not in log, "the Role lacks a right that the operator needs"
-    assert "something unforeseen" not in log, log
+
+
+@pytest.fixture
+def operator_alone(deployment: None) -> None:
+    """Mark a test that disturbs the operator or looks at it: test/conftest.py lets such tests run one after another."""
 
 
 @pytest.fixture

@@ -116,6 +116,7 @@ def completed(space: Space, reason: str) -> list[dict[str, Any]]:
     return sorted(wanted, key=lambda status: status["startedAt"])
 
 
+@pytest.mark.usefixtures("operator_alone")
 def test_a_store_made_from_a_backup_has_all_that_was_acknowledged_before_it(space):
     """Backups on demand and by schedule while an agent writes; pod, operator and Jobs are killed; one is damaged."""
     make_store(space, backupInterval="10s")

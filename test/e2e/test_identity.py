@@ -298,6 +298,7 @@ def git_uses_the_token(space, github: GitHub) -> None:
     eventually(lambda: touch(space) and cloned())
 
 
+@pytest.mark.usefixtures("operator_alone")
 def test_agents_notice_no_rotation_and_git_uses_their_token(space, swarm, github):
     assert swarm["status"]["endpoints"]["http"] == f"https://{STORE}.{space.name}.svc:8080"
     eventually(lambda: [agent["id"] for agent in records(space, "memory", "agents")] == [AGENT, OTHER])

@@ -152,6 +152,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.usefixtures("operator_alone")
 def test_nothing_acknowledged_is_lost_when_memory_and_operator_are_killed_under_load(space):
     """kill -9 at random moments: the memory's process, the operator's, while agents write and a store is made."""
     rng = random.Random(1971)

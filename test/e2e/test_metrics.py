@@ -32,6 +32,7 @@ def prometheus(space):
     kubectl("delete", "clusterrolebinding", binding)
 
 
+@pytest.mark.usefixtures("operator_alone")
 def test_prometheus_knows_the_reconciles_and_the_entries(space, prometheus):
     space.apply_example()
     space.start_agent()

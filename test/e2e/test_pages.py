@@ -69,6 +69,7 @@ async def test_a_first_day_in_a_cluster_goes_as_its_page_says(space, shell, tmp_
     assert (folder / "monday.db").read_bytes().startswith(b"SQLite format 3\0")
 
 
+@pytest.mark.usefixtures("operator_alone")
 async def test_the_page_about_trouble_shows_how_to_look_without_showing_secrets(space, shell, tmp_path):
     space.apply_example()
     space.start_agent()
@@ -114,6 +115,7 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.usefixtures("operator_alone")
 async def test_the_operator_prints_its_stacks_as_its_page_says(shell, tmp_path):
     await answers(to_run("docs/operator.md", __file__), tmp_path, **shell)
 

@@ -108,7 +108,7 @@ def released(deployment) -> None:
         run("docker", "exec", NODE, "ctr", "-n", "k8s.io", "images", "tag", "--force", f"{IMAGE}:dev", f"{IMAGE}:{tag}")
 
 
-@pytest.mark.usefixtures("closed_node", "released")
+@pytest.mark.usefixtures("operator_alone", "closed_node", "released")
 def test_writers_see_one_interruption_and_a_release_that_never_gets_ready_loses_nothing(space, capsys):
     bodies = [*map(store, STORES), writer()]
     for body in bodies:
