@@ -187,7 +187,9 @@ def _structure(db: sqlite3.Connection, version: int, findings: Findings) -> None
             findings.add("schema", f"{name} is missing")
         elif name not in wanted:
             findings.add("schema", f"{name} does not belong there")
-        elif not _same(wanted[name], found[name]) and not (name == "table entries_text" and is_table(found[name] or "")):
+        elif not _same(wanted[name], found[name]) and not (
+            name == "table entries_text" and is_table(found[name] or "")
+        ):
             findings.add("schema", f"{name} is not what this release makes")
 
 

@@ -97,7 +97,9 @@ TAGS: Final = """
         PRIMARY KEY (tag, namespace, key)
     ) STRICT, WITHOUT ROWID
     """
-TEXTS: Final = "CREATE VIRTUAL TABLE entries_text USING fts5 (namespace, key, value, content = '', tokenize = 'unicode61')"
+TEXTS: Final = (
+    "CREATE VIRTUAL TABLE entries_text USING fts5 (namespace, key, value, content = '', tokenize = 'unicode61')"
+)
 
 # The index of words follows the changes, see search.words. `revision` is that of the indexed texts, 0 if the index is
 # empty; `position` is the last change in the index; `built` is the last row ID of its rebuild, NULL without a rebuild.

@@ -299,7 +299,9 @@ async def replaceable(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["meaning", "hybrid"])
-async def test_a_search_before_whose_read_the_database_is_replaced_begins_anew(replaceable, tmp_path, monkeypatch, mode):
+async def test_a_search_before_whose_read_the_database_is_replaced_begins_anew(
+    replaceable, tmp_path, monkeypatch, mode
+):
     """The bits of the former database lack row IDs of the new one, whose log does not tell."""
     store, reads = replaceable, []
     real = store._readers.read_texts
