@@ -49,3 +49,11 @@ def run(capsys):
         return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def clean_environment(monkeypatch, tmp_path):
+    """No variables of the memory, and an empty directory to work in."""
+    for name in ("CACHE_SIZE", "DATA_DIR", "SWARM_MEMORY_URL", "SWARM_MEMORY_TOKEN_FILE", "TOKEN_DIR", "SWARM_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)

@@ -396,3 +396,11 @@ def new_reflector(client, widgets, sink, clock, failures, metrics):
         )
 
     return make
+
+
+async def events_of(client, widgets, *, idle_seconds=5.0, **options):
+    """All events of one watch, until it ends."""
+    async with client.watch(
+        widgets, resource_version="1", timeout_seconds=300, idle_seconds=idle_seconds, **options
+    ) as stream:
+        return [event async for event in stream]
