@@ -135,14 +135,14 @@ class Query:
         if namespace is not None:
             check_namespace(namespace)
         elif subtree:
-            raise InvalidInputError("subtree", "together with a namespace")
+            raise InvalidInputError("subtree", "only together with a namespace")
         check_prefix(prefix)
         _check_glob(glob)
         all_of = _check_tags("tag", tags)
         any_of = _check_tags("any_tag", any_tags)
         _check_metadata(metadata)
         if updated_since is not None and (type(updated_since) is not int or not 0 <= updated_since < 2**53):
-            raise InvalidInputError("updated_since", "a moment since 1970")
+            raise InvalidInputError("updated_since", "a time from 1970 on")
         check_author(updated_by)
         if text is not None and match is not None:
             raise InvalidInputError("match", "not together with text")
@@ -225,11 +225,11 @@ def _check_mode(mode: Any, *, text: str | None, match: str | None, vector: bytes
     if mode not in list(Mode):
         raise InvalidInputError("mode", f"one of {', '.join(Mode)}")
     if mode == Mode.WORDS and (vector is not None or not words):
-        raise InvalidInputError("mode", "words with a text or match, and without a vector")
+        raise InvalidInputError("mode", "words requires text or match, and takes no vector")
     if mode == Mode.MEANING and (match is not None or (text is None) == (vector is None)):
-        raise InvalidInputError("mode", "meaning with a text or a vector; hybrid takes both")
+        raise InvalidInputError("mode", "meaning requires either text or vector; hybrid takes both")
     if mode == Mode.HYBRID and (not words or (match is not None and vector is None)):
-        raise InvalidInputError("mode", "hybrid with a text, or with match and a vector")
+        raise InvalidInputError("mode", "hybrid requires text, or match and vector")
     return Mode(mode)
 
 

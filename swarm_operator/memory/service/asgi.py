@@ -149,7 +149,7 @@ def parse_query_lists(
         if name not in allowed:
             raise InvalidInputError(f"query parameter {name[:64]!r}", f"one of {', '.join(allowed)}")
         if name in found and name not in repeated:
-            raise InvalidInputError(name, "given once")
+            raise InvalidInputError(name, "at most once")
         found.setdefault(name, []).append(percent_decode(name, value_raw.replace(b"+", b" ")))
     return found
 

@@ -100,9 +100,9 @@ class Peers:
         try:
             peers = _read(self._path)
         except BadTokenFileError as error:
-            raise InvalidInputError("target", f"nothing before the file of peers is fixed ({error})") from None
+            raise InvalidInputError("target", f"{FILE} is invalid; fix it first ({error})") from None
         if name not in peers:
-            known = f"one of {', '.join(sorted(peers))}" if peers else f"nothing: there is no peer in {FILE}"
+            known = f"one of {', '.join(sorted(peers))}" if peers else f"a peer of {FILE}, which has none"
             raise InvalidInputError("target", known)
         return peers[name]
 
@@ -133,6 +133,6 @@ def _read(path: Path) -> dict[str, _Peer]:
             if type(item[member]) is not str or not allowed.fullmatch(item[member]):
                 raise BadTokenFileError(f"{place}.{member}: {words} are allowed")
         if item["name"] in found:
-            raise BadTokenFileError(f"{place}.name: each has its own")
+            raise BadTokenFileError(f"{place}.name: repeated; each peer needs a name of its own")
         found[item["name"]] = _Peer(item["url"], item["token"])
     return found

@@ -83,13 +83,13 @@ def own(changes: dict[str, Any], names: Sequence[str], known: Mapping[str, Any],
     """
     for name in names:
         if name in changes and (name not in known or changes.pop(name) != known[name]):
-            raise InvalidInputError(name, f"left out: {hint}")
+            raise InvalidInputError(name, f"read-only: {hint}")
 
 
 def check_id(document: dict[str, Any], record_id: str) -> None:
     """Remove the id from a caller's document. Raise InvalidInputError if it is not the record's id."""
     if document.pop("id", None) not in (None, record_id):
-        raise InvalidInputError("id", "left out, or the record's own")
+        raise InvalidInputError("id", "absent, or the record's own")
 
 
 def number(document: Mapping[str, Any], name: str, default: float = 0.0) -> float:

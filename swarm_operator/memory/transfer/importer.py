@@ -260,7 +260,7 @@ class Importer:
         if type(document) is not dict:
             raise InvalidInputError("line", "a JSON object")
         if self.complete:
-            raise InvalidInputError("line", "nothing: the export has ended")
+            raise InvalidInputError("line", "no further line: the export has ended")
         if "format" in document:
             if self._expected or document["format"] != FORMAT or document.get("version") != VERSION:
                 raise InvalidInputError("format", f"{FORMAT!r} of version {VERSION}, once")
@@ -279,7 +279,7 @@ class Importer:
         if unknown := document.keys() - _ENTRY:
             raise InvalidInputError(f"unknown member {min(unknown)[:64]!r}", f"one of {', '.join(sorted(_ENTRY))}")
         if "value" not in document:
-            raise InvalidInputError("value", "given, a JSON value")
+            raise InvalidInputError("value", "required, a JSON value")
         namespace, key = check_namespace(document.get("namespace")), check_key(document.get("key"))
         draft = Draft.create(
             namespace,

@@ -370,5 +370,5 @@ class _AuthorizedWatch(Watch):
         """Return the next changes. Raise UnauthorizedError once the token's permissions have changed."""
         changes = await self._watch.next(patience)
         if not self._credential.still_valid():
-            raise UnauthorizedError("the token no longer gives the rights that it gave")
+            raise UnauthorizedError("the token's rights have changed; authenticate again")
         return changes

@@ -154,10 +154,10 @@ def _holder(claims: dict[str, Any]) -> tuple[str, str, str | None]:
         namespace, account = bound["namespace"], bound["serviceaccount"]["name"]
         pod = bound["pod"]["name"] if "pod" in bound else None
     except (KeyError, TypeError):
-        raise _RefusedError("the token is not of a service account") from None
+        raise _RefusedError("the token does not belong to a service account") from None
     # https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#schema-for-service-account-private-claims
     if claims["sub"] != f"system:serviceaccount:{namespace}:{account}" or not isinstance(pod, str | None):
-        raise _RefusedError("the token contradicts itself")
+        raise _RefusedError("the token's subject and its account differ")
     return namespace, account, pod
 
 

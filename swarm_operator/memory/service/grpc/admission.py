@@ -123,7 +123,7 @@ class Admission:
     async def _read(self, caller: _Caller, holder: Holder, held: Held, kind: type[Message], context: Any) -> Any:
         raw = await self._receive(caller.prompt, held, context)
         if raw is grpc.aio.EOF:
-            raise InvalidInputError("message", "given once")
+            raise InvalidInputError("message", "exactly one")
         try:
             if len(raw) > largest_request(holder, self._largest):
                 raise too_large(holder, self._largest)

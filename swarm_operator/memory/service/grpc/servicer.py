@@ -211,7 +211,7 @@ async def _delete(store: Store, request: pb.DeleteRequest) -> pb.DeleteResponse:
 
 async def _delete_range(store: Store, request: pb.DeleteRangeRequest) -> pb.DeleteRangeResponse:
     if not request.HasField("prefix"):
-        raise InvalidInputError("prefix", "given; an empty one is the whole namespace")
+        raise InvalidInputError("prefix", "required; an empty prefix is the whole namespace")
     deleted = await store.delete_range(request.namespace, prefix=request.prefix)
     return pb.DeleteRangeResponse(deleted=deleted)
 

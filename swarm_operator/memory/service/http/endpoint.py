@@ -133,7 +133,7 @@ class Call:
         check_members("body", document, frozenset(self.operation.members))
         for name in self.operation.required:
             if name not in document:
-                raise InvalidInputError(name, "given")
+                raise InvalidInputError(name, "required")
         return document
 
     def page(self, query: dict[str, str]) -> dict[str, Any]:

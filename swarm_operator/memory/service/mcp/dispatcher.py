@@ -185,7 +185,9 @@ def _explain(error: ValidationError) -> InvalidInputError:
         field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else str(part)
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
-        return InvalidInputError(f"{field}.{missing}" if field else missing, f"given: {_allowed(_of(error, missing))}")
+        return InvalidInputError(
+            f"{field}.{missing}" if field else missing, f"required: {_allowed(_of(error, missing))}"
+        )
     return InvalidInputError(field or "arguments", _allowed(error.schema))
 
 

@@ -120,7 +120,7 @@ class McpEndpoint:
     async def _handle(self, call: Call, body: bytes, receive: Receive, send: Send) -> None:
         server = await asyncio.shield(self._server)
         if server is None:
-            raise RuntimeError("MCP does not run: the log said why when the service started")
+            raise RuntimeError("MCP did not start; the service's log has the reason")
         await server.handle(call.credential, call.scope, body, receive, send)
 
     async def _check(self, body: bytes) -> None:

@@ -59,7 +59,7 @@ class Listener:
             return
         target = resources.target(uri)
         if len(self._addresses) >= MAX_ADDRESSES:
-            raise OverloadedError(f"{MAX_ADDRESSES} subscriptions of one client, which is the most")
+            raise OverloadedError(f"too many subscriptions of one client (limit: {MAX_ADDRESSES})")
         self._addresses[uri] = target
         self._subscriptions.wanted(target, uri, self)
 

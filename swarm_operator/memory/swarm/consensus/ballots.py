@@ -41,7 +41,7 @@ def check_new(document: Any, proposal_id: str) -> Proposal:
     changes["options"] = options
     fields.share("threshold", changes.setdefault("threshold", _HALF), _HALF)
     if "voters" in changes and not (voters := fields.identifiers("voters", changes["voters"])):
-        raise InvalidInputError("voters", "1 to 64 ids; left out for everyone")
+        raise InvalidInputError("voters", "1 to 64 ids; absent for everyone")
     if "voters" in changes:
         changes["voters"] = voters
     if "minVotes" in changes:

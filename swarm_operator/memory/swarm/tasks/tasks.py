@@ -176,7 +176,7 @@ class Tasks:
         held = rules.check_lease(lease)
         wanted = None if types is None else frozenset(fields.words("types", types))
         if wanted is not None and not wanted:
-            raise InvalidInputError("types", "1 to 64 strings; left out for all types")
+            raise InvalidInputError("types", "1 to 64 strings; absent for all types")
         for _ in range(_MAX_ATTEMPTS):
             candidates = await self._queue.first(agent, wanted)
             if not candidates:

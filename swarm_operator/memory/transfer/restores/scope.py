@@ -33,7 +33,7 @@ class Scope:
         if namespaces is not None and not isinstance(namespaces, list):
             raise InvalidInputError("namespaces", "a list of namespaces")
         if namespaces is not None and not 1 <= len(namespaces) <= MAX_NAMESPACES:
-            raise InvalidInputError("namespaces", f"1 to {MAX_NAMESPACES} namespaces; left out for all")
+            raise InvalidInputError("namespaces", f"1 to {MAX_NAMESPACES} namespaces; absent for all")
         names: set[str] = set()
         for index, name in enumerate(namespaces or ()):
             try:

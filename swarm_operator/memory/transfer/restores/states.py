@@ -78,7 +78,7 @@ class Request:
     ) -> Request:
         """Return a checked request. Raise InvalidInputError."""
         if (backup is None) == (location is None):
-            raise InvalidInputError("backup", "given, or location instead of it")
+            raise InvalidInputError("backup", "required, or location instead of it")
         if backup is not None:
             check_name(backup, "backup")
         elif type(location) is not str or not 0 < len(location) <= _MAX_LOCATION:

@@ -102,7 +102,7 @@ _READYZ: Final = Operation(
 async def _list(call: Call) -> Reply:
     query = call.query()
     if "namespace" not in query:
-        raise InvalidInputError("namespace", "given: /v1/entries?namespace=...")
+        raise InvalidInputError("namespace", "required: /v1/entries?namespace=...")
     prefix = query.get("prefix", "")
     own = cursors.of_list(call.credential, query["namespace"], prefix)
     after = own.decode(query.get("cursor"))
@@ -115,7 +115,9 @@ async def _delete_range(call: Call) -> Reply:
     # Both are required: a missing prefix must not delete the whole namespace.
     for name in _DELETE_RANGE.needed:
         if name not in query:
-            raise InvalidInputError(name, "given: DELETE /v1/entries?namespace=...&prefix=...; an empty prefix is all")
+            raise InvalidInputError(
+                name, "required: DELETE /v1/entries?namespace=...&prefix=...; an empty prefix is all"
+            )
     return json_reply({"deleted": await call.store.delete_range(query["namespace"], prefix=query["prefix"])})
 
 

@@ -120,7 +120,7 @@ def _operation(item: Any) -> Write | Identity:
         identity = (check_namespace(item.get("namespace")), check_key(item.get("key")))
         return identity if name == "get" else Delete(identity, _version(item))
     if "value" not in item:
-        raise InvalidInputError("value", "given, a JSON value")
+        raise InvalidInputError("value", "required, a JSON value")
     draft = Draft.create(
         item.get("namespace"),
         item.get("key"),

@@ -148,7 +148,7 @@ async def _on_match(call: Call, condition: IfMatch, write: Callable[..., Awaitab
             raise VersionConflictError(None if entry is None else entry.version)
         with contextlib.suppress(VersionConflictError):  # another writer was faster
             return await write(if_version=entry.version)
-    raise OverloadedError("other writers change this entry all the time")
+    raise OverloadedError("other writers keep changing this entry; retry later")
 
 
 def _parse(namespace: str, key: str, body: bytes) -> tuple[Draft, DuplicateRule | None]:

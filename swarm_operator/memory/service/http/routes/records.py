@@ -144,7 +144,7 @@ def _query(call: Call) -> Query:
     query = {name: values if name in repeated else values[0] for name, values in call.query_lists().items()}
     for name in call.operation.needed:
         if name not in query:
-            raise InvalidInputError(name, "given")
+            raise InvalidInputError(name, "required")
     return query
 
 

@@ -55,7 +55,7 @@ class _Alias:
         """Call our tool and return claude-flow's result."""
         for name in self.required:
             if name not in arguments:
-                raise InvalidInputError(name, f"given with action {arguments['action']}")
+                raise InvalidInputError(name, f"required with action {arguments['action']}")
         given = {ours: arguments[theirs] for ours, theirs in self.arguments.items() if theirs in arguments}
         with naming(**self.arguments):
             answer = await _TOOLS[self.tool].handler(call, {"namespace": namespace, **self.fixed, **given})
@@ -116,7 +116,7 @@ async def _persist(call: Call, arguments: Arguments) -> dict[str, Any]:
 
 async def _compress(call: Call, arguments: Arguments) -> dict[str, Any]:
     if "namespace" in arguments:
-        raise InvalidInputError("namespace", "left out: free pages belong to the file, not to a namespace")
+        raise InvalidInputError("namespace", "not allowed: free pages belong to the file, not to a namespace")
     before = await call.store.stats()
     done = await call.store.collect_garbage()
     after = await call.store.stats()

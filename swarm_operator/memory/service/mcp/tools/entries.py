@@ -60,7 +60,7 @@ async def _retrieve(call: Call, arguments: Arguments) -> dict[str, Any]:
 async def _list(call: Call, arguments: Arguments) -> dict[str, Any]:
     if "namespace" not in arguments:
         if "prefix" in arguments:
-            raise InvalidInputError("prefix", "together with a namespace")
+            raise InvalidInputError("prefix", "only together with a namespace")
         return await names(call, arguments.get("cursor"), arguments.get("limit", 50))
     return await keys(
         call,

@@ -86,7 +86,7 @@ def _handler(resource: Resource, row: RecordOperation, own: tuple[str, ...]) -> 
 def _document(given: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
     """Return the record with the given members and the members of `details`. Raise InvalidInputError."""
     if twice := sorted(details.keys() & given.keys()):
-        raise InvalidInputError(f"details.{twice[0][:64]}", "given once: as an argument or in details")
+        raise InvalidInputError(f"details.{twice[0][:64]}", "only once: as an argument or in details")
     return {**given, **details}
 
 

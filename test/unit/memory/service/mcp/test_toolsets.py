@@ -73,7 +73,7 @@ async def test_a_setting_says_which_are_listed_by_default(start_service, connect
         ("?toolsets=core,jobs", "toolsets", "; 'jobs' is none of them"),
         ("?toolsets=", "toolsets", "; '' is none of them"),
         ("?toolsets=CORE", "toolsets", "; 'CORE' is none of them"),
-        ("?toolsets=core&toolsets=tasks", "toolsets", "given once"),
+        ("?toolsets=core&toolsets=tasks", "toolsets", "at most once"),
         ("?toolset=tasks", "query parameter 'toolset'", "one of toolsets"),
     ],
 )

@@ -77,7 +77,7 @@ async def test_a_bad_line_is_a_400_with_its_number_and_what_was_written_before(s
     body = b"".join(line(f"k{number}") for number in range(250)) + b'{"namespace":"n"}\n' + line("after")
     answer = await service.call("POST", "/v1/import", body)
     assert (answer.status, answer.json["line"], answer.json["field"]) == (400, 251, "value")
-    assert answer.json["detail"] == "line 251: value: given, a JSON value"
+    assert answer.json["detail"] == "line 251: value: required, a JSON value"
     assert answer.json["imported"]["created"] == 200
     assert (await service.store.stats()).entries == 200
     async with connect(service) as memory:
