@@ -121,8 +121,8 @@ class Controller(Runnable):
         """Reconcile until cancelled or until the queue is shut down.
 
         Workers start when the cache and all handlers have the first lists of the kinds that this controller watches
-        or reads, so no reconcile takes an object that is not listed yet for missing. Workers do not wait for other
-        kinds.
+        or reads. So no reconcile mistakes an object that is not listed yet for a missing one. Workers do not wait for
+        other kinds.
         """
         await self._wait_synced()
         if self._stopping.is_set():

@@ -1,8 +1,8 @@
 """The pause of a caller whose large messages are refused.
 
-The package grpc copies the whole of a message on the event loop before anybody can look at its size: one of 16 MiB
-takes some 30 ms of the processor, in which nobody else is served. A refusal comes too late to prevent that, so the
-next message is read later.
+The package grpc copies a whole message on the event loop before the server can see its size. A message of 16 MiB takes
+some 30 ms of the processor, and the event loop serves no other request meanwhile. A refusal comes too late to prevent
+that, so the next message is read later.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from swarm_operator.memory.core.threads import LARGE_BYTES
 from swarm_operator.memory.service.settings import MIB
 
 BYTES_PER_SECOND: Final = 8 * MIB
-"""Bytes of refused messages that are read of one caller in a second."""
+"""Maximum bytes of refused messages that are read from one caller in a second."""
 
 
 class Pause:
-    """How long no message of a caller is read."""
+    """The time until which no message of a caller is read."""
 
     __slots__ = ("_ends",)
 

@@ -1,7 +1,7 @@
 """Limits the memory of a message before it is parsed.
 
-An empty element of a list takes two bytes of a message and up to 70 in memory. 16 MiB of such elements would take half
-a gigabyte, and the parser, which is one call in C, would block the event loop for half a second.
+An empty element of a list takes two bytes of a message and up to 70 in memory. So 16 MiB of such elements would take
+half a gigabyte. The parser is one call in C, and would block the event loop for half a second.
 """
 
 from __future__ import annotations

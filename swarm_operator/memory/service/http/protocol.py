@@ -3,8 +3,8 @@
 uvicorn bounds neither the head of a request nor the time for its arrival, and answers what it can't parse in plain
 text. `connections` has the limits that concern all connections together, and calls `check` each second.
 
-Every request passes the callbacks of the parser, so these contain uvicorn's own lines where a call of `super` would
-cost as much as the lines. uvicorn serves no WebSockets here: a request that asks for an upgrade is like any other.
+Every request passes the callbacks of the parser. So the callbacks contain uvicorn's own lines where a call of `super`
+would cost as much. There are no WebSockets here: a request for an upgrade is handled like other requests.
 """
 
 from __future__ import annotations

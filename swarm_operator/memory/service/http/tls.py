@@ -1,9 +1,9 @@
 """TLS between a TCP connection and the protocol of HTTP.
 
-The limits of `connections` apply as without TLS: a connection counts from its first byte, a handshake has a deadline,
-and the unsent bytes of the TCP connection count as unread by the client. The TLS of asyncio and uvloop has none of
-this: it creates the protocol only after the handshake, and keeps encrypted bytes in a buffer that is hidden from the
-protocol. It also can't signal the end of a response while the request still arrives.
+The limits of `connections` apply as without TLS. A connection counts from its first byte, and a handshake has a
+deadline. The unsent bytes of the TCP connection count as unread by the client. The TLS of asyncio and uvloop has none
+of this: it creates the protocol only after the handshake, and keeps encrypted bytes in a buffer that is hidden from
+the protocol. It also can't signal the end of a response while the request still arrives.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 The index of tags is updated in the transaction that changes the entries: operations record updates, which are written
 once, right before COMMIT. The index of words follows the feed, see search.words.
 
-The column `namespace` of the index of words has tokens instead of words: a search that is limited to namespaces must
-not count or rank entries of others, and `a.b` and `a:b` have the same words. The tokens end in x, which no stemmer
-removes.
+The column `namespace` of the index of words has tokens instead of words, because `a.b` and `a:b` have the same words,
+and a search that is limited to namespaces must not count or rank entries of others. The tokens end in x, which no
+stemmer removes.
 """
 
 from __future__ import annotations

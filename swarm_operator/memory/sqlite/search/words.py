@@ -20,8 +20,8 @@ that text of an overwritten row no longer exists. Therefore triggers keep it in 
 
 With none of these alternatives could the index of an older file stay unchanged.
 
-Texts longer than LONG are removed from the index in the commit that changes their row (`forget`): a kept text takes up
-to 64 KiB of the disk and of the log, which a full disk does not have for a delete.
+Texts longer than LONG are removed from the index in the commit that changes their row (`forget`). A kept text would
+take up to 64 KiB of the disk and of the log, and a delete on a full disk must not need that space.
 
 So each snapshot has three kinds of rows, and `backup.consistency` checks that there are no others:
 

@@ -1,8 +1,8 @@
 """Pages of searches by meaning and hybrid. Run on a reader's thread.
 
-Hybrid fuses ranks by reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009): an entry at place n of a list
-has 1 / (60 + n) of it, and the sums are compared. So neither of the two scores needs a scale. Words that too many
-entries have are not ranked, and have no part in it.
+Hybrid fuses ranks by reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009). An entry at place n of a list
+gets 1 / (60 + n) from this list, and the sums are compared. So neither of the two scores needs a scale. Words that too
+many entries have are not ranked, and do not count.
 
 A search by meaning ranks all entries that it searches; a hybrid one, the best DEPTH of either list. Each page ranks
 anew, and goes on behind the last entry of the page before.

@@ -1,8 +1,8 @@
 """Sign bits of vectors in memory, in planes of 64 dimensions: what a search looks at before it reads the file.
 
-44 bytes for a vector of 256 dimensions: the bits, and 4 bytes each for the row ID, for the number of its namespace and
-for the place of its code in a file that is mapped (see vectors.codefile). The slots are in the order of the row IDs.
-One without a vector has the namespace 0.
+A vector of 256 dimensions takes 44 bytes: the bits, and 4 bytes each for the row ID, the number of its namespace, and
+the place of its code in the mapped file (see vectors.codefile). The slots are in the order of the row IDs. A slot
+without a vector has the namespace 0.
 
 The file is read in steps. After that the log of the table is followed (see vectors.table), in the snapshot of each
 search: what a search finds in memory is as new as its snapshot or newer. A candidate counts only if the snapshot has
