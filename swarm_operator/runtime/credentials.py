@@ -179,10 +179,10 @@ def _folder() -> Path:
 
 async def _run(provider: ExecProvider) -> dict[str, Any]:
     """Run a plugin and return the `status` of its answer. `ExecProvider.run` would leave one that hangs behind."""
-    info = {"apiVersion": provider.api_version, "kind": "ExecCredential", "spec": {"interactive": False}}
+    exec_info = {"apiVersion": provider.api_version, "kind": "ExecCredential", "spec": {"interactive": False}}
     process = await asyncio.create_subprocess_exec(
         *provider.args,
-        env={**provider.env, "KUBERNETES_EXEC_INFO": json.dumps(info)},
+        env={**provider.env, "KUBERNETES_EXEC_INFO": json.dumps(exec_info)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

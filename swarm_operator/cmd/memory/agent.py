@@ -39,30 +39,30 @@ def _command(text: str) -> tuple[str, ...]:
 @command("agent")
 @connection()
 @flags(
-    flag("--swarm-id", "SWARM_ID", None, swarm_id, "whose memory it must be; default: anybody's"),
-    flag("--agent-id", "AGENT_ID", socket.gethostname(), _agent_id, "who the agent is, among those that run"),
-    flag("--type types", "AGENT_TASK_TYPES", "", _words, "types of tasks to claim, with commas between; default: all"),
+    flag("--swarm-id", "SWARM_ID", None, swarm_id, "swarm of the memory; default: any swarm"),
+    flag("--agent-id", "AGENT_ID", socket.gethostname(), _agent_id, "id of the agent, unique among running agents"),
+    flag("--type types", "AGENT_TASK_TYPES", "", _words, "types of tasks to claim, comma-separated; default: all"),
     flag(
         "--cognitive-patterns", "AGENT_COGNITIVE_PATTERNS", "", _words,
-        "ways of thinking to register with, such as divergent, with commas between; default: none",
+        "ways of thinking to register, comma-separated, such as divergent; default: none",
     ),
     flag(
         "--exec program", "AGENT_EXEC", "", _command,
         "program for each task: it reads the task as JSON and prints the result; default: store and search",
     ),
-    flag("--lease", "AGENT_LEASE", "60s", interval, "time until another agent gets the task of one that is gone"),
+    flag("--lease", "AGENT_LEASE", "60s", interval, "lease of a task: time until others may claim it"),
     flag("--poll", "AGENT_POLL", "1s", interval, "time between two claims while there is no task"),
     flag("--heartbeat", "AGENT_HEARTBEAT", "20s", interval, "time between two heartbeats"),
-    flag("--grace", "AGENT_GRACE", "30s", interval, "time to finish a task after SIGTERM; then it is released"),
+    flag("--grace", "AGENT_GRACE", "30s", interval, "time to finish a task after SIGTERM; then the task is released"),
     flag(
         "--hive-mind-url", "SWARM_HIVE_MIND_URL", None, url,
-        "the swarm's hive mind, in which the agent stands for queen; default: none",
+        "URL of the hive mind, where the agent competes to be queen; default: none",
     ),
-    flag("--hive-mind-token-file", "SWARM_HIVE_MIND_TOKEN_FILE", None, FILE, "holds its token; default: none"),
+    flag("--hive-mind-token-file", "SWARM_HIVE_MIND_TOKEN_FILE", None, FILE, "file with the hive mind's token"),
     flag(
-        "--queen-lease", "AGENT_QUEEN_LEASE", "30s", interval, "time until another agent is queen for one that is gone"
+        "--queen-lease", "AGENT_QUEEN_LEASE", "30s", interval, "lease of the queen: time until others may take over"
     ),
-    flag("--log-level", "LOG_LEVEL", "info", OneOf(*LEVELS), "the least that is logged"),
+    flag("--log-level", "LOG_LEVEL", "info", OneOf(*LEVELS), "minimum log level"),
 )  # fmt: skip
 def work(
     url: str, token_file: Path | None, ca_file: Path | None, swarm_id: str | None, program: tuple[str, ...],

@@ -96,10 +96,10 @@ def _command(name: str, location: str = _BACKUP, columns: tuple[str, ...] = ()) 
 
 
 @_command("make")
-@flag("--data-dir", "DATA_DIR", "data", FOLDER, "where the database lies")
-@flag("--swarm-id", "SWARM_ID", "default", swarm_id, "whose memory this is")
-@flag("--enable-wal", "ENABLE_WAL", "true", switch, "as the service is started with")
-@click.option("--reason", default="Requested", show_default=True, help="why it is made, a word")
+@flag("--data-dir", "DATA_DIR", "data", FOLDER, "directory of the database")
+@flag("--swarm-id", "SWARM_ID", "default", swarm_id, "swarm of the memory")
+@flag("--enable-wal", "ENABLE_WAL", "true", switch, "the same as of the service")
+@click.option("--reason", default="Requested", show_default=True, help="reason of the backup: a word")
 @click.option("--missing-ok", is_flag=True, help="succeed if there is no database")
 @click.option("--report", type=FILE, metavar="FILE", help="write the manifest, or the problem, as JSON into FILE")
 async def make(place: _Place, out: Output, *, data_dir: Path, missing_ok: bool, report: Path | None, **how: Any) -> int:
@@ -173,7 +173,7 @@ async def verify(place: _Place, out: Output) -> int:
 
 
 @_command("fetch")
-@click.argument("file", type=FILE, help="is not there yet, and is there when all of it is")
+@click.argument("file", type=FILE, help="new file")
 async def fetch(place: _Place, out: Output, file: Path) -> int:
     """Copy a backup to a file."""
     with place.backup() as (catalog, name):
@@ -181,7 +181,7 @@ async def fetch(place: _Place, out: Output, file: Path) -> int:
 
 
 @_command("restore")
-@flag("--data-dir", "DATA_DIR", "data", FOLDER, "where the service will look for its database")
+@flag("--data-dir", "DATA_DIR", "data", FOLDER, "directory of the service's database")
 async def restore(place: _Place, out: Output, data_dir: Path) -> int:
     """Make a backup the database of a stopped service that has none."""
     from swarm_operator.memory.service.server import DATABASE_NAME  # noqa: PLC0415

@@ -25,18 +25,18 @@ _BATCH_LINES: Final = 500
 @click.argument("namespace")
 @click.argument("key")
 @click.argument("value", type=JsonInput(), help="JSON: '{\"a\": 1}', 42, '\"text\"'; -: from standard input")
-@click.option("--ttl", type=whole(0), metavar="SECONDS", help="how long it lives; default for ever")
-@click.option("--tag", "tags", multiple=True, metavar="TAG", help="may be repeated")
+@click.option("--ttl", type=whole(0), metavar="SECONDS", help="seconds until the entry expires; default: never")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="tag of the entry; may be repeated")
 @click.option("--metadata", type=json_object, metavar="JSON", help="a JSON object")
 @click.option("--create-only", is_flag=True, help="fail if the entry exists")
-@click.option("--if-version", type=whole(0), metavar="N", help="fail unless the entry has this version")
+@click.option("--if-version", type=whole(0), metavar="N", help="write only over this version")
 @click.option(
     "--on-duplicate",
     type=OneOf("keep", "refuse", "link"),
     metavar="RULE",
     help="if another entry has almost the same meaning: keep (default), refuse or link",
 )
-@click.option("--threshold", type=cosine, metavar="COSINE", help="least cosine of such an entry; default 0.9")
+@click.option("--threshold", type=cosine, metavar="COSINE", help="minimum cosine of such an entry; default: 0.9")
 async def put(
     client: MemoryClient, out: Output, *, namespace: str, key: str, value: Any, create_only: bool,
     if_version: int | None, **rest: Any,
@@ -64,7 +64,7 @@ async def get(client: MemoryClient, out: Output, namespace: str, key: str) -> in
 @asks("delete")
 @click.argument("namespace")
 @click.argument("key", required=False)
-@click.option("--prefix", metavar="PREFIX", help="all whose keys start so; --prefix '' empties the namespace")
+@click.option("--prefix", metavar="PREFIX", help="delete all keys with this prefix; --prefix '' empties the namespace")
 async def delete(client: MemoryClient, out: Output, namespace: str, key: str | None, prefix: str | None) -> int:
     """Delete an entry, or many."""
     if (key is None) == (prefix is None):
@@ -81,7 +81,7 @@ async def delete(client: MemoryClient, out: Output, namespace: str, key: str | N
 
 @asks("batch", columns=("status", "entry", "problem"))
 @click.argument("file", type=FILE, default="-", help="default: -, standard input")
-@click.option("--each", is_flag=True, help="each operation alone; default: 500 lines at once or none")
+@click.option("--each", is_flag=True, help="apply each operation alone; default: 500 lines atomically")
 async def batch(client: MemoryClient, out: Output, *, file: Path, each: bool) -> int:
     """Carry out operations, one JSON object a line, and print the results."""
     try:
@@ -115,8 +115,8 @@ async def _batch_lines(file: Iterable[str], client: MemoryClient, out: Output, *
 
 @asks("list", columns=("key", "version", "updated_at", "tags", "value"))
 @click.argument("namespace")
-@click.option("--prefix", default="", help="only keys that start so")
-@click.option("--limit", type=whole(1), metavar="N", help="at most so many; default: all")
+@click.option("--prefix", default="", help="only keys with this prefix")
+@click.option("--limit", type=whole(1), metavar="N", help="maximum number of entries; default: all")
 async def list_(client: MemoryClient, out: Output, namespace: str, prefix: str, limit: int | None) -> int:
     """Print a namespace's entries, one a line."""
     printed = 0

@@ -51,11 +51,11 @@ def credentials(*, admin: bool = False) -> Option[Any]:
     return flags(
         flag(
             "--token-file", variable, lambda: str(laptop) if laptop.exists() else None, FILE,
-            f"holds the token; default: {laptop}, if there",
+            f"file with the token; default: {laptop}, if it exists",
         ),
         flag(
             "--ca-file", "SWARM_MEMORY_CA_FILE", None, FILE,
-            "holds the trusted CA certificates; default: the system's",
+            "file with trusted CA certificates; default: the system's",
         ),
     )  # fmt: skip
 
@@ -63,14 +63,14 @@ def credentials(*, admin: bool = False) -> Option[Any]:
 def connection(*, admin: bool = False) -> Option[Any]:
     """Return the flags that say where a service is, and by which it is asked."""
     return flags(
-        flag("--url", "SWARM_MEMORY_URL", "http://127.0.0.1:8080", url, "where the service is"),
+        flag("--url", "SWARM_MEMORY_URL", "http://127.0.0.1:8080", url, "address of the service"),
         credentials(admin=admin),
     )
 
 
 RETRIES: Final = flag(
     "--retry-for", "SWARM_MEMORY_RETRY_FOR", "2", whole(0, 86_400),
-    "seconds for which a request is tried again while the service is not there",
+    "seconds to retry a request while the service is unavailable",
 )  # fmt: skip
 
 OUTPUT: Final = flag(
@@ -92,7 +92,7 @@ OBJECT_STORE: Final = flags(
 EMBEDDER: Final = flags(
     flag(
         "--embedder embedder_mode", "EMBEDDER", "none", OneOf(*limits.EMBEDDER_MODES),
-        "what makes vectors of texts: none, static or http",
+        "maker of vectors of texts: none, static or http",
     ),
     flag(
         "--embedder-url", "EMBEDDER_URL", None, str,
@@ -106,10 +106,10 @@ EMBEDDER: Final = flags(
     ),
     flag(
         "--embedder-width", "EMBEDDER_WIDTH", None, whole(*limits.VECTOR_WIDTH),
-        "dimensions of the model's vectors; default: asked for at the start",
+        "dimensions of the model's vectors; default: requested at the start",
     ),
     flag(
-        "--embedder-timeout", "EMBEDDER_TIMEOUT", "10s", interval, "time until a request to it fails, with all attempts"
+        "--embedder-timeout", "EMBEDDER_TIMEOUT", "10s", interval, "maximum time of a request, with retries"
     ),
-    flag("--embedder-batch", "EMBEDDER_BATCH", "64", whole(*limits.EMBEDDER_BATCH), "texts in a request to it at most"),
+    flag("--embedder-batch", "EMBEDDER_BATCH", "64", whole(*limits.EMBEDDER_BATCH), "maximum texts in a request"),
 )  # fmt: skip

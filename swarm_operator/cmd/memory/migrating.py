@@ -31,26 +31,26 @@ _INTERVAL: Final = 1.0
 @click.option("--source", metavar="PATH", type=FILE, required=True, help="directory or file to migrate")
 @click.option(
     "--target", metavar="URL|FILE", required=True,
-    help="http://HOST:PORT of a service, or a database file that no service has open; made if it is not there",
+    help="http://HOST:PORT of a service, or a database file that no service has open; created if missing",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="write nothing, and print the same report")
 @click.option(
     "--existing", type=OneOf("keep", "newer", "overwrite"), default="keep", show_default=True,
-    help="what becomes of entries that the target has with another value",
+    help="which value to use if the target has another",
 )  # fmt: skip
-@click.option("--report", metavar="FILE", type=FILE, help="write the report to a file, too")
+@click.option("--report", metavar="FILE", type=FILE, help="also write the report to this file")
 @click.option(
     "--quarantine", metavar="FILE", type=FILE,
-    help=f"takes what can't be migrated; default: {_QUARANTINE} beside the report; a dry run writes none by itself",
+    help=f"file for items that can't be migrated; default: {_QUARANTINE} beside the report",
 )  # fmt: skip
 @click.option(
     "--archive", metavar="DESTINATION",
     help="copy report and quarantine to DESTINATION/SWARM/~migration; a folder, or the URL of an object store",
 )  # fmt: skip
 @click.option("--summary", metavar="FILE", type=FILE, help="write the totals, or the problem, as JSON into FILE")
-@click.option("--accept-quarantine", is_flag=True, help="exit with 0 although something is in quarantine")
+@click.option("--accept-quarantine", is_flag=True, help="exit with 0 even if there are quarantined items")
 @flag("--scratch", "SCRATCH", None, FOLDER, "directory for copies of the sources; default: the system's temporary one")
-@flag("--swarm-id", "SWARM_ID", "default", swarm_id, "the swarm of a database file or of an archive")
+@flag("--swarm-id", "SWARM_ID", "default", swarm_id, "swarm of a database file or of an archive")
 @OBJECT_STORE
 @credentials()
 @RETRIES

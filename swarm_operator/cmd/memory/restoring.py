@@ -16,14 +16,14 @@ from swarm_operator.cmd.memory.progress import bar
 
 @asks("restore", admin=True)
 @click.argument("backup", help="name of a backup at the service's destination, or its URL")
-@click.option("--name", help="name of the restore, by which it is made once; default: the time")
+@click.option("--name", help="name of the restore, which makes a repeated call safe; default: the time")
 @click.option("--namespaces", cls=Words, metavar="NAMESPACE...", help="restore entries in these namespaces only")
 @click.option("--key-prefix", default="", metavar="PREFIX", help="restore keys with this prefix only")
-@click.option("--dry-run", is_flag=True, help="only say what would change")
-@click.option("--allow-other-swarm", is_flag=True, help="take a backup of another swarm")
+@click.option("--dry-run", is_flag=True, help="only report what would change")
+@click.option("--allow-other-swarm", is_flag=True, help="allow a backup of another swarm")
 @click.option(
     "--safety-backup/--no-safety-backup", default=None,
-    help="back up what is replaced; default: if everything is restored",
+    help="back up the replaced data; default: if everything is restored",
 )  # fmt: skip
 async def restore(
     client: MemoryClient, out: Output, backup: str, name: str | None, namespaces: tuple[str, ...], **options: Any

@@ -25,14 +25,14 @@ def _milliseconds(text: str) -> float:
 
 @command("serve")
 @flags(
-    flag("--data-dir", "DATA_DIR", "data", FOLDER, "where the database lies; made if it is missing"),
-    flag("--swarm-id", "SWARM_ID", "default", swarm_id, "whose memory this is"),
-    flag("--cache-size", "CACHE_SIZE", "1000", whole(*limits.CACHE_SIZE), "entries that the cache holds at most"),
-    flag("--cache-memory-mb", "CACHE_MEMORY_MB", "50", whole(*limits.CACHE_MEMORY_MB), "MiB that they take at most"),
+    flag("--data-dir", "DATA_DIR", "data", FOLDER, "directory of the database; created if missing"),
+    flag("--swarm-id", "SWARM_ID", "default", swarm_id, "swarm of the memory"),
+    flag("--cache-size", "CACHE_SIZE", "1000", whole(*limits.CACHE_SIZE), "maximum entries in the cache"),
+    flag("--cache-memory-mb", "CACHE_MEMORY_MB", "50", whole(*limits.CACHE_MEMORY_MB), "maximum MiB of the cache"),
     flag("--enable-wal", "ENABLE_WAL", "true", switch, "write-ahead log; false: rollback journal"),
     flag(
         "--compression-threshold", "COMPRESSION_THRESHOLD", "10240", whole(*limits.COMPRESSION_THRESHOLD),
-        "values over so many bytes are compressed where that saves space; 0: none",
+        "size in bytes above which values are compressed; 0: never",
     ),
     flag(
         "--gc-interval", "GC_INTERVAL", "5m", interval,
@@ -40,77 +40,77 @@ def _milliseconds(text: str) -> float:
     ),
     flag(
         "--reserve-bytes", "RESERVE_BYTES", "33554432", whole(0, 1024 * _MIB),
-        "bytes of the disk that are kept, so that entries can be deleted when it is full; 0: none",
+        "bytes reserved for deletes on a full disk; 0: none",
     ),
-    flag("--enable-vacuum", "ENABLE_VACUUM", "true", switch, "give empty pages back to the file system after each"),
-    flag("--full-text", "FULL_TEXT", "true", switch, "find entries by their words; false makes writes cheaper"),
+    flag("--enable-vacuum", "ENABLE_VACUUM", "true", switch, "return empty pages to the file system"),
+    flag("--full-text", "FULL_TEXT", "true", switch, "index words for searches; false makes writes cheaper"),
     flag(
         "--search-language", "SEARCH_LANGUAGE", limits.SEARCH_LANGUAGES[0], OneOf(*limits.SEARCH_LANGUAGES),
-        "language whose endings searches for words ignore; none: words are found as they are written",
+        "language whose word endings searches ignore; none: words as written",
     ),
     flag(
         "--search-wait-ms search_wait", "SEARCH_WAIT_MS", "250", _milliseconds,
-        "milliseconds that a search for words waits at most for the words of writes before it",
+        "maximum milliseconds that a search waits for earlier writes to be indexed",
     ),
     EMBEDDER,
-    flag("--host", "HOST", "127.0.0.1", str, "the address to listen on"),
-    flag("--http-port", "HTTP_PORT", "8080", whole(0, 65_535), "the API's port; 0 takes a free one"),
-    flag("--grpc-port", "GRPC_PORT", "9090", port_or_off, "gRPC's port; 0 takes a free one; off: no gRPC"),
-    flag("--metrics-port", "METRICS_PORT", "9091", whole(0, 65_535), "the port of /metrics; 0 takes a free one"),
+    flag("--host", "HOST", "127.0.0.1", str, "address to listen on"),
+    flag("--http-port", "HTTP_PORT", "8080", whole(0, 65_535), "port of the API; 0: a free port"),
+    flag("--grpc-port", "GRPC_PORT", "9090", port_or_off, "port of gRPC; 0: a free port; off: no gRPC"),
+    flag("--metrics-port", "METRICS_PORT", "9091", whole(0, 65_535), "port of /metrics; 0: a free port"),
     flag(
         "--token-dir", "TOKEN_DIR", None, FOLDER,
-        "holds client-token and admin-token; default: DATA_DIR/tokens, made",
+        "directory with client-token and admin-token; default: DATA_DIR/tokens, created",
     ),
-    flag("--tls-dir", "TLS_DIR", None, FOLDER, "holds tls.crt and tls.key, for TLS on all ports; default: no TLS"),
+    flag("--tls-dir", "TLS_DIR", None, FOLDER, "directory with tls.crt and tls.key; default: no TLS"),
     flag(
         "--service-accounts", "SERVICE_ACCOUNTS", None, FILE,
-        "file by which tokens of Kubernetes service accounts are verified; default: none are",
+        "file that verifies tokens of service accounts; default: none are valid",
     ),
     flag(
         "--max-connections", "MAX_CONNECTIONS", "1000", whole(1, 1_000_000),
-        "connections of the API's port at most, and never more than there are files for",
+        "maximum connections of the API's port",
     ),
     flag(
         "--idle-timeout", "IDLE_TIMEOUT", "75s", interval,
         "time after which a connection without a request is closed",
     ),
-    flag("--head-timeout", "HEAD_TIMEOUT", "10s", interval, "time that a head or a TLS handshake may take"),
+    flag("--head-timeout", "HEAD_TIMEOUT", "10s", interval, "maximum time of a request's head or a TLS handshake"),
     flag(
         "--max-body-bytes", "MAX_BODY_BYTES", "16777216", whole(1024, 16_777_216),
-        "bytes of a request's body at most",
+        "maximum bytes of a request's body",
     ),
     flag(
         "--body-timeout", "BODY_TIMEOUT", "30s", interval,
-        "time between two parts of a body, and time after which its average rate counts",
+        "maximum time between two parts of a body, and before the minimum rate applies",
     ),
     flag(
         "--send-timeout", "SEND_TIMEOUT", "30s", interval,
-        "time after which the average rate counts at which a client reads a long answer",
+        "time before the minimum rate applies to a client that reads an answer",
     ),
     flag(
         "--min-transfer-rate", "MIN_TRANSFER_RATE", "1024", whole(0, 2**31 - 1),
-        "bytes a second at which a body arrives and an answer is read at least; 0: any",
+        "minimum average bytes per second of a body or a long answer; 0: none",
     ),
     flag(
         "--max-unsent-bytes", "MAX_UNSENT_BYTES", "134217728", whole(1024 * 1024),
-        "bytes of all answers that wait for slow clients, beyond which these are disconnected",
+        "maximum bytes of all answers that wait for slow clients",
     ),
     flag("--mcp", "MCP_MODE", "false", switch, "the Model Context Protocol at /mcp on the API's port"),
     flag(
         "--mcp-toolsets", "MCP_TOOLSETS", "core", toolsets,
-        "tools that MCP lists: core, tasks, swarm, classic, admin or all, with commas between",
+        "toolsets of MCP, comma-separated: core, tasks, swarm, classic, admin, all",
     ),
     flag(
         "--mcp-answer-bytes mcp_max_answer_bytes", "MCP_ANSWER_BYTES", "24576", whole(16_384, 16 * 1024 * 1024),
-        "bytes that an answer of MCP has at most",
+        "maximum bytes of an answer of MCP",
     ),
     flag(
         "--mcp-body-bytes mcp_max_body_bytes", "MCP_BODY_BYTES", "4194304", whole(16_384, 16 * 1024 * 1024),
-        "bytes of the body of a request to /mcp at most",
+        "maximum bytes of a request's body for /mcp",
     ),
     flag(
         "--mcp-allowed-origins", "MCP_ALLOWED_ORIGINS", "", origins,
-        "web origins that may use /mcp, with commas between; programs need none; default: none",
+        "web origins that may use /mcp, comma-separated; default: none",
     ),
     flag(
         "--backups", "BACKUPS", None, str,
@@ -119,15 +119,15 @@ def _milliseconds(text: str) -> float:
     OBJECT_STORE,
     flag(
         "--scratch", "SCRATCH", None, FOLDER,
-        "directory for copies on their way to an object store; default: the data's",
+        "directory for temporary copies of backups; default: DATA_DIR",
     ),
     flag(
         "--restore-from", "RESTORE_FROM", None, str,
-        "location of a backup that becomes the database if there is none yet",
+        "location of a backup to restore if there is no database",
     ),
     flag(
         "--final-backup", "FINAL_BACKUP", None, str,
-        "name of the backup after which this memory is deleted: from its beginning on writes are refused for good",
+        "name of the final backup, which refuses further writes",
     ),
     flag(
         "--keep-former", "KEEP_FORMER", "false", switch,
@@ -155,7 +155,7 @@ def _milliseconds(text: str) -> float:
         "--max-waiting-searches", "MAX_WAITING_SEARCHES", "128", whole(1, 1_000_000),
         "searches for words that wait for their turn, a quarter of them of one token",
     ),
-    flag("--log-level", "LOG_LEVEL", "info", OneOf(*LEVELS), "the least that is logged"),
+    flag("--log-level", "LOG_LEVEL", "info", OneOf(*LEVELS), "minimum log level"),
 )  # fmt: skip
 def serve(log_level: str, **options: Any) -> int:
     """Run the service."""

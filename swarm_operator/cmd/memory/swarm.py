@@ -24,10 +24,12 @@ TASK_STATUSES: Final = ("pending", "in_progress", "completed", "failed", "cancel
 
 
 @asks("agents", columns=("id", "type", "status", "capabilities", "last_seen"))
-@click.option("--status", help="only those of this status")
-@click.option("--type", help="only those of this type")
-@click.option("--capability", help="only those that have it")
-@click.option("--stale", type=switch, metavar="BOOL", help="whether they were silent for long")
+@click.option("--status", help="only agents with this status")
+@click.option("--type", help="only agents of this type")
+@click.option("--capability", help="only agents with this capability")
+@click.option(
+    "--stale", type=switch, metavar="BOOL", help="only agents with (true) or without (false) an old heartbeat"
+)
 async def agents(client: MemoryClient, out: Output, **which: Any) -> int:
     """Print the swarm's agents, one a line."""
     async for agent in client.agents.iterate(**which):
@@ -38,10 +40,10 @@ async def agents(client: MemoryClient, out: Output, **which: Any) -> int:
 @asks("tasks", columns=("id", "type", "status", "priority", "agent", "description"))
 @click.option(
     "--status", type=OneOf(*TASK_STATUSES), metavar="STATUS",
-    help=f"only those of this status: {', '.join(TASK_STATUSES)}",
+    help=f"only tasks with this status: {', '.join(TASK_STATUSES)}",
 )  # fmt: skip
-@click.option("--type", help="only those of this type")
-@click.option("--agent", help="only those that it has claimed, or that are assigned to it")
+@click.option("--type", help="only tasks of this type")
+@click.option("--agent", help="only tasks claimed by or assigned to this agent")
 async def tasks(client: MemoryClient, out: Output, **which: Any) -> int:
     """Print the swarm's tasks, one a line."""
     async for task in client.tasks.iterate(**which):
@@ -50,10 +52,12 @@ async def tasks(client: MemoryClient, out: Output, **which: Any) -> int:
 
 
 @asks("lease", columns=("id", "holder", "term", "held", "leaseExpiresAt"))
-@click.argument("action", type=OneOf("claim", "renew", "release", "get"), help="what to do")
+@click.argument("action", type=OneOf("claim", "renew", "release", "get"), help="what to do with the lease")
 @click.argument("name", help="name of the lease")
-@click.option("--agent", help="the agent that holds it; needed but for get")
-@click.option("--lease", "lasts", type=interval, metavar="TIME", help="how long it lasts: 30s, or seconds; 30 seconds")
+@click.option("--agent", help="the agent that holds the lease; required except for get")
+@click.option(
+    "--lease", "lasts", type=interval, metavar="TIME", help="duration of the lease: 30s, or seconds; default: 30s"
+)
 async def lease(
     client: MemoryClient, out: Output, action: str, name: str, agent: str | None, lasts: float | None
 ) -> int:
@@ -73,11 +77,9 @@ async def lease(
 
 
 @asks("export")
-@click.argument(
-    "file", type=FILE, default="-", help="is not there yet, and is there when all of it is; default: -, standard output"
-)
-@click.option("--all", "everything", is_flag=True, help="of all namespaces, not only of those that start with swarm:")
-@click.option("--namespace", "namespaces", multiple=True, help="only of this one; may be repeated")
+@click.argument("file", type=FILE, default="-", help="new file; default: -, standard output")
+@click.option("--all", "everything", is_flag=True, help="all namespaces, not only those that start with swarm:")
+@click.option("--namespace", "namespaces", multiple=True, help="only this namespace; may be repeated")
 async def export(client: MemoryClient, out: Output, file: Path, **which: Any) -> int:
     """Print the swarm's entries as lines of JSON, or write a file."""
     lines = client.swarm.export(**which)
@@ -110,10 +112,10 @@ async def _export_to(target: Path, lines: AsyncIterator[bytes], out: Output) -> 
 
 
 @asks("import")
-@click.argument("file", type=FILE, help="- is the standard input")
+@click.argument("file", type=FILE, help="file to read; -: standard input")
 @click.option(
     "--existing", type=OneOf("overwrite", "keep", "newer"), default="overwrite", show_default=True,
-    help="what becomes of entries that are there with another value",
+    help="which value to use if the memory has another",
 )  # fmt: skip
 async def import_(client: MemoryClient, out: Output, file: Path, existing: str) -> int:
     """Write what export printed; may be repeated."""
@@ -139,7 +141,7 @@ def _telling(lines: Iterable[bytes], size: int, progress: Callable[[int, int], N
 
 
 @asks("cleanup", admin=True)
-@click.option("--max-age", type=interval, metavar="AGE", help="what counts as old: 168h, or seconds; 7 days")
+@click.option("--max-age", type=interval, metavar="AGE", help="minimum age: 168h, or seconds; default: 168h")
 @click.option("--dry-run", is_flag=True, help="only count")
 async def cleanup(client: MemoryClient, out: Output, **how: Any) -> int:
     """Delete old messages, completed tasks and metrics; needs the admin token."""

@@ -29,7 +29,7 @@ async def gc(client: MemoryClient, out: Output) -> int:
 
 
 @asks("backup", admin=True)
-@click.argument("file", type=FILE, help="is not there yet, and is there when all of it is")
+@click.argument("file", type=FILE, help="new file")
 async def backup(client: MemoryClient, out: Output, file: Path) -> int:
     """Copy the database of a running service into a file; needs the admin token."""
     try:

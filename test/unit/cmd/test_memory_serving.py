@@ -10,7 +10,9 @@ import sys
 
 import click
 import pytest
+from support.command_line import commands
 from support.command_line import parse as parse_command
+from support.pages import DOCS
 
 from swarm_operator.cmd import memory as command
 from swarm_operator.memory.service.settings import ServiceSettings
@@ -36,6 +38,12 @@ def test_the_defaults_are_the_documented_ones():
     assert options.search_language == config.search_language
     assert (options.http_port, options.metrics_port, options.log_level) == (8080, 9091, "info")
     assert ServiceSettings().http_port == options.http_port
+
+
+def test_the_page_has_every_flag_and_its_variable():
+    page = (DOCS / "settings.md").read_text()
+    for option in commands()["serve"].params:
+        assert f"| `{option.opts[0]}` | `{option.envvar}` |" in page
 
 
 LIMITS = {
