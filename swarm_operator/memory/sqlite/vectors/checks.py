@@ -103,14 +103,15 @@ class TwinSearch:
         query = Query(namespace=draft.namespace, vector=rounded)
 
         def read(db: sqlite3.Connection) -> TwinCheck:
-            if made is None:
-                table.check_width(db, draft.namespace, vector)
-            elif (wanted := table.client_width(db, draft.namespace)) not in {None, width}:
-                raise InvalidInputError(
-                    "on_duplicate",
-                    f"the namespace {draft.namespace!r} has vectors of clients; put one of {wanted} numbers, or keep",
-                )
-            with planes.lock:
+            with planes.lock:  # before the first read, as in VectorIndex.search
+                if made is None:
+                    table.check_width(db, draft.namespace, vector)
+                elif (wanted := table.client_width(db, draft.namespace)) not in {None, width}:
+                    raise InvalidInputError(
+                        "on_duplicate",
+                        f"the namespace {draft.namespace!r} has vectors of clients; "
+                        f"put one of {wanted} numbers, or keep",
+                    )
                 current = made is None or made.model.number == planes.model
                 if not current or not self._index.is_complete(db, planes, since):
                     raise EmbeddingError(f"on_duplicate: some earlier writes cannot be compared yet; {_INSTEAD}")

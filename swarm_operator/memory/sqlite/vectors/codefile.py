@@ -18,7 +18,8 @@ from typing import Final
 
 import numpy as np
 
-from swarm_operator.memory.sqlite.vectors.codes import Array, cosines
+from swarm_operator.memory.sqlite.vectors.codes import Array, projections, unit
+from swarm_operator.memory.sqlite.vectors.halves import Run, at_once
 
 _GROWTH: Final = 8
 """Divisor of the space that is reserved beyond what is needed."""
@@ -58,10 +59,22 @@ class CodeFile:
         """Replace the codes at these places."""
         self._codes[places] = codes
 
-    def cosines(self, vector: bytes, places: Array) -> Array:
+    def read(self, places: Array) -> Array:
+        """Return the codes at these places, one in each row."""
+        return self._codes.take(places, axis=0)
+
+    def cosines(self, vector: bytes, places: Array, run: Run = at_once) -> Array:
         """Return the cosine of the angle between a query's vector and the code at each place."""
-        chunks = [places[start : start + _CHUNK] for start in range(0, len(places), _CHUNK)]
-        return np.concatenate([cosines(vector, self._codes[chunk]) for chunk in chunks])
+        query = unit(vector)
+        found = np.empty(len(places), np.float32)
+
+        def compare(start: int, end: int) -> None:
+            for first in range(start, end, _CHUNK):
+                last = min(first + _CHUNK, end)
+                found[first:last] = projections(query, self.read(places[first:last]))
+
+        run(compare, len(places))
+        return found
 
     def _reserve(self, count: int) -> None:
         size = count * self._width

@@ -12,8 +12,6 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from swarm_operator.memory.core.vectors import width
-
 Array: TypeAlias = NDArray[Any]
 
 _MOST: Final = 127
@@ -36,19 +34,29 @@ def matrix(codes: Sequence[bytes], numbers: int) -> Array:
     return np.frombuffer(b"".join(codes), np.int8).reshape(len(codes), numbers)
 
 
-def cosines(vector: bytes, codes: Array) -> Array:
-    """Return the cosine of the angle between a query's vector and the code in each row."""
+def unit(vector: bytes) -> Array:
+    """Return the numbers of a vector as one of length 1."""
     numbers = np.frombuffer(vector, "<f4").astype(np.float64)
-    query = (numbers / np.linalg.norm(numbers)).astype(np.float32)
-    rows = codes.astype(np.float32)
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    found: Array = np.clip(rows @ query / lengths, -1.0, 1.0)
+    found: Array = (numbers / np.linalg.norm(numbers)).astype(np.float32)
     return found
 
 
-def distances(vector: bytes, codes: Sequence[bytes]) -> list[float]:
+def projections(query: Array, codes: Array) -> Array:
+    """Return the cosine of the angle between a vector of length 1 and the code in each row, or 1e-6 more."""
+    rows = codes.astype(np.float32)
+    found: Array = rows @ query / np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    return found
+
+
+def cosines(vector: bytes, codes: Array) -> Array:
+    """Return the cosine of the angle between a query's vector and the code in each row."""
+    found: Array = np.clip(projections(unit(vector), codes), -1.0, 1.0)
+    return found
+
+
+def distances(vector: bytes, codes: Array) -> list[float]:
     """Return the cosines with the other sign, rounded: the best one is the smallest."""
-    found: list[float] = (-np.round(cosines(vector, matrix(codes, width(vector))).astype(np.float64), _DIGITS)).tolist()
+    found: list[float] = (-np.round(cosines(vector, codes).astype(np.float64), _DIGITS)).tolist()
     return found
 
 

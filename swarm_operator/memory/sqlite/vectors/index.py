@@ -25,7 +25,7 @@ from swarm_operator.memory.core.stats import VectorStats
 from swarm_operator.memory.core.vectors import width as width_of
 from swarm_operator.memory.sqlite.config import StoreConfig
 from swarm_operator.memory.sqlite.database.connection import Worker, write_transaction
-from swarm_operator.memory.sqlite.read.pool import Readers
+from swarm_operator.memory.sqlite.read.pool import TEXTS, Readers
 from swarm_operator.memory.sqlite.vectors import table
 from swarm_operator.memory.sqlite.vectors.follow import Follower, Run
 from swarm_operator.memory.sqlite.vectors.models import Choice, FormerEmbedder, choose
@@ -196,9 +196,10 @@ class VectorIndex:
         def read(db: sqlite3.Connection) -> SearchPage:
             if self._state != state:
                 raise _ReplacedError(_REPLACING)
-            if query.vector is not None and query.namespace is not None and covers(query.within, query.namespace):
-                table.check_width(db, query.namespace, query.vector)
+            # The first read of the snapshot is made with the lock: what is in memory is never newer than the snapshot.
             with planes.lock:
+                if query.vector is not None and query.namespace is not None and covers(query.within, query.namespace):
+                    table.check_width(db, query.namespace, query.vector)
                 found.partial = not (planes.follow(db) and planes.loaded)
                 fresh = not found.partial and (self._embedder is None or _is_fresh(db, serving, since))
                 if mode is Mode.HYBRID:
@@ -279,7 +280,7 @@ class VectorIndex:
         model = table.CLIENT if serving is None else serving.number
         planes = self._planes.get(width)
         if planes is None:
-            planes = self._planes[width] = module.Planes(width, model, self._folder)
+            planes = self._planes[width] = module.Planes(width, model, self._folder, alone=self._is_alone)
             while len(self._planes) > _MAX_WIDTHS:
                 self._planes.popitem(last=False)
         self._planes.move_to_end(width)
@@ -290,6 +291,10 @@ class VectorIndex:
                 task.add_done_callback(lambda _: self._loading.pop(width, None))
             await asyncio.wait([self._loading[width]], timeout=seconds)
         return planes
+
+    def _is_alone(self) -> bool:
+        """Return whether no other search with a text or a vector runs or waits."""
+        return self._readers.under_way[TEXTS] <= 1
 
     async def _load(self, planes: Any) -> None:
         def step(db: sqlite3.Connection) -> None:

@@ -15,7 +15,7 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,11 +23,14 @@ import numpy as np
 
 from swarm_operator.memory.sqlite.vectors.codefile import CodeFile
 from swarm_operator.memory.sqlite.vectors.codes import Array, matrix
+from swarm_operator.memory.sqlite.vectors.halves import Run, at_once, in_halves
 from swarm_operator.memory.sqlite.vectors.signs import Signs, planes, sign_bits
 from swarm_operator.memory.sqlite.vectors.table import slot
 
-EXACT: Final = 24_000
+EXACT: Final = 40_000
 """Number of vectors whose codes are compared: up to so many, all of them, and of more those that are best by bits."""
+_SAMPLE: Final = 16
+"""Divisor of the vectors whose distances tell how far the best of all go."""
 _LOAD_ROWS: Final = 4096
 _GROWTH: Final = 8
 """Divisor of what is allocated beyond what is needed."""
@@ -59,13 +62,19 @@ class Planes:
         width: see above, as the next one.
         model: see above.
         folder: folder of the file with the codes; None: there is none, and searches read them from the database.
+        alone: returns whether no other search runs or waits: then one may use two processors.
     """
 
-    def __init__(self, width: int, model: int, folder: Path | None = None) -> None:
+    def __init__(
+        self, width: int, model: int, folder: Path | None = None, *, alone: Callable[[], bool] = lambda: False
+    ) -> None:
         self.width = width
         self.model = model
         self.loaded = False
         self.lock = threading.Lock()
+        self._alone = alone
+        self._current = False
+        """Whether what is here is what the snapshot has, of the rows that loading has come to."""
         self._count = 0
         self._last = 0
         """Row ID that loading has come to."""
@@ -74,6 +83,8 @@ class Planes:
         self._bits = [np.empty(0, np.uint64) for _ in range(planes(width))]
         self._ids: Array = np.empty(0, np.uint32)
         self._spaces = np.empty(0, np.uint32)
+        self._sizes: Array = np.zeros(1, np.int64)
+        """Number of slots of each namespace."""
         self._places = np.empty(0, np.uint32)
         self._codes: CodeFile | None = None
         if folder is not None:
@@ -89,6 +100,7 @@ class Planes:
         """Take the next rows of the file, in the caller's snapshot. With the last of them `loaded` becomes True."""
         if not self.follow(db):
             self._count, self._last, self._seq = 0, 0, None
+            self._sizes[:] = 0
             self.follow(db)
         rows = db.execute(_LOAD, (self._last + 1, self.model, self.width, _LOAD_ROWS)).fetchall()
         self._set(rows)
@@ -102,7 +114,8 @@ class Planes:
         oldest, newest = db.execute(_LOG_BOUNDS).fetchone()
         if self._seq is None:
             self._seq = newest
-        if not oldest - 1 <= self._seq <= newest:
+        self._current = oldest - 1 <= self._seq <= newest
+        if not self._current:
             self.loaded = False
             return False
         if self._seq < newest:
@@ -124,27 +137,43 @@ class Planes:
             EXACT row IDs or some more, with the cosines that they do not or hardly exceed; None if these are not known,
             and the row IDs are all there are.
         """
-        count = self._count
-        most = int(self._spaces[:count].max(initial=0))
-        allowed = np.zeros(most + 1, np.bool_)
-        allowed[[space for space in spaces if 0 < space <= most]] = True
-        slots, bounds = self._alike(vector, allowed.take(self._spaces[:count], mode="clip"))
+        allowed = np.zeros(len(self._sizes), np.bool_)
+        allowed[[space for space in spaces if 0 < space < len(allowed)]] = True
+        run = in_halves if self._alone() else at_once
+        slots, bounds = self._alike(vector, allowed, run)
         if self._codes is not None and len(slots):
-            bounds = self._codes.cosines(vector, self._places[slots]) + _ROUNDING
+            bounds = self._codes.cosines(vector, self._places[slots], run) + _ROUNDING
         if bounds is not None:
-            order = np.argsort(-bounds, kind="stable")
+            order = np.argsort(-bounds)
             slots, bounds = slots[order], bounds[order]
         return self._ids[slots], bounds
 
-    def _alike(self, vector: bytes, searched: Array) -> tuple[Array, Array | None]:
+    def codes(self, ids: Sequence[int]) -> Array | None:
+        """Return the codes of row IDs of `candidates`, one in each row; None: they are to be read from the snapshot."""
+        if self._codes is None or not self._current:
+            return None
+        slots = np.searchsorted(self._ids[: self._count], np.array(ids, self._ids.dtype))
+        return self._codes.read(self._places[slots])
+
+    def _alike(self, vector: bytes, allowed: Array, run: Run) -> tuple[Array, Array | None]:
         """Return the slots of the best vectors by their bits, with bounds of their cosines: all if there are few."""
-        if int(np.count_nonzero(searched)) <= EXACT:
-            return np.flatnonzero(searched), None
+        if int(self._sizes[allowed].sum()) <= EXACT:
+            return np.flatnonzero(allowed.take(self._spaces[: self._count])), None
         signs = Signs(vector)
-        distances = signs.distances([plane[: self._count] for plane in self._bits])
-        threshold = np.searchsorted(np.cumsum(np.bincount(distances[searched])), EXACT)
-        slots = np.flatnonzero(searched & (distances <= np.uint16(threshold)))
+        distances = signs.distances([plane[: self._count] for plane in self._bits], run)
+        slots = self._best(distances, allowed)
         return slots, signs.bounds(distances[slots])
+
+    def _best(self, distances: Array, allowed: Array) -> Array:
+        """Return the EXACT slots with the smallest distances, of at least so many, and all that are as near."""
+        spaces = self._spaces[: self._count]
+        sample = distances[::_SAMPLE][allowed.take(spaces[::_SAMPLE])]
+        slots = np.flatnonzero(distances <= _threshold(sample, EXACT * 9 // 8 // _SAMPLE))
+        slots = slots[allowed.take(spaces[slots])]
+        if len(slots) < EXACT:  # the sample is not like all
+            slots = np.flatnonzero(allowed.take(spaces))
+        its = distances[slots]
+        return slots[its <= _threshold(its, EXACT)]
 
     def _remove(self, ids: Iterable[int]) -> None:
         """Empty the slots of these row IDs."""
@@ -152,7 +181,16 @@ class Planes:
         slots = np.searchsorted(self._ids[: self._count], gone)
         known = slots < self._count
         known[known] = self._ids[slots[known]] == gone[known]
-        self._spaces[slots[known]] = 0
+        self._assign(slots[known], np.zeros(np.count_nonzero(known), np.uint32))
+
+    def _assign(self, slots: Array, spaces: Array) -> None:
+        """Set the namespaces of slots, and count them."""
+        most = int(spaces.max(initial=0))
+        if most >= len(self._sizes):
+            self._sizes = np.append(self._sizes, np.zeros(most + 1 - len(self._sizes), np.int64))
+        np.subtract.at(self._sizes, self._spaces[slots], 1)
+        np.add.at(self._sizes, spaces, 1)
+        self._spaces[slots] = spaces
 
     def _set(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Fill the slots of rows, which are in the order of their IDs, and add those that are not here."""
@@ -168,7 +206,7 @@ class Planes:
         slots = np.searchsorted(self._ids[: self._count], ids)
         known = slots < self._count
         known[known] = self._ids[slots[known]] == ids[known]
-        self._spaces[slots[known]] = spaces[known]
+        self._assign(slots[known], spaces[known])
         for plane, its_bits in zip(self._bits, bits, strict=True):
             plane[slots[known]] = its_bits[known]
         places = self._stored(self._places[slots[known]], codes[known], codes[~known])
@@ -189,11 +227,17 @@ class Planes:
         """Insert new slots before others."""
         before, self._count = self._count, self._count + len(ids)
         self._ids = _insert(self._ids, before, slots, ids)
-        self._spaces = _insert(self._spaces, before, slots, spaces)
+        self._spaces = _insert(self._spaces, before, slots, np.zeros_like(spaces))
+        self._assign(np.searchsorted(self._ids[: self._count], ids), spaces)
         self._places = _insert(self._places, before, slots, places)
         # One after the other: memory for a second copy of all planes is never needed.
         for number, its_bits in enumerate(bits):
             self._bits[number] = _insert(self._bits[number], before, slots, its_bits)
+
+
+def _threshold(distances: Array, count: int) -> np.uint16:
+    """Return a distance that so many do not exceed; one that none exceeds, if there are fewer."""
+    return np.uint16(np.searchsorted(np.cumsum(np.bincount(distances)), count))
 
 
 def _insert(array: Array, count: int, slots: Array, values: Array) -> Array:

@@ -25,7 +25,7 @@ from swarm_operator.memory.core.pages import SearchPage
 from swarm_operator.memory.core.query import Order, Query
 from swarm_operator.memory.sqlite.search import planner
 from swarm_operator.memory.sqlite.search.candidates import by_id
-from swarm_operator.memory.sqlite.vectors.codes import distances
+from swarm_operator.memory.sqlite.vectors.codes import distances, matrix
 from swarm_operator.memory.sqlite.vectors.planes import Planes
 from swarm_operator.memory.sqlite.vectors.table import slot
 
@@ -85,9 +85,10 @@ def scan(
     matches = planner.Filter(db, query, now) if _has_conditions(query) else None
     if matches is not None and (few := _enumerated(db, query, matches)) is not None:
         ids, bounds, tested, matches = np.array(few, np.int64), None, len(few), None
+        held = False
     else:
         ids, bounds = planes.candidates(vector, _spaces(db, query))
-        tested = 0
+        tested, held = 0, True
     expired = {row_id for (row_id,) in db.execute(_EXPIRED, (now,)).fetchall()}
     found = Found([], tested)
     best: list[Scored] = []
@@ -106,7 +107,7 @@ def scan(
             batch = [row_id for row_id in batch if (row := by_id(db, row_id)) is not None and matches(row)]
         if expired:
             batch = [row_id for row_id in batch if row_id not in expired]
-        scored = _scored(db, planes, vector, batch)
+        scored = _scored(db, planes, vector, sorted(batch), held=held)
         if matches is None and not tested:
             found.tested += len(scored)
         worst = best[-1] if len(best) == wanted else None
@@ -116,14 +117,14 @@ def scan(
     return found
 
 
-def _scored(db: sqlite3.Connection, planes: Planes, vector: bytes, ids: list[int]) -> list[Scored]:
-    """Return those of these rows that have a vector."""
-    # In the order of the row IDs, those of one page of the file are read together.
-    rows = db.execute(_CODES, (json.dumps(sorted(ids)), slot(planes.model), planes.width)).fetchall()
-    if not rows:
-        return []
-    found = distances(vector, [code for _, code in rows])
-    return [Scored(each, row_id) for each, (row_id, _) in zip(found, rows, strict=True)]
+def _scored(db: sqlite3.Connection, planes: Planes, vector: bytes, ids: list[int], *, held: bool) -> list[Scored]:
+    """Return those of these rows that have a vector. IDs are in order; if `held`, they are those of candidates."""
+    codes = planes.codes(ids) if held else None
+    if codes is None:
+        # In the order of the row IDs, those of one page of the file are read together.
+        rows = db.execute(_CODES, (json.dumps(ids), slot(planes.model), planes.width)).fetchall()
+        ids, codes = [row_id for row_id, _ in rows], matrix([code for _, code in rows], planes.width)
+    return [*map(Scored, distances(vector, codes), ids)]
 
 
 def _spaces(db: sqlite3.Connection, query: Query) -> list[int]:

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from swarm_operator.memory.sqlite.vectors.codes import Array
+from swarm_operator.memory.sqlite.vectors.halves import Run, at_once
 
 _PLANE_BITS: Final = 64
 _BLOCK: Final = 1 << 16
@@ -59,17 +60,23 @@ class Signs:
         self._root = math.sqrt(len(numbers))
         self._length = length
 
-    def distances(self, planes: Sequence[Array]) -> Array:
+    def distances(self, planes: Sequence[Array], run: Run = at_once) -> Array:
         """Return how much the vectors of these planes differ from the query."""
         found = np.zeros(len(planes[0]), np.uint16)
-        for start in range(0, len(found), _BLOCK):
-            block = found[start : start + _BLOCK]
-            for plane, bits, low, high in zip(planes, self._bits, self._low, self._high, strict=True):
-                differing = plane[start : start + _BLOCK] ^ bits
-                block += np.bitwise_count(differing & low)
-                twice = np.bitwise_count(differing & high)
-                twice += twice
-                block += twice
+
+        def count(start: int, end: int) -> None:
+            for first in range(start, end, _BLOCK):
+                last = min(first + _BLOCK, end)
+                block = found[first:last]
+                for plane, bits, low, high in zip(planes, self._bits, self._low, self._high, strict=True):
+                    differing = plane[first:last] ^ bits
+                    # A sum of 64 sizes fits into 8 bits.
+                    sizes = np.bitwise_count(differing & high)
+                    sizes += sizes
+                    sizes += np.bitwise_count(differing & low)
+                    block += sizes
+
+        run(count, len(found))
         return found
 
     def bounds(self, distances: Array) -> Array:

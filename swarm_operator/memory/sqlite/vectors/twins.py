@@ -94,7 +94,7 @@ class TwinCheck(NamedTuple):
         self, db: sqlite3.Connection, namespace: str, ids: list[int], now: int
     ) -> Iterator[tuple[float, int, str]]:
         """Yield negative cosine, row ID and key of the live entries that are similar enough."""
-        from swarm_operator.memory.sqlite.vectors.codes import distances  # noqa: PLC0415 - imports numpy
+        from swarm_operator.memory.sqlite.vectors.codes import distances, matrix  # noqa: PLC0415 - imports numpy
 
         parameters = {
             "ids": json.dumps(ids), "slot": table.slot(self.model), "width": width_of(self.vector),
@@ -103,7 +103,8 @@ class TwinCheck(NamedTuple):
         rows = db.execute(_CODES, parameters).fetchall()
         if not rows:
             return
-        for distance, (row_id, key, _) in zip(distances(self.vector, [row[2] for row in rows]), rows, strict=True):
+        codes = matrix([row[2] for row in rows], width_of(self.vector))
+        for distance, (row_id, key, _) in zip(distances(self.vector, codes), rows, strict=True):
             if -distance >= self.rule.threshold:
                 yield distance, row_id, key
 

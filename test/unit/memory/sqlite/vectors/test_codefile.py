@@ -57,7 +57,9 @@ def loaded(db, folder):
 def plain(vector, vectors):
     """Negative cosine and row ID of each vector, the best first."""
     rows = {row_id: codes.encode(each)[1] for row_id, each in vectors.items()}
-    return sorted(zip(codes.distances(codes.rounded(vector), list(rows.values())), rows, strict=True))
+    return sorted(
+        zip(codes.distances(codes.rounded(vector), codes.matrix(list(rows.values()), WIDTH)), rows, strict=True)
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -97,6 +99,7 @@ def test_codes_follow_what_is_written(steps, vector):
         vectors = {row_id: each for row_id, each in held.items() if each is not None}
         ids, bounds = planes.candidates(vector, [1])
     assert sorted(ids.tolist()) == sorted(vectors)
+    assert planes._sizes[1:].sum() == len(vectors)
     if vectors:
         its = [codes.encode(vectors[row_id])[1] for row_id in ids.tolist()]
         expected = codes.cosines(vector, codes.matrix(its, WIDTH))
@@ -119,6 +122,18 @@ def test_few_codes_are_read_from_the_database(empty, tmp_path):
     assert (mapped.tested, unmapped.tested) == (26, 600)
 
 
+def test_codes_are_those_of_the_snapshot_if_the_log_is_too_short(empty, tmp_path):
+    query = RANDOM[0].tobytes()
+    with filled(empty, MANY):
+        planes = loaded(empty, tmp_path)
+        empty.execute("DELETE FROM vectors WHERE id = 4 * 7")
+        table.put(empty, 7, "n", query)
+        empty.execute("DELETE FROM vector_log WHERE seq < (SELECT max(seq) FROM vector_log)")
+        assert not planes.follow(empty)
+        found = scan.scan(empty, planes, Query(vector=query), query, now=0, after=None, wanted=600)
+    assert (found.best[0].row_id, found.best[0].distance) == (7, pytest.approx(-1, abs=1e-4))
+
+
 def test_a_disk_without_space_has_searches_read_the_database(empty, tmp_path, monkeypatch):
     query = RANDOM[0].tobytes()
     usage = codefile.shutil.disk_usage(tmp_path)
@@ -127,7 +142,7 @@ def test_a_disk_without_space_has_searches_read_the_database(empty, tmp_path, mo
         planes = loaded(empty, tmp_path)
         assert planes._codes is None
         found = scan.scan(empty, planes, Query(vector=query), query, now=0, after=None, wanted=10)
-    distances = codes.distances(query, [codes.encode(each)[1] for each in MANY.values()])
+    distances = codes.distances(query, codes.matrix([codes.encode(each)[1] for each in MANY.values()], WIDTH))
     assert found.best == sorted(zip(distances, MANY, strict=True))[:10]
 
 

@@ -20,7 +20,7 @@ from swarm_operator.memory.core.errors import (
 from swarm_operator.memory.core.observer import SilentObserver
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.backup.verify import check
-from swarm_operator.memory.sqlite.vectors import checks, twins
+from swarm_operator.memory.sqlite.vectors import checks, table, twins
 from swarm_operator.memory.sqlite.vectors.texts import embedded_text
 
 FACT = "The payment gateway times out after thirty seconds"
@@ -424,3 +424,13 @@ def test_a_draft_without_a_twin_stays_as_it_is():
     draft = Draft.create("n", "k", 1, metadata={"a": 1})
     assert linked(draft, None) is draft
     assert json.loads(linked(draft, twins.Twin("ä", 1.0)).metadata_json) == {"a": 1, "duplicate_of": "ä"}
+
+
+async def test_the_first_read_of_a_check_is_made_with_the_lock(store, monkeypatch):
+    """A snapshot that is taken before may be older than what is in memory."""
+    its = await store._vectors.compared(3, since=0, seconds=5)
+    checked = table.check_width
+    locked = []
+    monkeypatch.setattr(table, "check_width", lambda *given: (locked.append(its.lock.locked()), checked(*given)))
+    await write(store, "k", vector=around(0))
+    assert locked == [True, False]  # the second one is in the transaction of the write

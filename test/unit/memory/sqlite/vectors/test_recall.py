@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from swarm_operator.memory.core import Draft, Put, Query
-from swarm_operator.memory.sqlite.vectors import codes, planes, scan, signs
+from swarm_operator.memory.sqlite.vectors import codefile, codes, halves, planes, scan, signs
 
 WIDTH = 64
 
@@ -74,6 +76,58 @@ def test_a_distance_is_the_sum_of_the_sizes_where_signs_differ(width):
     sizes = np.minimum(np.rint(np.abs(query) / (0.8 * np.abs(query).mean())), 3)
     found = signs.Signs(query.tobytes()).distances([*signs.sign_bits(rounded)])
     assert found.tolist() == (((rounded < 0) != (query < 0)) * sizes).sum(axis=1).tolist()
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 5000])
+def test_two_threads_compute_what_one_does(tmp_path, count):
+    vectors = random_vectors(np.random.default_rng(1), count)
+    query = np.random.default_rng(2).standard_normal(WIDTH, np.float32).tobytes()
+    rounded = np.rint(20 * vectors).astype(np.int8)
+    its, bits = signs.Signs(query), [*signs.sign_bits(rounded)]
+    file = codefile.CodeFile(tmp_path, WIDTH)
+    places = file.append(rounded)
+    assert (its.distances(bits, halves.in_halves) == its.distances(bits)).all()
+    assert file.cosines(query, places, halves.in_halves) == pytest.approx(file.cosines(query, places), abs=1e-6)
+
+
+def test_an_error_of_either_half_is_raised():
+    for failing in (0, 2500):
+
+        def compute(start, _, failing=failing):
+            if start == failing:
+                raise OSError
+
+        with pytest.raises(OSError, match=r"^$"):
+            halves.in_halves(compute, 5000)
+
+
+async def test_a_search_has_two_threads_if_it_is_alone(store, monkeypatch):
+    await store.put("n", "k", 1, vector=[1.0, 2.0])
+    runs = []
+    monkeypatch.setattr(planes, "in_halves", lambda compute, count: (runs.append(count), compute(0, count)))
+    query = Query.create(vector=[1.0, 2.0])
+    await store.search(query, limit=1)
+    assert runs == [1]
+    store._readers.under_way["texts"] += 1  # as if another one waited for its turn
+    await store.search(query, limit=1)
+    store._readers.under_way["texts"] -= 1
+    assert runs == [1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=300), st.data())
+def test_the_best_by_bits_are_those_of_the_plain_selection(slots, data):
+    distances, spaces = np.array(slots, np.uint16).T.copy()
+    allowed = np.array([False, *data.draw(st.lists(st.booleans(), min_size=3, max_size=3))])
+    searched = [(distance, slot) for slot, (distance, space) in enumerate(slots) if allowed[space]]
+    count = data.draw(st.integers(0, len(searched)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planes, "EXACT", count)
+        held = planes.Planes(WIDTH, 0)
+        held._spaces, held._count = spaces.astype(np.uint32), len(slots)
+        found = held._best(distances, allowed).tolist()
+    last = sorted(searched)[count - 1][0] if count else 0
+    assert found == [slot for distance, slot in searched if distance <= last]
 
 
 def test_few_cosines_exceed_their_bounds():

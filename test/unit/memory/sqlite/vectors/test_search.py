@@ -222,6 +222,17 @@ def test_another_position_of_a_backup(tmp_path):
         assert [model[3:] for model in table.models(db)] == [(500, None), (500, 0)]
 
 
+async def test_the_first_read_of_a_search_is_made_with_the_lock(store, monkeypatch):
+    """A snapshot that is taken before may be older than what is in memory."""
+    await store.put("n", "k", 1, vector=around(0))
+    its = await store._vectors.compared(3, since=0, seconds=5)
+    checked = table.check_width
+    locked = []
+    monkeypatch.setattr(table, "check_width", lambda *given: (locked.append(its.lock.locked()), checked(*given)))
+    await find(store, namespace="n", vector=around(0))
+    assert locked == [True]
+
+
 async def test_hybrid_fuses_ranks_and_tells_them(store):
     await store.put("n", "both", "a red fox", vector=around(0.3))
     await store.put("n", "words", "fox fox fox", vector=around(3))
