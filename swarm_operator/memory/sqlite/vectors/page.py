@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from swarm_operator.memory.core.pages import Hit, Position, SearchPage, Step
@@ -120,10 +120,11 @@ def hybrid(
         found.partial = found.partial or scanned.partial
         cosines = {each.row_id: -each.distance for each in scanned.best}
         found.steps.append(_step("meaning", started, len(cosines)))
-    ranked = _fused(words, cosines)
+    fused = _fused(words, cosines)
     if position is not None:
         after = (-position[1], _row_id(db, position))
-        ranked = [each for each in ranked if each[:2] > after]
+        fused = [each for each in fused if each > after]
+    ranked = (Ranked(worth, row_id, words.get(row_id), cosines.get(row_id)) for worth, row_id in fused)
     _fill(db, query, ranked, limits, now, found)
 
 
@@ -149,18 +150,16 @@ def _by_words(db: sqlite3.Connection, query: Query, now: int, since: int, found:
     return ranks
 
 
-def _fused(words: dict[int, int], cosines: dict[int, float]) -> list[Ranked]:
-    """Return all entries of both lists, best first. `cosines` are in their order."""
-    places = {row_id: place for place, row_id in enumerate(cosines, 1)}
-    ranked = []
-    for row_id in words.keys() | places.keys():
-        score = sum(1 / (_OFFSET + ranks[row_id]) for ranks in (words, places) if row_id in ranks)
-        ranked.append(Ranked(-score, row_id, words.get(row_id), cosines.get(row_id)))
-    return sorted(ranked, key=lambda each: each[:2])
+def _fused(words: dict[int, int], cosines: dict[int, float]) -> list[tuple[float, int]]:
+    """Return worth and row ID of all entries of both lists, best first. `cosines` are in their order."""
+    scores = {row_id: 1 / (_OFFSET + rank) for row_id, rank in words.items()}
+    for place, row_id in enumerate(cosines, 1):
+        scores[row_id] = scores.get(row_id, 0.0) + 1 / (_OFFSET + place)
+    return sorted((-score, row_id) for row_id, score in scores.items())
 
 
 def _fill(
-    db: sqlite3.Connection, query: Query, ranked: list[Ranked], limits: Limits, now: int, found: SearchPage
+    db: sqlite3.Connection, query: Query, ranked: Iterable[Ranked], limits: Limits, now: int, found: SearchPage
 ) -> None:
     """Read the entries, and add those that live to the page until it is full."""
     started = time.perf_counter()
