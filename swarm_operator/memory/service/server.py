@@ -310,6 +310,10 @@ class _Server(uvicorn.Server):
         deadline = time.monotonic() + self._grace
         while (state.connections or state.tasks) and not self.force_exit and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_SHUTDOWN_POLL)  # uvicorn's protocol removes items from plain sets
+        if state.tasks:
+            _log.warning("requests cut off", requests=len(state.tasks))
+        for connection in tuple(state.connections):
+            connection.cut_off()  # type: ignore[union-attr] # see `protocol`
         for task in tuple(state.tasks):
             task.cancel()
 

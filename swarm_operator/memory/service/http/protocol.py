@@ -10,6 +10,7 @@ would cost as much. There are no WebSockets here: a request for an upgrade is ha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Callable
 from enum import Enum, auto
@@ -105,6 +106,7 @@ class BoundedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.app = functools.partial(_serve_until_cancelled, self.app)
         self.heads = Heads()
         self._shared = shared
         self._direct = direct
@@ -129,6 +131,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """Close the connection at once."""
         self.transport.abort()
 
+    def cut_off(self) -> None:
+        """Close the connection before the service cancels its requests: their clients get no response."""
+        for cycle in (self.cycle, *self._earlier):
+            _disconnect(cycle)
+        self.abort()
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         """Begin to read, if there are not too many connections."""
         super().connection_made(transport)
@@ -141,8 +149,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._shared.remove(self)
         # uvicorn tells the last request only: the stream of an earlier one would go on for ever.
         for cycle in self._earlier:
-            cycle.disconnected = True
-            cycle.message_event.set()
+            _disconnect(cycle)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -323,8 +330,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 # The client would take this response for a part of the response to its earlier request.
                 self._end(reason)
                 return
-            cycle.disconnected = True
-            cycle.message_event.set()
+            _disconnect(cycle)
         self._shared.note(reason, self.peer)
         if not self.transport.is_closing():
             self._shared.waiting[self] = None
@@ -348,6 +354,19 @@ def _head_too_large() -> HeadTooLargeError:
     return HeadTooLargeError(
         f"the head of the request is too large (limit: {MAX_HEAD_BYTES} bytes and {MAX_HEADERS} header fields)", _CLOSE
     )
+
+
+def _disconnect(cycle: RequestResponseCycle | None) -> None:
+    """Tell the application that the client of a request is gone."""
+    if cycle is not None:
+        cycle.disconnected = True
+        cycle.message_event.set()
+
+
+async def _serve_until_cancelled(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve a request until it ends, or a shutdown cancels it, which uvicorn would log as an error with a traceback."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await app(scope, receive, send)
 
 
 async def _serve_probes(app: ASGIApp, connections: Connections, scope: Scope, receive: Receive, send: Send) -> None:

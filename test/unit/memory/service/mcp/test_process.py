@@ -1,6 +1,7 @@
 """MCP in the process: loaded only when it is on, ended in order, quiet in the log."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import subprocess
@@ -13,6 +14,22 @@ from mcp.client.streamable_http import streamable_http_client
 
 from swarm_operator.cmd import memory as command
 from swarm_operator.cmd.memory import values
+
+CALL = json.dumps({
+    "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+    "params": {
+        "name": "memory_store", "arguments": {"key": "k", "value": 1},
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {},
+        },
+    },
+}).encode()  # fmt: skip
+OF_MCP = (
+    "Accept: application/json, text/event-stream", "Mcp-Protocol-Version: 2026-07-28", "Mcp-Method: tools/call",
+    "Mcp-Name: memory_store",
+)  # fmt: skip
 
 
 def modules(*flags):
@@ -54,37 +71,50 @@ async def test_a_signal_ends_the_service_with_sessions_and_streams_open(fork_pro
     assert [event["event"] for event in process.log] == ["tokens made", "serving", "stopping", "stopped"], process.log
 
 
-async def test_a_call_under_way_is_finished_before_the_end(fork_process):
-    process = await fork_process("--mcp", "true")
+async def begin(process, path, *headers):
+    """Begin a request whose body the service awaits."""
     host, port = process.url.removeprefix("http://").split(":")
-    body = json.dumps({
-        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
-        "params": {
-            "name": "memory_store", "arguments": {"key": "k", "value": 1},
-            "_meta": {
-                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-                "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
-                "io.modelcontextprotocol/clientCapabilities": {},
-            },
-        },
-    }).encode()  # fmt: skip
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(
-        b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\nExpect: 100-continue\r\n"
-        b"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
-        b"Mcp-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: memory_store\r\n"
-        b"Authorization: Bearer %s\r\n\r\n" % (len(body), process.token.encode())
-    )
+    head = [
+        f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(CALL)}", "Expect: 100-continue",
+        "Content-Type: application/json", f"Authorization: Bearer {process.token}", *headers,
+    ]  # fmt: skip
+    writer.write("\r\n".join([*head, "", ""]).encode())
     await reader.readuntil(b"100 Continue\r\n\r\n")
+    return reader, writer
+
+
+async def stopping(process):
+    """Send the signal, and return when the service has begun to stop."""
     process.process.send_signal(signal.SIGTERM)
     while process.log[-1]["event"] != "stopping":
         process.log.append(json.loads(await process.process.stderr.readline()))
-    writer.write(body)
+
+
+async def test_a_call_under_way_is_finished_before_the_end(fork_process):
+    process = await fork_process("--mcp", "true")
+    reader, writer = await begin(process, "/mcp", *OF_MCP)
+    await stopping(process)
+    writer.write(CALL)
     answer = await reader.read()
     writer.close()
     assert answer.startswith(b"HTTP/1.1 200"), answer
     assert b'"created":true' in answer.replace(b'\\"', b'"')
     assert await process.ended() == 0
+
+
+async def test_the_second_signal_cuts_requests_off_with_one_line_in_the_log(fork_process):
+    process = await fork_process("--mcp", "true")
+    begun = [await begin(process, "/mcp", *OF_MCP), await begin(process, "/v1/batch")]
+    await stopping(process)
+    assert await process.stop(signal.SIGTERM) == 0
+    events = [event["event"] for event in process.log]
+    assert events == ["tokens made", "serving", "stopping", "requests cut off", "stopped"], process.log
+    assert process.log[-2]["requests"] == 2
+    for reader, writer in begun:
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b"", "no response: the client does not know whether it was done"
+        writer.close()
 
 
 async def test_a_session_s_stream_does_not_hold_up_the_end(fork_process):
