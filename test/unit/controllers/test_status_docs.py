@@ -112,13 +112,10 @@ def events_of(path):
 
 def test_events_are_the_same_in_the_code_and_in_the_docs():
     section = (DOCS / "status-conditions.md").read_text().partition("\n## Events\n")[2]
-    listed, _, further = section.partition("Further events:")
-    named = {
-        name for line in re.findall(r"^- (.*?)(?:\(|:)", further, re.MULTILINE) for name in re.findall(r"`(\w+)`", line)
-    }
-    assert {event for path in FOLDER.rglob("*.py") for event in events_of(path)} <= set(re.findall(r"`(\w+)`", further))
-    assert named <= {event for path in FOLDER.rglob("*.py") for event in events_of(path)}
-    assert set(re.findall(r"\w+", listed)) >= conditions.EVENT_CONDITIONS
+    of_conditions, *items = re.split(r"^- ", section, flags=re.MULTILINE)
+    listed = {name for item in items for name in re.findall(r"`(\w+)`", item.partition(":")[0])}
+    assert listed == {event for path in FOLDER.rglob("*.py") for event in events_of(path)}
+    assert set(re.findall(r"\w+", of_conditions)) >= conditions.EVENT_CONDITIONS
 
 
 def test_every_reason_is_expected_by_a_test():
