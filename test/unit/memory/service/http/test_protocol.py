@@ -5,18 +5,22 @@ import contextlib
 import functools
 import socket
 import ssl
+from collections import Counter
 from datetime import UTC, datetime
 
 import orjson
 import pytest
+import uvloop
 from structlog.testing import capture_logs
 from support.authority import Authority
 from unit.memory.conftest import TOKEN, running_service
 
 from swarm_operator.memory.service.http.connections import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED
+from swarm_operator.memory.service.http.protocol import BoundedProtocol
 from swarm_operator.memory.service.http.tls import TlsProtocol
 
 KIB = 1024
+MIB = 1024 * 1024
 SIZE = 15_000_000
 PATIENCE = 20
 """Seconds after which a test gives up."""
@@ -411,3 +415,41 @@ async def test_a_stream_ends_with_its_connection_also_if_another_request_waits_b
     async with asyncio.timeout(PATIENCE):
         while "swarm_memory_watches 0.0" not in await service.metrics():
             pass
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"GET /healthz HTTP/1.1\r\nX: ", id="head"),
+        pytest.param(b"PUT /v1/entries/n/k HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % SIZE, id="body"),
+    ],
+)
+def test_of_a_flood_that_is_discarded_a_connection_is_read_once_a_turn(tmp_path, monkeypatch, head):
+    """On the loop of the service, which reads a connection up to 32 times a turn while more arrives."""
+    reads, turn = Counter(), 0
+    read = BoundedProtocol.data_received
+
+    def counted(connection, data):
+        if len(data) > 16 * KIB:
+            reads[turn] += 1
+        read(connection, data)
+
+    monkeypatch.setattr(BoundedProtocol, "data_received", counted)
+
+    def flood(port):
+        with socket.create_connection(("127.0.0.1", port)) as client, contextlib.suppress(ConnectionError):
+            client.sendall(head)
+            for _ in range(SIZE // MIB):
+                client.sendall(b"x" * MIB)
+
+    async def run():
+        nonlocal turn
+        async with running_service(tmp_path) as service:
+            flooding = asyncio.ensure_future(asyncio.to_thread(flood, service.port))
+            while not flooding.done():
+                await asyncio.sleep(0)
+                turn += 1
+
+    uvloop.run(run())
+    assert reads.total() > 8
+    assert max(reads.values()) == 1
