@@ -9,6 +9,7 @@ from typing import Final
 from prometheus_client import generate_latest
 from starlette.types import Receive, Scope, Send
 
+from swarm_operator.memory.core.threads import run_on_thread
 from swarm_operator.memory.service.asgi import Reply
 from swarm_operator.memory.service.telemetry.metrics import ServiceMetrics
 from swarm_operator.memory.service.telemetry.store_metrics import StoreCollector
@@ -55,7 +56,7 @@ class MetricsApp:
 
     async def _render(self) -> bytes:
         await self._collector.refresh()
-        page = await asyncio.to_thread(generate_latest, self._metrics.registry)
+        page = await run_on_thread(generate_latest, self._metrics.registry)
         self._rendered_at = time.monotonic()
         return page
 

@@ -83,3 +83,23 @@ async def test_a_page_is_rendered_beside_the_event_loop(collector, monkeypatch):
     assert await scrape(MetricsApp(Metrics(), collector)) == 200
     assert len(threads) == 1
     assert threading.get_ident() not in threads
+
+
+async def test_a_page_is_rendered_on_the_thread_that_lets_the_loop_run(collector):
+    """Rendering is Python alone. Other threads keep the global lock for 5 ms at a time."""
+    threads = []
+
+    class Recorder:
+        def collect(self):
+            threads.append(threading.current_thread().name)
+            return ()
+
+    class Recording:
+        registry = CollectorRegistry()
+
+    Recording.registry.register(Recorder())
+    threads.clear()  # the registry asked for the names
+    collector.allowed.set()
+    assert await scrape(MetricsApp(Recording(), collector)) == 200
+    (name,) = threads
+    assert name.startswith("memory-json")
