@@ -14,8 +14,8 @@ from swarm_operator.memory.core.threads import LARGE_BYTES
 from swarm_operator.memory.service.settings import MIB
 
 BYTES_PER_SECOND: Final = 2 * MIB
-"""Maximum bytes of refused messages that are read from one caller in a second. They take 4 ms of the event loop: fewer than one
-request in a hundred of others waits for them."""
+"""Maximum bytes of refused messages that are read from one caller in a second. They take 4 ms of the event loop: fewer
+than one request in a hundred of others waits for them."""
 
 
 class Pause:
