@@ -71,11 +71,15 @@ class Conditions:
     clock: Clock
     _set: dict[str, Object] = field(default_factory=dict)
     _removed: set[str] = field(default_factory=set)
+    _stored: dict[str, Object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._stored = {c["type"]: c for c in (self.obj.get("status") or {}).get("conditions") or ()}
 
     def set(self, type: str, *, status: bool | None, reason: str, message: str = "") -> None:  # noqa: A002 - the API's word
         """Set one condition; `status` None is Unknown."""
         text = {True: "True", False: "False", None: "Unknown"}[status]
-        old = self._stored().get(type)
+        old = self._stored.get(type)
         since = old["lastTransitionTime"] if old and old["status"] == text else rfc3339(self.clock.now())
         self._removed.discard(type)
         self._set[type] = {
@@ -95,33 +99,35 @@ class Conditions:
     def complete(self, types: Iterable[str]) -> None:
         """Set those conditions to Unknown that no pass has judged yet."""
         for type_ in types:
-            if type_ not in self._set and type_ not in self._stored():
+            if type_ not in self._set and type_ not in self._stored:
                 self.set(type_, status=None, reason=PENDING, message="not checked yet: see Ready")
+
+    def of_this_spec(self, type: str) -> Object | None:  # noqa: A002 - the API's word
+        """Return the stored condition if a pass over the present spec has set it."""
+        old = self._stored.get(type)
+        return old if old and old.get("observedGeneration") == self.obj["metadata"]["generation"] else None
 
     def seconds_not_true(self, type: str) -> float:  # noqa: A002 - the API's word
         """Return the seconds since the stored condition ceased to be True; 0.0 if it is True or not stored."""
-        old = self._stored().get(type)
+        old = self._stored.get(type)
         if old is None or old["status"] == "True":
             return 0.0
         return (self.clock.now() - datetime.fromisoformat(old["lastTransitionTime"])).total_seconds()
 
     def render(self) -> list[Object]:
         """Return the conditions for the status: those that were set, and the stored ones that were not removed."""
-        every = {**self._stored(), **self._set}
+        every = {**self._stored, **self._set}
         return [condition for type_, condition in every.items() if type_ not in self._removed]
 
     def changed(self) -> list[Object]:
         """Return the conditions that were set and differ from the stored ones in status, reason or message."""
-        stored = self._stored()
+        stored = self._stored
         keys = ("status", "reason", "message")
         return [
             condition
             for type_, condition in self._set.items()
             if [condition[key] for key in keys] != [stored.get(type_, {}).get(key) for key in keys]
         ]
-
-    def _stored(self) -> dict[str, Object]:
-        return {c["type"]: c for c in (self.obj.get("status") or {}).get("conditions") or ()}
 
 
 def reason_of(code: str) -> str:

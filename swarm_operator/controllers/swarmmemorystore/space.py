@@ -7,7 +7,7 @@ from typing import ClassVar
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed
 from swarm_operator.controllers.swarmmemorystore.growth import Growth
-from swarm_operator.controllers.swarmmemorystore.stats import Poller
+from swarm_operator.controllers.swarmmemorystore.stats import Poller, settled
 from swarm_operator.controllers.swarmmemorystore.storage import Storage
 from swarm_operator.runtime.resource import Key, key_of
 
@@ -46,13 +46,6 @@ class Space(Step[SwarmMemoryStore]):
     def forget(self, key: Key) -> None:
         """See Step.forget."""
         self._growth.forget(key)
-
-
-def settled(exact: float | None, stored: int | None) -> int | None:
-    """Return the percent for the status. The stored one stays until it is wrong by one: else an edge would flap."""
-    if exact is None or (stored is not None and abs(exact - stored) < 1):
-        return stored
-    return int(exact)
 
 
 def space(used: int, before: str, obstacle: str) -> Outcome:

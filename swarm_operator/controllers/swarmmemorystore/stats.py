@@ -137,6 +137,8 @@ class _Poll:
     """The settings that the newest pass asked for."""
     observation: Observation | None = None
     """The last observation; None before the first poll has ended."""
+    is_reported: bool = False
+    """Whether the status may have the answers to a former operator."""
     missed: bool = False
     """Whether the service answered before, and the last poll got no answer."""
     task: asyncio.Task[None] | None = None
@@ -183,13 +185,19 @@ class Poller:
         """Return the seconds until the next poll of a service."""
         return (self._interval if answers else self._waiting_interval) * self._rng.uniform(0.9, 1.1)
 
-    def poll(self, store: SwarmMemoryStore, target: Target) -> tuple[Observation | None, float]:
+    def poll(
+        self, store: SwarmMemoryStore, target: Target, *, is_reported: bool = False
+    ) -> tuple[Observation | None, float]:
         """Start a poll if one is due. Return what the last one found, and the seconds until the next is due.
 
-        Other settings than those of the pass before are due now.
+        Args:
+            store: the store.
+            target: what a poll needs. Other settings than those of the pass before are due now.
+            is_reported: whether the status is as the pass has found it. Then the first poll of a restarted operator
+                enqueues the store only if the status does not have what the poll finds.
         """
         key, now = Key(store.metadata.namespace, store.metadata.name), self._monotonic()
-        poll = self._polls.setdefault(key, _Poll(now, target.settings))
+        poll = self._polls.setdefault(key, _Poll(now, target.settings, is_reported=is_reported))
         if poll.due <= now or poll.settings != target.settings:
             poll.due = now + self.delay(answers=poll.answers)
             poll.settings = target.settings
@@ -236,7 +244,11 @@ class Poller:
         poll.observation = found
         if poll.answers != answered:
             poll.due = self._monotonic() + self.delay(answers=poll.answers)
-        if known is None or known.shown != found.shown:
+        if known is None:
+            is_known = poll.is_reported and _is_in_status(store, target.settings, found)
+        else:
+            is_known = known.shown == found.shown
+        if not is_known:
             self.enqueue(key)  # its pass comes back when the next poll is due
 
 
@@ -273,20 +285,55 @@ class StatsPoll(Step[SwarmMemoryStore]):
         if not suffices(r.client.get(kinds.STATEFUL_SET, key_of(r.obj)), r.parsed):
             del asked[settings.CACHE_MEMORY]
         target = Target(token_of(secret), token_of(secret, ADMIN_FILE), asked, trusted(r.parsed, r.client.cache))
-        observation, delay = self.poller.poll(r.parsed, target)
-        r.set_condition("SettingsApplied", settings_outcome(r.parsed, asked, observation))
+        observation, delay = self.poller.poll(r.parsed, target, is_reported=not r.conditions.changed())
         if observation is not None:
             r.status |= observation.to_status()
-            if observation.stats is None:
-                r.set_condition("Reachable", failed("NoAnswer", observation.error))
-            else:
-                r.set_condition("Reachable", done("Answers"))
-                r.set_condition("Writable", _writable(observation.stats.fault))
+            for type_, outcome in judged(r.parsed, asked, observation).items():
+                r.set_condition(type_, outcome)
+            return done(requeue_after=delay)
+        before = r.conditions.of_this_spec("SettingsApplied")
+        # A restarted operator has no answer yet: what the service answered to the former one stays.
+        if before is None or before["reason"] == "WaitingForService":
+            r.set_condition("SettingsApplied", settings_outcome(r.parsed, asked, None))
         return done(requeue_after=delay)
 
     def forget(self, key: Key) -> None:
         """See Step.forget."""
         self.poller.forget(key)
+
+
+def judged(store: SwarmMemoryStore, asked: Mapping[str, Any], observation: Observation) -> dict[str, Outcome]:
+    """Return the outcomes that a poll decides, by the types of their conditions.
+
+    Args:
+        store: the store.
+        asked: the settings that the polls ask for.
+        observation: what the poll has found.
+    """
+    outcomes = {"SettingsApplied": settings_outcome(store, asked, observation)}
+    if observation.stats is None:
+        return outcomes | {"Reachable": failed("NoAnswer", observation.error)}
+    return outcomes | {"Reachable": done("Answers"), "Writable": _writable(observation.stats.fault)}
+
+
+def _is_in_status(store: SwarmMemoryStore, asked: Mapping[str, Any], observation: Observation) -> bool:
+    """Return whether the status of a store has all that a poll has found."""
+    generation, stored = store.metadata.generation, {found.type: found for found in store.status.conditions}
+    for type_, outcome in judged(store, asked, observation).items():
+        found = stored.get(type_)
+        if found is None or found.observed_generation != generation:
+            return False
+        if (found.status, found.reason, found.message) != (str(outcome.is_done), outcome.reason, outcome.message):
+            return False
+    status, used = store.status.model_dump(by_alias=True), store.status.volume_used_percent
+    return observation.to_status().items() <= status.items() and settled(observation.volume_used, used) == used
+
+
+def settled(exact: float | None, stored: int | None) -> int | None:
+    """Return the percent for the status. The stored one stays until it is wrong by one: else an edge would flap."""
+    if exact is None or (stored is not None and abs(exact - stored) < 1):
+        return stored
+    return int(exact)
 
 
 def settings_outcome(store: SwarmMemoryStore, asked: Mapping[str, Any], observation: Observation | None) -> Outcome:

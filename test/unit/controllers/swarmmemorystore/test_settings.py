@@ -127,6 +127,46 @@ async def test_nothing_is_written_when_all_are_in_force(service, change, reconci
     assert client.writes() == []
 
 
+async def test_a_restarted_operator_writes_nothing_and_passes_once(service, reconciler, client, turn, applied):
+    reconciler.poller.forget(KEY)
+    enqueued = []
+    reconciler.poller.enqueue = enqueued.append
+    client.requests.clear()
+    await reconciler.reconcile(KEY)
+    assert reconciler.poller.newest(KEY) is None
+    await turn()
+    assert reconciler.poller.newest(KEY) is not None
+    assert enqueued == []
+    await reconciler.reconcile(KEY)
+    assert client.writes() == []
+    assert applied()[:2] == ("True", "Applied")
+
+
+async def test_a_pass_that_changes_a_condition_is_followed_by_another_after_a_restart(
+    service, reconciler, turn, seen, client, cache
+):
+    reconciler.poller.forget(KEY)
+    enqueued = []
+    reconciler.poller.enqueue = enqueued.append
+    live = cache.get(STORE, KEY)
+    conditions = [
+        found | {"reason": "Odd"} if found["type"] == "IdentityReady" else found
+        for found in live["status"]["conditions"]
+    ]
+    seen(STORE, live | {"status": live["status"] | {"conditions": conditions}})
+    await reconciler.reconcile(KEY)
+    await turn()
+    assert enqueued == [KEY]
+
+
+async def test_an_answer_for_a_former_spec_does_not_count_after_a_restart(service, reconciler, seen, cache, applied):
+    reconciler.poller.forget(KEY)
+    live = cache.get(STORE, KEY)
+    seen(STORE, live | {"metadata": live["metadata"] | {"generation": 2}, "spec": {"cacheSize": 7}})
+    await reconciler.reconcile(KEY)
+    assert applied()[:2] == ("False", "WaitingForService")
+
+
 async def test_a_service_that_did_not_answer_gets_them_later(service, change, applied, clock, reconcile):
     service.answers = False
     await change(cacheSize=7)

@@ -174,6 +174,26 @@ class Slow:
         return self.found
 
 
+def status_of(store, target, observation):
+    """Return the status that a former operator has written of an observation."""
+    conditions = [
+        {
+            "type": type_,
+            "status": str(outcome.is_done),
+            "reason": outcome.reason,
+            "message": outcome.message,
+            "observedGeneration": 1,
+            "lastTransitionTime": "2026-11-23T12:00:00Z",
+        }
+        for type_, outcome in stats.judged(store, target.settings, observation).items()
+    ]
+    used = observation.volume_used
+    return observation.to_status() | {
+        "conditions": conditions,
+        "volumeUsedPercent": None if used is None else int(used),
+    }
+
+
 class TestPoller:
     @pytest.fixture
     def observer(self):
@@ -216,6 +236,48 @@ class TestPoller:
         await self.turn()
         assert self.enqueued == [Key("ns", "bees")] * 3
         assert poller.poll(store(), TARGET)[0] == observer.found
+
+    @pytest.mark.parametrize(
+        ("different", "enqueues"),
+        [
+            ({}, False),
+            ({"is_reported": False}, True),
+            ({"generation": 2}, True),
+            ({"entries": 6}, True),
+            ({"fault": "disk-full"}, True),
+            ({"settings": {"cache_size": 1}}, True),
+            ({"volume_free_bytes": 800}, True),
+            ({"volume_free_bytes": 895}, False),
+        ],
+    )
+    async def test_the_first_answer_to_a_restarted_operator_enqueues_only_what_the_status_lacks(
+        self, poller, observer, store, different, enqueues
+    ):
+        observer.answer.set()
+        observer.found = Observation(Numbers())
+        target = replace(TARGET, settings={"cache_size": 7})
+        made = store()
+        made.status = type(made.status).model_validate(status_of(made, target, observer.found))
+        made.metadata.generation = different.get("generation", 1)
+        for name in vars(Numbers).keys() & different.keys():
+            setattr(observer.found.stats, name, different[name])
+        poller.poll(made, target, is_reported=different.get("is_reported", True))
+        await self.turn()
+        assert self.enqueued == [Key("ns", "bees")] * enqueues
+        assert poller.newest(Key("ns", "bees")) == observer.found
+
+    async def test_a_service_that_still_does_not_answer_enqueues_nothing(self, poller, observer, store):
+        observer.answer.set()
+        made = store()
+        made.status = type(made.status).model_validate(status_of(made, TARGET, observer.found))
+        poller.poll(made, TARGET, is_reported=True)
+        await self.turn()
+        assert self.enqueued == []
+        observer.found = Observation(error="another reason")
+        poller.forget(Key("ns", "bees"))
+        poller.poll(made, TARGET, is_reported=True)
+        await self.turn()
+        assert self.enqueued == [Key("ns", "bees")]
 
     async def test_one_lost_answer_is_asked_for_again_soon_and_the_second_is_told(self, poller, observer, store, clock):
         async def found(observation):
