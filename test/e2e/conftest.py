@@ -51,3 +51,12 @@ def space(deployment: None) -> Iterator[Space]:
     """A namespace of the test's own."""
     with new_space() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def example(deployment: None) -> Iterator[Space]:
+    """A namespace with the example's swarm and an agent, both ready, for the tests of a module that can share them."""
+    with new_space() as made:
+        made.apply_example()
+        made.start_agent()
+        yield made

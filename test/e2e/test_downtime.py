@@ -108,18 +108,16 @@ def closed_node():
 
 @pytest.mark.usefixtures("closed_node")
 @pytest.mark.parametrize("cause", ["the pod is deleted", "a setting that needs it is changed"])
-def test_a_replaced_pod_is_missed_for_seconds_and_the_client_reports_no_error(space, cause, capsys):
-    space.apply_example()
-    space.start_agent()
-    with putting(space) as puts:
+def test_a_replaced_pod_is_missed_for_seconds_and_the_client_reports_no_error(example, cause, capsys):
+    with putting(example) as puts:
         eventually(lambda: len(puts.since(0, "plain")) > 20 and len(puts.since(0, "client")) > 20)
-        uid = space.get("pod/my-cluster-memory-0")["metadata"]["uid"]
+        uid = example.get("pod/my-cluster-memory-0")["metadata"]["uid"]
         mark = len(puts.told)
         if cause == "the pod is deleted":
-            space.kubectl("delete", "pod", "my-cluster-memory-0", "--wait=false")
+            example.kubectl("delete", "pod", "my-cluster-memory-0", "--wait=false")
         else:
-            configure(space, enableWAL=False)
-        eventually(lambda: space.get("pod/my-cluster-memory-0")["metadata"]["uid"] != uid, seconds=120)
+            configure(example, enableWAL=False)
+        eventually(lambda: example.get("pod/my-cluster-memory-0")["metadata"]["uid"] != uid, seconds=120)
         replaced = len(puts.told)
 
         def served() -> bool:
@@ -132,17 +130,15 @@ def test_a_replaced_pod_is_missed_for_seconds_and_the_client_reports_no_error(sp
 
 
 @pytest.mark.usefixtures("closed_node")
-def test_live_settings_fail_no_request(space, capsys):
-    space.apply_example()
-    space.start_agent()
-    with putting(space) as puts:
+def test_live_settings_fail_no_request(example, capsys):
+    with putting(example) as puts:
         eventually(lambda: len(puts.since(0, "plain")) > 20 and len(puts.since(0, "client")) > 20)
-        uid = space.get("pod/my-cluster-memory-0")["metadata"]["uid"]
+        uid = example.get("pod/my-cluster-memory-0")["metadata"]["uid"]
         mark = len(puts.told)
-        configure(space, cacheSize=77, cacheMemoryMB=40, gcInterval="7m", enableVacuum=False)
+        configure(example, cacheSize=77, cacheMemoryMB=40, gcInterval="7m", enableVacuum=False)
 
         def applied() -> bool:
-            found = space.memory("stats")["settings"]
+            found = example.memory("stats")["settings"]
             return (found["cache_size"], found["cache_memory_mb"], found["gc_interval_seconds"]) == (77, 40, 420)
 
         eventually(applied)
@@ -150,7 +146,7 @@ def test_live_settings_fail_no_request(space, capsys):
         eventually(lambda: all(len(puts.since(changed, loop)) > 20 for loop in LOOP_NAMES))
     report(puts, mark, "live settings are changed", capsys)
     assert [puts.errors(0, loop) for loop in LOOP_NAMES] == [[], []]
-    assert space.get("pod/my-cluster-memory-0")["metadata"]["uid"] == uid
+    assert example.get("pod/my-cluster-memory-0")["metadata"]["uid"] == uid
 
 
 def configure(space, **settings) -> None:

@@ -43,18 +43,17 @@ class WithToken(
     intercept_unary_stream = intercept_stream_stream = intercept_unary_unary
 
 
-def test_an_agent_reaches_the_memory_of_a_pod(space):
-    space.apply_example()
+def test_an_agent_reaches_the_memory_of_a_pod(example):
 
     def told() -> bool:
-        endpoints = space.get(f"swarmmemorystore/{STORE}")["status"]["endpoints"]
-        return endpoints["grpc"] == f"{STORE}.{space.name}.svc:9090"
+        endpoints = example.get(f"swarmmemorystore/{STORE}")["status"]["endpoints"]
+        return endpoints["grpc"] == f"{STORE}.{example.name}.svc:9090"
 
     eventually(told)
-    with port_forward(space, STORE, 9090) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as plain:
+    with port_forward(example, STORE, 9090) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as plain:
         health = health_pb2_grpc.HealthStub(plain).Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=30)
         assert health.status == health_pb2.HealthCheckResponse.SERVING
-        channel = grpc.intercept_channel(plain, WithToken(token(space)))
+        channel = grpc.intercept_channel(plain, WithToken(token(example)))
         pool = DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
         methods = pool.FindServiceByName(SERVICE).methods_by_name
 
@@ -68,23 +67,22 @@ def test_an_agent_reaches_the_memory_of_a_pod(space):
             )
             return serve(GetMessageClass(method.input_type)(**fields), timeout=60)
 
-        watch = call("Watch", since=0)
+        watch = call("Watch", namespace="plans", since=0)
         assert next(watch).HasField("ready")
         assert call("Put", namespace="plans", key="p1", value=b'{"step": 1}', tags=["plan"]).created
         change = next(watch).change
         assert (change.namespace, change.key, change.version) == ("plans", "p1", 1)
         assert json.loads(call("Get", namespace="plans", key="p1").value) == {"step": 1}
-        assert [hit.entry.key for hit in call("Search", tags=["plan"]).hits] == ["p1"]
+        assert [hit.entry.key for hit in call("Search", namespace="plans", tags=["plan"]).hits] == ["p1"]
         with pytest.raises(grpc.RpcError) as caught:
             call("Get", namespace="plans", key="p2")
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         watch.cancel()
 
 
-async def test_grpcurl_does_with_a_pod_what_the_page_says(space, grpcurl, tmp_path):
-    space.apply_example()
-    eventually(lambda: space.get(f"swarmmemorystore/{STORE}")["status"]["endpoints"]["grpc"])
+async def test_grpcurl_does_with_a_pod_what_the_page_says(example, grpcurl, tmp_path):
+    eventually(lambda: example.get(f"swarmmemorystore/{STORE}")["status"]["endpoints"]["grpc"])
     (tmp_path / "grpcurl").symlink_to(grpcurl)
-    with port_forward(space, STORE, 9090, local=9090):
+    with port_forward(example, STORE, 9090, local=9090):
         path = f"{tmp_path}:{os.environ['PATH']}"
-        await check(to_run("docs/grpc.md", __file__), tmp_path, TOKEN=token(space), PATH=path)
+        await check(to_run("docs/grpc.md", __file__), tmp_path, TOKEN=token(example), PATH=path)

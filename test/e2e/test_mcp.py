@@ -23,18 +23,18 @@ def answer(result: Any) -> Any:
 
 
 @pytest.mark.parametrize("era", ["legacy", "2026-07-28"])
-def test_an_agent_s_host_works_with_the_memory_of_a_pod(space, era):
-    space.apply_example()
+def test_an_agent_s_host_works_with_the_memory_of_a_pod(example, era):
+    key, copy = f"plan-{era}", f"{era}.db"
 
     def told() -> bool:
-        endpoints = space.get("swarmmemorystore/my-cluster-memory")["status"]["endpoints"]
-        return endpoints["mcp"] == f"http://my-cluster-memory.{space.name}.svc:8080/mcp"
+        endpoints = example.get("swarmmemorystore/my-cluster-memory")["status"]["endpoints"]
+        return endpoints["mcp"] == f"http://my-cluster-memory.{example.name}.svc:8080/mcp"
 
     eventually(told)
 
     @contextlib.asynccontextmanager
     async def connected(url: str, holder: str) -> AsyncIterator[Client]:
-        headers = {"Authorization": f"Bearer {token(space, holder=holder)}"}
+        headers = {"Authorization": f"Bearer {token(example, holder=holder)}"}
         async with (
             httpx2.AsyncClient(verify=False, headers=headers, timeout=30) as http,
             Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=era) as client,
@@ -43,27 +43,26 @@ def test_an_agent_s_host_works_with_the_memory_of_a_pod(space, era):
 
     async def work(url: str) -> None:
         async with connected(url, "client") as client:
-            stored = await client.call_tool("memory_store", {"key": "plan", "value": {"step": 1}})
+            stored = await client.call_tool("memory_store", {"key": key, "value": {"step": 1}})
             assert answer(stored)["created"] is True
-            await client.call_tool("task_create", {"id": "t1", "description": "try it"})
-            claimed = await client.call_tool("task_claim_next", {"agent": "a1"})
+            await client.call_tool("task_create", {"id": era, "type": era, "description": "try it"})
+            claimed = await client.call_tool("task_claim_next", {"agent": "a1", "types": [era]})
             assert answer(claimed)["task"]["claimedBy"] == "a1"
-            (content,) = (await client.read_resource("memory://default/plan")).contents
+            (content,) = (await client.read_resource(f"memory://default/{key}")).contents
             assert json.loads(content.text)["value"] == {"step": 1}
             refused = await client.call_tool("memory_store", {"key": "", "value": 1})
             assert refused.is_error
         async with connected(url, "admin") as client:
-            made = await client.call_tool("memory_backup", {"path": "first.db"})
+            made = await client.call_tool("memory_backup", {"path": copy})
             assert not made.is_error, made.content
-            await client.call_tool("memory_delete", {"key": "plan"})
-            restored = await client.call_tool("memory_restore", {"backupPath": "first.db"})
+            await client.call_tool("memory_delete", {"key": key})
+            restored = await client.call_tool("memory_restore", {"backupPath": copy})
             assert answer(restored)["created"] == 1, restored.content
 
-    with forwarded(space) as url:
+    with forwarded(example) as url:
         asyncio.run(work(url))
     # What one protocol stores the others find.
-    space.start_agent()
-    assert space.memory("get", "default", "plan")["value"] == {"step": 1}
+    assert example.memory("get", "default", key)["value"] == {"step": 1}
 
 
 def test_a_store_without_mcp_mode_has_no_such_path(space):

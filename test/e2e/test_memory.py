@@ -38,11 +38,10 @@ def test_the_example_becomes_a_ready_store_that_applies_its_settings(space):
     assert space.get("swarmcluster/my-cluster")["status"]["phase"] == "Ready"
 
 
-def test_describe_tells_the_story(space):
-    space.apply_example()
+def test_describe_tells_the_story(example):
 
     def told() -> bool:
-        text = space.kubectl("describe", "swarmmemorystore/my-cluster-memory")
+        text = example.kubectl("describe", "swarmmemorystore/my-cluster-memory")
         parts = (
             "created PersistentVolumeClaim my-cluster-memory-data",
             "created StatefulSet my-cluster-memory",
@@ -55,35 +54,31 @@ def test_describe_tells_the_story(space):
     eventually(told)
 
 
-def test_a_value_outlives_its_pod(space):
-    space.apply_example()
-    space.start_agent()
+def test_a_value_outlives_its_pod(example):
     value = {"text": "remember this", "number": 2**53, "Ünï": ["cödé", None]}
-    space.memory("put", "demo", "note/1", json.dumps(value), "--tag", "kept")
-    uid = space.get("pod/my-cluster-memory-0")["metadata"]["uid"]
-    space.kubectl("delete", "pod", "my-cluster-memory-0")
+    example.memory("put", "demo", "note/1", json.dumps(value), "--tag", "kept")
+    uid = example.get("pod/my-cluster-memory-0")["metadata"]["uid"]
+    example.kubectl("delete", "pod", "my-cluster-memory-0")
 
     def read_again() -> bool:
-        assert space.get("pod/my-cluster-memory-0")["metadata"]["uid"] != uid
-        found = space.memory("get", "demo", "note/1")
+        assert example.get("pod/my-cluster-memory-0")["metadata"]["uid"] != uid
+        found = example.memory("get", "demo", "note/1")
         return found["value"] == value and found["tags"] == ["kept"]
 
     eventually(read_again)
 
 
-def test_a_changed_setting_reaches_the_service_and_keeps_the_data(space):
-    space.apply_example()
-    space.start_agent()
-    space.memory("put", "demo", "k", "1")
+def test_a_changed_setting_reaches_the_service_and_keeps_the_data(example):
+    example.memory("put", "demo", "k", "1")
     patch = json.dumps({"spec": {"memory": {"sqliteConfig": {"cacheSize": 77, "enableWAL": False}}}})
-    space.kubectl("patch", "swarmcluster/my-cluster", "--type=merge", "-p", patch)
+    example.kubectl("patch", "swarmcluster/my-cluster", "--type=merge", "-p", patch)
 
     def applied() -> bool:
-        settings = space.memory("stats")["settings"]
+        settings = example.memory("stats")["settings"]
         return (settings["cache_size"], settings["enable_wal"]) == (77, False)
 
     eventually(applied)
-    assert space.memory("get", "demo", "k")["value"] == 1
+    assert example.memory("get", "demo", "k")["value"] == 1
 
 
 RETAIN = '{"spec": {"memory": {"deletionPolicy": "Retain"}}}'
