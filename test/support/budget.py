@@ -1,6 +1,7 @@
 """How much randomized tests do: a part in `make test`, another one in each run, and more in `make test-long`.
 
-The environment variable TEST_BUDGET=long asks for more.
+The environment variable TEST_BUDGET=long asks for more. Pytest prints the seed of a run when it begins;
+`--randomly-seed=SEED` draws the same again.
 """
 
 from __future__ import annotations
