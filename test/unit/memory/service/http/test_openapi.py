@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import random
 import re
 import sys
+
+from support.budget import budget
 
 from swarm_operator.memory.service.http import openapi
 
@@ -50,16 +53,20 @@ async def test_schemathesis_runs_clean_over_it(fork_process, tmp_path):
     """Requests that keep the schemas and that break them, and what is answered to each.
 
     They cover each part of each schema, and are the same in each run; others are made up in test_records_fuzz and fuzz.
+    `make test` leaves out a random half of the paths.
     Left out: that every request that keeps its schema is accepted. Lengths are counted in bytes and in characters,
     integers end at 64 bits, cursors come from answers, tasks depend on tasks that exist: no schema says that.
     A watch has no end, and an import is no JSON.
     """
     process = await fork_process()
+    paths = sorted({operation.path for operation in openapi.OPERATIONS})
+    left_out = {"/v1/watch", "/v1/import", *random.sample(paths, budget(len(paths) // 2, long=0))}
+    excluded = [part for path in sorted(left_out) for part in ("--exclude-path", path)]
     (tmp_path / "openapi.json").write_text(json.dumps(openapi.document()))
     token = (process.data_dir / "tokens" / "admin-token").read_text().strip()
     run = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "schemathesis.cli", "run", "openapi.json", "--url", process.url,
-        "--header", f"Authorization: Bearer {token}", "--exclude-path", "/v1/watch", "--exclude-path", "/v1/import",
+        "--header", f"Authorization: Bearer {token}", *excluded,
         "--exclude-checks", "positive_data_acceptance", "--phases", "examples,coverage", "--generation-deterministic",
         "--continue-on-failure", "--no-color",
         cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
@@ -67,5 +74,5 @@ async def test_schemathesis_runs_clean_over_it(fork_process, tmp_path):
     output, _ = await run.communicate()
     text = output.decode()
     assert run.returncode == 0, text
-    assert int(re.search(r"(\d+) generated", text)[1]) > 3000, text
+    assert int(re.search(r"(\d+) generated", text)[1]) > budget(1000, long=3000), text
     assert not [event for event in process.log if event.get("level") == "error"]
