@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.budget import budget
 from support.index import indexed
 
 from swarm_operator.memory.core import Delete, Draft, Put, Query
@@ -49,10 +50,13 @@ def no_steps(monkeypatch):
         yield
 
 
+WRITES = budget(48, long=128)
+
+
 async def test_sixteen_writers_find_each_value_right_after_its_acknowledgement(tmp_path):
     async def write(store, writer):
         found = 0
-        for number in range(128):
+        for number in range(WRITES):
             key = f"{writer}-{number % 8}"
             await store.put("n", key, f"writer{writer}number{number} common")
             page = await find(store, f"writer{writer}number{number}")
@@ -65,7 +69,7 @@ async def test_sixteen_writers_find_each_value_right_after_its_acknowledgement(t
         return found
 
     async with SqliteStore.open(tmp_path / "db", StoreConfig(search_wait=60)) as store:
-        assert sum(await asyncio.gather(*(write(store, writer) for writer in range(16)))) == 16 * 128
+        assert sum(await asyncio.gather(*(write(store, writer) for writer in range(16)))) == 16 * WRITES
     assert check(tmp_path / "db").ok
 
 
