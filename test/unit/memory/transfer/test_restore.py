@@ -1,5 +1,6 @@
 """A backup's entries back into a store that is in use."""
 
+import asyncio
 import sqlite3
 
 import pytest
@@ -20,8 +21,10 @@ async def dump(store):
 
 @pytest.fixture
 async def filled(either_store):
-    for number in range(250):
-        await either_store.put("n", f"k{number:03}", {"number": number}, tags=["t"], metadata={"m": number})
+    await asyncio.gather(*(
+        either_store.put("n", f"k{number:03}", {"number": number}, tags=["t"], metadata={"m": number})
+        for number in range(250)
+    ))  # fmt: skip
     await either_store.put("a/b", "ümläut\n", ["x" * 50_000], ttl=3600)
     await either_store.put("soon", "gone", 1, ttl=10)
     return either_store
