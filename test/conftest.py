@@ -59,9 +59,9 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 LONGEST = (
-    *("operator", "kind", "control-plane", "faults", "test_promtool.py", "test_stateful.py", "test_object_stores.py"),
-    *("test_crash.py", "test_mcp_clients.py", "test_operations.py", "test_extraction.py", "test_docs.py"),
-    *("test_entries.py", "test_restore.py", "test_openapi.py", "test_records.py", "test_search.py"),
+    *("control-plane", "kind", "operator", "faults", "test_promtool.py", "test_pages.py", "test_stateful.py"),
+    *("test_operations.py", "test_mcp_clients.py", "test_object_stores.py", "test_docs.py", "test_entries.py"),
+    *("test_crash.py", "test_extraction.py", "test_restore.py", "test_records.py", "test_search.py"),
 )
 """The groups that take longest, as measured, the longest first: a long group that begins last would run alone."""
 
