@@ -250,8 +250,9 @@ async def test_a_token_that_is_replaced_is_read_again(service, start_agent, work
         await running
 
 
-async def test_a_request_that_came_too_slowly_does_not_end_the_agent(memory, start_agent, working, monkeypatch):
-    await memory.tasks.create(id="t1")
+async def test_a_request_that_came_too_slowly_does_not_end_the_agent(
+    memory, start_agent, working, eventually, monkeypatch, logged
+):
     register, slow = memory.agents.register, [MemoryRequestError(408, {"title": "Request Timeout"})]
 
     async def starved(*arguments, **members):
@@ -261,8 +262,8 @@ async def test_a_request_that_came_too_slowly_does_not_end_the_agent(memory, sta
 
     monkeypatch.setattr(memory.agents, "register", starved)
     agent, running = start_agent(working)
-    assert await working.begun.get() == "t1"
-    agent.stop()
+    await told(logged, eventually, "waiting for the memory")
+    await told(logged, eventually, "registered")
     agent.stop()
     await running
 

@@ -360,10 +360,9 @@ async def test_the_operator_s_secret_is_deleted_when_the_pod_is_ready_with_the_u
 
 async def test_the_operator_s_secret_stays_if_the_user_names_it(reconcile, client, pod_has):
     await reconcile(mode="auto")
-    pod_has(SECURE_POD)
-    for _ in range(2):
-        assert (await reconcile(mode="secret", secretName="bees-tls"))["reason"] == "Valid"
-    assert OWN in client.objects
+    pod_has({"name": "certificate", "secret": {"secretName": "mine"}})
+    assert (await reconcile(mode="secret", secretName="bees-tls"))["reason"] == "Valid"
+    assert OWN in client.objects, "the next pod mounts it"
 
 
 async def test_a_secret_of_somebody_else_stays_beside_the_user_s(reconcile, client, clock, pod_has):
