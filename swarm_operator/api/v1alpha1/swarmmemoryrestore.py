@@ -126,9 +126,9 @@ class RestorePlan(ApiModel):
     entries_new: Int64 | None = None
     """Entries that the store lacks and the backup has. Absent if everything is replaced, which compares nothing."""
     entries_changed: Int64 | None = None
-    """Entries that are overwritten. Absent likewise."""
+    """Entries that are overwritten. Absent if everything is replaced."""
     entries_removed: Int64 | None = None
-    """Entries that the backup lacks, and that are deleted. Absent likewise."""
+    """Entries that the backup lacks, and that are deleted. Absent if everything is replaced."""
 
 
 class SwarmMemoryRestoreStatus(StatusModel):

@@ -1,4 +1,4 @@
-"""What the commands exit with, and how they say what went wrong."""
+"""Exit codes of the commands, and how they print errors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from swarm_operator.cmd.memory.text import plain
 OK: Final = 0
 FAILED: Final = 1
 NOT_FOUND: Final = 3
-"""2 is click's, for flags that are not allowed."""
+"""click uses 2, for invalid flags."""
 INTERRUPTED: Final = 130
-"""What shells make of a process that ended by SIGINT (Ctrl-C): 128 + 2."""
+"""Exit code that shells show for a process ended by SIGINT (Ctrl-C): 128 + 2."""
 
 
 def complain(what: object) -> int:

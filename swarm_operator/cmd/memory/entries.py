@@ -85,7 +85,7 @@ async def delete(client: MemoryClient, out: Output, namespace: str, key: str | N
 async def batch(client: MemoryClient, out: Output, *, file: Path, each: bool) -> int:
     """Carry out operations, one JSON object a line, and print the results."""
     try:
-        # Nothing else runs in this loop that a slow file could hold up.
+        # A slow file blocks nothing: nothing else runs in this loop.
         with contextlib.nullcontext(sys.stdin) if file == STANDARD else file.open() as lines:
             return await _batch_lines(lines, client, out, atomic=not each)
     except BrokenPipeError:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def bar(what: str, *, of_bytes: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Show how far something is: gives what is to be told (done, of how many); None if there is nobody to see it."""
+    """Show a progress bar. Yield a function to call with (done, total); None if there is no terminal."""
     if not sys.stderr.isatty() or importlib.util.find_spec("rich") is None:
         yield None
         return

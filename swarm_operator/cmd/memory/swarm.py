@@ -20,7 +20,7 @@ from swarm_operator.cmd.memory.values import interval, switch
 from swarm_operator.memory.atomicfile import AtomicFile, remove_stale
 
 TASK_STATUSES: Final = ("pending", "in_progress", "completed", "failed", "cancelled")
-"""Those of memory.swarm.tasks.rules, which imports what only the service needs."""
+"""The statuses of memory.swarm.tasks.rules, whose imports only the service needs."""
 
 
 @asks("agents", columns=("id", "type", "status", "capabilities", "last_seen"))

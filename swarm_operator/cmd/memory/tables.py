@@ -12,7 +12,7 @@ from rich.text import Text
 from swarm_operator.cmd.memory.text import json_line, plain
 
 _CUT: Final = frozenset({"value", "tags", "snippet", "entry", "problem", "content", "metadata", "updated_by"})
-"""Columns that are cut where the terminal ends; the others, by which an entry is named, go on in the next line."""
+"""Columns that are cut at the width of the terminal. The other columns name an entry and are wrapped."""
 _LEAST: Final = {"seq": 8, "op": 6, "version": 7, "at": 24, "updated_at": 24}
 """Columns of rows that come one by one."""
 _GAP: Final = 2

@@ -1,4 +1,4 @@
-"""What flags may be given: each function takes a flag's text, or raises a ValueError that says what is allowed."""
+"""Values of flags. Each function parses a flag's text, or raises a ValueError with what is allowed."""
 
 from __future__ import annotations
 

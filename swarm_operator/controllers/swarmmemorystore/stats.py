@@ -132,7 +132,7 @@ class Observer:
 @dataclass(slots=True)
 class _Poll:
     due: float
-    """When the next one is to start, by the clock's monotonic time."""
+    """Monotonic time of the clock at which the next poll is due."""
     settings: Mapping[str, Any]
     """The settings that the newest pass asked for."""
     observation: Observation | None = None

@@ -54,7 +54,7 @@ class RetryPolicy:
 
 
 class Attempts:
-    """The attempts of one call. Call `pause` after each failure, `reset` after a success that goes on."""
+    """The attempts of one call. Call `pause` after each failure, `reset` after a success, if the call continues."""
 
     def __init__(self, policy: RetryPolicy, retry_for: float, max_pause: float) -> None:
         self._policy = policy

@@ -1,4 +1,4 @@
-"""Seals texts that clients keep and give back: nobody but the service can read or change them.
+"""Seals texts that clients keep and send back: only the service can read or change them.
 
 AES-SIV (RFC 5297) is deterministic, so equal texts of one caller are sealed as equal texts. The seal is valid only
 together with the same bound names, such as those of the caller and of the query.

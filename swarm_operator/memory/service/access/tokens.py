@@ -123,7 +123,7 @@ class Tokens:
         return self._credentials
 
     def _update(self, *, valid: bool) -> None:
-        """Read the other files anew. `valid`: whether `client-token` and `admin-token` are valid."""
+        """Read the other files again. `valid`: whether `client-token` and `admin-token` are valid."""
         taken = {token for token, _ in self._main}
         try:
             self._further = _read_further(self.directory, taken)

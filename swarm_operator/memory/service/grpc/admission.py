@@ -66,7 +66,7 @@ class Held:
 
 
 class _Caller:
-    """What the calls of one principal share."""
+    """State that the calls of one principal share."""
 
     __slots__ = ("pause", "prompt", "turn")
 

@@ -147,7 +147,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._shared.remove(self)
-        # uvicorn tells the last request only: the stream of an earlier one would go on for ever.
+        # uvicorn notifies only the last request: the stream of an earlier request would never end.
         for cycle in self._earlier:
             _disconnect(cycle)
         super().connection_lost(exc)

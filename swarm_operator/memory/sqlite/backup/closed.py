@@ -63,10 +63,10 @@ class ClosedDatabase:
             raise from_os(error, f"the file {self._path}") from error
 
     async def stop_writes(self, backup: str) -> None:
-        """Do nothing: nobody writes to it."""
+        """Do nothing: there are no writes."""
 
     async def resume_writes(self, backup: str) -> None:
-        """Do nothing: nobody writes to it."""
+        """Do nothing: there are no writes."""
 
     def _write(self, target: Path, stop: threading.Event) -> int:
         _settle(self._path)

@@ -45,7 +45,7 @@ class Run(Protocol):
 
 
 class _Waiting(NamedTuple):
-    """Who waits for a change, see Follower.wait."""
+    """A caller of Follower.wait."""
 
     position: int
     built: bool

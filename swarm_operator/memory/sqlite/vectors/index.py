@@ -56,7 +56,7 @@ class VectorIndex:
         folder: folder of the database.
         config: the settings.
         readers: the reading connections.
-        embedder: makes vectors of entries and texts; None: nobody does.
+        embedder: makes vectors of entries and texts; None: there are none.
         former: returns the embedder of a model that was used before.
     """
 

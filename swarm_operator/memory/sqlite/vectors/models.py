@@ -23,7 +23,7 @@ FormerEmbedder: TypeAlias = Callable[[str], Embedder | None]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is done with the models of a file.
+    """Models of a file: which are searched, updated and deleted.
 
     Attributes:
         serving: the model whose vectors searches use; None: there is none.
@@ -44,7 +44,7 @@ def choose(db: sqlite3.Connection, embedder: Embedder | None, former: FormerEmbe
         newest = changes.bounds(db)[1]
         if embedder is None:
             kept = table.models(db)
-            # Changes are not kept for a model that nobody follows.
+            # The changes of a model without a follower are not kept.
             _forget_positions(db, kept)
             complete = [model for model in kept if model.built is None]
             usable = complete or kept

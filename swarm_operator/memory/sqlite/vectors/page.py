@@ -200,7 +200,7 @@ def _hits(db: sqlite3.Connection, query: Query, taken: list[tuple[Ranked, tuple[
 
 
 def _row_id(db: sqlite3.Connection, position: Position) -> int:
-    """Return the row ID of the last entry of the page before; if it is gone, those of its score come again."""
+    """Return the row ID of the last entry of the page before; 0 if it was deleted: entries of its score come again."""
     found = db.execute(_ID, (position[2], position[3])).fetchone()
     return 0 if found is None else int(found[0])
 

@@ -38,12 +38,12 @@ class Text(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """What to embed next.
+    """Entries to embed next.
 
     Attributes:
         texts: the entries.
         position: position of the model when they are embedded, see table.Model.
-        built: the same.
+        built: row ID that a rebuild of the model has then reached, see table.Model.
         newest: position of the last change.
     """
 

@@ -18,9 +18,9 @@ from swarm_operator.memory.core.vectors import width as width_of
 from swarm_operator.memory.sqlite.vectors import table
 
 MAX_CANDIDATES: Final = 16
-"""Maximum number of candidates that the snapshot tells."""
+"""Maximum number of candidates from the snapshot."""
 MAX_LOGGED: Final = 4096
-"""Maximum number of rows of the log since the snapshot: the transaction holds up other writes."""
+"""Maximum number of rows of the log since the snapshot: the transaction delays other writes."""
 
 _NEWEST = "SELECT coalesce(max(seq), 0) FROM vector_log"
 _LOGGED = "SELECT DISTINCT id / 4 FROM vector_log WHERE seq > ?"

@@ -1,4 +1,4 @@
-"""What the writer calls around its commits and between them."""
+"""Hooks that the writer calls around its commits and between them."""
 
 from __future__ import annotations
 
