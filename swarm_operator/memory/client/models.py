@@ -199,7 +199,8 @@ class SearchPage:
         hits: entries in order. A page before the last one may be empty.
         next_cursor: None on the last page.
         searched: details of the search: `namespaces` (all, subtree, one), `mode`, `order`, `partial`, `candidates`,
-            `steps`, and `fresh`, which is False if some writes before the search may be missing.
+            `steps`, `words`, the number of first words of the text if not all were searched, and `fresh`, which is
+            False if some writes before the search may be missing.
     """
 
     hits: list[MemoryHit]

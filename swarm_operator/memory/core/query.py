@@ -19,8 +19,6 @@ from swarm_operator.memory.core.vectors import check_vector
 MAX_QUERY_TAGS: Final = 16
 MAX_QUERY_METADATA: Final = 16
 MAX_GLOB_STARS: Final = 8
-MAX_QUESTION_BYTES: Final = 8192
-"""Maximum length of a text that is searched by its meaning only."""
 _GLOB_SPECIAL: Final = re.compile(r"[*?\[]")
 
 
@@ -122,7 +120,8 @@ class Query:
             metadata: at most 16 fields.
             updated_since: see the attributes of Query.
             updated_by: see the attributes of Query; the complete name.
-            text: words that must all occur in the key or the value; `wor*` is a prefix, `"two words"` is a phrase.
+            text: words that must all occur in the key or the value; `wor*` is a prefix, `"two words"` is a phrase. Of a
+                long text the first words must occur, see expressions.words_used.
             match: a full-text expression, in place of `text`: `idle OR key:agent NOT busy`.
             order: by default rank with a text or a vector, updated with `updated_since`, else key.
             mode: words, meaning or hybrid. By default hybrid with a vector and a text, meaning with a vector alone,
@@ -188,6 +187,11 @@ class Query:
         return strict_json.encode("query", fields).decode()
 
     @property
+    def words_used(self) -> int | None:
+        """Return the number of first words of the text that are searched; None: all, or none."""
+        return None if self.text is None or self.expression is None else expressions.words_used(self.text)
+
+    @property
     def roots(self) -> tuple[str, ...] | None:
         """Return the namespaces to search by `namespace`, `subtree` and `within`; None: all namespaces.
 
@@ -239,8 +243,8 @@ def _check_question(text: str) -> None:
         size = len(text.encode())
     except UnicodeEncodeError:
         size = 0
-    if not 1 <= size <= MAX_QUESTION_BYTES or not text.strip():
-        raise InvalidInputError("text", f"1 to {MAX_QUESTION_BYTES} bytes of UTF-8, not blank")
+    if not 1 <= size <= expressions.MAX_TEXT_BYTES or not text.strip():
+        raise InvalidInputError("text", f"1 to {expressions.MAX_TEXT_BYTES} bytes of UTF-8, not blank")
 
 
 def _check_glob(glob: Any) -> None:

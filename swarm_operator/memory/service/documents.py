@@ -109,12 +109,15 @@ async def hits_page(
 def searched(found: SearchPage, query: Query) -> dict[str, Any]:
     """Return the scope of a search; `within` has the namespaces of a limited token.
 
-    `mode` is absent if neither a text nor a vector was searched. `fresh` is false if the search was answered before the
-    index had every earlier write; it is absent otherwise.
+    `mode` is absent if neither a text nor a vector was searched. `words` is absent if all words of the text were
+    searched. `fresh` is false if the search was answered before the index had every earlier write; it is absent
+    otherwise.
     """
     scope: dict[str, Any] = {} if found.fresh else {"fresh": False}
     if found.mode is not None:
         scope["mode"] = found.mode.value
+    if (used := query.words_used) is not None:
+        scope["words"] = used
     if query.namespace is not None:
         return {"namespaces": "subtree" if query.subtree else "one", **scope}
     if found.within is None:

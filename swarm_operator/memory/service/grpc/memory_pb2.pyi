@@ -254,7 +254,7 @@ class SearchRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., subtree: _Optional[bool] = ..., prefix: _Optional[str] = ..., glob: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., any_tags: _Optional[_Iterable[str]] = ..., metadata: _Optional[bytes] = ..., updated_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., text: _Optional[str] = ..., match: _Optional[str] = ..., order: _Optional[str] = ..., without_values: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., mode: _Optional[str] = ..., vector: _Optional[_Iterable[float]] = ..., explain: _Optional[bool] = ..., updated_by: _Optional[str] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
-    __slots__ = ("hits", "next_page_token", "partial", "ranked", "fresh", "mode", "steps")
+    __slots__ = ("hits", "next_page_token", "partial", "ranked", "fresh", "mode", "steps", "words")
     class Hit(_message.Message):
         __slots__ = ("entry", "score", "snippet", "rank", "words", "cosine", "matched")
         ENTRY_FIELD_NUMBER: _ClassVar[int]
@@ -288,6 +288,7 @@ class SearchResponse(_message.Message):
     FRESH_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[SearchResponse.Hit]
     next_page_token: str
     partial: bool
@@ -295,7 +296,8 @@ class SearchResponse(_message.Message):
     fresh: bool
     mode: str
     steps: _containers.RepeatedCompositeFieldContainer[SearchResponse.Step]
-    def __init__(self, hits: _Optional[_Iterable[_Union[SearchResponse.Hit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., partial: _Optional[bool] = ..., ranked: _Optional[bool] = ..., fresh: _Optional[bool] = ..., mode: _Optional[str] = ..., steps: _Optional[_Iterable[_Union[SearchResponse.Step, _Mapping]]] = ...) -> None: ...
+    words: int
+    def __init__(self, hits: _Optional[_Iterable[_Union[SearchResponse.Hit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., partial: _Optional[bool] = ..., ranked: _Optional[bool] = ..., fresh: _Optional[bool] = ..., mode: _Optional[str] = ..., steps: _Optional[_Iterable[_Union[SearchResponse.Step, _Mapping]]] = ..., words: _Optional[int] = ...) -> None: ...
 
 class NamespacesRequest(_message.Message):
     __slots__ = ("page_size", "page_token")

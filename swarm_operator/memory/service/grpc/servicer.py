@@ -274,6 +274,7 @@ async def _search(metrics: ServiceMetrics, store: AuthorizedStore, request: pb.S
         ranked=page.ranked,
         fresh=None if page.fresh else False,
         mode=page.mode,
+        words=query.words_used,
         steps=[pb.SearchResponse.Step(**step) for step in searches.steps(store.credential, page)]
         if request.explain
         else [],

@@ -14,7 +14,8 @@ from swarm_operator.memory.core.duplicates import DuplicateRule, OnDuplicate
 from swarm_operator.memory.core.entry import MAX_AUTHOR_BYTES, MAX_KEY_BYTES, Draft
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.core.pages import Hit
-from swarm_operator.memory.core.query import MAX_QUESTION_BYTES, Mode
+from swarm_operator.memory.core.expressions import MAX_TEXT_BYTES
+from swarm_operator.memory.core.query import Mode
 from swarm_operator.memory.service import cursors, documents, searches
 from swarm_operator.memory.service.json_schema import array, object_of, one_of, text, whole
 from swarm_operator.memory.service.mcp import schemas, uris
@@ -224,7 +225,7 @@ TOOLS: Final = (
                 "text": text(
                     "Words that all occur in the key or the value; `wor*` matches a beginning. With mode meaning or "
                     "hybrid, also a question.",
-                    most=MAX_QUESTION_BYTES,
+                    most=MAX_TEXT_BYTES,
                 ),
                 "mode": one_of(
                     "words: all words occur; meaning: similar in meaning; hybrid: both. Default: hybrid if the memory "

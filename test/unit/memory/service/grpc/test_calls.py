@@ -143,7 +143,10 @@ async def test_entries_are_found_by_what_they_have(served, clock):
     assert await keys(metadata=b'{"by":1}') == ["new"]
     assert await keys(updated_since=Timestamp(seconds=int(clock.seconds))) == ["new"]
     assert await keys(namespace="other") == []
+    long = await served.memory.Search(pb.SearchRequest(text=" ".join(f"word{number}" for number in range(33))))
+    assert (list(long.hits), long.words) == ([], 32)
     found = await served.memory.Search(pb.SearchRequest(text="stuck", without_values=True))
+    assert not found.HasField("words")
     (hit,) = found.hits
     assert (hit.entry.value, hit.snippet) == (b"", '{"text":"a queue was **stuck**"}')
     assert hit.HasField("score")

@@ -174,6 +174,11 @@ async def test_lists_come_in_pages_that_lose_and_repeat_nothing(mcp, service):
     assert found == [f"k{number}" for number in range(10, 20)]
 
 
+async def test_the_first_words_of_a_long_text_are_searched(mcp):
+    found = await mcp.call("memory_search", text=" ".join(f"word{number}" for number in range(33)))
+    assert (found["entries"], found["searched"]["words"]) == ([], 32)
+
+
 async def test_vectors_are_stored_and_searched(mcp):
     await mcp.call("memory_store", key="east", value="The sun", vector=[1, 0, 0])
     await mcp.call("memory_store", key="north", value="No sun", vector=[0, 1.0, 0])

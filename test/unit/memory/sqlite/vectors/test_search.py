@@ -293,6 +293,21 @@ async def test_meaning_of_a_text_needs_an_embedder(store):
     assert (await find(store, text="fox")).mode is Mode.WORDS
 
 
+@pytest.mark.parametrize("mode", ["words", "meaning", "hybrid"])
+async def test_a_pasted_paragraph_is_a_question(tmp_path, mode):
+    """Its first words are searched: more than can be do not make it an error in any mode."""
+    paragraph = " ".join(f"word{number}" for number in range(250))
+    assert len(paragraph) > 1800
+    async with SqliteStore.open(tmp_path / "memory.db", embedder=WordEmbedder()) as store:
+        await store.put("n", "whole", paragraph)
+        await store.put("n", "begin", " ".join(f"word{number}" for number in range(32)))
+        await store.put("n", "other", "fox")
+        page = await find(store, text=paragraph, mode=mode)
+    assert page.mode is Mode(mode)
+    assert set(keys(page)[:2]) == {"whole", "begin"}
+    assert len(page.hits) == (2 if mode == "words" else 3)
+
+
 async def test_a_slow_embedder_leaves_the_words(tmp_path, monkeypatch):
     monkeypatch.setattr(index, "_HYBRID_SECONDS", 0.01)
     embedder = WordEmbedder()
