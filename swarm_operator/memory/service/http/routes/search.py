@@ -73,7 +73,9 @@ _QUERY: Final[dict[str, Schema]] = {
     ),
     "updated_since": text("RFC 3339 with its zone.", format="date-time"),
     "updated_by": AUTHOR,
-    "text": text("Words that all occur (the first 32 of a long text), or a question to search by its meaning.", minLength=1),
+    "text": text(
+        "Words that all occur (the first 32 of a long text), or a question to search by its meaning.", minLength=1
+    ),
     "match": text("An FTS5 expression, in place of text.", minLength=1),
     "mode": one_of("How to search a text; default: hybrid where there is an embedder, else words.", *Mode),
     "order": one_of("", "key", "updated", "rank"),

@@ -13,8 +13,8 @@ from swarm_operator.memory.core import Query
 from swarm_operator.memory.core.duplicates import DuplicateRule, OnDuplicate
 from swarm_operator.memory.core.entry import MAX_AUTHOR_BYTES, MAX_KEY_BYTES, Draft
 from swarm_operator.memory.core.errors import InvalidInputError
-from swarm_operator.memory.core.pages import Hit
 from swarm_operator.memory.core.expressions import MAX_TEXT_BYTES
+from swarm_operator.memory.core.pages import Hit
 from swarm_operator.memory.core.query import Mode
 from swarm_operator.memory.service import cursors, documents, searches
 from swarm_operator.memory.service.json_schema import array, object_of, one_of, text, whole
