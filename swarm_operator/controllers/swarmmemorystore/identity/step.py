@@ -15,6 +15,7 @@ import orjson
 from swarm_operator.api.v1alpha1 import SwarmMemoryStore
 from swarm_operator.controllers.common import children, kinds, labels
 from swarm_operator.controllers.common.errors import ends_pass, explain
+from swarm_operator.controllers.common.pods import is_ready
 from swarm_operator.controllers.common.reconciliation import Outcome, Reconciliation, Step, done, failed, waiting
 from swarm_operator.controllers.swarmmemorystore.identity.cluster_keys import ClusterKeys, KeySource, NotServedError
 from swarm_operator.runtime.cache import Cache
@@ -55,13 +56,18 @@ class Identity(Step[SwarmMemoryStore]):
             old = "a former release of the operator made the pod: the next pod gets the keys"
             r.set_condition(_CONDITION, waiting("WaitingForPod", old))
         else:
-            self._update_condition(r, outcome, pod["spec"]["containers"][0]["image"])
+            self._update_condition(r, outcome, pod)
         return outcome
 
-    def _update_condition(self, r: Reconciliation[SwarmMemoryStore], outcome: Outcome, image: str) -> None:
+    def _update_condition(self, r: Reconciliation[SwarmMemoryStore], outcome: Outcome, pod: Object) -> None:
         """Set the condition by the features that the service reports. The operator's own release needs no answer."""
-        features = self.features(key_of(r.obj))
+        features, image = self.features(key_of(r.obj)), pod["spec"]["containers"][0]["image"]
         if features is None and image != self.image:
+            before = r.conditions.of_this_spec(_CONDITION)
+            # A restarted operator has no answer yet: what the service reported to the former one stays. While a new pod
+            # becomes ready, the condition is Unknown.
+            if before and is_ready(pod) and before["reason"] in {outcome.reason, "ReleaseTooOld"}:
+                return
             asked = f"the service (image {image}) has not reported yet whether it verifies tokens of service accounts"
             r.conditions.set(_CONDITION, status=None, reason="WaitingForService", message=asked)
             return

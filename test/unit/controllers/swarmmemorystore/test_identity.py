@@ -269,6 +269,27 @@ async def test_a_pinned_image_says_itself_whether_it_verifies_tokens(
     assert (condition("IdentityReady")["status"], condition("IdentityReady")["reason"]) == ("True", "KeysPublished")
 
 
+@pytest.mark.parametrize(("is_ready", "kept"), [("True", True), ("False", False)])
+@pytest.mark.parametrize(
+    ("features", "told"), [(frozenset({"service-account-tokens"}), "True"), (frozenset(), "False")]
+)
+async def test_an_answer_to_the_former_operator_stays_while_the_pod_is_ready(
+    become, reconcile, reconciler, condition, seen, ready, observer, numbers, is_ready, kept, features, told
+):
+    numbers.stats.features = features
+    observer.answer = numbers
+    made = pod(PINNED, "identity") | {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    await become(version="v0")
+    ready()
+    seen(kinds.POD, made)
+    await reconcile()
+    assert condition("IdentityReady")["status"] == told
+    reconciler.poller.forget(KEY)
+    seen(kinds.POD, made | {"status": {"conditions": [{"type": "Ready", "status": is_ready}]}})
+    await reconciler.reconcile(KEY)
+    assert condition("IdentityReady")["status"] == (told if kept else "Unknown")
+
+
 async def test_the_operator_s_own_release_is_known_before_it_answers(become, reconcile, condition, seen):
     await become()
     seen(kinds.POD, pod(OURS, "identity"))
