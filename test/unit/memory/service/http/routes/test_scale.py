@@ -1,4 +1,4 @@
-"""`GET /v1/scale/{pool}`: what KEDA's metrics-api scaler reads, and the example that configures it."""
+"""`GET /v1/scale/{pool}`: what KEDA's metrics-api scaler reads, and the examples that configure it."""
 
 from urllib.parse import urlsplit
 
@@ -45,24 +45,39 @@ async def test_what_is_wrong_is_named(service, memory):
     assert caught.value.problem["field"] == "pool"
 
 
-async def test_the_example_reads_a_number_that_is_there(service, memory):
-    example = documents("scaled-object.yaml")
+@pytest.mark.parametrize(
+    ("name", "scheme", "modes", "given"),
+    [
+        ("scaled-object.yaml", "http", "bearer", {"token": "client-token"}),
+        # KEDA reads `ca` only with the mode tls, and takes that mode only with a client certificate.
+        (
+            "scaled-object-tls.yaml", "https", "bearer,tls",
+            {"token": "client-token", "cert": "tls.crt", "key": "tls.key", "ca": "ca.crt"},
+        ),
+    ],
+)  # fmt: skip
+async def test_the_example_reads_a_number_that_is_there(service, memory, name, scheme, modes, given):
+    example = documents(name)
     (trigger,) = example["ScaledObject"]["spec"]["triggers"]
     settings = trigger["metadata"]
     assert trigger["type"] == "metrics-api"
     await memory.tasks.create(id="t1")
+    assert urlsplit(settings["url"]).scheme == scheme
     answer = await service.call("GET", urlsplit(settings["url"]).path)
     assert answer.json[settings["valueLocation"]] == 1
     # The fallback is what keeps the agents while the memory can't be reached.
     assert example["ScaledObject"]["spec"]["fallback"]["replicas"] > 0
-    (reference,) = example["TriggerAuthentication"]["spec"]["secretTargetRef"]
+    authentication = example["TriggerAuthentication"]["spec"]
+    references = [*authentication["secretTargetRef"], *authentication.get("configMapTargetRef", ())]
     assert trigger["authenticationRef"]["name"] == example["TriggerAuthentication"]["metadata"]["name"]
-    assert (settings["authMode"], reference["parameter"], reference["key"]) == ("bearer", "token", "client-token")
+    assert settings["authMode"] == modes
+    assert {reference["parameter"]: reference["key"] for reference in references} == given
 
 
-def test_the_example_scales_the_example_of_a_swarm():
+@pytest.mark.parametrize("name", ["scaled-object.yaml", "scaled-object-tls.yaml"])
+def test_the_example_scales_the_example_of_a_swarm(name):
     swarm = documents("../swarm-with-agents.yaml")["SwarmCluster"]
-    target = documents("scaled-object.yaml")["ScaledObject"]["spec"]["scaleTargetRef"]
+    target = documents(name)["ScaledObject"]["spec"]["scaleTargetRef"]
     assert target == {name: swarm[name] for name in ("apiVersion", "kind")} | {"name": swarm["metadata"]["name"]}
 
 
