@@ -66,7 +66,7 @@ test: $(VENV) control-plane cluster docker-build ## Run all tests: unit, integra
 	hack/docker-build.sh git
 	nice -n 10 $(PYTHON) -m pytest -n 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
-test-long: ## Run all tests, with all that the randomized ones can do: some 10,000 random operations, 100 kills
+test-long: ## Run all tests, the randomized ones with their whole budget
 	TEST_BUDGET=long $(MAKE) test
 
 test-unit: $(VENV) ## Run the unit tests

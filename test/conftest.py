@@ -59,7 +59,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 LONGEST = (
-    *("control-plane", "kind", "operator", "faults", "test_promtool.py", "test_pages.py", "test_stateful.py"),
+    *("control-plane", "kind", "operator", "faults", "test_stateful.py", "test_promtool.py", "test_pages.py"),
     *("test_operations.py", "test_mcp_clients.py", "test_object_stores.py", "test_docs.py", "test_entries.py"),
     *("test_crash.py", "test_extraction.py", "test_restore.py", "test_records.py", "test_search.py"),
 )
