@@ -38,6 +38,7 @@ def test_an_expression_of_fts5_may_not_begin_a_word_with_one_letter():
         ('"' + "a phrase " * 33 + '" and more', 2),
         (" ".join(["a.b.c"] + [f"d{number}.e{number}.f" for number in range(30)]), 21),
     ],
+    ids=["32 words", "33 words", "repeated", "long word", "long words", "long phrase", "words with dots"],
 )
 def test_the_first_words_of_a_long_text_are_used(text, used):
     """At most 32 words and phrases, with 64 words and 1024 bytes; one that is too long for the rest is left out."""
@@ -49,7 +50,7 @@ def test_the_first_words_of_a_long_text_are_used(text, used):
         assert expression == " ".join(f'"w{number}"' for number in range(32))
 
 
-@pytest.mark.parametrize("text", ["", "?!", "x" * 1025, "word " * 1639, "a\0b"])
+@pytest.mark.parametrize("text", ["", "?!", "x" * 1025, "word " * 1639, "a\0b"], ids=range(5))
 def test_a_text_without_a_word_or_of_more_than_8192_bytes_is_refused(text):
     with pytest.raises(InvalidInputError, match=r"text: (1 to 8192 bytes|at least one word of at most 1024 bytes)"):
         expressions.words("text", text)
