@@ -71,8 +71,8 @@ async def test_what_has_expired_is_gone(mcp, clock):
 
 
 BAD = [
-    ({}, "key", "given: a string of 1 to 1024 bytes"),
-    ({"key": "k"}, "value", "given: any JSON value"),
+    ({}, "key", "required: a string of 1 to 1024 bytes"),
+    ({"key": "k"}, "value", "required: any JSON value"),
     ({"key": 5, "value": 1}, "key", "a string of 1 to 1024 bytes"),
     ({"key": None, "value": 1}, "key", "a string of 1 to 1024 bytes"),
     ({"key": "", "value": 1}, "key", "a string of 1 to 1024 bytes"),

@@ -99,12 +99,10 @@ async def test_another_revision_of_the_texts_is_indexed_anew(tmp_path, monkeypat
         assert len(await store._worker.run(lambda db: db.execute(rows).fetchall())) == 1
 
 
-async def test_a_file_of_version_2_gets_its_indexes(tmp_path, monkeypatch):
+async def test_a_file_of_version_2_gets_its_indexes(tmp_path):
     path = tmp_path / "db"
     db = sqlite3.connect(path, isolation_level=None)
-    monkeypatch.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[:2])
-    schema.migrate(db, 0)
-    monkeypatch.undo()
+    schema.migrate(db, 0, until=2)
     for key, tags in (("a", '["x","y"]'), ("b", "[]"), ("c", '["x"]')):
         db.execute(
             "INSERT INTO entries (namespace, key, version, created_at, updated_at, ttl, size, tags, metadata, value)"

@@ -157,15 +157,12 @@ async def test_a_file_of_version_1_is_brought_forward(tmp_path, monkeypatch):
     path = tmp_path / "db"
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    for statement in schema._VERSION_1:
-        db.execute(statement)
+    schema.migrate(db, 0, until=1)
     db.execute(
         "INSERT INTO entries (namespace, key, version, created_at, updated_at, ttl, size, tags, metadata, value)"
         " VALUES ('n', 'old', 3, 1, 1, 0, 2, '[]', '{}', x'3432')"
     )
     db.execute("INSERT INTO namespaces VALUES ('n', 1, 2)")
-    db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-    db.execute("PRAGMA user_version = 1")
     db.close()
     async with SqliteStore.open(path) as store:
         old = await store.get("n", "old")
