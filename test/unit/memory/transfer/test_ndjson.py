@@ -210,7 +210,7 @@ async def test_a_file_that_was_cut_off_is_said_so(store, other):
         await take(other, lines[:-1])
     with pytest.raises(BadLineError, match="entries: 6, as many as there were"):
         await take(other, [*lines[:3], *lines[4:]])
-    with pytest.raises(BadLineError, match="line 10: line: nothing"):
+    with pytest.raises(BadLineError, match="line 10: line: no further line"):
         await take(other, [*lines, lines[1]])
 
 

@@ -274,7 +274,7 @@ async def test_a_page_ends_early_when_its_values_grow_large(tmp_path):
         ({"text": ""}, "text"),
         ({"text": "--"}, "text"),
         ({"text": "x" * 1025}, "text"),
-        ({"text": "w " * 33}, "text"),
+        ({"text": "w " * 4097}, "text"),
         ({"match": "a*"}, "match"),
         ({"text": "\ud800"}, "text"),
         ({"text": "nul\0"}, "text"),
