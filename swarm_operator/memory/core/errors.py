@@ -215,7 +215,7 @@ class CorruptDatabaseError(StorageError):
 
 
 class CorruptValueError(StorageError):
-    """A compressed value is corrupt: its checksum or its length is wrong. Other entries are not affected.
+    """A value is corrupt: its checksum or length is wrong, or it is no text. Other entries are not affected.
 
     The entry can still be overwritten or deleted.
     """

@@ -78,3 +78,21 @@ def decompress(codec: int, blob: bytes, size: int) -> bytes:
     if len(raw) != size or used != len(blob):
         raise CorruptValueError(f"its frame holds {len(raw)} bytes and its row {size}")
     return bytes(raw)
+
+
+def checked(raw: bytes) -> bytes:
+    """Return a value that is stored without compression, unless it can't be JSON: a page of it is zeros or random.
+
+    Such a value has no checksum, so other damage is not detected. Parsing each value would take too long.
+
+    Raises:
+        CorruptValueError: it has a NUL byte, or is not UTF-8.
+    """
+    if b"\0" in raw:
+        raise CorruptValueError("it has a NUL byte")
+    if not raw.isascii():
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            raise CorruptValueError("it is not UTF-8") from None
+    return raw

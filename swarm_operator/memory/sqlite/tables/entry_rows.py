@@ -9,7 +9,7 @@ from typing import Any, Final
 from swarm_operator.memory.core.entry import Entry, Identity
 from swarm_operator.memory.core.errors import CorruptValueError
 from swarm_operator.memory.sqlite.database.many_rows import RowsStatement
-from swarm_operator.memory.sqlite.tables.compression import decompress
+from swarm_operator.memory.sqlite.tables.compression import checked, decompress
 
 _ACCESSED: Final = "(SELECT at FROM accesses WHERE accesses.id = entries.id AND at >= entries.created_at)"
 _COLUMNS: Final = "namespace, key, value, tags, metadata, ttl, version, created_at, updated_at, expires_at, updated_by"
@@ -44,9 +44,8 @@ def read_each(db: sqlite3.Connection, identities: Sequence[Identity]) -> list[En
 def entry_of(row: tuple[Any, ...]) -> Entry:
     """Return the entry of a row. Raises CorruptValueError with the entry's namespace and key."""
     namespace, key, value, *others, codec, size = row
-    if codec:
-        try:
-            value = decompress(codec, value, size)
-        except CorruptValueError as error:
-            raise CorruptValueError(f"the value of {key!r} in {namespace!r} is damaged: {error}") from None
+    try:
+        value = decompress(codec, value, size) if codec else checked(value)
+    except CorruptValueError as error:
+        raise CorruptValueError(f"the value of {key!r} in {namespace!r} is damaged: {error}") from None
     return Entry(namespace, key, value, *others)

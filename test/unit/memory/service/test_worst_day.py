@@ -117,7 +117,9 @@ async def test_a_corrupt_file_is_replaced_by_the_backup(fork_process, tmp_path):
                 await memory.get("n", f"k{number}")
             except MemoryClientError as error:
                 codes.add((error.status, error.code))
-        assert codes == {(503, "corrupt")}
+        # A damaged page may hold only the end of a value.
+        assert (503, "corrupt") in codes
+        assert codes <= {(503, "corrupt"), (503, "corrupt-value")}
         await follow("The file is corrupt", process)
         assert len([entry async for entry in memory.iterate("n")]) == 100
         await memory.put("n", "after", 1)

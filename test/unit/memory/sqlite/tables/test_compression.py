@@ -121,14 +121,15 @@ async def test_the_totals_follow_every_overwrite_and_deletion(tmp_path):
         assert kept == counted
 
 
-async def test_a_damaged_value_is_an_error_of_its_own_entry_that_can_be_written_over(tmp_path):
+@pytest.mark.parametrize(("value", "end"), [(LONG, b"\xff"), ("x" * 5000, b"\xff"), ("x" * 5000, b"\0")])
+async def test_a_damaged_value_is_an_error_of_its_own_entry_that_can_be_written_over(tmp_path, value, end):
     path = tmp_path / "db"
     async with SqliteStore.open(path) as store:
-        await store.put("n", "bad", LONG)
+        await store.put("n", "bad", value)
         await store.put("n", "good", LONG)
     db = sqlite3.connect(path)
     (blob,) = db.execute("SELECT value FROM entries WHERE key = 'bad'").fetchone()
-    db.execute("UPDATE entries SET value = ? WHERE key = 'bad'", (blob[:-1] + b"\xff",))
+    db.execute("UPDATE entries SET value = ? WHERE key = 'bad'", (blob[:-1] + end,))
     db.commit()
     db.close()
     async with SqliteStore.open(path) as store:
