@@ -121,7 +121,11 @@ async def test_the_totals_follow_every_overwrite_and_deletion(tmp_path):
         assert kept == counted
 
 
-@pytest.mark.parametrize(("value", "end"), [(LONG, b"\xff"), ("x" * 5000, b"\xff"), ("x" * 5000, b"\0")])
+@pytest.mark.parametrize(
+    ("value", "end"),
+    [(LONG, b"\xff"), ("x" * 5000, b"\xff"), ("x" * 5000, b"\0")],
+    ids=["a frame", "not UTF-8", "zeros"],
+)
 async def test_a_damaged_value_is_an_error_of_its_own_entry_that_can_be_written_over(tmp_path, value, end):
     path = tmp_path / "db"
     async with SqliteStore.open(path) as store:
