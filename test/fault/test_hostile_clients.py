@@ -175,4 +175,3 @@ async def test_others_notice_little(tmp_path):
     if ALONE:
         assert report["slowest probe"]["attacked"] < 1, report
         assert report["GET p99"]["attacked"] < 0.25, report
-        assert report["GET p99"]["attacked"] <= 3 * report["GET p99"]["control"], report
