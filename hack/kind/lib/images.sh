@@ -60,7 +60,7 @@ node_image() {
 	local image debian
 	image=$(node_image_name)
 	if ! docker image inspect "$image" >/dev/null 2>&1; then
-		say "  making a node image from package registries (about 12 minutes the first time)"
+		say "  making a node image from package registries (12 to 18 minutes the first time)"
 		"$KIND_DIR/binaries.sh" all >/dev/null
 		debian=$(debian_image "$DEBIAN_SUITE")
 		step "images of the control plane" control_plane_images "$debian"
