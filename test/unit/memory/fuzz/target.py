@@ -38,10 +38,6 @@ _QUIET = 0.2
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
 
 
-OF_GRPC = re.compile(r"[IWEF]\d{4} [\d:.]+ +\d+ ")
-"""A line of the gRPC library in C about a frame. GRPC_VERBOSITY=NONE may not prevent all of them."""
-
-
 class Target:
     """A running service.
 
@@ -85,8 +81,6 @@ class Target:
 
     def _read_log(self) -> None:
         for line in self._output:
-            if OF_GRPC.match(line):
-                continue
             self.log.append(json.loads(line))
             if self.log[-1]["event"] == "serving":
                 self._serving.set()
