@@ -2,7 +2,7 @@
 
 Each slice reads its own snapshot and continues at the end position of the previous slice, like a next page. So two
 slices of a page have the guarantees of two pages. If the database is replaced between two slices (see backup.replace),
-the page begins anew, with what is left of its CPU time but at least one slice: all its entries are of one database.
+the page begins anew, so all its entries are of one database. It has the rest of its CPU time, and at least one slice.
 """
 
 from __future__ import annotations

@@ -196,7 +196,7 @@ class VectorIndex:
         def read(db: sqlite3.Connection) -> SearchPage:
             if self._state != state:
                 raise _ReplacedError(_REPLACING)
-            # The first read of the snapshot is made with the lock: what is in memory is never newer than the snapshot.
+            # The snapshot begins with the first read. Under the lock no other search can make the bits newer than it.
             with planes.lock:
                 if query.vector is not None and query.namespace is not None and covers(query.within, query.namespace):
                     table.check_width(db, query.namespace, query.vector)

@@ -74,7 +74,7 @@ class Planes:
         self.lock = threading.Lock()
         self._alone = alone
         self._current = False
-        """Whether what is here is what the snapshot has, of the rows that loading has come to."""
+        """True if the loaded rows are equal to those of the snapshot."""
         self._count = 0
         self._last = 0
         """Row ID that loading has come to."""

@@ -14,7 +14,7 @@ from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 MIB = 1024 * 1024
 PREFIXES = ("k1", "k3", "k4", "k5", "k6")
 RESERVE = 6 * MIB
-"""Enough for the words of what was written last, which a busy machine may not have indexed when the disk is full."""
+"""Space for the words of the last writes, which a busy machine may index after the disk is full."""
 
 
 @pytest.fixture
