@@ -119,6 +119,7 @@ class Workload(Step[SwarmMemoryStore]):
                 return held
         applied = await self._apply(r, wanted)
         if isinstance(applied, dict) and not r.parsed.spec.hibernated:
+            applied = await _with_strategy(r, applied)  # of a new StatefulSet
             await self._follow(Attempt(r, image, applied, _pod(r)), delays)
         return applied
 

@@ -290,6 +290,11 @@ class TestOnDelete:
         assert condition("Upgraded")["reason"] == "RolledBack"
 
 
+async def test_a_new_statefulset_has_the_strategy_after_one_pass(become, kubernetes):
+    await become(version="v1", updateStrategy="OnDelete")
+    assert kubernetes.workload["spec"]["updateStrategy"]["type"] == "OnDelete"
+
+
 async def test_no_field_says_rolling(serving, kubernetes):
     """It is the API server's default: a new field would write the StatefulSets of all stores."""
     assert "updateStrategy" not in kubernetes.workload["spec"]
