@@ -23,6 +23,7 @@ test the texts of the entries in the order of their updates.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any, Final
@@ -34,7 +35,7 @@ from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search import blocks, fulltext, words
 from swarm_operator.memory.sqlite.search.allowance import Allowance
 from swarm_operator.memory.sqlite.search.by_update import by_update
-from swarm_operator.memory.sqlite.search.candidates import Candidate, by_id, rows
+from swarm_operator.memory.sqlite.search.candidates import Candidate, by_ids, rows
 from swarm_operator.memory.sqlite.search.index import MAX_TEXT_BYTES, index_text, stored_text
 from swarm_operator.memory.sqlite.search.tokenizer import language_of
 from swarm_operator.memory.sqlite.tables.compression import Codec
@@ -237,12 +238,11 @@ def _in_order(
         known = db.execute(_ID, (namespace, key)).fetchone()
         # If the entry was deleted, entries of the same rank are repeated.
         after = (score, known[0] if known is not None else 0)
-    for score, row_id in ranked:
-        if (score, row_id) > after:
-            row = by_id(db, row_id)
-            if row is not None:
-                place = [score, row[1], row[2]]
-            yield Candidate(["rank", *place], row, score)
+    behind = ranked[bisect.bisect_right(ranked, after) :]
+    for (score, _), (_, row) in zip(behind, by_ids(db, [row_id for _, row_id in behind]), strict=True):
+        if row is not None:
+            place = [score, row[1], row[2]]
+        yield Candidate(["rank", *place], row, score)
 
 
 def _newest(db: sqlite3.Connection, query: Query, plan: str, place: list[Any]) -> Generator[Candidate, None, None]:
@@ -260,7 +260,7 @@ def _newest(db: sqlite3.Connection, query: Query, plan: str, place: list[Any]) -
             continue
         try:
             for found, end in _batches(db, sought, limits, before):
-                tested = ((row_id, by_id(db, row_id), True) for row_id in found)
+                tested = ((row_id, row, True) for row_id, row in by_ids(db, found))
                 for row_id, row, matches in tested if name == "newest" else _tested(db, expression, found):
                     if row is not None:
                         place = [row[8], row[1], row[2]]
@@ -324,8 +324,8 @@ def _tested(
 
     def tested() -> Iterator[tuple[int, tuple[Any, ...] | None, bool]]:
         matching = fulltext.matching(expression, texts, language_of(db))
-        for row_id, *_ in texts:
-            yield row_id, by_id(db, row_id), row_id in matching
+        for row_id, row in by_ids(db, [row_id for row_id, *_ in texts]):
+            yield row_id, row, row_id in matching
 
     for row_id in found:
         row = db.execute(_TEXT_BY_ID, (row_id,)).fetchone()

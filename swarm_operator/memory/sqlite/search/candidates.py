@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from swarm_operator.memory.core.pages import Position
@@ -11,6 +12,10 @@ from swarm_operator.memory.sqlite.database.driver import sqlite3
 
 HEAD: Final = "e.id, e.namespace, e.key, e.updated_at, e.expires_at, e.tags, e.metadata, e.size, e.created_at"
 _BY_ID = f"SELECT {HEAD} FROM entries e WHERE e.id = ?"  # noqa: S608 - constants only
+_BY_IDS = f"SELECT {HEAD} FROM json_each(?) AS wanted CROSS JOIN entries e ON e.id = wanted.value"  # noqa: S608
+_FIRST: Final = 16
+"""Number of rows that the first statement of by_ids reads: a page is often full with them."""
+_MOST: Final = 256
 _NAMESPACES = "SELECT name FROM namespaces WHERE name >= ? AND name < ? ORDER BY name"
 
 
@@ -41,6 +46,18 @@ def by_id(db: sqlite3.Connection, row_id: int) -> tuple[Any, ...] | None:
     """Return the HEAD columns of a row; None if it does not exist."""
     row: tuple[Any, ...] | None = db.execute(_BY_ID, (row_id,)).fetchone()
     return row
+
+
+def by_ids(db: sqlite3.Connection, ids: Sequence[int]) -> Iterator[tuple[int, tuple[Any, ...] | None]]:
+    """Yield row IDs in their order, with the HEAD columns of their rows; None if a row does not exist.
+
+    One statement reads many rows. Each further one reads more, as a caller that goes on needs more.
+    """
+    start, size = 0, _FIRST
+    while part := ids[start : start + size]:
+        found = {row[0]: row for row in db.execute(_BY_IDS, (json.dumps(part),)).fetchall()}
+        yield from ((row_id, found.get(row_id)) for row_id in part)
+        start, size = start + size, min(size * 4, _MOST)
 
 
 def namespaces(db: sqlite3.Connection, ranges: list[tuple[str, str | bytes]], first: str = "") -> Iterator[str]:

@@ -13,13 +13,13 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from swarm_operator.memory.core.pages import Hit, Position, SearchPage, Step
 from swarm_operator.memory.core.query import Mode, Query
 from swarm_operator.memory.sqlite.search import fulltext, planner
-from swarm_operator.memory.sqlite.search.candidates import by_id
+from swarm_operator.memory.sqlite.search.candidates import by_ids
 from swarm_operator.memory.sqlite.search.index import index_text
 from swarm_operator.memory.sqlite.search.tokenizer import language_of
 from swarm_operator.memory.sqlite.tables import entry_rows
@@ -124,7 +124,7 @@ def hybrid(
     if position is not None:
         after = (-position[1], _row_id(db, position))
         fused = [each for each in fused if each > after]
-    ranked = (Ranked(worth, row_id, words.get(row_id), cosines.get(row_id)) for worth, row_id in fused)
+    ranked = [Ranked(worth, row_id, words.get(row_id), cosines.get(row_id)) for worth, row_id in fused]
     _fill(db, query, ranked, limits, now, found)
 
 
@@ -159,15 +159,14 @@ def _fused(words: dict[int, int], cosines: dict[int, float]) -> list[tuple[float
 
 
 def _fill(
-    db: sqlite3.Connection, query: Query, ranked: Iterable[Ranked], limits: Limits, now: int, found: SearchPage
+    db: sqlite3.Connection, query: Query, ranked: Sequence[Ranked], limits: Limits, now: int, found: SearchPage
 ) -> None:
     """Read the entries, and add those that live to the page until it is full."""
     started = time.perf_counter()
     matches = planner.Filter(db, query, now)
     taken: list[tuple[Ranked, tuple[Any, ...]]] = []
     size = 0
-    for each in ranked:
-        row = by_id(db, each.row_id)
+    for each, (_, row) in zip(ranked, by_ids(db, [each.row_id for each in ranked]), strict=True):
         if row is None or not matches(row):
             continue
         if len(taken) == limits.hits or (taken and size + row[7] > limits.bytes):

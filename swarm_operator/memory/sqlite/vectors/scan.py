@@ -24,7 +24,7 @@ import numpy as np
 from swarm_operator.memory.core.pages import SearchPage
 from swarm_operator.memory.core.query import Order, Query
 from swarm_operator.memory.sqlite.search import planner
-from swarm_operator.memory.sqlite.search.candidates import by_id
+from swarm_operator.memory.sqlite.search.candidates import by_ids
 from swarm_operator.memory.sqlite.vectors.codes import distances, matrix
 from swarm_operator.memory.sqlite.vectors.planes import Planes
 from swarm_operator.memory.sqlite.vectors.table import slot
@@ -104,7 +104,7 @@ def scan(
         start, size = start + size, _BATCH
         if matches is not None:
             found.tested += len(batch)
-            batch = [row_id for row_id in batch if (row := by_id(db, row_id)) is not None and matches(row)]
+            batch = [row_id for row_id, row in by_ids(db, batch) if row is not None and matches(row)]
         if expired:
             batch = [row_id for row_id in batch if row_id not in expired]
         scored = _scored(db, planes, vector, sorted(batch), held=held)
