@@ -135,6 +135,8 @@ async def test_the_queue_is_bounded_by_bytes_too(tmp_path):
 
 
 async def test_callers_get_an_error_when_the_writer_dies(tmp_path):
+    seen = []
+
     async def live_and_die():
         async with SqliteStore.open(tmp_path / "db") as store:
             await store.put("n", "k", 1)
@@ -144,16 +146,17 @@ async def test_callers_get_an_error_when_the_writer_dies(tmp_path):
 
             store._worker.run, run = broken, store._worker.run
             results = await asyncio.gather(*(store.put("n", str(n), 1) for n in range(300)), return_exceptions=True)
-            assert {type(result) for result in results} == {InternalStoreError}
-            assert not store.alive
-            assert store.stopped.done()
+            seen.append({type(result) for result in results})
+            seen.append((store.alive, store.stopped.done()))
             with pytest.raises(StoreClosedError):
                 await store.put("n", "k", 2)
             store._worker.run = run
-            assert (await store.get("n", "k")).value == 1
+            seen.append((await store.get("n", "k")).value)
 
     with pytest.raises(ZeroDivisionError):
         await live_and_die()
+    # Compared here: the end of the store raises the writer's error over one of these.
+    assert seen == [{InternalStoreError}, (False, True), 1]
 
 
 async def test_results_come_in_the_order_of_submission(store):
