@@ -21,6 +21,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 MIB = 1024 * 1024
 BODY = 16 * MIB
+MESSAGE = 4 * MIB
 ENDLESS = "GET /healthz HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -179,7 +180,7 @@ class Attacker:
         options = [("grpc.use_local_subchannel_pool", 1)]
         async with grpc.aio.insecure_channel(f"127.0.0.1:{self.target.grpc_port}", options=options) as channel:
             batch = channel.unary_unary("/swarm.memory.v1.Memory/Batch", request_serializer=bytes)
-            await batch(b"\x0a\x00" * (BODY // 2 - 10), metadata=(("authorization", f"Bearer {self.target.token}"),))
+            await batch(b"\x0a\x00" * (MESSAGE // 2 - 10), metadata=(("authorization", f"Bearer {self.target.token}"),))
 
     async def half_a_message(self):
         async with self.connection(self.target.grpc_port) as (reader, writer):
@@ -250,7 +251,7 @@ def literal(name: str, value: str) -> bytes:
 
 
 async def send_half_a_message(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str) -> None:
-    """Begin a gRPC message of 15 MiB, send all but its last byte as the flow control allows, and wait."""
+    """Begin a gRPC message of 3 MiB, send all but its last byte as the flow control allows, and wait."""
     headers = {
         ":method": "POST", ":scheme": "http", ":path": "/swarm.memory.v1.Memory/Search", ":authority": "localhost",
         "te": "trailers", "content-type": "application/grpc", "authorization": f"Bearer {token}",
@@ -258,7 +259,7 @@ async def send_half_a_message(reader: asyncio.StreamReader, writer: asyncio.Stre
     block = b"".join(itertools.starmap(literal, headers.items()))
     writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, block))
     # The first field, text of a SearchRequest, fills the message.
-    size = 15 * MIB
+    size = MESSAGE - MIB
     message = struct.pack(">BI", 0, size)
     windows, initial, rest = {0: 65535, 1: 65535}, 65535, len(message) + size - 1
     while True:

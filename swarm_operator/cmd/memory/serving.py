@@ -142,6 +142,10 @@ def _milliseconds(text: str) -> float:
     flag("--max-exports", "MAX_EXPORTS", "4", whole(1), "concurrent exports"),
     flag("--max-imports", "MAX_IMPORTS", "4", whole(1), "concurrent imports"),
     flag("--max-grpc-calls", "MAX_GRPC_CALLS", "512", whole(1), "concurrent gRPC calls, watches included"),
+    flag(
+        "--max-grpc-message-bytes", "MAX_GRPC_MESSAGE_BYTES", "4194304", whole(16_384, 16 * 1024 * 1024),
+        "maximum bytes of a gRPC message",
+    ),
     flag("--max-grpc-connections", "MAX_GRPC_CONNECTIONS", "256", whole(1), "connections to the gRPC port"),
     flag(
         "--mcp-max-sessions", "MCP_MAX_SESSIONS", "500", whole(1),

@@ -103,6 +103,10 @@ class ServiceSettings:
     max_grpc_calls: int = 512
     """Maximum concurrent gRPC calls, including watches but not health checks; more get RESOURCE_EXHAUSTED."""
 
+    max_grpc_message_bytes: int = 4 * MIB
+    """Maximum bytes of a gRPC message, which the package grpc copies on the event loop; more get RESOURCE_EXHAUSTED.
+    The default is gRPC's own."""
+
     max_grpc_connections: int = 256
     """Maximum connections to the gRPC port; more are closed."""
 

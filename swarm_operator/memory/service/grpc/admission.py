@@ -82,7 +82,7 @@ class Admission:
 
     def __init__(self, quotas: Quotas, settings: ServiceSettings) -> None:
         self._quotas = quotas
-        self._largest = settings.max_body_bytes
+        self._largest = settings.max_grpc_message_bytes
         self._timeout = settings.body_timeout
         self._callers: dict[str, _Caller] = collections.defaultdict(_Caller)
         self._reading: dict[_Reading, None] = {}

@@ -1,7 +1,7 @@
 """The pause of a caller whose large messages are refused.
 
-The package grpc copies a whole message on the event loop before the server can see its size. A message of 16 MiB takes
-some 30 ms of the processor, and the event loop serves no other request meanwhile. A refusal comes too late to prevent
+The package grpc copies a whole message on the event loop before the server can see its size. A message of 4 MiB takes
+some 8 ms of the processor, and the event loop serves no other request meanwhile. A refusal comes too late to prevent
 that, so the next message is read later.
 """
 

@@ -85,7 +85,7 @@ class GrpcServer:
                 ("grpc.keepalive_time_ms", _PING_MS),
                 # The window of a stream must not grow before its message is read.
                 ("grpc.http2.bdp_probe", 0),
-                ("grpc.max_receive_message_length", settings.max_body_bytes),
+                ("grpc.max_receive_message_length", settings.max_grpc_message_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),  # a second process must not share the port silently
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),

@@ -102,7 +102,7 @@ async def test_calls_have_shares_and_the_admin_gets_in(start_grpc, calling, monk
 
 
 async def test_messages_that_do_not_come_take_no_more_than_a_share(start_grpc, calling, eventually):
-    async with start_grpc(max_held_body_bytes=64 * MIB) as served:
+    async with start_grpc(max_held_body_bytes=16 * MIB) as served:
         channel = await calling(served)
         calls = [begin(channel, READER, method) for method in ("Put", "Get", "List", "Watch", "Batch")]
         refusals = [asyncio.ensure_future(served.problem(call)) for call in calls]
@@ -115,8 +115,8 @@ async def test_messages_that_do_not_come_take_no_more_than_a_share(start_grpc, c
             if refused.done():
                 status, problem = refused.result()
                 assert status is grpc.StatusCode.RESOURCE_EXHAUSTED
-                assert "bytes of requests: the token reader holds 33554432" in problem.message
-        assert served.quotas.bodies.held == 32 * MIB
+                assert "bytes of requests: the token reader holds 8388608" in problem.message
+        assert served.quotas.bodies.held == 8 * MIB
         await served.memory.Put(pb.PutRequest(namespace="n", key="k", value=b"1"))
         entry = await MemoryStub(channel).Get(pb.GetRequest(namespace="n", key="k"), metadata=metadata(READER))
         assert entry.value == b"1", "a message that comes at once needs no reservation"
@@ -246,11 +246,11 @@ async def test_a_large_request_of_reflection_is_refused_and_the_next_ones_wait(
 
 
 async def test_open_reflections_have_a_share(start_grpc, calling, eventually):
-    async with start_grpc(max_held_body_bytes=64 * MIB) as served:
+    async with start_grpc(max_held_body_bytes=16 * MIB) as served:
         channel = await calling(served)
         reflect = channel.stream_stream(REFLECTION, request_serializer=bytes, response_deserializer=bytes)
         calls = [reflect(metadata=metadata(READER)) for _ in range(2)]
-        await held_is(served.quotas.bodies, 32 * MIB, eventually)
+        await held_is(served.quotas.bodies, 8 * MIB, eventually)
         status, problem = await served.problem(reflect(metadata=metadata(READER)).read())
         assert (status, problem.code) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "overloaded")
         for call in calls:

@@ -27,7 +27,7 @@ async def test_without_a_valid_token_nothing_is_answered(served, connecting, tok
 
 
 async def test_a_message_over_the_limit_is_refused(start_grpc):
-    async with start_grpc(max_body_bytes=1000) as served:
+    async with start_grpc(max_grpc_message_bytes=1000) as served:
         await served.memory.Put(pb.PutRequest(namespace="n", key="k", value=b'"' + b"x" * 500 + b'"'))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await served.memory.Put(pb.PutRequest(namespace="n", key="k", value=b'"' + b"x" * 1500 + b'"'))

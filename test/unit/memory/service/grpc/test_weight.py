@@ -27,9 +27,9 @@ BOMBS = {
 def bomb(name):
     kind, piece = BOMBS[name]
     if piece is None:
-        put = pb.PutRequest(tags=[""] * (MIB * 15 // 2))
+        put = pb.PutRequest(tags=[""] * (MIB * 3 // 2))
         return kind, pb.BatchRequest(operations=[pb.BatchRequest.Operation(put=put)]).SerializeToString()
-    return kind, piece * (15 * MIB // len(piece))
+    return kind, piece * (3 * MIB // len(piece))
 
 
 @pytest.mark.parametrize("name", BOMBS)
