@@ -11,8 +11,8 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-_PER_TURN: Final = 16
-"""Maximum connections accepted in one turn, which takes some 3 ms; their first requests take as much in the next."""
+_PER_TURN: Final = 8
+"""Maximum connections accepted in one turn, which takes 2 to 8 ms; their first requests take as much in the next."""
 _PAUSE: Final = 0.1
 """Seconds until the next attempt after the process has reached its limit of open files."""
 

@@ -184,13 +184,15 @@ class Connections:
         self._ended[reason] += 1
         self._peers[reason] = peer
 
-    def sweep(self, now: float) -> None:
-        """Check the deadlines of all connections, and report. Call it each second.
+    def sweep(self, now: float, part: int = 0, parts: int = 1) -> None:
+        """Check the deadlines of a part of the connections, and report. Call it for each part once a second.
 
         Args:
             now: seconds of a monotonic clock.
+            part: number of the part, from 0.
+            parts: number of parts: checking a thousand connections at once takes up to 25 ms.
         """
-        for connection in tuple(self._open):
+        for connection in [each for each in self._open if hash(each) % parts == part]:
             connection.check(now)
         self.report(now)
 
