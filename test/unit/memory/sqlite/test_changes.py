@@ -1,11 +1,12 @@
 """The change feed: complete, in order, resumable, and nobody's burden."""
 
 import asyncio
+import contextlib
 
 import pytest
 
 from swarm_operator.memory.core import Delete, Draft, Put
-from swarm_operator.memory.core.changes import Op
+from swarm_operator.memory.core.changes import Change, Op
 from swarm_operator.memory.core.errors import InvalidInputError, MissedChangesError, StoreClosedError
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig, changes
 
@@ -202,3 +203,15 @@ async def test_a_watch_misses_no_change_that_is_committed_while_it_begins(tmp_pa
         store._readers.changes = overtaken
         async with store.watch(since=1) as watch:
             assert [change.key for change in await watch.next(0.001)] == [str(number) for number in range(20)]
+
+
+async def test_many_watches_are_woken_a_few_in_each_turn(store):
+    async with contextlib.AsyncExitStack() as stack:
+        watches = [await stack.enter_async_context(store.watch()) for _ in range(3 * changes._WOKEN)]
+        woken = []
+        store._feed.publish([Change(1, "n", "a", Op.PUT, 1, 1, None)])
+        for _ in range(3):
+            woken.append(sum(watch._wakeup.is_set() for watch in watches))
+            await asyncio.sleep(0)
+        assert woken == [changes._WOKEN, 2 * changes._WOKEN, 3 * changes._WOKEN]
+        assert [len(await watch.next()) for watch in watches] == [1] * len(watches)
