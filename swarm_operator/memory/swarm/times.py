@@ -1,7 +1,8 @@
-"""Conversion of times in records: written like the seed's `toISOString` (JavaScript), read in known legacy formats."""
+"""Conversion of times: written like the seed's `toISOString` (JavaScript), read in known legacy formats."""
 
 from __future__ import annotations
 
+import functools
 import math
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -12,10 +13,11 @@ _MAX_MILLISECONDS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999, the maximum of the text format."""
 
 
+@functools.lru_cache(maxsize=256)  # a batch has one time, and a new entry has two equal times
 def to_text(milliseconds: int) -> str:
     """Return a time as RFC 3339 in UTC with milliseconds: 2026-01-31T12:00:00.250Z."""
     seconds, rest = divmod(min(max(milliseconds, 0), _MAX_MILLISECONDS), 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{rest:03}Z"
 
 
 def from_text(value: Any) -> int | None:
