@@ -50,6 +50,8 @@ DATABASE_NAME = "swarm-memory.db"
 CURSOR_KEY_NAME = "cursor-key"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _GRPC_SERVER = "swarm_operator.memory.service.grpc.server"
+_COLLECTED_OBJECTS = 20_000
+"""New objects after which Python's garbage collector looks for cycles."""
 _SHUTDOWN_POLL = 0.01
 """Seconds between two checks of the in-flight requests of a stopping server."""
 
@@ -117,6 +119,8 @@ async def serve(settings: ServiceSettings, config: StoreConfig) -> int:
                     await app.loaded()
                     # A full collection lets no thread run, and takes 50 ms and more if it goes through what was loaded.
                     gc.freeze()
+                    # Requests leave few cycles: Python's 700 objects cost them 6 % of their processor time.
+                    gc.set_threshold(_COLLECTED_OBJECTS)
                     asked = await _stopped(running, store, stop)
                     # Wait here, so that all protocols share one grace period.
                     await _shut_down(servers, running)
@@ -284,9 +288,8 @@ class _Server(uvicorn.Server):
         self.started = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Check the deadlines of the connections each second. uvicorn calls this ten times a second."""
-        if counter % 10 == 0:
-            self._connections.sweep(time.monotonic())
+        """Check the deadlines of a tenth of the connections. uvicorn calls this ten times a second."""
+        self._connections.sweep(time.monotonic(), counter % 10, 10)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
