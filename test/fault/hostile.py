@@ -22,6 +22,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 MIB = 1024 * 1024
 BODY = 16 * MIB
 MESSAGE = 4 * MIB
+LARGE_CALL = json.dumps({
+    "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+    "params": {"name": "memory_list", "arguments": {}, "_meta": {str(n): [[], {}] for n in range(200_000)}},
+}).encode()  # fmt: skip
+"""Made once: the attacker's processor is not to be busy with it."""
 ENDLESS = "GET /healthz HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -136,10 +141,8 @@ class Attacker:
         await self.request("POST", "/v1/import", b"\n" * (2 * BODY))
 
     async def large_tool_call(self):
-        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "memory_list", "arguments": {}}}
-        call["params"]["_meta"] = {str(number): [[], {}] for number in range(200_000)}
         accepts = ("Content-Type: application/json", "Accept: application/json, text/event-stream")
-        await self.request("POST", "/mcp", json.dumps(call).encode(), *accepts)
+        await self.request("POST", "/mcp", LARGE_CALL, *accepts)
 
     async def announced_body(self):
         async with self.connection() as (reader, writer):

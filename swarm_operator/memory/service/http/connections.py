@@ -6,8 +6,9 @@ ends are counted in a metric, and logged at most once in ten seconds for each re
 
 from __future__ import annotations
 
+import asyncio
 import resource
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +30,8 @@ METRICS_CONNECTIONS: Final = 64
 _RESERVE: Final = 32
 """Connections above the limit, reserved for probes while the limit of connections with requests is reached. A probe
 keeps its connection until this number of newer connections has arrived."""
+_READ: Final = 2
+"""Maximum connections with large requests that are read in a turn of the event loop, up to 256 KiB of each."""
 _FILES: Final = 64
 """Files of the process other than connections: the database, its log, sockets, modules."""
 _LOG_INTERVAL: Final = 10.0
@@ -139,6 +142,8 @@ class Connections:
         self._ended: Counter[Reason] = Counter()
         self._peers: dict[Reason, str] = {}
         self._logged: dict[Reason, float] = {}
+        self._turns: OrderedDict[str, deque[Callable[[], None]]] = OrderedDict()
+        """Connections that wait for their turn to be read, by client; the first client is next."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -171,6 +176,27 @@ class Connections:
     def release(self, connection: Connection) -> None:
         """Record that the rest of a client's response fits into the send buffer."""
         self._unsent_bytes -= self._unsent.pop(connection, 0)
+
+    def wait_turn(self, peer: str, read: Callable[[], None]) -> None:
+        """Call `read` in one of the next turns of the event loop.
+
+        A few connections are read in each turn, and clients take turns. Otherwise a turn would take as long as all
+        clients together send.
+        """
+        if not self._turns:
+            asyncio.get_running_loop().call_soon(self._give_turns)
+        self._turns.setdefault(peer, deque()).append(read)
+
+    def _give_turns(self) -> None:
+        for _ in range(_READ):
+            peer, waiting = self._turns.popitem(last=False)
+            read = waiting.popleft()
+            if waiting:
+                self._turns[peer] = waiting
+            read()
+            if not self._turns:
+                return
+        asyncio.get_running_loop().call_soon(self._give_turns)
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection."""

@@ -46,7 +46,11 @@ PROBES: Final = frozenset({"/healthz", "/readyz"})
 """Paths that are served while more connections than the limit have requests."""
 _SLICE: Final = 16 * 1024
 """Bytes that the parser gets at once: short header fields take 30 times as much memory."""
+_BODY_SLICE: Final = 64 * 1024
+"""The same inside a body: uvicorn copies what has arrived of the body with each slice."""
 _LINGER_SECONDS: Final = 2.0
+_DISCARD_PAUSE: Final = 0.05
+"""Seconds between two reads of what is discarded, each of up to 256 KiB."""
 _LINGER_BYTES: Final = 8 * 1024 * 1024
 """Bytes and seconds for which the rest of a refused request is discarded. Without this the client's next write would
 fail, and the client might never read the response."""
@@ -164,13 +168,18 @@ class BoundedProtocol(HttpToolsProtocol):
             and self._direct.answer(self, data)
         ):
             return
-        if len(data) > _SLICE:
-            for start in range(0, len(data), _SLICE):
-                if self.transport.is_closing():
-                    break
-                self.data_received(data[start : start + _SLICE])
-            self._end_turn()
+        if len(data) <= _SLICE:
+            self._feed(data)
             return
+        start = 0
+        while start < len(data) and not self.transport.is_closing():
+            end = start + (_BODY_SLICE if self._part is _BODY else _SLICE)
+            self._feed(data[start:end])
+            start = end
+        self._end_turn()
+
+    def _feed(self, data: bytes) -> None:
+        """Give bytes to the parser, or discard them after a refusal."""
         if self._refused:
             self._discarded += len(data)
             if self._discarded > _LINGER_BYTES:
@@ -195,7 +204,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """
         if not self.flow.read_paused and not self.transport.is_closing():
             self.flow.pause_reading()
-            self.loop.call_soon(self._begin_turn)
+            if self._refused or (self._part is _BODY and self.cycle.response_complete):
+                self.loop.call_later(_DISCARD_PAUSE, self._begin_turn)
+            else:
+                self._shared.wait_turn(self.peer, self._begin_turn)
 
     def _begin_turn(self) -> None:
         if not self.transport.is_closing():

@@ -91,6 +91,7 @@ async def _exported(call: Call, namespaces: list[str] | None) -> AsyncGenerator[
 
 
 async def _import(call: Call) -> Reply | Stream:
+    call.credential.principal.check_writer()  # before the body is read
     query = call.query()
     for name, schema in _IMPORT.query.items():
         if query.get(name, schema["default"]) not in schema["enum"]:

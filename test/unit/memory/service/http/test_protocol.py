@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from support.authority import Authority
 from unit.memory.conftest import TOKEN, running_service
 
+from swarm_operator.memory.service.http import protocol
 from swarm_operator.memory.service.http.connections import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED
 from swarm_operator.memory.service.http.protocol import BoundedProtocol
 from swarm_operator.memory.service.http.tls import TlsProtocol
@@ -415,6 +416,20 @@ async def test_a_stream_ends_with_its_connection_also_if_another_request_waits_b
     async with asyncio.timeout(PATIENCE):
         while "swarm_memory_watches 0.0" not in await service.metrics():
             pass
+
+
+async def test_what_is_discarded_is_read_with_pauses(service, connect, monkeypatch):
+    monkeypatch.setattr(protocol, "_DISCARD_PAUSE", 3600.0)
+    peer = await connect(service)
+    peer.send(b"PUT /v1/entries/n/k HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % SIZE)
+    assert await peer.problem() == (401, "unauthorized")
+    peer.send(b"x" * MIB)
+    await until(lambda: the_connection(service).flow.read_paused)
+    read = the_connection(service)._body_bytes
+    peer.send(b"x" * MIB)
+    assert (await service.call("GET", "/healthz")).status == 200
+    assert (the_connection(service)._body_bytes, the_connection(service).flow.read_paused) == (read, True)
+    peer.writer.transport.abort()
 
 
 @pytest.mark.parametrize(
