@@ -248,6 +248,7 @@ def main() -> None:
         data = options.data or Path(name)
         path = data / "swarm-memory.db"
         if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
             uvloop.run(fill(path, options))
         with servers.swarm_memory(data) as server:
             uvloop.run(indexed(server))
