@@ -81,9 +81,10 @@ def _cost(row: str) -> str:
 
 
 def _text(row: str) -> str:
-    """Return the SQL of the text of a row, not expanded; NULL if its value is damaged. See index.index_text."""
+    """Return the SQL of the text of a row, not expanded; NULL if it has none or a damaged one. See index.index_text."""
     return f"""
-        CASE WHEN {row}.codec = 0 AND {row}.size <= {MAX_TEXT_BYTES} AND instr({row}.value, x'5c') = 0
+        CASE WHEN {row}.codec IS NULL THEN NULL
+        WHEN {row}.codec = 0 AND {row}.size <= {MAX_TEXT_BYTES} AND instr({row}.value, x'5c') = 0
         THEN CAST({row}.value AS TEXT)
         ELSE indexed_text(
             CASE {row}.codec WHEN 0 THEN substr({row}.value, 1, {MAX_TEXT_BYTES}) ELSE {row}.value END,
