@@ -12,29 +12,39 @@
 . "$(dirname "$0")/lib/common.sh"
 . "$KIND_DIR/lib/go.sh"
 
-# go_tool MODULE_DIR PACKAGE NAME VERSION [LDFLAGS]: build one program into the cache, atomically.
+# pinned MODULE_DIR VERSION: stop unless the module pins the version.
+pinned() {
+	grep -qE "^(require )?[[:space:]]*[^ ]+ ${2//./\\.}( |$)" "$KIND_DIR/go/$1/go.mod" || die "$KIND_DIR/go/$1/go.mod does not pin $2: it and lib/common.sh must name the same version"
+}
+
+# go_tool MODULE_DIR PACKAGE NAME [VERSION]: build one program into the cache, atomically.
 go_tool() {
-	local dir=$KIND_DIR/go/$1 package=$2 name=$3 version=$4 ldflags=${5:-}
+	local dir=$1 package=$2 name=$3 version=${4:-}
 	[[ -x $BIN/$name ]] && return
-	[[ -z $version ]] || grep -qE "^(require )?[[:space:]]*[^ ]+ ${version//./\\.}( |$)" "$dir/go.mod" || die "$dir/go.mod does not pin $version: it and lib/common.sh must name the same version"
+	[[ -z $version ]] || pinned "$dir" "$version"
 	ensure_go
-	# The caller's flags and workspace must not change what is built.
-	step "go build $name $version" env -C "$dir" CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off \
-		go build -trimpath -buildvcs=false -ldflags "-s -w $ldflags" -o "$BIN/.$name.new" "$package"
+	step "go build $name $version" go_build "$KIND_DIR/go/$dir" -ldflags "-s -w" -o "$BIN/.$name.new" "$package"
 	mv "$BIN/.$name.new" "$BIN/$name"
 }
 
+# kubernetes PROGRAM...: build programs of Kubernetes likewise, all at once: Go links two of them at a time.
 kubernetes() {
-	local minor version_package=k8s.io/component-base/version
+	local program missing=() minor package=k8s.io/component-base/version
+	for program; do [[ -x $BIN/$program ]] || missing+=("$program"); done
+	((${#missing[@]})) || return 0
+	pinned kubernetes "$KUBERNETES_VERSION"
+	ensure_go
 	minor=$(cut -d. -f2 <<<"$KUBERNETES_VERSION")
-	go_tool kubernetes "k8s.io/kubernetes/cmd/$1" "$1" "$KUBERNETES_VERSION" \
-		"-X $version_package.gitVersion=$KUBERNETES_VERSION -X $version_package.gitMajor=1 -X $version_package.gitMinor=$minor -X $version_package.gitTreeState=clean"
+	mkdir -p "$BIN/.new"
+	step "go build ${missing[*]} $KUBERNETES_VERSION" go_build "$KIND_DIR/go/kubernetes" \
+		-ldflags "-s -w -X $package.gitVersion=$KUBERNETES_VERSION -X $package.gitMajor=1 -X $package.gitMinor=$minor -X $package.gitTreeState=clean" \
+		-o "$BIN/.new/" "${missing[@]/#/k8s.io/kubernetes/cmd/}"
+	mv "$BIN"/.new/* "$BIN/"
 }
 
 control_plane() {
 	go_tool etcd go.etcd.io/etcd/server/v3 etcd "$ETCD_VERSION"
-	kubernetes kubectl
-	kubernetes kube-apiserver
+	kubernetes kubectl kube-apiserver
 }
 
 # The entrypoint, units and settings that kind gives its nodes are in its own module.
@@ -64,9 +74,9 @@ all)
 	go_tool kind sigs.k8s.io/kind kind "$KIND_VERSION"
 	node_files
 	control_plane
-	for program in kubelet kubeadm kube-proxy kube-scheduler kube-controller-manager; do kubernetes "$program"; done
+	kubernetes kubelet kubeadm kube-proxy kube-scheduler kube-controller-manager
 	go_tool coredns . coredns "$COREDNS_VERSION"
-	go_tool pause . pause ""
+	go_tool pause . pause
 	go_tool local-path-provisioner github.com/rancher/local-path-provisioner local-path-provisioner "$LOCAL_PATH_VERSION"
 	;;
 kind) go_tool kind sigs.k8s.io/kind kind "$KIND_VERSION" ;;
