@@ -23,7 +23,7 @@ go_tool() {
 	[[ -x $BIN/$name ]] && return
 	[[ -z $version ]] || pinned "$dir" "$version"
 	ensure_go
-	step "go build $name $version" go_build "$KIND_DIR/go/$dir" -ldflags "-s -w" -o "$BIN/.$name.new" "$package"
+	CGO_ENABLED=0 step "go build $name $version" go_build "$KIND_DIR/go/$dir" -ldflags "-s -w" -o "$BIN/.$name.new" "$package"
 	mv "$BIN/.$name.new" "$BIN/$name"
 }
 
@@ -35,8 +35,9 @@ kubernetes() {
 	pinned kubernetes "$KUBERNETES_VERSION"
 	ensure_go
 	minor=$(cut -d. -f2 <<<"$KUBERNETES_VERSION")
-	mkdir -p "$BIN/.new"
-	step "go build ${missing[*]} $KUBERNETES_VERSION" go_build "$KIND_DIR/go/kubernetes" \
+	rm -rf "$BIN/.new" # an interrupted build may have left half a program
+	mkdir "$BIN/.new"
+	CGO_ENABLED=0 step "go build ${missing[*]} $KUBERNETES_VERSION" go_build "$KIND_DIR/go/kubernetes" \
 		-ldflags "-s -w -X $package.gitVersion=$KUBERNETES_VERSION -X $package.gitMajor=1 -X $package.gitMinor=$minor -X $package.gitTreeState=clean" \
 		-o "$BIN/.new/" "${missing[@]/#/k8s.io/kubernetes/cmd/}"
 	mv "$BIN"/.new/* "$BIN/"

@@ -19,8 +19,9 @@ ensure_go() {
 
 not_older() { [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]; }
 
-# go_build FOLDER ARGUMENT...: `go build` of small programs. The caller's flags and workspace do not change what is built. Go
-# compiles for 11 % less time without DWARF, which `-s` drops anyway, and with fewer garbage collections.
+# go_build FOLDER ARGUMENT...: `go build` in a folder. The caller's GOFLAGS and workspace do not change what is built.
+# Go compiles for 11 % less time without DWARF, which `-s` drops anyway, and with fewer garbage collections. CGO_ENABLED
+# is 0 unless the caller sets it.
 go_build() {
 	env -C "$1" "CGO_ENABLED=${CGO_ENABLED:-0}" GOFLAGS=-mod=readonly GOWORK=off GOGC=400 \
 		go build -trimpath -buildvcs=false -gcflags=all=-dwarf=false "${@:2}"
