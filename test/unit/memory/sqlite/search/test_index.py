@@ -118,6 +118,21 @@ async def test_a_file_of_version_2_gets_its_indexes(tmp_path):
         await check(store)
 
 
+async def test_plain_texts_are_indexed_without_python(tmp_path, monkeypatch):
+    """A call for each row would wait for Python's lock; a text with an escape shows that calls are seen."""
+    calls, text = [], words._indexed_text
+    monkeypatch.setattr(words, "_indexed_text", lambda *given: (calls.append(given), text(*given))[1])
+    async with SqliteStore.open(tmp_path / "db", StoreConfig()) as store:
+        await store.put("n", "new", "needle")
+        assert await found(store, "needle") == {"new"}
+        await store.put("n", "new", "thread")
+        assert await found(store, "thread") == {"new"}
+        assert calls == []
+        await store.put("n", "escaped", 'a "thread"')
+        assert await found(store, "thread") == {"new", "escaped"}
+        assert calls
+
+
 async def test_a_damaged_value_can_be_overwritten_and_its_old_words_find_nothing(tmp_path):
     async with SqliteStore.open(tmp_path / "db", StoreConfig(compression_threshold=1)) as store:
         await store.put("n", "k", "needle " * 100)
