@@ -19,7 +19,7 @@ from swarm_operator.controllers.swarmmemorystore.backups import objects
 from swarm_operator.controllers.swarmmemorystore.backups.destination import destination_of, is_used_by
 from swarm_operator.controllers.swarmmemorystore.backups.volume import BackupsVolume
 from swarm_operator.controllers.swarmmemorystore.storage import FINALIZER, data_claim, data_claim_name
-from swarm_operator.controllers.swarmmemorystore.workload.serving import running_workload, serves
+from swarm_operator.controllers.swarmmemorystore.workload.serving import is_stopped, running_workload, serves
 from swarm_operator.runtime.errors import ForbiddenError, NotFoundError
 from swarm_operator.runtime.resource import Key, Object, controller_of, key_of
 
@@ -80,6 +80,11 @@ class FinalBackup(Step[SwarmMemoryStore]):
                 return await self._delete_volume(r, claim)
         if store.metadata.annotations.get(labels.SKIP_FINAL_BACKUP) == "true":
             return await self._keep_volume(r, claim, f"{labels.SKIP_FINAL_BACKUP} asks for no final backup")
+        if backup is None and claim["metadata"].get("deletionTimestamp") and is_stopped(store, r.client.cache):
+            # Kubernetes starts no pod with such a claim, so no Job either.
+            note = f"PersistentVolumeClaim {claim['metadata']['name']} is being deleted: there is no final backup"
+            r.recorder.event(r.obj, "Warning", "VolumeLost", note, action="Delete")
+            return await self._release(r)
         reason, why = _ready(backup) if backup else ("", "it was not made")
         if (backup is not None and backup.status.phase == "Failed") or seconds_deleted(r) >= self._deadline:
             return await self._keep_volume(r, claim, f"SwarmMemoryBackup {name}: {why}")

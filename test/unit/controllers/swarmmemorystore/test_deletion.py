@@ -223,6 +223,17 @@ async def test_a_pod_that_holds_a_volume_on_its_way_out_is_not_stopped(reconcile
     assert replicas() == 1, "the data is gone with the pod"
 
 
+async def test_a_volume_on_its_way_out_without_a_pod_is_not_waited_for(
+    reconciler, deleted, claim, objects, finalizers, recorder
+):
+    """As after a cluster that was deleted unnoticed has made its store anew."""
+    deleted()
+    claim(deletionTimestamp="2026-11-23T11:00:00Z")
+    await reconciler.reconcile(KEY)
+    assert (objects(BACKUP), finalizers()) == ([], ["other"])
+    assert "VolumeLost" in recorder.reasons
+
+
 async def test_when_it_is_verified_the_volume_goes_and_then_the_store(
     reconciler, deleted, claim, backup, client, objects, finalizers, recorder
 ):

@@ -337,7 +337,8 @@ async def test_a_search_uses_no_model_of_the_former_database(replaceable, tmp_pa
     gate.set()
 
     async def by_meaning():
-        return (await find(store, "vixen", mode="hybrid")).mode is Mode.HYBRID
+        return (await find(store, "vixen")).fresh
 
     await until(by_meaning)
-    assert len((await find(store, "vixen")).hits) == 20
+    page = await find(store, "vixen", mode="hybrid")
+    assert (page.mode, len(page.hits), page.fresh) == (Mode.HYBRID, 20, True)
