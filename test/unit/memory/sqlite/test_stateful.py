@@ -78,6 +78,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.directory = Path(tempfile.mkdtemp())
         self.runner = asyncio.Runner()
+        self.run = self.runner.get_loop().run_until_complete  # no signal handlers each time
         self.clock = Clock()
         self.model = {}
         self.expired = {}  # versions of rows that have expired and still lie there
@@ -114,10 +115,10 @@ class StoreMachine(RuleBasedStateMachine):
                 SqliteStore.open(self.directory / "db", self.config, clock=self.clock, embedder=self.embedder)
             )
 
-        self.runner.run(enter())
+        self.run(enter())
 
     def close(self):
-        self.runner.run(self.stack.aclose())
+        self.run(self.stack.aclose())
         with contextlib.closing(sqlite3.connect(self.directory / "db")) as db:
             self.check_tables(db)
             self.check_words(db)
@@ -182,7 +183,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(namespace=NAMESPACES, key=KEYS, value=VALUES, ttl=TTLS, tags=TAGS, vector=VECTORS)
     def put(self, namespace, key, value, ttl, tags, vector):
-        entry, created = self.runner.run(self.store.put(namespace, key, value, ttl=ttl, tags=tags, vector=vector))
+        entry, created = self.run(self.store.put(namespace, key, value, ttl=ttl, tags=tags, vector=vector))
         assert (entry.version, created) == self.model_put((namespace, key), value, ttl, tags, vector)
 
     @rule(namespace=NAMESPACES, key=KEYS, tags=TAGS)
@@ -191,7 +192,7 @@ class StoreMachine(RuleBasedStateMachine):
             return None if entry is None else Draft.create(namespace, key, [entry.value], tags=tags)
 
         row = self.live((namespace, key))
-        entry, written = self.runner.run(self.store.update(namespace, key, change))
+        entry, written = self.run(self.store.update(namespace, key, change))
         assert written is (row is not None)
         if row is not None:
             version, _ = self.model_put((namespace, key), [row[0]], 0, tags)
@@ -239,7 +240,7 @@ class StoreMachine(RuleBasedStateMachine):
                     return found
 
         expected = [(identity, self.model[identity][0]) for identity in sorted(self.model) if matches(identity)]
-        found = self.runner.run(pages())
+        found = self.run(pages())
         assert (sorted(found, key=lambda each: each[0]) if words or order else found) == expected
 
     def vector(self, identity):
@@ -278,7 +279,7 @@ class StoreMachine(RuleBasedStateMachine):
             and self.live(identity) is not None and self.tags[identity].issuperset(tags)
             and (vector := self.vector(identity)) is not None
         }  # fmt: skip
-        found = self.runner.run(pages())
+        found = self.run(pages())
         assert len(found) == len(expected)
         assert dict(found) == pytest.approx(expected, abs=0.02)
         assert [each[1] for each in found] == sorted((each[1] for each in found), reverse=True)
@@ -293,9 +294,9 @@ class StoreMachine(RuleBasedStateMachine):
                     found += await watch.next(0.001)
             return since, found
 
-        since, found = self.runner.run(replay())
+        since, found = self.run(replay())
         every = "SELECT seq, namespace, key FROM changes WHERE seq > ? ORDER BY seq"
-        rows = self.runner.run(self.store._worker.run(lambda db: db.execute(every, (since,)).fetchall()))
+        rows = self.run(self.store._worker.run(lambda db: db.execute(every, (since,)).fetchall()))
         wanted = [row[0] for row in rows if namespace in {None, row[1]} and row[2].startswith(prefix)]
         assert [change.seq for change in found] == wanted
 
@@ -310,7 +311,7 @@ class StoreMachine(RuleBasedStateMachine):
             await asyncio.gather(*gets)
             return await asyncio.gather(*tasks)
 
-        results = self.runner.run(all_at_once())
+        results = self.run(all_at_once())
         for (namespace, key, value, ttl), (entry, created) in zip(writes, results, strict=True):
             assert (entry.version, created) == self.model_put((namespace, key), value, ttl)
 
@@ -341,7 +342,7 @@ class StoreMachine(RuleBasedStateMachine):
         if atomic and failed is not None:
             self.model, self.tags, self.vectors, self.expired, self.floor = before
             with pytest.raises(BatchItemError) as caught:
-                self.runner.run(self.store.batch(operations))
+                self.run(self.store.batch(operations))
             assert (caught.value.index, caught.value.cause.current_version) == (failed, expected[failed][1])
             return
         results = [
@@ -350,7 +351,7 @@ class StoreMachine(RuleBasedStateMachine):
             else (result[0].version, result[1])
             if isinstance(result, tuple)
             else result
-            for result in self.runner.run(self.store.batch(operations, atomic=atomic))
+            for result in self.run(self.store.batch(operations, atomic=atomic))
         ]
         assert results == expected
 
@@ -364,9 +365,9 @@ class StoreMachine(RuleBasedStateMachine):
         row = self.live(origin)
         if row is None:
             with pytest.raises(VersionConflictError):
-                self.runner.run(self.store.transact([origin, destination], decide))
+                self.run(self.store.transact([origin, destination], decide))
             return
-        removed, (entry, created) = self.runner.run(self.store.transact([origin, destination], decide))
+        removed, (entry, created) = self.run(self.store.transact([origin, destination], decide))
         self.model_delete(origin)
         assert (removed, (entry.version, created)) == (True, self.model_put(destination, row[0], 0))
 
@@ -375,21 +376,21 @@ class StoreMachine(RuleBasedStateMachine):
         known = [*self.model, *self.expired]
         gone = [each for each in known if each[0] == namespace and each[1].startswith(prefix)]
         expected = sum(self.live(identity) is not None for identity in gone)
-        assert self.runner.run(self.store.delete_range(namespace, prefix=prefix)) == expected
+        assert self.run(self.store.delete_range(namespace, prefix=prefix)) == expected
         for identity in gone:
             self.model_delete(identity)
 
     @rule(namespace=NAMESPACES, key=KEYS)
     def delete(self, namespace, key):
-        assert self.runner.run(self.store.delete(namespace, key)) is self.model_delete((namespace, key))
+        assert self.run(self.store.delete(namespace, key)) is self.model_delete((namespace, key))
 
     @rule(namespace=NAMESPACES, key=KEYS)
     def get(self, namespace, key):
-        entry = self.runner.run(self.store.get(namespace, key))
+        entry = self.run(self.store.get(namespace, key))
         row = self.live((namespace, key))
         assert (entry and (entry.value, entry.version)) == (row and row[:2])
         if entry is not None:
-            (vector,) = self.runner.run(self.store.vectors([entry]))
+            (vector,) = self.run(self.store.vectors([entry]))
             assert (vector is None) == (self.vectors[namespace, key] is None)
 
     @rule(namespace=NAMESPACES, prefix=st.sampled_from(["", "k", "z/", "\U0010ffff"]), limit=st.integers(1, 3))
@@ -408,7 +409,7 @@ class StoreMachine(RuleBasedStateMachine):
             for name, key in sorted(self.model)
             if name == namespace and key.startswith(prefix) and self.live((name, key))
         ]
-        assert self.runner.run(pages()) == expected
+        assert self.run(pages()) == expected
 
     @rule(seconds=st.sampled_from([0.5, 1, 4.999]))
     def wait(self, seconds):
@@ -416,8 +417,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def collect(self):
-        self.runner.run(self.store.collect_garbage())
-        rows = self.runner.run(self.store._worker.run(lambda db: db.execute("SELECT count(*) FROM entries").fetchone()))
+        self.run(self.store.collect_garbage())
+        rows = self.run(self.store._worker.run(lambda db: db.execute("SELECT count(*) FROM entries").fetchone()))
         assert rows[0] == len([identity for identity in list(self.model) if self.live(identity)])
         self.floor = max([self.floor, *self.expired.values()])
         self.expired.clear()
@@ -436,7 +437,7 @@ class StoreMachine(RuleBasedStateMachine):
             return
         StoreMachine.steps += 1
         live = [name for name, key in list(self.model) if self.live((name, key))]
-        stats = self.runner.run(self.store.stats())
+        stats = self.run(self.store.stats())
         counted = (stats.entries, stats.agents, stats.tasks)
         assert counted == (len(live), live.count("swarm:agents"), live.count("swarm:tasks"))
 
