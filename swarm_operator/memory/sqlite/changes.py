@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Final, TypeAlias
 from swarm_operator.memory.core.changes import Change, Op
 from swarm_operator.memory.core.errors import MissedChangesError, StoreClosedError
 from swarm_operator.memory.core.namespaces import covers
+from swarm_operator.memory.sqlite.database.driver import sqlite3
 
 PAGE: Final = 500
 """Changes per read, and rows per trim step: about 1 ms."""
@@ -28,6 +28,7 @@ PAGE: Final = 500
 _BOUNDS = """
     SELECT coalesce((SELECT min(seq) FROM changes), 1), coalesce((SELECT max(seq) FROM changes), 0)
 """
+sqlite3.register_adapter(Op, int)  # as in database.driver
 _APPEND = """
     INSERT INTO changes (seq, namespace, key, op, version, at, updated_by, row_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """

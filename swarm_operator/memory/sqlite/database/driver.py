@@ -19,6 +19,11 @@ else:
     except ModuleNotFoundError:
         import sqlite3
 
+# Without an adapter, each bound value of other types than int, float and str takes 1.4 us: the module looks for methods
+# that these lack. With a function in C that returns the same value it takes 0.2 us.
+sqlite3.register_adapter(bytes, bytes.__bytes__)
+sqlite3.register_adapter(type(None), {}.get)  # type: ignore[arg-type]
+
 VERSION: Final = sqlite3.sqlite_version
 """Version of the library in use, e.g. "3.53.4"."""
 

@@ -33,10 +33,11 @@ from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.search import words
 from swarm_operator.memory.sqlite.search.index import NO_TAGS
-from swarm_operator.memory.sqlite.tables.compression import StoredValue
+from swarm_operator.memory.sqlite.tables.compression import Codec, StoredValue
 from swarm_operator.memory.sqlite.vectors import table as vectors
 from swarm_operator.memory.sqlite.write.context import Head, WriteContext
 
+sqlite3.register_adapter(Codec, int)  # as in database.driver
 COLUMNS: Final = (
     "version", "created_at", "updated_at", "ttl", "expires_at", "size", "tags", "metadata", "value", "codec",
     "updated_by",
