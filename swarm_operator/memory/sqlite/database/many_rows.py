@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 
-_SIZES: Final = (100, 20, 5, 1)
+_SIZES: Final = (100, 32, 16, 8, 4, 2, 1)
 """Rows of a statement. SQLite compiles each statement once, so there are few sizes."""
 
 

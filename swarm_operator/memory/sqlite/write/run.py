@@ -1,9 +1,14 @@
-"""Runs of puts: consecutive puts of different entries in one operation, which few statements write together."""
+"""Runs of puts: consecutive puts of different entries, which few statements write together.
+
+The puts may be those of one request or of many. Few statements also mean few hand-overs of Python's lock: with two
+statements for each put, the writer's thread and the event loop took turns, and one of two cores was idle.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
 from swarm_operator.memory.core.entry import Entry
 from swarm_operator.memory.core.errors import MemoryStoreError, VersionConflictError
@@ -25,18 +30,64 @@ _UPDATE: Final = RowsStatement(
 )
 
 
-def apply_each(context: WriteContext, writes: Sequence[Operation]) -> Iterator[Any]:
-    """Apply writes in order. Yield the result of each, or its MemoryStoreError."""
+class Run(NamedTuple):
+    """Puts of different entries, none with a vector, that are applied together.
+
+    Attributes:
+        puts: the puts, in order.
+    """
+
+    puts: Sequence[PutOperation]
+
+    def apply(self, context: WriteContext) -> list[tuple[Entry, bool] | VersionConflictError]:
+        """Check the conditions of all puts, and write those that hold. Return the result or the error of each."""
+        db = context.db
+        heads = context.heads([put.identity for put in self.puts])
+        results: list[tuple[Entry, bool] | VersionConflictError] = []
+        inserted: list[tuple[Any, ...]] = []
+        updated: list[tuple[Any, ...]] = []
+        last_id: int = db.execute(_LAST_ID).fetchone()[0]
+        for put in self.puts:
+            head = heads.get(put.identity, NO_HEAD)
+            try:
+                entry, created = put.check(context, head)
+            except VersionConflictError as error:
+                results.append(error)
+                continue
+            row_id, *_ = head
+            if row_id is None:
+                row_id = last_id = last_id + 1
+                inserted.append((row_id, entry.namespace, entry.key, *put.columns(entry)))
+            else:
+                words.forget(db, row_id, entry.namespace, head[4])
+                updated.append((row_id, *put.columns(entry)))
+            put.record(context, head, row_id, entry)
+            results.append((entry, created))
+        _INSERT.execute(db, inserted)
+        _UPDATE.execute(db, updated)
+        return results
+
+
+def grouped(writes: Sequence[Operation]) -> Iterator[Operation | Run]:
+    """Yield the writes in order, with those that form a run as one."""
     start = 0
     while start < len(writes):
-        run = _run(writes, start)
-        if len(run) >= _SHORTEST:
-            yield from _put(context, run)
+        puts = _puts(writes, start)
+        if len(puts) >= _SHORTEST:
+            yield Run(puts)
         else:
-            run = run or [writes[start]]
-            for write in run:
-                yield _apply(context, write)
-        start += len(run)
+            puts = puts or [writes[start]]
+            yield from puts
+        start += len(puts)
+
+
+def apply_each(context: WriteContext, writes: Sequence[Operation]) -> Iterator[Any]:
+    """Apply writes in order. Yield the result of each, or its MemoryStoreError."""
+    for write in grouped(writes):
+        if isinstance(write, Run):
+            yield from write.apply(context)
+        else:
+            yield _apply(context, write)
 
 
 def _apply(context: WriteContext, write: Operation) -> Any:
@@ -46,45 +97,16 @@ def _apply(context: WriteContext, write: Operation) -> Any:
         return error
 
 
-def _run(writes: Sequence[Operation], start: int) -> list[Any]:
+def _puts(writes: Sequence[Operation], start: int) -> list[Any]:
     """Return the puts from a place on, up to one that needs what an earlier write has written, or a vector's table."""
-    run: list[PutOperation] = []
+    puts: list[PutOperation] = []
     seen = set()
-    for write in writes[start:]:
+    for write in islice(writes, start, None):
         if not isinstance(write, PutOperation) or write.draft.vector is not None:
             break
         identity = write.identity
         if identity in seen:
             break
         seen.add(identity)
-        run.append(write)
-    return run
-
-
-def _put(context: WriteContext, run: Sequence[PutOperation]) -> list[tuple[Entry, bool] | VersionConflictError]:
-    """Check the conditions of all puts, and write those that hold."""
-    db = context.db
-    heads = context.heads([put.identity for put in run])
-    results: list[tuple[Entry, bool] | VersionConflictError] = []
-    inserted: list[tuple[Any, ...]] = []
-    updated: list[tuple[Any, ...]] = []
-    last_id: int = db.execute(_LAST_ID).fetchone()[0]
-    for put in run:
-        head = heads.get(put.identity, NO_HEAD)
-        try:
-            entry, created = put.check(context, head)
-        except VersionConflictError as error:
-            results.append(error)
-            continue
-        row_id, *_ = head
-        if row_id is None:
-            row_id = last_id = last_id + 1
-            inserted.append((row_id, entry.namespace, entry.key, *put.columns(entry)))
-        else:
-            words.forget(db, row_id, entry.namespace, head[4])
-            updated.append((row_id, *put.columns(entry)))
-        put.record(context, head, row_id, entry)
-        results.append((entry, created))
-    _INSERT.execute(db, inserted)
-    _UPDATE.execute(db, updated)
-    return results
+        puts.append(write)
+    return puts

@@ -2,7 +2,7 @@
 
 Requests wait in a bounded queue. New requests queue while a batch is being committed, so batches grow with the load and
 a single request is committed without delay. A batch is one transaction in one call on the writer's thread (see
-write.apply), with a savepoint per request: a failed request is rolled back alone. Results are delivered after COMMIT
+write.commit), with a savepoint per request: a failed request is rolled back alone. Results are delivered after COMMIT
 returns. With synchronous=FULL the WAL is synced by then, so acknowledged writes are on disk.
 """
 
@@ -34,8 +34,9 @@ from swarm_operator.memory.sqlite.database.checkpoint import truncate, wal_size
 from swarm_operator.memory.sqlite.database.connection import Worker
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.database.reserve import Reserve
-from swarm_operator.memory.sqlite.write.apply import Operation, commit_batch, trial_write
+from swarm_operator.memory.sqlite.write.apply import Operation
 from swarm_operator.memory.sqlite.write.batch import only_deletes
+from swarm_operator.memory.sqlite.write.commit import commit_batch, trial_write
 from swarm_operator.memory.sqlite.write.exclusive import ExclusiveSteps, MaintenanceTask
 from swarm_operator.memory.sqlite.write.hooks import CacheInvalidation, Follower
 

@@ -13,8 +13,9 @@ from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search import words
 from swarm_operator.memory.sqlite.tables.compression import compress
-from swarm_operator.memory.sqlite.write.apply import DeleteOperation, PutOperation, commit_batch
+from swarm_operator.memory.sqlite.write.apply import DeleteOperation, PutOperation
 from swarm_operator.memory.sqlite.write.batch import BatchOperation, TransactionOperation
+from swarm_operator.memory.sqlite.write.commit import commit_batch
 
 NOW = 1_800_000_000_000
 TABLES = (
