@@ -1,4 +1,4 @@
-"""Write operations. Compare-and-set conditions are checked here.
+"""Write operations, and their commit as one batch on the writer's thread. Compare-and-set conditions are checked here.
 
 An operation reads rows, checks its conditions, and writes. Expired rows count as absent in every condition, so the
 result does not depend on garbage collection.
@@ -7,16 +7,20 @@ Versions of an entry only increase, even if the entry is deleted and created aga
 version of all deleted entries. So a version known to a client identifies one value or none.
 
 PutOperation and DeleteOperation write one entry, and checked.CheckedPutOperation one that may have a twin. `batch` has
-the operations that read before they write, or write several entries. `commit` applies the operations of a batch. The
-entries that an operation may write are known before it runs: their cached copies are dropped first (see read.entries).
+the operations that read before they write, or write several entries. `run` has puts that are
+written together. The entries that an operation may write are known before it runs: their cached copies are dropped
+first (see read.entries).
 """
 
 from __future__ import annotations
 
+import copy
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
-from swarm_operator.memory.core.changes import Op
+from swarm_operator.memory.core.changes import Change, Op
 from swarm_operator.memory.core.entry import Draft, Entry, Identity
 from swarm_operator.memory.core.errors import (
     CorruptValueError,
@@ -25,6 +29,7 @@ from swarm_operator.memory.core.errors import (
     VersionConflictError,
 )
 from swarm_operator.memory.core.writes import Delete, Write
+from swarm_operator.memory.sqlite.database.connection import write_transaction
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.search import words
@@ -44,6 +49,7 @@ _INSERT: Final = f"""
 """  # noqa: S608 - constants only
 _UPDATE: Final = f"UPDATE entries SET {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE id = ?"  # noqa: S608
 _DELETE = "DELETE FROM entries WHERE id = ?"
+_TRIAL_BYTES: Final = 256 * 1024
 
 
 class Applicable(Protocol):
@@ -246,3 +252,72 @@ def _apply_statement(context: WriteContext, operation: PutOperation | DeleteOper
             raise
         context.rollback_to(savepoint)
         return reason
+
+
+def apply_alone(context: WriteContext, operations: Sequence[Operation]) -> list[Any]:
+    """Apply operations one by one, each in a savepoint. Return the result of each, or its MemoryStoreError."""
+    return [apply_in_savepoint(context, operation) for operation in operations]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Result of a batch.
+
+    Attributes:
+        results: the result or the error of each operation, in order.
+        states: new states of the written entries, in write order; empty if the batch failed.
+        changes: changes for the feed, in order; empty if the batch failed.
+        written: stored bytes of the written values.
+        changed: whether the batch wrote to the database.
+        failure: error of the whole batch; None if the batch was committed.
+    """
+
+    results: list[Any]
+    states: list[tuple[Identity, Entry | None]] = field(default_factory=list)
+    changes: Sequence[Change] = ()
+    written: int = 0
+    changed: bool = False
+    failure: MemoryStoreError | None = None
+
+
+def commit_batch(
+    db: sqlite3.Connection,
+    operations: Sequence[Operation],
+    now: Callable[[], int],
+    *,
+    keep: int,
+    apply: Callable[[WriteContext, Sequence[Operation]], list[Any]] = apply_alone,
+) -> Outcome:
+    """Apply operations in order and commit them. Return failures in the outcome; never raise.
+
+    The clock is read once, inside the transaction, so that times within a batch never decrease.
+
+    Args:
+        db: the writer's connection.
+        operations: the operations of the batch.
+        now: returns the time in milliseconds since the Unix epoch.
+        keep: number of changes to keep in the `changes` table.
+        apply: applies the operations in order, and returns the result of each or its MemoryStoreError.
+    """
+    outcome = Outcome([])
+    before = db.total_changes
+    try:
+        with write_transaction(db):
+            context = WriteContext.begin(db, now())
+            outcome.results = apply(context, operations)
+            outcome.states = context.states
+            outcome.written = context.written_bytes()
+            outcome.changes = context.finish(keep=keep)
+            outcome.changed = db.total_changes != before
+    except Exception as error:  # noqa: BLE001 - the error is returned to every caller of the batch
+        reason = from_sqlite(error)
+        # Each caller gets a copy: raising one exception object in many tasks would mix their tracebacks.
+        return Outcome([copy.copy(reason) for _ in operations], failure=reason)
+    return outcome
+
+
+def trial_write(db: sqlite3.Connection) -> None:
+    """Write and commit 256 KiB of incompressible data, then delete them. Raises sqlite3.Error."""
+    with write_transaction(db):
+        db.execute("INSERT OR REPLACE INTO write_probe (id, filler) VALUES (1, ?)", (os.urandom(_TRIAL_BYTES),))
+    db.execute("DELETE FROM write_probe")

@@ -14,10 +14,16 @@ from swarm_operator.memory.core.entry import Entry
 from swarm_operator.memory.core.errors import MemoryStoreError, VersionConflictError
 from swarm_operator.memory.sqlite.database.many_rows import RowsStatement
 from swarm_operator.memory.sqlite.search import words
-from swarm_operator.memory.sqlite.write.apply import COLUMNS, Operation, PutOperation
+from swarm_operator.memory.sqlite.write.apply import (
+    COLUMNS,
+    Operation,
+    PutOperation,
+    apply_alone,
+    apply_in_savepoint,
+)
 from swarm_operator.memory.sqlite.write.context import NO_HEAD, WriteContext
 
-_SHORTEST: Final = 4
+SHORTEST: Final = 4
 """Number of puts from which a run costs less than its puts one by one."""
 _LAST_ID = "SELECT coalesce(max(id), 0) FROM entries"
 _INSERT: Final = RowsStatement(f"INSERT INTO entries (id, namespace, key, {', '.join(COLUMNS)})", 3 + len(COLUMNS))
@@ -73,7 +79,7 @@ def grouped(writes: Sequence[Operation]) -> Iterator[Operation | Run]:
     start = 0
     while start < len(writes):
         puts = _puts(writes, start)
-        if len(puts) >= _SHORTEST:
+        if len(puts) >= SHORTEST:
             yield Run(puts)
         else:
             puts = puts or [writes[start]]
@@ -88,6 +94,21 @@ def apply_each(context: WriteContext, writes: Sequence[Operation]) -> Iterator[A
             yield from write.apply(context)
         else:
             yield _apply(context, write)
+
+
+def apply_in_runs(context: WriteContext, operations: Sequence[Operation]) -> list[Any]:
+    """Apply the operations of many clients, as apply.apply_alone does, but with runs of puts.
+
+    If a run fails, each of its puts is applied alone: an error is that of one client.
+    """
+    results: list[Any] = []
+    for operation in grouped(operations):
+        result = apply_in_savepoint(context, operation)
+        if not isinstance(operation, Run):
+            results.append(result)
+        else:
+            results += apply_alone(context, operation.puts) if isinstance(result, MemoryStoreError) else result
+    return results
 
 
 def _apply(context: WriteContext, write: Operation) -> Any:

@@ -2,7 +2,7 @@
 
 Requests wait in a bounded queue. New requests queue while a batch is being committed, so batches grow with the load and
 a single request is committed without delay. A batch is one transaction in one call on the writer's thread (see
-write.commit), with a savepoint per request: a failed request is rolled back alone. Results are delivered after COMMIT
+write.apply), with a savepoint per request: a failed request is rolled back alone. Results are delivered after COMMIT
 returns. With synchronous=FULL the WAL is synced by then, so acknowledged writes are on disk.
 """
 
@@ -34,11 +34,11 @@ from swarm_operator.memory.sqlite.database.checkpoint import truncate, wal_size
 from swarm_operator.memory.sqlite.database.connection import Worker
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.database.reserve import Reserve
-from swarm_operator.memory.sqlite.write.apply import Operation
+from swarm_operator.memory.sqlite.write.apply import Operation, apply_alone, commit_batch, trial_write
 from swarm_operator.memory.sqlite.write.batch import only_deletes
-from swarm_operator.memory.sqlite.write.commit import commit_batch, trial_write
 from swarm_operator.memory.sqlite.write.exclusive import ExclusiveSteps, MaintenanceTask
 from swarm_operator.memory.sqlite.write.hooks import CacheInvalidation, Follower
+from swarm_operator.memory.sqlite.write.run import SHORTEST, apply_in_runs
 
 DELETING: Final = DeletingError("the memory is being deleted: it takes no writes any more")
 """Refusal of writes from the final backup on."""
@@ -312,11 +312,12 @@ class Writer(ExclusiveSteps):
     async def _commit(self, batch: list[_Request]) -> None:
         operations, config = [request.operation for request in batch], self._config
         receivers = [request.receiver for request in batch]
+        apply = apply_alone if len(operations) < SHORTEST else apply_in_runs
         started = time.perf_counter()
         self._invalidation.before_commit([identity for request in batch for identity in request.identities])
         try:
             outcome = await self._worker.run(
-                lambda db: commit_batch(db, operations, self._now, keep=config.change_log_entries)
+                lambda db: commit_batch(db, operations, self._now, keep=config.change_log_entries, apply=apply)
             )
         except BaseException:
             self._invalidation.after_commit(())

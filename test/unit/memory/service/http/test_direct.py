@@ -14,7 +14,7 @@ from unit.memory.service.http.requests import FIELDS, PATIENCE, TEAM, request, r
 from swarm_operator.memory.client import MemoryClient
 from swarm_operator.memory.core.errors import StorageIOError
 from swarm_operator.memory.service.http.direct import Direct
-from swarm_operator.memory.sqlite.write.commit import Outcome
+from swarm_operator.memory.sqlite.write.apply import Outcome
 
 KEY = ("team", "k")
 

@@ -22,9 +22,8 @@ from swarm_operator.memory.sqlite.search import by_text, words
 from swarm_operator.memory.sqlite.search.planner import search
 from swarm_operator.memory.sqlite.search.tokenizer import language_of
 from swarm_operator.memory.sqlite.tables.compression import compress
-from swarm_operator.memory.sqlite.write.apply import DeleteOperation, PutOperation
+from swarm_operator.memory.sqlite.write.apply import DeleteOperation, PutOperation, commit_batch
 from swarm_operator.memory.sqlite.write.batch import BatchOperation
-from swarm_operator.memory.sqlite.write.commit import commit_batch
 
 WORDS = ("red", "reds", "green", "blue", "grey", "redGreen", "GREYBlue7")
 IDENTITIES = st.tuples(st.sampled_from(("a", "a/b", "b")), st.sampled_from(("k", "l", "myBlue")))

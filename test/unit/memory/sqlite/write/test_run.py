@@ -1,4 +1,4 @@
-"""Runs of puts: a batch writes what its writes would have written one by one, with few statements."""
+"""Runs of puts: a batch, or many clients, write what they would have written one by one, with few statements."""
 
 import contextlib
 import struct
@@ -13,9 +13,9 @@ from swarm_operator.memory.sqlite.database import schema
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.search import words
 from swarm_operator.memory.sqlite.tables.compression import compress
-from swarm_operator.memory.sqlite.write.apply import DeleteOperation, PutOperation
+from swarm_operator.memory.sqlite.write.apply import DeleteOperation, PutOperation, apply_alone, commit_batch
 from swarm_operator.memory.sqlite.write.batch import BatchOperation, TransactionOperation
-from swarm_operator.memory.sqlite.write.commit import commit_batch
+from swarm_operator.memory.sqlite.write.run import apply_in_runs
 
 NOW = 1_800_000_000_000
 TABLES = (
@@ -51,10 +51,15 @@ def database():
         yield db
 
 
-def commit(db, *operations, now=NOW):
-    outcome = commit_batch(db, operations, lambda: now, keep=10)
+def commit(db, *operations, now=NOW, apply=apply_alone):
+    outcome = commit_batch(db, operations, lambda: now, keep=10, apply=apply)
     assert outcome.failure is None
     return outcome
+
+
+def check_equal(one_db, one, other_db, other):
+    assert (one.states, one.changes, one.written) == (other.states, other.changes, other.written)
+    assert contents(one_db) == contents(other_db)
 
 
 def described(results):
@@ -77,10 +82,33 @@ def test_a_batch_writes_what_its_writes_would_have_written_one_by_one(before, wr
         batch = commit(together, BatchOperation(writes, atomic=False), now=NOW + 2000)
         single = commit(alone, *writes, now=NOW + 2000)
         assert described(batch.results[0]) == described(single.results)
-        assert batch.states == single.states
-        assert batch.changes == single.changes
-        assert batch.written == single.written
-        assert contents(together) == contents(alone)
+        check_equal(together, batch, alone, single)
+
+
+@settings(max_examples=15, deadline=None)
+@given(before=WRITES, writes=WRITES)
+def test_many_clients_write_what_they_would_have_written_one_by_one(before, writes):
+    with database() as together, database() as alone:
+        for db in (together, alone):
+            commit(db, *before)
+            words.catch_up(db)
+        both = commit(together, *writes, now=NOW + 2000, apply=apply_in_runs)
+        single = commit(alone, *writes, now=NOW + 2000)
+        assert described(both.results) == described(single.results)
+        check_equal(together, both, alone, single)
+
+
+def test_a_run_that_fails_is_applied_put_by_put():
+    """One client's error is not that of the others, whose puts are written once."""
+    bad = put("a", "bad", 1)
+    bad = bad._replace(draft=bad.draft._replace(metadata_json=None))  # the column is NOT NULL
+    puts = [put("a", f"k{number}", number) for number in range(5)]
+    puts.insert(2, bad)
+    with database() as together, database() as alone:
+        both = commit(together, *puts, apply=apply_in_runs)
+        single = commit(alone, *puts)
+        assert [isinstance(result, MemoryStoreError) for result in both.results] == [each is bad for each in puts]
+        check_equal(together, both, alone, single)
 
 
 @pytest.mark.parametrize("keys", [[f"k{number}" for number in range(117)], ["k", "l", "m", "n", "o", "k", "l"]])
@@ -94,15 +122,17 @@ def test_all_of_a_run_is_undone_with_its_batch(keys):
         assert (outcome.states, outcome.changes, contents(db)) == ([], [], before)
 
 
+@pytest.mark.parametrize("of_one", [True, False], ids=["one client", "many"])
 @pytest.mark.parametrize("rounds", [1, 2])
-def test_a_statement_writes_a_hundred_entries(rounds):
+def test_a_statement_writes_a_hundred_entries(rounds, of_one):
     """The first round inserts, the second one overwrites."""
     with database() as db:
         writes = [put("a", f"k{number}", number) for number in range(100)]
+        operations = [BatchOperation(writes)] if of_one else writes
         for _ in range(rounds):
             seen = set()  # SQLite reports a statement again for each of its triggers
             db.set_trace_callback(lambda sql, seen=seen: seen.add(sql) if sql.lstrip().startswith(WRITTEN) else None)
-            commit(db, BatchOperation(writes))
+            commit(db, *operations, apply=apply_in_runs)
         assert len(seen) == 1
 
 

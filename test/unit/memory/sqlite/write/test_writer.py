@@ -62,6 +62,16 @@ async def test_writes_that_arrive_together_are_committed_together(tmp_path, reco
         assert recorder.batches == [256, 44]
 
 
+async def test_puts_of_many_clients_take_few_statements(store):
+    seen = set()  # SQLite reports a statement again for each of its triggers
+    insert = "INSERT INTO entries "
+    await store._worker.run(
+        lambda db: db.set_trace_callback(lambda sql: seen.add(sql) if sql.lstrip().startswith(insert) else None)
+    )
+    await asyncio.gather(*(store.put("n", str(number), number) for number in range(32)))
+    assert len(seen) == 1
+
+
 async def test_a_batch_is_bounded_by_bytes(tmp_path, recorder):
     async with SqliteStore.open(tmp_path / "db", StoreConfig(max_batch_bytes=1000), observer=recorder) as store:
         await asyncio.gather(*(store.put("n", str(size), "x" * size) for size in (400, 400, 5000, 10)))
