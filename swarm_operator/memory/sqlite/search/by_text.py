@@ -192,11 +192,14 @@ def _ranked(
     with _time_limit(db, expression):
         if query.within is not None:
             return _ranked_by_own_texts(db, query, expression, matching, stale)
-        if _count(db, matching) > MAX_RANKED:
+        phrases = fulltext.phrases(expression)
+        single = len(phrases) == 1
+        # Each match has a single phrase. So if it is rare, there are few matches.
+        rare = _rare(db, phrases) if single else []
+        if not rare and _count(db, matching) > MAX_RANKED:
             return None
         # FTS5 counts all entries with each word for a rank, also those in the namespace. So the rare words alone rank.
-        phrases = fulltext.phrases(expression)
-        rare = [each for each in phrases if _count(db, fulltext.scoped(each, None)) <= MAX_RANKED]
+        rare = rare if single else _rare(db, phrases)
     with contextlib.suppress(_OutOfTimeError), _time_limit(db, expression):
         if rare and (limits is not None or len(rare) < len(phrases)):
             found = db.execute(_RANKED_BY, (fulltext.scoped(" ".join(rare), None), matching))
@@ -204,6 +207,11 @@ def _ranked(
             found = db.execute(_RANKED, (matching,))
         return sorted(found.fetchall())
     return None
+
+
+def _rare(db: sqlite3.Connection, phrases: list[str]) -> list[str]:
+    """Return the phrases that at most MAX_RANKED entries have."""
+    return [each for each in phrases if _count(db, fulltext.scoped(each, None)) <= MAX_RANKED]
 
 
 def _count(db: sqlite3.Connection, matching: str) -> int:

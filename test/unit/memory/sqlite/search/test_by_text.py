@@ -155,6 +155,18 @@ async def test_rare_words_rank_what_frequent_words_limit(store, monkeypatch, sco
     assert ('"rare"' in ranked, '"word"' in ranked) == (True, False)
 
 
+@pytest.mark.parametrize(("text", "ranked", "counts"), [("rare", True, 1), ("word", False, 2), ("word rare", True, 3)])
+async def test_a_rare_word_alone_is_counted_once(store, monkeypatch, text, ranked, counts):
+    monkeypatch.setattr(by_text, "MAX_RANKED", 3)
+    texts = ("word", "rare word", "word", "rare rare word", "rare", "word")
+    await fill(store, *(("n", f"k{number}", text) for number, text in enumerate(texts)))
+    statements = []
+    await store._readers._searchers[0].run(lambda db: db.set_trace_callback(statements.append))
+    page = await store.search(Query.create(text=text, namespace="n"))
+    assert page.ranked is ranked
+    assert len([each for each in statements if each.lstrip().startswith("SELECT count(*) FROM (")]) == counts
+
+
 async def test_prefixes_that_take_too_long_are_looked_for_among_the_other_words(store, in_time):
     await fill(store, *(("n", f"k{number}", "rare word" if number in {7, 9} else "word") for number in range(300)))
     query = Query.create(text="rare wor* k7")
