@@ -39,6 +39,7 @@ from swarm_operator.memory.transfer.restores.jobs import RestoreJobs
 
 _DECIMAL: Final = re.compile(r"[0-9]{1,19}(\.[0-9]{0,19})?([eE][+-]?[0-9]{1,3})?")
 _TRUE_FALSE: Final = {"true": True, "false": False}
+_UNPARSED: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Call:
     context: Context
     scope: Scope
     receive: Receive
-    parsed: Any = None
+    parsed: Any = _UNPARSED
 
     @property
     def id(self) -> str:
@@ -110,18 +111,21 @@ class Call:
         return parse_query_lists(self.scope["query_string"], operation.parameters, repeated=operation.repeated)
 
     async def parse(self) -> None:
-        """Parse a large body on a thread, for `document`. Raise InvalidInputError."""
+        """Parse a large body on a thread, for `document` and `value`. Raise InvalidInputError."""
         self.parsed = await run_on_thread(strict_json.parse_document, "body", self.body)
 
     def document(self) -> dict[str, Any]:
         """Return the body as a JSON object. Raise InvalidInputError."""
         self.query()
-        document = self.parsed
-        if document is None and self.body:
-            document = strict_json.parse_document("body", self.body)
+        document = self._json() if self.body else None
         if type(document) is not dict:
             raise InvalidInputError("body", "a JSON object")
         return document
+
+    def value(self) -> Any:
+        """Return the body, which is any JSON value. Raise InvalidInputError."""
+        self.query()
+        return self._json()
 
     def members(self) -> dict[str, Any]:
         """Return the body as an object with the operation's members; {} without a body. Raise InvalidInputError."""
@@ -144,6 +148,9 @@ class Call:
         """Return the response with a page of records."""
         records = [record.document for record in page.records]
         return json_reply({name: records, "next_cursor": self._cursors(query).encode(page.next_key)})
+
+    def _json(self) -> Any:
+        return strict_json.parse_document("body", self.body) if self.parsed is _UNPARSED else self.parsed
 
     def _cursors(self, query: dict[str, str]) -> Cursors:
         return cursors.of_records(self.credential, self.operation.name, query)

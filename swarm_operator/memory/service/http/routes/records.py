@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from swarm_operator.memory.core import strict_json
 from swarm_operator.memory.core.errors import InvalidInputError
 from swarm_operator.memory.service import cursors
 from swarm_operator.memory.service.asgi import JSON, Reply
@@ -126,8 +125,7 @@ def _handler(resource: Resource, row: RecordOperation) -> Handler:
         elif row.body is Body.DOCUMENT:
             arguments.append(call.document())
         else:
-            call.query()
-            arguments.append(strict_json.parse_document("body", call.body, levels=0))
+            arguments.append(call.value())
         if row.result is Result.PAGE:
             named |= call.page(query)
         elif row.result is Result.MESSAGES:

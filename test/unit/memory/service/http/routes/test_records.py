@@ -1,9 +1,12 @@
 """Records over HTTP: paths, methods, bodies, errors. What the operations do is in the contract."""
 
 import asyncio
+import threading
 
 import pytest
 
+from swarm_operator.memory.core import strict_json
+from swarm_operator.memory.core.threads import LARGE_BYTES
 from swarm_operator.memory.service.http.routes.records import ENDPOINTS
 
 
@@ -209,3 +212,24 @@ async def test_messages_are_read_with_a_cursor_that_is_never_lost(service):
 )
 async def test_bad_input_of_the_other_kinds_is_named_too(service, method, path, body, field):
     await test_bad_input_is_a_400_that_names_the_field(service, method, path, body, field)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "frame"),
+    [
+        ("PUT", "/v1/coordination/k", b'"%b"'),
+        ("PUT", "/v1/coordination/k", b"%bnull"),
+        ("PUT", "/v1/metrics/m", b'{"type":"%b"}'),
+        ("POST", "/v1/communications", b'{"fromAgent":"a","message":"%b"}'),
+    ],
+)
+async def test_a_large_body_is_parsed_on_its_thread_alone(service, monkeypatch, method, path, frame):
+    threads, real = [], strict_json.parse_document
+
+    def parse_document(*arguments, **options):
+        threads.append(threading.current_thread().name)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(strict_json, "parse_document", parse_document)
+    await service.call(method, path, frame % (b" " * LARGE_BYTES))
+    assert [name.startswith("memory-json") for name in threads] == [True]
