@@ -215,12 +215,15 @@ async def test_a_newer_workload_of_the_same_name_is_not_stopped(reconciler, dele
     assert replicas() == 1
 
 
-async def test_a_pod_that_holds_a_volume_on_its_way_out_is_not_stopped(reconciler, deleted, claim, workload, replicas):
+async def test_a_pod_that_holds_a_volume_on_its_way_out_is_not_stopped(
+    reconciler, deleted, claim, workload, replicas, finalizers
+):
     deleted()
     claim(deletionTimestamp="2026-11-23T11:00:00Z")
     workload()
     await reconciler.reconcile(KEY)
     assert replicas() == 1, "the data is gone with the pod"
+    assert FINALIZER in finalizers(), "the pod can make the backup yet"
 
 
 async def test_a_volume_on_its_way_out_without_a_pod_is_not_waited_for(
@@ -232,6 +235,15 @@ async def test_a_volume_on_its_way_out_without_a_pod_is_not_waited_for(
     await reconciler.reconcile(KEY)
     assert (objects(BACKUP), finalizers()) == ([], ["other"])
     assert "VolumeLost" in recorder.reasons
+
+
+async def test_a_backup_of_a_volume_on_its_way_out_is_waited_for(reconciler, deleted, claim, backup, finalizers):
+    """The pod of its Job keeps the volume."""
+    deleted()
+    claim(deletionTimestamp="2026-11-23T11:00:00Z")
+    backup("Running", "Running")
+    await reconciler.reconcile(KEY)
+    assert FINALIZER in finalizers()
 
 
 async def test_when_it_is_verified_the_volume_goes_and_then_the_store(
