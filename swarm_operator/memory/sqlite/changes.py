@@ -21,6 +21,8 @@ from swarm_operator.memory.core.errors import MissedChangesError, StoreClosedErr
 from swarm_operator.memory.core.namespaces import covers
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 
+sqlite3.register_adapter(Op, int)  # as in database.driver
+
 PAGE: Final = 500
 """Changes per read, and rows per trim step: about 1 ms."""
 
@@ -28,7 +30,6 @@ PAGE: Final = 500
 _BOUNDS = """
     SELECT coalesce((SELECT min(seq) FROM changes), 1), coalesce((SELECT max(seq) FROM changes), 0)
 """
-sqlite3.register_adapter(Op, int)  # as in database.driver
 _APPEND = """
     INSERT INTO changes (seq, namespace, key, op, version, at, updated_by, row_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """

@@ -199,7 +199,8 @@ def _ranked(
         if not rare and _count(db, matching) > MAX_RANKED:
             return None
         # FTS5 counts all entries with each word for a rank, also those in the namespace. So the rare words alone rank.
-        rare = rare if single else _rare(db, phrases)
+        if not single:
+            rare = _rare(db, phrases)
     with contextlib.suppress(_OutOfTimeError), _time_limit(db, expression):
         if rare and (limits is not None or len(rare) < len(phrases)):
             found = db.execute(_RANKED_BY, (fulltext.scoped(" ".join(rare), None), matching))

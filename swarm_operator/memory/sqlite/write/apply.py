@@ -7,9 +7,8 @@ Versions of an entry only increase, even if the entry is deleted and created aga
 version of all deleted entries. So a version known to a client identifies one value or none.
 
 PutOperation and DeleteOperation write one entry, and checked.CheckedPutOperation one that may have a twin. `batch` has
-the operations that read before they write, or write several entries. `run` has puts that are
-written together. The entries that an operation may write are known before it runs: their cached copies are dropped
-first (see read.entries).
+the operations that read before they write, or write several entries. `run` has puts that are written together. The
+entries that an operation may write are known before it runs: their cached copies are dropped first (see read.entries).
 """
 
 from __future__ import annotations

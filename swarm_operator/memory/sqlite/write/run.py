@@ -1,7 +1,7 @@
 """Runs of puts: consecutive puts of different entries, which few statements write together.
 
-The puts may be those of one request or of many. Few statements also mean few hand-overs of Python's lock: with two
-statements for each put, the writer's thread and the event loop took turns, and one of two cores was idle.
+The puts may be those of one request or of many. Few statements also mean few hand-overs of Python's lock between the
+writer's thread and the event loop.
 """
 
 from __future__ import annotations

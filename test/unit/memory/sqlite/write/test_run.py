@@ -72,30 +72,19 @@ def contents(db):
     return {table: db.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES} | {"vector_log": logged}
 
 
+@pytest.mark.parametrize("of_one", [True, False], ids=["one client", "many"])
 @settings(max_examples=15, deadline=None)
 @given(before=WRITES, writes=WRITES)
-def test_a_batch_writes_what_its_writes_would_have_written_one_by_one(before, writes):
+def test_runs_write_what_their_writes_would_have_written_one_by_one(of_one, before, writes):
     with database() as together, database() as alone:
         for db in (together, alone):
             commit(db, *before)
             words.catch_up(db)
-        batch = commit(together, BatchOperation(writes, atomic=False), now=NOW + 2000)
+        operations = [BatchOperation(writes, atomic=False)] if of_one else writes
+        runs = commit(together, *operations, now=NOW + 2000, apply=apply_in_runs)
         single = commit(alone, *writes, now=NOW + 2000)
-        assert described(batch.results[0]) == described(single.results)
-        check_equal(together, batch, alone, single)
-
-
-@settings(max_examples=15, deadline=None)
-@given(before=WRITES, writes=WRITES)
-def test_many_clients_write_what_they_would_have_written_one_by_one(before, writes):
-    with database() as together, database() as alone:
-        for db in (together, alone):
-            commit(db, *before)
-            words.catch_up(db)
-        both = commit(together, *writes, now=NOW + 2000, apply=apply_in_runs)
-        single = commit(alone, *writes, now=NOW + 2000)
-        assert described(both.results) == described(single.results)
-        check_equal(together, both, alone, single)
+        assert described(runs.results[0] if of_one else runs.results) == described(single.results)
+        check_equal(together, runs, alone, single)
 
 
 def test_a_run_that_fails_is_applied_put_by_put():
