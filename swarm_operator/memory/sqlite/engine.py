@@ -77,7 +77,7 @@ class Engine:
         self._vectors = vectors
         self._twins = TwinSearch(vectors, readers, observer)
         self._accesses = AccessTimes()
-        fetch = functools.partial(readers.entries, max_bytes=config.max_value_bytes)
+        fetch = functools.partial(readers.begin_entries, max_bytes=config.max_value_bytes)
         self._lookup = EntryReader(self._cache, fetch, now=now, accesses=self._accesses)
         self._closed = False
         self._packer = Packer(config)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiosqlite
 
+from swarm_operator.memory.core.callbacks import Receiver
 from swarm_operator.memory.core.errors import StoreClosedError
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
@@ -32,8 +34,8 @@ class Worker:
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
         self.closed = False
-        self._suspended: asyncio.Event | None = None
-        """Set when the suspension ends; None while the worker is not suspended."""
+        self._suspended: list[tuple[Callable[[sqlite3.Connection], Any], Receiver]] | None = None
+        """Functions that wait for the end of the suspension, with their receivers; None while not suspended."""
 
     @classmethod
     async def open(cls, path: Path) -> Worker:
@@ -65,16 +67,30 @@ class Worker:
             StoreClosedError: the connection is closed.
             Exception: any exception of the function, unchanged.
         """
-        while self._suspended is not None:
-            await self._suspended.wait()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.start(function, future)
+        return await future
+
+    def start(self, function: Callable[[sqlite3.Connection], Any], receiver: Receiver) -> None:
+        """Run the function on the thread. The receiver gets its result, or its exception.
+
+        The receiver is called in the turn of the event loop in which the result arrives. A task that awaits `run` goes
+        on two turns later, which counts when a turn has much to do.
+
+        Raises:
+            StoreClosedError: the connection is closed. A connection that closes later gives it to the receiver.
+        """
+        if self._suspended is not None:
+            self._suspended.append((function, receiver))
+            return
         connection = self._connection
         try:
             raw = connection._conn  # noqa: SLF001
         except ValueError:
             raise StoreClosedError("the database is closed") from None
-        # aiosqlite has no public method that runs a function on its thread; its own methods use `_execute`.
-        result: T = await connection._execute(function, raw)  # type: ignore[no-untyped-call]  # noqa: SLF001
-        return result
+        call = functools.partial(_call, function, raw, receiver, asyncio.get_running_loop())
+        # aiosqlite has no public method that runs a function on its thread; its own methods use this queue.
+        connection._tx.put_nowait((None, call))  # noqa: SLF001
 
     async def close(self) -> None:
         """Run the queued functions, close the connection and stop the thread."""
@@ -82,8 +98,9 @@ class Worker:
         await self._connection.close()
 
     async def suspend(self) -> None:
-        """Close like `close`. Calls of `run` then wait for `resume`."""
-        self._suspended = self._suspended or asyncio.Event()
+        """Close like `close`. Functions then wait for `resume`."""
+        if self._suspended is None:
+            self._suspended = []
         await self._connection.close()
 
     def resume(self, other: Worker | None) -> None:
@@ -91,9 +108,34 @@ class Worker:
         self.closed = other is None
         if other is not None:
             self._connection = other._connection  # noqa: SLF001 - of its own class
-        if self._suspended is not None:
-            self._suspended.set()
-            self._suspended = None
+        waiting, self._suspended = self._suspended or (), None
+        for function, receiver in waiting:
+            if receiver.done():
+                continue
+            try:
+                self.start(function, receiver)
+            except StoreClosedError as error:
+                receiver.set_exception(error)
+
+
+def _call(
+    function: Callable[[sqlite3.Connection], Any],
+    db: sqlite3.Connection,
+    receiver: Receiver,
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """Run the function on the thread, and give its result to the receiver on the event loop."""
+    try:
+        result = function(db)
+    except BaseException as error:  # noqa: BLE001 - the receiver gets it
+        loop.call_soon_threadsafe(_pass, receiver, receiver.set_exception, error)
+    else:
+        loop.call_soon_threadsafe(_pass, receiver, receiver.set_result, result)
+
+
+def _pass(receiver: Receiver, accept: Callable[[Any], None], outcome: Any) -> None:
+    if not receiver.done():
+        accept(outcome)
 
 
 @contextlib.contextmanager

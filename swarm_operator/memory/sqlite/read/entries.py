@@ -15,11 +15,11 @@ import asyncio
 import copy
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from swarm_operator.memory.core.callbacks import Receiver
 from swarm_operator.memory.core.entry import Entry, Identity
-from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError
+from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError, StoreClosedError
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
 
 _RESIZE_SECONDS = 0.001
@@ -144,13 +144,41 @@ class _Access:
         self._receiver.set_exception(error)
 
 
+class _Fetch:
+    """Receiver of what `fetch` found."""
+
+    __slots__ = ("_reader", "_reads")
+
+    def __init__(self, reader: EntryReader, reads: list[_Read]) -> None:
+        self._reader = reader
+        self._reads = reads
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, entries: Sequence[Entry | MemoryStoreError | None], /) -> None:
+        self._reader.fetched(self._reads, entries)
+
+    def set_exception(self, error: BaseException, /) -> None:
+        self._reader.failed(self._reads, error)
+
+
 class EntryReader:
-    """Reads single entries. Implements CacheInvalidation of write.writer."""
+    """Reads single entries. Implements CacheInvalidation of write.writer.
+
+    Results reach their receivers in the turn of the event loop in which the thread returns them, without a task.
+
+    Args:
+        cache: the cache.
+        fetch: reads the first entries of a list, see Readers.begin_entries. Raises StoreClosedError.
+        now: returns the time in milliseconds since the Unix epoch.
+        accesses: records the accesses.
+    """
 
     def __init__(
         self,
         cache: EntryCache,
-        fetch: Callable[[Sequence[Identity]], Awaitable[Sequence[Entry | MemoryStoreError | None]]],
+        fetch: Callable[[Sequence[Identity], Receiver], None],
         *,
         now: Callable[[], int],
         accesses: AccessTimes,
@@ -162,7 +190,8 @@ class EntryReader:
         self._writing: frozenset[Identity] = frozenset()
         self._shared: dict[Identity, _Read] = {}
         self._queue: list[_Read] = []
-        self._drain: asyncio.Task[None] | None = None
+        self._reading = False
+        self._closing: asyncio.Future[None] | None = None
         self._resizing: asyncio.Task[None] | None = None
 
     async def get(self, identity: Identity) -> Entry | None:
@@ -260,8 +289,9 @@ class EntryReader:
         """Wait for in-flight reads."""
         if self._resizing is not None:
             self._resizing.cancel()
-        if self._drain is not None:
-            await self._drain
+        if self._reading:
+            self._closing = asyncio.get_running_loop().create_future()
+            await self._closing
 
     async def _resize_cache(self, max_entries: int, max_bytes: int) -> None:
         while not self._cache.resize(max_entries=max_entries, max_bytes=max_bytes):  # noqa: ASYNC110 - it is work
@@ -280,30 +310,34 @@ class EntryReader:
             self._queue.append(read)
             if identity not in self._writing:
                 self._shared[identity] = read
-            if self._drain is None:
-                self._drain = asyncio.create_task(self._run(), name="memory-lookup")
+            if not self._reading:
+                self._reading = True
+                asyncio.get_running_loop().call_soon(self._next)
         read.waiters.append(waiter)
 
-    async def _run(self) -> None:
-        try:
-            while self._queue:
-                reads, self._queue = self._queue[:_MAX_READS], self._queue[_MAX_READS:]
-                for read in reads:
-                    if not read.wanted:
-                        self._forget(read)
-                if wanted := [read for read in reads if read.wanted]:
-                    self._queue = await self._run_batch(wanted) + self._queue
-        finally:
-            self._drain = None
-
-    async def _run_batch(self, reads: list[_Read]) -> list[_Read]:
-        """Fetch entries and notify the receivers. Return the reads that did not fit into one fetch."""
-        try:
-            entries = await self._fetch([read.identity for read in reads])
-        except Exception as error:  # noqa: BLE001 - the callers get the error
+    def _next(self) -> None:
+        """Send the next reads that are still wanted to the reader's thread."""
+        while self._queue:
+            reads, self._queue = self._queue[:_MAX_READS], self._queue[_MAX_READS:]
             for read in reads:
-                self._fail(read, error)
-            return []
+                if not read.wanted:
+                    self._forget(read)
+            if wanted := [read for read in reads if read.wanted]:
+                try:
+                    self._fetch([read.identity for read in wanted], _Fetch(self, wanted))
+                except StoreClosedError as error:
+                    for read in wanted:
+                        self._fail(read, error)
+                else:
+                    return
+        self._reading = False
+        if self._closing is not None:
+            self._closing.set_result(None)
+
+    def fetched(self, reads: list[_Read], entries: Sequence[Entry | MemoryStoreError | None]) -> None:
+        """Send the next reads, which include those that did not fit into this fetch, and notify the receivers."""
+        self._queue = reads[len(entries) :] + self._queue
+        self._next()
         for read, entry in zip(reads, entries, strict=False):
             if isinstance(entry, MemoryStoreError):  # a damaged value fails only reads of its own entry
                 self._fail(read, entry)
@@ -313,9 +347,14 @@ class EntryReader:
             for waiter in read.waiters:
                 if not waiter.done():
                     waiter.set_result(entry)
-        return reads[len(entries) :]
 
-    def _fail(self, read: _Read, error: Exception) -> None:
+    def failed(self, reads: list[_Read], error: BaseException) -> None:
+        """Send the next reads, and give these their error."""
+        self._next()
+        for read in reads:
+            self._fail(read, error)
+
+    def _fail(self, read: _Read, error: BaseException) -> None:
         self._forget(read)
         for waiter in read.waiters:
             if not waiter.done():

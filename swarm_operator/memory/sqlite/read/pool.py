@@ -13,12 +13,14 @@ would block checkpoints.
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from swarm_operator.memory.core.callbacks import Receiver
 from swarm_operator.memory.core.entry import Entry, Identity
 from swarm_operator.memory.core.errors import CorruptValueError, MemoryStoreError
 from swarm_operator.memory.core.observer import Observer
@@ -85,6 +87,27 @@ class Totals:
     database_bytes: int
     free_bytes: int
     packed: tuple[int, int, int]
+
+
+class _Counted:
+    """Receiver of a read that is counted while it is under way. Passes errors on as store errors."""
+
+    __slots__ = ("_counts", "_kind", "_receiver", "done")
+
+    def __init__(self, counts: dict[str, int], kind: str, receiver: Receiver) -> None:
+        counts[kind] += 1
+        self._counts = counts
+        self._kind = kind
+        self._receiver = receiver
+        self.done = receiver.done
+
+    def set_result(self, result: Any, /) -> None:
+        self._counts[self._kind] -= 1
+        self._receiver.set_result(result)
+
+    def set_exception(self, error: BaseException, /) -> None:
+        self._counts[self._kind] -= 1
+        self._receiver.set_exception(from_sqlite(error) if isinstance(error, Exception) else error)
 
 
 class Readers:
@@ -161,10 +184,13 @@ class Readers:
         finally:
             self._idle[kind].append(worker)
 
-    async def entries(self, identities: Sequence[Identity], *, max_bytes: int) -> list[Entry | MemoryStoreError | None]:
-        """Return the first entries, even if expired: None for a missing entry, an error for a damaged value.
+    def begin_entries(self, identities: Sequence[Identity], receiver: Receiver, *, max_bytes: int) -> None:
+        """Read the first entries, even if expired: None for a missing entry, an error for a damaged value.
 
         The list ends with the last identity, or with the value that reaches `max_bytes` of values.
+
+        Raises:
+            StoreClosedError: the store is closed; the receiver is not called.
         """
 
         def read(db: sqlite3.Connection) -> list[Entry | MemoryStoreError | None]:
@@ -183,7 +209,9 @@ class Readers:
                         break
             return found
 
-        return await self._run(ENTRIES, read)
+        # One statement is a snapshot without a transaction, which would be two more.
+        function = read if len(identities) == 1 else functools.partial(_in_snapshot, read=read)
+        self._workers[ENTRIES].start(function, _Counted(self.under_way, ENTRIES, receiver))
 
     async def page(
         self, namespace: str, *, start: str, end: str | bytes, limit: int, max_bytes: int, now: int

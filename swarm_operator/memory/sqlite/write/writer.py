@@ -4,6 +4,10 @@ Requests wait in a bounded queue. New requests queue while a batch is being comm
 a single request is committed without delay. A batch is one transaction in one call on the writer's thread (see
 write.apply), with a savepoint per request: a failed request is rolled back alone. Results are delivered after COMMIT
 returns. With synchronous=FULL the WAL is synced by then, so acknowledged writes are on disk.
+
+The thread's result of a batch sends the next batch in the same turn of the event loop. The loop of the writer's task
+runs what comes between batches: maintenance, steps of the index, checkpoints. A task goes on two turns later than the
+result, and with many clients a turn takes milliseconds.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from swarm_operator.memory.core.errors import (
     MemoryStoreError,
     OverloadedError,
     StorageError,
+    StoreClosedError,
 )
 from swarm_operator.memory.core.observer import Observer
 from swarm_operator.memory.sqlite.config import StoreConfig
@@ -34,7 +39,7 @@ from swarm_operator.memory.sqlite.database.checkpoint import truncate, wal_size
 from swarm_operator.memory.sqlite.database.connection import Worker
 from swarm_operator.memory.sqlite.database.errors import from_sqlite
 from swarm_operator.memory.sqlite.database.reserve import Reserve
-from swarm_operator.memory.sqlite.write.apply import Operation, apply_alone, commit_batch, trial_write
+from swarm_operator.memory.sqlite.write.apply import Operation, Outcome, apply_alone, commit_batch, trial_write
 from swarm_operator.memory.sqlite.write.batch import only_deletes
 from swarm_operator.memory.sqlite.write.exclusive import ExclusiveSteps, MaintenanceTask
 from swarm_operator.memory.sqlite.write.hooks import CacheInvalidation, Follower
@@ -111,6 +116,26 @@ class _Request:
     receiver: Receiver
 
 
+class _Commit:
+    """Receiver of the outcome of a batch."""
+
+    __slots__ = ("_receivers", "_started", "_writer")
+
+    def __init__(self, writer: Writer, receivers: Sequence[Receiver]) -> None:
+        self._writer = writer
+        self._receivers = receivers
+        self._started = time.perf_counter()
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, outcome: Outcome, /) -> None:
+        self._writer.committed(self._receivers, outcome, time.perf_counter() - self._started)
+
+    def set_exception(self, error: BaseException, /) -> None:
+        self._writer.stopped(self._receivers, error)
+
+
 class Writer(ExclusiveSteps):
     """Queues operations, commits them in batches and returns their results.
 
@@ -145,6 +170,8 @@ class Writer(ExclusiveSteps):
         self._queued_bytes = 0
         self._queued_entries = 0
         self._task: asyncio.Task[None] | None = None
+        self._committing: asyncio.Future[None]
+        """Done when no batch is being committed: the loop goes on."""
 
     @property
     def alive(self) -> bool:
@@ -252,8 +279,8 @@ class Writer(ExclusiveSteps):
                     if not self._accepting:
                         return
                     await self._wait()
-                if batch := self._take():
-                    await self._commit(batch)
+                if self._queue:
+                    await self._commit_batches()
                 elif self.fault is not None and self._accepting and not self._tasks:
                     await self._try_disk()
                 if self._tasks:
@@ -309,31 +336,61 @@ class Writer(ExclusiveSteps):
             batch.append(request)
         return batch
 
-    async def _commit(self, batch: list[_Request]) -> None:
-        operations, config = [request.operation for request in batch], self._config
-        receivers = [request.receiver for request in batch]
+    async def _commit_batches(self) -> None:
+        """Commit batches until no request waits, or something else is due."""
+        self._committing = asyncio.get_running_loop().create_future()
+        self._send()
+        await self._committing
+
+    def _send(self) -> None:
+        """Send the next batch to the writer's thread, if a request waits."""
+        batch = self._take()
+        if not batch:
+            self._stop_committing()
+            return
+        operations, keep = [request.operation for request in batch], self._config.change_log_entries
         apply = apply_alone if len(operations) < SHORTEST else apply_in_runs
-        started = time.perf_counter()
         self._invalidation.before_commit([identity for request in batch for identity in request.identities])
+        commit = _Commit(self, [request.receiver for request in batch])
         try:
-            outcome = await self._worker.run(
-                lambda db: commit_batch(db, operations, self._now, keep=config.change_log_entries, apply=apply)
-            )
-        except BaseException:
-            self._invalidation.after_commit(())
-            _deliver(receivers, [InternalStoreError("the writer has stopped") for _ in receivers])
-            raise
+            self._worker.start(lambda db: commit_batch(db, operations, self._now, keep=keep, apply=apply), commit)
+        except StoreClosedError as error:
+            commit.set_exception(error)
+
+    def committed(self, receivers: Sequence[Receiver], outcome: Outcome, seconds: float) -> None:
+        """Send the next batch, unless something else is due, and give the receivers their results.
+
+        Receivers render responses. They are called while the writer's thread works on what is next, not before.
+        """
         self._invalidation.after_commit(outcome.states)
         self._publish(outcome.changes)
-        # Receivers render responses. They are called while the writer's thread commits the next batch, not before.
-        asyncio.get_running_loop().call_soon(_deliver, receivers, outcome.results)
         if outcome.failure is not None:
             self._failed(outcome.failure)
+        else:
+            self._observer.committed(requests=len(receivers), seconds=seconds)
+            if outcome.changed:
+                self._checkpoints.note(requests=len(outcome.states), value_bytes=outcome.written)
+                self._succeeded()
+        if self.fault is not None or self._tasks or self._follower.due or self._checkpoints.due:
+            self._stop_committing()
+            asyncio.get_running_loop().call_soon(_deliver, receivers, outcome.results)
+        else:
+            self._send()
+            _deliver(receivers, outcome.results)
+
+    def stopped(self, receivers: Sequence[Receiver], error: BaseException) -> None:
+        """Give the receivers an error, and stop the loop with the exception of the thread."""
+        self._invalidation.after_commit(())
+        _deliver(receivers, [InternalStoreError("the writer has stopped") for _ in receivers])
+        self._stop_committing(error)
+
+    def _stop_committing(self, error: BaseException | None = None) -> None:
+        if self._committing.done():  # the loop was cancelled
             return
-        self._observer.committed(requests=len(batch), seconds=time.perf_counter() - started)
-        if outcome.changed:
-            self._checkpoints.note(requests=len(outcome.states), value_bytes=outcome.written)
-            self._succeeded()
+        if error is None:
+            self._committing.set_result(None)
+        else:
+            self._committing.set_exception(error)
 
     async def _do(self, task: MaintenanceTask) -> None:
         if task.future.done():  # the caller was cancelled

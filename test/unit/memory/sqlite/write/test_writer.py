@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from swarm_operator.memory.core import Draft
 from swarm_operator.memory.core.errors import (
     InternalStoreError,
     OverloadedError,
@@ -151,22 +152,68 @@ async def test_callers_get_an_error_when_the_writer_dies(tmp_path):
         async with SqliteStore.open(tmp_path / "db") as store:
             await store.put("n", "k", 1)
 
-            async def broken(_function):
+            def broken(_db):
                 raise ZeroDivisionError
 
-            store._worker.run, run = broken, store._worker.run
+            start = store._worker.start
+            store._worker.start = lambda _function, receiver: start(broken, receiver)
             results = await asyncio.gather(*(store.put("n", str(n), 1) for n in range(300)), return_exceptions=True)
             seen.append({type(result) for result in results})
             seen.append((store.alive, store.stopped.done()))
             with pytest.raises(StoreClosedError):
                 await store.put("n", "k", 2)
-            store._worker.run = run
+            store._worker.start = start
             seen.append((await store.get("n", "k")).value)
 
     with pytest.raises(ZeroDivisionError):
         await live_and_die()
     # Compared here: the end of the store raises the writer's error over one of these.
     assert seen == [{InternalStoreError}, (False, True), 1]
+
+
+async def test_the_next_batch_is_on_its_way_before_results_are_given(store):
+    """A receiver has work to do, such as to render a response."""
+    gate, order, got = Gate(store), [], asyncio.Event()
+    await gate.entered()
+    start = store._worker.start
+
+    sent = asyncio.Event()
+
+    def noted(function, receiver):
+        order.append("sent")
+        sent.set()
+        start(function, receiver)
+
+    class Noting:
+        def done(self):
+            return False
+
+        def set_result(self, result):
+            order.append(result[0].key)
+            got.set()
+
+    store._worker.start = noted
+    store.callbacks.begin_put(Draft.create("n", "first", 1), Noting())
+    await sent.wait()
+    store.callbacks.begin_put(Draft.create("n", "second", 1), Noting())
+    await gate.open()
+    await got.wait()
+    assert order[:3] == ["sent", "sent", "first"]
+
+
+async def test_what_is_due_between_batches_is_done_although_more_requests_wait(store):
+    """A client that writes without a pause holds up no maintenance."""
+    ending = asyncio.Event()
+
+    async def write():
+        while not ending.is_set():
+            await store.put("n", "k", 1)
+
+    writers = [asyncio.ensure_future(write()) for _ in range(4)]
+    for _ in range(3):
+        assert not await asyncio.wait_for(store._writer.run_exclusive(lambda db: db.in_transaction), 30)
+    ending.set()
+    await asyncio.gather(*writers)
 
 
 async def test_results_come_in_the_order_of_submission(store):
