@@ -26,6 +26,7 @@ from swarm_operator.memory.core.errors import CorruptValueError, MemoryStoreErro
 from swarm_operator.memory.core.observer import Observer
 from swarm_operator.memory.core.pages import NamespaceCount, Position, SearchPage
 from swarm_operator.memory.core.query import Query
+from swarm_operator.memory.core.threads import lower_priority
 from swarm_operator.memory.sqlite import changes
 from swarm_operator.memory.sqlite.changes import ChangePage
 from swarm_operator.memory.sqlite.config import StoreConfig
@@ -179,6 +180,8 @@ class Readers:
     async def _read_in_turn(self, kind: str, read: Callable[[sqlite3.Connection], T]) -> T:
         """Run a step of a search on an idle connection of its kind. Each turn has a connection."""
         worker = self._idle[kind].pop()
+        if kind is TEXTS and self._owned:
+            read = functools.partial(_run_behind, read)
         try:
             return await self._read(worker, read)
         finally:
@@ -366,6 +369,12 @@ def _expired(db: sqlite3.Connection, now: int, start: str = "") -> dict[str, tup
 def _pair(db: sqlite3.Connection, sql: str, *parameters: Any) -> tuple[int, int]:
     found = db.execute(sql, parameters).fetchall()
     return (found[0][0], found[0][1]) if found else (0, 0)
+
+
+def _run_behind(read: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
+    """Run a search with a text, which takes longer than other reads, behind them and behind writes."""
+    lower_priority()
+    return read(db)
 
 
 def _in_snapshot(db: sqlite3.Connection, read: Callable[[sqlite3.Connection], T]) -> T:

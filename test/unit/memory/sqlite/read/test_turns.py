@@ -1,6 +1,7 @@
 """Searches take turns by their owners, step by step, and hold up nothing else."""
 
 import asyncio
+import os
 import threading
 from dataclasses import replace
 
@@ -279,6 +280,27 @@ async def test_so_many_searches_for_words_run_at_one_time(tmp_path, monkeypatch)
         monkeypatch.setattr(planner, "search", meet)
         pages = await asyncio.gather(*(store.search(Query.create(text="word")) for _ in range(4)))
         assert [len(page.hits) for page in pages] == [1] * 4
+
+
+async def test_only_searches_for_words_run_behind_all_else(either_store, monkeypatch):
+    """With a rollback journal they run on the writer's thread."""
+    await either_store.put("n", "k", "word")
+    seen, search = {}, planner.search
+
+    def nice(_db=None):
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def noted(db, query, *arguments, **options):
+        seen["words" if query.expression else "glob"] = nice()
+        return search(db, query, *arguments, **options)
+
+    monkeypatch.setattr(planner, "search", noted)
+    await either_store.search(Query.create(text="word"))
+    await either_store.search(Query.create(glob="*k"))
+    usual = nice()
+    behind = usual if either_store.config.enable_wal is False else max(usual, 10)
+    assert seen == {"words": behind, "glob": usual}
+    assert await either_store._worker.run(nice) == usual
 
 
 @pytest.mark.parametrize("query", [{"glob": "*9"}, {"match": "(word NOT word) OR 009 OR 199"}])
