@@ -128,7 +128,7 @@ def by_text(
         # pages.
         plan, place = "newest" if plan == "rank" else plan, []
         found.ranked = False
-        yield Candidate([plan], None, counts=False)
+        yield Candidate([plan], None, counts=0)
     found.ranked = False
     yield from _current(db, query, _newest(db, query, plan, place), stale, [plan, *place])
 
@@ -277,7 +277,7 @@ def _newest(db: sqlite3.Connection, query: Query, plan: str, place: list[Any]) -
                     before = row_id
                 if end:  # there may be entries below it
                     before, place = end, [end]
-                    yield Candidate([name, end], None, counts=False)
+                    yield Candidate([name, end], None, counts=0)
         except _OutOfTimeError:
             continue
         return

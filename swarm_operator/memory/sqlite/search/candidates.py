@@ -27,13 +27,14 @@ class Candidate(NamedTuple):
         row: the HEAD columns; None without a row to test: the text does not match, the indexed row no longer exists, or
             this is the end of a namespace.
         score: rank of the text, lower is better; None if the candidates are not ranked.
-        counts: False for an intermediate position, where the search may stop: it is neither tested nor counted.
+        counts: number of entries that the candidate stands for. Several for the end of a block of keys, of which SQLite
+            tested those that are no candidates. 0 for an intermediate position, where the search may stop.
     """
 
     position: Position
     row: tuple[Any, ...] | None
     score: float | None = None
-    counts: bool = True
+    counts: int = 1
 
 
 def rows(db: sqlite3.Connection, sql: str, parameters: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:

@@ -317,6 +317,7 @@ async def test_a_search_of_many_slices_lets_others_have_their_turns(store, monke
     monkeypatch.setattr(planner, "search", noted)
     monkeypatch.setattr(by_text, "_INDEX_SECONDS", -1)
     monkeypatch.setattr(by_text, "_CHECK_INTERVAL", 1)
+    monkeypatch.setattr(planner, "_BLOCK", 16)
     monkeypatch.setattr(planner, "_MAX_SECONDS", -1)
     monkeypatch.setattr(slices, "MAX_SECONDS", 60)
     page, first = await asyncio.gather(store.search(long), store.search(short, limit=1))

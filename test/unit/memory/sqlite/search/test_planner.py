@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import fnmatch
+import sqlite3
 
 import pytest
 from hypothesis import given
@@ -217,6 +219,7 @@ async def test_very_many_namespaces_are_bounded_work_too(store, monkeypatch):
 
 
 async def test_a_slow_search_ends_its_slice_and_its_page_by_its_work(tmp_path, monkeypatch, recorder):
+    monkeypatch.setattr(planner, "_BLOCK", 16)
     monkeypatch.setattr(planner, "_MAX_SECONDS", -1)
     monkeypatch.setattr(slices, "MAX_SECONDS", 60)
     async with SqliteStore.open(tmp_path / "db", observer=recorder) as store:
@@ -228,6 +231,41 @@ async def test_a_slow_search_ends_its_slice_and_its_page_by_its_work(tmp_path, m
         assert (page.partial, page.candidates) == (True, 64)
         assert recorder.searches == [("conditions", 4), ("conditions", 1)]
         assert len(await keys(store, glob="*9")) == 20
+
+
+@pytest.mark.parametrize("block", [1, 3, 10, 500])
+async def test_a_glob_is_tested_block_by_block(store, monkeypatch, block):
+    monkeypatch.setattr(planner, "_BLOCK", block)
+    names = [f"{number:02d}" for number in range(30)]
+    await fill(store, *(("n", name, 1) for name in names), ("o", "19", 1))
+    for glob, last in (("*9", "9"), ("?[39]", "39"), ("1*", "0123456789")):
+        expected = [f"n|{name}" for name in names if name[1] in last and (glob != "1*" or name[0] == "1")]
+        assert await keys(store, glob=glob) == [*expected, "o|19"]
+    page = await store.search(Query.create(glob="*9", namespace="n"))
+    assert (page.candidates, page.position) == (31, None), "every key, and the end of the namespace"
+
+
+async def test_sqlite_drops_the_keys_that_do_not_match(store, monkeypatch):
+    await fill(store, *(("n", f"{number:02d}", 1) for number in range(50)))
+    tested, test = [], planner.Filter.__call__
+
+    def noted(self, row):
+        tested.append(row[2])
+        return test(self, row)
+
+    monkeypatch.setattr(planner.Filter, "__call__", noted)
+    assert await keys(store, glob="*[4]") == [f"n|{tens}4" for tens in range(5)]
+    assert len(tested) < 60, "brackets are left to Python"
+    tested.clear()
+    assert len(await keys(store, glob="4*4")) == 1
+    assert tested == ["44"]
+
+
+@given(st.text("ab*?[]!-^é\n", max_size=8), st.text("ab[]!-^é*?\n", max_size=6))
+def test_sqlite_finds_each_key_that_matches_a_glob(glob, key):
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        [(found,)] = db.execute("SELECT ? GLOB ?", (key, planner._sqlite_glob(glob)))
+    assert found or not fnmatch.fnmatchcase(key, glob)
 
 
 async def test_a_page_of_many_slices_has_the_limits_of_one(tmp_path, monkeypatch):
