@@ -371,7 +371,7 @@ class Writer(ExclusiveSteps):
             if outcome.changed:
                 self._checkpoints.note(requests=len(outcome.states), value_bytes=outcome.written)
                 self._succeeded()
-        if self.fault is not None or self._tasks or self._follower.due or self._checkpoints.due:
+        if self._tasks or self._follower.due or self._checkpoints.due:
             self._stop_committing()
             asyncio.get_running_loop().call_soon(_deliver, receivers, outcome.results)
         else:

@@ -65,11 +65,14 @@ async def test_the_receiver_is_called_when_a_task_that_waits_has_yet_to_go_on(wo
 
 
 async def test_what_nobody_waits_for_is_not_given(worker):
+    reported = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
     cancelled = asyncio.ensure_future(worker.run(lambda _: 1))
     await asyncio.sleep(0)
     cancelled.cancel()
     assert await worker.run(lambda _: 2) == 2
     assert cancelled.cancelled()
+    assert not reported
 
 
 async def test_functions_wait_for_the_end_of_a_suspension(worker, tmp_path):
@@ -77,7 +80,8 @@ async def test_functions_wait_for_the_end_of_a_suspension(worker, tmp_path):
     receiver.noted = noted
     await worker.suspend()
     worker.start(lambda db: db.execute("PRAGMA database_list").fetchone()[2], receiver)
-    waiting, cancelled = (asyncio.ensure_future(worker.run(lambda _, name=name: name)) for name in ("waits", "none"))
+    waiting = asyncio.ensure_future(worker.run(lambda _: "waits"))
+    cancelled = asyncio.ensure_future(worker.run(lambda _: noted.append("cancelled")))
     await asyncio.sleep(0)
     cancelled.cancel()
     await asyncio.sleep(0)

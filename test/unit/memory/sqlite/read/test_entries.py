@@ -7,7 +7,7 @@ import math
 import pytest
 
 from swarm_operator.memory.core import Draft, Entry
-from swarm_operator.memory.core.errors import InvalidInputError, StorageIOError
+from swarm_operator.memory.core.errors import InvalidInputError, StorageIOError, StoreClosedError
 from swarm_operator.memory.sqlite.read.entries import EntryCache, EntryReader
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
 
@@ -227,3 +227,30 @@ async def test_a_failed_read_fails_its_callers_and_the_next_one_tries_again(cach
     assert [type(result) for result in results] == [StorageIOError] * 2
     assert results[0] is not results[1]
     assert (await lookup.get(K)).version == 1
+
+
+async def test_reads_of_a_closed_store_fail(cache):
+    def fetch(_identities, _receiver):
+        raise StoreClosedError("closed")
+
+    lookup = EntryReader(cache, fetch, now=lambda: 0, accesses=AccessTimes())
+    for _ in range(2):
+        with pytest.raises(StoreClosedError):
+            await lookup.get(K)
+    await lookup.close()
+
+
+async def test_closing_waits_for_reads(database, lookup):
+    get = asyncio.ensure_future(lookup.get(K))
+    await database.begun(1)
+    closing = asyncio.ensure_future(lookup.close())
+    later = asyncio.ensure_future(lookup.get(("n", "later")))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not closing.done()
+    database.answer()
+    await database.begun(2)
+    assert not closing.done()
+    database.answer()
+    await closing
+    assert (await get, await later) == (None, None)

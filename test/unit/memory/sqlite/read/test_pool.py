@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
+from swarm_operator.memory.core.errors import InternalStoreError
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.read import pool
+from swarm_operator.memory.sqlite.read.pool import ENTRIES
 from swarm_operator.memory.sqlite.tables import entry_rows
 
 
@@ -48,9 +50,26 @@ async def test_a_fetch_ends_with_the_value_that_reaches_its_bytes(either_store):
         assert [entry and entry.key for entry in entries] == [None, "a", "b", "c", None][:found]
 
 
-async def test_a_failed_read_is_an_error_of_the_store_and_leaves_no_transaction_open(store, monkeypatch):
-    from swarm_operator.memory.core.errors import InternalStoreError
+async def test_reads_of_entries_are_counted_while_they_are_under_way(store, monkeypatch):
+    await store.put("n", "k", 1)
+    seen, read = [], entry_rows.read
 
+    def noted(db, identity):
+        seen.append(dict(store._readers.under_way))
+        return read(db, identity)
+
+    monkeypatch.setattr(entry_rows, "read", noted)
+    assert await store.get("n", "none") is None
+    store._lookup.forget()
+    assert (await store.get("n", "k")).value == 1
+    assert [counts[ENTRIES] for counts in (*seen, store._readers.under_way)] == [1, 1, 0]
+    monkeypatch.setattr(entry_rows, "read", lambda _db, _identity: 1 / 0)
+    with pytest.raises(InternalStoreError):
+        await store.get("n", "none")
+    assert store._readers.under_way[ENTRIES] == 0
+
+
+async def test_a_failed_read_is_an_error_of_the_store_and_leaves_no_transaction_open(store, monkeypatch):
     monkeypatch.setattr(entry_rows, "_GET", "SELECT * FROM nowhere WHERE namespace = ? AND key = ?")
     with pytest.raises(InternalStoreError, match="nowhere"):
         await store.get("n", "k")

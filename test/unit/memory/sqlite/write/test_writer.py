@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from swarm_operator.memory.core import Draft
+from swarm_operator.memory.core import Draft, Query
 from swarm_operator.memory.core.errors import (
     InternalStoreError,
     OverloadedError,
@@ -145,18 +145,29 @@ async def test_the_queue_is_bounded_by_bytes_too(tmp_path):
         assert store._writer._queued_bytes == 0
 
 
-async def test_callers_get_an_error_when_the_writer_dies(tmp_path):
+def fails_on_the_thread(start, receiver):
+    def broken(_db):
+        raise ZeroDivisionError
+
+    start(broken, receiver)
+
+
+def does_not_begin(_start, _receiver):
+    raise StoreClosedError("the connection was lost")
+
+
+@pytest.mark.parametrize(
+    ("begin", "error"), [(fails_on_the_thread, ZeroDivisionError), (does_not_begin, StoreClosedError)]
+)
+async def test_callers_get_an_error_when_the_writer_dies(tmp_path, begin, error):
     seen = []
 
     async def live_and_die():
         async with SqliteStore.open(tmp_path / "db") as store:
             await store.put("n", "k", 1)
 
-            def broken(_db):
-                raise ZeroDivisionError
-
             start = store._worker.start
-            store._worker.start = lambda _function, receiver: start(broken, receiver)
+            store._worker.start = lambda _function, receiver: begin(start, receiver)
             results = await asyncio.gather(*(store.put("n", str(n), 1) for n in range(300)), return_exceptions=True)
             seen.append({type(result) for result in results})
             seen.append((store.alive, store.stopped.done()))
@@ -165,10 +176,30 @@ async def test_callers_get_an_error_when_the_writer_dies(tmp_path):
             store._worker.start = start
             seen.append((await store.get("n", "k")).value)
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(error):
         await live_and_die()
     # Compared here: the end of the store raises the writer's error over one of these.
     assert seen == [{InternalStoreError}, (False, True), 1]
+
+
+async def test_a_commit_that_outlives_the_writer_is_reported_all_the_same(tmp_path):
+    reported = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
+
+    async def live_and_die():
+        async with SqliteStore.open(tmp_path / "db") as store:
+            gate = Gate(store)
+            await gate.entered()
+            put = asyncio.ensure_future(store.put("n", "k", 1))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            store.stopped.cancel()
+            await gate.open()
+            assert (await put)[1]
+
+    with pytest.raises(asyncio.CancelledError):
+        await live_and_die()
+    assert not reported
 
 
 async def test_the_next_batch_is_on_its_way_before_results_are_given(store):
@@ -201,19 +232,60 @@ async def test_the_next_batch_is_on_its_way_before_results_are_given(store):
     assert order[:3] == ["sent", "sent", "first"]
 
 
-async def test_what_is_due_between_batches_is_done_although_more_requests_wait(store):
-    """A client that writes without a pause holds up no maintenance."""
-    ending = asyncio.Event()
+class Endless:
+    """Writes an entry again as soon as it is written. With two of these, one request always waits."""
 
-    async def write():
-        while not ending.is_set():
-            await store.put("n", "k", 1)
+    def __init__(self, store, key):
+        self.store = store
+        self.key = key
+        self.count = 0
+        self.ending = False
+        self.ended = asyncio.Event()
 
-    writers = [asyncio.ensure_future(write()) for _ in range(4)]
+    def done(self):
+        return False
+
+    def write(self):
+        self.store.callbacks.begin_put(Draft.create("n", self.key, f"word{self.count}"), self)
+
+    def set_result(self, _result):
+        self.count += 1
+        if self.ending:
+            self.ended.set()
+        else:
+            self.write()
+
+
+@pytest.fixture
+async def without_pause(tmp_path):
+    """A store with a client that writes without a pause."""
+    config = StoreConfig(checkpoint_bytes=100_000, search_wait=30)
+    async with SqliteStore.open(tmp_path / "db", config) as store:
+        clients = [Endless(store, key) for key in ("a", "b")]
+        for client in clients:
+            client.write()
+        yield store
+        for client in clients:
+            client.ending = True
+            await client.ended.wait()
+
+
+async def test_maintenance_is_not_held_up_by_writes(without_pause):
     for _ in range(3):
-        assert not await asyncio.wait_for(store._writer.run_exclusive(lambda db: db.in_transaction), 30)
-    ending.set()
-    await asyncio.gather(*writers)
+        assert not await asyncio.wait_for(without_pause._writer.run_exclusive(lambda db: db.in_transaction), 30)
+
+
+async def test_the_index_of_words_is_not_held_up_by_writes(without_pause):
+    page = await asyncio.wait_for(without_pause.search(Query.create(text="word1 OR a")), 30)
+    assert page.fresh
+
+
+async def test_checkpoints_are_not_held_up_by_writes(without_pause):
+    log, position = without_pause.path.with_name("db-wal"), 0
+    async with asyncio.timeout(30), without_pause.watch("n") as watch:
+        while position < 1000:
+            position = (await watch.next())[-1].seq
+    assert log.stat().st_size < 2_000_000
 
 
 async def test_results_come_in_the_order_of_submission(store):
