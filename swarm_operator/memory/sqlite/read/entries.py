@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from swarm_operator.memory.core.callbacks import Receiver
 from swarm_operator.memory.core.entry import Entry, Identity
-from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError, StoreClosedError
+from swarm_operator.memory.core.errors import InvalidInputError, MemoryStoreError
 from swarm_operator.memory.sqlite.tables.access_times import AccessTimes
 
 _RESIZE_SECONDS = 0.001
@@ -325,7 +325,7 @@ class EntryReader:
             if wanted := [read for read in reads if read.wanted]:
                 try:
                     self._fetch([read.identity for read in wanted], _Fetch(self, wanted))
-                except StoreClosedError as error:
+                except Exception as error:  # noqa: BLE001 - the callers get the error
                     for read in wanted:
                         self._fail(read, error)
                 else:

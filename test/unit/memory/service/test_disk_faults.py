@@ -145,11 +145,11 @@ def check_file(path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A directory on a file system of 24 MiB, 4 of which are taken by the file `ballast`."""
+    """A directory on a file system of 24 MiB, 8 of which are taken by the file `ballast`."""
     directory = tmp_path / "disk"
     directory.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", directory], check=True)
-    (directory / "ballast").write_bytes(b"\0" * 4 * MIB)
+    (directory / "ballast").write_bytes(b"\0" * 8 * MIB)
     yield directory
     subprocess.run(["umount", "--lazy", directory], check=True)
 

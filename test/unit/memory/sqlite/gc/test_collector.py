@@ -75,21 +75,20 @@ async def test_a_read_that_a_collection_overtakes_is_not_cached(store, clock):
     """The row is read before the collection and arrives after it. Nothing would remove the copy later."""
     await store.put("n", "k", 1, ttl=1)
     store._cache.discard(("n", "k"))
-    read, arrive = asyncio.Event(), asyncio.Event()
+    found, receivers = asyncio.get_running_loop().create_future(), []
     fetch = store._lookup._fetch
 
-    async def slow(identities):
-        found = await fetch(identities)
-        read.set()
-        await arrive.wait()
-        return found
+    def slow(identities, receiver):
+        receivers.append(receiver)
+        fetch(identities, found)
 
     store._lookup._fetch = slow
     getting = asyncio.ensure_future(store.get("n", "k"))
-    await read.wait()
+    entries = await found
     clock.advance(1)
     assert (await store.collect_garbage()).entries == 1
-    arrive.set()
+    store._lookup._fetch = fetch
+    receivers[0].set_result(entries)
     assert await getting is None
     assert (await store.stats()).cache_entries == 0
     clock.seconds -= 1  # even if the clock goes back
