@@ -229,13 +229,14 @@ async def test_a_failed_read_fails_its_callers_and_the_next_one_tries_again(cach
     assert (await lookup.get(K)).version == 1
 
 
-async def test_reads_of_a_closed_store_fail(cache):
+@pytest.mark.parametrize("error", [StoreClosedError("closed"), ZeroDivisionError()])
+async def test_reads_that_do_not_begin_fail(cache, error):
     def fetch(_identities, _receiver):
-        raise StoreClosedError("closed")
+        raise error
 
     lookup = EntryReader(cache, fetch, now=lambda: 0, accesses=AccessTimes())
     for _ in range(2):
-        with pytest.raises(StoreClosedError):
+        with pytest.raises(type(error)):
             await lookup.get(K)
     await lookup.close()
 
