@@ -78,7 +78,7 @@ class Worker:
         on two turns later, which counts when a turn has much to do.
 
         Raises:
-            StoreClosedError: the connection is closed. A connection that closes later gives it to the receiver.
+            StoreClosedError: the connection is closed. The receiver gets it if a suspension ends without a connection.
         """
         if self._suspended is not None:
             self._suspended.append((function, receiver))

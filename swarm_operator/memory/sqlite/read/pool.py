@@ -91,12 +91,11 @@ class Totals:
 
 
 class _Counted:
-    """Receiver of a read that is counted while it is under way. Passes errors on as store errors."""
+    """Receiver of a read that was counted when it began. Ends the count, and passes errors on as store errors."""
 
     __slots__ = ("_counts", "_kind", "_receiver", "done")
 
     def __init__(self, counts: dict[str, int], kind: str, receiver: Receiver) -> None:
-        counts[kind] += 1
         self._counts = counts
         self._kind = kind
         self._receiver = receiver
@@ -215,6 +214,7 @@ class Readers:
         # One statement is a snapshot without a transaction, which would be two more.
         function = read if len(identities) == 1 else functools.partial(_in_snapshot, read=read)
         self._workers[ENTRIES].start(function, _Counted(self.under_way, ENTRIES, receiver))
+        self.under_way[ENTRIES] += 1
 
     async def page(
         self, namespace: str, *, start: str, end: str | bytes, limit: int, max_bytes: int, now: int

@@ -238,7 +238,7 @@ def _by_glob(
     """Yield candidates with keys that may match the glob, and the end of each block of keys."""
     pattern = _sqlite_glob(glob)
     while True:
-        most = max(1, min(_BLOCK, MAX_CANDIDATES - found.candidates))
+        most = max(1, min(_BLOCK, MAX_CANDIDATES - found.candidates))  # at the limit the next candidate ends the page
         examined, last = db.execute(_BLOCK_OF_KEYS, (namespace, start, end, most)).fetchone()
         if not examined:
             return

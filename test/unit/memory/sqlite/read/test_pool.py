@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from swarm_operator.memory.core.errors import InternalStoreError
+from swarm_operator.memory.core.errors import InternalStoreError, StoreClosedError
 from swarm_operator.memory.sqlite import SqliteStore, StoreConfig
 from swarm_operator.memory.sqlite.database.driver import sqlite3
 from swarm_operator.memory.sqlite.read import pool
@@ -67,6 +67,14 @@ async def test_reads_of_entries_are_counted_while_they_are_under_way(store, monk
     with pytest.raises(InternalStoreError):
         await store.get("n", "none")
     assert store._readers.under_way[ENTRIES] == 0
+
+
+async def test_a_read_that_does_not_begin_is_not_under_way(tmp_path):
+    async with SqliteStore.open(tmp_path / "db") as store:
+        readers = store._readers
+    with pytest.raises(StoreClosedError):
+        readers.begin_entries([("n", "k")], asyncio.get_running_loop().create_future(), max_bytes=1)
+    assert readers.under_way[ENTRIES] == 0
 
 
 async def test_a_failed_read_is_an_error_of_the_store_and_leaves_no_transaction_open(store, monkeypatch):
